@@ -1,0 +1,45 @@
+# `make demo` shows the whole job on real images; `make test` runs the default tests.
+# Both make .venv and install the project into it when that is missing or older than pyproject.toml.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+DEMO_DIR ?= edgenas-demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint slow clean
+
+help:
+	@echo "make demo   train, profile, search, export and verify on real digits (about 5 minutes)"
+	@echo "make test   run the default tests (about 5 minutes)"
+	@echo "make lint   ruff and mypy"
+	@echo "make slow   the tests that take minutes each"
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "edgenas needs Python 3.11, 3.12 or 3.13 with venv; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed-demo: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[trt-rtx]'
+	@touch $@
+
+.venv/installed-test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,trt-rtx]'
+	@touch $@ .venv/installed-demo
+
+demo: .venv/installed-demo
+	$(BIN)/edgenas demo --run $(DEMO_DIR)
+
+test: .venv/installed-test lint
+	$(BIN)/python -m pytest
+
+slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info edgenas-demo

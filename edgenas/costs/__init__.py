@@ -1,0 +1,26 @@
+"""Costs of architectures: params, MACs and latency as sums of factors over genes."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from edgenas.costs.model import CostModel, Factor, Term, distinct_components, sum_of_components
+
+if TYPE_CHECKING:
+    from edgenas.spaces import SearchSpace, Task
+
+
+def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
+    """The terms of a space's nets, by the module of its family."""
+    terms: tuple[Term, ...] = import_module(f"edgenas.costs.{space.family}").decompose(space, task)
+    return terms
+
+
+def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+    """``params``, ``macs`` and ``reference_macs`` of a space, by the module of its family."""
+    models: dict[str, CostModel] = import_module(f"edgenas.costs.{space.family}").cost_models(space, task)
+    return models
+
+
+__all__ = ["CostModel", "Factor", "Term", "cost_models", "decompose", "distinct_components", "sum_of_components"]

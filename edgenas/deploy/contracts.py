@@ -1,0 +1,172 @@
+"""What a deployment format and a runtime must be able to do.
+
+A format (`Exporter`) writes a file; a runtime loads something into a `Runner`, which answers and can be timed. They are two
+things: PyTorch CUDA graphs is a runtime without a format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Precision = Literal["fp32", "fp16"]
+SourceKind = Literal["onnx", "engine", "module"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """What is to be written.
+
+    Attributes:
+        input_shape: channels, height, width of one image.
+        batch_size: images a call; None exports a dynamic batch axis.
+        precision: of the computation; inputs and outputs stay float32.
+        opset: ONNX opset, 18 or later.
+        targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
+    """
+
+    input_shape: tuple[int, int, int]
+    batch_size: int | None = 1
+    precision: Precision = "fp32"
+    opset: int = 18
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """One written file and where it can run.
+
+    Attributes:
+        path: the file.
+        kind: ``onnx`` or ``engine``.
+        runtime: name of the runtime that is meant to run it.
+        precision: of the computation.
+        batch_size: None for a dynamic batch.
+        targets: GPU architectures it was built for, empty when it is portable.
+        emulation: an ONNX file that computes the same rounding on a CPU, for formats that cannot run here.
+        notes: facts for the manifest: builder versions, layer counts, what the precision was proven by.
+    """
+
+    path: Path
+    kind: Literal["onnx", "engine"]
+    runtime: str
+    precision: Precision
+    batch_size: int | None
+    targets: tuple[str, ...] = ()
+    emulation: Path | None = None
+    notes: dict[str, str | int | float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes one format."""
+
+    name: str
+
+    def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
+        """Write ``model`` (in eval mode, one image tensor in, logits out) into ``folder`` and return what was written.
+
+        Raises:
+            MissingBackendError: if this machine lacks what the format needs; says the one command that mends it.
+            ExportError: if the model cannot be written.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerInfo:
+    """What the live session says of itself; never what was asked for or compiled in.
+
+    Attributes:
+        device: name of the processor or GPU.
+        device_kind: ``cpu`` or ``cuda``.
+        runtime: the runtime's entry-point name.
+        runtime_version: of the package that runs it.
+        precision: of the computation.
+        threads: intra-op threads on a CPU, None on a GPU.
+        spinning: whether idle threads spin, None where there are none.
+        details: graph mode, optimisation level and the like.
+    """
+
+    device: str
+    device_kind: Literal["cpu", "cuda"]
+    runtime: str
+    runtime_version: str
+    precision: Precision
+    threads: int | None
+    spinning: bool | None
+    details: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class Runner(Protocol):
+    """A loaded net. `close` frees its threads and memory; one live runner at a time while timing."""
+
+    @property
+    def info(self) -> RunnerInfo: ...
+
+    def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of shape (N, classes), as one synchronous call with input and output in host memory (`end_to_end`)."""
+        ...
+
+    def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
+        """Time of one call without copies in milliseconds (CUDA events); None where the runtime cannot tell."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether a runtime really works here.
+
+    Attributes:
+        works: a tiny net was loaded, run and gave the right numbers.
+        reason: what was tried and seen, one line.
+        fix: the one command that mends it, empty when it works or nothing can be done.
+        version: of the package, empty when it is missing.
+        device: what it ran on.
+    """
+
+    works: bool
+    reason: str
+    fix: str = ""
+    version: str = ""
+    device: str = ""
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """Loads a net. Constructing one imports nothing heavy."""
+
+    name: str
+    device_kind: Literal["cpu", "cuda"]
+    accepts: tuple[SourceKind, ...]
+    precisions: tuple[Precision, ...]
+
+    def probe(self) -> Probe:
+        """Try it for real on a tiny net; never raises for what may be missing."""
+        ...
+
+    def load(
+        self,
+        source: Path | nn.Module,
+        *,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        spinning: bool = True,
+    ) -> Runner:
+        """Load a file of a kind in ``accepts``, or a module where that holds ``"module"``.
+
+        Raises:
+            MissingBackendError: if the runtime or its device is missing, or the session does not really use the device.
+            ArtefactError: if the file cannot be loaded.
+        """
+        ...

@@ -1,0 +1,21 @@
+"""Search spaces by name."""
+
+from edgenas.errors import UsageError
+from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task, unique_rows
+from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
+
+SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX)}
+
+
+def get_space(name: str) -> SearchSpace:
+    """The space called ``name``.
+
+    Raises:
+        UsageError: naming the known ones.
+    """
+    if name not in SPACES:
+        raise UsageError(f"there is no search space {name!r}", hint=f"known are: {', '.join(SPACES)}")
+    return SPACES[name]
+
+
+__all__ = ["SPACES", "Choice", "Condition", "Genes", "SearchSpace", "Task", "get_space", "unique_rows"]

@@ -1,0 +1,274 @@
+"""Search spaces: choices, and a few closed operations on rows of genes.
+
+An architecture is a row of option indices, one per choice, -1 where a choice is inactive. The name of a choice is its place in
+the readable JSON: ``pool_size``, ``depths[2]``, ``blocks[0].num_heads``; an option that is a tuple sets a whole list at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.errors import ArchError
+
+Option = int | float | str | tuple[int | float | str, ...]
+Genes = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the data fix of every net: ``num_classes`` logits from images of ``in_channels`` x ``image_px`` x ``image_px``."""
+
+    num_classes: int
+    in_channels: int = 3
+    image_px: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Holds where the earlier choice called ``choice`` is active and has one of ``values``."""
+
+    choice: str
+    values: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One gene: what it may be, and for which values of an earlier gene it exists at all."""
+
+    name: str
+    options: tuple[Option, ...]
+    active_when: Condition | None = None
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Choices and the rules between them. An architecture is a row of option indices, -1 where a choice is inactive.
+
+    Attributes:
+        name: as in ``--space``.
+        family: module name under `edgenas.spaces`, `edgenas.costs` and `edgenas.supernets` that knows what the genes mean.
+        choices: a condition names an earlier choice.
+        default_task: classes, channels and resolution of the publication.
+    """
+
+    name: str
+    family: str
+    choices: tuple[Choice, ...]
+    default_task: Task
+
+    def __post_init__(self) -> None:
+        seen: dict[str, Choice] = {}
+        for choice in self.choices:
+            if choice.name in seen or not choice.options or len(set(choice.options)) != len(choice.options):
+                raise ValueError(f"choice {choice.name!r} of {self.name} is doubled, or has no or doubled options")
+            when = choice.active_when
+            if when is not None and (when.choice not in seen or not set(when.values) <= set(seen[when.choice].options)):
+                raise ValueError(
+                    f"choice {choice.name!r} of {self.name} depends on no earlier choice or option: {when}"
+                )
+            seen[choice.name] = choice
+
+    @property
+    def num_genes(self) -> int:
+        """Columns of a gene matrix."""
+        return len(self.choices)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Column of each choice, by name."""
+        return {choice.name: position for position, choice in enumerate(self.choices)}
+
+    @cached_property
+    def _parents(self) -> tuple[tuple[int, NDArray[np.bool_]] | None, ...]:
+        """Per choice its condition as (column, allowed mask over option indices), the mask one longer so that -1 is False."""
+        result: list[tuple[int, NDArray[np.bool_]] | None] = []
+        for choice in self.choices:
+            if choice.active_when is None:
+                result.append(None)
+                continue
+            column = self.index[choice.active_when.choice]
+            options = self.choices[column].options
+            result.append((column, np.array([o in choice.active_when.values for o in options] + [False])))
+        return tuple(result)
+
+    @cached_property
+    def _counts(self) -> tuple[tuple[int, ...], ...]:
+        """Per choice and option, how many networks the choices that hang on it make."""
+        counts: list[tuple[int, ...]] = [()] * self.num_genes
+        for column in reversed(range(self.num_genes)):
+            children = [
+                (child, parent[1])
+                for child, parent in enumerate(self._parents)
+                if parent is not None and parent[0] == column
+            ]
+            counts[column] = tuple(
+                math.prod(sum(counts[child]) for child, allowed in children if allowed[option])
+                for option in range(len(self.choices[column].options))
+            )
+        return tuple(counts)
+
+    @property
+    def cardinality(self) -> int:
+        """Number of distinct networks."""
+        return math.prod(sum(self._counts[column]) for column in range(self.num_genes) if self._parents[column] is None)
+
+    def sample(self, num: int, rng: np.random.Generator) -> Genes:
+        """Draw ``num`` canonical rows, shape (num, genes), uniformly over distinct networks."""
+        genes_AG = np.empty((num, self.num_genes), dtype=np.int16)
+        for column, counts in enumerate(self._counts):
+            total = sum(counts)
+            shares = np.array([float(Fraction(count, total)) for count in counts])
+            genes_AG[:, column] = np.searchsorted(np.cumsum(shares)[:-1], rng.random(num), side="right")
+        return self.canonical(genes_AG)
+
+    def canonical(self, genes_AG: Genes) -> Genes:
+        """A copy in which equal networks are equal rows: -1 where a choice is inactive, option 0 where one was missing."""
+        result_AG = np.array(genes_AG, dtype=np.int16)
+        for column, parent in enumerate(self._parents):
+            if parent is not None:
+                active_A = parent[1][result_AG[:, parent[0]]]
+                result_AG[:, column] = np.where(active_A, np.maximum(result_AG[:, column], 0), -1)
+        return result_AG
+
+    def enumerate(self) -> Genes:
+        """Every network once, shape (cardinality, genes). For small spaces; nothing is kept."""
+        rows_AG = np.zeros((1, 0), dtype=np.int16)
+        for column, choice in enumerate(self.choices):
+            parent = self._parents[column]
+            options = np.arange(len(choice.options), dtype=np.int16)
+            active_A = np.ones(len(rows_AG), dtype=bool) if parent is None else parent[1][rows_AG[:, parent[0]]]
+            repeats_A = np.where(active_A, len(options), 1)
+            starts_A = np.repeat(np.cumsum(repeats_A) - repeats_A, repeats_A)
+            values = (np.arange(repeats_A.sum()) - starts_A).astype(np.int16)
+            values[~np.repeat(active_A, repeats_A)] = -1
+            rows_AG = np.column_stack([np.repeat(rows_AG, repeats_A, axis=0), values])
+        return rows_AG
+
+    def mutate(self, genes_AG: Genes, rng: np.random.Generator, *, prob: float | NDArray[np.floating]) -> Genes:
+        """Redraw every gene with probability ``prob`` (one number, or one per gene), canonical. AutoFormer's mutation."""
+        fresh_AG = np.column_stack([rng.integers(len(choice.options), size=len(genes_AG)) for choice in self.choices])
+        redraw_AG = rng.random(genes_AG.shape) < prob
+        return self.canonical(np.where(redraw_AG | (genes_AG < 0), fresh_AG, genes_AG))
+
+    def crossover(self, first_AG: Genes, second_AG: Genes, rng: np.random.Generator) -> Genes:
+        """Gene-wise coin flip between two parents, canonical. A gene that is inactive in one comes from the other."""
+        take_AG = ((rng.random(first_AG.shape) < 0.5) | (second_AG < 0)) & (first_AG >= 0)
+        return self.canonical(np.where(take_AG, first_AG, second_AG))
+
+    def extreme(self, *, largest: bool) -> Genes:
+        """The row of all last (``largest``) or all first options, shape (1, genes); options are listed in growing order."""
+        row = [len(choice.options) - 1 if largest else 0 for choice in self.choices]
+        return self.canonical(np.array([row], dtype=np.int16))
+
+    def values(self, genes_G: NDArray[np.integer]) -> dict[str, Option]:
+        """Name and value of every active choice of one row."""
+        return {c.name: c.options[int(g)] for c, g in zip(self.choices, genes_G, strict=True) if g >= 0}
+
+    def to_json(self, genes_G: NDArray[np.integer]) -> dict[str, Any]:
+        """The readable form of one row, e.g. ``{"pool_size": 7, "depths": [2, 2, 2, 2], ...}``."""
+        tree: dict[str, Any] = {}
+        for name, value in self.values(genes_G).items():
+            _put(tree, _tokens(name), list(value) if isinstance(value, tuple) else value)
+        return tree
+
+    def from_json(self, arch: Mapping[str, Any]) -> Genes:
+        """The canonical row of one readable architecture, shape (1, genes).
+
+        Raises:
+            ArchError: naming every gene that is missing or outside its options, with what is allowed, and unknown keys.
+        """
+        genes_G = np.full(self.num_genes, -1, dtype=np.int16)
+        problems: list[str] = []
+        for column, choice in enumerate(self.choices):
+            parent = self._parents[column]
+            if parent is not None and not parent[1][genes_G[parent[0]]]:
+                continue
+            value = _get(arch, _tokens(choice.name))
+            match = [i for i, option in enumerate(choice.options) if _same(option, value)]
+            if match:
+                genes_G[column] = match[0]
+            else:
+                allowed = ", ".join(str(list(o) if isinstance(o, tuple) else o) for o in choice.options)
+                problems.append(f"{choice.name} is {'missing' if value is None else value}; allowed: {allowed}")
+        if not problems:
+            problems = _surplus(arch, self.to_json(genes_G))
+        if problems:
+            raise ArchError(f"this is no architecture of {self.name}", problems=problems)
+        return genes_G[None]
+
+    def require_valid(self, genes_AG: Genes) -> None:
+        """Check that every row is a canonical row of this space.
+
+        Raises:
+            ArchError: naming the first rows and genes that are not.
+        """
+        problems = []
+        for column, choice in enumerate(self.choices):
+            bad = np.flatnonzero((genes_AG[:, column] >= len(choice.options)) | (genes_AG[:, column] < -1))
+            problems += [f"row {row}: {choice.name} has option {genes_AG[row, column]}" for row in bad[:3]]
+        if not problems:
+            bad = np.flatnonzero((self.canonical(genes_AG) != genes_AG).any(axis=1))
+            problems = [f"row {row} is not canonical" for row in bad[:3]]
+        if problems:
+            raise ArchError(f"these are no architectures of {self.name}", problems=problems)
+
+
+def unique_rows(genes_AG: Genes) -> Genes:
+    """Distinct rows in order of first appearance."""
+    if len(genes_AG) == 0:
+        return genes_AG
+    _, first = np.unique(np.ascontiguousarray(genes_AG), axis=0, return_index=True)
+    return genes_AG[np.sort(first)]
+
+
+def _tokens(name: str) -> list[str | int]:
+    return [int(token) if token.isdigit() else token for token in re.findall(r"[^.\[\]]+", name)]
+
+
+def _put(tree: Any, tokens: Sequence[str | int], value: Any) -> None:
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        fresh: Any = value if following is None else ([] if isinstance(following, int) else {})
+        if isinstance(token, int):
+            while len(tree) <= token:
+                tree.append(None)
+            if tree[token] is None:
+                tree[token] = fresh
+            tree = tree[token]
+        else:
+            tree = tree.setdefault(token, fresh)
+
+
+def _get(tree: Any, tokens: Sequence[str | int]) -> Any:
+    for token in tokens:
+        try:
+            tree = tree[token]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return tree
+
+
+def _same(option: Option, value: Any) -> bool:
+    if isinstance(option, tuple):
+        return isinstance(value, (list, tuple)) and list(option) == list(value)
+    return not isinstance(value, bool) and isinstance(value, (int, float, str)) and option == value
+
+
+def _surplus(given: Any, known: Any, where: str = "") -> list[str]:
+    """Keys and list entries of ``given`` that ``known`` lacks."""
+    if isinstance(given, Mapping) and isinstance(known, Mapping):
+        problems = [f"{where}{key} is unknown" for key in given if key not in known]
+        for key in known:
+            problems += _surplus(given.get(key), known[key], f"{where}{key}.")
+        return problems
+    if isinstance(given, (list, tuple)) and isinstance(known, list) and len(given) != len(known):
+        return [f"{where.rstrip('.')} has {len(given)} entries; allowed: {len(known)}"]
+    return []

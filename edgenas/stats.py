@@ -1,0 +1,139 @@
+"""Intervals and paired tests on arrays of predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """A share with its interval: ``value`` of ``n`` trials lies in [``low``, ``high``]. NaN where n is 0."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """The contract's interval; NaN becomes null."""
+
+        def number(x: float) -> float | None:
+            return None if math.isnan(x) else float(x)
+
+        return {"value": number(self.value), "low": number(self.low), "high": number(self.high), "n": self.n}
+
+
+def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
+    """Wilson's score interval of a proportion (Wilson, JASA 1927).
+
+    Args:
+        successes: 0 to n.
+        n: trials; 0 gives NaN with the interval [0, 1].
+        confidence: two-sided, in (0, 1).
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes in {n} trials")
+    if n == 0:
+        return Proportion(math.nan, 0.0, 1.0, 0)
+    z2 = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    share = successes / n
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Proportion(share, low, high, n)
+
+
+def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
+    """The exact interval of a proportion (Clopper & Pearson, Biometrika 1934)."""
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes in {n} trials")
+    if n == 0:
+        return Proportion(math.nan, 0.0, 1.0, 0)
+    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    return Proportion(successes / n, float(interval.low), float(interval.high), n)
+
+
+def trials_to_prove(share: float, *, confidence: float = 0.95) -> int:
+    """How many trials without a miss put Wilson's lower bound at ``share`` or above, e.g. 73 for 0.95."""
+    if not 0 < share < 1:
+        raise ValueError(f"share {share} is not in (0, 1)")
+    z2 = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    return math.ceil(share / (1 - share) * z2 - 1e-9)
+
+
+def decide(probabilities_NC: NDArray[np.floating], positive: int | None, threshold: float | None) -> NDArray[np.int64]:
+    """Class of every image by the decision rule: positive from ``threshold`` on, else the best of the others.
+
+    Args:
+        probabilities_NC: class probabilities, shape (images, classes).
+        positive: index of the class that must not be missed; None gives the argmax.
+        threshold: least probability at which ``positive`` is decided; None gives the argmax.
+    """
+    if positive is None or threshold is None:
+        return np.argmax(probabilities_NC, axis=-1).astype(np.int64)
+    others_NC = probabilities_NC.astype(np.float64)
+    others_NC[:, positive] = -np.inf
+    return np.where(probabilities_NC[:, positive] >= threshold, positive, np.argmax(others_NC, axis=-1)).astype(
+        np.int64
+    )
+
+
+def accuracy(
+    decisions_N: NDArray[np.integer], labels_N: NDArray[np.integer], *, confidence: float = 0.95
+) -> Proportion:
+    """Share of right decisions with its Wilson interval."""
+    return wilson(int((decisions_N == labels_N).sum()), int(labels_N.size), confidence=confidence)
+
+
+def sensitivities(
+    decisions_N: NDArray[np.integer],
+    labels_N: NDArray[np.integer],
+    class_names: Sequence[str],
+    *,
+    confidence: float = 0.95,
+) -> dict[str, Proportion]:
+    """Per class, the share of its images that were decided as it, with Wilson intervals."""
+    result = {}
+    for index, name in enumerate(class_names):
+        mine_N = labels_N == index
+        result[name] = wilson(int((decisions_N[mine_N] == index).sum()), int(mine_N.sum()), confidence=confidence)
+    return result
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided exact p-value that two paired classifiers are equally often right (McNemar, 1947).
+
+    Args:
+        only_first: pairs that just the first got right.
+        only_second: pairs that just the second got right.
+    """
+    if only_first + only_second == 0:
+        return 1.0
+    return float(scipy_stats.binomtest(only_first, only_first + only_second).pvalue)
+
+
+def pick_threshold(
+    positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], *, min_sensitivity: float | None
+) -> float:
+    """The operating threshold, from a split that nothing else reads.
+
+    Without a floor: 0.5. With one: the largest threshold of at most 0.5 at which the share of positives found reaches
+    the floor.
+
+    Args:
+        positive_probability_N: p(positive) of every image.
+        is_positive_N: which images are positive.
+        min_sensitivity: floor in [0, 1] or None.
+    """
+    if min_sensitivity is None or not is_positive_N.any():
+        return 0.5
+    found = np.sort(positive_probability_N[is_positive_N].astype(np.float64))[::-1]
+    needed = max(1, math.ceil(min_sensitivity * found.size - 1e-9))
+    return float(min(0.5, found[needed - 1]))

@@ -1,0 +1,1 @@
+"""Latency tables measured on real devices, one flat JSON file each."""
