@@ -110,7 +110,7 @@ class MissingBackendError(EdgeNASError):
     status = "missing_backend"
 
 
-class Interrupted(EdgeNASError):
+class InterruptedRunError(EdgeNASError):
     """The user stopped the command; its state is saved."""
 
     exit_code = 130

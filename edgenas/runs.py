@@ -130,9 +130,7 @@ def read_json(path: Path, *, schema_version: int | None = None) -> dict[str, Any
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise RunFolderError(
-            f"{path} is not JSON: {error}", hint="delete it and run the command that makes it"
-        ) from error
+        raise RunFolderError(f"{path} is not JSON: {error}", hint="delete it and run the command that makes it") from error
     if not isinstance(value, dict):
         raise RunFolderError(f"{path} holds no JSON object", hint="delete it and run the command that makes it")
     if schema_version is not None and value.get("schema_version") != schema_version:

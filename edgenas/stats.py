@@ -77,17 +77,14 @@ def decide(probabilities_NC: NDArray[np.floating], positive: int | None, thresho
         threshold: least probability at which ``positive`` is decided; None gives the argmax.
     """
     if positive is None or threshold is None:
-        return np.argmax(probabilities_NC, axis=-1).astype(np.int64)
+        return np.asarray(np.argmax(probabilities_NC, axis=-1), dtype=np.int64)
     others_NC = probabilities_NC.astype(np.float64)
     others_NC[:, positive] = -np.inf
-    return np.where(probabilities_NC[:, positive] >= threshold, positive, np.argmax(others_NC, axis=-1)).astype(
-        np.int64
-    )
+    decided_N = np.where(probabilities_NC[:, positive] >= threshold, positive, np.argmax(others_NC, axis=-1))
+    return np.asarray(decided_N, dtype=np.int64)
 
 
-def accuracy(
-    decisions_N: NDArray[np.integer], labels_N: NDArray[np.integer], *, confidence: float = 0.95
-) -> Proportion:
+def accuracy(decisions_N: NDArray[np.integer], labels_N: NDArray[np.integer], *, confidence: float = 0.95) -> Proportion:
     """Share of right decisions with its Wilson interval."""
     return wilson(int((decisions_N == labels_N).sum()), int(labels_N.size), confidence=confidence)
 

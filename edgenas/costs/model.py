@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,7 +75,8 @@ class Term:
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], tuple[Hashable, ...]]]:
         """Option indices and components of every cell."""
         for index in np.ndindex(self.cells.shape):
-            yield index, self.cells[index]
+            components: tuple[Hashable, ...] = self.cells[index]  # type: ignore[assignment]  # an object array holds tuples
+            yield index, components
 
 
 def distinct_components(terms: Sequence[Term]) -> tuple[Hashable, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -68,14 +68,12 @@ def count_params(component: Hashable) -> int:
     """Parameters of a component, equal to those of the module built from it."""
     match component:
         case PatchEmbedSpec():
-            return (
-                component.embed_dim * (component.in_channels * component.kernel_size**2 + 1) + 2 * component.embed_dim
-            )
+            return component.embed_dim * (component.in_channels * component.kernel_size**2 + 1) + 2 * component.embed_dim
         case StageNormSpec():
             return 2 * component.embed_dim
         case HeadSpec():
             dims = (component.embed_dim, *component.hidden_dims, component.num_classes)
-            linear = sum(first * second + second for first, second in zip(dims[:-1], dims[1:], strict=True))
+            linear = sum(first * second + second for first, second in pairwise(dims))
             return linear + 2 * sum(component.hidden_dims)
         case BlockSpec():
             dim, qkv, hidden = component.embed_dim, component.qkv_dim, component.mlp_hidden
@@ -102,7 +100,7 @@ def count_reference_macs(component: Hashable) -> int:
             return 0
         case HeadSpec():
             dims = (component.embed_dim, *component.hidden_dims, component.num_classes)
-            return sum(first * second for first, second in zip(dims[:-1], dims[1:], strict=True))
+            return sum(first * second for first, second in pairwise(dims))
         case BlockSpec():
             dim, qkv, hidden = component.embed_dim, component.qkv_dim, component.mlp_hidden
             tokens, keys = component.grid**2, num_keys(component)
@@ -115,11 +113,7 @@ def count_reference_macs(component: Hashable) -> int:
 
 
 def _pooling_macs(component: Hashable) -> int:
-    if (
-        not isinstance(component, BlockSpec)
-        or component.reduction != "pool"
-        or component.reduction_size == component.grid
-    ):
+    if not isinstance(component, BlockSpec) or component.reduction != "pool" or component.reduction_size == component.grid:
         return 0
     cells, grid = component.reduction_size, component.grid
     return (cells * grid * grid + cells * cells * grid) * component.embed_dim

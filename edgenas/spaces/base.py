@@ -72,9 +72,7 @@ class SearchSpace:
                 raise ValueError(f"choice {choice.name!r} of {self.name} is doubled, or has no or doubled options")
             when = choice.active_when
             if when is not None and (when.choice not in seen or not set(when.values) <= set(seen[when.choice].options)):
-                raise ValueError(
-                    f"choice {choice.name!r} of {self.name} depends on no earlier choice or option: {when}"
-                )
+                raise ValueError(f"choice {choice.name!r} of {self.name} depends on no earlier choice or option: {when}")
             seen[choice.name] = choice
 
     @property
@@ -106,9 +104,7 @@ class SearchSpace:
         counts: list[tuple[int, ...]] = [()] * self.num_genes
         for column in reversed(range(self.num_genes)):
             children = [
-                (child, parent[1])
-                for child, parent in enumerate(self._parents)
-                if parent is not None and parent[0] == column
+                (child, parent[1]) for child, parent in enumerate(self._parents) if parent is not None and parent[0] == column
             ]
             counts[column] = tuple(
                 math.prod(sum(counts[child]) for child, allowed in children if allowed[option])

@@ -179,9 +179,7 @@ PVT_NANO = SearchSpace(
 )
 
 
-def block_spec(
-    geometry: Geometry, image_px: int, stage: int, *, pool_size: int, qkv_dim: int, mlp_ratio: float
-) -> BlockSpec:
+def block_spec(geometry: Geometry, image_px: int, stage: int, *, pool_size: int, qkv_dim: int, mlp_ratio: float) -> BlockSpec:
     """A block of ``stage`` (0-based) with these genes."""
     grid = geometry.grids(image_px)[stage]
     return BlockSpec(
@@ -232,9 +230,7 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec
         )
         norm = StageNormSpec(grid, geometry.embed_dims[stage])
         stages.append(StageSpec(patch_embed, (block,) * arch["depths"][stage], norm))
-    head = HeadSpec(
-        grids[-1], geometry.embed_dims[-1], geometry.head_hidden_dims, geometry.head_dropouts, task.num_classes
-    )
+    head = HeadSpec(grids[-1], geometry.embed_dims[-1], geometry.head_hidden_dims, geometry.head_dropouts, task.num_classes)
     return PvtSpec(task, tuple(stages), head)
 
 

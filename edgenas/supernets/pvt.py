@@ -19,6 +19,7 @@ from edgenas.spaces.pvt import BlockSpec, PvtSpec, lower
 from edgenas.supernets.pvt_net import (
     PvtBlock,
     PvtNet,
+    PvtStage,
     averaging_matrix,
     block_forward,
     build_component,
@@ -74,14 +75,21 @@ class PvtSupernet(nn.Module):
 
         return lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
 
+    def _stage(self, index: int) -> PvtStage:
+        stage = self.net.stages[index]
+        assert isinstance(stage, PvtStage)
+        return stage
+
     def forward(self, images_NCHW: Tensor, genes: tuple[int, ...]) -> Tensor:
         """Logits, shape (N, classes), of the subnet that one row of genes stands for."""
         spec = self.spec(genes)
         x_NLC = self.net.patch_embed(images_NCHW)
-        for stage, stage_spec in zip(self.net.stages, spec.stages, strict=True):
+        for index, stage_spec in enumerate(spec.stages):
+            stage = self._stage(index)
             if stage.downsample is not None:
                 x_NLC = stage.downsample(x_NLC)
             for block, block_spec in zip(stage.blocks, stage_spec.blocks, strict=False):
+                assert isinstance(block, PvtBlock)
                 weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
                 x_NLC = block_forward(x_NLC, block_spec, weights, self._pool(block_spec, x_NLC.device))
             x_NLC = stage.norm(x_NLC)
@@ -102,14 +110,12 @@ class PvtSupernet(nn.Module):
         net = PvtNet(spec).to(next(self.parameters()).device)
         source = dict(self.net.state_dict())
         for stage_index, stage_spec in enumerate(spec.stages):
-            stage = self.net.stages[stage_index]
+            stage = self._stage(stage_index)
             for block_index, block_spec in enumerate(stage_spec.blocks):
                 block = stage.blocks[block_index]
                 assert isinstance(block, PvtBlock)
                 weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                source |= {
-                    f"stages.{stage_index}.blocks.{block_index}.{name}": value for name, value in weights.items()
-                }
+                source |= {f"stages.{stage_index}.blocks.{block_index}.{name}": value for name, value in weights.items()}
         net.load_state_dict({name: source[name] for name in net.state_dict()})
         return net.train(self.training)
 

@@ -95,9 +95,7 @@ def mlp(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor]) -> Tensor
     x_NFHW = to_grid(x_NLF, spec.grid)
     if spec.relu:
         x_NFHW = F.relu(x_NFHW)
-    x_NFHW = F.conv2d(
-        x_NFHW, weights["mlp.dwconv.weight"], weights["mlp.dwconv.bias"], padding=1, groups=x_NFHW.shape[1]
-    )
+    x_NFHW = F.conv2d(x_NFHW, weights["mlp.dwconv.weight"], weights["mlp.dwconv.bias"], padding=1, groups=x_NFHW.shape[1])
     return F.linear(F.gelu(to_tokens(x_NFHW)), weights["mlp.fc2.weight"], weights["mlp.fc2.bias"])
 
 

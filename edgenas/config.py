@@ -1,0 +1,167 @@
+"""TOML to frozen dataclasses; an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from edgenas.errors import ConfigError
+
+Settings = TypeVar("Settings")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: if it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """``table.key=value`` strings as nested tables; a value that is not TOML is taken as a string.
+
+    Raises:
+        ConfigError: naming every override that has another form.
+    """
+    tables: dict[str, Any] = {}
+    problems = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not equals or len(parts) != 2 or not all(parts):
+            problems.append(f"--set {override}: write table.key=value, e.g. train.epochs=5")
+            continue
+        try:
+            value = tomllib.loads(f"value = {text.strip()}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        tables.setdefault(parts[0], {})[parts[1]] = value
+    if problems:
+        raise ConfigError("an override cannot be read", problems=problems)
+    return tables
+
+
+def merge(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables with the overrides' keys replaced."""
+    result = {name: dict(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
+    for name, table in overrides.items():
+        if isinstance(result.get(name, {}), dict):
+            result[name] = {**result.get(name, {}), **table}
+    return result
+
+
+def build(cls: type[Settings], tables: Mapping[str, Any], *, source: str) -> Settings:
+    """A dataclass of dataclasses from tables: one field a table.
+
+    Args:
+        cls: frozen dataclass whose fields are frozen dataclasses.
+        tables: as read from TOML.
+        source: named in errors.
+
+    Raises:
+        ConfigError: listing every unknown table and key and every value of a wrong type or range.
+    """
+    hints = typing.get_type_hints(cls)
+    problems = [f"[{name}] is unknown; known are {', '.join(hints)}" for name in tables if name not in hints]
+    parts: dict[str, Any] = {}
+    for name, table_cls in hints.items():
+        table = tables.get(name, {})
+        if not isinstance(table, Mapping):
+            problems.append(f"{name} must be a table")
+            continue
+        values, found = _table(table_cls, table, name)
+        problems += found
+        if not found:
+            try:
+                parts[name] = table_cls(**values)
+            except ValueError as error:
+                problems.append(f"[{name}] {error}")
+    if problems:
+        raise ConfigError(f"{source} is wrong", problems=problems)
+    return cls(**parts)
+
+
+def _table(cls: type[Any], table: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    problems = []
+    for key, value in table.items():
+        if key not in hints:
+            problems.append(f"{where}.{key} is unknown; [{where}] knows {', '.join(hints)}")
+            continue
+        try:
+            values[key] = _convert(hints[key], value)
+        except (TypeError, ValueError):
+            problems.append(f"{where}.{key} is {value!r}; allowed: {describe(hints[key])}")
+    missing = [
+        f"{where}.{field.name} is missing"
+        for field in dataclasses.fields(cls)
+        if field.name not in table and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    return values, problems + missing
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    """``value`` as ``hint``; raises TypeError or ValueError."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _first_fit(arguments, value)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise ValueError
+    if origin is tuple:
+        if isinstance(value, (list, tuple)):
+            return tuple(_convert(arguments[0], item) for item in value)
+        raise TypeError
+    if origin in (dict, Mapping) or hint is dict:
+        if isinstance(value, Mapping):
+            return {str(key): _convert(arguments[1], item) for key, item in value.items()}
+        raise TypeError
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        if isinstance(value, float) and value != value:
+            raise ValueError
+        return value
+    raise TypeError
+
+
+def _first_fit(hints: Sequence[Any], value: Any) -> Any:
+    for hint in hints:
+        if hint is type(None):
+            if value is None:
+                return None
+            continue
+        try:
+            return _convert(hint, value)
+        except (TypeError, ValueError):
+            continue
+    raise TypeError
+
+
+def describe(hint: Any) -> str:
+    """A type in words for an error message."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(repr(argument) for argument in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments if argument is not type(None))
+    if origin is tuple:
+        return f"a list of {describe(arguments[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", Path: "a path"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,0 +1,103 @@
+"""Hard limits: values that judge a whole matrix of candidates at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.costs import CostModel
+from edgenas.spaces import Genes
+from edgenas.stats import decide
+
+
+class CostConstraint(Protocol):
+    """A limit that genes alone decide."""
+
+    @property
+    def name(self) -> str:
+        """As in the contract's ``limits``."""
+        ...
+
+    def violation(self, genes_AG: Genes) -> NDArray[np.float64]:
+        """Relative excess of every row, shape (archs,); 0.0 exactly where the limit is met."""
+        ...
+
+
+class MetricConstraint(Protocol):
+    """A limit that predictions decide."""
+
+    @property
+    def name(self) -> str:
+        """As in the contract's ``limits``."""
+        ...
+
+    def violation(self, probabilities_ANC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Relative shortfall of every candidate, shape (archs,); 0.0 exactly where the limit is met."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpperLimit:
+    """A cost of at most ``limit``, e.g. predicted latency in milliseconds."""
+
+    name: str
+    limit: float
+    cost: CostModel
+
+    def __str__(self) -> str:
+        return f"{self.name} <= {self.limit:g}"
+
+    def violation(self, genes_AG: Genes) -> NDArray[np.float64]:
+        """Relative excess of every row, shape (archs,); 0.0 exactly where the limit is met."""
+        excess_A: NDArray[np.float64] = np.maximum(0.0, self.cost(genes_AG) / self.limit - 1.0)
+        return excess_A
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityFloor:
+    """At least ``floor`` of the images of one class must be decided as it.
+
+    The point estimate on the split that is searched; the report gives its interval.
+    """
+
+    class_name: str
+    class_index: int
+    floor: float
+    positive: int | None
+    threshold: float | None
+
+    @property
+    def name(self) -> str:
+        """As in the contract's ``limits`` and ``rejected_by``."""
+        return f"sensitivity[{self.class_name}]"
+
+    def __str__(self) -> str:
+        return f"{self.name} >= {self.floor:g}"
+
+    def values(self, probabilities_ANC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Sensitivity of every candidate, shape (archs,); NaN without images of the class."""
+        mine_N = labels_N == self.class_index
+        if not mine_N.any():
+            return np.full(len(probabilities_ANC), np.nan)
+        hits = [
+            float((decide(p_NC[mine_N], self.positive, self.threshold) == self.class_index).mean()) for p_NC in probabilities_ANC
+        ]
+        return np.array(hits)
+
+    def violation(self, probabilities_ANC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Shortfall of every candidate relative to the floor, shape (archs,); not-a-number counts as a full miss."""
+        values_A = np.nan_to_num(self.values(probabilities_ANC, labels_N), nan=0.0)
+        shortfall_A: NDArray[np.float64] = np.maximum(0.0, 1.0 - values_A / self.floor) if self.floor > 0 else values_A * 0
+        return shortfall_A
+
+
+def total_violation(constraints: Sequence[CostConstraint], genes_AG: Genes) -> NDArray[np.float64]:
+    """Sum of the relative excesses of every row, shape (archs,); 0.0 exactly where all limits are met."""
+    total_A = np.zeros(len(genes_AG))
+    for constraint in constraints:
+        total_A += constraint.violation(genes_AG)
+    return total_A

@@ -1,0 +1,115 @@
+"""What of a space a set of limits leaves, before anything is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.search.constraints import CostConstraint, UpperLimit, total_violation
+from edgenas.spaces import Genes, SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Feasibility:
+    """How much of a space is left.
+
+    Attributes:
+        genes_AG: the rows looked at: the whole space, or a uniform sample with the two extremes.
+        feasible_A: which of them meet every limit.
+        is_exact: whether ``genes_AG`` is the whole space.
+        rejected: per limit, how many rows break it.
+        binding: limits that alone keep out some row.
+    """
+
+    genes_AG: Genes
+    feasible_A: NDArray[np.bool_]
+    is_exact: bool
+    rejected: Mapping[str, int]
+    binding: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        """Feasible share of the rows looked at."""
+        return float(self.feasible_A.mean())
+
+
+def survey(
+    space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, *, max_rows: int = 200_000
+) -> Feasibility:
+    """Judge the whole space when it has at most ``max_rows`` nets, else as many uniform draws and the extremes."""
+    if space.cardinality <= max_rows:
+        genes_AG = space.enumerate()
+    else:
+        extremes = [space.extreme(largest=False), space.extreme(largest=True)]
+        genes_AG = np.concatenate([*extremes, space.sample(max_rows, rng)])
+    broken_LA = np.array([c.violation(genes_AG) > 0 for c in constraints]).reshape(len(constraints), len(genes_AG))
+    num_broken_A = broken_LA.sum(axis=0)
+    names = [constraint.name for constraint in constraints]
+    rejected = {name: int(broken_A.sum()) for name, broken_A in zip(names, broken_LA, strict=True)}
+    alone = [name for name, broken_A in zip(names, broken_LA, strict=True) if (broken_A & (num_broken_A == 1)).any()]
+    return Feasibility(genes_AG, num_broken_A == 0, space.cardinality <= max_rows, rejected, tuple(alone))
+
+
+def closest(space: SearchSpace, limits: Sequence[UpperLimit], survey: Feasibility) -> dict[str, dict[str, object]]:
+    """Per limit the least value that a net can have, among those that meet the other limits where there are any.
+
+    Returns:
+        The contract's ``closest``: limit name to ``asked``, ``achievable`` and ``arch``.
+    """
+    result: dict[str, dict[str, object]] = {}
+    for limit in limits:
+        others = [other for other in limits if other is not limit]
+        allowed_A = total_violation(others, survey.genes_AG) == 0
+        rows_AG = survey.genes_AG[allowed_A] if allowed_A.any() else survey.genes_AG
+        costs_A = limit.cost(rows_AG)
+        best = int(np.argmin(costs_A))
+        if costs_A[best] > limit.limit or not allowed_A.any():
+            arch = space.to_json(rows_AG[best])
+            result[limit.name] = {"asked": limit.limit, "achievable": float(costs_A[best]), "arch": arch}
+    return result
+
+
+def repair(
+    space: SearchSpace,
+    genes_AG: Genes,
+    constraints: Sequence[CostConstraint],
+    rng: np.random.Generator,
+    *,
+    max_steps: int = 64,
+) -> Genes:
+    """Change one gene at a time of every row that breaks a limit until it meets them all.
+
+    Each step takes, of all single-gene changes, one drawn with a probability that grows with what it mends. A row that is not
+    mended within ``max_steps`` or is stuck is left out.
+
+    Returns:
+        The feasible rows, canonical, shape (archs <= given, genes).
+    """
+    kept = []
+    for row_G, excess in zip(genes_AG, total_violation(constraints, genes_AG), strict=True):
+        for _ in range(max_steps):
+            if excess == 0:
+                kept.append(row_G)
+                break
+            neighbours_AG = _neighbours(space, row_G)
+            left_A = total_violation(constraints, neighbours_AG)
+            gain_A = np.maximum(0.0, excess - left_A)
+            if not gain_A.any():
+                break
+            pick = int(rng.choice(len(gain_A), p=gain_A / gain_A.sum()))
+            row_G, excess = neighbours_AG[pick], float(left_A[pick])
+    return np.array(kept, dtype=np.int16).reshape(-1, space.num_genes)
+
+
+def _neighbours(space: SearchSpace, row_G: NDArray[np.int16]) -> Genes:
+    rows = []
+    for column, choice in enumerate(space.choices):
+        for option in range(len(choice.options)):
+            if row_G[column] >= 0 and option != row_G[column]:
+                changed_G = row_G.copy()
+                changed_G[column] = option
+                rows.append(changed_G)
+    return space.canonical(np.array(rows, dtype=np.int16))
