@@ -1,0 +1,60 @@
+"""The command line: parse, call a recipe, hand its records to `report`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from edgenas.errors import EdgeNASError
+
+COMMANDS = ("init", "doctor", "train", "profile", "search", "retrain", "evaluate", "export", "verify", "info", "demo")
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"edgenas.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="edgenas")
+def cli() -> None:
+    """From labelled images to a small vision transformer that is proven to fit an edge device.
+
+    The usual order: init, train, profile, search, retrain, export. `edgenas demo` shows it all on real images.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the contract's status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    from edgenas.cli.runner import emit_failure, terminate_like_interrupt
+
+    terminate_like_interrupt()
+    command = next((argument for argument in arguments if argument in COMMANDS), "")
+    as_json = "--json" in arguments
+    try:
+        cli.main(arguments, prog_name="edgenas", standalone_mode=False)
+    except click.ClickException as error:
+        if not as_json:
+            error.show()
+        else:
+            usage = EdgeNASError(error.format_message())
+            emit_failure(command, usage, status="usage", exit_code=error.exit_code)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        interrupted = EdgeNASError("interrupted")
+        emit_failure(command, interrupted, status="interrupted", exit_code=130, as_json=as_json)
+        sys.exit(130)

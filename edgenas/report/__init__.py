@@ -1,0 +1,1 @@
+"""Terminal tables, progress and plots, drawn from records."""

@@ -1,0 +1,45 @@
+"""`edgenas export`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.cli.options import compact, project_options
+
+
+@click.command()
+@click.option(
+    "--format", "format_name", type=click.Choice(["onnx", "trt"]), default="onnx", show_default=True, help="What to write."
+)
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 for onnx, fp16 for trt.")
+@click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
+@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
+@click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
+@project_options
+def export(
+    format_name: str,
+    precision: str | None,
+    gpu: str | None,
+    output: Path | None,
+    require_run: bool,
+    run: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Write the winner for deployment and prove that it still answers the same."""
+    from edgenas.cli.runner import execute
+
+    def start() -> Iterator[Any]:
+        from edgenas.recipes.export import ExportConfig
+        from edgenas.recipes.export import run as recipe
+
+        targets = [target.strip() for target in gpu.split(",") if target.strip()] if gpu is not None else None
+        flags = compact(export={"precision": precision, "targets": targets})
+        return recipe(ExportConfig(run, flags, overrides, format_name, output, require_run))
+
+    execute("export", start, run=run, as_json=as_json, verbose=verbose)

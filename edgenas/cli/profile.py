@@ -1,0 +1,48 @@
+"""`edgenas profile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.cli.options import compact, project_options
+
+
+@click.command()
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Which device to measure.")
+@click.option("--runtime", metavar="NAME", help="Default: ONNX Runtime on a CPU; the best present on a GPU.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Of the computation.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images a call.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU; default: all usable cores.")
+@project_options
+def profile(
+    device: str | None,
+    runtime: str | None,
+    precision: str | None,
+    batch_size: int | None,
+    threads: int | None,
+    run: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Measure this device: blocks inside whole nets, with the runtime that will ship."""
+    from edgenas.cli.runner import execute
+
+    def start() -> Iterator[Any]:
+        from edgenas.recipes.profile import ProfileConfig
+        from edgenas.recipes.profile import run as recipe
+
+        table = {
+            "device": device,
+            "runtime": runtime,
+            "precision": precision,
+            "batch_size": batch_size,
+            "threads": threads,
+        }
+        return recipe(ProfileConfig(run, compact(profile=table), overrides))
+
+    execute("profile", start, run=run, as_json=as_json, verbose=verbose)

@@ -1,0 +1,42 @@
+"""`edgenas retrain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.cli.options import compact, device_option, project_options
+
+
+@click.command()
+@click.option("--arch", type=click.Path(path_type=Path), help="JSON file of an architecture; default: the search's winner.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner.")
+@click.option("--baseline/--no-baseline", default=None, help="Also train the hand-designed net of equal or larger latency.")
+@device_option
+@click.option("--force", is_flag=True, help="Train again what is there already.")
+@project_options
+def retrain(
+    arch: Path | None,
+    epochs: int | None,
+    baseline: bool | None,
+    device: str | None,
+    force: bool,
+    run: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Train the winner on its own and report it on the test split."""
+    from edgenas.cli.runner import execute
+
+    def start() -> Iterator[Any]:
+        from edgenas.recipes.retrain import RetrainConfig
+        from edgenas.recipes.retrain import run as recipe
+
+        flags = compact(retrain={"epochs": epochs, "baseline": baseline, "device": device})
+        return recipe(RetrainConfig(run, flags, overrides, arch, force))
+
+    execute("retrain", start, run=run, as_json=as_json, verbose=verbose)

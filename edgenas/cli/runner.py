@@ -1,0 +1,127 @@
+"""Runs a recipe for a command: progress to stderr, the result to stdout, the contract's exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.errors import EdgeNASError
+
+SCHEMA_VERSION = 1
+
+
+def terminate_like_interrupt() -> None:
+    """Let SIGTERM end a command as Ctrl-C does: state saved, exit 130."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_json: bool, verbose: bool = False) -> None:
+    """Drive a recipe to its `Outcome`, show it and exit.
+
+    Args:
+        command: as the user typed it.
+        start: makes the recipe's iterator; settings are read in it, so their errors are reported like any other.
+        run: the run folder that outputs are relative to.
+        as_json: print the contract's object instead of tables and paths.
+        verbose: show log messages.
+    """
+    from edgenas.report.terminal import Screen
+    from edgenas.runs import RunFolder
+
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
+    screen = Screen()
+    folder = RunFolder(run)
+    try:
+        outcome = screen.follow(start())
+    except EdgeNASError as error:
+        emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        interrupted = EdgeNASError("interrupted; what was finished is saved", hint=f"`edgenas {command}` goes on from there")
+        emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, as_json=as_json)
+        sys.exit(130)
+    except OSError as error:
+        problem = EdgeNASError(f"{error.filename or 'a file'}: {error.strerror or error}", hint="free space or mend permissions")
+        emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
+        sys.exit(1)
+    outputs = {name: folder.relative(path) for name, path in outcome.outputs.items()}
+    if as_json:
+        _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
+    else:
+        screen.show(command, outcome)
+        for path in outcome.outputs.values():
+            click.echo(path)
+        if outcome.failure is not None:
+            _print_line(outcome.failure)
+    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+
+
+def emit_failure(
+    command: str,
+    error: EdgeNASError,
+    *,
+    status: str | None = None,
+    exit_code: int | None = None,
+    run: Path | None = None,
+    warnings: list[str] | None = None,
+    as_json: bool = True,
+) -> None:
+    """Say why a command failed: one JSON object on stdout, or one line (and one per problem) on stderr."""
+    if as_json:
+        _print_object(command, run, error.result, {}, warnings or [], error, status=status, exit_code=exit_code)
+    else:
+        _print_line(error)
+
+
+def _print_line(error: EdgeNASError) -> None:
+    text = error.message.rstrip(".")
+    if error.problems:
+        text += ":\n" + "\n".join(f"  {problem}" for problem in error.problems)
+    if error.hint:
+        text += f"\n{error.hint}" if error.problems else f". {error.hint[:1].upper()}{error.hint[1:]}"
+    click.secho("edgenas: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(text, err=True)
+
+
+def _print_object(
+    command: str,
+    run: Path | None,
+    result: Any,
+    outputs: dict[str, str],
+    warnings: list[str],
+    error: EdgeNASError | None,
+    *,
+    status: str | None = None,
+    exit_code: int | None = None,
+) -> None:
+    from edgenas.runs import jsonable
+
+    code = exit_code if exit_code is not None else (error.exit_code if error is not None else 0)
+    shown = status if status is not None else (error.status if error is not None else "ok")
+    description = None
+    if error is not None:
+        name = type(error).__name__
+        description = {"type": name, "message": error.message, "problems": list(error.problems), "hint": error.hint}
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "exit_code": code,
+        "status": shown,
+        "run": str(run) if run is not None else None,
+        "result": result,
+        "outputs": outputs,
+        "warnings": warnings,
+        "error": description,
+    }
+    click.echo(json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,47 @@
+"""`edgenas train`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.cli.options import compact, device_option, project_options
+
+
+@click.command()
+@click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
+@click.option("--teacher", metavar="NAME", help="self (trained first on the same data) or timm:NAME.")
+@click.option("--teacher-checkpoint", type=click.Path(path_type=Path), help="Weights of a timm teacher (.safetensors, .pth).")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the supernet.")
+@device_option
+@click.option("--force", is_flag=True, help="Train again what is there already.")
+@project_options
+def train(
+    only: str | None,
+    teacher: str | None,
+    teacher_checkpoint: Path | None,
+    epochs: int | None,
+    device: str | None,
+    force: bool,
+    run: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Train the teacher, then the supernet; what is there already is kept."""
+    from edgenas.cli.runner import execute
+
+    def start() -> Iterator[Any]:
+        from edgenas.recipes.train import TrainConfig
+        from edgenas.recipes.train import run as recipe
+
+        flags = compact(
+            teacher={"name": teacher, "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None},
+            train={"epochs": epochs, "device": device},
+        )
+        return recipe(TrainConfig(run, flags, overrides, only, force))
+
+    execute("train", start, run=run, as_json=as_json, verbose=verbose)

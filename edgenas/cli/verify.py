@@ -1,0 +1,37 @@
+"""`edgenas verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.cli.options import project_options
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--data", metavar="SOURCE", help="Repeat parity on this run's test split of SOURCE.")
+@click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
+@project_options
+def verify(
+    folder: Path,
+    data: str | None,
+    require_run: bool,
+    run: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Check an artefact folder: hashes, precision, golden outputs; with --data parity too."""
+    from edgenas.cli.runner import execute
+
+    def start() -> Iterator[Any]:
+        from edgenas.recipes.verify import VerifyConfig
+        from edgenas.recipes.verify import run as recipe
+
+        return recipe(VerifyConfig(run, {}, overrides, folder, data, require_run))
+
+    execute("verify", start, run=run, as_json=as_json, verbose=verbose)

@@ -1,0 +1,220 @@
+"""Everything that can be set in `edgenas.toml`: one dataclass a table, defaults here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """``[data]``: images, classes, splits.
+
+    Attributes:
+        source: digits, folder:DIR or fashion-mnist[:DIR].
+        positive: class that must not be missed; None if there is none.
+        image_px: side of the image that the net sees; None takes the source's.
+        seed: of the splits.
+        train, select, confirm, calibrate, test: shares of the images where the source brings no split of its own.
+        skip_bad_images: go on without images that cannot be read.
+        cache_mb: memory for decoded images.
+    """
+
+    source: str
+    positive: str | None = None
+    image_px: int | None = None
+    seed: int = 0
+    train: float = 0.45
+    select: float = 0.15
+    confirm: float = 0.10
+    calibrate: float = 0.08
+    test: float = 0.22
+    skip_bad_images: bool = False
+    cache_mb: int = 2048
+
+    def __post_init__(self) -> None:
+        if abs(sum(self.fractions.values()) - 1) > 1e-6 or min(self.fractions.values()) <= 0:
+            raise ValueError("train, select, confirm, calibrate and test must be positive and sum to 1")
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Share of every split."""
+        return {name: getattr(self, name) for name in ("train", "select", "confirm", "calibrate", "test")}
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceSettings:
+    """``[space]``: which nets are possible."""
+
+    name: str = "pvt-nano"
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSettings:
+    """``[teacher]``: self (the space's largest net, trained first on the same data) or timm:NAME.
+
+    Attributes:
+        checkpoint: trained weights of a timm model; without them it is trained first.
+    """
+
+    name: str = "self"
+    checkpoint: str | None = None
+    epochs: int = 30
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    weight_decay: float = 0.05
+    warmup_epochs: int = 3
+    label_smoothing: float = 0.05
+    augmentation: Literal["none", "light", "base", "autoaug"] = "light"
+    ema_decay: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """``[train]``: the supernet.
+
+    Attributes:
+        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) or uniform (one).
+        kd_weight: share of the distillation in the loss.
+        temperature: of the soft targets.
+        balance: none, class weights in the loss (weights), or as many images of every class (sampler).
+    """
+
+    epochs: int = 40
+    learning_rate: float = 2e-3
+    batch_size: int = 64
+    weight_decay: float = 0.05
+    warmup_epochs: int = 3
+    label_smoothing: float = 0.05
+    augmentation: Literal["none", "light", "base", "autoaug"] = "light"
+    ema_decay: float = 0.99
+    sampling: Literal["sandwich", "uniform"] = "sandwich"
+    num_random: int = 2
+    kd_weight: float = 0.5
+    temperature: float = 2.0
+    balance: Literal["none", "weights", "sampler"] = "weights"
+    clip_grad_norm: float = 1.0
+    device: Device = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSettings:
+    """``[profile]``: how this device is measured.
+
+    Attributes:
+        runtime: entry-point name; None takes the one that will ship.
+        threads: on a CPU; None takes all usable cores.
+        visits, runs_per_visit: every net is timed ``visits`` times, far apart, ``runs_per_visit`` calls each.
+        calibration_nets: whole nets that the calibration and the bound are fitted on.
+        validation_nets: whole nets that nothing is fitted on.
+    """
+
+    device: Device = "auto"
+    runtime: str | None = None
+    precision: Literal["fp32", "fp16"] = "fp32"
+    batch_size: int = 1
+    threads: int | None = None
+    visits: int = 6
+    runs_per_visit: int = 3
+    calibration_nets: int = 20
+    validation_nets: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.visits < 1 or self.runs_per_visit < 1:
+            raise ValueError("visits and runs_per_visit are at least 1")
+        if self.calibration_nets < 4 or self.validation_nets < 2:
+            raise ValueError("calibration_nets is at least 4 and validation_nets at least 2")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """``[search]``: limits and the size of the search; limits that are None do not count."""
+
+    latency_ms: float | None = None
+    max_params: int | None = None
+    max_macs: int | None = None
+    min_sensitivity: dict[str, float] = field(default_factory=dict)
+    num_generations: int = 8
+    population: int = 32
+    num_parents: int = 10
+    num_mutations: int = 16
+    num_crossovers: int = 16
+    mutation_prob: float = 0.2
+    num_finalists: int = 5
+    device: Device = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits = [limit for limit in (self.latency_ms, self.max_params, self.max_macs) if limit is not None]
+        if any(limit <= 0 for limit in limits):
+            raise ValueError("latency_ms, max_params and max_macs must be positive")
+        if any(not 0 < floor <= 1 for floor in self.min_sensitivity.values()):
+            raise ValueError("a floor in min_sensitivity must be in (0, 1]")
+        if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
+            raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainSettings:
+    """``[retrain]``: the winner on its own.
+
+    Attributes:
+        start: inherited (fine-tune the supernet's weights) or scratch.
+        baseline: also train, from scratch, the hand-designed net of equal or larger latency, for as many epochs as the winner saw
+            in the supernet and here.
+    """
+
+    epochs: int = 15
+    start: Literal["inherited", "scratch"] = "inherited"
+    learning_rate: float = 1e-3
+    baseline: bool = False
+    device: Device = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """``[export]``: what is written.
+
+    Attributes:
+        precision: None takes fp32 for onnx and fp16 for trt.
+        targets: GPU architectures that engines are built for where no GPU is.
+    """
+
+    precision: Literal["fp32", "fp16"] | None = None
+    targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
+    opset: int = 18
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """``[gates]``: what an export must show on the whole test split; a failed or undecided gate exits 4.
+
+    Attributes:
+        min_top1_agreement: share of images with the same argmax as the source; its Wilson interval decides.
+        max_new_false_negatives: positives that the source finds and the export misses.
+        min_sensitivity: of the positive class, for the exported model; None for no gate.
+    """
+
+    min_top1_agreement: float = 0.99
+    max_new_false_negatives: int = 0
+    min_sensitivity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSettings:
+    """All of `edgenas.toml`."""
+
+    data: DataSettings
+    space: SpaceSettings
+    teacher: TeacherSettings
+    train: TrainSettings
+    profile: ProfileSettings
+    search: SearchSettings
+    retrain: RetrainSettings
+    export: ExportSettings
+    gates: GateSettings

@@ -1,0 +1,85 @@
+"""Progress with time left, and the screen of every command, on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edgenas.report import views
+from edgenas.runs import Note, Outcome, Record
+from edgenas.runs import Progress as Step
+
+
+class Screen:
+    """Shows a recipe's records as they come, then its outcome."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console if console is not None else Console(stderr=True, highlight=False)
+        self.warnings: list[str] = []
+
+    def follow(self, records: Iterable[Record]) -> Outcome:
+        """Draw progress and notes until the outcome comes; warnings are kept for ``--json``."""
+        outcome: Outcome | None = None
+        with self._bars() as bars:
+            lines = _Lines(bars, self.console)
+            for record in records:
+                if isinstance(record, Step):
+                    lines.step(record)
+                elif isinstance(record, Note):
+                    self._note(record)
+                else:
+                    outcome = record
+        if outcome is None:
+            raise RuntimeError("a recipe ended without an outcome")
+        return outcome
+
+    def show(self, command: str, outcome: Outcome) -> None:
+        """Draw what a command found out."""
+        for renderable in views.VIEWS[command](outcome):
+            self.console.print(renderable)
+
+    def _note(self, note: Note) -> None:
+        if note.is_warning:
+            self.warnings.append(note.text)
+        self.console.print(note.text, style="yellow" if note.is_warning else None, markup=False)
+
+    def _bars(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=False),
+            TextColumn("{task.fields[shown]}", style="dim"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+
+
+class _Lines:
+    """One bar a label; where stderr is no terminal, a plain line when a part ends or half a minute has passed."""
+
+    def __init__(self, bars: Progress, console: Console) -> None:
+        self.bars = bars
+        self.console = console
+        self.tasks: dict[str, TaskID] = {}
+        self.last_s = time.monotonic()
+
+    def step(self, step: Step) -> None:
+        shown = "  ".join(f"{name} {_short(value)}" for name, value in step.fields.items())
+        if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
+            self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown)
+        self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown)
+        if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
+            self.last_s = time.monotonic()
+            self.console.print(f"{step.label}: {step.done}/{step.total}  {shown}".rstrip(), markup=False)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from edgenas.spaces import SPACES, Task, get_space
+from edgenas.spaces.pvt import BlockSpec, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec
+from edgenas.supernets import build_supernet
+from edgenas.supernets.pvt import PvtSupernet, build_component, component_input_shape, slice_block
+from edgenas.supernets.pvt_net import PvtNet, average_pool, averaging_matrix
+from tests.macs import fvcore_macs
+
+
+def b0_spec(num_classes: int = 1000) -> PvtSpec:
+    """PVTv2-B0 at 224 px."""
+    dims, heads, ratios, sizes, grids = (32, 64, 160, 256), (1, 2, 5, 8), (8, 8, 4, 4), (8, 4, 2, 1), (56, 28, 14, 7)
+    stages = []
+    for i, (dim, grid) in enumerate(zip(dims, grids, strict=True)):
+        first = i == 0
+        embed = PatchEmbedSpec(
+            3 if first else dims[i - 1], dim, 7 if first else 3, 4 if first else 2, 224 if first else grids[i - 1], grid, first
+        )
+        kind = "none" if sizes[i] == 1 else "conv"
+        block = BlockSpec(grid, dim, heads[i], dim, kind, sizes[i], dim * ratios[i], relu=False)  # type: ignore[arg-type]
+        stages.append(StageSpec(embed, (block, block), StageNormSpec(grid, dim)))
+    return PvtSpec(Task(num_classes, 3, 224), tuple(stages), HeadSpec(7, 256, (), (), num_classes))
+
+
+def test_a_b0_shaped_net_gives_timms_logits_for_timms_weights() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    theirs = timm.create_model("pvt_v2_b0", pretrained=False).eval()
+    ours = PvtNet(b0_spec()).eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), atol=2e-6, rtol=1e-5)
+
+
+def test_b0_has_the_golden_parameters_and_macs() -> None:
+    net = PvtNet(b0_spec())
+    assert sum(parameter.numel() for parameter in net.parameters()) == 3_666_760
+    images = torch.zeros(1, 3, 224, 224)
+    assert fvcore_macs(net, images) == 566_065_664
+    assert fvcore_macs(net, images, with_norms=True) == 566_065_664 + 5_958_400
+
+
+@pytest.mark.parametrize("grid", [6, 7, 8, 11, 22, 64])
+@pytest.mark.parametrize("cells", [1, 2, 5, 7, 15, 31])
+def test_averaging_by_matrices_equals_adaptive_pooling(grid: int, cells: int) -> None:
+    torch.manual_seed(grid * 100 + cells)
+    x_NCHW = torch.randn(2, 3, grid, grid)
+    ours = average_pool(x_NCHW.flatten(2).transpose(1, 2), averaging_matrix(grid, cells))
+    theirs = F.adaptive_avg_pool2d(x_NCHW, cells).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_an_extracted_subnet_computes_what_the_supernet_computes(name: str) -> None:
+    space = get_space(name)
+    torch.manual_seed(0)
+    supernet = build_supernet(space, space.default_task).eval()
+    assert isinstance(supernet, PvtSupernet)
+    for parameter in supernet.parameters():  # biases and norms that differ from their start
+        torch.nn.init.normal_(parameter, std=0.1)
+    px = space.default_task.image_px
+    images = torch.randn(2, 3, px, px)
+    rows = np.concatenate([space.extreme(largest=False), space.sample(3, np.random.default_rng(0)), space.extreme(largest=True)])
+    for row in rows:
+        genes = tuple(int(gene) for gene in row)
+        net = supernet.extract(genes)
+        with torch.no_grad():
+            torch.testing.assert_close(net(images), supernet(images, genes), atol=1e-5, rtol=1e-5)
+
+
+def test_an_extracted_subnet_owns_its_weights_and_can_be_copied() -> None:
+    space = get_space("pvt-nano")
+    supernet = build_supernet(space, space.default_task).eval()
+    assert isinstance(supernet, PvtSupernet)
+    genes = tuple(int(gene) for gene in space.extreme(largest=False)[0])
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        net = copy.deepcopy(supernet.extract(genes))
+        before = net(images)
+        for parameter in supernet.parameters():
+            parameter.add_(1.0)
+        assert torch.equal(net(images), before)
+    assert {p.data_ptr() for p in net.parameters()}.isdisjoint({p.data_ptr() for p in supernet.parameters()})
+
+
+def test_rows_of_q_k_and_v_mean_the_same_at_every_width() -> None:
+    largest = BlockSpec(4, 12, 2, 24, "pool", 2, 48, relu=True)
+    narrow = BlockSpec(4, 12, 2, 8, "pool", 2, 24, relu=True)
+    block = build_component(largest)
+    marks = torch.arange(24.0)
+    with torch.no_grad():
+        block.attn.q.bias.copy_(marks)  # type: ignore[union-attr, operator]
+        block.attn.kv.bias.copy_(torch.cat([100 + marks, 200 + marks]))  # type: ignore[union-attr, operator]
+        block.attn.proj.weight.copy_(marks.expand(12, 24))  # type: ignore[union-attr, operator]
+    cut = slice_block(dict(block.named_parameters()), largest, narrow)
+    per_head = torch.tensor([0.0, 1, 2, 3, 12, 13, 14, 15])  # leading four of each head's twelve
+    assert torch.equal(cut["attn.q.bias"], per_head)
+    assert torch.equal(cut["attn.kv.bias"], torch.cat([100 + per_head, 200 + per_head]))
+    assert torch.equal(cut["attn.proj.weight"][0], per_head)
+    assert torch.equal(cut["mlp.fc2.weight"], block.mlp.fc2.weight[:, :24])  # type: ignore[union-attr, index]
+
+
+def test_every_weight_gets_gradient_within_a_few_sampled_steps() -> None:
+    space = get_space("pvt-nano")
+    supernet = build_supernet(space, space.default_task).train()
+    rng = np.random.default_rng(0)
+    for row in space.sample(12, rng):
+        supernet(torch.randn(4, 3, 32, 32), tuple(int(gene) for gene in row)).square().sum().backward()
+    for name, parameter in supernet.named_parameters():
+        assert parameter.grad is not None, name
+        if parameter.dim() > 1:
+            assert (parameter.grad.flatten(1).abs().sum(1) > 0).all(), name
+
+
+def test_depth_keeps_the_first_blocks() -> None:
+    space = get_space("pvt-nano")
+    supernet = build_supernet(space, space.default_task).eval()
+    assert isinstance(supernet, PvtSupernet)
+    smallest = supernet.extract(tuple(int(gene) for gene in space.extreme(largest=False)[0]))
+    assert [len(stage.blocks) for stage in smallest.stages] == [1, 1, 1, 1]  # type: ignore[union-attr, arg-type]
+    ours = smallest.state_dict()["stages.0.blocks.0.norm1.weight"]
+    assert torch.equal(ours, supernet.net.state_dict()["stages.0.blocks.0.norm1.weight"])
+
+
+def test_components_chain_into_the_net() -> None:
+    space = get_space("pvt-nano")
+    spec = build_supernet(space, space.default_task).spec(tuple(int(gene) for gene in space.extreme(largest=True)[0]))  # type: ignore[operator]
+    x = torch.randn(1, *component_input_shape(spec.components[0]))
+    for component in spec.components:
+        assert tuple(x.shape[1:]) == component_input_shape(component)
+        x = build_component(component)(x)
+    assert x.shape == (1, 10)
+
+
+def test_other_classes_channels_and_resolution_need_no_code() -> None:
+    space = get_space("pvt-nano")
+    task = Task(num_classes=3, in_channels=1, image_px=48)
+    supernet = build_supernet(space, task).eval()
+    assert supernet(torch.randn(2, 1, 48, 48), tuple(int(g) for g in space.extreme(largest=True)[0])).shape == (2, 3)
