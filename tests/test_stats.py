@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgenas.stats import accuracy, clopper_pearson, decide, mcnemar, pick_threshold, sensitivities, trials_to_prove, wilson
+
+
+def test_wilson_gives_the_textbook_interval() -> None:
+    share = wilson(15, 20)
+    assert (share.value, share.n) == (0.75, 20)
+    assert share.low == pytest.approx(0.5313, abs=1e-4)
+    assert share.high == pytest.approx(0.8881, abs=1e-4)
+
+
+def test_73_positives_without_a_miss_prove_a_sensitivity_of_95_percent() -> None:
+    assert trials_to_prove(0.95) == 73
+    assert wilson(73, 73).low >= 0.95 > wilson(72, 72).low
+    assert trials_to_prove(0.99) == 381
+
+
+@given(n=st.integers(1, 500), data=st.data())
+def test_intervals_hold_the_share_and_clopper_pearson_is_exact(n: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, n))
+    for share in (wilson(hits, n), clopper_pearson(hits, n)):
+        assert 0 <= share.low <= share.value <= share.high <= 1
+
+
+def test_without_trials_nothing_is_known() -> None:
+    share = wilson(0, 0)
+    assert math.isnan(share.value)
+    assert share.as_json() == {"value": None, "low": 0.0, "high": 1.0, "n": 0}
+    with pytest.raises(ValueError, match="3 successes in 2 trials"):
+        wilson(3, 2)
+
+
+def test_the_decision_is_positive_from_the_threshold_on_else_the_best_other() -> None:
+    probabilities = np.array([[0.3, 0.5, 0.2], [0.29, 0.5, 0.21], [0.9, 0.05, 0.05]])
+    assert decide(probabilities, 0, 0.3).tolist() == [0, 1, 0]
+    assert decide(probabilities, 0, 0.95).tolist() == [1, 1, 1]
+    assert decide(probabilities, None, None).tolist() == [1, 1, 0]
+
+
+def test_accuracy_and_sensitivity_count_images() -> None:
+    decisions, labels = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])
+    assert accuracy(decisions, labels).value == 0.75
+    found = sensitivities(decisions, labels, ["a", "b", "c"])
+    assert found["a"].value == pytest.approx(2 / 3)
+    assert found["b"].value == 1.0
+    assert found["c"].n == 0
+
+
+def test_mcnemar_is_symmetric_and_certain_only_with_evidence() -> None:
+    assert mcnemar(0, 0) == 1.0
+    assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(0.0215, abs=1e-3)
+
+
+def test_the_threshold_is_the_largest_that_keeps_the_floor() -> None:
+    scores = np.array([0.9, 0.4, 0.3, 0.2, 0.8])
+    positive = np.array([True, True, True, True, False])
+    assert pick_threshold(scores, positive, min_sensitivity=None) == 0.5
+    assert pick_threshold(scores, positive, min_sensitivity=0.75) == pytest.approx(0.3)
+    assert pick_threshold(scores, positive, min_sensitivity=0.2) == 0.5
