@@ -1,0 +1,1 @@
+"""One file a command: a frozen config and ``run(config)``, which yields progress, notes and an outcome. Only here layers meet."""

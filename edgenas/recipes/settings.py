@@ -18,7 +18,6 @@ class DataSettings:
         image_px: side of the image that the net sees; None takes the source's.
         seed: of the splits.
         train, select, confirm, calibrate, test: shares of the images where the source brings no split of its own.
-        skip_bad_images: go on without images that cannot be read.
         cache_mb: memory for decoded images.
     """
 
@@ -31,7 +30,6 @@ class DataSettings:
     confirm: float = 0.10
     calibrate: float = 0.08
     test: float = 0.22
-    skip_bad_images: bool = False
     cache_mb: int = 2048
 
     def __post_init__(self) -> None:

@@ -1,0 +1,61 @@
+"""`edgenas doctor`: try every runtime for real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenas.deploy.contracts import Probe
+from edgenas.deploy.plugins import exporter_names, get_runtime, runtime_names
+from edgenas.errors import EdgeNASError
+from edgenas.runs import Outcome, Progress, Record
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorConfig:
+    """What `edgenas doctor` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+
+
+def run(config: DoctorConfig) -> Iterator[Record]:
+    """Probe every runtime and write a tiny net in every format."""
+    names = runtime_names()
+    formats = [name for name in exporter_names() if name != "trt-rtx"]
+    total = len(names) + len(formats)
+    runtimes = []
+    for position, name in enumerate(names):
+        yield Progress("trying", position, total, {"runtime": name})
+        runtimes.append({"name": name, **asdict(get_runtime(name).probe())})
+    written = []
+    for position, name in enumerate(formats, len(names)):
+        yield Progress("trying", position, total, {"format": name})
+        written.append({"name": name, **asdict(try_format(name))})
+    yield Progress("trying", total, total)
+    yield Outcome({"runtimes": runtimes, "formats": written})
+
+
+def try_format(name: str) -> Probe:
+    """Write a tiny net in a format, in a folder that is thrown away."""
+    import tempfile
+
+    import torch
+
+    from edgenas.deploy.contracts import ExportSpec
+    from edgenas.deploy.plugins import get_exporter
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2)).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            files = get_exporter(name).export(model, ExportSpec((3, 8, 8)), Path(folder))
+        except EdgeNASError as error:
+            return Probe(False, error.message, error.hint)
+        except ImportError as error:
+            return Probe(False, str(error), "pip install --force-reinstall edgenas")
+        targets = sorted({target for file in files for target in file.targets})
+        where = f" for {', '.join(targets)}" if targets else ""
+        return Probe(True, f"wrote a tiny net as {files[0].kind}{where}, to be run by {files[0].runtime}")

@@ -1,0 +1,120 @@
+"""`edgenas init`: read the images, divide them, write the settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenas.config import build, merge, parse_overrides
+from edgenas.data import ImageSource, open_source
+from edgenas.data.splits import Splits, save_splits, split_source, what_can_be_proved
+from edgenas.errors import ConfigError, RunFolderError
+from edgenas.recipes.project import image_px_of, positive_index
+from edgenas.recipes.settings import ProjectSettings
+from edgenas.runs import Note, Outcome, Record, RunFolder, locked, write_text
+from edgenas.spaces import Task, get_space
+from edgenas.spaces.pvt import GEOMETRIES
+
+TEMPLATE = """\
+# Settings of this edgenas project. Every key that is not here has its default; `edgenas COMMAND --set table.key=value`
+# overrides one for a call. Selection reads the splits select and confirm; test is read by retrain, export and
+# evaluate --split test.
+
+{tables}
+# [train]                        # the supernet
+# epochs = 40
+# augmentation = "light"         # none, light, base, autoaug
+
+# [search]                       # limits; the flags of `edgenas search` do the same
+# latency_ms = 5.0
+# min_sensitivity = {{ "CLASS" = 0.95 }}
+
+[gates]                          # what an export must show on the whole test split
+min_top1_agreement = 0.99        # share of images that source and export agree on
+max_new_false_negatives = 0      # positives that only the export misses
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InitConfig:
+    """What `edgenas init` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...] = ()
+    force: bool = False
+
+
+def run(config: InitConfig) -> Iterator[Record]:
+    """Divide the images and write `edgenas.toml`.
+
+    Raises:
+        RunFolderError: if the folder already holds a project and ``force`` is not set.
+        DataError: listing everything that is wrong with the images.
+        ConfigError: if a flag or override cannot be.
+    """
+    folder = RunFolder(config.run)
+    if folder.config.exists() and not config.force:
+        raise RunFolderError(f"{folder.config} exists already", hint="take another folder with --run, or replace it with --force")
+    source = open_source(config.flags["data"]["source"])
+    tables = _tables(source, merge(config.flags, parse_overrides(config.overrides)))
+    settings = build(ProjectSettings, tables, source="the settings of this init")
+    positive_index(settings.data.positive, source.class_names)
+    space = get_space(settings.space.name)
+    task = Task(len(source.class_names), 3, image_px_of(settings, source))
+    _require_grid(space.name, task)
+    with locked(folder):
+        splits = split_source(source, fractions=settings.data.fractions, seed=settings.data.seed)
+        save_splits(folder.splits, splits)
+        write_text(folder.config, TEMPLATE.format(tables=_toml(tables)))
+    provable = _provable(splits, settings.data.positive)
+    if settings.data.positive is None:
+        yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
+    result = {
+        "data": source.name,
+        "num_images": len(source.labels_N),
+        "classes": list(source.class_names),
+        "positive": settings.data.positive,
+        "space": {"name": space.name, "num_subnets": space.cardinality},
+        "task": {"num_classes": task.num_classes, "in_channels": task.in_channels, "image_px": task.image_px},
+        "splits": {name: dict(counts) for name, counts in splits.class_counts.items()},
+        "fingerprint": splits.fingerprint,
+        "provable": provable,
+    }
+    yield Outcome(result, {"config": folder.config, "splits": folder.splits})
+
+
+def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables to write: what was given, and the source's own positive class and space where nothing was."""
+    data = {"positive": source.default_positive} | dict(given.get("data", {}))
+    space = {"name": source.default_space} | dict(given.get("space", {}))
+    rest = {name: table for name, table in given.items() if name not in ("data", "space", "gates") and table}
+    return {"data": {key: value for key, value in data.items() if value is not None}, "space": space, **rest}
+
+
+def _toml(tables: Mapping[str, Any]) -> str:
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items()), ""]
+    return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml_value(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers, booleans and lists are written alike in TOML
+
+
+def _require_grid(space: str, task: Task) -> None:
+    geometry = GEOMETRIES.get(space)
+    if geometry is not None and min(geometry.grids(task.image_px)) < 1:
+        raise ConfigError(f"images of {task.image_px} px are too small for {space}", hint="choose a larger --image-px")
+
+
+def _provable(splits: Splits, positive: str | None) -> list[str]:
+    if positive is None:
+        return []
+    return [what_can_be_proved(splits.class_counts, positive, floor) for floor in (0.90, 0.95, 0.99)]

@@ -1,0 +1,163 @@
+"""What every recipe starts from: settings, run folder, images and splits, the task they fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.config import build, merge, parse_overrides, read_toml
+from edgenas.data import ImageSource, open_source
+from edgenas.data.loaders import ImageStore, arrays
+from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from edgenas.data.splits import Splits, check_fingerprint, load_splits
+from edgenas.errors import ConfigError, DataError, MissingBackendError, MissingInputError
+from edgenas.recipes.settings import ProjectSettings
+from edgenas.runs import Progress, RunFolder
+from edgenas.spaces import SearchSpace, Task, get_space
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Settings of a run folder with flags and overrides applied."""
+
+    run: RunFolder
+    settings: ProjectSettings
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return get_space(self.settings.space.name)
+
+
+def load_settings(run: RunFolder, flags: Mapping[str, Any], overrides: Sequence[str]) -> ProjectSettings:
+    """`edgenas.toml` with ``--set`` and then flags applied.
+
+    Raises:
+        MissingInputError: if there is no `edgenas.toml` yet.
+        ConfigError: listing everything that is wrong.
+    """
+    if not run.config.is_file():
+        raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
+    tables = merge(merge(read_toml(run.config), parse_overrides(overrides)), flags)
+    return build(ProjectSettings, tables, source=str(run.config))
+
+
+def open_project(run: Path, flags: Mapping[str, Any], overrides: Sequence[str]) -> Project:
+    """The project in a run folder.
+
+    Raises:
+        MissingInputError, ConfigError: as `load_settings`.
+    """
+    folder = RunFolder(run)
+    return Project(folder, load_settings(folder, flags, overrides))
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The data set of a project, divided and decoded.
+
+    Attributes:
+        positive: index of the class that must not be missed.
+    """
+
+    source: ImageSource
+    splits: Splits
+    store: ImageStore
+    task: Task
+    positive: int | None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """From a decoded image to what a net reads."""
+        return self.store.preprocess
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ..."""
+        return self.splits.class_names
+
+    def arrays(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Images (N, C, H, W) and labels (N,) of a split."""
+        return arrays(self.store, self.splits[split])
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Labels of a split, shape (N,)."""
+        return self.source.labels_N[self.splits[split]]
+
+
+def preprocess_for(image_px: int) -> Preprocess:
+    """The preprocessing of a resolution: resize, scale to [0, 1], ImageNet's mean and deviation."""
+    return Preprocess(image_px, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def image_px_of(settings: ProjectSettings, source: ImageSource) -> int:
+    """Resolution that the nets see."""
+    if settings.data.image_px is not None:
+        return settings.data.image_px
+    return (
+        min(source.default_image_px, 32)
+        if settings.space.name == "pvt-nano"
+        else get_space(settings.space.name).default_task.image_px
+    )
+
+
+def positive_index(name: str | None, class_names: Sequence[str]) -> int | None:
+    """Index of the positive class.
+
+    Raises:
+        ConfigError: naming the classes there are.
+    """
+    if name is None:
+        return None
+    if name not in class_names:
+        raise ConfigError(f"positive class {name!r} is no class of the data", hint=f"classes are: {', '.join(class_names)}")
+    return list(class_names).index(name)
+
+
+def open_images(project: Project) -> Images:
+    """The images of a project, nothing decoded yet.
+
+    Raises:
+        MissingInputError: if `edgenas init` has not divided them.
+        DataError: if they changed since then.
+    """
+    run, settings = project.run, project.settings
+    if not run.splits.is_file():
+        raise MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
+    source = open_source(settings.data.source)
+    splits = load_splits(run.splits)
+    if splits.class_names != source.class_names:
+        raise DataError(f"{run.splits} divides other classes than {settings.data.source} has", hint="run `edgenas init` again")
+    check_fingerprint(splits, source)
+    task = Task(len(source.class_names), 3, image_px_of(settings, source))
+    store = ImageStore(source, preprocess_for(task.image_px), memory_bytes=settings.data.cache_mb << 20)
+    return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
+
+
+def decode(images: Images, *splits: str) -> Iterator[Progress]:
+    """Decode splits into the cache, with progress."""
+    wanted_N = np.concatenate([images.splits[split] for split in splits])
+    for done in images.store.fill(wanted_N):
+        yield Progress("reading images", done, len(wanted_N))
+
+
+def torch_device(name: str) -> str:
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        MissingBackendError: for ``cuda`` without a GPU that PyTorch can use.
+    """
+    import torch
+
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise MissingBackendError(
+            "device cuda: PyTorch sees no usable GPU", hint="`edgenas doctor` says why; --device cpu goes without"
+        )
+    return "cuda"

@@ -1,0 +1,138 @@
+"""The style guide's rules about layers, light imports and packaging."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = {"errors", "stats", "runs"}
+ARROWS: dict[str, set[str]] = {
+    "cli": {"recipes", "report"},
+    "recipes": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
+    "training": {"supernets", "spaces"},
+    "latency": {"deploy", "costs", "spaces"},
+    "search": {"costs", "spaces"},
+    "proxies": {"supernets", "spaces"},
+    "costs": {"spaces"},
+    "supernets": {"spaces"},
+    "spaces": set(),
+    "deploy": set(),
+    "data": set(),
+    "report": set(),
+    "config": set(),
+    "errors": set(),
+    "stats": set(),
+    "runs": set(),
+    "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
+    "exporters": {"deploy"},
+}
+NO_TORCH = ("spaces", "costs", "search")
+MAPPED = {"edgenas.exporters": "exporters", "edgenas.latency_tables": "latency_tables"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Layer and file of every module of the project."""
+    for path in sorted((ROOT / "edgenas").rglob("*.py")):
+        parts = path.relative_to(ROOT / "edgenas").parts
+        yield (parts[0] if len(parts) > 1 else path.stem), path
+    for path in sorted((ROOT / "exporters").glob("*.py")):
+        yield "exporters", path
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Absolute names that a module imports, outside of TYPE_CHECKING blocks where only its top level is asked for."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= (
+                {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                if node.module == "edgenas"
+                else {node.module}
+            )
+    return names
+
+
+ALL = list(modules())
+
+
+@pytest.mark.parametrize(("layer", "path"), ALL, ids=[str(path.relative_to(ROOT)) for _, path in ALL])
+def test_imports_follow_the_arrows(layer: str, path: Path) -> None:
+    if layer == "__init__":
+        return
+    allowed = ARROWS[layer] | SHARED | {layer, "__version__"}
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("edgenas.")}
+    assert used <= allowed, f"{layer} imports {sorted(used - allowed)}"
+
+
+@pytest.mark.parametrize(("layer", "path"), ALL, ids=[str(path.relative_to(ROOT)) for _, path in ALL])
+def test_nothing_imports_the_bare_names_of_mapped_folders(layer: str, path: Path) -> None:
+    assert not {name.split(".")[0] for name in imported(path)} & {"exporters", "latency_tables", "tests"}
+
+
+def test_only_the_command_line_knows_click_and_only_it_and_report_know_rich() -> None:
+    for layer, path in ALL:
+        roots = {name.split(".")[0] for name in imported(path)}
+        assert "click" not in roots or layer == "cli", path
+        assert "rich" not in roots or layer in ("cli", "report"), path
+
+
+@pytest.mark.parametrize("layer", NO_TORCH)
+def test_spaces_costs_and_search_need_no_torch(layer: str) -> None:
+    for found, path in ALL:
+        if found == layer:
+            assert "torch" not in {name.split(".")[0] for name in imported(path)}, path
+
+
+def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:
+    for _, path in ALL:
+        roots = {name.split(".")[0] for name in imported(path, top_level_only=True)}
+        assert not roots & {"tensorrt", "tensorrt_rtx", "onnxruntime", "openvino", "pynvml", "fvcore"}, path
+
+
+def test_command_modules_import_only_click_and_errors_at_the_top() -> None:
+    standard = set(sys.stdlib_module_names)
+    for layer, path in ALL:
+        if layer == "cli":
+            roots = {name for name in imported(path, top_level_only=True) if name.split(".")[0] not in standard}
+            assert {name for name in roots if not name.startswith("edgenas.cli")} <= {"click", "edgenas.errors"}, path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from edgenas.cli import cli\n"
+        "try: cli.main(['--help'], standalone_mode=False)\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'rich', 'onnx', 'timm'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "profile" in done.stdout
+
+
+def test_every_package_folder_is_listed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    on_disk = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "edgenas").rglob("__init__.py")}
+    assert set(settings["packages"]) == on_disk | set(MAPPED)
+    for package, folder in MAPPED.items():
+        assert settings["package-dir"][package] == folder
+        assert (ROOT / folder / "__init__.py").is_file()
+
+
+def test_every_entry_point_names_something_that_exists() -> None:
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    for group in points.values():
+        for target in group.values():
+            module, _, name = target.partition(":")
+            path = ROOT / "exporters" / f"{module.rsplit('.', 1)[1]}.py"
+            assert name in {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}, target
