@@ -30,10 +30,20 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the user: a choice made for them, what is feasible, a warning (``is_warning``)."""
+    """A line for the user: a choice made for them, what is feasible; a warning or the heading of a part."""
 
     text: str
     is_warning: bool = False
+    is_heading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Something to be drawn into files by `report`: its ``kind``, what it shows, and where it goes."""
+
+    kind: str
+    paths: tuple[Path, ...]
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class Outcome:
     view: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = Progress | Note | Outcome
+Record = Progress | Note | Picture | Outcome
 
 
 @contextmanager

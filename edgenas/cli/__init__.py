@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     as_json = "--json" in arguments
     try:
         cli.main(arguments, prog_name="edgenas", standalone_mode=False)
+        sys.exit(0)
     except click.ClickException as error:
         if not as_json:
             error.show()

@@ -1,0 +1,48 @@
+"""Data sources by name, and the splits, transforms and loaders on top of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgenas.data.base import ImageSource
+from edgenas.data.digits import open_digits
+from edgenas.data.fashion_mnist import open_fashion_mnist
+from edgenas.data.folder import open_folder
+from edgenas.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """How a source is written, whether something must follow its name, and what opens it."""
+
+    usage: str
+    argument: bool | None  # True: needed, False: none allowed, None: may be left out
+    open: Callable[[str | None], ImageSource]
+
+
+SOURCES: dict[str, SourceKind] = {
+    "digits": SourceKind("digits", False, open_digits),
+    "folder": SourceKind("folder:DIR", True, open_folder),
+    "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist),
+}
+
+
+def open_source(text: str) -> ImageSource:
+    """Open ``NAME`` or ``NAME:ARGUMENT``.
+
+    Raises:
+        DataError: for an unknown name or a missing argument, listing how every known source is written; or for data that
+            cannot be used.
+    """
+    name, colon, argument = text.partition(":")
+    kind = SOURCES.get(name)
+    known = "known are: " + ", ".join(entry.usage for entry in SOURCES.values())
+    if kind is None:
+        raise DataError(f"there is no data source {text!r}", hint=known)
+    if (kind.argument is True and not argument) or (kind.argument is False and colon):
+        raise DataError(f"data source {text!r} must be written {kind.usage}", hint=known)
+    return kind.open(argument or None)
+
+
+__all__ = ["SOURCES", "ImageSource", "SourceKind", "open_source"]

@@ -1,0 +1,34 @@
+"""Latency tables: which nets to time, timing them with the runtime that will ship, fitting and validating."""
+
+from edgenas.latency.compose import ChainTracer, ComponentGraphs, ComposedOnnx, stitch
+from edgenas.latency.context import Context, context_of
+from edgenas.latency.measure import Measurement, Measurements, measure_nets
+from edgenas.latency.plan import Plan, ProfileSettings, make_plan
+from edgenas.latency.profile import ProfileResult, SourceBuilder, profile
+from edgenas.latency.table import LatencyTable, find_tables, named_table, newest_that_fits, shipped_tables
+from edgenas.latency.timing import Target, TimingSettings
+
+__all__ = [
+    "ChainTracer",
+    "ComponentGraphs",
+    "ComposedOnnx",
+    "Context",
+    "LatencyTable",
+    "Measurement",
+    "Measurements",
+    "Plan",
+    "ProfileResult",
+    "ProfileSettings",
+    "SourceBuilder",
+    "Target",
+    "TimingSettings",
+    "context_of",
+    "find_tables",
+    "make_plan",
+    "measure_nets",
+    "named_table",
+    "newest_that_fits",
+    "profile",
+    "shipped_tables",
+    "stitch",
+]

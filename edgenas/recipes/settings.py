@@ -63,10 +63,11 @@ class TeacherSettings:
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
-    warmup_epochs: int = 3
+    warmup_epochs: float = 3.0
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug"] = "light"
     ema_decay: float = 0.99
+    clip_norm: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class TrainSettings:
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
-    warmup_epochs: int = 3
+    warmup_epochs: float = 3.0
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug"] = "light"
     ema_decay: float = 0.99
@@ -93,7 +94,7 @@ class TrainSettings:
     kd_weight: float = 0.5
     temperature: float = 2.0
     balance: Literal["none", "weights", "sampler"] = "weights"
-    clip_grad_norm: float = 1.0
+    clip_norm: float = 1.0
     device: Device = "auto"
     seed: int = 0
 
@@ -104,6 +105,8 @@ class ProfileSettings:
 
     Attributes:
         runtime: entry-point name; None takes the one that will ship.
+        precision: None takes fp32.
+        batch_size: None takes 1.
         threads: on a CPU; None takes all usable cores.
         visits, runs_per_visit: every net is timed ``visits`` times, far apart, ``runs_per_visit`` calls each.
         calibration_nets: whole nets that the calibration and the bound are fitted on.
@@ -112,8 +115,8 @@ class ProfileSettings:
 
     device: Device = "auto"
     runtime: str | None = None
-    precision: Literal["fp32", "fp16"] = "fp32"
-    batch_size: int = 1
+    precision: Literal["fp32", "fp16"] | None = None
+    batch_size: int | None = None
     threads: int | None = None
     visits: int = 6
     runs_per_visit: int = 3

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgenas.runs import atomic_path
+from edgenas.runs import Picture, atomic_path
+
+
+def draw(picture: Picture) -> None:
+    """Draw a picture into its files."""
+    DRAWERS[picture.kind](**picture.data, paths=picture.paths)
 
 
 def pareto_plot(
@@ -61,3 +66,6 @@ def pareto_plot(
     for path in paths:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+DRAWERS: dict[str, Callable[..., None]] = {"pareto": pareto_plot}

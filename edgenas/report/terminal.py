@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from edgenas.report import views
-from edgenas.runs import Note, Outcome, Record
+from edgenas.report.plots import draw
+from edgenas.runs import Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
 
@@ -30,6 +31,8 @@ class Screen:
                     lines.step(record)
                 elif isinstance(record, Note):
                     self._note(record)
+                elif isinstance(record, Picture):
+                    draw(record)
                 else:
                     outcome = record
         if outcome is None:
@@ -44,7 +47,8 @@ class Screen:
     def _note(self, note: Note) -> None:
         if note.is_warning:
             self.warnings.append(note.text)
-        self.console.print(note.text, style="yellow" if note.is_warning else None, markup=False)
+        style = "yellow" if note.is_warning else ("bold" if note.is_heading else None)
+        self.console.print(note.text, style=style, markup=False)
 
     def _bars(self) -> Progress:
         return Progress(

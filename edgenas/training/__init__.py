@@ -1,0 +1,1 @@
+"""Losses, sampling rules, the training loop, evaluation and checkpoints."""

@@ -1,0 +1,107 @@
+"""Fashion-MNIST from its four IDX files, plain or gzipped.
+
+Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST" (2017, arXiv:1708.07747); the IDX format is described with MNIST (LeCun et al.).
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgenas.errors import DataError
+
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+PACKAGE_HINT = "install it with: apt-get install dataset-fashion-mnist, or write fashion-mnist:DIR"
+_PARTS = (("train", "train"), ("t10k", "test"))
+_CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FashionMnist:
+    """Grey 28 x 28 images of ten kinds of clothes, divided into train and test as published."""
+
+    name: str
+    pixels_NHW: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+    published_split: tuple[str, ...] | None
+    class_names: tuple[str, ...] = _CLASS_NAMES
+    groups: tuple[str, ...] | None = None
+    sites: tuple[str, ...] | None = None
+    default_space: str = "pvt-nano"
+    default_image_px: int = 32
+    default_positive: str | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Part and position in its file."""
+        seen = {"train": 0, "test": 0}
+        result = []
+        for part in self.published_split or ():
+            result.append(f"{part}/{seen[part]:05d}")
+            seen[part] += 1
+        return tuple(result)
+
+    def load(self, index: int) -> Image.Image:
+        """One image, mode L."""
+        return Image.fromarray(self.pixels_NHW[index])
+
+    def content(self, index: int) -> bytes:
+        """The image's pixels."""
+        return bytes(self.pixels_NHW[index].tobytes())
+
+
+def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
+    """An array of unsigned bytes with ``num_axes`` axes from an IDX file, unpacked when its name ends in .gz.
+
+    Raises:
+        DataError: if it cannot be read, is of another type, or is shorter or longer than its header says.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    header = 4 + 4 * num_axes
+    if len(data) < header or data[:4] != bytes((0, 0, 8, num_axes)):
+        raise DataError(f"{path} is no IDX file of {num_axes} axes of unsigned bytes")
+    shape = tuple(int(size) for size in np.frombuffer(data[4:header], dtype=">u4"))
+    expected = int(np.prod(shape, dtype=np.int64))
+    if len(data) - header != expected:
+        raise DataError(f"{path} holds {len(data) - header} bytes after its header; {shape} needs {expected}")
+    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def _locate(folder: Path, stem: str) -> Path | None:
+    return next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
+
+
+def open_fashion_mnist(argument: str | None) -> FashionMnist:
+    """Read the four files in the folder ``argument``, by default where Debian's package puts them.
+
+    Raises:
+        DataError: naming every missing file and the package, or what does not fit.
+    """
+    folder = DEBIAN_FOLDER if argument is None else Path(argument)
+    stems = [(f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte", part) for stem, part in _PARTS]
+    found = {stem: _locate(folder, stem) for images, labels, _ in stems for stem in (images, labels)}
+    missing = [f"{folder / stem}[.gz] is missing" for stem, path in found.items() if path is None]
+    if missing:
+        raise DataError(f"Fashion-MNIST is not in {folder}", problems=missing, hint=PACKAGE_HINT)
+    images, labels, parts = [], [], []
+    for image_stem, label_stem, part in stems:
+        image_path, label_path = found[image_stem], found[label_stem]
+        assert image_path is not None
+        assert label_path is not None
+        pixels_NHW, labels_N = read_idx(image_path, 3), read_idx(label_path, 1)
+        if len(pixels_NHW) != len(labels_N) or pixels_NHW.shape[1:] != (28, 28) or (labels_N > 9).any():
+            raise DataError(f"{image_path} {pixels_NHW.shape} and {label_path} {labels_N.shape} do not belong together")
+        images.append(pixels_NHW)
+        labels.append(labels_N.astype(np.int64))
+        parts += [part] * len(labels_N)
+    name = "fashion-mnist" if argument is None else f"fashion-mnist:{argument}"
+    return FashionMnist(name, np.concatenate(images), np.concatenate(labels), tuple(parts))

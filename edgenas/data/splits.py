@@ -1,0 +1,250 @@
+"""Dividing a data set into train, select, confirm, calibrate and test, and noticing when it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.data.allocate import SPLIT_NAMES, allocate, published_pools
+from edgenas.data.base import ImageSource
+from edgenas.errors import DataError, RunFolderError
+from edgenas.runs import read_json, write_json
+from edgenas.stats import trials_to_prove
+
+SCHEMA_VERSION = 1  # 1: first
+DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType(
+    {"train": 0.45, "select": 0.15, "confirm": 0.10, "calibrate": 0.08, "test": 0.22}
+)
+_AGAIN = "run edgenas init again"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """Which image is in which split.
+
+    Attributes:
+        indices: ascending positions in the source, by split; disjoint.
+        class_names: names of the labels 0, 1, ...
+        class_counts: images of each class, by split.
+        seed: that drew them.
+        fractions: that were asked for.
+        fingerprint: of the data set; empty until it is known.
+    """
+
+    indices: Mapping[str, NDArray[np.int64]]
+    class_names: tuple[str, ...]
+    class_counts: Mapping[str, Mapping[str, int]]
+    seed: int
+    fractions: Mapping[str, float]
+    fingerprint: str = ""
+
+    def __getitem__(self, name: str) -> NDArray[np.int64]:
+        """Positions in one split."""
+        return self.indices[name]
+
+    def __len__(self) -> int:
+        return sum(len(indices_N) for indices_N in self.indices.values())
+
+
+def make_splits(
+    labels_N: NDArray[np.int64],
+    groups: Sequence[str] | None = None,
+    *,
+    fractions: Mapping[str, float] = DEFAULT_FRACTIONS,
+    seed: int,
+    published: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Splits:
+    """Divide images: stratified by class, groups kept whole, published parts kept apart, the same for the same seed.
+
+    Without groups every class is divided by largest remainders, at least one image in each split. Of published parts, ``test``
+    is test, ``val`` is divided into select, confirm and calibrate; what no part provides is taken from ``train``.
+
+    Args:
+        labels_N: class index of every image.
+        groups: what must stay together, of every image.
+        fractions: share of every split, summing to 1.
+        seed: of the shuffle.
+        published: ``train``, ``val`` or ``test`` of every image.
+        class_names: for messages and counts; by default the indices.
+
+    Raises:
+        DataError: naming every class that is missing in a split, with its counts; or groups in several published parts.
+    """
+    if set(fractions) != set(SPLIT_NAMES) or not math.isclose(sum(fractions.values()), 1.0) or min(fractions.values()) <= 0:
+        raise DataError(f"split fractions must be above 0 for {', '.join(SPLIT_NAMES)} and sum to 1, not {dict(fractions)}")
+    names = tuple(str(index) for index in range(int(labels_N.max()) + 1)) if class_names is None else tuple(class_names)
+    rng = np.random.default_rng(seed)
+    member_N = np.full(len(labels_N), -1, dtype=np.int64)
+    for indices_M, pool in published_pools(len(labels_N), groups, published):
+        shares = np.array([fractions[name] for name in pool])
+        chosen = None if groups is None else [groups[index] for index in indices_M]
+        placed_M = allocate(labels_N[indices_M], chosen, shares / shares.sum(), len(names), rng)
+        member_N[indices_M] = np.array([SPLIT_NAMES.index(name) for name in pool])[placed_M]
+    indices = {name: np.flatnonzero(member_N == position) for position, name in enumerate(SPLIT_NAMES)}
+    counts = _class_counts(labels_N, indices, names)
+    _require_every_class(counts, names)
+    return Splits(indices, names, counts, seed, {name: float(fractions[name]) for name in SPLIT_NAMES})
+
+
+def _class_counts(
+    labels_N: NDArray[np.int64], indices: Mapping[str, NDArray[np.int64]], names: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    result = {}
+    for split, indices_M in indices.items():
+        counts_K = np.bincount(labels_N[indices_M], minlength=len(names))
+        result[split] = {name: int(count) for name, count in zip(names, counts_K, strict=True)}
+    return result
+
+
+def _require_every_class(counts: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> None:
+    problems = []
+    for name in names:
+        if any(counts[split][name] == 0 for split in SPLIT_NAMES):
+            listed = ", ".join(f"{split} {counts[split][name]}" for split in SPLIT_NAMES)
+            problems.append(f"class {name!r} has {sum(counts[split][name] for split in SPLIT_NAMES)} images: {listed}")
+    if problems:
+        raise DataError("not every class is in every split", problems=problems, hint="add images or leave those classes out")
+
+
+def fingerprint(source: ImageSource) -> str:
+    """Hex SHA-256 of every image's id, label and content, in order, and of the class names."""
+    digest = hashlib.sha256("\n".join(source.class_names).encode())
+    for index, (identity, label) in enumerate(zip(source.ids, source.labels_N.tolist(), strict=True)):
+        content = hashlib.sha256(source.content(index)).hexdigest()
+        digest.update(f"{identity}\0{label}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def split_source(source: ImageSource, *, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int) -> Splits:
+    """`make_splits` of a source, with its fingerprint.
+
+    Raises:
+        DataError: as `make_splits`.
+    """
+    splits = make_splits(
+        source.labels_N,
+        source.groups,
+        fractions=fractions,
+        seed=seed,
+        published=source.published_split,
+        class_names=source.class_names,
+    )
+    return replace(splits, fingerprint=fingerprint(source))
+
+
+def check_fingerprint(splits: Splits, source: ImageSource) -> None:
+    """Check that the data set is the one that was divided.
+
+    Raises:
+        DataError: if an image, its name or its label changed.
+    """
+    if len(source.labels_N) != len(splits):
+        changed = f"{len(splits)} images then, {len(source.labels_N)} now"
+    elif fingerprint(source) != splits.fingerprint:
+        changed = "images, names or labels differ"
+    else:
+        return
+    raise DataError(f"data set {source.name} changed since it was divided: {changed}", hint=_AGAIN)
+
+
+def save_splits(path: Path, splits: Splits) -> None:
+    """Write the splits atomically as JSON.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    value: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": splits.fingerprint,
+        "seed": splits.seed,
+        "fractions": dict(splits.fractions),
+        "class_names": list(splits.class_names),
+        "class_counts": {name: dict(counts) for name, counts in splits.class_counts.items()},
+        "indices": {name: splits.indices[name].tolist() for name in SPLIT_NAMES},
+    }
+    write_json(path, value)
+
+
+def load_splits(path: Path) -> Splits:
+    """Read what `save_splits` wrote.
+
+    Raises:
+        RunFolderError: if the file is missing, damaged, of another schema, or not a partition.
+    """
+    value = read_json(path, schema_version=SCHEMA_VERSION)
+    try:
+        indices = {name: _indices(value["indices"][name]) for name in SPLIT_NAMES}
+        splits = Splits(
+            indices=indices,
+            class_names=tuple(str(name) for name in value["class_names"]),
+            class_counts={
+                split: {str(name): int(count) for name, count in value["class_counts"][split].items()} for split in SPLIT_NAMES
+            },
+            seed=int(value["seed"]),
+            fractions={name: float(value["fractions"][name]) for name in SPLIT_NAMES},
+            fingerprint=str(value["fingerprint"]),
+        )
+        _require_partition(splits)
+    except KeyError as error:
+        raise RunFolderError(f"{path} lacks {error.args[0]!r}", hint=_AGAIN) from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}", hint=_AGAIN) from error
+    return splits
+
+
+def _indices(values: Any) -> NDArray[np.int64]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise ValueError("indices are no whole numbers")
+    return np.array(values, dtype=np.int64)
+
+
+def _require_partition(splits: Splits) -> None:
+    together_N = np.sort(np.concatenate([splits.indices[name] for name in SPLIT_NAMES]))
+    if not np.array_equal(together_N, np.arange(len(together_N))):
+        raise ValueError("the splits overlap or leave images out")
+    for name in SPLIT_NAMES:
+        counts = splits.class_counts[name]
+        if tuple(counts) != splits.class_names or sum(counts.values()) != len(splits.indices[name]):
+            raise ValueError(f"class counts of {name} do not fit its {len(splits.indices[name])} images")
+
+
+def what_can_be_proved(
+    class_counts: Mapping[str, Mapping[str, int]],
+    positive: str,
+    floor: float,
+    *,
+    splits: Sequence[str] = ("select", "confirm", "test"),
+) -> str:
+    """What a sensitivity floor asks of the data, e.g. "sensitivity 0.95 needs 73 positives without a miss; select has 27".
+
+    Args:
+        class_counts: as in `Splits`.
+        positive: class name.
+        floor: sensitivity in (0, 1) that Wilson's lower bound must reach.
+        splits: to name.
+    """
+    has = ", ".join(f"{split} has {class_counts[split][positive]}" for split in splits)
+    return f"sensitivity {floor:g} needs {trials_to_prove(floor)} positives without a miss; {has}"
+
+
+__all__ = [
+    "DEFAULT_FRACTIONS",
+    "SPLIT_NAMES",
+    "Splits",
+    "check_fingerprint",
+    "fingerprint",
+    "load_splits",
+    "make_splits",
+    "save_splits",
+    "split_source",
+    "what_can_be_proved",
+]

@@ -1,0 +1,119 @@
+"""`manifest.json` of an artefact folder: its schema and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgenas.errors import ArtefactError, RunFolderError
+from edgenas.runs import read_json
+
+SCHEMA_VERSION = 1  # 1: first
+MANIFEST = "manifest.json"
+
+_OBJECT, _LIST, _TEXT, _NUMBER = (dict,), (list,), (str,), (int, float)
+_NULL = (type(None),)
+_REQUIRED: dict[str, tuple[type, ...]] = {
+    "status": _TEXT,
+    "verdict": _TEXT,
+    "input": _OBJECT,
+    "output": _OBJECT,
+    "preprocessing": _OBJECT,
+    "classes": _LIST,
+    "positive": (*_TEXT, *_NULL),
+    "threshold": (*_NUMBER, *_NULL),
+    "architecture": _OBJECT,
+    "weights": _OBJECT,
+    "data": _OBJECT,
+    "metrics": _OBJECT,
+    "latency": (*_OBJECT, *_NULL),
+    "versions": _OBJECT,
+    "golden": _OBJECT,
+    "files": _LIST,
+    "support_files": _LIST,
+}
+_SUPPORT: dict[str, tuple[type, ...]] = {"path": _TEXT, "size_bytes": (int,), "sha256": _TEXT}
+_FILE: dict[str, tuple[type, ...]] = _SUPPORT | {
+    "kind": _TEXT,
+    "runtime": _TEXT,
+    "precision": _TEXT,
+    "batch_size": (int, *_NULL),
+    "targets": _LIST,
+    "emulation": (*_OBJECT, *_NULL),
+    "notes": _OBJECT,
+}
+_GOLDEN: dict[str, tuple[type, ...]] = {"path": _TEXT, "seed": (int,), "num_samples": (int,), "max_error": _OBJECT}
+_CHOICES = {"kind": ("onnx", "engine"), "precision": ("fp32", "fp16")}
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """Read and check the manifest of an artefact folder; the files it lists are not opened.
+
+    Raises:
+        ArtefactError: naming all problems: not an artefact, another schema, missing keys, wrong types, paths that leave it.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtefactError(f"{folder} is no artefact folder: it has no {MANIFEST}", hint="edgenas export makes one")
+    try:
+        manifest = read_json(path, schema_version=SCHEMA_VERSION)
+    except RunFolderError as error:
+        raise ArtefactError(error.message, hint="edgenas export makes it again") from error
+    problems = _wrong(manifest, _REQUIRED, "")
+    for group, schema in (("files", _FILE), ("support_files", _SUPPORT)):
+        entries = manifest.get(group)
+        for position, entry in enumerate(entries if isinstance(entries, list) else []):
+            problems += _wrong_file(entry, schema, f"{group}[{position}]", folder)
+    golden = manifest.get("golden")
+    if isinstance(golden, dict):
+        problems += _wrong(golden, _GOLDEN, "golden.") or _outside(golden, "golden", folder)
+    problems += _wrong_classes(manifest)
+    if problems:
+        raise ArtefactError(f"{path} is not valid", problems=problems)
+    return manifest
+
+
+def _wrong(value: Any, schema: dict[str, tuple[type, ...]], where: str) -> list[str]:
+    problems = []
+    for key, kinds in schema.items():
+        if key not in value:
+            problems.append(f"{where}{key} is missing")
+        elif not isinstance(value[key], kinds) or (isinstance(value[key], bool) and bool not in kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            problems.append(f"{where}{key} is {type(value[key]).__name__}, expected {names}")
+    return problems
+
+
+def _wrong_file(entry: Any, schema: dict[str, tuple[type, ...]], where: str, folder: Path) -> list[str]:
+    if not isinstance(entry, dict):
+        return [f"{where} is no object"]
+    problems = _wrong(entry, schema, f"{where}.")
+    if problems:
+        return problems
+    for key, allowed in _CHOICES.items():
+        if key in schema and entry[key] not in allowed:
+            problems.append(f"{where}.{key} is {entry[key]!r}, expected {' or '.join(allowed)}")
+    problems += _outside(entry, where, folder)
+    if entry.get("emulation") is not None:
+        problems += _wrong_file(entry["emulation"], _SUPPORT, f"{where}.emulation", folder)
+    return problems
+
+
+def _outside(entry: dict[str, Any], where: str, folder: Path) -> list[str]:
+    """A path must be relative, without "..", and lead nowhere else through links."""
+    path = PurePosixPath(entry["path"])
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in entry["path"]
+    if inside and (folder / path).resolve().is_relative_to(folder.resolve()):
+        return []
+    return [f"{where}.path {entry['path']!r} leaves the folder"]
+
+
+def _wrong_classes(manifest: dict[str, Any]) -> list[str]:
+    classes = manifest.get("classes")
+    if not isinstance(classes, list):
+        return []
+    if len(classes) < 2 or not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes):
+        return [f"classes {classes!r} are not two or more different names"]
+    if manifest.get("positive") not in (None, *classes):
+        return [f"positive {manifest['positive']!r} is not among the classes"]
+    return []

@@ -1,0 +1,224 @@
+"""The artefact folder: everything that whoever deploys a model needs, and nothing of the data set.
+
+Written beside its place and moved there as a whole, so that a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas import __version__
+from edgenas.deploy._manifest import MANIFEST, SCHEMA_VERSION, load_manifest
+from edgenas.deploy._readme import readme
+from edgenas.deploy._verify import Check, run_in_batches, verify
+from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.parity import Parity, Verdict
+from edgenas.errors import ArtefactError
+from edgenas.runs import sha256_file, write_json, write_text
+
+__all__ = ["Artefact", "Check", "Facts", "load_manifest", "overall", "run_in_batches", "verify", "write_artefact"]
+
+REJECTED = "REJECTED"
+_NUM_GOLDEN = 4
+_CELL_PX = 8  # golden images are noise in cells, which compresses
+_MAX_ERROR = {"fp32": 1e-3, "fp16": 5e-2}  # of the largest golden logit
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the manifest says beside the files; mappings are written as they are.
+
+    Attributes:
+        input_shape: channels, height, width of one image.
+        preprocessing: `Preprocess.as_json()`, exact enough to write in another language.
+        positive: name of the class that must not be missed, None without one.
+        threshold: probability from which ``positive`` is decided.
+        architecture: space and readable architecture.
+        weights: where the weights come from, with the checkpoint's hash.
+        data: name, fingerprint and split sizes.
+        metrics: with intervals.
+        latency: predicted and measured, with the table's hash; None if never profiled.
+        versions: packages that had a part in it.
+    """
+
+    input_shape: tuple[int, int, int]
+    preprocessing: Mapping[str, Any]
+    classes: tuple[str, ...]
+    positive: str | None
+    threshold: float | None
+    architecture: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    data: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    latency: Mapping[str, Any] | None
+    versions: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A written folder; ``files`` are the contract's entries of the command `export`, parity included."""
+
+    folder: Path
+    verdict: Verdict
+    files: tuple[dict[str, Any], ...]
+
+
+def write_artefact(
+    folder: Path,
+    models: Sequence[tuple[ExportedFile, Parity]],
+    facts: Facts,
+    *,
+    reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    seed: int = 0,
+) -> Artefact:
+    """Write the artefact folder; an older artefact of that name is replaced, anything else is not.
+
+    Args:
+        folder: where to.
+        models: exported files, which are copied, each with its parity.
+        facts: the rest of the manifest.
+        reference: the source model on any number of images, for the golden outputs.
+        seed: of the golden images.
+
+    Raises:
+        ArtefactError: if ``folder`` is in use for something else or cannot be written.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
+    try:
+        entries = _fill(temporary, models, facts, reference, seed)
+        temporary.chmod(0o755)
+        _move(temporary, folder)
+    except OSError as error:
+        raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    parities = [parity for _, parity in models]
+    with_parity = [entry | {"parity": parity.as_json()} for entry, parity in zip(entries, parities, strict=True)]
+    return Artefact(folder, overall(parities), tuple(with_parity))
+
+
+def overall(parities: Sequence[Parity]) -> Verdict:
+    """The worst of several: failed, undecided, not_run, passed; without any, not_run."""
+    verdicts = {parity.verdict for parity in parities} or {"not_run"}
+    order: tuple[Verdict, ...] = ("failed", "undecided", "not_run", "passed")
+    return next(verdict for verdict in order if verdict in verdicts)
+
+
+def _fill(
+    folder: Path,
+    models: Sequence[tuple[ExportedFile, Parity]],
+    facts: Facts,
+    reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    seed: int,
+) -> list[dict[str, Any]]:
+    entries = [_copy_model(folder, exported) for exported, _ in models]
+    verdict = overall([parity for _, parity in models])
+    listed = [{"path": e["path"], "parity": p.as_json()} for e, (_, p) in zip(entries, models, strict=True)]
+    write_json(folder / "parity.json", {"schema_version": SCHEMA_VERSION, "verdict": verdict, "files": listed})
+    golden = _write_golden(folder, facts.input_shape, reference, seed)
+    write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
+    manifest = _manifest(facts, verdict, entries, golden)
+    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
+    support = ("README.md", "example.py", "golden.npz", "parity.json")
+    manifest["support_files"] = [_identity(folder / name) for name in support]
+    failed = [f"{e['path']}: {p.reason}" for e, (_, p) in zip(entries, models, strict=True) if p.verdict == "failed"]
+    if failed:
+        write_text(folder / REJECTED, "\n".join(failed) + "\n")
+    write_json(folder / MANIFEST, manifest)
+    return entries
+
+
+def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[dict[str, Any]], golden: dict[str, Any]) -> dict[str, Any]:
+    status = {"failed": "rejected", "passed": "accepted"}.get(verdict, "unproven")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created_by": f"edgenas {__version__}",
+        "status": status,
+        "verdict": verdict,
+        "input": {"name": "image", "dtype": "float32", "layout": "NCHW", "shape": [None, *facts.input_shape]},
+        "output": {"name": "logits", "dtype": "float32", "shape": [None, len(facts.classes)]},
+        "preprocessing": facts.preprocessing,
+        "classes": facts.classes,
+        "positive": facts.positive,
+        "threshold": facts.threshold,
+        "architecture": facts.architecture,
+        "weights": facts.weights,
+        "data": facts.data,
+        "metrics": facts.metrics,
+        "latency": facts.latency,
+        "versions": facts.versions,
+        "golden": golden,
+        "files": list(entries),
+        "support_files": [],
+    }
+
+
+def _copy_model(folder: Path, exported: ExportedFile) -> dict[str, Any]:
+    emulation = None
+    if exported.emulation is not None:
+        if not (folder / exported.emulation.name).exists():
+            shutil.copyfile(exported.emulation, folder / exported.emulation.name)
+        emulation = _identity(folder / exported.emulation.name)
+    if (folder / exported.path.name).exists():
+        raise ValueError(f"two exported files are called {exported.path.name}")
+    shutil.copyfile(exported.path, folder / exported.path.name)
+    identity = _identity(folder / exported.path.name)
+    return {
+        "path": identity["path"],
+        "kind": exported.kind,
+        "runtime": exported.runtime,
+        "precision": exported.precision,
+        "batch_size": exported.batch_size,
+        "targets": list(exported.targets),
+        "size_bytes": identity["size_bytes"],
+        "sha256": identity["sha256"],
+        "emulation": emulation,
+        "notes": dict(exported.notes),
+    }
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    return {"path": path.name, "size_bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _write_golden(
+    folder: Path,
+    input_shape: tuple[int, int, int],
+    reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    seed: int,
+) -> dict[str, Any]:
+    """Seeded noise in the value range of normalised images, and the outputs that it must give."""
+    channels, height, width = input_shape
+    rng = np.random.default_rng(seed)
+    cells = rng.standard_normal((_NUM_GOLDEN, channels, -(-height // _CELL_PX), -(-width // _CELL_PX))).astype(np.float32)
+    images_NCHW = cells.repeat(_CELL_PX, axis=2).repeat(_CELL_PX, axis=3)[:, :, :height, :width]
+    images_NCHW = np.ascontiguousarray(images_NCHW)
+    logits_NC = np.asarray(reference(images_NCHW), dtype=np.float32)
+    np.savez_compressed(folder / "golden.npz", images=images_NCHW, logits=logits_NC)
+    return {"path": "golden.npz", "seed": seed, "num_samples": _NUM_GOLDEN, "max_error": dict(_MAX_ERROR)}
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    """Put ``temporary`` in the place of ``folder``, which is out of the way for the blink of two renames only."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    folder.rename(old / "artefact")
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,273 @@
+"""Parity: does an exported model decide as its source does, image by image?
+
+Proportions are judged by Wilson intervals: a gate is passed only if the interval's lower end proves the limit, failed only if
+its upper end excludes it, undecided otherwise. Counts are exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas import stats
+from edgenas.errors import ParityError
+
+Verdict = Literal["passed", "failed", "undecided", "not_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What an exported model must meet; None leaves a gate out.
+
+    Attributes:
+        min_top1_agreement: share of images with the same argmax, proven by Wilson's interval.
+        max_new_false_negatives: positives that the reference finds and the candidate misses.
+        min_sensitivity: share of positives that the candidate finds, proven by Wilson's interval.
+        max_abs_logit: largest absolute difference of two logits.
+    """
+
+    min_top1_agreement: float = 0.99
+    max_new_false_negatives: int = 0
+    min_sensitivity: float | None = None
+    max_abs_logit: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("min_top1_agreement", "min_sensitivity"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise ValueError(f"{name} {share} is not in [0, 1): no number of images proves 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One judged limit; ``low`` and ``high`` equal ``value`` for counts and distances."""
+
+    name: str
+    limit: float
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's gate, with its reason."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The contract's PARITY.
+
+    Attributes:
+        reason: why it was not passed, empty when it was.
+        reference: what the candidate was compared with.
+        num_positives: images of the positive class, None without such a class.
+        top1_agreement: share of images with the same argmax.
+        flips: per class, its images whose decision changed.
+        new_false_negatives: positives found by the reference and missed by the candidate, None without a positive class.
+        max_abs: largest difference of two logits; NaN or infinite if a logit is.
+        min_cosine: smallest cosine between the two logit vectors of an image.
+        emulated: the comparison with a graph that emulates the precision, where the real file could not run.
+    """
+
+    verdict: Verdict
+    reason: str
+    reference: str = ""
+    num_images: int = 0
+    num_positives: int | None = None
+    top1_agreement: float | None = None
+    flips: dict[str, int] = dataclasses.field(default_factory=dict)
+    new_false_negatives: int | None = None
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    min_cosine: float | None = None
+    gates: tuple[Gate, ...] = ()
+    emulated: Parity | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's PARITY; ``decision`` and ``emulated`` are additions."""
+        num_flips = sum(self.flips.values())
+        agreement = stats.wilson(self.num_images - num_flips, self.num_images).as_json() if self.num_images else None
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "reference": self.reference,
+            "num_images": self.num_images,
+            "num_positives": self.num_positives,
+            "top1_agreement": self.top1_agreement,
+            "flips": self.flips,
+            "new_false_negatives": self.new_false_negatives,
+            "logits": {"max_abs": self.max_abs, "mean_abs": self.mean_abs, "min_cosine": self.min_cosine},
+            "gates": [gate.as_json() for gate in self.gates],
+            "decision": {"flips": num_flips, "agreement": agreement},
+            "emulated": None if self.emulated is None else self.emulated.as_json(),
+        }
+
+    def require(self) -> None:
+        """Raise `ParityError` with the numbers unless every gate passed."""
+        if self.verdict == "passed":
+            return
+        problems = [f"{gate.name}: {gate.reason}" for gate in self.gates if gate.verdict != "passed"]
+        if self.emulated is not None:
+            problems += [f"emulated {gate.name}: {gate.reason}" for gate in self.emulated.gates if gate.verdict != "passed"]
+        raise ParityError(
+            f"parity {self.verdict} over {self.num_images} images: {self.reason}",
+            problems=problems if len(problems) > 1 else (),
+            result={"parity": self.as_json()},
+        )
+
+
+def not_run(reason: str, *, emulated: Parity | None = None) -> Parity:
+    """Parity of a file that cannot run here: ``not_run``, or ``failed`` if already its emulation failed."""
+    if emulated is not None and emulated.verdict == "failed":
+        return Parity("failed", f"{reason}; its emulation failed: {emulated.reason}", emulated=emulated)
+    return Parity("not_run", reason, emulated=emulated)
+
+
+def compare(
+    reference_NC: NDArray[np.floating],
+    candidate_NC: NDArray[np.floating],
+    labels_N: NDArray[np.integer],
+    *,
+    class_names: Sequence[str],
+    positive: int | None,
+    threshold: float | None,
+    gates: Gates,
+    reference: str = "torch-cpu",
+) -> Parity:
+    """Judge a candidate's logits against the reference's, image by image.
+
+    An image with a logit that is not a finite number agrees with nothing and finds nothing.
+
+    Args:
+        reference_NC: logits of the source model, shape (images, classes).
+        candidate_NC: logits of the exported model for the same images in the same order.
+        labels_N: true classes.
+        class_names: one a class.
+        positive: index of the class that must not be missed; None leaves its gates out.
+        threshold: least probability at which ``positive`` is decided; None gives the argmax.
+        gates: the limits.
+        reference: name of the reference for the report.
+
+    Raises:
+        ParityError: if the two logits differ in shape, which no tolerance covers.
+        ValueError: if labels or names do not fit the reference.
+    """
+    _require_shapes(reference_NC, candidate_NC, labels_N, class_names)
+    finite_N = np.isfinite(candidate_NC).all(axis=1) & np.isfinite(reference_NC).all(axis=1)
+    agrees_N = finite_N & (reference_NC.argmax(axis=1) == candidate_NC.argmax(axis=1))
+    agreement = stats.wilson(int(agrees_N.sum()), int(agrees_N.size))
+    max_abs, mean_abs, min_cosine = _distances(reference_NC, candidate_NC)
+    before_N = _decide(reference_NC, positive, threshold)
+    after_N = np.where(finite_N, _decide(candidate_NC, positive, threshold), -1)
+    positive_N = None if positive is None else labels_N == positive
+    found = None if positive_N is None else (before_N[positive_N] == positive, after_N[positive_N] == positive)
+
+    judged = [_count("non_finite_images", int((~finite_N).sum()), 0)]
+    judged.append(_proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip"))
+    if found is not None:
+        judged += _positive_gates(*found, gates)
+    if gates.max_abs_logit is not None:
+        judged.append(_count("max_abs_logit", max_abs, gates.max_abs_logit))
+    verdict, reason = _overall(judged)
+    return Parity(
+        verdict=verdict,
+        reason=reason,
+        reference=reference,
+        num_images=int(labels_N.size),
+        num_positives=None if found is None else int(found[0].size),
+        top1_agreement=agreement.value if agreement.n else None,
+        flips={name: int((before_N != after_N)[labels_N == index].sum()) for index, name in enumerate(class_names)},
+        new_false_negatives=None if found is None else int((found[0] & ~found[1]).sum()),
+        max_abs=max_abs,
+        mean_abs=mean_abs,
+        min_cosine=min_cosine,
+        gates=tuple(judged),
+    )
+
+
+def softmax(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Class probabilities in double precision."""
+    shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True, initial=-np.inf)
+    with np.errstate(invalid="ignore"):
+        exponential_NC = np.exp(shifted_NC)
+        result: NDArray[np.float64] = exponential_NC / exponential_NC.sum(axis=1, keepdims=True)
+    return result
+
+
+def _decide(logits_NC: NDArray[np.floating], positive: int | None, threshold: float | None) -> NDArray[np.int64]:
+    with np.errstate(invalid="ignore"):
+        return stats.decide(softmax(logits_NC), positive, threshold)
+
+
+def _require_shapes(
+    reference_NC: NDArray[np.floating],
+    candidate_NC: NDArray[np.floating],
+    labels_N: NDArray[np.integer],
+    class_names: Sequence[str],
+) -> None:
+    if reference_NC.ndim != 2 or labels_N.shape != reference_NC.shape[:1] or len(class_names) != reference_NC.shape[1]:
+        raise ValueError(
+            f"reference logits {reference_NC.shape}, labels {labels_N.shape} and {len(class_names)} class names do not fit"
+        )
+    if labels_N.size and not 0 <= labels_N.min() <= labels_N.max() < len(class_names):
+        raise ValueError(f"labels lie in [{labels_N.min()}, {labels_N.max()}], there are {len(class_names)} classes")
+    if candidate_NC.shape != reference_NC.shape:
+        raise ParityError(f"the exported model gives logits of shape {candidate_NC.shape}, its source {reference_NC.shape}")
+
+
+def _distances(reference_NC: NDArray[np.floating], candidate_NC: NDArray[np.floating]) -> tuple[float, float, float]:
+    if not reference_NC.size:
+        return float("nan"), float("nan"), float("nan")
+    first_NC, second_NC = reference_NC.astype(np.float64), candidate_NC.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        difference_NC = np.abs(first_NC - second_NC)
+        norms_N = np.linalg.norm(first_NC, axis=1) * np.linalg.norm(second_NC, axis=1)
+        cosine_N = np.where(norms_N == 0, 1.0, (first_NC * second_NC).sum(axis=1) / norms_N)
+    return float(difference_NC.max()), float(difference_NC.mean()), float(cosine_N.min())
+
+
+def _count(name: str, value: float, limit: float) -> Gate:
+    passed = value <= limit  # False for NaN
+    return Gate(name, limit, value, value, value, "passed" if passed else "failed", "" if passed else f"{value:g} > {limit:g}")
+
+
+def _positive_gates(before_P: NDArray[np.bool_], after_P: NDArray[np.bool_], gates: Gates) -> list[Gate]:
+    """The gates on the positives, P images: which of them the reference and the candidate find."""
+    name, limit, num = "max_new_false_negatives", gates.max_new_false_negatives, int(before_P.size)
+    missed = int((before_P & ~after_P).sum())
+    judged = _count(name, missed, limit)
+    if num == 0:
+        judged = dataclasses.replace(judged, verdict="undecided", reason="there are no positive images")
+    elif judged.verdict == "failed":
+        judged = dataclasses.replace(judged, reason=f"{missed} of {num} positives newly missed, allowed {limit}")
+    if gates.min_sensitivity is None:
+        return [judged]
+    found = stats.wilson(int(after_P.sum()), num)
+    return [judged, _proportion("min_sensitivity", found, gates.min_sensitivity, "positives without a miss")]
+
+
+def _proportion(name: str, share: stats.Proportion, limit: float, trials: str) -> Gate:
+    numbers = f"{share.value:.4f} of {share.n} (95 % interval {share.low:.4f} to {share.high:.4f})"
+    if share.low >= limit:
+        return Gate(name, limit, share.value, share.low, share.high, "passed")
+    if share.high < limit:
+        return Gate(name, limit, share.value, share.low, share.high, "failed", f"{numbers} is below {limit:g}")
+    needed = stats.trials_to_prove(limit)
+    reason = f"{numbers} does not decide {limit:g}; {needed} {trials} would"
+    return Gate(name, limit, share.value, share.low, share.high, "undecided", reason)
+
+
+def _overall(gates: Sequence[Gate]) -> tuple[Verdict, str]:
+    order: tuple[Verdict, ...] = ("failed", "undecided")
+    for verdict in order:
+        reasons = [f"{gate.name} {gate.reason}" for gate in gates if gate.verdict == verdict]
+        if reasons:
+            return verdict, "; ".join(reasons)
+    return "passed", ""

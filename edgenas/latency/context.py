@@ -1,0 +1,156 @@
+"""Where and on what a measurement was made: processor, governor, load, GPU state, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edgenas import __version__
+from edgenas.deploy.contracts import RunnerInfo
+
+SCOPE = "end_to_end"
+_PACKAGES = ("numpy", "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "openvino")
+_MODEL_KEYS = ("model name", "Model", "Hardware")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What must agree between a table and its use, and details that explain a number.
+
+    Attributes:
+        device: name of the processor or GPU.
+        device_kind: ``cpu`` or ``cuda``.
+        runtime: name of the runtime.
+        runtime_version: of its package.
+        precision: of the computation.
+        batch_size: images a call.
+        threads: on a CPU, None on a GPU.
+        scope: ``end_to_end``: input and output in host memory.
+        spinning: whether idle threads spin.
+        details: load, governor, clocks, versions and the like; compared with nothing.
+    """
+
+    device: str
+    device_kind: str
+    runtime: str
+    runtime_version: str
+    precision: str
+    batch_size: int
+    threads: int | None
+    scope: str
+    spinning: bool | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's ``context``."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def context_of(info: RunnerInfo, *, batch_size: int = 1, details: dict[str, Any] | None = None) -> Context:
+    """The context of a live runner on this machine, now.
+
+    Args:
+        info: what the session says of itself.
+        batch_size: images a call.
+        details: more to keep, e.g. the opset.
+    """
+    return Context(
+        device=info.device,
+        device_kind=info.device_kind,
+        runtime=info.runtime,
+        runtime_version=info.runtime_version,
+        precision=info.precision,
+        batch_size=batch_size,
+        threads=info.threads,
+        scope=SCOPE,
+        spinning=info.spinning,
+        details=dict(info.details) | machine_details(info.device_kind) | (details or {}),
+    )
+
+
+def machine_details(device_kind: str) -> dict[str, Any]:
+    """Processor, governor, affinity, load and versions; on CUDA what NVML says. What cannot be read is left out."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    details: dict[str, Any] = {
+        "cpu": cpu_model(),
+        "cpu_count": os.cpu_count(),
+        "affinity": cores,
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "edgenas": __version__,
+        "versions": _versions(),
+    }
+    if device_kind == "cuda":
+        details["gpu"] = gpu_state()
+    return {key: value for key, value in details.items() if value is not None}
+
+
+def cpu_model() -> str:
+    """The processor's name from ``/proc/cpuinfo``, else its architecture."""
+    text = _read("/proc/cpuinfo") or ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in _MODEL_KEYS and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def gpu_state(index: int = 0) -> dict[str, Any]:
+    """Driver, clocks, power, temperature and throttle reasons of a GPU; empty without NVML."""
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    state: dict[str, Any] = {}
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        readings = {
+            "driver": lambda: _text(pynvml.nvmlSystemGetDriverVersion()),
+            "sm_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+            "memory_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
+            "max_sm_clock_mhz": lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+            "power_w": lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+            "temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+            "throttle_reasons": lambda: hex(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
+        }
+        for name, read in readings.items():
+            try:
+                state[name] = read()
+            except pynvml.NVMLError:  # not every GPU tells everything
+                continue
+    except pynvml.NVMLError:
+        return {}
+    finally:
+        pynvml.nvmlShutdown()
+    return state
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

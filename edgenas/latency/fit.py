@@ -1,0 +1,193 @@
+"""From timed nets to a cost of every component, a calibration, an upper bound and its validation.
+
+Times come in as numbers relative to a reference net (`NetTiming.ratio`) times one level in milliseconds, so that a slow moment of
+the machine moves the reference and the net together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+from edgenas.costs import Term
+from edgenas.stats import clopper_pearson, wilson
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Predicted = ``scale`` x sum of components + ``offset_ms``; the bound is ``upper_factor`` x predicted.
+
+    Attributes:
+        scale: without unit, positive.
+        offset_ms: in milliseconds.
+        upper_factor: at least 1.
+        confidence: one-sided, that the bound was made for.
+        num_nets: that it was fitted on.
+    """
+
+    scale: float
+    offset_ms: float
+    upper_factor: float
+    confidence: float
+    num_nets: int
+
+    def predict(self, raw_ms: Floats) -> Floats:
+        """Calibrated milliseconds of sums of components."""
+        return np.asarray(self.scale * raw_ms + self.offset_ms)
+
+
+def smooth(
+    terms: Sequence[Term], cost_ms: Mapping[Hashable, float], *, group: Callable[[Hashable], Hashable] | None = None
+) -> dict[Hashable, float]:
+    """Replace the costs of a stage's blocks by the nearest product of one factor per gene (additive in the logarithm).
+
+    Noise of one block is shared by all blocks of the stage. Only genes that change the block count, the effect of each option
+    of pool, qkv and MLP is free (no line through them), and blocks of different widths of the stage are kept apart: costs step
+    there. Blocks without a cost are interpolated where every option of theirs was seen.
+
+    Args:
+        terms: from the family's decomposition.
+        cost_ms: of the blocks that were timed.
+        group: blocks of different groups share nothing; by default their ``embed_dim``.
+
+    Returns:
+        Costs of every block that is known or can be interpolated.
+    """
+    group = group if group is not None else lambda component: getattr(component, "embed_dim", None)
+    result = dict(cost_ms)
+    for term in terms:
+        if not term.genes:
+            continue
+        members: dict[Hashable, dict[Hashable, tuple[int, ...]]] = {}
+        for index, cell in term:
+            for component in cell:
+                members.setdefault(group(component), {}).setdefault(component, index)
+        for blocks in members.values():
+            result |= _smooth_group(blocks, cost_ms)
+    return result
+
+
+def _smooth_group(blocks: Mapping[Hashable, tuple[int, ...]], cost_ms: Mapping[Hashable, float]) -> dict[Hashable, float]:
+    known = [block for block in blocks if block in cost_ms]
+    positive = [block for block in known if cost_ms[block] > 0]
+    if len(positive) < 2:
+        return {}
+    floor = 0.05 * float(np.median([cost_ms[block] for block in positive]))  # noise can make a small difference negative
+    columns = np.array(list(blocks.values()))
+    design = [np.ones(len(blocks))]
+    seen = np.array([block in cost_ms for block in blocks])
+    unknown = np.zeros(len(blocks), dtype=bool)
+    for gene in range(columns.shape[1]):
+        options = np.unique(columns[seen, gene])
+        unknown |= ~np.isin(columns[:, gene], options)
+        design += [(columns[:, gene] == option).astype(np.float64) for option in options[1:]]
+    design_BF = np.stack(design, axis=1)
+    target_B = np.log([max(floor, cost_ms[block]) for block in known])
+    effects_F = np.linalg.lstsq(design_BF[seen], target_B, rcond=None)[0]
+    fitted_B = np.exp(design_BF @ effects_F)
+    return {block: float(fit) for block, fit, bad in zip(blocks, fitted_B, unknown, strict=True) if not bad}
+
+
+def calibrate(raw_ms: Floats, measured_ms: Floats, *, confidence: float = 0.95) -> Calibration:
+    """Scale and offset by least relative squares, and a one-sided conformal factor.
+
+    The factor is the ``ceil((n + 1) confidence)``-th smallest leave-one-out ratio of measured to predicted (jackknife scores:
+    Barber et al., Annals of Statistics 2021, arXiv:1905.02928; one-sided, without the second set of fits), the largest one where
+    n is below 1 / (1 - confidence) - 1, which then promises n / (n + 1) only.
+
+    Args:
+        raw_ms: sums of components, shape (nets,).
+        measured_ms: of the same nets.
+        confidence: in (0, 1).
+
+    Raises:
+        ValueError: if there are no nets.
+    """
+    num = len(raw_ms)
+    if num == 0:
+        raise ValueError("calibration needs at least one net")
+    scale, offset_ms = _affine(raw_ms, measured_ms)
+    scores = np.empty(num)
+    for left_out in range(num):
+        rest = np.arange(num) != left_out
+        own_scale, own_offset = _affine(raw_ms[rest], measured_ms[rest]) if num > 1 else (scale, offset_ms)
+        scores[left_out] = measured_ms[left_out] / (own_scale * raw_ms[left_out] + own_offset)
+    rank = min(num, math.ceil((num + 1) * confidence - 1e-9))
+    return Calibration(scale, offset_ms, max(1.0, float(np.sort(scores)[rank - 1])), confidence, num)
+
+
+def _affine(raw_ms: Floats, measured_ms: Floats) -> tuple[float, float]:
+    """Scale and offset of least relative squares; no offset from fewer than four nets or with a scale that is not positive."""
+    if len(raw_ms) >= 4 and np.ptp(raw_ms) > 0.02 * float(raw_ms.mean()):
+        design_N2 = np.stack([raw_ms / measured_ms, 1.0 / measured_ms], axis=1)
+        scale, offset_ms = np.linalg.lstsq(design_N2, np.ones(len(raw_ms)), rcond=None)[0]
+        if scale > 0 and (scale * raw_ms + offset_ms > 0).all():
+            return float(scale), float(offset_ms)
+    return float(np.median(measured_ms / raw_ms)), 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Predictions of nets that nothing was fitted on, against what they measured.
+
+    Attributes:
+        rows: per net ``arch``, ``predicted_ms``, ``upper_ms``, ``measured_ms``, ``mad_ms``.
+        noise_floor_mape: MAPE of two distant measurements of these nets.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    noise_floor_mape: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's ``validation``, and intervals of its shares and of the bound's coverage."""
+        predicted = np.array([row["predicted_ms"] for row in self.rows])
+        measured = np.array([row["measured_ms"] for row in self.rows])
+        upper = np.array([row["upper_ms"] for row in self.rows])
+        error = np.abs(predicted / measured - 1.0)
+        num = len(self.rows)
+        return {
+            "num_subnets": num,
+            "mape": mape(predicted, measured),
+            "within_5": float((error <= 0.05).mean()) if num else math.nan,
+            "within_10": float((error <= 0.10).mean()) if num else math.nan,
+            "p95_error": float(np.quantile(error, 0.95)) if num else math.nan,
+            "kendall_tau": kendall_tau(predicted, measured),
+            "noise_floor_mape": self.noise_floor_mape,
+            "bias": float((predicted / measured - 1.0).mean()) if num else math.nan,
+            "intervals": {
+                "mape": bootstrap_mean(error),
+                "within_5": wilson(int((error <= 0.05).sum()), num).as_json(),
+                "within_10": wilson(int((error <= 0.10).sum()), num).as_json(),
+                "upper_coverage": clopper_pearson(int((measured <= upper).sum()), num).as_json(),
+            },
+            "rows": [dict(row) for row in self.rows],
+        }
+
+
+def mape(predicted: Floats, measured: Floats) -> float:
+    """Mean absolute relative error, a fraction; NaN without nets."""
+    return float(np.abs(predicted / measured - 1.0).mean()) if len(measured) else math.nan
+
+
+def kendall_tau(first: Floats, second: Floats) -> float:
+    """Kendall's tau-b; NaN for fewer than two nets or where one side is constant."""
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return float(scipy_stats.kendalltau(first, second).statistic)
+
+
+def bootstrap_mean(values: Floats, *, confidence: float = 0.95, resamples: int = 2000) -> dict[str, float | int]:
+    """Percentile bootstrap interval of a mean (Efron, Annals of Statistics 1979), with fixed resamples."""
+    if len(values) == 0:
+        return {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0}
+    picks = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    low, high = np.quantile(values[picks].mean(axis=1), [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}

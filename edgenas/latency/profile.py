@@ -1,0 +1,287 @@
+"""Profiling: plan, time, fit, validate, and put it into a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.costs import Term, decompose, distinct_components
+from edgenas.latency.context import context_of
+from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
+from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
+from edgenas.latency.timing import NetTiming, Session, Target, TimingSettings, probe_visit, time_nets
+from edgenas.runs import Note, Progress
+from edgenas.spaces import Genes, SearchSpace, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SourceBuilder = Callable[[Sequence[Hashable]], "Path | nn.Module"]
+MIN_VISITS = 2
+NOISY = 0.04  # noise floor above which the user is told to measure longer
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """A finished profile; the table is not saved yet.
+
+    Attributes:
+        table: entries, calibration and validation.
+        num_nets_timed: different nets.
+        seconds: wall time, tracing included.
+    """
+
+    table: LatencyTable
+    num_nets_timed: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The contract's ``profile`` result, without ``table``, the path it is saved to."""
+        return {
+            "table_sha256": self.table.sha256,
+            "context": self.table.context.as_json(),
+            "num_entries": len(self.table.entries),
+            "num_nets_timed": self.num_nets_timed,
+            "seconds": self.seconds,
+            "validation": self.table.validation,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Both sessions of a profile.
+
+    Attributes:
+        first: of all nets, in the order of `Plan.first_chains`.
+        second: of the validation nets again.
+        level_ms: milliseconds that the reference stands for: the median of all calls of it.
+    """
+
+    first: Session
+    second: Session
+    level_ms: float
+
+    def ms(self, timing: NetTiming) -> float:
+        """A net's milliseconds, free of the moment it was timed in."""
+        return timing.ratio * self.level_ms
+
+
+def profile(
+    space: SearchSpace,
+    task: Task,
+    target: Target,
+    build: SourceBuilder,
+    *,
+    settings: ProfileSettings,
+    rng: np.random.Generator,
+    details: Mapping[str, Any] | None = None,
+    prepare: Callable[[Plan], object] | None = None,
+) -> Iterator[Progress | Note | ProfileResult]:
+    """Measure a latency table; the last record is the `ProfileResult`.
+
+    Args:
+        space: to be searched later.
+        task: classes, channels and resolution.
+        target: runtime, input of the task's shape, precision, threads.
+        build: makes what the runtime loads from a chain of components.
+        settings: how much is measured.
+        rng: draws nets and orders.
+        details: facts for the table's context: command, opset and the like.
+        prepare: called with the plan before the first net is built, to trace what is missing.
+
+    Raises:
+        MissingBackendError: as `Runtime.load`.
+        ExportError: if a component cannot be traced.
+    """
+    start = time.perf_counter()
+    plan = make_plan(space, task, settings, rng=rng)
+    if prepare is not None:
+        yield Progress("tracing components", 0, 1)
+        prepare(plan)
+        yield Progress("tracing components", 1, 1)
+    reference = build(plan.reference)
+    visit_seconds = probe_visit(target, reference, settings.timing)
+    timing = within_budget(settings, plan, visit_seconds)
+    yield Note(announcement(plan, timing, visit_seconds))
+    measured = yield from _measure(plan, target, build, reference, timing, rng)
+    terms = decompose(space, task)
+    costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=target.runtime.device_kind == "cpu")
+    calibration = _calibrate(plan, measured, costs, settings.confidence)
+    validation = _validate(space, plan, measured, costs, calibration)
+    table = LatencyTable(
+        context=context_of(measured.first.info, batch_size=len(target.images_NCHW), details=dict(details or {})),
+        task=task,
+        space=space.name,
+        space_sha256=space_hash(space),
+        entries=entries,
+        calibration=calibration,
+        validation=validation.as_json(),
+        reference=_reference(plan, measured),
+        measuring=_measuring(settings, timing, plan, measured),
+    )
+    yield from _notes(table, settings, timing)
+    yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
+
+
+def within_budget(settings: ProfileSettings, plan: Plan, visit_seconds: float) -> TimingSettings:
+    """The timing asked for, with fewer visits where the budget does not reach."""
+    if settings.seconds is None:
+        return settings.timing
+    affordable = int(settings.seconds / max(_round_seconds(plan, settings.timing, visit_seconds), 1e-9))
+    return replace(settings.timing, visits=max(MIN_VISITS, min(settings.timing.visits, affordable)))
+
+
+def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float) -> str:
+    """What will be timed and how long it will take, for the user."""
+    seconds = timing.visits * _round_seconds(plan, timing, visit_seconds)
+    return (
+        f"timing {plan.num_nets} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, "
+        f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds:.0f} s"
+    )
+
+
+def _round_seconds(plan: Plan, timing: TimingSettings, visit_seconds: float) -> float:
+    return visit_seconds * plan.num_visits * (1 + 1 / timing.reference_every)
+
+
+def _measure(
+    plan: Plan,
+    target: Target,
+    build: SourceBuilder,
+    reference: Path | nn.Module,
+    timing: TimingSettings,
+    rng: np.random.Generator,
+) -> Generator[Progress, None, Measured]:
+    """Time all nets, then the validation nets once more."""
+    sources = [build(chain) for chain in plan.first_chains]
+    again = sources[len(sources) - len(plan.validation_chains) :]
+    total = timing.visits * plan.num_visits
+    first = yield from _follow(time_nets(target, sources, reference, timing, rng=rng), total, 0)
+    done = timing.visits * len(sources)
+    second = yield from _follow(time_nets(target, again, reference, timing, rng=rng), total, done)
+    level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
+    return Measured(first, second, level_ms)
+
+
+def _follow(records: Iterator[Progress | Session], total: int, before: int) -> Generator[Progress, None, Session]:
+    for record in records:
+        if isinstance(record, Session):
+            return record
+        yield Progress(record.label, before + record.done, total)
+    raise AssertionError("a series of rounds ends with its session")
+
+
+def _entries(
+    plan: Plan, terms: Sequence[Term], measured: Measured, copies: int, *, smoothed: bool
+) -> tuple[dict[Hashable, float], tuple[Entry, ...]]:
+    """Cost of every component in milliseconds, and the same as entries of a table."""
+    frame, *nets = measured.first.timings[: 1 + len(plan.block_chains)]
+    frame_ms = measured.ms(frame)
+    raw = {block: (measured.ms(timing) - frame_ms) / copies for block, timing in zip(plan.block_chains, nets, strict=True)}
+    costs = raw | (smooth(terms, raw) if smoothed else {})
+    spread = {
+        block: float(np.hypot(timing.ratio_mad, frame.ratio_mad)) * measured.level_ms / copies
+        for block, timing in zip(plan.block_chains, nets, strict=True)
+    }
+    runs = frame.num_runs
+    parts = tuple(component_json(component) for component in plan.frame)
+    entries = [Entry(parts, frame_ms, frame.ratio_mad * measured.level_ms, runs, "measured", frame_ms)]
+    for component in distinct_components(terms):
+        if component in raw:
+            one = (component_json(component),)
+            entries.append(Entry(one, costs[component], spread[component], runs, "measured", raw[component]))
+        elif component in costs:
+            entries.append(Entry((component_json(component),), costs[component], float("nan"), 0, "interpolated"))
+    return costs | {component: frame_ms / len(plan.frame) for component in plan.frame}, tuple(entries)
+
+
+def _sums(chains: Sequence[Chain], costs: Mapping[Hashable, float]) -> NDArray[np.float64]:
+    return np.array([sum(costs[component] for component in chain) for chain in chains], dtype=np.float64)
+
+
+def _calibrate(plan: Plan, measured: Measured, costs: Mapping[Hashable, float], confidence: float) -> Calibration:
+    start = 1 + len(plan.block_chains)
+    timings = measured.first.timings[start : start + len(plan.calibration_chains)]
+    truth = np.array([measured.ms(timing) for timing in timings])
+    return calibrate(_sums(plan.calibration_chains, costs), truth, confidence=confidence)
+
+
+def _validate(
+    space: SearchSpace, plan: Plan, measured: Measured, costs: Mapping[Hashable, float], calibration: Calibration
+) -> Validation:
+    """Predict the validation nets, then look at what they measured in both sessions."""
+    predicted = calibration.predict(_sums(plan.validation_chains, costs))
+    early = measured.first.timings[len(measured.first.timings) - len(plan.validation) :]
+    late = measured.second.timings
+    rows = []
+    for genes_G, ms, first, second in zip(plan.validation, predicted, early, late, strict=True):
+        both = first.joined(second)
+        rows.append(_row(space, genes_G, float(ms), calibration, both, measured.ms(both)))
+    floor = mape(np.array([t.ratio for t in early]), np.array([t.ratio for t in late]))
+    return Validation(tuple(rows), floor)
+
+
+def _row(
+    space: SearchSpace, genes_G: Genes, ms: float, calibration: Calibration, timing: NetTiming, measured_ms: float
+) -> dict[str, Any]:
+    return {
+        "arch": space.to_json(genes_G),
+        "predicted_ms": ms,
+        "upper_ms": ms * calibration.upper_factor,
+        "measured_ms": measured_ms,
+        "mad_ms": timing.mad_ms,
+        "median_ms": timing.median_ms,
+        "p95_ms": timing.quantile_ms(0.95),
+        "min_ms": timing.min_ms,
+        "n": timing.num_runs,
+    }
+
+
+def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
+    both = measured.first.reference.joined(measured.second.reference)
+    quantiles = {f"p{share}_ms": both.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
+    compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
+    return {
+        "components": [component_json(component) for component in plan.reference],
+        "level_ms": measured.level_ms,
+        **quantiles,
+        "min_ms": both.min_ms,
+        "mad_ms": both.mad_ms,
+        "variation": both.variation,
+        "compute_ms": compute_ms,
+        "n": both.num_runs,
+    }
+
+
+def _measuring(settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured) -> dict[str, Any]:
+    return {
+        "statistic": "median over visits of fastest run / reference's fastest run around it, times the reference's median",
+        "copies": settings.copies,
+        "num_nets": plan.num_nets,
+        "num_calibration_nets": len(plan.calibration),
+        "runs_per_visit": measured.first.num_runs,
+        **asdict(timing),
+        "seconds": measured.first.seconds + measured.second.seconds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSettings) -> Iterator[Note]:
+    if timing.visits < settings.timing.visits:
+        text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
+        yield Note(text, is_warning=True)
+    floor = table.validation["noise_floor_mape"]
+    if floor > NOISY:
+        text = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}; close other programs, or take more visits"
+        yield Note(text, is_warning=True)
+    if table.reference["p95_ms"] > 1.5 * table.reference["p50_ms"]:
+        ratio = table.reference["p95_ms"] / table.reference["p50_ms"]
+        yield Note(f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more", is_warning=True)

@@ -1,0 +1,317 @@
+"""Latency tables: measured costs of components with their context, calibration and proven accuracy, as one JSON file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edgenas.costs import CostModel, decompose, sum_of_components
+from edgenas.errors import LatencyTableError, RunFolderError
+from edgenas.latency.context import Context
+from edgenas.latency.fit import Calibration
+from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
+from edgenas.spaces import SearchSpace, Task
+
+SCHEMA_VERSION = 1  # 1: first version
+_HINT = "measure again with `edgenas profile`, or take another table with --table"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Cost of one component, or of several that always come together (the frame).
+
+    Attributes:
+        components: readable, in order.
+        ms: milliseconds, smoothed; together, not each.
+        mad_ms: median absolute deviation of what it was computed from.
+        n: timed runs behind it.
+        origin: whether it was timed itself.
+        raw_ms: before smoothing, None where interpolated.
+    """
+
+    components: tuple[dict[str, Any], ...]
+    ms: float
+    mad_ms: float
+    n: int
+    origin: Literal["measured", "interpolated"]
+    raw_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTable:
+    """What `edgenas profile` found out about one device, runtime, precision, batch size and space.
+
+    Attributes:
+        context: where it was measured.
+        task: classes, channels, resolution.
+        space: name of the search space.
+        space_sha256: of its choices.
+        entries: costs before calibration.
+        calibration: from whole nets.
+        validation: the contract's object.
+        reference: the net that was returned to: ``components`` count, ``ms`` and quantiles.
+        measuring: visits, runs, statistic, nets, seconds, command, date.
+    """
+
+    context: Context
+    task: Task
+    space: str
+    space_sha256: str
+    entries: tuple[Entry, ...]
+    calibration: Calibration
+    validation: dict[str, Any]
+    reference: dict[str, Any]
+    measuring: dict[str, Any]
+
+    @property
+    def file_name(self) -> str:
+        """``<device>_<runtime>_<precision>_b<batch>_<space>.json``."""
+        context = self.context
+        parts = (context.device, context.runtime, context.precision, f"b{context.batch_size}", self.space)
+        return "_".join(slug(part) for part in parts) + ".json"
+
+    @property
+    def sha256(self) -> str:
+        """Of the content, independent of layout; stored in the file."""
+        return sha256_json(self._content())
+
+    def _content(self) -> dict[str, Any]:
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "context": self.context.as_json(),
+            "task": asdict(self.task),
+            "space": {"name": self.space, "sha256": self.space_sha256},
+            "calibration": asdict(self.calibration),
+            "validation": self.validation,
+            "reference": self.reference,
+            "measuring": self.measuring,
+            "entries": [asdict(entry) for entry in self.entries],
+        }
+        plain: dict[str, Any] = jsonable(content)
+        return plain
+
+    def save(self, folder: Path) -> Path:
+        """Write the table into ``folder`` under its own name; return the path.
+
+        Raises:
+            RunFolderError: if it cannot be written.
+        """
+        path = folder / self.file_name
+        write_json(path, self._content() | {"sha256": self.sha256})
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> LatencyTable:
+        """Read a table and check that nobody changed it.
+
+        Raises:
+            LatencyTableError: missing, truncated, edited or of another schema; one line with the file and what to do.
+        """
+        try:
+            content = read_json(path, schema_version=SCHEMA_VERSION)
+        except RunFolderError as error:
+            raise LatencyTableError(error.message, hint=_HINT) from error
+        stored = content.pop("sha256", None)
+        if stored != sha256_json(content):
+            raise LatencyTableError(f"{path} was edited or damaged: its content does not match its sha256", hint=_HINT)
+        try:
+            return cls(
+                context=Context(**content["context"]),
+                task=Task(**content["task"]),
+                space=content["space"]["name"],
+                space_sha256=content["space"]["sha256"],
+                entries=tuple(Entry(**(e | {"components": tuple(e["components"])})) for e in content["entries"]),
+                calibration=Calibration(**content["calibration"]),
+                validation=content["validation"],
+                reference=content["reference"],
+                measuring=content["measuring"],
+            )
+        except (KeyError, TypeError) as error:
+            raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
+
+    def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:
+        """Predicted ``latency_ms`` of every architecture of ``space``; unknown where a component was never measured."""
+        known = self._costs()
+        return sum_of_components(
+            "latency_ms",
+            "ms",
+            decompose(space, task),
+            lambda component: known.get(component_key(component), np.nan),
+            scale=self.calibration.scale,
+            offset=self.calibration.offset_ms,
+        )
+
+    def upper(self, space: SearchSpace, task: Task) -> CostModel:
+        """The one-sided conformal bound, ``latency_ms_upper``, at the calibration's confidence."""
+        model, factor = self.to_cost_model(space, task), self.calibration.upper_factor
+        return CostModel("latency_ms_upper", "ms", model.factors, model.scale * factor, model.offset * factor)
+
+    def _costs(self) -> dict[str, float]:
+        """Milliseconds per component; those of one entry share its cost evenly, as they only occur together."""
+        costs: dict[str, float] = {}
+        for entry in self.entries:
+            for component in entry.components:
+                key = dump_json(component, indent=None)
+                costs[key] = costs.get(key, 0.0) + entry.ms / len(entry.components)
+        return costs
+
+    def require_matches(
+        self,
+        *,
+        space: SearchSpace,
+        task: Task,
+        device: str | None = None,
+        runtime: str | None = None,
+        precision: str | None = None,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        scope: str | None = None,
+        runtime_version: str | None = None,
+        allow_foreign: bool = False,
+        name: str = "the latency table",
+    ) -> tuple[str, ...]:
+        """Refuse a table that was measured for something else; what is None is not compared.
+
+        Args:
+            space: that will be searched; its choices are compared.
+            task: classes, channels and resolution.
+            device: name of the processor or GPU.
+            runtime: its entry-point name.
+            precision: of the computation.
+            batch_size: images a call.
+            threads: on a CPU.
+            scope: ``end_to_end`` or ``compute``.
+            runtime_version: another one only warns.
+            allow_foreign: differences of the context become warnings; those of space and task never do.
+            name: of the table, for messages.
+
+        Returns:
+            Warnings.
+
+        Raises:
+            LatencyTableError: naming every difference.
+        """
+        wanted = {
+            "device": device,
+            "runtime": runtime,
+            "precision": precision,
+            "batch_size": batch_size,
+            "threads": threads,
+            "scope": scope,
+        }
+        foreign = [
+            f"{key}: measured on {getattr(self.context, key)}, asked for {value}"
+            for key, value in wanted.items()
+            if value is not None and value != getattr(self.context, key)
+        ]
+        other = self._other_net(space, task)
+        if other or (foreign and not allow_foreign):
+            hint = "run `edgenas profile` here" + ("" if other else ", or pass --allow-foreign-table to use it all the same")
+            raise LatencyTableError(f"{name} does not fit", problems=[*foreign, *other], hint=hint)
+        warnings = [f"{name} is foreign: {difference}" for difference in foreign]
+        measured = self.context.runtime_version
+        if runtime_version is not None and runtime_version != measured:
+            warnings.append(f"{name} was measured with {self.context.runtime} {measured}, here is {runtime_version}")
+        return tuple(warnings)
+
+    def _other_net(self, space: SearchSpace, task: Task) -> list[str]:
+        problems = []
+        if space.name != self.space:
+            problems.append(f"space: measured for {self.space}, asked for {space.name}")
+        elif space_hash(space) != self.space_sha256:
+            problems.append(f"space: the choices of {space.name} have changed since it was measured")
+        for key, value in asdict(task).items():
+            if value != getattr(self.task, key):
+                problems.append(f"{key}: measured for {getattr(self.task, key)}, asked for {value}")
+        return problems
+
+
+def component_json(component: Hashable) -> dict[str, Any]:
+    """A component as readable JSON: its kind and its fields."""
+    if not is_dataclass(component) or isinstance(component, type):
+        raise TypeError(f"{component!r} is no component")
+    plain: dict[str, Any] = jsonable({"kind": type(component).__name__.removesuffix("Spec")} | asdict(component))
+    return plain
+
+
+def component_key(component: Hashable) -> str:
+    """What entries are found by."""
+    return dump_json(component_json(component), indent=None)
+
+
+def space_hash(space: SearchSpace) -> str:
+    """Hex SHA-256 of a space's choices."""
+    choices = [
+        {
+            "name": choice.name,
+            "options": choice.options,
+            "active_when": None if choice.active_when is None else asdict(choice.active_when),
+        }
+        for choice in space.choices
+    ]
+    return sha256_json({"family": space.family, "choices": choices})
+
+
+def slug(text: str) -> str:
+    """Lower-case letters, digits, dots and dashes, as in file names."""
+    return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\((r|tm)\)", " ", text.lower())).strip("-.")
+
+
+def find_tables(folder: Path) -> tuple[Path, ...]:
+    """The JSON files of ``folder``, newest first."""
+    if not folder.is_dir():
+        return ()
+    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+    return tuple(sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name)))
+
+
+def named_table(name: str) -> Path:
+    """A table by file or by the name of one that comes with edgenas.
+
+    Raises:
+        LatencyTableError: naming those that come with edgenas.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_tables()
+    stem = name.removesuffix(".json")
+    if stem not in shipped:
+        known = ", ".join(sorted(shipped)) or "none"
+        raise LatencyTableError(f"there is no latency table {name!r}", hint=f"give a file, or one that comes with edgenas: {known}")
+    return shipped[stem]
+
+
+def shipped_tables() -> dict[str, Path]:
+    """The tables that come with edgenas, by name."""
+    from importlib.resources import files
+
+    folder = files("edgenas.latency_tables")
+    return {Path(str(item)).stem: Path(str(item)) for item in folder.iterdir() if item.name.endswith(".json")}
+
+
+def newest_that_fits(paths: Sequence[Path], **wanted: Any) -> tuple[Path, LatencyTable, tuple[str, ...]]:
+    """The first of ``paths`` that `LatencyTable.require_matches`, with its warnings.
+
+    Args:
+        paths: newest first, as `find_tables` gives them.
+        wanted: arguments of `LatencyTable.require_matches`.
+
+    Raises:
+        LatencyTableError: naming what is wrong with every one.
+    """
+    problems = []
+    for path in paths:
+        try:
+            table = LatencyTable.load(path)
+            return path, table, table.require_matches(name=str(path), **wanted)
+        except LatencyTableError as error:
+            problems.append(f"{error.message}{': ' if error.problems else ''}{', '.join(error.problems)}")
+    if not problems:
+        raise LatencyTableError("there is no latency table", hint="run `edgenas profile`")
+    raise LatencyTableError("no latency table fits", problems=problems, hint="run `edgenas profile`")

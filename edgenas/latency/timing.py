@@ -1,0 +1,316 @@
+"""Honest timing of nets: many short visits in random order, a reference net returned to often, every run kept.
+
+Virtual and thermally limited processors jump between speeds for milliseconds to seconds. One long visit sees one of them; many
+short ones see what is typical, and a net's fastest run over the reference's fastest run close by, the median of that over all
+visits, is what two distant sessions agree on best. What a user is promised stays the plain distribution of calls.
+
+One runner lives at a time where idle threads of another would spin beside it; elsewhere runners stay loaded, which is as true
+and saves loading them at every visit.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
+from edgenas.runs import Progress
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Source = "Path | nn.Module"
+Clock = Callable[[], int]
+
+MAX_RUNS = 32
+RESIDENT_BYTES = 256 << 20  # of model files that may stay loaded together; sessions need about three times that
+
+
+@dataclass(frozen=True, slots=True)
+class TimingSettings:
+    """How often and how long.
+
+    Attributes:
+        visits: to every net, each in a round of its own random order.
+        runs: timed at every visit, at least.
+        visit_ms: more runs, up to 32 and the same number for all nets, where the reference leaves time for them.
+        warmup_ms: of untimed runs at every visit, after two.
+        reference_every: nets between two visits to the reference.
+    """
+
+    visits: int = 6
+    runs: int = 3
+    visit_ms: float = 4.0
+    warmup_ms: float = 1.0
+    reference_every: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is loaded how, and what it is fed.
+
+    Attributes:
+        runtime: loads the sources.
+        images_NCHW: the input of every call.
+        precision: as in `Runtime.load`.
+        threads: as in `Runtime.load`; None is the runtime's default.
+        spinning: as in `Runtime.load`.
+        clock: nanoseconds.
+    """
+
+    runtime: Runtime
+    images_NCHW: NDArray[np.float32]
+    precision: Precision = "fp32"
+    threads: int | None = None
+    spinning: bool = True
+    clock: Clock = time.perf_counter_ns
+
+    def load(self, source: Path | nn.Module) -> Runner:
+        """A live runner; the caller closes it."""
+        return self.runtime.load(source, precision=self.precision, threads=self.threads, spinning=self.spinning)
+
+
+@dataclass(frozen=True, slots=True)
+class NetTiming:
+    """Every run of one net, in milliseconds.
+
+    Attributes:
+        samples_VR: shape (visits, runs), in order of time.
+        reference_V: fastest run of the reference around each visit.
+        compute_V: calls without copies, one a visit; empty where the runtime cannot tell.
+    """
+
+    samples_VR: NDArray[np.float64]
+    reference_V: NDArray[np.float64]
+    compute_V: NDArray[np.float64]
+
+    @property
+    def ratio(self) -> float:
+        """Median over visits of fastest run to the reference's fastest run."""
+        return float(np.median(self.ratio_V))
+
+    @property
+    def ratio_V(self) -> NDArray[np.float64]:
+        """Fastest run of every visit over the reference's."""
+        return np.asarray(self.samples_VR.min(axis=1) / self.reference_V)
+
+    @property
+    def ratio_mad(self) -> float:
+        """Median absolute deviation of the visits' ratios."""
+        return float(np.median(np.abs(self.ratio_V - self.ratio)))
+
+    @property
+    def min_ms(self) -> float:
+        """Fastest run."""
+        return float(self.samples_VR.min())
+
+    @property
+    def median_ms(self) -> float:
+        """Median of all runs: the contract's ``latency_ms``."""
+        return float(np.median(self.samples_VR))
+
+    @property
+    def mad_ms(self) -> float:
+        """Median absolute deviation from the median of all runs."""
+        return float(np.median(np.abs(self.samples_VR - self.median_ms)))
+
+    @property
+    def variation(self) -> float:
+        """Coefficient of variation: standard deviation over mean."""
+        return float(self.samples_VR.std() / self.samples_VR.mean())
+
+    @property
+    def num_runs(self) -> int:
+        """Timed runs."""
+        return int(self.samples_VR.size)
+
+    def quantile_ms(self, share: float) -> float:
+        """A quantile of the plain distribution of calls, e.g. 0.95."""
+        return float(np.quantile(self.samples_VR, share))
+
+    def joined(self, later: NetTiming) -> NetTiming:
+        """Both sessions' visits."""
+        return NetTiming(
+            np.concatenate([self.samples_VR, later.samples_VR]),
+            np.concatenate([self.reference_V, later.reference_V]),
+            np.concatenate([self.compute_V, later.compute_V]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one series of rounds gave.
+
+    Attributes:
+        timings: of the nets, in the order asked for.
+        reference: of the reference net, one row a visit to it.
+        info: what the reference's live runner says of itself.
+        seconds: wall time of the series.
+        num_runs: timed runs a visit.
+    """
+
+    timings: tuple[NetTiming, ...]
+    reference: NetTiming
+    info: RunnerInfo
+    seconds: float
+    num_runs: int
+
+
+@dataclass(slots=True)
+class _Loader:
+    """Hands out runners: one live at a time, or all kept."""
+
+    target: Target
+    resident: bool
+    _kept: dict[int, Runner] = field(default_factory=dict)
+
+    @contextmanager
+    def runner(self, index: int, source: Path | nn.Module) -> Iterator[Runner]:
+        """A live runner of net ``index``."""
+        runner = self._kept.get(index)
+        if runner is None:
+            runner = self.target.load(source)
+            if self.resident:
+                self._kept[index] = runner
+        try:
+            yield runner
+        finally:
+            if not self.resident:
+                runner.close()
+
+    def close(self) -> None:
+        """Free what is kept."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    samples_R: NDArray[np.float64]
+    compute_ms: float | None
+
+
+def time_nets(
+    target: Target,
+    sources: Sequence[Path | nn.Module],
+    reference: Path | nn.Module,
+    settings: TimingSettings,
+    *,
+    rng: np.random.Generator,
+    label: str = "timing nets",
+) -> Iterator[Progress | Session]:
+    """Time nets interleaved with a reference; the last record is the `Session`.
+
+    Args:
+        target: runtime and input.
+        sources: what the runtime loads, one a net.
+        reference: a net of typical size that is returned to.
+        settings: visits and runs.
+        rng: draws the order of every round.
+        label: of the progress records.
+
+    Raises:
+        MissingBackendError: as `Runtime.load`.
+        ArtefactError: as `Runtime.load`.
+    """
+    start = target.clock()
+    loader = _Loader(target, stays_loaded(target, [*sources, reference]))
+    visits: list[list[_Visit]] = [[] for _ in sources]
+    around: list[list[tuple[int, int]]] = [[] for _ in sources]
+    beside: list[_Visit] = []
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        info, num_runs = _begin(loader, reference, settings)
+        for round_index in range(settings.visits):
+            beside.append(_visit(loader, -1, reference, settings, num_runs))
+            for position, net in enumerate(rng.permutation(len(sources)).tolist()):
+                if position and position % settings.reference_every == 0:
+                    beside.append(_visit(loader, -1, reference, settings, num_runs))
+                visits[net].append(_visit(loader, net, sources[net], settings, num_runs))
+                around[net].append((len(beside) - 1, len(beside)))
+                yield Progress(label, round_index * len(sources) + position + 1, settings.visits * len(sources))
+            gc.collect()
+        beside.append(_visit(loader, -1, reference, settings, num_runs))
+    finally:
+        loader.close()
+        if enabled:
+            gc.enable()
+    fastest = np.array([visit.samples_R.min() for visit in beside])
+    timings = tuple(
+        _net_timing(mine, np.array([(fastest[a] + fastest[b]) / 2 for a, b in pairs]))
+        for mine, pairs in zip(visits, around, strict=True)
+    )
+    yield Session(timings, _net_timing(beside, fastest), info, (target.clock() - start) / 1e9, num_runs)
+
+
+def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:
+    """Seconds that one visit to a net takes, loading included unless it would stay loaded."""
+    start = target.clock()
+    runner = target.load(source)
+    loading = target.clock() - start
+    try:
+        runner(target.images_NCHW)
+        begin = target.clock()
+        runner(target.images_NCHW)
+        each = target.clock() - begin
+    finally:
+        runner.close()
+    runs = max(settings.runs, min(MAX_RUNS, int(settings.visit_ms * 1e6 / max(each, 1))))
+    warm = max(2 * each, settings.warmup_ms * 1e6)
+    return ((0 if stays_loaded(target, [source]) else loading) + warm + (runs + 1) * each) / 1e9
+
+
+def stays_loaded(target: Target, sources: Sequence[Path | nn.Module]) -> bool:
+    """Whether runners may stay loaded beside each other: no thread of theirs spins, and they fit into memory."""
+    if target.runtime.device_kind == "cuda":
+        return True
+    if target.threads != 1 and target.spinning:
+        return False
+    sizes = [source.stat().st_size if isinstance(source, Path) else RESIDENT_BYTES for source in set(sources)]
+    return sum(sizes) <= RESIDENT_BYTES
+
+
+def _begin(loader: _Loader, reference: Path | nn.Module, settings: TimingSettings) -> tuple[RunnerInfo, int]:
+    """Wake the processor up; decide how many runs a visit has."""
+    clock, images_NCHW = loader.target.clock, loader.target.images_NCHW
+    with loader.runner(-1, reference) as runner:
+        for _ in range(3):
+            runner(images_NCHW)
+        start = clock()
+        count = 0
+        while count < 5 or (clock() - start < 2e8 and count < 1000):
+            runner(images_NCHW)
+            count += 1
+        each_ms = (clock() - start) / 1e6 / count
+        runs = int(np.clip(settings.visit_ms / max(each_ms, 1e-6), settings.runs, max(MAX_RUNS, settings.runs)))
+        return runner.info, runs
+
+
+def _visit(loader: _Loader, index: int, source: Path | nn.Module, settings: TimingSettings, num_runs: int) -> _Visit:
+    clock, images_NCHW = loader.target.clock, loader.target.images_NCHW
+    samples = np.empty(num_runs)
+    with loader.runner(index, source) as runner:
+        start = clock()
+        count = 0
+        while count < 2 or clock() - start < settings.warmup_ms * 1e6:
+            runner(images_NCHW)
+            count += 1
+        for run in range(num_runs):
+            begin = clock()
+            runner(images_NCHW)
+            samples[run] = (clock() - begin) / 1e6
+        return _Visit(samples, runner.compute_ms(images_NCHW))
+
+
+def _net_timing(visits: Sequence[_Visit], reference_V: NDArray[np.float64]) -> NetTiming:
+    compute = [visit.compute_ms for visit in visits if visit.compute_ms is not None]
+    return NetTiming(np.stack([visit.samples_R for visit in visits]), reference_V, np.array(compute, dtype=np.float64))

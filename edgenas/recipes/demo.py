@@ -1,0 +1,175 @@
+"""`edgenas demo`: the whole job on real digits, from images to a verified net."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgenas.errors import EdgeNASError, GateError, MissingBackendError
+from edgenas.recipes import export, init, profile, retrain, search, train, verify
+from edgenas.recipes.project import open_project
+from edgenas.runs import Note, Outcome, Picture, Progress, Record, RunFolder, write_json
+from edgenas.spaces import Task
+
+QUICK = (
+    "teacher.epochs=2",
+    "train.epochs=2",
+    "retrain.epochs=1",
+    "profile.visits=2",
+    "profile.calibration_nets=6",
+    "profile.validation_nets=4",
+    "search.num_generations=1",
+    "search.population=6",
+    "search.num_mutations=3",
+    "search.num_crossovers=3",
+    "search.num_finalists=2",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """What `edgenas demo` was asked for.
+
+    Attributes:
+        latency_ms: limit; None takes the middle between the fastest and the slowest net as predicted.
+        quick: a few steps of everything.
+    """
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    latency_ms: float | None = None
+    quick: bool = False
+
+
+def run(config: DemoConfig) -> Iterator[Record]:
+    """Teacher, supernet, table, search, retraining beside a hand-designed net, ONNX and TensorRT, parity, verification.
+
+    A failed or undecided gate does not end the demo; the outcome then carries the failure.
+    """
+    began = time.monotonic()
+    run_path, overrides = config.run, (*(QUICK if config.quick else ()), *config.overrides)
+    if not RunFolder(run_path).config.exists():
+        yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
+        yield from _quietly(init.run(init.InitConfig(run_path, {"data": {"source": "digits"}}, overrides)))
+    else:
+        yield Note(f"going on in {run_path}", is_heading=True)
+    yield Note("[2/7] training a teacher, then the supernet with distillation", is_heading=True)
+    yield from _quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
+    yield Note("[3/7] measuring this machine", is_heading=True)
+    table = yield from _quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
+    limit = config.latency_ms if config.latency_ms is not None else _middle(run_path, overrides)
+    yield Note(f"[4/7] searching nets of at most {limit:.3g} ms", is_heading=True)
+    found = yield from _quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
+    yield Note("[5/7] retraining the winner, and a hand-designed net with the same budget", is_heading=True)
+    trained = yield from _quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
+    yield Note("[6/7] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
+    verdicts, failures, folders = yield from _export_all(run_path, overrides)
+    yield Note("[7/7] verifying what was written", is_heading=True)
+    for folder in folders:
+        checked = yield from _quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
+        verdicts.append(_verified(folder, checked))
+        failures += [checked.failure] if checked.failure is not None else []
+    seconds = time.monotonic() - began
+    result = _result(run_path, limit, table.result, found.result, trained.result, verdicts, seconds)
+    write_json(run_path / "demo.json", {"schema_version": 1, **result})
+    outputs = {"result": run_path / "demo.json", "pareto_png": found.outputs["pareto_png"]}
+    outputs |= {f"artifact_{folder.name}": folder for folder in folders}
+    yield Outcome(result, outputs, _failure(failures))
+
+
+def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome]:
+    """Pass progress, pictures and warnings on and return the outcome."""
+    outcome: Outcome | None = None
+    for record in records:
+        if isinstance(record, Outcome):
+            outcome = record
+        elif isinstance(record, (Progress, Picture)) or not record.is_warning:
+            yield record
+    assert outcome is not None
+    return outcome
+
+
+def _middle(run_path: Path, overrides: tuple[str, ...]) -> float:
+    """Half-way between the fastest and the slowest net of the space as predicted, to three digits."""
+    project = open_project(run_path, {}, overrides)
+    cost = profile.load_cost_model(project, Task(10, 3, 32))
+    assert cost is not None
+    values_A = cost(project.space.enumerate())
+    return float(f"{(values_A.min() + values_A.max()) / 2:.3g}")
+
+
+def _export_all(
+    run_path: Path, overrides: tuple[str, ...]
+) -> Generator[Record, None, tuple[list[dict[str, Any]], list[EdgeNASError], list[Path]]]:
+    """Both formats; a missing TensorRT is a check that did not run, not a failure."""
+    verdicts: list[dict[str, Any]] = []
+    failures: list[EdgeNASError] = []
+    folders: list[Path] = []
+    for name in ("onnx", "trt"):
+        try:
+            outcome = yield from _quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
+        except MissingBackendError as error:
+            verdicts.append({"name": f"export {name}", "verdict": "not_run", "reason": str(error)})
+            continue
+        folders.append(outcome.outputs["artifact"])
+        failures += [outcome.failure] if outcome.failure is not None else []
+        for file in outcome.result["files"]:
+            verdicts.append({"name": f"parity {Path(file['path']).name}", **_parity_line(file["parity"])})
+    return verdicts, failures, folders
+
+
+def _parity_line(parity: Mapping[str, Any]) -> dict[str, str]:
+    reason = parity["reason"]
+    shown = parity["emulated"] if parity["verdict"] == "not_run" and parity["emulated"] is not None else parity
+    if shown["num_images"]:
+        agree = f"{shown['top1_agreement']:.1%} of {shown['num_images']} images agree, {shown['new_false_negatives']} newly missed"
+        kind = f"emulated on this CPU ({shown['verdict']}): " if shown is not parity else ""
+        reason = "; ".join(part for part in (reason, kind + agree) if part)
+    return {"verdict": parity["verdict"], "reason": reason}
+
+
+def _verified(folder: Path, checked: Outcome) -> dict[str, str]:
+    checks = checked.result["checks"]
+    counts = {name: sum(check["verdict"] == name for check in checks) for name in ("passed", "failed", "not_run")}
+    reason = ", ".join(f"{count} checks {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    verdict = "failed" if counts["failed"] else ("passed" if counts["passed"] else "not_run")
+    return {"name": f"verify {folder.name}", "verdict": verdict, "reason": reason}
+
+
+def _failure(failures: list[EdgeNASError]) -> EdgeNASError | None:
+    if not failures:
+        return None
+    return GateError("a gate failed or is undecided", problems=[error.message for error in failures])
+
+
+def _result(
+    run_path: Path,
+    limit: float,
+    table: Mapping[str, Any],
+    found: Mapping[str, Any],
+    trained: Mapping[str, Any],
+    verdicts: list[dict[str, Any]],
+    seconds: float,
+) -> dict[str, Any]:
+    validation = {name: value for name, value in table["validation"].items() if name != "rows"}
+    peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "run": str(run_path),
+        "latency_limit_ms": limit,
+        "device": table["context"]["device"],
+        "runtime": table["context"]["runtime"],
+        "latency_validation": validation,
+        "feasible_share": found["space"]["feasible_share"],
+        "winner": {name: value for name, value in trained.items() if name != "baseline"},
+        "baseline": trained["baseline"],
+        "verdicts": verdicts,
+        "seconds": seconds,
+        "peak_memory_mb": float(np.round(peak_kb / 1024)),
+    }

@@ -1,0 +1,46 @@
+"""`edgenas evaluate`: accuracy and sensitivity of what would be deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenas.recipes.nets import load_final
+from edgenas.recipes.project import decode, open_images, open_project, torch_device
+from edgenas.runs import Note, Outcome, Record
+from edgenas.training.evaluation import predict, report
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """What `edgenas evaluate` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    split: str
+    device: str = "auto"
+
+
+def run(config: EvaluateConfig) -> Iterator[Record]:
+    """Report one split.
+
+    Raises:
+        MissingInputError: if there is no net yet.
+    """
+    project = open_project(config.run, config.flags, config.overrides)
+    device = torch_device(config.device)
+    images = open_images(project)
+    yield from decode(images, "calibrate", config.split)
+    final = load_final(project, images)
+    for warning in final.warnings:
+        yield Note(warning, is_warning=True)
+    images_NCHW, labels_N = images.arrays(config.split)
+    probabilities_NK = predict(final.net.to(device), images_NCHW)
+    metrics = report(
+        probabilities_NK, labels_N, images.class_names, positive=project.settings.data.positive, threshold=final.threshold
+    )
+    costs = {"params": final.params, "macs": final.macs}
+    yield Outcome({"split": config.split, "weights": final.weights, "arch": final.arch, **costs, **metrics})

@@ -1,0 +1,136 @@
+"""`edgenas export`: write the final net and prove, image by image, that it still answers the same."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.artefact import Facts, write_artefact
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.parity import Parity, softmax
+from edgenas.deploy.plugins import get_exporter
+from edgenas.errors import EdgeNASError, GateError, ParityError
+from edgenas.recipes.nets import FinalNet, load_final
+from edgenas.recipes.parity import Judge, gates_of
+from edgenas.recipes.project import Images, Project, decode, open_images, open_project
+from edgenas.recipes.versions import versions
+from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.training.evaluation import logits, report
+
+DEFAULT_PRECISION = {"onnx": "fp32", "trt": "fp16"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """What `edgenas export` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    format_name: str
+    output: Path | None = None
+    require_run: bool = False
+
+
+def run(config: ExportConfig) -> Iterator[Record]:
+    """Export, compare on the test split, write the artefact folder.
+
+    Raises:
+        MissingInputError: if there is nothing to export yet.
+        MissingBackendError: if this machine cannot write the format.
+        ExportError, ArtefactError: if the net or the folder cannot be written.
+    """
+    project = open_project(config.run, config.flags, config.overrides)
+    settings = project.settings
+    images = open_images(project)
+    gates = gates_of(settings.gates)
+    with locked(project.run):
+        yield from decode(images, "calibrate", "test")
+        final = load_final(project, images)
+        for warning in final.warnings:
+            yield Note(warning, is_warning=True)
+        images_NCHW, labels_N = images.arrays("test")
+        reference_NK = logits(final.net, images_NCHW)
+        judge = Judge(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates)
+        folder = config.output if config.output is not None else project.run.export / config.format_name
+        precision = settings.export.precision or DEFAULT_PRECISION[config.format_name]
+        with tempfile.TemporaryDirectory() as scratch:
+            files: list[ExportedFile] = []
+            specs = _specs(config.format_name, precision, images, settings.export.opset, settings.export.targets)
+            for position, spec in enumerate(specs):
+                yield Progress("writing", position, len(specs), {"precision": precision})
+                files += get_exporter(config.format_name).export(final.net, spec, Path(scratch))
+            yield Progress("writing", len(specs), len(specs), {"precision": precision})
+            judged = []
+            for position, file in enumerate(files):
+                yield Progress("parity", position, len(files), {"file": file.path.name})
+                judged.append((file, judge(file)))
+            yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
+            facts = _facts(project, images, final, report_of(reference_NK, labels_N, images, final.threshold))
+            artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
+    shown = project.run.relative(artefact.folder)
+    result = {
+        "artifact": shown,
+        "verdict": artefact.verdict,
+        "weights": final.weights,
+        "files": [{**file, "path": f"{shown}/{file['path']}"} for file in artefact.files],
+    }
+    parities = [parity for _, parity in judged]
+    for file, parity in judged:
+        if parity.verdict == "not_run":
+            yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True)
+    yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
+
+
+def report_of(
+    logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], images: Images, threshold: float | None
+) -> dict[str, Any]:
+    """Accuracy and sensitivities of logits, with intervals."""
+    positive = images.class_names[images.positive] if images.positive is not None else None
+    return report(softmax(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold)
+
+
+def _specs(name: str, precision: Any, images: Images, opset: int, targets: Sequence[str]) -> list[ExportSpec]:
+    """ONNX is written for one image a call and for any number; engines for one."""
+    shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
+    sizes = (1, None) if name == "onnx" else (1,)
+    return [ExportSpec(shape, size, precision, opset, tuple(targets)) for size in sizes]
+
+
+def _facts(project: Project, images: Images, final: FinalNet, metrics: Mapping[str, Any]) -> Facts:
+    settings = project.settings
+    shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
+    counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
+    return Facts(
+        input_shape=shape,
+        preprocessing=images.preprocess.as_json(),
+        classes=images.class_names,
+        positive=settings.data.positive,
+        threshold=final.threshold,
+        architecture={"space": project.space.name, "arch": final.arch, "params": final.params, "macs": final.macs},
+        weights={"origin": final.weights, "sha256": final.sha256},
+        data={"source": images.source.name, "fingerprint": images.splits.fingerprint, "splits": counts},
+        metrics={"split": "test", **metrics},
+        latency=final.latency,
+        versions=versions(),
+    )
+
+
+def _failure(parities: Sequence[Parity], folder: Path, *, require_run: bool) -> EdgeNASError | None:
+    """The error that makes the command exit 4, if a gate failed, is undecided, or did not run though it had to."""
+    for parity in parities:
+        if parity.verdict in ("failed", "undecided"):
+            try:
+                parity.require()
+            except ParityError as error:
+                hint = f"{folder} is marked rejected" if parity.verdict == "failed" else "more test images would decide it"
+                return ParityError(error.message, problems=error.problems, hint=hint)
+        if parity.verdict == "not_run" and require_run:
+            return GateError(f"parity did not run, and --require-run was given: {parity.reason}")
+    return None

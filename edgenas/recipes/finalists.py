@@ -1,0 +1,110 @@
+"""The finalists of a search: measured on the device, read once on the split confirm, one chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgenas.recipes.profile import measure_archs
+from edgenas.runs import Note, Record
+from edgenas.search import Candidate
+from edgenas.stats import accuracy, decide, sensitivities
+from edgenas.training.evaluation import SupernetEvaluator
+
+if TYPE_CHECKING:
+    from edgenas.recipes.project import Images, Project
+    from edgenas.recipes.search import Question
+
+MAX_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A candidate with its measurement and its confirmation; ``row`` is the contract's CAND."""
+
+    candidate: Candidate
+    row: dict[str, Any]
+
+    @property
+    def rank(self) -> tuple[float, tuple[float, float, float]]:
+        """Smaller is better: accuracy on confirm, then the rank on select."""
+        return (-self.row["top1_confirm"]["value"], self.candidate.rank)
+
+
+def judge_finalists(
+    project: Project,
+    images: Images,
+    supernet: nn.Module,
+    candidates: Sequence[Candidate],
+    described: Sequence[dict[str, Any]],
+    question: Question,
+    device: str,
+) -> Generator[Record, None, list[Finalist]]:
+    """Measure and confirm the best candidates; when the measurement rejects them all, the best of those predicted faster.
+
+    Returns:
+        The finalists of every round, in order; ``rejected_by`` says why one cannot win.
+    """
+    settings = project.settings.search
+    order = sorted(range(len(candidates)), key=lambda position: candidates[position].rank)
+    limit = next((limit.limit for limit in question.limits if limit.name == "latency_ms"), None)
+    finalists: list[Finalist] = []
+    margin = 1.0
+    for _ in range(MAX_ROUNDS):
+        taken = {finalist.candidate.genes for finalist in finalists}
+        allowed = [
+            i
+            for i in order
+            if candidates[i].genes not in taken and (limit is None or described[i]["latency_ms_predicted"] <= limit * margin)
+        ]
+        chosen = allowed[: settings.num_finalists]
+        if not chosen:
+            break
+        fresh = [Finalist(candidates[i], dict(described[i])) for i in chosen]
+        yield from _measure(project, images, fresh, limit)
+        _confirm(images, supernet, fresh, question, device)
+        finalists += fresh
+        if limit is None or choose(finalists) is not None or any("latency_ms" not in f.row["rejected_by"] for f in fresh):
+            break
+        margin *= 0.98 * min(limit / finalist.row["latency_ms_measured"] for finalist in fresh)
+        yield Note("every finalist measured slower than the limit; trying nets that are predicted faster", is_warning=True)
+    return finalists
+
+
+def _measure(project: Project, images: Images, finalists: Sequence[Finalist], limit: float | None) -> Iterator[Record]:
+    rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
+    measured = yield from measure_archs(project, images.task, rows, label="measuring finalists")
+    if measured is None:
+        return
+    for finalist, net in zip(finalists, measured, strict=True):
+        finalist.row["latency_ms_measured"] = net.latency_ms
+        finalist.row["latency_ms_p95"] = net.p95_ms
+        if limit is not None and net.latency_ms > limit:
+            finalist.row["rejected_by"].append("latency_ms")
+
+
+def _confirm(images: Images, supernet: nn.Module, finalists: Sequence[Finalist], question: Question, device: str) -> None:
+    """Add accuracy and sensitivities on confirm; a floor must hold there as well."""
+    images_NCHW, labels_N = images.arrays("confirm")
+    genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
+    evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device))
+    for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
+        decided_N = decide(p_NK, images.positive, question.threshold)
+        shares = sensitivities(decided_N, labels_N, images.class_names)
+        finalist.row["top1_confirm"] = accuracy(p_NK.argmax(axis=1), labels_N).as_json()
+        finalist.row["sensitivity_confirm"] = {name: share.as_json() for name, share in shares.items()}
+        for floor in question.floors:
+            missed = floor.violation(p_NK[None], labels_N)[0] > 0
+            if missed and floor.name not in finalist.row["rejected_by"]:
+                finalist.row["rejected_by"].append(floor.name)
+
+
+def choose(finalists: Sequence[Finalist]) -> Finalist | None:
+    """The best finalist that nothing rejects: by accuracy on confirm, then by rank on select."""
+    left = [finalist for finalist in finalists if not finalist.row["rejected_by"]]
+    return min(left, key=lambda finalist: finalist.rank) if left else None

@@ -1,0 +1,142 @@
+"""Training a net inside a run folder: progress, one JSON line an epoch, a state to go on from, the weights at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgenas.data.loaders import TrainBatches, class_weights
+from edgenas.errors import CheckpointError
+from edgenas.recipes.nets import WEIGHTS
+from edgenas.recipes.project import Images
+from edgenas.recipes.settings import TeacherSettings, TrainSettings
+from edgenas.runs import Note, Progress, append_jsonl, sha256_json
+from edgenas.training.checkpoints import TrainState, load_state, save_state, save_weights
+from edgenas.training.distillation import Objective
+from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
+
+STATE = "state.safetensors"
+LOG = "log.jsonl"
+CHECKPOINT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One net to be trained.
+
+    Attributes:
+        label: on the progress bar.
+        folder: for weights, state and log.
+        model: freshly initialised or to be fine-tuned; changed in place.
+        facts: what the checkpoint says of itself.
+        teacher: in eval mode, or None.
+        subnets: which ones learn in a step, for a supernet.
+        evaluate: on the select split.
+    """
+
+    label: str
+    folder: Path
+    model: nn.Module
+    images: Images
+    loop: LoopSettings
+    objective: Objective
+    batches: TrainBatches
+    device: str
+    facts: Mapping[str, Any]
+    evaluate: Evaluate
+    teacher: nn.Module | None = None
+    subnets: Subnets | None = None
+
+
+def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> LoopSettings:
+    """The loop's settings from a table of `edgenas.toml`."""
+    return LoopSettings(
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_epochs=settings.warmup_epochs,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        ema_decay=settings.ema_decay,
+        seed=seed,
+    )
+
+
+def batches_for(images: Images, settings: TrainSettings | TeacherSettings, *, balance: str, seed: int) -> TrainBatches:
+    """Augmented batches of the train split."""
+    return TrainBatches(
+        images.store,
+        images.splits["train"],
+        settings.batch_size,
+        settings.augmentation,
+        seed=seed,
+        balanced=balance == "sampler",
+    )
+
+
+def objective_for(
+    images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str
+) -> Objective:
+    """Label loss and distillation; class weights where ``balance`` asks for them."""
+    weights = None
+    if balance == "weights":
+        weights = torch.from_numpy(class_weights(images.labels("train"), len(images.class_names))).to(device)
+    return Objective(smoothing=smoothing, class_weights_C=weights, kd_weight=kd_weight, temperature=temperature)
+
+
+def fit(job: Job) -> Iterator[Progress | Note]:
+    """Train to the end, going on from a saved state of the same settings; the weights are written last.
+
+    Raises:
+        TrainingDivergedError: if a loss is not finite.
+        RunFolderError: if a file cannot be written.
+    """
+    state = start(job.model, job.loop, torch.device(job.device))
+    path = job.folder / STATE
+    identity = {**job.facts, "settings": sha256_json({**asdict(job.loop), **_objective(job), **_batches(job)})}
+    yield from _resume(state, path, identity, job)
+    last_saved = time.monotonic()
+    shown: dict[str, float] = {}
+    for record in train(
+        state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate
+    ):
+        if isinstance(record, EpochRecord):
+            append_jsonl(job.folder / LOG, asdict(record))
+            shown = {name: round(value, 3) for name, value in record.select.items()}
+            if time.monotonic() - last_saved > CHECKPOINT_EVERY_S and record.epoch < record.epochs:
+                save_state(path, state, identity)
+                last_saved = time.monotonic()
+        else:
+            yield Progress(job.label, record.step, record.num_steps, {"loss": record.loss, **shown})
+    save_weights(job.folder / WEIGHTS, state.result, job.facts)
+    path.unlink(missing_ok=True)
+
+
+def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Iterator[Note]:
+    if not path.is_file():
+        (job.folder / LOG).unlink(missing_ok=True)
+        return
+    try:
+        load_state(path, state, identity)
+    except CheckpointError as error:
+        yield Note(f"{job.label} starts again: {error}", is_warning=True)
+        (job.folder / LOG).unlink(missing_ok=True)
+        return
+    yield Note(f"{job.label} goes on after epoch {state.epoch} of {state.epochs}")
+
+
+def _objective(job: Job) -> dict[str, Any]:
+    objective = job.objective
+    weights = objective.class_weights_C.tolist() if objective.class_weights_C is not None else None
+    names = ("smoothing", "kd", "kd_weight", "temperature")
+    return {**{name: getattr(objective, name) for name in names}, "class_weights": weights, "taught": job.teacher is not None}
+
+
+def _batches(job: Job) -> dict[str, Any]:
+    names = ("batch_size", "augmentation", "balanced")
+    return {name: getattr(job.batches, name) for name in names}

@@ -1,0 +1,201 @@
+"""The trained nets of a run folder: teacher, supernet, and what is to be deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from torch import nn
+
+from edgenas import stats
+from edgenas.costs import cost_models
+from edgenas.errors import CheckpointError, MissingInputError
+from edgenas.recipes.project import Images, Project
+from edgenas.runs import read_json, sha256_file
+from edgenas.supernets import Supernet, build_net, build_supernet
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import predict
+
+WEIGHTS = "weights.safetensors"
+RESULT = "result.json"
+RESULT_SCHEMA = 1  # 1: first
+
+
+def facts_of(project: Project, images: Images, kind: str, **more: Any) -> dict[str, Any]:
+    """What a checkpoint says of itself, and what it must say to be used."""
+    task = images.task
+    return {
+        "net": kind,
+        "space": project.space.name,
+        "num_classes": task.num_classes,
+        "in_channels": task.in_channels,
+        "image_px": task.image_px,
+        "data_fingerprint": images.splits.fingerprint,
+        **more,
+    }
+
+
+def require_facts(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path, command: str) -> None:
+    """Check that a checkpoint belongs to this project.
+
+    Raises:
+        CheckpointError: naming every difference.
+    """
+    problems = [
+        f"{name} is {found.get(name)!r} there, {value!r} here" for name, value in expected.items() if found.get(name) != value
+    ]
+    if problems:
+        raise CheckpointError(f"{path} belongs to another project", problems=problems, hint=f"run `{command}`")
+
+
+def genes_of(project: Project, arch: Mapping[str, Any]) -> tuple[int, ...]:
+    """Genes of a readable architecture.
+
+    Raises:
+        ArchError: naming every gene that is not in the space.
+    """
+    return tuple(int(gene) for gene in project.space.from_json(arch)[0])
+
+
+def load_supernet(project: Project, images: Images) -> nn.Module:
+    """The trained supernet, in eval mode, on the CPU.
+
+    Raises:
+        MissingInputError: naming `edgenas train`.
+        CheckpointError: if it belongs to other data or another space.
+    """
+    path = project.run.supernet / WEIGHTS
+    if not path.is_file():
+        raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
+    supernet = build_supernet(project.space, images.task)
+    _, facts = load_weights(path, supernet)
+    require_facts(facts, facts_of(project, images, "supernet"), path, "edgenas train --force")
+    return supernet.eval()
+
+
+def load_search(project: Project) -> dict[str, Any]:
+    """The result of `edgenas search`.
+
+    Raises:
+        MissingInputError: naming `edgenas search`.
+    """
+    path = project.run.search / RESULT
+    if not path.is_file():
+        raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
+    result = read_json(path, schema_version=RESULT_SCHEMA)
+    if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
+        raise MissingInputError(f"{path} names no winner", hint="run `edgenas search` again")
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class FinalNet:
+    """What is deployed.
+
+    Attributes:
+        net: plain, in eval mode, on the CPU.
+        weights: where they come from.
+        sha256: of the checkpoint.
+        threshold: least probability at which the positive class is decided, chosen on the split calibrate.
+        latency: predicted and measured, with the table's hash; None if unknown.
+    """
+
+    net: nn.Module
+    genes: tuple[int, ...]
+    arch: dict[str, Any]
+    weights: Literal["inherited", "finetuned", "scratch"]
+    sha256: str
+    threshold: float | None
+    params: int
+    macs: int
+    latency: dict[str, Any] | None
+    warnings: tuple[str, ...] = ()
+
+
+def load_final(project: Project, images: Images) -> FinalNet:
+    """`retrain`'s net when there is one, else the winner with the supernet's weights.
+
+    Raises:
+        MissingInputError: if there is neither.
+        CheckpointError, ArchError: if a file belongs to another project.
+    """
+    retrained = project.run.retrain / WEIGHTS
+    searched = project.run.search / RESULT
+    winner = load_search(project)["winner"] if searched.is_file() or not retrained.is_file() else None
+    warnings: tuple[str, ...] = ()
+    if retrained.is_file():
+        _, facts = load_weights(retrained)
+        if winner is None or not facts.get("from_search") or facts.get("arch") == winner["arch"]:
+            return _retrained(project, images, retrained, facts)
+        warnings = (f"{retrained} holds an earlier winner; taking the new one with inherited weights: run `edgenas retrain`",)
+    assert winner is not None
+    supernet = load_supernet(project, images)
+    genes = genes_of(project, winner["arch"])
+    net: nn.Module = cast(Supernet, supernet).extract(genes)
+    return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
+
+
+def _retrained(project: Project, images: Images, path: Path, facts: Mapping[str, Any]) -> FinalNet:
+    expected = facts_of(project, images, "winner")
+    require_facts(facts, expected, path, "edgenas retrain --force")
+    genes = genes_of(project, facts["arch"])
+    net = build_net(project.space, images.task, genes)
+    load_weights(path, net)
+    origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
+    return _final(project, images, net, genes, origin, path, ())
+
+
+def _final(
+    project: Project,
+    images: Images,
+    net: nn.Module,
+    genes: tuple[int, ...],
+    weights: Literal["inherited", "finetuned", "scratch"],
+    path: Path,
+    warnings: Sequence[str],
+) -> FinalNet:
+    row = np.array([genes], dtype=np.int16)
+    costs = {name: int(model(row)[0]) for name, model in cost_models(project.space, images.task).items()}
+    arch = project.space.to_json(row[0])
+    return FinalNet(
+        net=net.eval(),
+        genes=genes,
+        arch=arch,
+        weights=weights,
+        sha256=sha256_file(path),
+        threshold=choose_threshold(project, images, net),
+        params=costs["params"],
+        macs=costs["macs"],
+        latency=_latency(project, arch),
+        warnings=tuple(warnings),
+    )
+
+
+def choose_threshold(project: Project, images: Images, net: nn.Module) -> float | None:
+    """The operating threshold of the positive class from the split calibrate; None without a positive class."""
+    if images.positive is None:
+        return None
+    images_NCHW, labels_N = images.arrays("calibrate")
+    floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
+    searched = project.run.search / RESULT
+    if floor is None and searched.is_file():
+        limits = read_json(searched, schema_version=RESULT_SCHEMA).get("limits", {})
+        floor = limits.get(f"sensitivity[{images.class_names[images.positive]}]")
+    probabilities_NK = predict(net, images_NCHW)
+    return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
+
+
+def _latency(project: Project, arch: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the last search knew of the latency of this architecture."""
+    path = project.run.search / RESULT
+    if not path.is_file():
+        return None
+    result = read_json(path, schema_version=RESULT_SCHEMA)
+    for candidate in [result.get("winner"), *result.get("finalists", [])]:
+        if candidate is not None and candidate["arch"] == arch and candidate.get("latency_ms_predicted") is not None:
+            names = ("latency_ms_predicted", "latency_ms_upper", "latency_ms_measured")
+            return {**{name: candidate.get(name) for name in names}, "table": result.get("table")}
+    return None

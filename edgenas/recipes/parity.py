@@ -1,0 +1,170 @@
+"""Parity on the whole test split: each image through the source net and through the exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.data import open_source
+from edgenas.data.loaders import ImageStore, arrays
+from edgenas.data.preprocess import Preprocess
+from edgenas.data.splits import fingerprint, load_splits
+from edgenas.deploy.artefact import run_in_batches
+from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.parity import Gates, Parity, compare, not_run
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import ConfigError, DataError, MissingBackendError
+from edgenas.recipes.project import load_settings, positive_index
+from edgenas.recipes.settings import GateSettings
+from edgenas.runs import RunFolder
+
+EMULATION_RUNTIME = "onnxruntime-cpu"
+DYNAMIC_BATCH = 32
+
+
+def gates_of(settings: GateSettings) -> Gates:
+    """The gates of `edgenas.toml`.
+
+    Raises:
+        ConfigError: if a limit is out of range.
+    """
+    try:
+        return Gates(settings.min_top1_agreement, settings.max_new_false_negatives, settings.min_sensitivity)
+    except ValueError as error:
+        raise ConfigError(f"[gates] {error}") from error
+
+
+def answers(
+    path: Path, runtime: str, precision: Any, batch_size: int | None, images_NCHW: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Logits (N, classes) of a file on a runtime.
+
+    Raises:
+        MissingBackendError: if the runtime or its device is missing here.
+        ArtefactError: if the file cannot be loaded or run.
+    """
+    runner = get_runtime(runtime).load(path, precision=precision)
+    try:
+        return run_in_batches(runner, images_NCHW, batch_size if batch_size is not None else DYNAMIC_BATCH)
+    finally:
+        runner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Compares files with the source's logits.
+
+    Attributes:
+        images_NCHW: preprocessed.
+        reference_NK: the source's logits for them.
+        reference: its name for the report.
+    """
+
+    images_NCHW: NDArray[np.float32]
+    labels_N: NDArray[np.int64]
+    reference_NK: NDArray[np.float32]
+    class_names: Sequence[str]
+    positive: int | None
+    threshold: float | None
+    gates: Gates
+    reference: str = "PyTorch fp32 on this CPU"
+
+    def __call__(self, file: ExportedFile) -> Parity:
+        """Parity of a file; where it cannot run, ``not_run`` with the parity of its emulation inside."""
+        try:
+            candidate_NK = answers(file.path, file.runtime, file.precision, file.batch_size, self.images_NCHW)
+        except MissingBackendError as error:
+            emulated = None
+            if file.emulation is not None:
+                emulated_NK = answers(file.emulation, EMULATION_RUNTIME, "fp32", file.batch_size, self.images_NCHW)
+                emulated = self._compare(emulated_NK)
+            return not_run(f"{file.runtime} cannot run here: {error.message}", emulated=emulated)
+        return self._compare(candidate_NK)
+
+    def _compare(self, candidate_NK: NDArray[np.float32]) -> Parity:
+        return compare(
+            self.reference_NK,
+            candidate_NK,
+            self.labels_N,
+            class_names=self.class_names,
+            positive=self.positive,
+            threshold=self.threshold,
+            gates=self.gates,
+            reference=self.reference,
+        )
+
+
+def repeat_parity(
+    run: Path, overrides: Sequence[str], folder: Path, manifest: Mapping[str, Any], data: str
+) -> list[dict[str, Any]]:
+    """Parity of every file of an artefact folder on a data set, against its first fp32 ONNX file.
+
+    The test split of ``run`` is taken where it divides just these data; else every image.
+
+    Returns:
+        One check a file, as `verify` lists them, with ``parity`` added.
+
+    Raises:
+        DataError: if the data cannot be used or have other classes.
+    """
+    source = open_source(data)
+    classes = tuple(manifest["classes"])
+    if source.class_names != classes:
+        raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")
+    indices_N = np.arange(len(source.labels_N))
+    run_folder = RunFolder(run)
+    gates = Gates()
+    if run_folder.config.is_file() and run_folder.splits.is_file():
+        gates = gates_of(load_settings(run_folder, {}, overrides).gates)
+        splits = load_splits(run_folder.splits)
+        if splits.fingerprint == fingerprint(source) == manifest["data"].get("fingerprint"):
+            indices_N = splits["test"]
+    images_NCHW, labels_N = arrays(ImageStore(source, Preprocess.from_json(manifest["preprocessing"])), indices_N)
+    files = [_exported(folder, entry) for entry in manifest["files"]]
+    reference = _reference(files)
+    reference_NK = answers(reference.path, EMULATION_RUNTIME, "fp32", reference.batch_size, images_NCHW)
+    judge = Judge(
+        images_NCHW,
+        labels_N,
+        reference_NK,
+        classes,
+        positive_index(manifest["positive"], classes),
+        manifest["threshold"],
+        gates,
+        reference=reference.path.name,
+    )
+    checks = []
+    for file in files:
+        parity = judge(file)
+        reason = parity.reason or f"{len(labels_N)} images agree with {reference.path.name} as the gates ask"
+        checks.append({"path": file.path.name, "name": "parity", "verdict": parity.verdict, "reason": reason, "parity": parity})
+    return checks
+
+
+def _exported(folder: Path, entry: Mapping[str, Any]) -> ExportedFile:
+    emulation = entry.get("emulation")
+    return ExportedFile(
+        folder / entry["path"],
+        entry["kind"],
+        entry["runtime"],
+        entry["precision"],
+        entry["batch_size"],
+        tuple(entry["targets"]),
+        folder / emulation["path"] if emulation is not None else None,
+    )
+
+
+def _reference(files: Sequence[ExportedFile]) -> ExportedFile:
+    """What the others are compared with: the first fp32 ONNX file, else the first emulation."""
+    for file in files:
+        if file.kind == "onnx" and file.precision == "fp32":
+            return file
+    for file in files:
+        if file.emulation is not None:
+            return ExportedFile(file.emulation, "onnx", EMULATION_RUNTIME, "fp32", file.batch_size)
+    raise DataError("the artefact holds no file that can give reference outputs here")

@@ -1,0 +1,202 @@
+"""`edgenas profile`: measure the device with the runtime that will ship. Tables are found and used from here too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgenas.costs import CostModel
+from edgenas.deploy.contracts import Runtime
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import LatencyTableError, MissingBackendError
+from edgenas.latency.profile import ProfileResult, profile
+from edgenas.latency.table import LatencyTable, find_tables, named_table, newest_that_fits
+from edgenas.latency.timing import NetTiming
+from edgenas.recipes.project import Project, open_images, open_project
+from edgenas.recipes.timed_nets import Workshop, best_cuda_runtime, device_name, measure, timing_settings
+from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.spaces import Genes, Task
+
+CPU_RUNTIME = "onnxruntime-cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileConfig:
+    """What `edgenas profile` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTable:
+    """A latency table that fits this run."""
+
+    path: Path
+    table: LatencyTable
+    predicted: CostModel
+    upper: CostModel
+    warnings: tuple[str, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results say of the table they rest on."""
+        context = self.table.context
+        return {
+            "path": self.path.name,
+            "sha256": self.table.sha256,
+            "device": context.device,
+            "runtime": context.runtime,
+            "precision": context.precision,
+            "batch_size": context.batch_size,
+        }
+
+
+def run(config: ProfileConfig) -> Iterator[Record]:
+    """Choose the runtime, measure, write the table.
+
+    Raises:
+        MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
+        ExportError: if a component cannot be traced.
+    """
+    project = open_project(config.run, config.flags, config.overrides)
+    settings = project.settings.profile
+    images = open_images(project)
+    with locked(project.run):
+        runtime = yield from choose_runtime(settings.device, settings.runtime)
+        with Workshop(project, images.task, runtime, settings.precision or "fp32", settings.batch_size or 1) as workshop:
+            result: ProfileResult | None = None
+            for record in profile(
+                project.space,
+                images.task,
+                workshop.target(settings.threads),
+                workshop.build,
+                settings=timing_settings(settings),
+                rng=np.random.default_rng(settings.seed),
+                details={"opset": project.settings.export.opset, "command": " ".join(["edgenas", *sys.argv[1:]])},
+                prepare=workshop.prepare,
+            ):
+                if isinstance(record, ProfileResult):
+                    result = record
+                else:
+                    yield record
+        assert result is not None
+        path = result.table.save(project.run.latency)
+    yield Outcome({"table": project.run.relative(path), **result.as_json()}, {"table": path})
+
+
+def choose_runtime(device: str, name: str | None) -> Generator[Record, None, Runtime]:
+    """The runtime to measure with.
+
+    Raises:
+        MissingBackendError: if the device or the runtime that was asked for does not work here.
+        UsageError: for an unknown runtime.
+    """
+    if name is not None:
+        runtime = get_runtime(name)
+        if device not in ("auto", runtime.device_kind):
+            raise MissingBackendError(f"runtime {name} runs on {runtime.device_kind}, not on {device}")
+        probe = runtime.probe()
+        if not probe.works:
+            raise MissingBackendError(f"runtime {name} does not work here: {probe.reason}", hint=probe.fix)
+        return runtime
+    if device in ("cuda", "auto"):
+        best, seen = best_cuda_runtime()
+        if best is not None:
+            yield Note(f"measuring with {best.name}, the best that works here" + (f" ({'; '.join(seen)})" if seen else ""))
+            return best
+        if device == "cuda":
+            raise MissingBackendError(
+                f"device cuda: no runtime works here: {seen[0] if len(set(seen)) == 1 else '; '.join(seen)}",
+                hint="`edgenas doctor` says more; --device cpu measures the processor",
+            )
+    yield Note(f"measuring with {CPU_RUNTIME} on {device_name('cpu')}")
+    return get_runtime(CPU_RUNTIME)
+
+
+def find_table(project: Project, task: Task, name: str | None, *, allow_foreign: bool = False) -> RunTable | None:
+    """The table called ``name`` (a file or one that comes with edgenas), else the newest of the run that fits; None without any.
+
+    Raises:
+        LatencyTableError: if there are tables, but none that fits and is allowed.
+    """
+    settings = project.settings.profile
+    wanted: dict[str, Any] = {
+        "space": project.space,
+        "task": task,
+        "runtime": settings.runtime,
+        "precision": settings.precision,
+        "batch_size": settings.batch_size,
+        "threads": settings.threads,
+        "allow_foreign": allow_foreign,
+    }
+    if name is None:
+        paths = find_tables(project.run.latency)
+        if not paths:
+            return None
+        path, table, warnings = newest_that_fits(paths, device=_device_of(LatencyTable.load(paths[0])), **wanted)
+    else:
+        path = named_table(name)
+        table = LatencyTable.load(path)
+        kind = table.context.device_kind
+        wanted |= {"precision": settings.precision or "fp32", "batch_size": settings.batch_size or 1}
+        wanted |= {"runtime": settings.runtime or (CPU_RUNTIME if kind == "cpu" else None)}
+        warnings = table.require_matches(name=str(path), device=_device_of(table), **wanted)
+    return RunTable(path, table, table.to_cost_model(project.space, task), table.upper(project.space, task), warnings)
+
+
+def _device_of(table: LatencyTable) -> str:
+    """The device here that a table would have to be of."""
+    return device_name(table.context.device_kind)
+
+
+def load_cost_model(project: Project, task: Task) -> CostModel | None:
+    """Predicted latency by the newest table that fits the run, or None."""
+    try:
+        found = find_table(project, task, None)
+    except LatencyTableError:
+        return None
+    return found.predicted if found is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A whole net, timed on the device: milliseconds of single calls."""
+
+    latency_ms: float
+    p95_ms: float
+    mad_ms: float
+
+    @classmethod
+    def of(cls, timing: NetTiming) -> Measured:
+        """Median, 95th percentile and median absolute deviation of a net's calls."""
+        return cls(timing.median_ms, timing.quantile_ms(0.95), timing.mad_ms)
+
+
+def measure_archs(
+    project: Project, task: Task, genes_AG: Genes, *, label: str, table: RunTable | None = None
+) -> Generator[Progress | Note, None, list[Measured] | None]:
+    """Time whole nets, in turn, with the runtime of the run's table; None where there is none or it does not work here."""
+    found = table
+    if found is None:
+        try:
+            found = find_table(project, task, None)
+        except LatencyTableError:
+            found = None
+    if found is None:
+        return None
+    context = found.table.context
+    try:
+        runtime = get_runtime(context.runtime)
+        with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:
+            timings = yield from measure(workshop, genes_AG, context.threads, project.settings.profile, label)
+    except MissingBackendError as error:
+        yield Note(f"nets are not measured: {error}", is_warning=True)
+        return None
+    return [Measured.of(timing) for timing in timings]

@@ -1,0 +1,195 @@
+"""`edgenas retrain`: the winner on its own, and its report on the test split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgenas.costs import cost_models
+from edgenas.errors import ArchError, RunFolderError
+from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for
+from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, WEIGHTS, choose_threshold, facts_of, genes_of, load_search, load_supernet
+from edgenas.recipes.profile import load_cost_model, measure_archs
+from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.recipes.train import load_teacher
+from edgenas.runs import Note, Outcome, Record, locked, read_json, write_json
+from edgenas.spaces.pvt import hand_designed
+from edgenas.supernets import Supernet, build_net
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import net_accuracy, predict, report
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainConfig:
+    """What `edgenas retrain` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    arch: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One net to train here.
+
+    Attributes:
+        name: on the progress bar and in the checkpoint.
+        weights: ``finetuned`` from the supernet's or from ``scratch``.
+    """
+
+    name: str
+    folder: Path
+    arch: dict[str, Any]
+    epochs: int
+    weights: str
+    from_search: bool
+
+
+def run(config: RetrainConfig) -> Iterator[Record]:
+    """Train the winner (and the hand-designed net where asked for), then read the test split once.
+
+    Raises:
+        MissingInputError: naming what an earlier command makes.
+        ArchError: if ``arch`` holds no architecture of the space.
+    """
+    project = open_project(config.run, config.flags, config.overrides)
+    settings = project.settings.retrain
+    device = torch_device(settings.device)
+    images = open_images(project)
+    arch = _read_arch(config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
+    genes_of(project, arch)
+    origin = "finetuned" if settings.start == "inherited" else "scratch"
+    winner = Plan("winner", project.run.retrain, arch, settings.epochs, origin, config.arch is None)
+    with locked(project.run):
+        yield from decode(images, "train", "select", "calibrate", "test")
+        yield from _fit(project, images, winner, device, force=config.force)
+        result = _report(project, images, winner)
+        if settings.baseline:
+            baseline = _baseline(project, images, winner)
+            yield from _fit(project, images, baseline, device, force=config.force)
+            result["baseline"] = _report(project, images, baseline)
+            latencies = yield from _measure_both(project, images, arch, baseline.arch)
+            result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
+        write_json(project.run.retrain / RESULT, {"schema_version": RESULT_SCHEMA, **result})
+    yield Outcome(result, {"weights": winner.folder / WEIGHTS, "result": project.run.retrain / RESULT})
+
+
+def _read_arch(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ArchError(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ArchError(f"{path} holds no architecture", hint='write one JSON object, e.g. {"pool_size": 2, ...}')
+    return value
+
+
+def _start_net(project: Project, images: Images, plan: Plan) -> nn.Module:
+    genes = genes_of(project, plan.arch)
+    if plan.weights == "scratch":
+        torch.manual_seed(project.settings.retrain.seed)
+        return build_net(project.space, images.task, genes)
+    return cast(Supernet, load_supernet(project, images)).extract(genes)
+
+
+def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bool) -> Iterator[Record]:
+    """Train one net with the supernet's recipe and the same teacher; nothing if that was done already."""
+    train, retrain = project.settings.train, project.settings.retrain
+    facts = facts_of(project, images, plan.name, arch=plan.arch, weights=plan.weights, from_search=plan.from_search)
+    facts |= {"epochs": plan.epochs, "seed": retrain.seed}
+    if (plan.folder / WEIGHTS).is_file() and not force:
+        _, found = load_weights(plan.folder / WEIGHTS)
+        if found == json.loads(json.dumps(facts)):
+            yield Note(f"{plan.name}: already trained (--force trains it again)")
+            return
+    learning_rate = retrain.learning_rate if plan.weights == "finetuned" else train.learning_rate
+    loop = replace(loop_settings(train, seed=retrain.seed), epochs=plan.epochs, learning_rate=learning_rate)
+    yield from fit(
+        Job(
+            label=plan.name,
+            folder=plan.folder,
+            model=_start_net(project, images, plan),
+            images=images,
+            loop=loop,
+            objective=objective_for(
+                images,
+                smoothing=train.label_smoothing,
+                kd_weight=train.kd_weight,
+                temperature=train.temperature,
+                balance=train.balance,
+                device=device,
+            ),
+            batches=batches_for(images, train, balance=train.balance, seed=retrain.seed),
+            device=device,
+            facts=facts,
+            evaluate=net_accuracy(*images.arrays("select")),
+            teacher=load_teacher(project, images),
+        )
+    )
+
+
+def _report(project: Project, images: Images, plan: Plan) -> dict[str, Any]:
+    """Costs, and accuracy and sensitivities on the test split at the threshold that calibrate chose."""
+    genes = genes_of(project, plan.arch)
+    net = build_net(project.space, images.task, genes)
+    load_weights(plan.folder / WEIGHTS, net)
+    threshold = choose_threshold(project, images, net.eval())
+    images_NCHW, labels_N = images.arrays("test")
+    row = np.array([genes], dtype=np.int16)
+    costs = cost_models(project.space, images.task)
+    table = load_cost_model(project, images.task)
+    return {
+        "arch": plan.arch,
+        "weights": plan.weights,
+        "epochs": plan.epochs,
+        "params": int(costs["params"](row)[0]),
+        "macs": int(costs["macs"](row)[0]),
+        "latency_ms_predicted": float(table(row)[0]) if table is not None else None,
+        "latency_ms_measured": None,
+        "split": "test",
+        **report(
+            predict(net, images_NCHW), labels_N, images.class_names, positive=project.settings.data.positive, threshold=threshold
+        ),
+        "baseline": None,
+    }
+
+
+def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
+    """The fastest hand-designed net that is no faster than the winner (by MACs where no table fits), from scratch.
+
+    It is trained for as many epochs as the winner's weights saw, in the supernet and here.
+    """
+    space = project.space
+    table = load_cost_model(project, images.task)
+    cost = table if table is not None else cost_models(space, images.task)["macs"]
+    archs = hand_designed(space)
+    rows = np.concatenate([space.from_json(arch) for arch in archs])
+    costs_A, least = cost(rows), cost(space.from_json(winner.arch))[0]
+    slower = [position for position in np.argsort(costs_A) if costs_A[position] >= least]
+    chosen = archs[slower[0] if slower else int(np.argmax(costs_A))]
+    epochs = winner.epochs + (project.settings.train.epochs if winner.weights == "finetuned" else 0)
+    return Plan("hand-designed", project.run.retrain / "baseline", chosen, epochs, "scratch", from_search=False)
+
+
+def _measure_both(project: Project, images: Images, *archs: Mapping[str, Any]) -> Generator[Record, None, list[float | None]]:
+    """Latencies of the nets, in turn in one session, on the device of the run's table; None without one."""
+    rows = np.concatenate([project.space.from_json(arch) for arch in archs])
+    measured = yield from measure_archs(project, images.task, rows, label="measuring")
+    return [None] * len(archs) if measured is None else [net.latency_ms for net in measured]
+
+
+def read_result(project: Project) -> dict[str, Any] | None:
+    """What the last `edgenas retrain` reported, or None."""
+    path = project.run.retrain / RESULT
+    return read_json(path, schema_version=RESULT_SCHEMA) if path.is_file() else None

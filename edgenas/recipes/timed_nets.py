@@ -1,0 +1,173 @@
+"""What is timed: nets composed of traced components, loaded by the runtime that will ship."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Hashable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.contracts import ExportSpec, Precision, Runtime
+from edgenas.deploy.plugins import get_exporter, get_runtime
+from edgenas.errors import LatencyTableError
+from edgenas.latency.compose import ComponentGraphs, ComposedOnnx
+from edgenas.latency.plan import Plan, ProfileSettings, components_of
+from edgenas.latency.timing import NetTiming, Session, Target, TimingSettings, time_nets
+from edgenas.recipes.settings import ProfileSettings as ProfileTable
+from edgenas.runs import Progress
+from edgenas.spaces import Genes, SearchSpace, Task
+from edgenas.supernets import family
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+    from edgenas.recipes.project import Project
+
+CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph")
+
+
+def device_name(kind: str) -> str:
+    """Name of the processor or GPU of this machine, as runners report it; empty where there is none."""
+    if kind == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "no usable GPU"
+    from edgenas.latency.context import cpu_model
+
+    return cpu_model()
+
+
+def best_cuda_runtime() -> tuple[Runtime | None, list[str]]:
+    """The first runtime that really works on a GPU here, and why those before it do not."""
+    seen: list[str] = []
+    for name in CUDA_RUNTIMES:
+        runtime = get_runtime(name)
+        probe = runtime.probe()
+        if probe.works:
+            return runtime, seen
+        seen.append(probe.reason)
+    return None, seen
+
+
+def timing_settings(table: ProfileTable) -> ProfileSettings:
+    """The latency layer's settings from a table of `edgenas.toml`."""
+    return ProfileSettings(
+        timing=TimingSettings(visits=table.visits, runs=table.runs_per_visit),
+        calibration_nets=table.calibration_nets,
+        validation_nets=table.validation_nets,
+    )
+
+
+def input_array(task: Task, batch_size: int) -> NDArray[np.float32]:
+    """Seeded noise in the shape of a batch of images."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, task.in_channels, task.image_px, task.image_px)
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+class Workshop:
+    """Makes what a runtime loads from chains of components; its files live as long as the ``with`` block.
+
+    Graphs of components are kept in the run folder, so that each is traced once.
+    """
+
+    def __init__(self, project: Project, task: Task, runtime: Runtime, precision: str, batch_size: int) -> None:
+        self.project = project
+        self.task = task
+        self.runtime = runtime
+        self.precision: Precision = "fp16" if precision == "fp16" else "fp32"
+        self.batch_size = batch_size
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgenas-")
+        folder = Path(self._scratch.name)
+        opset = project.settings.export.opset
+        graphs = ComponentGraphs(self._trace, project.run.latency / "components" / f"b{batch_size}", opset=opset)
+        self._composed = ComposedOnnx(graphs, folder)
+
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._scratch.cleanup()
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.project.space
+
+    def target(self, threads: int | None) -> Target:
+        """Runtime and input for timing."""
+        if self.precision not in self.runtime.precisions:
+            known = ", ".join(self.runtime.precisions)
+            raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
+        return Target(self.runtime, input_array(self.task, self.batch_size), self.precision, threads)
+
+    def prepare(self, plan: Plan) -> None:
+        """Trace the components that were never traced."""
+        if "module" not in self.runtime.accepts:
+            self._composed.graphs.prepare(plan.tracing_chain, always=plan.frame)
+
+    def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
+        """What the runtime loads: an ONNX file, or a module."""
+        if "module" in self.runtime.accepts:
+            return self._chain(components)
+        return self._composed(components)
+
+    def _chain(self, components: Sequence[Hashable]) -> nn.Module:
+        from torch import nn
+
+        build = family(self.space).build_component
+        return nn.Sequential(*(build(component) for component in components)).eval()
+
+    def _trace(self, components: Sequence[Hashable]) -> onnx.ModelProto:
+        """The graph of a chain by the exporter that ships, with weights that no exporter can merge or drop."""
+        import onnx
+        import torch
+
+        chain = self._chain(components)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for tensor in [
+                *chain.parameters(),
+                *(b for n, b in chain.named_buffers() if n.endswith(("running_mean", "running_var"))),
+            ]:
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
+        task = self.task
+        spec = ExportSpec((task.in_channels, task.image_px, task.image_px), self.batch_size, "fp32", self._composed.graphs.opset)
+        with tempfile.TemporaryDirectory() as folder:
+            files = get_exporter("onnx").export(chain, spec, Path(folder))
+            return onnx.load(files[0].path)
+
+
+def measure(
+    workshop: Workshop, genes_AG: Genes, threads: int | None, table: ProfileTable, label: str
+) -> Generator[Progress, None, list[NetTiming]]:
+    """Time whole nets in turn, the first of them the reference.
+
+    Raises:
+        MissingBackendError: if the runtime does not work here.
+    """
+    chains = [components_of(workshop.space, genes_G, workshop.task) for genes_G in genes_AG]
+    if "module" not in workshop.runtime.accepts:
+        distinct = _ordered(chains)
+        for chain in distinct:
+            workshop._composed.graphs.prepare(tuple(dict.fromkeys(chain)), always=chain)
+    sources: list[Any] = [workshop.build(chain) for chain in chains]
+    settings = TimingSettings(visits=max(table.visits, 2), runs=max(table.runs_per_visit, 3))
+    timings: list[NetTiming] = []
+    rng = np.random.default_rng(table.seed)
+    for record in time_nets(workshop.target(threads), sources, sources[0], settings, rng=rng, label=label):
+        if isinstance(record, Session):
+            timings = list(record.timings)
+        else:
+            yield record
+    return timings
+
+
+def _ordered(chains: Sequence[tuple[Hashable, ...]]) -> list[tuple[Hashable, ...]]:
+    """Distinct chains in order of first appearance."""
+    return list(dict.fromkeys(chains))

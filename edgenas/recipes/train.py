@@ -1,0 +1,201 @@
+"""`edgenas train`: the teacher, then the supernet; what is there already is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas.errors import MissingInputError
+from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for
+from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts
+from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.recipes.settings import TeacherSettings
+from edgenas.runs import Note, Outcome, Record, locked, write_json
+from edgenas.spaces import SearchSpace
+from edgenas.stats import accuracy
+from edgenas.supernets import build_net, build_supernet
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
+from edgenas.training.sampling import SAMPLING_RULES, as_key
+from edgenas.training.teacher import build_teacher
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """What `edgenas train` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    only: str | None = None
+    force: bool = False
+
+
+def run(config: TrainConfig) -> Iterator[Record]:
+    """Train what is missing, in order.
+
+    Raises:
+        MissingInputError, DataError: if the project or its images are not there or changed.
+        CheckpointError: if the teacher's checkpoint does not fit.
+        MissingBackendError: for ``device cuda`` without a GPU.
+    """
+    project = open_project(config.run, config.flags, config.overrides)
+    device = torch_device(project.settings.train.device)
+    images = open_images(project)
+    result: dict[str, Any] = {}
+    outputs: dict[str, Path] = {}
+    with locked(project.run):
+        yield from decode(images, "train", "select")
+        if config.only in (None, "teacher"):
+            yield from _fit_teacher(project, images, device, force=config.force)
+        teacher = load_teacher(project, images)
+        result["teacher"] = _teacher_result(project, images, teacher, device)
+        outputs["teacher"] = project.run.teacher
+        if config.only in (None, "supernet"):
+            yield from _fit_supernet(project, images, teacher, device, force=config.force)
+            result["supernet"] = _supernet_result(project, images, device)
+            outputs["supernet"] = project.run.supernet
+    yield Outcome(result, outputs)
+
+
+def _teacher_net(project: Project, images: Images) -> nn.Module:
+    """A freshly initialised teacher: the space's largest net, or timm's."""
+    settings = project.settings.teacher
+    if settings.name == "self":
+        return build_net(project.space, images.task, as_key(project.space.extreme(largest=True)[0]))
+    checkpoint = Path(settings.checkpoint) if settings.checkpoint is not None else None
+    return build_teacher(
+        settings.name,
+        num_classes=images.task.num_classes,
+        image_px=images.task.image_px,
+        in_channels=images.task.in_channels,
+        checkpoint=checkpoint,
+    )
+
+
+def _teacher_facts(project: Project, images: Images) -> dict[str, Any]:
+    return facts_of(project, images, "teacher", teacher=project.settings.teacher.name)
+
+
+def load_teacher(project: Project, images: Images) -> nn.Module:
+    """The teacher in eval mode, on the CPU.
+
+    Raises:
+        MissingInputError: if it was never trained and has no checkpoint.
+        CheckpointError: if it belongs to another project.
+    """
+    net = _teacher_net(project, images)
+    if project.settings.teacher.checkpoint is not None:
+        return net.eval()
+    path = project.run.teacher / WEIGHTS
+    if not path.is_file():
+        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint="run `edgenas train` first")
+    _, facts = load_weights(path, net)
+    require_facts(facts, _teacher_facts(project, images), path, "edgenas train --force")
+    return net.eval()
+
+
+def _fit_teacher(project: Project, images: Images, device: str, *, force: bool) -> Iterator[Record]:
+    settings = project.settings.teacher
+    if settings.checkpoint is not None:
+        yield Note(f"teacher: {settings.name} with the weights of {settings.checkpoint}")
+        return
+    if (project.run.teacher / WEIGHTS).is_file() and not force:
+        yield Note("teacher: already trained (--force trains it again)")
+        return
+    torch.manual_seed(project.settings.train.seed)
+    yield from fit(
+        Job(
+            label="teacher",
+            folder=project.run.teacher,
+            model=_teacher_net(project, images),
+            images=images,
+            loop=loop_settings(settings, seed=project.settings.train.seed),
+            objective=_objective(images, settings, project.settings.train.balance, device),
+            batches=batches_for(images, settings, balance=project.settings.train.balance, seed=project.settings.train.seed),
+            device=device,
+            facts=_teacher_facts(project, images),
+            evaluate=net_accuracy(*images.arrays("select")),
+        )
+    )
+
+
+def _objective(images: Images, settings: TeacherSettings, balance: str, device: str) -> Any:
+    return objective_for(images, smoothing=settings.label_smoothing, kd_weight=0.0, temperature=1.0, balance=balance, device=device)
+
+
+def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
+    """The three subnets whose accuracy is shown: smallest, largest and a fixed random one."""
+    return {
+        "smallest": as_key(space.extreme(largest=False)[0]),
+        "random": as_key(space.sample(1, np.random.default_rng(seed))[0]),
+        "largest": as_key(space.extreme(largest=True)[0]),
+    }
+
+
+def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
+    settings, space = project.settings.train, project.space
+    if (project.run.supernet / WEIGHTS).is_file() and not force:
+        yield Note("supernet: already trained (--force trains it again)")
+        return
+    torch.manual_seed(settings.seed)
+    rule = SAMPLING_RULES[settings.sampling]
+    num_random = settings.num_random if settings.sampling == "sandwich" else 1
+    yield from fit(
+        Job(
+            label="supernet",
+            folder=project.run.supernet,
+            model=build_supernet(space, images.task),
+            images=images,
+            loop=loop_settings(settings, seed=settings.seed),
+            objective=objective_for(
+                images,
+                smoothing=settings.label_smoothing,
+                kd_weight=settings.kd_weight,
+                temperature=settings.temperature,
+                balance=settings.balance,
+                device=device,
+            ),
+            batches=batches_for(images, settings, balance=settings.balance, seed=settings.seed),
+            device=device,
+            facts=facts_of(project, images, "supernet"),
+            evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
+            teacher=teacher,
+            subnets=partial(_draw, rule, space, num_random),
+        )
+    )
+
+
+def _draw(rule: Any, space: SearchSpace, num_random: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    genes: list[tuple[int, ...]] = rule(space, rng, num_random)
+    return genes
+
+
+def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) -> dict[str, Any]:
+    return accuracy(probabilities_NK.argmax(axis=1), labels_N).as_json()
+
+
+def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> dict[str, Any]:
+    images_NCHW, labels_N = images.arrays("select")
+    name = project.settings.teacher.name
+    return {"name": name, "select_top1": _right(predict(teacher.to(device), images_NCHW), labels_N)}
+
+
+def _supernet_result(project: Project, images: Images, device: str) -> dict[str, Any]:
+    images_NCHW, labels_N = images.arrays("select")
+    evaluator = SupernetEvaluator(load_supernet(project, images), images_NCHW, device=torch.device(device))
+    subnets = shown_subnets(project.space, project.settings.train.seed)
+    genes_AG = np.array(list(subnets.values()), dtype=np.int16)
+    probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
+    top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
+    result = {"epochs": project.settings.train.epochs, "select_top1": top1}
+    write_json(project.run.supernet / "result.json", {"schema_version": 1, **result})
+    return result

@@ -1,0 +1,57 @@
+"""`edgenas verify`: is an artefact folder what its manifest says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenas.deploy.artefact import load_manifest, verify
+from edgenas.errors import EdgeNASError, GateError
+from edgenas.recipes.parity import repeat_parity
+from edgenas.runs import Note, Outcome, Progress, Record
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyConfig:
+    """What `edgenas verify` was asked for."""
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    folder: Path
+    data: str | None = None
+    require_run: bool = False
+
+
+def run(config: VerifyConfig) -> Iterator[Record]:
+    """Check hashes, precision and golden outputs, and parity where ``data`` is given.
+
+    Raises:
+        ArtefactError: if the folder has no usable manifest.
+    """
+    manifest = load_manifest(config.folder)
+    total = 2 if config.data is not None else 1
+    yield Progress("verifying", 0, total)
+    checks: list[dict[str, Any]] = [check.as_json() for check in verify(config.folder)]
+    yield Progress("verifying", 1, total)
+    if config.data is not None:
+        checks += repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
+        yield Progress("verifying", 2, total)
+    verdicts = {check["verdict"] for check in checks}
+    order = ("failed", "undecided", "not_run", "passed")
+    verdict = next((name for name in order if name in verdicts), "not_run")
+    for check in checks:
+        if check["verdict"] == "not_run":
+            yield Note(f"{check['path']}: {check['name']} not run, {check['reason']}", is_warning=True)
+    failure: EdgeNASError | None = None
+    failed = [f"{check['path']}: {check['name']} {check['reason']}" for check in checks if check["verdict"] == "failed"]
+    open_checks = [f"{check['path']}: {check['name']} {check['reason']}" for check in checks if check["verdict"] == "undecided"]
+    if failed or open_checks:
+        failure = GateError(f"{config.folder} is {verdict}", problems=[*failed, *open_checks])
+    elif "not_run" in verdicts and config.require_run:
+        failure = GateError(f"{config.folder}: some checks did not run, and --require-run was given")
+    elif manifest["status"] == "rejected":
+        failure = GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
+    yield Outcome({"artifact": str(config.folder), "verdict": verdict, "checks": checks}, {"artifact": config.folder}, failure)

@@ -1,0 +1,235 @@
+"""What every deployment format and every runtime must pass: subclass and give one fixture.
+
+Tests skip what a missing device or package forbids, and then check that it is refused with a typed error.
+"""
+
+# ruff: noqa: D102 - a test's name is its sentence
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
+from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
+from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+INPUT_SHAPE = (3, 8, 8)
+_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2}
+_HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino")
+
+
+def tiny_net(*, seed: int = 0, num_classes: int = 3) -> nn.Module:
+    """A net with the operators of a vision transformer, for images of `INPUT_SHAPE`."""
+    import torch
+    from torch import nn
+
+    class TinyNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(INPUT_SHAPE[0], 8, 2, stride=2)
+            self.norm = nn.LayerNorm(8)
+            self.qkv = nn.Linear(8, 24)
+            self.mlp = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Dropout(0.5), nn.Linear(16, 8))
+            self.head = nn.Linear(8, num_classes)
+
+        def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+            x_NLC = self.patches(image_NCHW).flatten(2).transpose(1, 2)
+            q_NHLD, k_NHLD, v_NHLD = self.qkv(self.norm(x_NLC)).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4).unbind(0)
+            attended_NHLD = nn.functional.scaled_dot_product_attention(q_NHLD, k_NHLD, v_NHLD)
+            x_NLC = x_NLC + attended_NHLD.transpose(1, 2).flatten(2)
+            x_NLC = x_NLC + self.mlp(x_NLC)
+            logits: torch.Tensor = self.head(x_NLC.mean(dim=1))
+            return logits
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return TinyNet().eval()
+
+
+@cache
+def tiny_onnx() -> bytes:
+    """The tiny net as an ONNX file's bytes, batch 1, float32."""
+    with TemporaryDirectory() as folder:
+        return get_exporter("onnx").export(tiny_net(), ExportSpec(INPUT_SHAPE), Path(folder))[0].path.read_bytes()
+
+
+def images(num: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """Seeded noise of `INPUT_SHAPE`."""
+    return np.random.default_rng(seed).standard_normal((num, *INPUT_SHAPE)).astype(np.float32)
+
+
+def reference_logits(net: nn.Module, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What PyTorch answers on the CPU."""
+    import torch
+
+    with torch.no_grad():
+        result: NDArray[np.float32] = net(torch.from_numpy(images_NCHW)).numpy()
+    return result
+
+
+class ExporterConformance:
+    """Contract of a format. `targets` may be overridden where building is slow."""
+
+    targets: tuple[str, ...] = ()
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        """The format under test."""
+        raise NotImplementedError
+
+    def spec(self, precision: Precision = "fp32", batch_size: int | None = 1) -> ExportSpec:
+        """What the tests ask for."""
+        return ExportSpec(INPUT_SHAPE, batch_size=batch_size, precision=precision, targets=self.targets)
+
+    def test_is_registered_under_its_name(self, exporter: Exporter) -> None:
+        assert isinstance(exporter, Exporter)
+        assert exporter.name in exporter_names()
+        assert type(get_exporter(exporter.name)) is type(exporter)
+
+    @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None)])
+    def test_writes_files_that_answer_as_the_model(
+        self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
+    ) -> None:
+        net = tiny_net()
+        try:
+            files = exporter.export(net, self.spec(precision, batch_size), tmp_path)
+        except MissingBackendError as error:
+            pytest.skip(str(error))
+        assert files
+        x = images(1 if batch_size is None else batch_size)
+        for file in files:
+            assert file.path.parent == tmp_path
+            assert file.path.stat().st_size > 0
+            assert (file.precision, file.batch_size) == (precision, batch_size)
+            runtime = get_runtime(file.runtime)
+            assert file.kind in runtime.accepts
+            if runtime.probe().works:
+                runner = runtime.load(file.path, precision=precision)
+                np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=_TOLERANCES[precision])
+                runner.close()
+            if file.emulation is not None:
+                runner = get_runtime("onnxruntime-cpu").load(file.emulation)
+                np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=_TOLERANCES[precision])
+                runner.close()
+        assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".tmp") == []
+
+    def test_leaves_the_model_as_it_is(self, exporter: Exporter, tmp_path: Path) -> None:
+        net = tiny_net().train()
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        try:
+            exporter.export(net, self.spec(), tmp_path)
+        except MissingBackendError as error:
+            pytest.skip(str(error))
+        assert net.training
+        assert all(parameter.requires_grad for parameter in net.parameters())
+        assert all((before[name] == value).all() for name, value in net.state_dict().items())
+
+
+class RuntimeConformance:
+    """Contract of a runtime."""
+
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        """The runtime under test."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def probe(self, runtime: Runtime) -> Probe:
+        """Its probe."""
+        return runtime.probe()
+
+    @pytest.fixture
+    def source(self, runtime: Runtime, tmp_path: Path) -> Path | nn.Module:
+        """The tiny net in a form that it accepts."""
+        if "module" in runtime.accepts:
+            return tiny_net()
+        path = tmp_path / "tiny.onnx"
+        path.write_bytes(tiny_onnx())
+        return path
+
+    def test_is_registered_under_its_name(self, runtime: Runtime) -> None:
+        assert isinstance(runtime, Runtime)
+        assert runtime.name in runtime_names()
+        assert type(get_runtime(runtime.name)) is type(runtime)
+
+    def test_constructing_one_imports_nothing_heavy(self, runtime: Runtime) -> None:
+        code = (
+            "import sys; from edgenas.deploy.plugins import get_runtime; "
+            f"get_runtime({runtime.name!r}); print(*sorted({_HEAVY!r} & sys.modules.keys()))"
+        ).replace(f"{_HEAVY!r}", f"set({_HEAVY!r})")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == []
+
+    def test_probe_says_why_and_what_mends_it(self, probe: Probe) -> None:
+        assert probe.reason
+        assert "\n" not in probe.reason + probe.fix
+        if probe.works:
+            assert probe.version
+            assert probe.device
+            assert not probe.fix
+
+    def test_refuses_to_load_where_the_probe_failed(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        if probe.works:
+            pytest.skip("it works here")
+        with pytest.raises(MissingBackendError):
+            runtime.load(source)
+
+    def test_answers_as_the_model(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        self._require(probe)
+        x = images(1)
+        for precision in runtime.precisions:
+            runner = runtime.load(source, precision=precision)
+            try:
+                logits = runner(x)
+                assert logits.dtype == np.float32
+                np.testing.assert_allclose(logits, reference_logits(tiny_net(), x), atol=_TOLERANCES[precision])
+                np.testing.assert_array_equal(runner(x), logits)
+                compute_ms = runner.compute_ms(x)
+                assert compute_ms is None or compute_ms > 0
+                assert runner.info.precision == precision
+            finally:
+                runner.close()
+
+    def test_says_what_the_live_session_is(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        self._require(probe)
+        runner = runtime.load(source, threads=1, spinning=False)
+        info = runner.info
+        runner.close()
+        assert (info.runtime, info.device_kind) == (runtime.name, runtime.device_kind)
+        assert info.device
+        assert info.runtime_version == probe.version
+        assert info.threads == (1 if info.device_kind == "cpu" else None)
+        assert info.spinning in (False, None)
+
+    def test_closes_twice(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        self._require(probe)
+        runner = runtime.load(source)
+        runner.close()
+        runner.close()
+
+    def test_refuses_what_it_cannot_load_in_one_line(self, runtime: Runtime, probe: Probe, tmp_path: Path) -> None:
+        self._require(probe)
+        damaged = tmp_path / "damaged.onnx"
+        damaged.write_bytes(b"\x08\x0a not a model")
+        with pytest.raises((ArtefactError, UsageError)) as caught:
+            runtime.load(damaged)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(EdgeNASError):
+            runtime.load(tmp_path / "missing.onnx")
+
+    @staticmethod
+    def _require(probe: Probe) -> None:
+        if not probe.works:
+            pytest.skip(probe.reason)

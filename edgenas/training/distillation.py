@@ -1,0 +1,85 @@
+"""Losses on labels and on a teacher's logits.
+
+Shapes: N images, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def label_loss(student_NC: Tensor, labels_N: Tensor, *, smoothing: float = 0.0, class_weights_C: Tensor | None = None) -> Tensor:
+    """Cross-entropy with label smoothing (Szegedy et al., arXiv:1512.00567, section 7), in nats.
+
+    Args:
+        student_NC: logits.
+        labels_N: class indices.
+        smoothing: share of the target spread over all classes, in [0, 1).
+        class_weights_C: weight of every class; the mean is weighted too.
+    """
+    return F.cross_entropy(student_NC, labels_N, weight=class_weights_C, label_smoothing=smoothing)
+
+
+def soft_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: float) -> Tensor:
+    """KL divergence from the teacher's to the student's softened class distribution.
+
+    Scaled by ``temperature**2`` so that the gradient magnitude does not depend on the
+    temperature (Hinton et al., 2015, arXiv:1503.02531, section 2).
+
+    Args:
+        student_NC: student logits of shape (batch, classes).
+        teacher_NC: teacher logits of the same shape; no gradient flows into them.
+        temperature: softening factor, greater than 0.
+
+    Returns:
+        A scalar, in nats, averaged over the batch.
+    """
+    student_logp_NC = F.log_softmax(student_NC / temperature, dim=-1)
+    teacher_logp_NC = F.log_softmax(teacher_NC.detach() / temperature, dim=-1)
+    return F.kl_div(student_logp_NC, teacher_logp_NC, reduction="batchmean", log_target=True) * temperature**2
+
+
+def hard_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Cross-entropy with the teacher's decisions as labels (Touvron et al., DeiT, arXiv:2012.12877, section 3).
+
+    Args:
+        student_NC: student logits of shape (batch, classes).
+        teacher_NC: teacher logits of the same shape; no gradient flows into them.
+        temperature: has no influence on decisions; taken so that losses can be exchanged.
+    """
+    return F.cross_entropy(student_NC, teacher_NC.detach().argmax(dim=-1))
+
+
+DISTILLATION_LOSSES: dict[str, Callable[..., Tensor]] = {"soft": soft_target_loss, "hard": hard_target_loss}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """What a student minimises: ``(1 - kd_weight)`` times the label loss plus ``kd_weight`` times the distillation loss.
+
+    Attributes:
+        smoothing: of the labels.
+        class_weights_C: of the labels' classes, on the student's device.
+        kd: key of `DISTILLATION_LOSSES`.
+        kd_weight: in [0, 1]; without a teacher the label loss counts fully.
+        temperature: of soft targets.
+    """
+
+    smoothing: float = 0.0
+    class_weights_C: Tensor | None = None
+    kd: str = "soft"
+    kd_weight: float = 0.5
+    temperature: float = 1.0
+
+    def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None) -> dict[str, Tensor]:
+        """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, computed in float32."""
+        student_NC = student_NC.float()
+        label = label_loss(student_NC, labels_N, smoothing=self.smoothing, class_weights_C=self.class_weights_C)
+        if teacher_NC is None or self.kd_weight == 0:
+            return {"loss": label, "label_loss": label}
+        kd = DISTILLATION_LOSSES[self.kd](student_NC, teacher_NC.float(), temperature=self.temperature)
+        return {"loss": (1 - self.kd_weight) * label + self.kd_weight * kd, "label_loss": label, "kd_loss": kd}

@@ -1,0 +1,25 @@
+"""The only place where generators that libraries share are seeded."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+
+def seed_globals(seed: int, epoch: int, step: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's global generators (all devices) for one step.
+
+    Dropout and the transforms of timm and torchvision know no other. As every step is seeded by itself, a run that is continued
+    draws what an uninterrupted one does.
+    """
+    first, second = np.random.SeedSequence([seed, epoch, step]).generate_state(2)
+    random.seed(int(first))
+    np.random.seed(int(first))  # noqa: NPY002 - libraries read the global generator
+    torch.manual_seed(int(first) << 31 ^ int(second))
+
+
+def step_rng(seed: int, epoch: int, step: int) -> np.random.Generator:
+    """A generator for what takes its randomness as an argument, e.g. sampling rules; no stream is used twice."""
+    return np.random.default_rng([seed, epoch, step, 1])

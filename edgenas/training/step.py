@@ -1,0 +1,100 @@
+"""One optimiser step of a plain net or of several subnets of a supernet.
+
+Shapes: N images, C classes (of logits) or channels (of images).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgenas.errors import EdgeNASError
+from edgenas.training.checkpoints import TrainState
+from edgenas.training.distillation import Objective
+from edgenas.training.seeding import step_rng
+
+Subnets = Callable[[np.random.Generator], list[tuple[int, ...]]]
+
+
+class TrainingDivergedError(EdgeNASError):
+    """A loss or a gradient is not a number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stepper:
+    """One optimiser step; holds what does not change between steps."""
+
+    objective: Objective
+    seed: int
+    clip_norm: float | None
+    teacher: nn.Module | None
+    subnets: Subnets | None
+    in_place: bool
+    device: torch.device
+    amp: torch.dtype | None
+
+    def __call__(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor, learning_rate: float) -> dict[str, float]:
+        """Mean losses over the step's subnets; ``state`` is one step further."""
+        state.model.train()
+        images_NCHW, labels_N = images_NCHW.to(self.device), labels_N.to(self.device)
+        state.optimizer.zero_grad(set_to_none=True)
+        sums = self._backward(state, images_NCHW, labels_N)
+        values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+        self._require_finite("loss", values["loss"], state, learning_rate)
+        self._update(state, learning_rate)
+        return values
+
+    def _require_finite(self, what: str, value: float, state: TrainState, learning_rate: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingDivergedError(
+                f"the {what} became {value} in epoch {state.epoch + 1}, step {state.step + 1}, "
+                f"at learning rate {learning_rate:.3g}",
+                hint="lower the learning rate or lengthen the warm-up, and start again",
+            )
+
+    def _backward(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
+        """Add up the subnets' gradients; their mean losses."""
+        target_NC = None
+        if self.teacher is not None:
+            with torch.no_grad(), self._autocast():
+                target_NC = self.teacher(images_NCHW)
+        rng = step_rng(self.seed, state.epoch, state.step)
+        calls = [()] if self.subnets is None else [(genes,) for genes in self.subnets(rng)]
+        sums: dict[str, Tensor] = {}
+        for position, genes in enumerate(calls):
+            with self._autocast():
+                logits_NC = state.model(images_NCHW, *genes)
+            losses = self.objective(logits_NC, labels_N, target_NC)
+            loss = losses["loss"] / len(calls)
+            torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() / len(calls)
+            if self.in_place and position == 0:
+                target_NC = logits_NC.detach()
+        return sums
+
+    def _update(self, state: TrainState, learning_rate: float) -> None:
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if state.scaler is not None:
+            state.scaler.unscale_(state.optimizer)
+        limit = math.inf if self.clip_norm is None else self.clip_norm
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
+        if state.scaler is None:  # a scaler skips such steps by itself
+            self._require_finite("gradient's norm", norm.item(), state, learning_rate)
+        if state.scaler is None:
+            state.optimizer.step()
+        else:
+            state.scaler.step(state.optimizer)
+            state.scaler.update()
+        state.step += 1
+        if state.average is not None:
+            state.average.update(state.model, step=state.step)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.amp or torch.bfloat16, enabled=self.amp is not None)

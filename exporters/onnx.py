@@ -1,0 +1,189 @@
+"""ONNX: one input ``image``, one output ``logits``, static or dynamic batch, float32 or typed float16.
+
+Graphs come from `torch.onnx.export` (the exporter that traces with `torch.export`). What it records about the exporting
+machine (stack traces with source paths) is removed: it is half the file of a small net and nobody else's business.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenas import __version__
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.errors import ExportError
+from edgenas.runs import atomic_path
+
+from . import _half
+from ._probe import first_line
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+MIN_OPSET = 18
+_CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
+
+
+class OnnxExporter:
+    """Writes ONNX files; ``fp16`` also writes the graph that emulates its rounding on a CPU."""
+
+    name = "onnx"
+
+    def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
+        """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.
+
+        Raises:
+            ExportError: if the model cannot be traced, or holds values outside the range of float16.
+        """
+        typed = typed_graph(model, spec)
+        path = folder / f"{typed.stem}.onnx"
+        emulation = None
+        if typed.emulation is not None:
+            emulation = path.with_suffix(".emulated.onnx")
+            save(typed.emulation, emulation)
+        save(typed.graph, path)
+        runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
+        return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
+
+
+@dataclass(frozen=True, slots=True)
+class TypedGraph:
+    """A graph in the precision asked for.
+
+    Attributes:
+        stem: of file names, e.g. ``model-fp16-b1``.
+        emulation: float32 graph with the same rounding, None for float32.
+        notes: facts for the manifest.
+    """
+
+    graph: onnx.ModelProto
+    emulation: onnx.ModelProto | None
+    stem: str
+    notes: dict[str, str | int | float]
+
+
+def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
+    """Trace ``model`` as ``spec`` asks.
+
+    Raises:
+        ExportError: if it cannot be traced, or holds values outside the range of float16.
+    """
+    graph = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=spec.opset)
+    batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
+    stem = f"model-{spec.precision}-{batch}"
+    notes: dict[str, str | int | float] = {"opset": spec.opset, "num_nodes": len(graph.graph.node)}
+    if spec.precision == "fp32":
+        return TypedGraph(graph, None, stem, notes)
+    half = _half.to_half(graph)
+    return TypedGraph(half.model, _half.emulate_half(graph), stem, notes | half.notes)
+
+
+def export_graph(
+    model: nn.Module, sample_shape: Sequence[int], *, batch_size: int | None = 1, opset: int = MIN_OPSET
+) -> onnx.ModelProto:
+    """Trace ``model`` into a checked ONNX graph with one input ``image`` and one output ``logits``.
+
+    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is.
+
+    Args:
+        model: one tensor in, one tensor out.
+        sample_shape: shape of one sample without the batch: (C, H, W) of an image, (L, C) of tokens.
+        batch_size: samples a call; None makes the first axis dynamic.
+        opset: 18 or later.
+
+    Raises:
+        ExportError: if the model cannot be traced or the graph is not valid ONNX.
+    """
+    import torch
+
+    if opset < MIN_OPSET:
+        raise ExportError(f"opset {opset} is too old, edgenas writes {MIN_OPSET} and later")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} is less than 1")
+    traced = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+    sample = torch.zeros(2 if batch_size is None else batch_size, *sample_shape)
+    options: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"], "opset_version": opset}
+    if batch_size is None:
+        options["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1)},)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(traced, (sample,), dynamo=True, verbose=False, **options)
+    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
+        raise ExportError(f"{type(model).__name__} cannot be traced to ONNX: {first_line(_root(error))}") from error
+    assert program is not None  # None is the answer of the older exporter
+    graph = program.model_proto
+    _strip(graph)
+    _check(graph, sample_shape, batch_size)
+    return graph
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def save(graph: onnx.ModelProto, path: Path) -> None:
+    """Write a graph as one file, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's warnings and log lines off the terminal; its errors are raised."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(torch|onnxscript|onnx_ir|copyreg|enum)(\..*)?$")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _strip(graph: onnx.ModelProto) -> None:
+    graph.producer_name, graph.producer_version = "edgenas", __version__
+    del graph.metadata_props[:]
+    del graph.graph.metadata_props[:]
+    graph.graph.ClearField("doc_string")
+    inner = graph.graph
+    for group in (inner.node, inner.value_info, inner.input, inner.output, inner.initializer):
+        for item in group:
+            item.ClearField("doc_string")
+            del item.metadata_props[:]
+
+
+def _check(graph: onnx.ModelProto, sample_shape: Sequence[int], batch_size: int | None) -> None:
+    import onnx
+
+    inner = graph.graph
+    if [i.name for i in inner.input] != ["image"] or [o.name for o in inner.output] != ["logits"]:
+        raise ExportError(
+            f"the graph has inputs {[i.name for i in inner.input]} and outputs {[o.name for o in inner.output]}, "
+            "expected ['image'] and ['logits']"
+        )
+    dims = inner.input[0].type.tensor_type.shape.dim
+    if batch_size is None and not dims[0].dim_param:
+        raise ExportError(f"the batch axis of the graph is fixed to {dims[0].dim_value}, asked for was a dynamic one")
+    if [dim.dim_value for dim in dims[1:]] != list(sample_shape):
+        raise ExportError(f"the graph reads {[dim.dim_value for dim in dims[1:]]}, expected {list(sample_shape)}")
+    rows = inner.output[0].type.tensor_type.shape.dim
+    if not rows or (rows[0].dim_param, rows[0].dim_value) != (dims[0].dim_param, dims[0].dim_value):
+        got = (rows[0].dim_param or rows[0].dim_value) if rows else "none"
+        expected = dims[0].dim_param or dims[0].dim_value
+        raise ExportError(f"the model must give one row a sample; for a batch of {expected} it gives {got}")
+    try:
+        onnx.checker.check_model(graph)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"the graph is not valid ONNX: {first_line(error)}") from error

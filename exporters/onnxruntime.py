@@ -1,0 +1,246 @@
+"""ONNX Runtime on the CPU and on CUDA."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
+from edgenas.errors import ArtefactError, MissingBackendError, UsageError
+
+from . import _half
+from ._cuda import new_event, new_stream
+from ._host import NO_GPU, cpu_name, find_gpu, usable_cores
+from ._probe import first_line, tiny_onnx, try_runner
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import nn
+
+_SPINNING = "session.intra_op.allow_spinning"
+_FATAL = 4
+
+
+class OnnxRuntimeCpu:
+    """Runs ONNX files with ONNX Runtime's CPU provider, always in float32, whatever the file's types."""
+
+    name = "onnxruntime-cpu"
+    device_kind: Literal["cpu", "cuda"] = "cpu"
+    accepts: tuple[SourceKind, ...] = ("onnx",)
+    precisions: tuple[Precision, ...] = ("fp32",)
+
+    def probe(self) -> Probe:
+        """Try a tiny net."""
+        return try_runner(lambda: _CpuRunner(_package(), tiny_onnx().SerializeToString(), None, True), what=self.name)
+
+    def load(
+        self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
+    ) -> Runner:
+        """Open a session with ``threads`` intra-op threads (default: every usable core) and full graph optimisation.
+
+        Raises:
+            MissingBackendError: without ONNX Runtime.
+            ArtefactError: if the file cannot be loaded.
+            UsageError: for a precision other than fp32.
+        """
+        if precision not in self.precisions:
+            raise UsageError(f"{self.name} computes in fp32, not in {precision}", hint="use onnxruntime-cuda or tensorrt")
+        return _CpuRunner(_package(), _read(source, self.name), threads, spinning)
+
+
+class OnnxRuntimeCuda:
+    """Runs ONNX files with ONNX Runtime's CUDA provider and I/O binding."""
+
+    name = "onnxruntime-cuda"
+    device_kind: Literal["cpu", "cuda"] = "cuda"
+    accepts: tuple[SourceKind, ...] = ("onnx",)
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+
+    def probe(self) -> Probe:
+        """Try a tiny net."""
+        return try_runner(lambda: _CudaRunner(_package(), tiny_onnx().SerializeToString(), "fp32"), what=self.name)
+
+    def load(
+        self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
+    ) -> Runner:
+        """Open a session on the GPU; a float32 file asked for in fp16 is converted as `OnnxExporter` does.
+
+        Raises:
+            MissingBackendError: without ONNX Runtime or a GPU, or if the session fell back to the CPU.
+            ArtefactError: if the file cannot be loaded, or is float16 and asked for in fp32.
+        """
+        package = _package()
+        return _CudaRunner(package, in_precision(_read(source, self.name), precision), precision)
+
+
+def in_precision(data: bytes, precision: Precision) -> bytes:
+    """An ONNX file's bytes, converted to typed float16 if that is asked for and it is float32.
+
+    Raises:
+        ArtefactError: if it is not ONNX, or float16 and asked for in fp32.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ArtefactError(f"the file is not ONNX: {first_line(error)}") from error
+    if _half.is_half(model) == (precision == "fp16"):
+        return data
+    if precision == "fp32":
+        raise ArtefactError("the file computes in fp16, asked for was fp32")
+    converted: bytes = _half.to_half(model).model.SerializeToString()
+    return converted
+
+
+class _CpuRunner:
+    def __init__(self, package: ModuleType, data: bytes, threads: int | None, spinning: bool) -> None:
+        options = _options(package)
+        options.intra_op_num_threads = usable_cores() if threads is None else threads
+        options.add_session_config_entry(_SPINNING, "1" if spinning else "0")
+        self._version: str = package.__version__
+        self._session = _open(package, data, options, ["CPUExecutionProvider"])
+        self._input: str = self._session.get_inputs()[0].name
+
+    @property
+    def info(self) -> RunnerInfo:
+        options = self._session.get_session_options()
+        return RunnerInfo(
+            device=cpu_name(),
+            device_kind="cpu",
+            runtime=OnnxRuntimeCpu.name,
+            runtime_version=self._version,
+            precision="fp32",
+            threads=int(options.intra_op_num_threads),
+            spinning=options.get_session_config_entry(_SPINNING) == "1",
+            details={"provider": self._session.get_providers()[0], "graph_optimization": _level(options)},
+        )
+
+    def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            result: NDArray[np.float32] = self._session.run(None, {self._input: images_NCHW})[0]
+        except _failures() as error:
+            raise ArtefactError(f"the net does not run on images of shape {images_NCHW.shape}: {first_line(error)}") from error
+        return result
+
+    def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
+        return None
+
+    def close(self) -> None:
+        self._session = None
+
+
+class _CudaRunner:
+    def __init__(self, package: ModuleType, data: bytes, precision: Precision) -> None:
+        gpu = find_gpu()
+        if gpu is None:
+            raise MissingBackendError(NO_GPU)
+        self._gpu, self._precision = gpu, precision
+        self._version: str = package.__version__
+        self._stream = new_stream()
+        provider = ("CUDAExecutionProvider", {"user_compute_stream": str(self._stream.cuda_stream)})
+        self._session = _open(package, data, _options(package), [provider, "CPUExecutionProvider"])
+        live = self._session.get_providers()
+        if live[0] != "CUDAExecutionProvider":
+            raise MissingBackendError(
+                f"ONNX Runtime {self._version} fell back to {live[0]} on {gpu.name}", hint="pip install onnxruntime-gpu"
+            )
+        self._input: str = self._session.get_inputs()[0].name
+        self._output: str = self._session.get_outputs()[0].name
+
+    @property
+    def info(self) -> RunnerInfo:
+        return RunnerInfo(
+            device=self._gpu.name,
+            device_kind="cuda",
+            runtime=OnnxRuntimeCuda.name,
+            runtime_version=self._version,
+            precision=self._precision,
+            threads=None,
+            spinning=None,
+            details={
+                "provider": self._session.get_providers()[0],
+                "target": self._gpu.target,
+                "graph_optimization": _level(self._session.get_session_options()),
+            },
+        )
+
+    def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, images_NCHW)
+        binding.bind_output(self._output, "cpu")
+        self._session.run_with_iobinding(binding)
+        result: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
+        return result
+
+    def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
+        import torch
+
+        image = torch.from_numpy(np.require(images_NCHW, requirements="W")).cuda()
+        torch.cuda.synchronize()
+        binding = self._session.io_binding()
+        binding.bind_input(self._input, "cuda", 0, np.float32, tuple(image.shape), image.data_ptr())
+        binding.bind_output(self._output, "cuda")
+        start, end = new_event(), new_event()
+        start.record(self._stream)
+        self._session.run_with_iobinding(binding)
+        end.record(self._stream)
+        end.synchronize()
+        return float(start.elapsed_time(end))
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _package() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingBackendError("ONNX Runtime is not installed", hint="pip install onnxruntime-gpu") from error
+    package: ModuleType = onnxruntime
+    package.set_default_logger_severity(_FATAL)
+    return package
+
+
+def _read(source: Path | nn.Module, name: str) -> bytes:
+    if not isinstance(source, Path):
+        raise UsageError(f"{name} runs ONNX files, not modules")
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"{source} cannot be read: {error.strerror or error}") from error
+
+
+def _options(package: ModuleType) -> Any:
+    options = package.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.execution_mode = package.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = package.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _FATAL
+    return options
+
+
+def _level(options: Any) -> str:
+    return str(options.graph_optimization_level.name).removeprefix("ORT_ENABLE_").lower()
+
+
+def _open(package: ModuleType, data: bytes, options: Any, providers: list[Any]) -> Any:
+    try:
+        return package.InferenceSession(data, options, providers=providers)
+    except _failures() as error:
+        raise ArtefactError(f"ONNX Runtime cannot load the file: {first_line(error)}") from error
+
+
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """Everything that a session raises; ONNX Runtime's exceptions have no common base but `Exception`."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+    own = [item for item in vars(states).values() if isinstance(item, type) and issubclass(item, Exception)]
+    return (*own, RuntimeError, ValueError)

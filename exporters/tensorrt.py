@@ -1,0 +1,152 @@
+"""TensorRT 10.13 and later, and 11: engines for the GPU of this machine.
+
+Without a GPU, ``--format trt`` builds TensorRT-RTX engines ahead of time instead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
+from edgenas.errors import MissingBackendError
+
+from . import _trt, tensorrt_rtx
+from ._host import NO_GPU, Gpu, find_gpu
+from ._probe import tiny_onnx, try_runner
+from .onnx import save, typed_graph
+from .onnxruntime import in_precision
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import nn
+
+INSTALL = "pip install 'edgenas[trt]'"
+
+
+class TensorRtExporter:
+    """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
+
+    name = "trt"
+
+    def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
+        """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` (default: sm86, sm89, sm120).
+
+        Targets named explicitly that are not this machine's GPU go to TensorRT-RTX.
+
+        Raises:
+            MissingBackendError: if neither package can build; says what to install, or which GPUs are supported.
+            UsageError: if TensorRT-RTX does not know a target.
+            ExportError: if the model cannot be traced or built.
+        """
+        gpu = find_gpu()
+        here = gpu is not None and spec.targets in ((), (gpu.target,))
+        if here and gpu is not None and is_installed():
+            return _build_here(model, spec, folder, gpu)
+        targets = spec.targets
+        if here and gpu is not None:
+            targets = (_rtx_target(gpu),)
+        rtx_spec = ExportSpec(spec.input_shape, spec.batch_size, spec.precision, spec.opset, targets)
+        return tensorrt_rtx.TensorRtRtxExporter().export(model, rtx_spec, folder)
+
+
+class TensorRt:
+    """Runs TensorRT engines, and ONNX files after building them for this GPU."""
+
+    name = "tensorrt"
+    device_kind: Literal["cpu", "cuda"] = "cuda"
+    accepts: tuple[SourceKind, ...] = ("onnx", "engine")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+
+    def __init__(self) -> None:
+        self._timing_cache = b""  # makes the second of several similar nets build faster
+
+    def probe(self) -> Probe:
+        """Build a tiny net and run it."""
+
+        def load() -> Runner:
+            gpu, trt = _require_gpu(), _package()
+            built = _trt.build(trt, tiny_onnx().SerializeToString(), precision="fp32", target=None)
+            return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision="fp32")
+
+        return try_runner(load, what=self.name)
+
+    def load(
+        self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
+    ) -> Runner:
+        """Load an engine, or build one from an ONNX file (a float32 file asked for in fp16 is converted).
+
+        Raises:
+            MissingBackendError: without TensorRT or a GPU.
+            ArtefactError: if the file cannot be loaded.
+        """
+        gpu, trt = _require_gpu(), _package()
+        data = tensorrt_rtx.read_source(source, self.name)
+        if isinstance(source, Path) and source.suffix == ".onnx":
+            typed = in_precision(data, precision)
+            built = _trt.build(trt, typed, precision=precision, target=None, timing_cache=self._timing_cache)
+            data, self._timing_cache = built.engine, built.timing_cache
+        return _trt.EngineRunner(trt, data, name=self.name, gpu=gpu, precision=precision)
+
+
+def is_installed() -> bool:
+    """Whether the package `tensorrt` can be imported."""
+    try:
+        _package()
+    except MissingBackendError:
+        return False
+    return True
+
+
+def _package() -> ModuleType:
+    try:
+        return import_module("tensorrt")  # comes without types, and is not there to be checked on most machines
+    except (ImportError, OSError) as error:
+        raise MissingBackendError("TensorRT is not installed", hint=INSTALL) from error
+
+
+def _require_gpu() -> Gpu:
+    gpu = find_gpu()
+    if gpu is None:
+        raise MissingBackendError(NO_GPU)
+    return gpu
+
+
+def _rtx_target(gpu: Gpu) -> str:
+    """This GPU's architecture, if TensorRT-RTX knows it."""
+    try:
+        trt = tensorrt_rtx.load_package()
+    except MissingBackendError as error:
+        raise MissingBackendError(f"neither TensorRT nor TensorRT-RTX is installed for {gpu.name}", hint=INSTALL) from error
+    supported = tensorrt_rtx.supported_targets(trt)
+    if gpu.target not in supported:
+        raise MissingBackendError(
+            f"TensorRT is not installed, and TensorRT-RTX {trt.__version__} does not support {gpu.name} ({gpu.target}), "
+            f"only {', '.join(supported)}",
+            hint=INSTALL,
+        )
+    return gpu.target
+
+
+def _build_here(model: nn.Module, spec: ExportSpec, folder: Path, gpu: Gpu) -> Sequence[ExportedFile]:
+    trt = _package()
+    typed = typed_graph(model, spec)
+    emulation = folder / f"{typed.stem}.emulated.onnx"
+    save(typed.graph if typed.emulation is None else typed.emulation, emulation)
+    cache = folder / f"timing-{gpu.target}.cache"
+    timings = cache.read_bytes() if cache.exists() else b""
+    start = time.perf_counter()
+    built = _trt.build(trt, typed.graph.SerializeToString(), precision=spec.precision, target=None, timing_cache=timings)
+    seconds = round(time.perf_counter() - start, 2)
+    _trt.write(cache, built.timing_cache)
+    runner = _trt.EngineRunner(trt, built.engine, name=TensorRt.name, gpu=gpu, precision=spec.precision)
+    seen = {key: value for key, value in runner.info.details.items() if key.startswith("engine_")}
+    runner.close()
+    notes = typed.notes | built.notes | seen | {"build_seconds": seconds, "precision_proof": "engine inspector"}
+    path = folder / f"{typed.stem}-{gpu.target}.engine"
+    _trt.write(path, built.engine)
+    return [ExportedFile(path, "engine", TensorRt.name, spec.precision, spec.batch_size, (gpu.target,), emulation, notes)]

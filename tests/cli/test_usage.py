@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenas.cli import COMMANDS, main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def edgenas(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return run
+
+
+def as_object(out: str) -> dict[str, Any]:
+    """The one JSON object on stdout."""
+    assert out.count("\n") == 1
+    value = json.loads(out)
+    assert {"schema_version", "command", "exit_code", "status", "run", "result", "outputs", "warnings", "error"} <= set(value)
+    return value
+
+
+def test_init_divides_the_digits_and_says_what_they_can_prove(edgenas: Run, tmp_path: Path) -> None:
+    code, out, _ = edgenas("init", "--data", "digits", "--json")
+    value = as_object(out)
+    assert (code, value["status"], value["error"]) == (0, "ok", None)
+    result = value["result"]
+    assert result["positive"] == "8"
+    assert sum(sum(counts.values()) for counts in result["splits"].values()) == 1797
+    assert sum(result["splits"]["test"].values()) >= 381  # as many as show an agreement of 0.99
+    assert any("sensitivity 0.95 needs 73 positives without a miss; select has 2" in line for line in result["provable"])
+    assert value["outputs"] == {"config": "edgenas.toml", "splits": "data/splits.json"}
+    assert (tmp_path / "edgenas-run" / "edgenas.toml").is_file()
+
+
+def test_a_second_init_does_not_overwrite(edgenas: Run) -> None:
+    assert edgenas("init", "--data", "digits")[0] == 0
+    code, _, err = edgenas("init", "--data", "digits")
+    assert code == 1
+    assert "exists already" in err
+    assert "--force" in err
+    assert edgenas("init", "--data", "digits", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (("train",), "edgenas init"),
+        (("profile",), "edgenas init"),
+        (("search", "--latency-ms", "5"), "edgenas init"),
+        (("retrain",), "edgenas init"),
+        (("evaluate",), "edgenas init"),
+        (("export",), "edgenas init"),
+        (("info",), "edgenas init"),
+    ],
+)
+def test_a_stage_without_a_project_names_init(edgenas: Run, command: tuple[str, ...], hint: str) -> None:
+    code, out, _ = edgenas(*command, "--json")
+    value = as_object(out)
+    assert code == value["exit_code"] == 1
+    assert value["error"]["type"] == "MissingInputError"
+    assert hint in value["error"]["hint"]
+
+
+def test_a_stage_whose_input_is_missing_names_the_command_that_makes_it(edgenas: Run) -> None:
+    edgenas("init", "--data", "digits")
+    for command, hint in (
+        (("search", "--latency-ms", "5"), "edgenas train"),
+        (("retrain",), "edgenas search"),
+        (("export",), "edgenas search"),
+        (("evaluate",), "edgenas search"),
+    ):
+        code, _, err = edgenas(*command)
+        assert code == 1
+        assert hint in err, (command, err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "--latency-ms", "0"),
+        ("search", "--latency-ms", "fast"),
+        ("search", "--max-params", "lots"),
+        ("search", "--min-sensitivity", "8"),
+        ("search", "--min-sensitivity", "8=1.5"),
+        ("profile", "--device", "tpu"),
+        ("export", "--format", "tflite"),
+        ("train", "--only", "student"),
+        ("init",),
+        ("fly",),
+        ("search", "--no-such-flag"),
+    ],
+)
+def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[str, ...]) -> None:
+    code, out, err = edgenas(*arguments)
+    assert (code, out) == (2, "")
+    assert "Error" in err
+    assert "Traceback" not in err
+    code, out, _ = edgenas(*arguments, "--json")
+    value = as_object(out)
+    assert (code, value["status"], value["exit_code"]) == (2, "usage", 2)
+
+
+def test_wrong_settings_are_all_named(edgenas: Run, tmp_path: Path) -> None:
+    edgenas("init", "--data", "digits")
+    path = tmp_path / "edgenas-run" / "edgenas.toml"
+    path.write_text(path.read_text() + "\n[train]\nepochs = 0.5\nspeed = 3\n", encoding="utf-8")
+    code, out, _ = edgenas("train", "--json", "--set", "search.population=x")
+    value = as_object(out)
+    assert code == 1
+    assert value["error"]["type"] == "ConfigError"
+    assert len(value["error"]["problems"]) == 3
+
+
+@pytest.mark.parametrize("source", ["nothing", "folder", "folder:/no/such/folder", "digits:8", "fashion-mnist:/no/such/folder"])
+def test_unusable_data_is_one_line(edgenas: Run, source: str) -> None:
+    code, out, err = edgenas("init", "--data", source)
+    assert (code, out) == (1, "")
+    assert err.startswith("edgenas: ")
+    assert "Traceback" not in err
+
+
+def test_an_unknown_positive_class_names_the_classes(edgenas: Run) -> None:
+    code, _, err = edgenas("init", "--data", "digits", "--positive", "covid")
+    assert code == 1
+    assert "Classes are: 0, 1, 2" in err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(edgenas: Run, command: str) -> None:
+    code, out, _ = edgenas(command, "--help")
+    assert code == 0
+    assert "Usage: edgenas" in out

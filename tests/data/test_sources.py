@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenas.data import SOURCES, open_source
+from edgenas.data.base import ImageSource
+from edgenas.data.fashion_mnist import read_idx
+from edgenas.errors import DataError
+from edgenas.testing.data import DataConformance
+
+
+def write_image(path: Path, value: int = 0, size: tuple[int, int] = (6, 5)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def write_folder(root: Path, *, per_class: int = 5, parts: tuple[str, ...] = ("",)) -> Path:
+    for part in parts:
+        for name in ("cat", "dog"):
+            for index in range(per_class):
+                write_image(root / part / name / f"{index}.png", value=40 * index)
+    return root
+
+
+def write_idx(path: Path, array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], *, packed: bool = False) -> None:
+    data = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(data) if packed else data)
+
+
+def write_fashion(folder: Path, *, packed: bool = False) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    suffix = ".gz" if packed else ""
+    for stem, num in (("train", 40), ("t10k", 20)):
+        write_idx(folder / f"{stem}-images-idx3-ubyte{suffix}", rng.integers(0, 256, (num, 28, 28), dtype=np.uint8), packed=packed)
+        write_idx(folder / f"{stem}-labels-idx1-ubyte{suffix}", (np.arange(num) % 10).astype(np.uint8), packed=packed)
+    return folder
+
+
+class TestDigits(DataConformance):
+    @pytest.fixture
+    def source(self) -> ImageSource:
+        return open_source("digits")
+
+
+class TestFolder(DataConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> ImageSource:
+        return open_source(f"folder:{write_folder(tmp_path)}")
+
+
+class TestDividedFolder(DataConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> ImageSource:
+        return open_source(f"folder:{write_folder(tmp_path, parts=('train', 'val', 'test'))}")
+
+
+class TestFashionMnist(DataConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> ImageSource:
+        return open_source(f"fashion-mnist:{write_fashion(tmp_path, packed=True)}")
+
+
+def test_digits_are_1797_scans_over_the_whole_range() -> None:
+    digits = open_source("digits")
+    assert len(digits.labels_N) == 1797
+    values = {int(v) for index in range(200) for v in np.unique(np.asarray(digits.load(index)))}
+    assert values == {(255 * v + 8) // 16 for v in range(17)}
+    assert digits.default_positive == "8"
+
+
+def test_an_unknown_source_lists_the_known_ones() -> None:
+    with pytest.raises(DataError, match=r"no data source 'imagenet'.*digits, folder:DIR, fashion-mnist\[:DIR\]"):
+        open_source("imagenet")
+
+
+@pytest.mark.parametrize(("text", "usage"), [("folder", "folder:DIR"), ("folder:", "folder:DIR"), ("digits:x", "digits")])
+def test_a_source_written_wrongly_says_how_to_write_it(text: str, usage: str) -> None:
+    with pytest.raises(DataError, match=f"must be written {usage}"):
+        open_source(text)
+
+
+def test_every_source_is_named_as_it_is_written() -> None:
+    assert all(kind.usage.startswith(name) for name, kind in SOURCES.items())
+
+
+def test_folder_classes_are_alphabetical_and_ids_relative(tmp_path: Path) -> None:
+    source = open_source(f"folder:{write_folder(tmp_path)}")
+    assert source.class_names == ("cat", "dog")
+    assert source.ids[0] == "cat/0.png"
+    assert source.published_split is None
+
+
+def test_published_parts_are_kept(tmp_path: Path) -> None:
+    source = open_source(f"folder:{write_folder(tmp_path, parts=('Train', 'validation'))}")
+    assert source.published_split == ("train",) * 10 + ("val",) * 10
+
+
+def test_hidden_files_and_other_extensions_are_ignored_and_case_is_not(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "cat" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "cat" / "notes.txt").write_text("x")
+    (tmp_path / ".git").mkdir()
+    write_image(tmp_path / "cat" / "LOUD.PNG")
+    write_image(tmp_path / "dog" / "nested" / "deep.JpEg")
+    source = open_source(f"folder:{tmp_path}")
+    assert len(source.labels_N) == 12
+    assert {"cat/LOUD.PNG", "dog/nested/deep.JpEg"} <= set(source.ids)
+
+
+def test_every_problem_of_a_folder_is_listed_at_once(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for index in range(3):
+        write_image(tmp_path / "few" / f"{index}.png")
+    (tmp_path / "dog" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        open_source(f"folder:{tmp_path}")
+    problems = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 3
+    assert "class 'empty' has no images" in problems
+    assert "class 'few' has 3 image(s); at least 5" in problems
+    assert "broken.png is unreadable" in problems
+    assert all("\n" not in problem for problem in caught.value.problems)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere is no folder"):
+        open_source(f"folder:{tmp_path / 'nowhere'}")
+
+
+def test_a_folder_of_loose_images_has_no_classes(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    with pytest.raises(DataError, match="0 class folder"):
+        open_source(f"folder:{tmp_path}")
+
+
+def test_a_truncated_image_is_named_when_it_is_decoded(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "cat" / "half.jpg"
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1500])
+    source = open_source(f"folder:{tmp_path}")
+    with pytest.raises(DataError, match=r"half\.jpg cannot be decoded"):
+        source.load(source.ids.index("cat/half.jpg"))
+
+
+def test_fashion_mnist_reads_plain_and_packed_files_alike(tmp_path: Path) -> None:
+    plain = open_source(f"fashion-mnist:{write_fashion(tmp_path / 'plain')}")
+    packed = open_source(f"fashion-mnist:{write_fashion(tmp_path / 'packed', packed=True)}")
+    assert plain.ids == packed.ids
+    assert plain.content(45) == packed.content(45)
+    assert plain.published_split is not None
+    assert plain.published_split.count("test") == 20
+
+
+def test_missing_fashion_mnist_names_every_file_and_the_package(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="apt-get install dataset-fashion-mnist") as caught:
+        open_source(f"fashion-mnist:{tmp_path}")
+    assert len(caught.value.problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no IDX file"),
+        (struct.pack(">BBBBI", 0, 0, 13, 1, 1) + b"x", "no IDX file"),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"x", "needs 5"),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 1) + b"xyz", "holds 3 bytes"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "labels"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_idx(path, 1)
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "labels.gz"
+    path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
+    with pytest.raises(DataError, match=r"labels\.gz cannot be read"):
+        read_idx(path, 1)

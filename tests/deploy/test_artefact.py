@@ -1,0 +1,204 @@
+"""The artefact folder: complete or absent, and checkable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edgenas.deploy.artefact import Check, load_manifest, overall, verify, write_artefact
+from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.parity import not_run
+from edgenas.errors import ArtefactError
+from edgenas.runs import sha256_file
+from tests.deploy.conftest import facts, parity_of, reference
+
+Make = Callable[..., Path]
+
+
+def verdicts(checks: list[Check]) -> dict[tuple[str, str], str]:
+    return {(check.path, check.name): check.verdict for check in checks}
+
+
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_it_holds_what_the_contract_lists(make_artefact: Make) -> None:
+    folder = make_artefact()
+    names = {"README.md", "example.py", "golden.npz", "manifest.json", "model-fp32-b1.onnx", "parity.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert [path.name for path in folder.parent.iterdir()] == ["artefact"]
+    manifest = load_manifest(folder)
+    assert (manifest["status"], manifest["verdict"], manifest["classes"][1]) == ("accepted", "passed", "covid-19")
+    assert manifest["files"][0]["sha256"] == sha256_file(folder / "model-fp32-b1.onnx")
+    parity = json.loads((folder / "parity.json").read_text())
+    assert parity["files"][0]["parity"]["verdict"] == "passed"
+
+
+def test_a_fresh_artefact_verifies(make_artefact: Make) -> None:
+    checks = verify(make_artefact(precisions=("fp32", "fp16")))
+    found = verdicts(checks)
+    assert "failed" not in found.values()
+    assert found["model-fp32-b1.onnx", "golden"] == "passed"
+    assert found["model-fp32-b1.onnx", "precision"] == "passed"
+    assert found["model-fp16-dynamic.onnx", "precision"] == "passed"
+    assert found["model-fp16-dynamic.emulated.onnx", "golden"] == "passed"
+    assert all(check.reason for check in checks)
+
+
+def test_a_failed_gate_marks_the_folder(make_artefact: Make) -> None:
+    folder = make_artefact(parity=parity_of(broken=True))
+    assert load_manifest(folder)["status"] == "rejected"
+    assert (folder / "REJECTED").read_text().startswith("model-fp32-b1.onnx: min_top1_agreement 0.0000 of 400")
+    assert "Do not deploy" in (folder / "README.md").read_text()
+
+
+def test_a_second_export_that_passes_takes_the_mark_away(make_artefact: Make) -> None:
+    make_artefact(parity=parity_of(broken=True))
+    folder = make_artefact()
+    assert not (folder / "REJECTED").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["artefact"]
+
+
+def test_what_did_not_run_is_unproven(make_artefact: Make) -> None:
+    folder = make_artefact(parity=not_run("there is no GPU", emulated=parity_of()))
+    assert load_manifest(folder)["status"] == "unproven"
+    assert "not_run: there is no GPU (emulated: passed)" in (folder / "README.md").read_text()
+
+
+def test_the_worst_verdict_counts() -> None:
+    passed, undecided, absent, failed = parity_of(), parity_of(30), not_run("no GPU"), parity_of(broken=True)
+    assert overall([passed, undecided, absent, failed]) == "failed"
+    assert overall([passed, undecided, absent]) == "undecided"
+    assert overall([passed, absent]) == "not_run"
+    assert overall([]) == "not_run"
+
+
+def test_a_foreign_folder_is_left_alone(exported: dict[str, ExportedFile], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ArtefactError, match="is no artefact folder"):
+        write_artefact(tmp_path, [(exported["fp32"], parity_of())], facts(), reference=reference)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_is_left_when_writing_fails(exported: dict[str, ExportedFile], tmp_path: Path) -> None:
+    def broken(images: Any) -> Any:
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        write_artefact(tmp_path / "artefact", [(exported["fp32"], parity_of())], facts(), reference=broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_golden_images_are_generated_and_small(make_artefact: Make) -> None:
+    folder = make_artefact()
+    with np.load(folder / "golden.npz") as golden:
+        assert golden["images"].shape == (4, 3, 8, 8)
+        np.testing.assert_allclose(golden["logits"], reference(golden["images"]), atol=1e-5)
+
+
+def test_a_changed_byte_is_found(make_artefact: Make) -> None:
+    folder = make_artefact()
+    path = folder / "model-fp32-b1.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    found = verdicts(verify(folder))
+    assert found[path.name, "sha256"] == "failed"
+    assert (path.name, "golden") not in found
+
+
+def test_a_missing_file_is_found(make_artefact: Make) -> None:
+    folder = make_artefact()
+    (folder / "example.py").unlink()
+    assert verdicts(verify(folder))["example.py", "sha256"] == "failed"
+
+
+def test_other_weights_under_a_right_hash_are_found(make_artefact: Make) -> None:
+    folder = make_artefact()
+    path = folder / "model-fp32-b1.onnx"
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.1, tensor.name))
+    path.write_bytes(model.SerializeToString())
+    change_manifest(folder, lambda manifest: manifest["files"][0].update(sha256=sha256_file(path)))
+    assert verdicts(verify(folder))[path.name, "golden"] == "failed"
+
+
+def test_a_wrong_precision_is_found(make_artefact: Make) -> None:
+    folder = make_artefact()
+    change_manifest(folder, lambda manifest: manifest["files"][0].update(precision="fp16"))
+    checks = verify(folder)
+    assert verdicts(checks)["model-fp32-b1.onnx", "precision"] == "failed"
+
+
+def test_an_unknown_runtime_is_not_run(make_artefact: Make) -> None:
+    folder = make_artefact()
+    checks = verify(folder, runtimes={})
+    assert verdicts(checks)["model-fp32-b1.onnx", "golden"] == "not_run"
+    change_manifest(folder, lambda manifest: manifest["files"][0].update(runtime="abacus"))
+    (golden,) = [check for check in verify(folder) if check.name == "golden"]
+    assert golden.verdict == "not_run"
+    assert "'abacus'" in golden.reason
+
+
+def test_a_damaged_golden_file_is_found(make_artefact: Make) -> None:
+    folder = make_artefact()
+    (folder / "golden.npz").write_bytes(b"PK\x03\x04 not an archive")
+    found = verdicts(verify(folder))
+    assert found["golden.npz", "sha256"] == found["golden.npz", "golden"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(schema_version=9), "schema_version 9"),
+        (lambda m: m.pop("threshold"), "threshold is missing"),
+        (lambda m: m.update(files="all"), "files is str, expected list"),
+        (lambda m: m["files"][0].update(path="../secret"), "'../secret' leaves the folder"),
+        (lambda m: m["files"][0].update(path="/etc/passwd"), "'/etc/passwd' leaves the folder"),
+        (lambda m: m["golden"].update(path="a/../../b"), "leaves the folder"),
+        (lambda m: m["files"][0].update(kind="zip"), "kind is 'zip', expected onnx or engine"),
+        (lambda m: m["files"].append(3), r"files\[1\] is no object"),
+        (lambda m: m.update(positive="flu"), "positive 'flu' is not among the classes"),
+        (lambda m: m.update(classes=["a", "a"]), "not two or more different names"),
+        (lambda m: m.update(threshold=True), "threshold is bool"),
+    ],
+)
+def test_a_wrong_manifest_is_an_error_of_one_line(
+    make_artefact: Make, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    folder = make_artefact()
+    change_manifest(folder, change)
+    with pytest.raises(ArtefactError, match=message) as caught:
+        load_manifest(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_out_of_the_folder_is_refused(make_artefact: Make, tmp_path: Path) -> None:
+    folder = make_artefact()
+    (tmp_path / "outside").write_text("x")
+    (folder / "example.py").unlink()
+    (folder / "example.py").symlink_to(tmp_path / "outside")
+    with pytest.raises(ArtefactError, match=r"'example.py' leaves the folder"):
+        load_manifest(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "nul\x00"])
+def test_what_is_no_manifest_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ArtefactError, match=r"is no artefact folder: it has no manifest\.json"):
+        load_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ArtefactError, match=r"manifest\.json"):
+        load_manifest(tmp_path)

@@ -1,0 +1,78 @@
+"""Every format and every runtime that edgenas brings keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+from edgenas.exporters.onnx import OnnxExporter
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
+from edgenas.exporters.openvino import OpenVinoCpu
+from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
+from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
+from edgenas.exporters.torch_runtime import TorchCpu, TorchCudaGraph
+
+from edgenas.deploy.contracts import Exporter, Runtime
+from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
+
+
+class TestOnnxExporter(ExporterConformance):
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        return OnnxExporter()
+
+
+class TestTensorRtExporter(ExporterConformance):
+    targets = ("sm86",)
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        return TensorRtExporter()
+
+
+class TestTensorRtRtxExporter(ExporterConformance):
+    targets = ("sm120",)
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        return TensorRtRtxExporter()
+
+
+class TestOnnxRuntimeCpu(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return OnnxRuntimeCpu()
+
+
+class TestOnnxRuntimeCuda(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return OnnxRuntimeCuda()
+
+
+class TestTorchCpu(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return TorchCpu()
+
+
+class TestTorchCudaGraph(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return TorchCudaGraph()
+
+
+class TestTensorRt(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return TensorRt()
+
+
+class TestTensorRtRtx(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return TensorRtRtx()
+
+
+class TestOpenVinoCpu(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return OpenVinoCpu()

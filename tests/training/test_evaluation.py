@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from edgenas.training.evaluation import SupernetEvaluator, logits, net_accuracy, predict, report, subnet_accuracies
+from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, tiny_images, tiny_net, tiny_supernet
+
+
+def test_predictions_do_not_depend_on_the_batch_size_and_keep_the_mode() -> None:
+    net = tiny_net().train()
+    images_NCHW, _ = tiny_images(10)
+    whole, parts = (predict(net, images_NCHW, batch_size=size) for size in (10, 3))
+    assert whole.dtype == np.float32
+    assert np.allclose(whole, parts, atol=1e-6)
+    assert np.allclose(whole.sum(axis=1), 1, atol=1e-6)
+    assert net.training
+
+
+def test_probabilities_are_the_softmax_of_the_logits() -> None:
+    images_NCHW, _ = tiny_images(4)
+    expected = torch.softmax(torch.from_numpy(logits(tiny_net(), images_NCHW)), -1).numpy()
+    assert np.array_equal(predict(tiny_net(), images_NCHW), expected)
+
+
+def test_the_evaluator_answers_in_the_order_of_archs_and_images() -> None:
+    supernet = tiny_supernet()
+    images_NCHW, _ = tiny_images(9)
+    genes_AG = np.array([LARGEST, SMALLEST], dtype=np.int16)
+    found = SupernetEvaluator(supernet, images_NCHW, device=CPU, batch_size=2)(genes_AG, np.array([8, 0, 3]))
+    assert found.dtype == np.float16
+    assert found.shape == (2, 3, 3)
+    for row, genes in enumerate((LARGEST, SMALLEST)):
+        net = supernet.extract(genes)  # type: ignore[operator]
+        assert np.allclose(found[row], predict(net, images_NCHW[[8, 0, 3]]), atol=2e-3)
+
+
+def test_the_evaluator_answers_for_no_images_and_one_arch() -> None:
+    found = SupernetEvaluator(tiny_supernet(), tiny_images(4)[0], device=CPU)(SPACE.extreme(largest=True), np.array([1]))
+    assert found.shape == (1, 1, 3)
+
+
+def test_accuracies_are_fractions_by_name() -> None:
+    images_NCHW, labels_N = tiny_images(6)
+    net = tiny_net()
+    assert net_accuracy(images_NCHW, labels_N)(net) == {"top1": float((logits(net, images_NCHW).argmax(1) == labels_N).mean())}
+    assert set(subnet_accuracies(images_NCHW, labels_N, {"smallest": SMALLEST})(tiny_supernet())) == {"smallest"}
+
+
+def test_a_report_applies_the_decision_rule() -> None:
+    probabilities_NC = np.array([[0.3, 0.5, 0.2], [0.1, 0.8, 0.1], [0.6, 0.2, 0.2], [0.2, 0.3, 0.5]], dtype=np.float32)
+    labels_N = np.array([0, 1, 0, 2])
+    found = report(probabilities_NC, labels_N, ["ill", "well", "other"], positive="ill", threshold=0.3)
+    assert found["top1"]["value"] == 0.75
+    assert found["top1_decision"]["value"] == 1.0
+    assert found["sensitivity"]["ill"] == {"value": 1.0, "low": pytest.approx(0.3424, abs=1e-3), "high": 1.0, "n": 2}
+    assert found["confusion_matrix"] == [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert (found["n"], found["balanced_accuracy"]) == (4, 1.0)
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_report_without_a_positive_class_is_the_argmax() -> None:
+    found = report(np.eye(3)[[0, 1, 1]], np.array([0, 1, 0]), ["a", "b", "c"])
+    assert found["top1"] == found["top1_decision"]
+    assert found["balanced_accuracy"] == 0.75
+    assert found["sensitivity"]["c"]["value"] is None

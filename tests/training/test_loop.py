@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgenas.training.checkpoints import TrainState, load_state, save_state
+from edgenas.training.distillation import Objective
+from edgenas.training.evaluation import net_accuracy, subnet_accuracies
+from edgenas.training.loop import EpochRecord, LoopSettings, StepRecord, TrainingDivergedError, learning_rate_at, start, train
+from edgenas.training.sampling import Subnets, sandwich
+from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, TinyBatches, tiny_images, tiny_net, tiny_supernet
+
+SETTINGS = LoopSettings(epochs=3, learning_rate=2e-3, seed=7)
+
+
+def subnets(rng: np.random.Generator) -> Subnets:
+    return sandwich(SPACE, rng, 1)
+
+
+def epochs_of(records: Iterable[StepRecord | EpochRecord]) -> list[EpochRecord]:
+    return [record for record in records if isinstance(record, EpochRecord)]
+
+
+def weights_of(state: TrainState) -> dict[str, bytes]:
+    found = {**state.model.state_dict(), **{f"result.{k}": v for k, v in state.result.state_dict().items()}}
+    return {name: tensor.numpy().tobytes() for name, tensor in found.items()}
+
+
+def test_a_plain_net_learns_and_reports_select_accuracy() -> None:
+    state = start(tiny_net(), replace(SETTINGS, epochs=12), CPU)
+    records = epochs_of(
+        train(state, TinyBatches(), Objective(), replace(SETTINGS, epochs=12), evaluate=net_accuracy(*tiny_images(30, 1)))
+    )
+    assert [record.epoch for record in records] == list(range(1, 13))
+    assert records[-1].losses["loss"] < records[0].losses["loss"]
+    assert records[-1].select["top1"] > 0.9
+    assert records[-1].images_per_second > 0
+    assert records[-1].elapsed_s >= sum(record.seconds for record in records)
+
+
+def test_a_supernet_learns_at_both_ends() -> None:
+    settings = replace(SETTINGS, epochs=7)
+    state = start(tiny_supernet(), settings, CPU)
+    evaluate = subnet_accuracies(*tiny_images(30, 1), {"smallest": SMALLEST, "largest": LARGEST})
+    *_, last = epochs_of(train(state, TinyBatches(), Objective(), settings, subnets=subnets, evaluate=evaluate))
+    assert set(last.select) == {"smallest", "largest"}
+    assert min(last.select.values()) > 0.9
+
+
+def test_every_step_is_reported() -> None:
+    steps = [r for r in train(start(tiny_net(), SETTINGS, CPU), TinyBatches(), Objective(), SETTINGS) if isinstance(r, StepRecord)]
+    assert [record.step for record in steps] == list(range(1, 10))
+    assert {record.num_steps for record in steps} == {9}
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    states = [start(tiny_net(), SETTINGS, CPU) for _ in range(2)]
+    for state in states:
+        torch.manual_seed(int(torch.randint(1000, ())))
+        list(train(state, TinyBatches(), Objective(), SETTINGS))
+    assert weights_of(states[0]) == weights_of(states[1])
+
+
+def taught(state: TrainState) -> Iterator[StepRecord | EpochRecord]:
+    settings = replace(SETTINGS, epochs=2)
+    return train(state, TinyBatches(), Objective(), settings, teacher=tiny_net(seed=3), subnets=subnets)
+
+
+def fresh(seed: int = 0) -> TrainState:
+    return start(tiny_supernet(seed), replace(SETTINGS, epochs=2), CPU)
+
+
+@pytest.fixture(scope="module")
+def whole() -> TrainState:
+    state = fresh()
+    list(taught(state))
+    return state
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 6], ids=["after a step", "before an epoch's end", "at an epoch's end", "later"])
+def test_a_run_continued_from_any_record_ends_with_the_same_bits(tmp_path: Path, whole: TrainState, stop: int) -> None:
+    first, again = fresh(), fresh(seed=9)
+    list(itertools.islice(taught(first), stop))
+    save_state(tmp_path / "state.safetensors", first, {"seed": 7})
+    load_state(tmp_path / "state.safetensors", again, {"seed": 7})
+    list(taught(again))
+    assert weights_of(again) == weights_of(whole)
+    assert (again.epoch, again.step) == (whole.epoch, whole.step) == (2, 6)
+
+
+def test_the_teacher_is_in_eval_mode_and_unchanged() -> None:
+    teacher = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(768), nn.Dropout(0.5), nn.Linear(768, 3)).train()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    record, *_ = epochs_of(train(start(tiny_net(), SETTINGS, CPU), TinyBatches(), Objective(), SETTINGS, teacher=teacher))
+    assert not teacher.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert record.losses["kd_loss"] > 0
+
+
+def test_in_place_distillation_needs_no_teacher() -> None:
+    record, *_ = epochs_of(
+        train(start(tiny_supernet(), SETTINGS, CPU), TinyBatches(), Objective(), SETTINGS, subnets=subnets, in_place=True)
+    )
+    assert record.losses["kd_loss"] > 0
+
+
+def test_a_loss_that_is_not_a_number_says_what_to_do_and_spoils_nothing() -> None:
+    state = start(tiny_net(), SETTINGS, CPU)
+    before = weights_of(state)
+    with pytest.raises(
+        TrainingDivergedError, match=r"the loss became nan in epoch 1, step 1, at learning rate .*lower the learning rate"
+    ):
+        list(train(state, TinyBatches(poison=True), Objective(), SETTINGS))
+    assert weights_of(state) == before
+
+
+def test_select_is_read_when_due_and_at_the_end_in_eval_mode_only() -> None:
+    modes: list[bool] = []
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        modes.append(model.training)
+        return {"top1": 0.5}
+
+    settings = replace(SETTINGS, epochs=5, ema_decay=None)
+    state = start(tiny_net(), settings, CPU)
+    records = epochs_of(train(state, TinyBatches(), Objective(), settings, evaluate=evaluate, evaluate_every=2))
+    assert [bool(record.select) for record in records] == [False, True, False, True, True]
+    assert modes == [False] * 3
+
+
+def test_norms_and_biases_are_not_decayed() -> None:
+    state = start(tiny_net(), SETTINGS, CPU)
+    decayed, free = state.optimizer.param_groups
+    assert free["weight_decay"] == 0
+    assert decayed["weight_decay"] > 0
+    assert all(parameter.ndim < 2 for parameter in free["params"])
+    assert all(parameter.ndim >= 2 for parameter in decayed["params"])
+
+
+def test_the_result_is_the_moving_average() -> None:
+    state = start(tiny_net(), SETTINGS, CPU)
+    list(train(state, TinyBatches(), Objective(), SETTINGS))
+    assert state.result is not state.model
+    assert any(not torch.equal(a, b) for a, b in zip(state.result.parameters(), state.model.parameters(), strict=True))
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_end() -> None:
+    settings = LoopSettings(epochs=10, learning_rate=1.0, final_learning_rate=0.1, warmup_epochs=2)
+    rates = [learning_rate_at(step, settings, epochs=10, steps_per_epoch=5) for step in range(50)]
+    assert rates[:10] == sorted(rates[:10])
+    assert max(rates) == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert math.isclose(rates[-1], 0.1)
+
+
+def test_a_time_budget_lays_out_fewer_epochs() -> None:
+    settings = replace(SETTINGS, epochs=500, max_seconds=0.5)
+    state = start(tiny_net(), settings, CPU)
+    *_, last = epochs_of(train(state, TinyBatches(), Objective(), settings))
+    assert last.epoch == last.epochs == state.epochs < 500
+
+
+def test_a_run_that_fits_its_budget_ignores_it() -> None:
+    settings = replace(SETTINGS, max_seconds=1000.0)
+    states = [start(tiny_net(), SETTINGS, CPU) for _ in range(2)]
+    for state, chosen in zip(states, (SETTINGS, settings), strict=True):
+        list(train(state, TinyBatches(), Objective(), chosen))
+    assert weights_of(states[0]) == weights_of(states[1])
+
+
+@pytest.mark.gpu
+def test_mixed_precision_trains_on_a_gpu() -> None:
+    settings = replace(SETTINGS, epochs=12)
+    state = start(tiny_supernet(), settings, torch.device("cuda"))
+    evaluate = subnet_accuracies(*tiny_images(30, 1), {"smallest": SMALLEST, "largest": LARGEST})
+    teacher = tiny_net(LARGEST, seed=3)
+    *_, last = epochs_of(
+        train(state, TinyBatches(), Objective(kd_weight=0.1), settings, teacher=teacher, subnets=subnets, evaluate=evaluate)
+    )
+    assert min(last.select.values()) > 0.9

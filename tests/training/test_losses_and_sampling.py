@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgenas.spaces import get_space
+from edgenas.training.distillation import DISTILLATION_LOSSES, Objective, hard_target_loss, label_loss, soft_target_loss
+from edgenas.training.sampling import SAMPLING_RULES, as_key, sandwich, uniform
+from edgenas.training.seeding import seed_globals, step_rng
+
+SPACE = get_space("pvt-nano")
+
+
+def random_logits(seed: int = 0) -> torch.Tensor:
+    return torch.randn(6, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def test_soft_targets_are_the_textbook_divergence() -> None:
+    student_NC, teacher_NC = random_logits(0).double(), random_logits(1).double()
+    p_NC, q_NC = (teacher_NC / 3).softmax(-1), (student_NC / 3).softmax(-1)
+    expected = 9 * (p_NC * (p_NC / q_NC).log()).sum(-1).mean()
+    assert torch.allclose(soft_target_loss(student_NC, teacher_NC, temperature=3.0), expected)
+
+
+def test_equal_logits_have_no_soft_target_loss() -> None:
+    assert soft_target_loss(random_logits(), random_logits(), temperature=2.0).abs() < 1e-6
+
+
+def test_no_gradient_flows_into_the_teacher() -> None:
+    for name in DISTILLATION_LOSSES:
+        student_NC, teacher_NC = random_logits(0).requires_grad_(), random_logits(1).requires_grad_()
+        DISTILLATION_LOSSES[name](student_NC, teacher_NC, temperature=2.0).backward()
+        assert teacher_NC.grad is None
+        assert student_NC.grad is not None
+
+
+def test_gradients_hardly_depend_on_a_high_temperature() -> None:
+    norms = []
+    for temperature in (20.0, 40.0):
+        student_NC = random_logits(0).requires_grad_()
+        soft_target_loss(student_NC, random_logits(1), temperature=temperature).backward()
+        assert student_NC.grad is not None
+        norms.append(float(student_NC.grad.norm()))
+    assert math.isclose(norms[0], norms[1], rel_tol=0.1)
+
+
+def test_hard_targets_are_the_teachers_decisions() -> None:
+    student_NC, teacher_NC = random_logits(0), random_logits(1)
+    assert torch.equal(hard_target_loss(student_NC, teacher_NC), label_loss(student_NC, teacher_NC.argmax(-1)))
+
+
+def test_class_weights_change_the_label_loss() -> None:
+    labels_N = torch.tensor([0, 1, 2, 3, 0, 0])
+    heavy = label_loss(random_logits(), labels_N, class_weights_C=torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    assert torch.allclose(heavy, label_loss(random_logits()[[0, 4, 5]], labels_N[[0, 4, 5]]))
+
+
+def test_the_objective_mixes_both_losses() -> None:
+    losses = Objective(smoothing=0.1, kd_weight=0.25, temperature=2.0)(random_logits(0), torch.arange(6) % 4, random_logits(1))
+    assert torch.allclose(losses["loss"], 0.75 * losses["label_loss"] + 0.25 * losses["kd_loss"])
+
+
+def test_without_a_teacher_labels_count_fully() -> None:
+    losses = Objective(kd_weight=0.9)(random_logits(), torch.arange(6) % 4, None)
+    assert losses["loss"] is losses["label_loss"]
+    assert "kd_loss" not in losses
+
+
+@pytest.mark.parametrize("name", list(SAMPLING_RULES))
+@given(seed=st.integers(0, 2**32 - 1), num_random=st.integers(0, 4))
+def test_every_rule_gives_architectures_of_the_space(name: str, seed: int, num_random: int) -> None:
+    subnets = SAMPLING_RULES[name](SPACE, np.random.default_rng(seed), num_random)
+    assert subnets
+    SPACE.require_valid(np.array(subnets, dtype=np.int16))
+    assert subnets == SAMPLING_RULES[name](SPACE, np.random.default_rng(seed), num_random)
+
+
+def test_the_sandwich_starts_with_the_largest_and_the_smallest() -> None:
+    subnets = sandwich(SPACE, np.random.default_rng(0), 3)
+    assert subnets[0] == as_key(SPACE.extreme(largest=True)[0])
+    assert subnets[1] == as_key(SPACE.extreme(largest=False)[0])
+    assert len(subnets) == 5
+
+
+def test_uniform_runs_a_single_path() -> None:
+    assert len(uniform(SPACE, np.random.default_rng(0))) == 1
+
+
+def test_global_generators_follow_seed_epoch_and_step() -> None:
+    def draw(*key: int) -> tuple[float, float]:
+        seed_globals(*key)
+        return float(torch.rand(())), float(np.random.rand())  # noqa: NPY002
+
+    assert draw(0, 1, 2) == draw(0, 1, 2)
+    assert len({draw(*key) for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))}) == 4
+
+
+def test_the_steps_generator_is_another_stream_than_its_neighbours() -> None:
+    draws = {step_rng(*key).random() for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))}
+    assert len(draws) == 4
