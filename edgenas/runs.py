@@ -30,11 +30,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the user: a choice made for them, what is feasible; a warning or the heading of a part."""
+    """A line for the user: a choice made for them, what is feasible; a warning or the heading of a part.
+
+    Attributes:
+        in_view: the outcome's screen says it too, so it is only listed among the warnings of ``--json``.
+    """
 
     text: str
     is_warning: bool = False
     is_heading: bool = False
+    in_view: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,18 +119,28 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def pick_threshold(
     positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], *, min_sensitivity: float | None
 ) -> float:
-    """The operating threshold, from a split that nothing else reads.
+    """The operating threshold of the positive class, from a split that nothing else reads.
 
-    Without a floor: 0.5. With one: the largest threshold of at most 0.5 at which the share of positives found reaches
-    the floor.
+    Without a floor: the threshold with the largest sum of sensitivity and specificity (Youden, Cancer 1950), of equally good ones
+    the nearest to 0.5. With a floor: the largest one that is no larger than that and at which the share of positives found
+    reaches the floor.
 
     Args:
         positive_probability_N: p(positive) of every image.
-        is_positive_N: which images are positive.
+        is_positive_N: which images are positive; without any, or with nothing else, 0.5 is returned.
         min_sensitivity: floor in [0, 1] or None.
     """
-    if min_sensitivity is None or not is_positive_N.any():
+    if not is_positive_N.any() or is_positive_N.all():
         return 0.5
-    found = np.sort(positive_probability_N[is_positive_N].astype(np.float64))[::-1]
-    needed = max(1, math.ceil(min_sensitivity * found.size - 1e-9))
-    return float(min(0.5, found[needed - 1]))
+    scores_N = positive_probability_N.astype(np.float64)
+    edges_T = np.unique(scores_N)
+    thresholds_T = np.concatenate([edges_T[:1], (edges_T[:-1] + edges_T[1:]) / 2])
+    found_T = (scores_N[is_positive_N] >= thresholds_T[:, None]).mean(axis=1)
+    alarms_T = (scores_N[~is_positive_N] >= thresholds_T[:, None]).mean(axis=1)
+    youden_T = found_T - alarms_T
+    best_T = np.flatnonzero(youden_T >= youden_T.max() - 1e-12)
+    best = float(thresholds_T[best_T[np.argmin(np.abs(thresholds_T[best_T] - 0.5))]])
+    if min_sensitivity is None:
+        return best
+    reaching_T = thresholds_T[found_T >= min_sensitivity - 1e-12]
+    return min(best, float(reaching_T.max()))

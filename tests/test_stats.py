@@ -59,9 +59,19 @@ def test_mcnemar_is_symmetric_and_certain_only_with_evidence() -> None:
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(0.0215, abs=1e-3)
 
 
-def test_the_threshold_is_the_largest_that_keeps_the_floor() -> None:
-    scores = np.array([0.9, 0.4, 0.3, 0.2, 0.8])
-    positive = np.array([True, True, True, True, False])
-    assert pick_threshold(scores, positive, min_sensitivity=None) == 0.5
-    assert pick_threshold(scores, positive, min_sensitivity=0.75) == pytest.approx(0.3)
-    assert pick_threshold(scores, positive, min_sensitivity=0.2) == 0.5
+def test_the_threshold_separates_best_and_keeps_the_floor() -> None:
+    scores = np.array([0.45, 0.40, 0.30, 0.20, 0.35, 0.05, 0.01, 0.01])
+    positive = np.array([True, True, True, True, False, False, False, False])
+    youden = pick_threshold(scores, positive, min_sensitivity=None)
+    assert youden == pytest.approx(0.125)  # all positives, one false alarm
+    assert pick_threshold(scores, positive, min_sensitivity=0.5) == youden
+    scores[3] = 0.02  # now the best cut misses one
+    strict = pick_threshold(scores, positive, min_sensitivity=1.0)
+    assert strict < pick_threshold(scores, positive, min_sensitivity=None)
+    assert (scores[positive] >= strict).all()
+
+
+def test_of_equally_good_thresholds_the_nearest_to_one_half_is_taken() -> None:
+    scores, positive = np.array([0.9, 0.8, 0.1]), np.array([True, True, False])
+    assert pick_threshold(scores, positive, min_sensitivity=None) == pytest.approx(0.45)
+    assert pick_threshold(scores, np.zeros(3, dtype=bool), min_sensitivity=0.9) == 0.5

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def cut_chain(model: onnx.ModelProto, num_links: int) -> list[onnx.ModelProto]:
             raise ExportError(f"no single tensor leads from link {link} to link {link + 1} of the traced graph")
         borders.append(found[0])
     borders.append(graph.output[0].name)
-    return [_piece(model, first, second) for first, second in zip(borders[:-1], borders[1:], strict=True)]
+    return [_piece(model, first, second) for first, second in pairwise(borders)]
 
 
 def stitch(pieces: Sequence[onnx.ModelProto]) -> onnx.ModelProto:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def cpu_model() -> str:
 def gpu_state(index: int = 0) -> dict[str, Any]:
     """Driver, clocks, power, temperature and throttle reasons of a GPU; empty without NVML."""
     try:
-        import pynvml
+        pynvml: Any = import_module("pynvml")
     except ImportError:
         return {}
     try:

@@ -74,7 +74,7 @@ def measurement_of(timing: NetTiming) -> Measurement:
         p99_ms=p99,
         min_ms=timing.min_ms,
         mad_ms=timing.mad_ms,
-        relative=timing.ratio,
+        relative=timing.relative,
         variation=timing.variation,
         compute_ms=float(np.median(timing.compute_V)) if timing.compute_V.size else None,
         n=timing.num_runs,

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 SourceBuilder = Callable[[Sequence[Hashable]], "Path | nn.Module"]
 MIN_VISITS = 2
+STATISTIC = (
+    "geometric mean of fastest run / reference's fastest run and the median over visits of that ratio around each visit, "
+    "times the reference's median"
+)
 NOISY = 0.04  # noise floor above which the user is told to measure longer
 
 
@@ -71,7 +75,7 @@ class Measured:
 
     def ms(self, timing: NetTiming) -> float:
         """A net's milliseconds, free of the moment it was timed in."""
-        return timing.ratio * self.level_ms
+        return timing.relative * self.level_ms
 
 
 def profile(
@@ -223,9 +227,9 @@ def _validate(
     late = measured.second.timings
     rows = []
     for genes_G, ms, first, second in zip(plan.validation, predicted, early, late, strict=True):
-        both = first.joined(second)
-        rows.append(_row(space, genes_G, float(ms), calibration, both, measured.ms(both)))
-    floor = mape(np.array([t.ratio for t in early]), np.array([t.ratio for t in late]))
+        once = (measured.ms(first) + measured.ms(second)) / 2
+        rows.append(_row(space, genes_G, float(ms), calibration, first.joined(second), once))
+    floor = mape(np.array([t.relative for t in early]), np.array([t.relative for t in late]))
     return Validation(tuple(rows), floor)
 
 
@@ -263,7 +267,7 @@ def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
 
 def _measuring(settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured) -> dict[str, Any]:
     return {
-        "statistic": "median over visits of fastest run / reference's fastest run around it, times the reference's median",
+        "statistic": STATISTIC,
         "copies": settings.copies,
         "num_nets": plan.num_nets,
         "num_calibration_nets": len(plan.calibration),
@@ -280,8 +284,8 @@ def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSetting
         yield Note(text, is_warning=True)
     floor = table.validation["noise_floor_mape"]
     if floor > NOISY:
-        text = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}; close other programs, or take more visits"
-        yield Note(text, is_warning=True)
+        fact = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}"
+        yield Note(f"{fact}; close other programs, or take more visits", is_warning=True)
     if table.reference["p95_ms"] > 1.5 * table.reference["p50_ms"]:
         ratio = table.reference["p95_ms"] / table.reference["p50_ms"]
         yield Note(f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more", is_warning=True)

@@ -84,7 +84,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     parities = [parity for _, parity in judged]
     for file, parity in judged:
         if parity.verdict == "not_run":
-            yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True)
+            yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
     yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
 
 

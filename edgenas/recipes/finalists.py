@@ -13,7 +13,7 @@ from torch import nn
 from edgenas.recipes.profile import measure_archs
 from edgenas.runs import Note, Record
 from edgenas.search import Candidate
-from edgenas.stats import accuracy, decide, sensitivities
+from edgenas.stats import accuracy, sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _confirm(images: Images, supernet: nn.Module, finalists: Sequence[Finalist],
     genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
     evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device))
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
-        decided_N = decide(p_NK, images.positive, question.threshold)
-        shares = sensitivities(decided_N, labels_N, images.class_names)
+        shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
         finalist.row["top1_confirm"] = accuracy(p_NK.argmax(axis=1), labels_N).as_json()
         finalist.row["sensitivity_confirm"] = {name: share.as_json() for name, share in shares.items()}
         for floor in question.floors:

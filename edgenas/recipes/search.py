@@ -29,7 +29,7 @@ from edgenas.search import (
     pareto_front,
     survey,
 )
-from edgenas.stats import decide, sensitivities
+from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 
 
@@ -50,7 +50,6 @@ class Question:
 
     Attributes:
         costs: params, macs and, with a table, latency_ms.
-        threshold: of the positive class while searching; the final one is chosen on calibrate.
     """
 
     project: Project
@@ -60,13 +59,12 @@ class Question:
     limits: tuple[UpperLimit, ...]
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
-    threshold: float
 
     def describe(self, candidate: Candidate) -> dict[str, Any]:
         """The contract's CAND of one candidate, not measured yet."""
         space, images = self.project.space, self.images
         row = np.array([candidate.genes], dtype=np.int16)
-        decided_N = decide(candidate.probabilities_NC, images.positive, self.threshold)
+        decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
         latency = self.costs.get("latency_ms")
         return {
             "arch": space.to_json(row[0]),
@@ -148,12 +146,11 @@ def _question(project: Project, images: Images, table: RunTable | None) -> Quest
             f"min_sensitivity names no class of the data: {', '.join(unknown)}",
             hint=f"classes are: {', '.join(images.class_names)}",
         )
-    threshold = 0.5
     floors = tuple(
-        SensitivityFloor(name, images.class_names.index(name), floor, images.positive, threshold)
+        SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
         for name, floor in settings.min_sensitivity.items()
     )
-    return Question(project, images, table, costs, limits, floors, images.labels("select"), threshold)
+    return Question(project, images, table, costs, limits, floors, images.labels("select"))
 
 
 def _space_facts(question: Question, found: Feasibility) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     verdict = next((name for name in order if name in verdicts), "not_run")
     for check in checks:
         if check["verdict"] == "not_run":
-            yield Note(f"{check['path']}: {check['name']} not run, {check['reason']}", is_warning=True)
+            yield Note(f"{check['path']}: {check['name']} not run, {check['reason']}", is_warning=True, in_view=True)
     failure: EdgeNASError | None = None
     failed = [f"{check['path']}: {check['name']} {check['reason']}" for check in checks if check["verdict"] == "failed"]
     open_checks = [f"{check['path']}: {check['name']} {check['reason']}" for check in checks if check["verdict"] == "undecided"]

@@ -47,6 +47,8 @@ class Screen:
     def _note(self, note: Note) -> None:
         if note.is_warning:
             self.warnings.append(note.text)
+        if note.in_view:
+            return
         style = "yellow" if note.is_warning else ("bold" if note.is_heading else None)
         self.console.print(note.text, style=style, markup=False)
 

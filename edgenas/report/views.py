@@ -14,6 +14,7 @@ from rich.text import Text
 
 from edgenas.runs import Outcome
 
+SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
 VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
@@ -31,10 +32,10 @@ def percent(value: float | None) -> str:
 
 
 def interval(value: Mapping[str, Any] | None) -> str:
-    """A share with its interval and the images behind it."""
+    """A share in percent with its interval."""
     if value is None or value["value"] is None:
         return "–"
-    return f"{100 * value['value']:.1f} % [{100 * value['low']:.1f}, {100 * value['high']:.1f}] of {value['n']}"
+    return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
 def count(value: float) -> str:
@@ -56,8 +57,13 @@ def verdict(name: str) -> Text:
 
 
 def arch_line(arch: Mapping[str, Any]) -> str:
-    """An architecture on one line."""
-    return "  ".join(f"{name.replace('_', ' ')} {escape(str(value))}" for name, value in arch.items())
+    """An architecture on one line, e.g. ``pool 2  depths 2·2·1·1  qkv 4·8·32·16  mlp 4·4·4·4``."""
+    return "  ".join(f"{SHORT.get(name, name)} {arch_value(value)}" for name, value in arch.items())
+
+
+def arch_value(value: Any) -> str:
+    """A gene, or a list of them joined by dots."""
+    return "·".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
 def init_view(outcome: Outcome) -> Iterator[RenderableType]:
@@ -128,23 +134,25 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
     """The finalists, the winner and what kept others out."""
     result = outcome.result
     rows = table(
-        ">", "architecture", ">params", ">MACs", ">predicted", ">measured", ">top-1 select", ">top-1 confirm", title="Finalists"
+        "", ">params", ">MACs", ">predicted", ">measured", ">select %", ">confirm % [95 %]", "rejected by", title="Finalists"
     )
     for position, candidate in enumerate(result["finalists"], 1):
-        mark = "→" if candidate["arch"] == (result["winner"] or {}).get("arch") else str(position)
+        mark = "→" if candidate["arch"] == (result["winner"] or {}).get("arch") else " "
         rows.add_row(
-            mark,
-            arch_line(candidate["arch"]),
+            f"{mark} {position}",
             count(candidate["params"]),
             count(candidate["macs"]),
             milliseconds(candidate["latency_ms_predicted"]),
             milliseconds(candidate["latency_ms_measured"]),
-            percent(candidate["top1"]),
+            f"{100 * candidate['top1']:.1f}",
             interval(candidate.get("top1_confirm")),
+            ", ".join(candidate["rejected_by"]) or "–",
         )
     yield rows
     evaluations = result["evaluations"]
-    yield Text(f"{evaluations['evaluated']} nets evaluated on {evaluations['images']} images; →: the winner")
+    if result["winner"]:
+        yield Text(f"winner: {arch_line(result['winner']['arch'])}")
+    yield Text(f"{evaluations['evaluated']} nets evaluated on {evaluations['images']} images of select")
     if result["binding"]:
         yield Text(f"binding: {', '.join(result['binding'])}")
     yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
@@ -152,18 +160,20 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
 
 def metrics_table(reports: Mapping[str, Mapping[str, Any]], *, title: str) -> Table:
     """Accuracy and sensitivity per class, one column a net."""
-    rows = table("", *(f">{name}" for name in reports), title=title)
-    rows.add_row("top-1", *(interval(report["top1"]) for report in reports.values()))
     first = next(iter(reports.values()))
-    for name in first["sensitivity"]:
+    rows = table("", ">images", *(f">{name}" for name in reports), title=title)
+    rows.add_row("top-1 %", str(first["top1"]["n"]), *(interval(report["top1"]) for report in reports.values()))
+    for name, share in first["sensitivity"].items():
         mark = " (positive)" if name == first.get("positive") else ""
-        rows.add_row(f"sensitivity {escape(name)}{mark}", *(interval(r["sensitivity"][name]) for r in reports.values()))
+        shares = (interval(report["sensitivity"][name]) for report in reports.values())
+        rows.add_row(f"sensitivity {escape(name)}{mark} %", str(share["n"]), *shares)
     return rows
 
 
 def _net_rows(nets: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = table("", *(f">{name}" for name in nets))
-    rows.add_row("architecture", *("\n".join(f"{k} {escape(str(v))}" for k, v in net["arch"].items()) for net in nets.values()))
+    for name in next(iter(nets.values()))["arch"]:
+        rows.add_row(name.replace("_", " "), *(arch_value(net["arch"][name]) for net in nets.values()))
     rows.add_row("parameters", *(f"{net['params']:,}" for net in nets.values()))
     rows.add_row("MACs", *(f"{net['macs']:,}" for net in nets.values()))
     if any(net.get("latency_ms_predicted") is not None for net in nets.values()):
@@ -190,42 +200,54 @@ def evaluate_view(outcome: Outcome) -> Iterator[RenderableType]:
 
 
 def parity_table(files: Sequence[Mapping[str, Any]], *, title: str) -> Table:
-    """One row a file and gate."""
-    rows = table("file", "gate", ">limit", ">value [95 %]", "verdict", "why", title=title)
+    """One row a file: its verdict, and what its images showed here, itself or emulated."""
+    rows = table("file", ">MB", "parity", "shown by", ">agree % [95 %]", ">new misses", ">max logit error", title=title)
     for file in files:
         parity = file["parity"]
-        rows.add_row(escape(file["path"]), "parity", "", "", verdict(parity["verdict"]), Text(parity["reason"] or ""))
-        shown = parity if parity["gates"] else (parity.get("emulated") or parity)
-        for gate in shown["gates"]:
-            kind = gate["name"] if shown is parity else f"{gate['name']} (emulated)"
-            rows.add_row("", kind, _number(gate["limit"]), _gate_value(gate), verdict(gate["verdict"]), "")
+        shown = parity["emulated"] if parity["emulated"] is not None and not parity["gates"] else parity
+        gates = {gate["name"]: gate for gate in shown["gates"]}
+        agreement = gates.get("min_top1_agreement")
+        how = "–" if not gates else ("itself" if shown is parity else f"emulation: {shown['verdict']}")
+        missed = shown["new_false_negatives"]
+        rows.add_row(
+            escape(file["path"].rsplit("/", 1)[-1]),
+            f"{file['size_bytes'] / 1e6:.2f}",
+            verdict(parity["verdict"]),
+            how,
+            interval(agreement) if agreement is not None else "–",
+            "–" if missed is None else f"{missed} of {shown['num_positives']}",
+            "–" if shown["logits"]["max_abs"] is None else f"{shown['logits']['max_abs']:.2g}",
+        )
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:g}"
-
-
-def _gate_value(gate: Mapping[str, Any]) -> str:
-    if gate.get("low") is None or gate["value"] is None or gate["low"] == gate["value"] == gate["high"]:
-        return _number(gate["value"])
-    return f"{gate['value']:.4f} [{gate['low']:.4f}, {gate['high']:.4f}]"
 
 
 def export_view(outcome: Outcome) -> Iterator[RenderableType]:
     """Files with their parity."""
     result = outcome.result
     yield Text.assemble("artefact: ", verdict(result["verdict"]), f"  (weights: {result['weights']})")
-    yield parity_table(result["files"], title="Each image of the test split through both")
-    yield Text("next: edgenas verify " + result["artifact"])
+    num_images = max((f["parity"]["num_images"] or (f["parity"]["emulated"] or f["parity"])["num_images"]) for f in result["files"])
+    yield parity_table(result["files"], title=f"Each of the {num_images} test images through the source and through the file")
+    for reason in dict.fromkeys(file["parity"]["reason"] for file in result["files"] if file["parity"]["reason"]):
+        yield Text(f"why: {reason}")
+    yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")
 
 
 def verify_view(outcome: Outcome) -> Iterator[RenderableType]:
-    """Every check of an artefact folder."""
-    rows = table("check", "file", "verdict", "why")
+    """Every check of an artefact folder, and why those that did not pass did not."""
+    rows = table("file", "sha256", "precision", "golden", "parity")
+    by_file: dict[str, dict[str, Mapping[str, Any]]] = {}
     for check in outcome.result["checks"]:
-        rows.add_row(check["name"], escape(check.get("path") or ""), verdict(check["verdict"]), Text(check.get("reason") or ""))
+        by_file.setdefault(check["path"], {})[check["name"]] = check
+    for path, checks in by_file.items():
+        cells = [
+            verdict(checks[name]["verdict"]) if name in checks else Text("–")
+            for name in ("sha256", "precision", "golden", "parity")
+        ]
+        rows.add_row(escape(path), *cells)
     yield rows
+    for check in outcome.result["checks"]:
+        if check["verdict"] != "passed":
+            yield Text(f"{check['path']}: {check['name']} {check['verdict'].replace('_', ' ')}: {check['reason']}", style="yellow")
 
 
 def info_view(outcome: Outcome) -> Iterator[RenderableType]:

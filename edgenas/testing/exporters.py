@@ -202,6 +202,14 @@ class RuntimeConformance:
             finally:
                 runner.close()
 
+    def test_takes_read_only_images(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        self._require(probe)
+        x = images(1)
+        x.flags.writeable = False
+        runner = runtime.load(source)
+        assert np.isfinite(runner(x)).all()
+        runner.close()
+
     def test_says_what_the_live_session_is(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
         self._require(probe)
         runner = runtime.load(source, threads=1, spinning=False)

@@ -32,6 +32,14 @@ def test_threads_default_to_the_usable_cores(path: Path) -> None:
     runner.close()
 
 
+def test_images_of_another_shape_are_refused_in_one_line(path: Path) -> None:
+    runner = OnnxRuntimeCpu().load(path)
+    with pytest.raises(ArtefactError, match=r"does not run on images of shape \(1, 3, 9, 9\)") as caught:
+        runner(np.zeros((1, 3, 9, 9), dtype=np.float32))
+    assert "\n" not in str(caught.value)
+    runner.close()
+
+
 def test_half_precision_is_refused_on_the_cpu(path: Path) -> None:
     with pytest.raises(UsageError, match="computes in fp32, not in fp16"):
         OnnxRuntimeCpu().load(path, precision="fp16")
