@@ -85,7 +85,7 @@ def in_precision(data: bytes, precision: Precision) -> bytes:
         ArtefactError: if it is not ONNX, or float16 and asked for in fp32.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load_model_from_string(data)

@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "stats": set(),
     "runs": set(),
+    "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
     "exporters": {"deploy"},
 }

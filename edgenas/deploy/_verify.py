@@ -146,7 +146,7 @@ def _check_engine(path: str, runner: Runner, precision: str) -> Check:
 def _check_types(path: Path, file: Mapping[str, Any]) -> Check:
     """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         graph = onnx.load_model_from_string(path.read_bytes()).graph

@@ -5,7 +5,8 @@ from edgenas.latency.context import Context, context_of
 from edgenas.latency.measure import Measurement, Measurements, measure_nets
 from edgenas.latency.plan import Plan, ProfileSettings, make_plan
 from edgenas.latency.profile import ProfileResult, SourceBuilder, profile
-from edgenas.latency.table import LatencyTable, find_tables, named_table, newest_that_fits, shipped_tables
+from edgenas.latency.store import find_tables, named_table, newest_that_fits, shipped_tables
+from edgenas.latency.table import LatencyTable
 from edgenas.latency.timing import Target, TimingSettings
 
 __all__ = [

@@ -152,16 +152,15 @@ class ComponentGraphs:
 
     def _load(self, component: Hashable) -> onnx.ModelProto | None:
         import onnx
-        from google.protobuf.message import DecodeError
 
         if component not in self._loaded:
             path = self._path(component)
             try:
-                graph = onnx.load_model_from_string(path.read_bytes())
-                onnx.checker.check_model(graph)
-            except (OSError, DecodeError, onnx.checker.ValidationError):  # absent or damaged: it is traced again
+                data = path.read_bytes()
+                onnx.checker.check_model(data)
+            except (OSError, ValueError, onnx.checker.ValidationError):  # absent or damaged: it is traced again
                 return None
-            self._loaded[component] = graph
+            self._loaded[component] = onnx.load_model_from_string(data)
         return self._loaded[component]
 
 

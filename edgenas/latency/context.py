@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -115,7 +116,7 @@ def gpu_state(index: int = 0) -> dict[str, Any]:
     state: dict[str, Any] = {}
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        readings = {
+        readings: dict[str, Callable[[], Any]] = {
             "driver": lambda: _text(pynvml.nvmlSystemGetDriverVersion()),
             "sm_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "memory_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),

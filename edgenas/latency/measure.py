@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenas.deploy.contracts import RunnerInfo
-from edgenas.latency.timing import NetTiming, Session, Target, TimingSettings, time_nets
+from edgenas.latency.samples import NetTiming
+from edgenas.latency.timing import Session, Target, TimingSettings, time_nets
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from edgenas.costs import Term, decompose, distinct_components
 from edgenas.latency.context import context_of
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
-from edgenas.latency.timing import NetTiming, Session, Target, TimingSettings, probe_visit, time_nets
+from edgenas.latency.timing import Session, Target, TimingSettings, probe_visit, time_nets
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Genes, SearchSpace, Task
 
@@ -170,7 +171,8 @@ def _measure(
     total = timing.visits * plan.num_visits
     first = yield from _follow(time_nets(target, sources, reference, timing, rng=rng), total, 0)
     done = timing.visits * len(sources)
-    second = yield from _follow(time_nets(target, again, reference, timing, rng=rng), total, done)
+    same_runs = replace(timing, runs=first.num_runs, visit_ms=0.0)  # minima of more runs would be lower
+    second = yield from _follow(time_nets(target, again, reference, same_runs, rng=rng), total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
     return Measured(first, second, level_ms)
 

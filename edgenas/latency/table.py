@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -260,58 +260,3 @@ def space_hash(space: SearchSpace) -> str:
 def slug(text: str) -> str:
     """Lower-case letters, digits, dots and dashes, as in file names."""
     return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\((r|tm)\)", " ", text.lower())).strip("-.")
-
-
-def find_tables(folder: Path) -> tuple[Path, ...]:
-    """The JSON files of ``folder``, newest first."""
-    if not folder.is_dir():
-        return ()
-    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
-    return tuple(sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name)))
-
-
-def named_table(name: str) -> Path:
-    """A table by file or by the name of one that comes with edgenas.
-
-    Raises:
-        LatencyTableError: naming those that come with edgenas.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = shipped_tables()
-    stem = name.removesuffix(".json")
-    if stem not in shipped:
-        known = ", ".join(sorted(shipped)) or "none"
-        raise LatencyTableError(f"there is no latency table {name!r}", hint=f"give a file, or one that comes with edgenas: {known}")
-    return shipped[stem]
-
-
-def shipped_tables() -> dict[str, Path]:
-    """The tables that come with edgenas, by name."""
-    from importlib.resources import files
-
-    folder = files("edgenas.latency_tables")
-    return {Path(str(item)).stem: Path(str(item)) for item in folder.iterdir() if item.name.endswith(".json")}
-
-
-def newest_that_fits(paths: Sequence[Path], **wanted: Any) -> tuple[Path, LatencyTable, tuple[str, ...]]:
-    """The first of ``paths`` that `LatencyTable.require_matches`, with its warnings.
-
-    Args:
-        paths: newest first, as `find_tables` gives them.
-        wanted: arguments of `LatencyTable.require_matches`.
-
-    Raises:
-        LatencyTableError: naming what is wrong with every one.
-    """
-    problems = []
-    for path in paths:
-        try:
-            table = LatencyTable.load(path)
-            return path, table, table.require_matches(name=str(path), **wanted)
-        except LatencyTableError as error:
-            problems.append(f"{error.message}{': ' if error.problems else ''}{', '.join(error.problems)}")
-    if not problems:
-        raise LatencyTableError("there is no latency table", hint="run `edgenas profile`")
-    raise LatencyTableError("no latency table fits", problems=problems, hint="run `edgenas profile`")

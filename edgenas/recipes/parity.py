@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ class Judge:
     threshold: float | None
     gates: Gates
     reference: str = "PyTorch fp32 on this CPU"
+    _emulated: dict[Path, Parity] = field(default_factory=dict)  # engines for several targets share one emulation
 
     def __call__(self, file: ExportedFile) -> Parity:
         """Parity of a file; where it cannot run, ``not_run`` with the parity of its emulation inside."""
@@ -81,8 +82,10 @@ class Judge:
         except MissingBackendError as error:
             emulated = None
             if file.emulation is not None:
-                emulated_NK = answers(file.emulation, EMULATION_RUNTIME, "fp32", file.batch_size, self.images_NCHW)
-                emulated = self._compare(emulated_NK)
+                if file.emulation not in self._emulated:
+                    emulated_NK = answers(file.emulation, EMULATION_RUNTIME, "fp32", file.batch_size, self.images_NCHW)
+                    self._emulated[file.emulation] = self._compare(emulated_NK)
+                emulated = self._emulated[file.emulation]
             return not_run(f"{file.runtime} cannot run here: {error.message}", emulated=emulated)
         return self._compare(candidate_NK)
 

@@ -14,9 +14,7 @@ from edgenas.costs import CostModel
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, MissingBackendError
-from edgenas.latency.profile import ProfileResult, profile
-from edgenas.latency.table import LatencyTable, find_tables, named_table, newest_that_fits
-from edgenas.latency.timing import NetTiming
+from edgenas.latency import LatencyTable, Measurement, ProfileResult, find_tables, named_table, newest_that_fits, profile
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.timed_nets import Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
@@ -165,23 +163,9 @@ def load_cost_model(project: Project, task: Task) -> CostModel | None:
     return found.predicted if found is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A whole net, timed on the device: milliseconds of single calls."""
-
-    latency_ms: float
-    p95_ms: float
-    mad_ms: float
-
-    @classmethod
-    def of(cls, timing: NetTiming) -> Measured:
-        """Median, 95th percentile and median absolute deviation of a net's calls."""
-        return cls(timing.median_ms, timing.quantile_ms(0.95), timing.mad_ms)
-
-
 def measure_archs(
     project: Project, task: Task, genes_AG: Genes, *, label: str, table: RunTable | None = None
-) -> Generator[Progress | Note, None, list[Measured] | None]:
+) -> Generator[Progress | Note, None, list[Measurement] | None]:
     """Time whole nets, in turn, with the runtime of the run's table; None where there is none or it does not work here."""
     found = table
     if found is None:
@@ -195,8 +179,8 @@ def measure_archs(
     try:
         runtime = get_runtime(context.runtime)
         with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:
-            timings = yield from measure(workshop, genes_AG, context.threads, project.settings.profile, label)
+            nets = yield from measure(workshop, genes_AG, context.threads, label, project.settings.profile.seed)
     except MissingBackendError as error:
         yield Note(f"nets are not measured: {error}", is_warning=True)
         return None
-    return [Measured.of(timing) for timing in timings]
+    return nets

@@ -59,7 +59,7 @@ class TeacherSettings:
 
     name: str = "self"
     checkpoint: str | None = None
-    epochs: int = 30
+    epochs: int = 20
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
@@ -90,8 +90,8 @@ class TrainSettings:
     augmentation: Literal["none", "light", "base", "autoaug"] = "light"
     ema_decay: float = 0.99
     sampling: Literal["sandwich", "uniform"] = "sandwich"
-    num_random: int = 2
-    kd_weight: float = 0.5
+    num_random: int = 1
+    kd_weight: float = 0.9
     temperature: float = 2.0
     balance: Literal["none", "weights", "sampler"] = "weights"
     clip_norm: float = 1.0

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Generator, Hashable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 from edgenas.deploy.contracts import ExportSpec, Precision, Runtime
 from edgenas.deploy.plugins import get_exporter, get_runtime
 from edgenas.errors import LatencyTableError
-from edgenas.latency.compose import ComponentGraphs, ComposedOnnx
-from edgenas.latency.plan import Plan, ProfileSettings, components_of
-from edgenas.latency.timing import NetTiming, Session, Target, TimingSettings, time_nets
+from edgenas.latency import (
+    ComponentGraphs,
+    ComposedOnnx,
+    Measurement,
+    Measurements,
+    Plan,
+    ProfileSettings,
+    Target,
+    TimingSettings,
+    measure_nets,
+)
+from edgenas.latency.plan import components_of
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
 from edgenas.runs import Progress
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -111,6 +120,12 @@ class Workshop:
         if "module" not in self.runtime.accepts:
             self._composed.graphs.prepare(plan.tracing_chain, always=plan.frame)
 
+    def prepare_chains(self, chains: Sequence[Sequence[Hashable]]) -> None:
+        """Trace what these nets need and was never traced."""
+        if "module" not in self.runtime.accepts:
+            for chain in chains:
+                self._composed.graphs.prepare(tuple(dict.fromkeys(chain)), always=chain)
+
     def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
         """What the runtime loads: an ONNX file, or a module."""
         if "module" in self.runtime.accepts:
@@ -144,30 +159,20 @@ class Workshop:
 
 
 def measure(
-    workshop: Workshop, genes_AG: Genes, threads: int | None, table: ProfileTable, label: str
-) -> Generator[Progress, None, list[NetTiming]]:
-    """Time whole nets in turn, the first of them the reference.
+    workshop: Workshop, genes_AG: Genes, threads: int | None, label: str, seed: int
+) -> Generator[Progress, None, list[Measurement]]:
+    """Time whole nets in turn.
 
     Raises:
         MissingBackendError: if the runtime does not work here.
     """
     chains = [components_of(workshop.space, genes_G, workshop.task) for genes_G in genes_AG]
-    if "module" not in workshop.runtime.accepts:
-        distinct = _ordered(chains)
-        for chain in distinct:
-            workshop._composed.graphs.prepare(tuple(dict.fromkeys(chain)), always=chain)
-    sources: list[Any] = [workshop.build(chain) for chain in chains]
-    settings = TimingSettings(visits=max(table.visits, 2), runs=max(table.runs_per_visit, 3))
-    timings: list[NetTiming] = []
-    rng = np.random.default_rng(table.seed)
-    for record in time_nets(workshop.target(threads), sources, sources[0], settings, rng=rng, label=label):
-        if isinstance(record, Session):
-            timings = list(record.timings)
+    workshop.prepare_chains(chains)
+    sources = [workshop.build(chain) for chain in chains]
+    nets: list[Measurement] = []
+    for record in measure_nets(workshop.target(threads), sources, rng=np.random.default_rng(seed), label=label):
+        if isinstance(record, Measurements):
+            nets = list(record.nets)
         else:
             yield record
-    return timings
-
-
-def _ordered(chains: Sequence[tuple[Hashable, ...]]) -> list[tuple[Hashable, ...]]:
-    """Distinct chains in order of first appearance."""
-    return list(dict.fromkeys(chains))
+    return nets

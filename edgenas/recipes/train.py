@@ -21,7 +21,7 @@ from edgenas.recipes.settings import TeacherSettings
 from edgenas.runs import Note, Outcome, Record, locked, write_json
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
-from edgenas.supernets import build_net, build_supernet
+from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
 from edgenas.training.sampling import SAMPLING_RULES, as_key
@@ -67,17 +67,15 @@ def run(config: TrainConfig) -> Iterator[Record]:
 
 
 def _teacher_net(project: Project, images: Images) -> nn.Module:
-    """A freshly initialised teacher: the space's largest net, or timm's."""
+    """The teacher as it is before training here: the space's largest net, or timm's, possibly with a checkpoint."""
     settings = project.settings.teacher
-    if settings.name == "self":
-        return build_net(project.space, images.task, as_key(project.space.extreme(largest=True)[0]))
-    checkpoint = Path(settings.checkpoint) if settings.checkpoint is not None else None
     return build_teacher(
         settings.name,
         num_classes=images.task.num_classes,
         image_px=images.task.image_px,
         in_channels=images.task.in_channels,
-        checkpoint=checkpoint,
+        checkpoint=Path(settings.checkpoint) if settings.checkpoint is not None else None,
+        space=project.space,
     )
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters.onnx import export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from torch import nn
 
 from edgenas.errors import ExportError
-from edgenas.exporters.onnx import export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
 from edgenas.latency.compose import cut_chain
 from edgenas.latency.measure import Measurements
@@ -57,10 +57,10 @@ def traced() -> onnx.ModelProto:
 
 
 @pytest.fixture
-def graphs(traced: onnx.ModelProto, tmp_path: Path) -> Iterator[ComponentGraphs]:
+def graphs(traced: onnx.ModelProto, tmp_path: Path) -> ComponentGraphs:
     graphs = ComponentGraphs(lambda components: traced, tmp_path / "cache")
     graphs.prepare(SPEC.components)
-    yield graphs
+    return graphs
 
 
 def logits(path: Path, images_NCHW: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,0 +1,5 @@
+"""`python -m edgenas`."""
+
+from edgenas.cli import main
+
+main()

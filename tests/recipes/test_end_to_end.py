@@ -1,0 +1,310 @@
+"""The commands of the contract on real small images, from `init` to a manifest whose parity passed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgenas.cli import main
+from edgenas.runs import sha256_json
+
+SMALL = {
+    "teacher.epochs": 2,
+    "train.epochs": 2,
+    "retrain.epochs": 1,
+    "profile.visits": 2,
+    "profile.calibration_nets": 6,
+    "profile.validation_nets": 20,
+    "search.num_generations": 1,
+    "search.population": 6,
+    "search.num_mutations": 3,
+    "search.num_crossovers": 3,
+    "search.num_finalists": 2,
+}
+HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
+Result = tuple[int, dict[str, Any], str]
+Run = Callable[..., Result]
+
+
+def edgenas_in(folder: Path, *arguments: str) -> Result:
+    """Exit code, the JSON object and stderr of a command."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([*arguments, "--json"])
+    return int(ended.value.code or 0), json.loads(out.getvalue()), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which every stage has run once."""
+    folder = tmp_path_factory.mktemp("project")
+    settings = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    for arguments in (
+        ("init", "--data", "digits", *settings),
+        ("train",),
+        ("profile", "--device", "cpu"),
+        ("search", "--latency-ms", "5", "--min-sensitivity", "0=0.01"),
+    ):
+        code, value, err = edgenas_in(folder, *arguments)
+        assert code == 0, (arguments, value["error"], err)
+        (folder / f"{arguments[0]}.json").write_text(json.dumps(value))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def edgenas(project: Path) -> Run:
+    """Runs a command in the project."""
+    return lambda *arguments: edgenas_in(project, *arguments)
+
+
+def stored(project: Path, command: str) -> dict[str, Any]:
+    """The result of a command that the fixture ran."""
+    result: dict[str, Any] = json.loads((project / f"{command}.json").read_text())["result"]
+    return result
+
+
+def assert_interval(value: dict[str, Any]) -> None:
+    assert set(value) == {"value", "low", "high", "n"}
+    assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
+
+
+def test_training_shows_teacher_and_three_subnets_on_select(project: Path) -> None:
+    result = stored(project, "train")
+    assert_interval(result["teacher"]["select_top1"])
+    assert set(result["supernet"]["select_top1"]) == {"smallest", "random", "largest"}
+    lines = (project / "edgenas-run" / "supernet" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+def test_training_again_keeps_what_is_there(edgenas: Run) -> None:
+    code, _, err = edgenas("train")
+    assert code == 0
+    assert "teacher: already trained" in err
+    assert "supernet: already trained" in err
+
+
+def test_the_profile_is_the_contracts(project: Path) -> None:
+    result = stored(project, "profile")
+    context = result["context"]
+    assert context["device_kind"] == "cpu"
+    assert context["runtime"] == "onnxruntime-cpu"
+    assert context["scope"] == "end_to_end"
+    assert context["batch_size"] == 1
+    assert (project / "edgenas-run" / result["table"]).is_file()
+    validation = result["validation"]
+    assert validation["num_subnets"] == len(validation["rows"]) == 20
+    assert {"mape", "within_5", "within_10", "p95_error", "kendall_tau", "noise_floor_mape"} <= set(validation)
+    for row in validation["rows"]:
+        assert {"arch", "predicted_ms", "upper_ms", "measured_ms", "mad_ms"} <= set(row)
+        assert row["upper_ms"] >= row["predicted_ms"] > 0
+
+
+def test_the_search_result_is_the_contracts(project: Path) -> None:
+    result = stored(project, "search")
+    assert result["limits"] == {"latency_ms": 5.0, "sensitivity[0]": 0.01}
+    assert result["space"]["num_subnets"] == 62_208
+    assert (
+        result["space"]["smallest"]["latency_ms"]
+        < result["space"]["median"]["latency_ms"]
+        < result["space"]["largest"]["latency_ms"]
+    )
+    winner = result["winner"]
+    assert winner["latency_ms_measured"] is not None
+    assert winner["latency_ms_measured"] <= 5.0
+    assert winner in result["finalists"]
+    lines = (project / "edgenas-run" / "search" / "search.jsonl").read_text().splitlines()
+    assert len(lines) == result["evaluations"]["evaluated"]
+    for line in lines:
+        row = json.loads(line)
+        assert {"arch", "params", "macs", "latency_ms_predicted", "latency_ms_upper", "top1", "generation", "origin"} <= set(row)
+        assert_interval(row["sensitivity"]["8"])
+    with Image.open(project / "edgenas-run" / "search" / "pareto.png") as picture:
+        assert picture.size[0] > 600
+    assert (project / "edgenas-run" / "search" / "pareto.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_equal_seeds_search_equally(edgenas: Run, project: Path) -> None:
+    path = project / "edgenas-run" / "search" / "search.jsonl"
+    before = path.read_bytes()
+    assert edgenas("search", "--latency-ms", "5", "--min-sensitivity", "0=0.01")[0] == 0
+    assert path.read_bytes() == before
+
+
+def test_an_impossible_limit_exits_3_with_the_nearest_achievable(edgenas: Run, project: Path) -> None:
+    code, value, _ = edgenas("search", "--latency-ms", "0.0001", "--max-params", "1k")
+    assert (code, value["status"]) == (3, "infeasible")
+    nearest = value["result"]["closest"]
+    assert nearest["latency_ms"]["asked"] == 0.0001
+    assert nearest["latency_ms"]["achievable"] > 0.0001
+    assert nearest["params"]["achievable"] == 82_074
+    assert set(nearest["params"]["arch"]) == {"pool_size", "depths", "qkv_dims", "mlp_ratios"}
+    assert (project / "edgenas-run" / "search" / "result.json").is_file()
+
+
+def test_a_floor_that_nothing_meets_exits_3(edgenas: Run) -> None:
+    code, value, _ = edgenas("search", "--latency-ms", "5", "--min-sensitivity", "8=1")
+    assert code == 3
+    assert value["result"]["closest"]["sensitivity[8]"]["asked"] == 1.0
+
+
+def test_a_foreign_table_is_refused_with_every_difference(edgenas: Run, project: Path, tmp_path: Path) -> None:
+    table = next((project / "edgenas-run" / "latency").glob("*.json"))
+    content = json.loads(table.read_text())
+    content.pop("sha256")
+    content["context"] |= {"device": "Jetson Orin Nano", "precision": "fp16", "batch_size": 4}
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text(json.dumps(content | {"sha256": sha256_json(content)}))
+    code, value, _ = edgenas("search", "--latency-ms", "5", "--table", str(foreign))
+    assert (code, value["error"]["type"]) == (1, "LatencyTableError")
+    assert len(value["error"]["problems"]) == 3
+    assert "--allow-foreign-table" in value["error"]["hint"]
+    foreign.write_text(foreign.read_text().replace("Jetson Orin Nano", "Jetson Orin Nine"))
+    code, value, _ = edgenas("search", "--latency-ms", "5", "--table", str(foreign))
+    assert code == 1
+    assert "edited" in value["error"]["message"]
+
+
+def test_export_without_retraining_says_inherited(edgenas: Run, project: Path) -> None:
+    if (project / "edgenas-run" / "retrain").exists():
+        pytest.skip("already retrained")
+    code, value, _ = edgenas("export", "--format", "onnx", "--output", "inherited")
+    assert code == 0, value["error"]
+    assert value["result"]["weights"] == "inherited"
+
+
+def test_retrain_reports_test_beside_the_hand_designed_net(edgenas: Run) -> None:
+    code, value, _ = edgenas("retrain", "--baseline")
+    assert code == 0, value["error"]
+    result = value["result"]
+    assert result["split"] == "test"
+    assert result["weights"] == "finetuned"
+    for net in (result, result["baseline"]):
+        assert_interval(net["top1"])
+        assert net["top1"]["n"] >= 381
+        assert len(net["sensitivity"]) == 10
+    assert result["baseline"]["latency_ms_predicted"] >= result["latency_ms_predicted"]
+    assert result["baseline"]["epochs"] == 3  # as many as the winner's weights saw
+
+
+def test_onnx_export_passes_parity_and_verifies(edgenas: Run, project: Path) -> None:
+    code, value, _ = edgenas("export", "--format", "onnx")
+    assert code == 0, value["error"]
+    result = value["result"]
+    assert result["verdict"] == "passed"
+    assert {file["batch_size"] for file in result["files"]} == {1, None}
+    for file in result["files"]:
+        assert file["parity"]["verdict"] == "passed"
+        assert file["parity"]["num_images"] >= 381
+        assert file["parity"]["top1_agreement"] == 1.0
+        assert (project / "edgenas-run" / file["path"]).stat().st_size == file["size_bytes"]
+    folder = project / "edgenas-run" / result["artifact"]
+    code, value, _ = edgenas("verify", str(folder), "--data", "digits")
+    assert (code, value["result"]["verdict"]) == (0, "passed")
+    code, value, _ = edgenas("evaluate", "--split", "test")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert value["result"]["top1"] == manifest["metrics"]["top1"]
+
+
+def test_a_changed_artefact_does_not_verify(edgenas: Run, project: Path, tmp_path: Path) -> None:
+    assert edgenas("export", "--format", "onnx")[0] == 0
+    folder = tmp_path / "copy"
+    shutil.copytree(project / "edgenas-run" / "export" / "onnx", folder)
+    path = folder / "model-fp32-b1.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    code, value, _ = edgenas("verify", str(folder))
+    assert (code, value["status"]) == (4, "gate_failed")
+    assert "sha256" in " ".join(value["error"]["problems"])
+
+
+def test_the_example_classifies_images_without_edgenas(edgenas: Run, project: Path, tmp_path: Path) -> None:
+    assert edgenas("export", "--format", "onnx")[0] == 0
+    folder = project / "edgenas-run" / "export" / "onnx"
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(path)
+    command = [sys.executable, "-I", str(folder / "example.py"), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == [str(path) for path in paths]
+    assert all(row[1] in set("0123456789") and 0 <= float(row[2]) <= 1 for row in rows)
+
+
+@pytest.mark.skipif(not HAS_RTX, reason="tensorrt-rtx is not installed")
+def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a GPU runs engines itself")
+    code, value, _ = edgenas("export", "--format", "trt", "--gpu", "sm86")
+    assert code == 0, value["error"]
+    (file,) = value["result"]["files"]
+    assert (file["kind"], file["targets"], file["precision"]) == ("engine", ["sm86"], "fp16")
+    assert file["parity"]["verdict"] == "not_run"
+    assert file["parity"]["emulated"]["verdict"] in ("passed", "undecided")
+    assert value["warnings"]
+    code, value, _ = edgenas("export", "--format", "trt", "--gpu", "sm86", "--require-run")
+    assert (code, value["status"]) == (4, "gate_failed")
+    code, value, _ = edgenas("export", "--format", "trt", "--gpu", "sm42")
+    assert code == 2
+    assert "sm86" in value["error"]["message"] + value["error"]["hint"]
+
+
+def test_a_gate_that_cannot_be_met_exits_4_and_marks_the_folder(edgenas: Run, project: Path) -> None:
+    code, value, _ = edgenas("export", "--format", "onnx", "--output", "rejected", "--set", "gates.min_sensitivity=0.999")
+    assert (code, value["status"]) == (4, "gate_failed")
+    manifest = json.loads((project / "rejected" / "manifest.json").read_text())
+    assert manifest["status"] in ("rejected", "unproven")
+    assert value["result"]["verdict"] in ("failed", "undecided")
+
+
+def test_cuda_without_a_gpu_exits_5_in_one_line(edgenas: Run) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    for command in (("profile", "--device", "cuda"), ("train", "--device", "cuda"), ("evaluate", "--device", "cuda")):
+        code, value, _ = edgenas(*command)
+        assert (code, value["status"]) == (5, "missing_backend")
+        assert "\n" not in value["error"]["message"]
+
+
+def test_info_lists_every_stage(edgenas: Run) -> None:
+    code, value, _ = edgenas("info")
+    assert code == 0
+    states = {stage["name"]: stage["state"] for stage in value["result"]["stages"]}
+    assert states["supernet"] == states["latency table"] == states["search"] == "there"
+
+
+def test_changed_data_are_noticed(edgenas: Run, project: Path) -> None:
+    path = project / "edgenas-run" / "data" / "splits.json"
+    before = path.read_text()
+    content = json.loads(before)
+    content["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(content))
+    try:
+        code, value, _ = edgenas("evaluate")
+    finally:
+        path.write_text(before)
+    assert (code, value["error"]["type"]) == (1, "DataError")
+    assert "changed" in value["error"]["message"]
