@@ -1,0 +1,1 @@
+"""Formats and runtimes: contracts, plug-ins, parity and the artefact folder."""

@@ -110,7 +110,9 @@ class Runner(Protocol):
     """A loaded net. `close` frees its threads and memory; one live runner at a time while timing."""
 
     @property
-    def info(self) -> RunnerInfo: ...
+    def info(self) -> RunnerInfo:
+        """What the live session says of itself."""
+        ...
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of shape (N, classes), as one synchronous call with input and output in host memory (`end_to_end`)."""
@@ -120,7 +122,9 @@ class Runner(Protocol):
         """Time of one call without copies in milliseconds (CUDA events); None where the runtime cannot tell."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free threads and memory; the runner cannot be called afterwards."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,12 @@ def components_of(space: SearchSpace, genes_G: Genes, task: Task) -> Chain:
     return chain
 
 
+def reference_net(space: SearchSpace, task: Task) -> Chain:
+    """The net that is returned to while timing: of every choice the middle option."""
+    middle = np.array([[len(choice.options) // 2 for choice in space.choices]], dtype=np.int16)
+    return components_of(space, space.canonical(middle)[0], task)
+
+
 def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng: np.random.Generator) -> Plan:
     """Lay down what is timed.
 
@@ -106,7 +112,6 @@ def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng:
     block_chains = {block: (*frame[:at], *(block,) * settings.copies, *frame[at:]) for block, at in places.items()}
     rows, chains = _random_nets(space, task, settings.calibration_nets + settings.validation_nets, rng)
     split = len(chains) * settings.calibration_nets // max(1, settings.calibration_nets + settings.validation_nets)
-    middle = np.array([[len(choice.options) // 2 for choice in space.choices]], dtype=np.int16)
     return Plan(
         frame=frame,
         block_chains=block_chains,
@@ -114,7 +119,7 @@ def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng:
         validation=rows[split:],
         calibration_chains=chains[:split],
         validation_chains=chains[split:],
-        reference=components_of(space, space.canonical(middle)[0], task),
+        reference=reference_net(space, task),
         tracing_chain=_tracing_chain(frame, places),
     )
 

@@ -14,9 +14,9 @@ from edgenas.costs import CostModel
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, MissingBackendError
-from edgenas.latency import LatencyTable, Measurement, ProfileResult, find_tables, named_table, newest_that_fits, profile
+from edgenas.latency import LatencyTable, ProfileResult, find_tables, named_table, newest_that_fits, profile
 from edgenas.recipes.project import Project, open_images, open_project
-from edgenas.recipes.timed_nets import Workshop, best_cuda_runtime, device_name, measure, timing_settings
+from edgenas.recipes.timed_nets import Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.spaces import Genes, Task
 
@@ -165,7 +165,7 @@ def load_cost_model(project: Project, task: Task) -> CostModel | None:
 
 def measure_archs(
     project: Project, task: Task, genes_AG: Genes, *, label: str, table: RunTable | None = None
-) -> Generator[Progress | Note, None, list[Measurement] | None]:
+) -> Generator[Progress | Note, None, list[Measured] | None]:
     """Time whole nets, in turn, with the runtime of the run's table; None where there is none or it does not work here."""
     found = table
     if found is None:
@@ -179,7 +179,7 @@ def measure_archs(
     try:
         runtime = get_runtime(context.runtime)
         with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:
-            nets = yield from measure(workshop, genes_AG, context.threads, label, project.settings.profile.seed)
+            nets = yield from measure(workshop, genes_AG, found.table, label, project.settings.profile.seed)
     except MissingBackendError as error:
         yield Note(f"nets are not measured: {error}", is_warning=True)
         return None

@@ -62,7 +62,7 @@ def pareto_plot(
     axes.set_ylabel("top-1 on the select split (%), inherited weights")
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="best", fontsize=8)
     for path in paths:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip("."))

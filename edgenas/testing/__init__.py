@@ -1,0 +1,1 @@
+"""Conformance suites that every plug-in must pass."""
