@@ -20,12 +20,16 @@ from edgenas.errors import EdgeNASError, RunFolderError
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step of long work: ``done`` of ``total`` in the part called ``label``; ``fields`` are worth showing."""
+    """One step of long work: ``done`` of ``total`` in the part called ``label``; ``fields`` are worth showing.
+
+    ``unit`` is empty for things that are counted, ``s`` where seconds of an estimate pass.
+    """
 
     label: str
     done: int
     total: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def profile(
     settings: ProfileSettings,
     rng: np.random.Generator,
     details: Mapping[str, Any] | None = None,
-    prepare: Callable[[Plan], object] | None = None,
+    prepare: Callable[[Plan], Iterator[Progress]] | None = None,
 ) -> Iterator[Progress | Note | ProfileResult]:
     """Measure a latency table; the last record is the `ProfileResult`.
 
@@ -109,9 +109,7 @@ def profile(
     start = time.perf_counter()
     plan = make_plan(space, task, settings, rng=rng)
     if prepare is not None:
-        yield Progress("tracing components", 0, 1)
-        prepare(plan)
-        yield Progress("tracing components", 1, 1)
+        yield from prepare(plan)
     reference = build(plan.reference)
     visit_seconds = probe_visit(target, reference, settings.timing)
     timing = within_budget(settings, plan, visit_seconds)

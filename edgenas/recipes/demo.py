@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,20 @@ def _export_all(
             continue
         folders.append(outcome.outputs["artifact"])
         failures += [outcome.failure] if outcome.failure is not None else []
-        for file in outcome.result["files"]:
-            verdicts.append({"name": f"parity {Path(file['path']).name}", **_parity_line(file["parity"])})
+        verdicts += _parity_lines(outcome.result["files"])
     return verdicts, failures, folders
+
+
+def _parity_lines(files: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One line a file; engines that differ in their target alone share one."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for file in files:
+        line = _parity_line(file["parity"])
+        names.setdefault((line["verdict"], line["reason"]), []).append(Path(file["path"]).name)
+    return [
+        {"name": "parity " + "\n       ".join(together), "verdict": verdict, "reason": reason}
+        for (verdict, reason), together in names.items()
+    ]
 
 
 def _parity_line(parity: Mapping[str, Any]) -> dict[str, str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from edgenas.deploy.artefact import Facts, write_artefact
-from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import EdgeNASError, GateError, ParityError
+from edgenas.recipes.background import watched
 from edgenas.recipes.nets import FinalNet, load_final
 from edgenas.recipes.parity import Judge, gates_of
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
@@ -23,6 +26,7 @@ from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.training.evaluation import logits, report
 
+SECONDS_A_GRAPH, SECONDS_AN_ENGINE = 4.0, 2.0  # what writing takes on two cores
 DEFAULT_PRECISION = {"onnx": "fp32", "trt": "fp16"}
 
 
@@ -61,12 +65,13 @@ def run(config: ExportConfig) -> Iterator[Record]:
         folder = config.output if config.output is not None else project.run.export / config.format_name
         precision = settings.export.precision or DEFAULT_PRECISION[config.format_name]
         with tempfile.TemporaryDirectory() as scratch:
-            files: list[ExportedFile] = []
             specs = _specs(config.format_name, precision, images, settings.export.opset, settings.export.targets)
-            for position, spec in enumerate(specs):
-                yield Progress("writing", position, len(specs), {"precision": precision})
-                files += get_exporter(config.format_name).export(final.net, spec, Path(scratch))
-            yield Progress("writing", len(specs), len(specs), {"precision": precision})
+            exporter = get_exporter(config.format_name)
+            expected_s = len(specs) * SECONDS_A_GRAPH + (SECONDS_AN_ENGINE * len(settings.export.targets)) * (
+                config.format_name == "trt"
+            )
+            write = partial(_write, exporter, final.net, specs, Path(scratch))
+            files = yield from watched(write, f"writing {config.format_name}", expected_s=expected_s)
             judged = []
             for position, file in enumerate(files):
                 yield Progress("parity", position, len(files), {"file": file.path.name})
@@ -86,6 +91,10 @@ def run(config: ExportConfig) -> Iterator[Record]:
         if parity.verdict == "not_run":
             yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
     yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
+
+
+def _write(exporter: Exporter, net: nn.Module, specs: Sequence[ExportSpec], folder: Path) -> list[ExportedFile]:
+    return [file for spec in specs for file in exporter.export(net, spec, folder)]
 
 
 def report_of(

@@ -92,7 +92,7 @@ def _confirm(images: Images, supernet: nn.Module, finalists: Sequence[Finalist],
     """Add accuracy and sensitivities on confirm; a floor must hold there as well."""
     images_NCHW, labels_N = images.arrays("confirm")
     genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device))
+    evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
         shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
         finalist.row["top1_confirm"] = accuracy(p_NK.argmax(axis=1), labels_N).as_json()

@@ -17,7 +17,7 @@ from edgenas.recipes.project import Images, Project
 from edgenas.runs import read_json, sha256_file
 from edgenas.supernets import Supernet, build_net, build_supernet
 from edgenas.training.checkpoints import load_weights
-from edgenas.training.evaluation import predict
+from edgenas.training.evaluation import predict, recalibrate
 
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
@@ -135,6 +135,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
     supernet = load_supernet(project, images)
     genes = genes_of(project, winner["arch"])
     net: nn.Module = cast(Supernet, supernet).extract(genes)
+    recalibrate(net, images.norm_images())
     return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
 
 

@@ -20,6 +20,8 @@ from edgenas.recipes.settings import ProjectSettings
 from edgenas.runs import Progress, RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
 
+NUM_NORM_IMAGES = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -84,6 +86,12 @@ class Images:
     def arrays(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Images (N, C, H, W) and labels (N,) of a split."""
         return arrays(self.store, self.splits[split])
+
+    def norm_images(self) -> NDArray[np.float32]:
+        """Training images (N, C, H, W) that batch-norm statistics of a subnet are estimated on; the same every time."""
+        train_N = self.splits["train"]
+        chosen_N = np.random.default_rng(0).choice(train_N, size=min(NUM_NORM_IMAGES, len(train_N)), replace=False)
+        return arrays(self.store, np.sort(chosen_N))[0]
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Labels of a split, shape (N,)."""

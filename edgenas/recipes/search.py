@@ -107,7 +107,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
             raise _infeasible(question, found, space_facts)
         yield from decode(images, "select", "confirm")
         images_NCHW, labels_N = images.arrays("select")
-        evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device))
+        evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
         candidates: list[Candidate] = []
         sizes = EvolutionSettings(
             settings.num_generations,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from edgenas.latency import (
     measure_nets,
 )
 from edgenas.latency.plan import components_of, reference_net
+from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from edgenas.recipes.project import Project
 
 ATTEMPTS = 6
+SECONDS_TO_TRACE = (2.0, 0.3)  # once, and a component; on two cores
 SAME_SPEED = 0.15  # share by which calls may be slower or faster than when the device was profiled
 CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph")
 
@@ -120,10 +123,12 @@ class Workshop:
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
         return Target(self.runtime, input_array(self.task, self.batch_size), self.precision, threads)
 
-    def prepare(self, plan: Plan) -> None:
+    def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
         if "module" not in self.runtime.accepts:
-            self._composed.graphs.prepare(plan.tracing_chain, always=plan.frame)
+            trace = partial(self._composed.graphs.prepare, plan.tracing_chain, always=plan.frame)
+            expected_s = SECONDS_TO_TRACE[0] + SECONDS_TO_TRACE[1] * len(plan.tracing_chain)
+            yield from watched(trace, "tracing components", expected_s=expected_s)
 
     def prepare_chains(self, chains: Sequence[Sequence[Hashable]]) -> None:
         """Trace what these nets need and was never traced."""

@@ -189,7 +189,9 @@ def _teacher_result(project: Project, images: Images, teacher: nn.Module, device
 
 def _supernet_result(project: Project, images: Images, device: str) -> dict[str, Any]:
     images_NCHW, labels_N = images.arrays("select")
-    evaluator = SupernetEvaluator(load_supernet(project, images), images_NCHW, device=torch.device(device))
+    evaluator = SupernetEvaluator(
+        load_supernet(project, images), images_NCHW, device=torch.device(device), training_NCHW=images.norm_images()
+    )
     subnets = shown_subnets(project.space, project.settings.train.seed)
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))

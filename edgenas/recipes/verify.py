@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgenas.deploy.artefact import load_manifest, verify
 from edgenas.errors import EdgeNASError, GateError
+from edgenas.recipes.background import watched
 from edgenas.recipes.parity import repeat_parity
-from edgenas.runs import Note, Outcome, Progress, Record
+from edgenas.runs import Note, Outcome, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,11 @@ def run(config: VerifyConfig) -> Iterator[Record]:
         ArtefactError: if the folder has no usable manifest.
     """
     manifest = load_manifest(config.folder)
-    total = 2 if config.data is not None else 1
-    yield Progress("verifying", 0, total)
-    checks: list[dict[str, Any]] = [check.as_json() for check in verify(config.folder)]
-    yield Progress("verifying", 1, total)
+    found = yield from watched(partial(verify, config.folder), "verifying", expected_s=1.0 + len(manifest["files"]))
+    checks: list[dict[str, Any]] = [check.as_json() for check in found]
     if config.data is not None:
-        checks += repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
-        yield Progress("verifying", 2, total)
+        repeat = partial(repeat_parity, config.run, config.overrides, config.folder, manifest, config.data)
+        checks += yield from watched(repeat, "parity", expected_s=5.0)
     verdicts = {check["verdict"] for check in checks}
     order = ("failed", "undecided", "not_run", "passed")
     verdict = next((name for name in order if name in verdicts), "not_run")

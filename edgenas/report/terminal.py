@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from edgenas.report import views
 from edgenas.report.plots import draw
@@ -56,7 +56,7 @@ class Screen:
         return Progress(
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}{task.fields[unit]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=False),
@@ -78,11 +78,11 @@ class _Lines:
     def step(self, step: Step) -> None:
         shown = "  ".join(f"{name} {_short(value)}" for name, value in step.fields.items())
         if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
-            self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown)
+            self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown, unit=step.unit)
         self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown)
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
             self.last_s = time.monotonic()
-            self.console.print(f"{step.label}: {step.done}/{step.total}  {shown}".rstrip(), markup=False)
+            self.console.print(f"{step.label}: {step.done}/{step.total}{step.unit}  {shown}".rstrip(), markup=False)
 
 
 def _short(value: object) -> str:

@@ -161,12 +161,12 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
 def metrics_table(reports: Mapping[str, Mapping[str, Any]], *, title: str) -> Table:
     """Accuracy and sensitivity per class, one column a net."""
     first = next(iter(reports.values()))
-    rows = table("", ">images", *(f">{name}" for name in reports), title=title)
-    rows.add_row("top-1 %", str(first["top1"]["n"]), *(interval(report["top1"]) for report in reports.values()))
+    rows = table("", ">images", *(f">{name} %" for name in reports), title=title)
+    rows.add_row("top-1", str(first["top1"]["n"]), *(interval(report["top1"]) for report in reports.values()))
     for name, share in first["sensitivity"].items():
         mark = " (positive)" if name == first.get("positive") else ""
         shares = (interval(report["sensitivity"][name]) for report in reports.values())
-        rows.add_row(f"sensitivity {escape(name)}{mark} %", str(share["n"]), *shares)
+        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share["n"]), *shares)
     return rows
 
 

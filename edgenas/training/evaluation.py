@@ -37,14 +37,47 @@ def softmax(logits_NC: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def _logits(model: nn.Module, images_NCHW: Tensor, batch_size: int, *genes: tuple[int, ...]) -> NDArray[np.float32]:
+def _logits(
+    model: nn.Module, images_NCHW: Tensor, batch_size: int, *genes: tuple[int, ...], as_is: bool = False
+) -> NDArray[np.float32]:
+    """Logits in batches; in eval mode, which is undone afterwards, or ``as_is`` in whatever mode the modules are."""
     device = next(model.parameters()).device
     was_training = model.training
-    model.eval()
+    if not as_is:
+        model.eval()
     parts = [model(images_NCHW[i : i + batch_size].to(device), *genes) for i in range(0, len(images_NCHW), batch_size)]
-    model.train(was_training)
+    if not as_is:
+        model.train(was_training)
     result: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
     return result
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, images_NCHW: Images, *genes: tuple[int, ...], batch_size: int = 64) -> None:
+    """Estimate batch-norm statistics anew for one net or subnet, in place; nothing happens without batch norm.
+
+    The statistics that a supernet gathers in training are a mixture over its subnets and fit none of them (Yu & Huang,
+    arXiv:1903.05134, section 3.4).
+
+    Args:
+        model: a net, or a supernet with ``genes``.
+        images_NCHW: normalised training images, two or more a batch.
+        genes: of the subnet.
+        batch_size: images a call.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+        norm.train()
+    _logits(model, torch.as_tensor(images_NCHW), batch_size, *genes, as_is=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 class SupernetEvaluator:
@@ -55,22 +88,33 @@ class SupernetEvaluator:
         images_NCHW: float32, normalised; moved to ``device`` once.
         device: where to compute.
         batch_size: images a call.
+        training_NCHW: training images that batch-norm statistics of every subnet are estimated on; None keeps the supernet's.
     """
 
     def __init__(
-        self, supernet: nn.Module, images_NCHW: NDArray[np.float32], *, device: torch.device, batch_size: int = BATCH_SIZE
+        self,
+        supernet: nn.Module,
+        images_NCHW: NDArray[np.float32],
+        *,
+        device: torch.device,
+        batch_size: int = BATCH_SIZE,
+        training_NCHW: NDArray[np.float32] | None = None,
     ) -> None:
         self.supernet = supernet.to(device).eval()
         self.images_NCHW = torch.from_numpy(images_NCHW).to(device)
         self.batch_size = batch_size
+        self.training_NCHW = training_NCHW
 
     @torch.no_grad()
     def __call__(self, genes_AG: NDArray[np.int16], image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
         """Class probabilities, shape (archs, images, classes), in the order given."""
         chosen_NCHW = self.images_NCHW[torch.from_numpy(image_indices).to(self.images_NCHW.device)]
-        rows = [
-            softmax(_logits(self.supernet, chosen_NCHW, self.batch_size, tuple(int(gene) for gene in row_G))) for row_G in genes_AG
-        ]
+        rows = []
+        for row_G in genes_AG:
+            genes = tuple(int(gene) for gene in row_G)
+            if self.training_NCHW is not None:
+                recalibrate(self.supernet, self.training_NCHW, genes)
+            rows.append(softmax(_logits(self.supernet, chosen_NCHW, self.batch_size, genes)))
         return np.stack(rows).astype(np.float16)
 
 
