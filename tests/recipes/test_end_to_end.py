@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,20 +52,29 @@ def edgenas_in(folder: Path, *arguments: str) -> Result:
     return int(ended.value.code or 0), json.loads(out.getvalue()), err.getvalue()
 
 
+def readme_commands() -> list[list[str]]:
+    """The commands of the README's section on one's own images, in order."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = text.split("executed by tests/recipes/test_end_to_end.py -->\n```bash\n")[1].split("```")[0]
+    return [shlex.split(line)[1:] for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which every stage has run once."""
+    """A folder in which the README's commands have run, with small settings; each command's object is kept beside."""
     folder = tmp_path_factory.mktemp("project")
-    settings = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
-    for arguments in (
-        ("init", "--data", "digits", *settings),
-        ("train",),
-        ("profile", "--device", "cpu"),
-        ("search", "--latency-ms", "5", "--min-sensitivity", "0=0.01"),
-    ):
+    for arguments in readme_commands():
         code, value, err = edgenas_in(folder, *arguments)
         assert code == 0, (arguments, value["error"], err)
-        (folder / f"{arguments[0]}.json").write_text(json.dumps(value))
+        name = arguments[0]
+        (folder / f"{name}.json").write_text(json.dumps({**value, "stderr": err}))
+        if name == "init":
+            toml = folder / "edgenas-run" / "edgenas.toml"
+            tables: dict[str, list[str]] = {}
+            for key, setting in SMALL.items():
+                tables.setdefault(key.split(".")[0], []).append(f"{key.split('.')[1]} = {setting}")
+            added = "".join(f"\n[{table}]\n" + "\n".join(lines) + "\n" for table, lines in tables.items())
+            toml.write_text(toml.read_text(encoding="utf-8") + added, encoding="utf-8")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -76,7 +86,7 @@ def edgenas(project: Path) -> Run:
 
 
 def stored(project: Path, command: str) -> dict[str, Any]:
-    """The result of a command that the fixture ran."""
+    """The result of one of the README's commands."""
     result: dict[str, Any] = json.loads((project / f"{command}.json").read_text())["result"]
     return result
 
@@ -119,7 +129,7 @@ def test_the_profile_is_the_contracts(project: Path) -> None:
 
 def test_the_search_result_is_the_contracts(project: Path) -> None:
     result = stored(project, "search")
-    assert result["limits"] == {"latency_ms": 5.0, "sensitivity[0]": 0.01}
+    assert result["limits"] == {"latency_ms": 5.0}
     assert result["space"]["num_subnets"] == 62_208
     assert (
         result["space"]["smallest"]["latency_ms"]
@@ -144,7 +154,7 @@ def test_the_search_result_is_the_contracts(project: Path) -> None:
 def test_equal_seeds_search_equally(edgenas: Run, project: Path) -> None:
     path = project / "edgenas-run" / "search" / "search.jsonl"
     before = path.read_bytes()
-    assert edgenas("search", "--latency-ms", "5", "--min-sensitivity", "0=0.01")[0] == 0
+    assert edgenas("search", "--latency-ms", "5")[0] == 0
     assert path.read_bytes() == before
 
 
@@ -182,32 +192,39 @@ def test_a_foreign_table_is_refused_with_every_difference(edgenas: Run, project:
     assert "edited" in value["error"]["message"]
 
 
-def test_export_without_retraining_says_inherited(edgenas: Run, project: Path) -> None:
-    if (project / "edgenas-run" / "retrain").exists():
-        pytest.skip("already retrained")
-    code, value, _ = edgenas("export", "--format", "onnx", "--output", "inherited")
+def test_a_floor_that_is_met_is_among_the_limits(edgenas: Run) -> None:
+    code, value, _ = edgenas("search", "--latency-ms", "5", "--max-macs", "2M", "--min-sensitivity", "0=0.01")
+    assert code == 0, value["error"]
+    assert value["result"]["limits"] == {"latency_ms": 5.0, "macs": 2_000_000, "sensitivity[0]": 0.01}
+    assert value["result"]["winner"]["sensitivity"]["0"]["value"] >= 0.01
+
+
+def test_without_retraining_the_weights_are_inherited(edgenas: Run, project: Path) -> None:
+    retrained, aside = project / "edgenas-run" / "retrain", project / "retrain-aside"
+    retrained.rename(aside)
+    try:
+        code, value, _ = edgenas("export", "--format", "onnx", "--output", "inherited")
+    finally:
+        aside.rename(retrained)
     assert code == 0, value["error"]
     assert value["result"]["weights"] == "inherited"
 
 
-def test_retrain_reports_test_beside_the_hand_designed_net(edgenas: Run) -> None:
-    code, value, _ = edgenas("retrain", "--baseline")
-    assert code == 0, value["error"]
-    result = value["result"]
+def test_retrain_reports_test_beside_the_hand_designed_net(project: Path) -> None:
+    result = stored(project, "retrain")
     assert result["split"] == "test"
     assert result["weights"] == "finetuned"
     for net in (result, result["baseline"]):
         assert_interval(net["top1"])
         assert net["top1"]["n"] >= 381
         assert len(net["sensitivity"]) == 10
+        assert net["latency_ms_measured"] > 0
     assert result["baseline"]["latency_ms_predicted"] >= result["latency_ms_predicted"]
     assert result["baseline"]["epochs"] == 3  # as many as the winner's weights saw
 
 
-def test_onnx_export_passes_parity_and_verifies(edgenas: Run, project: Path) -> None:
-    code, value, _ = edgenas("export", "--format", "onnx")
-    assert code == 0, value["error"]
-    result = value["result"]
+def test_onnx_export_passes_parity_and_verifies(project: Path) -> None:
+    result = stored(project, "export")
     assert result["verdict"] == "passed"
     assert {file["batch_size"] for file in result["files"]} == {1, None}
     for file in result["files"]:
@@ -215,16 +232,14 @@ def test_onnx_export_passes_parity_and_verifies(edgenas: Run, project: Path) -> 
         assert file["parity"]["num_images"] >= 381
         assert file["parity"]["top1_agreement"] == 1.0
         assert (project / "edgenas-run" / file["path"]).stat().st_size == file["size_bytes"]
-    folder = project / "edgenas-run" / result["artifact"]
-    code, value, _ = edgenas("verify", str(folder), "--data", "digits")
-    assert (code, value["result"]["verdict"]) == (0, "passed")
-    code, value, _ = edgenas("evaluate", "--split", "test")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert value["result"]["top1"] == manifest["metrics"]["top1"]
+    verified = stored(project, "verify")
+    assert verified["verdict"] == "passed"
+    assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "parity"}
+    manifest = json.loads((project / "edgenas-run" / result["artifact"] / "manifest.json").read_text())
+    assert manifest["metrics"]["top1"] == stored(project, "evaluate")["top1"]
 
 
 def test_a_changed_artefact_does_not_verify(edgenas: Run, project: Path, tmp_path: Path) -> None:
-    assert edgenas("export", "--format", "onnx")[0] == 0
     folder = tmp_path / "copy"
     shutil.copytree(project / "edgenas-run" / "export" / "onnx", folder)
     path = folder / "model-fp32-b1.onnx"
@@ -233,11 +248,10 @@ def test_a_changed_artefact_does_not_verify(edgenas: Run, project: Path, tmp_pat
     path.write_bytes(bytes(data))
     code, value, _ = edgenas("verify", str(folder))
     assert (code, value["status"]) == (4, "gate_failed")
-    assert "sha256" in " ".join(value["error"]["problems"])
+    assert "sha256" in " ".join([value["error"]["message"], *value["error"]["problems"]])
 
 
-def test_the_example_classifies_images_without_edgenas(edgenas: Run, project: Path, tmp_path: Path) -> None:
-    assert edgenas("export", "--format", "onnx")[0] == 0
+def test_the_example_classifies_images_without_edgenas(project: Path, tmp_path: Path) -> None:
     folder = project / "edgenas-run" / "export" / "onnx"
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{i}.png" for i in range(2)]
@@ -251,7 +265,7 @@ def test_the_example_classifies_images_without_edgenas(edgenas: Run, project: Pa
 
 
 @pytest.mark.skipif(not HAS_RTX, reason="tensorrt-rtx is not installed")
-def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run) -> None:
+def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run, project: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -263,7 +277,7 @@ def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run)
     assert file["parity"]["verdict"] == "not_run"
     assert file["parity"]["emulated"]["verdict"] in ("passed", "undecided")
     assert value["warnings"]
-    code, value, _ = edgenas("export", "--format", "trt", "--gpu", "sm86", "--require-run")
+    code, value, _ = edgenas("verify", str(project / "edgenas-run" / "export" / "trt"), "--require-run")
     assert (code, value["status"]) == (4, "gate_failed")
     code, value, _ = edgenas("export", "--format", "trt", "--gpu", "sm42")
     assert code == 2

@@ -1,0 +1,264 @@
+"""What every supernet family must pass, space by space: subclass and give a fixture ``space``."""
+
+# ruff: noqa: D102 - a test's name is its sentence
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pytest
+
+from edgenas.costs import cost_models, decompose
+from edgenas.latency.plan import components_of
+from edgenas.spaces import SearchSpace, Task, get_space
+from edgenas.supernets import Supernet, build_net, build_supernet, family
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Row = tuple[int, ...]
+TOLERANCE = 1e-5
+
+
+def awakened_supernet(space: SearchSpace, task: Task) -> nn.Module:
+    """A supernet in eval mode whose every weight, bias and statistic differs from its start, so that none can be forgotten."""
+    import torch
+
+    with torch.random.fork_rng(devices=()), torch.no_grad():
+        torch.manual_seed(0)
+        supernet = build_supernet(space, task).eval()
+        names = {name for name, _ in supernet.named_parameters()}
+        for name, value in supernet.state_dict().items():
+            if name in names:
+                value.normal_(std=0.1)
+            elif value.is_floating_point():
+                value.uniform_(0.5, 1.5)
+    return supernet
+
+
+def images_for(task: Task, num: int = 2, *, seed: int = 0) -> Tensor:
+    """Seeded noise, shape (num, channels, rows, columns)."""
+    import torch
+
+    shape = (num, task.in_channels, task.image_px, task.image_px)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class SupernetConformance:
+    """Contract of a supernet. Override ``task`` where the space's own resolution is slow.
+
+    Attributes:
+        num_random: architectures that are drawn beside both extremes.
+        max_steps: uniformly drawn subnets within which everything must have learnt.
+    """
+
+    num_random = 3
+    max_steps = 32
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        """The space whose supernet is under test."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        """Classes, channels and resolution."""
+        return space.default_task
+
+    @pytest.fixture
+    def supernet(self, space: SearchSpace, task: Task) -> nn.Module:
+        """In eval mode, with weights that tell every mistake."""
+        return awakened_supernet(space, task)
+
+    @pytest.fixture
+    def archs(self, space: SearchSpace) -> list[Row]:
+        """Both extremes and some draws."""
+        drawn_AG = space.sample(self.num_random, np.random.default_rng(0))
+        return _rows(np.concatenate([space.extreme(largest=False), drawn_AG, space.extreme(largest=True)]))
+
+    def test_its_space_is_found_by_name(self, space: SearchSpace) -> None:
+        assert get_space(space.name) is space
+
+    def test_an_extracted_subnet_computes_what_the_supernet_computes(
+        self, supernet: nn.Module, task: Task, archs: list[Row]
+    ) -> None:
+        answers = _assert_extracted_equal(supernet, archs, images_for(task))
+        assert len({tuple(answer.flatten().tolist()) for answer in answers}) == len(set(archs)), "two architectures answer alike"
+
+    def test_an_extracted_subnet_owns_its_weights_and_can_be_copied(
+        self, supernet: nn.Module, task: Task, archs: list[Row]
+    ) -> None:
+        import torch
+
+        images_NCHW = images_for(task, 1)
+        for genes in (archs[0], archs[-1]):
+            net = _extract(supernet, genes)
+            copied = copy.deepcopy(net)
+            storages = [{p.untyped_storage().data_ptr() for p in module.parameters()} for module in (net, copied, supernet)]
+            assert not storages[0] & storages[1] | storages[0] & storages[2] | storages[1] & storages[2]
+            with torch.no_grad():
+                before_NK = net(images_NCHW)
+                for parameter in [*supernet.parameters(), *copied.parameters()]:
+                    parameter.add_(1.0)
+                assert torch.equal(net(images_NCHW), before_NK)
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_extraction_keeps_the_mode_and_changes_nothing(self, supernet: nn.Module, archs: list[Row], training: bool) -> None:
+        import torch
+
+        supernet.train(training)
+        before = {name: value.clone() for name, value in supernet.state_dict().items()}
+        net = _extract(supernet, archs[0])
+        assert all(module.training == training for module in [*net.modules(), *supernet.modules()])
+        assert all(parameter.requires_grad for parameter in net.parameters())
+        assert all(torch.equal(before[name], value) for name, value in supernet.state_dict().items())
+
+    def test_a_freshly_built_net_takes_the_extracted_weights(
+        self, supernet: nn.Module, space: SearchSpace, task: Task, archs: list[Row]
+    ) -> None:
+        import torch
+
+        images_NCHW = images_for(task)
+        for genes in archs[:2]:
+            extracted = _extract(supernet, genes)
+            net = build_net(space, task, genes).eval()
+            net.load_state_dict(extracted.state_dict())
+            with torch.no_grad():
+                assert torch.equal(net(images_NCHW), extracted(images_NCHW))
+
+    def test_an_extracted_subnet_is_exported_by_torch(self, supernet: nn.Module, task: Task, archs: list[Row]) -> None:
+        import torch
+
+        images_NCHW = images_for(task, 1)
+        net = _extract(supernet, archs[0])
+        exported = torch.export.export(net, (images_NCHW,), strict=False).module()
+        with torch.no_grad():
+            torch.testing.assert_close(exported(images_NCHW), net(images_NCHW), atol=TOLERANCE, rtol=TOLERANCE)
+
+    def test_its_parameters_are_those_that_the_cost_model_counts(
+        self, supernet: nn.Module, space: SearchSpace, task: Task, archs: list[Row]
+    ) -> None:
+        counted_A = cost_models(space, task)["params"](np.array(archs, dtype=np.int16))
+        assert [_num_params(_extract(supernet, genes)) for genes in archs] == counted_A.tolist()
+
+    def test_the_extremes_bound_every_cost(self, space: SearchSpace, task: Task) -> None:
+        drawn_AG = space.sample(500, np.random.default_rng(0))
+        for name, cost in cost_models(space, task).items():
+            low, high = cost(space.extreme(largest=False))[0], cost(space.extreme(largest=True))[0]
+            assert (cost(drawn_AG) >= low).all(), name
+            assert (cost(drawn_AG) <= high).all(), name
+
+    def test_everything_learns_within_a_few_drawn_subnets(self, supernet: nn.Module, space: SearchSpace, task: Task) -> None:
+        """Every option of every gene is drawn, and every row of every weight gets a gradient."""
+        supernet.train()
+        idle = {choice.name: set(range(len(choice.options))) for choice in space.choices}
+        learnt: dict[str, Tensor] = {}
+        for step, genes in enumerate(_rows(space.sample(self.max_steps, np.random.default_rng(0)))):
+            supernet.zero_grad(set_to_none=True)
+            _call(supernet, images_for(task, 4, seed=step), genes).square().sum().backward()
+            for name, parameter in supernet.named_parameters():
+                if parameter.grad is not None:
+                    assert parameter.grad.isfinite().all(), name
+                    touched = (parameter.grad != 0).flatten(1).any(1) if parameter.dim() > 1 else (parameter.grad != 0).any()
+                    learnt[name] = touched | learnt[name] if name in learnt else touched
+            for choice, gene in zip(space.choices, genes, strict=True):
+                idle[choice.name].discard(gene)
+        assert {name: options for name, options in idle.items() if options} == {}, "options that were never drawn"
+        names = [name for name, _ in supernet.named_parameters()]
+        assert [name for name in names if name not in learnt or not learnt[name].all()] == [], "weights without a gradient"
+
+    def test_subnets_in_turn_answer_as_alone(self, supernet: nn.Module, task: Task, archs: list[Row]) -> None:
+        import torch
+
+        images_NCHW = images_for(task)
+        with torch.no_grad():
+            alone = [_call(copy.deepcopy(supernet), images_NCHW, genes) for genes in archs]
+            for _ in range(2):
+                for genes, expected_NK in zip(archs, alone, strict=True):
+                    assert torch.equal(_call(supernet, images_NCHW, genes), expected_NK)
+
+    def test_a_subnet_between_forward_and_backward_changes_no_gradient(
+        self, supernet: nn.Module, task: Task, archs: list[Row]
+    ) -> None:
+        import torch
+
+        images_NCHW = images_for(task)
+        gradients = []
+        for between in (None, archs[-1]):
+            supernet.zero_grad(set_to_none=True)
+            loss = _call(supernet, images_NCHW, archs[1]).square().sum()
+            if between is not None:
+                _call(supernet, images_NCHW, between)
+            loss.backward()
+            gradients.append({name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None})
+        alone, interleaved = gradients
+        assert alone.keys() == interleaved.keys()
+        assert all(torch.equal(alone[name], interleaved[name]) for name in alone)
+
+    def test_components_chain_into_the_net(self, supernet: nn.Module, space: SearchSpace, task: Task, archs: list[Row]) -> None:
+        import torch
+
+        module = family(space)
+        for genes in (archs[0], archs[-1]):
+            components = components_of(space, np.array(genes, dtype=np.int16), task)
+            parts = [module.build_component(component) for component in components]
+            x = images_for(task, 1)
+            with torch.no_grad():
+                for component, part in zip(components, parts, strict=True):
+                    assert tuple(x.shape[1:]) == module.component_input_shape(component), component
+                    x = part(x)
+            assert x.shape == (1, task.num_classes)
+            shapes = [sorted(tuple(p.shape) for p in net.parameters()) for net in (_extract(supernet, genes), _chain(parts))]
+            assert shapes[0] == shapes[1]
+
+    def test_the_cost_terms_hold_the_components_of_the_net(self, space: SearchSpace, task: Task, archs: list[Row]) -> None:
+        terms = decompose(space, task)
+        for genes in archs:
+            counted = Counter(part for term in terms for part in term.cells[tuple(genes[gene] for gene in term.genes)])
+            assert counted == Counter(components_of(space, np.array(genes, dtype=np.int16), task))
+
+    def test_other_classes_channels_and_resolution_need_no_code(self, space: SearchSpace, task: Task, archs: list[Row]) -> None:
+        other = Task(task.num_classes + 1, 4 - task.in_channels, task.image_px + 16)
+        supernet = awakened_supernet(space, other)
+        (answer_NK,) = _assert_extracted_equal(supernet, archs[1:2], images_for(other))
+        assert answer_NK.shape == (2, task.num_classes + 1)
+        counted = cost_models(space, other)["params"](np.array(archs[1:2], dtype=np.int16))[0]
+        assert _num_params(_extract(supernet, archs[1])) == counted
+
+
+def _rows(genes_AG: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> list[Row]:
+    return [tuple(int(gene) for gene in row_G) for row_G in genes_AG]
+
+
+def _call(supernet: nn.Module, images_NCHW: Tensor, genes: Row) -> Tensor:
+    return cast(Supernet, supernet)(images_NCHW, genes)
+
+
+def _extract(supernet: nn.Module, genes: Row) -> nn.Module:
+    return cast(Supernet, supernet).extract(genes)
+
+
+def _chain(parts: list[nn.Module]) -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(*parts)
+
+
+def _num_params(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def _assert_extracted_equal(supernet: nn.Module, archs: list[Row], images_NCHW: Tensor) -> list[Tensor]:
+    """Logits of every architecture, which both ways agree on."""
+    import torch
+
+    answers = []
+    with torch.no_grad():
+        for genes in archs:
+            expected_NK = _call(supernet, images_NCHW, genes)
+            torch.testing.assert_close(_extract(supernet, genes)(images_NCHW), expected_NK, atol=TOLERANCE, rtol=TOLERANCE)
+            answers.append(expected_NK)
+    return answers

@@ -1,0 +1,44 @@
+"""Every algorithm and every constraint keeps the contract."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgenas.search import ALGORITHMS, CostConstraint, MetricConstraint, SensitivityFloor
+from edgenas.testing.search import LINE, Algorithm, ConstraintConformance, Judged, SearchConformance, toy_limit
+
+
+class TestEvolution(SearchConformance):
+    @pytest.fixture
+    def search(self) -> Algorithm:
+        return ALGORITHMS["evolution"]
+
+
+class TestUpperLimit(ConstraintConformance):
+    @pytest.fixture
+    def constraint(self) -> CostConstraint | MetricConstraint:
+        return toy_limit(LINE, 7)
+
+    @pytest.fixture
+    def judged(self) -> Judged:
+        rows = [[0] * 8, [1] * 7 + [0], [1] * 8, [3] * 8]
+        return Judged((True, True, False, False), genes_AG=np.array(rows, dtype=np.int16))
+
+
+class TestSensitivityFloor(ConstraintConformance):
+    @pytest.fixture
+    def constraint(self) -> CostConstraint | MetricConstraint:
+        return SensitivityFloor("b", 1, 0.75, positive=None, threshold=None)
+
+    @pytest.fixture
+    def judged(self) -> Judged:
+        found = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=np.float16)
+        probabilities = np.stack([1 - found, found], axis=2)
+        return Judged((True, True, False, False), probabilities_ANC=probabilities, labels_N=np.ones(4, dtype=np.int64))
+
+
+class TestSensitivityFloorAtAThreshold(TestSensitivityFloor):
+    @pytest.fixture
+    def constraint(self) -> CostConstraint | MetricConstraint:
+        return SensitivityFloor("b", 1, 0.75, positive=1, threshold=0.3)

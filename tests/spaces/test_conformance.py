@@ -1,0 +1,27 @@
+"""Every space keeps the contract, and so does one with genes that may be inactive."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgenas.spaces import SearchSpace, get_space
+from edgenas.testing.spaces import SpaceConformance
+from tests.spaces.test_base import TREE
+
+
+class TestPvtNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-nano")
+
+
+class TestPvtCovidx(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-covidx")
+
+
+class TestConditionalSpace(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return TREE
