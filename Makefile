@@ -1,8 +1,8 @@
 # `make demo` shows the whole job on real images; `make test` runs the default tests.
 # Both make .venv and install the project into it when that is missing or older than pyproject.toml.
 
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 DEMO_DIR ?= edgenas-demo
 
@@ -10,13 +10,13 @@ DEMO_DIR ?= edgenas-demo
 .PHONY: help demo test lint slow clean
 
 help:
-	@echo "make demo   train, profile, search, export and verify on real digits (about 5 minutes)"
-	@echo "make test   run the default tests (about 5 minutes)"
+	@echo "make demo   train, profile, search, export and verify on real digits (2 to 3 minutes)"
+	@echo "make test   lint, and run the default tests (about 3 minutes)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slow   the tests that take minutes each"
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "edgenas needs Python 3.11, 3.12 or 3.13 with venv; on Debian: apt-get install python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "edgenas needs Python 3.11 or later with venv; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/installed-demo: pyproject.toml | .venv/bin/python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from edgenas.cli.options import project_options
     "--latency-ms", type=click.FloatRange(min=0, min_open=True), help="Default: half-way between the fastest and the slowest."
 )
 @click.option("--quick", is_flag=True, help="A few steps of everything: shows the path, not the quality.")
-@project_options
+@partial(project_options, run="edgenas-demo")
 def demo(
     latency_ms: float | None,
     quick: bool,

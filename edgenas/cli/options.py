@@ -11,14 +11,14 @@ import click
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def project_options(function: Function) -> Function:
-    """``--run``, ``--set``, ``--json`` and ``--verbose``."""
+def project_options(function: Function, *, run: str = "edgenas-run") -> Function:
+    """``--run`` (with its default), ``--set``, ``--json`` and ``--verbose``."""
     for option in reversed(
         (
             click.option(
                 "--run",
                 type=click.Path(path_type=Path),
-                default=Path("edgenas-run"),
+                default=Path(run),
                 show_default=True,
                 help="Run folder: settings, splits, weights, tables, results.",
             ),

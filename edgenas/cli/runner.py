@@ -89,7 +89,7 @@ def _print_line(error: EdgeNASError) -> None:
     if error.problems:
         text += ":\n" + "\n".join(f"  {problem}" for problem in error.problems)
     if error.hint:
-        text += f"\n{error.hint}" if error.problems else f". {error.hint[:1].upper()}{error.hint[1:]}"
+        text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
     click.secho("edgenas: ", fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
 

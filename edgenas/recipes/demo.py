@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenas.errors import EdgeNASError, GateError, MissingBackendError
+from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.recipes.project import open_project
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_json
@@ -61,6 +61,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
         tables = {"data": {"source": "digits"}, "teacher": {"name": TEACHER}}
         yield from _quietly(init.run(init.InitConfig(run_path, tables, overrides)))
     else:
+        _require_digits(run_path, overrides)
         yield Note(f"going on in {run_path}", is_heading=True)
     yield Note("[2/7] training a teacher, then the supernet with distillation", is_heading=True)
     yield from _quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
@@ -84,6 +85,12 @@ def run(config: DemoConfig) -> Iterator[Record]:
     outputs = {"result": run_path / "demo.json", "pareto_png": found.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
     yield Outcome(result, outputs, _failure(failures))
+
+
+def _require_digits(run_path: Path, overrides: tuple[str, ...]) -> None:
+    source = open_project(run_path, {}, overrides).settings.data.source
+    if source != "digits":
+        raise RunFolderError(f"{run_path} is a project on {source}, not a demo", hint="take another folder with --run")
 
 
 def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome]:

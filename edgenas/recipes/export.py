@@ -17,11 +17,11 @@ from edgenas.deploy.artefact import Facts, write_artefact
 from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
-from edgenas.errors import EdgeNASError, GateError, ParityError
+from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.recipes.background import watched
 from edgenas.recipes.nets import FinalNet, load_final
 from edgenas.recipes.parity import Judge, gates_of
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project
+from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
 from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.training.evaluation import logits, report
@@ -54,6 +54,8 @@ def run(config: ExportConfig) -> Iterator[Record]:
     settings = project.settings
     images = open_images(project)
     gates = gates_of(settings.gates)
+    if gates.min_sensitivity is not None and images.positive is None:
+        raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
     with locked(project.run):
         yield from decode(images, "calibrate", "test")
         final = load_final(project, images)

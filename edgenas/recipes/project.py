@@ -21,6 +21,7 @@ from edgenas.runs import Progress, RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
 
 NUM_NORM_IMAGES = 128
+SET_POSITIVE = 'write positive = "CLASS" under [data] in edgenas.toml, or --set data.positive=CLASS'
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from edgenas.errors import ConfigError, InfeasibleError, MissingInputError
 from edgenas.recipes.finalists import Finalist, choose, judge_finalists
 from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, load_supernet
 from edgenas.recipes.profile import RunTable, find_table
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, atomic_path, dump_json, locked, write_json
 from edgenas.search import (
     Candidate,
@@ -120,7 +120,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         for generation in evolve(project.space, evaluator, labels_N, question.limits, question.floors, rng=rng, settings=sizes):
             candidates += generation.fresh
             best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
-            yield Progress("searching", generation.index + 1, generation.num_generations + 1, best)
+            yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
         described = [question.describe(candidate) for candidate in candidates]
         finalists = yield from judge_finalists(project, images, supernet, candidates, described, question, device)
         result = _result(question, found, space_facts, described, finalists)
@@ -140,6 +140,8 @@ def _question(project: Project, images: Images, table: RunTable | None) -> Quest
         raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
     wanted = {"latency_ms": settings.latency_ms, "params": settings.max_params, "macs": settings.max_macs}
     limits = tuple(UpperLimit(name, limit, costs[name]) for name, limit in wanted.items() if limit is not None)
+    if settings.min_sensitivity and images.positive is None:
+        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
     unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
     if unknown:
         raise ConfigError(

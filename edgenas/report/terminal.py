@@ -56,7 +56,7 @@ class Screen:
         return Progress(
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=False),
@@ -78,11 +78,15 @@ class _Lines:
     def step(self, step: Step) -> None:
         shown = "  ".join(f"{name} {_short(value)}" for name, value in step.fields.items())
         if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
-            self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown, unit=step.unit)
-        self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown)
+            self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown, count=_count(step))
+        self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown, count=_count(step))
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
             self.last_s = time.monotonic()
-            self.console.print(f"{step.label}: {step.done}/{step.total}{step.unit}  {shown}".rstrip(), markup=False)
+            self.console.print(f"{step.label}: {_count(step)}  {shown}".rstrip(), markup=False)
+
+
+def _count(step: Step) -> str:
+    return f"{step.done} %" if step.unit == "%" else f"{step.done}/{step.total}" + (f" {step.unit}" if step.unit else "")
 
 
 def _short(value: object) -> str:

@@ -7,7 +7,7 @@ larger than the budget is enumerated; equal accuracy is decided by likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from edgenas.errors import InfeasibleError
 from edgenas.search.constraints import CostConstraint, MetricConstraint, total_violation
 from edgenas.search.feasibility import repair
 from edgenas.spaces import Genes, SearchSpace, unique_rows
+
+PIECE = 4  # architectures evaluated between two records
 
 
 class Evaluator(Protocol):
@@ -59,13 +61,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What one generation added."""
+    """A few more candidates of a generation; the last record of the last generation ends the search.
+
+    Attributes:
+        index: of the generation, 0 for the start.
+        num_generations: index of the last one.
+        fresh: what was evaluated since the record before.
+        elite: the best so far, best first.
+        num_evaluated: candidates so far.
+        done: share of the search, in (0, 1].
+    """
 
     index: int
     num_generations: int
     fresh: tuple[Candidate, ...]
     elite: tuple[Candidate, ...]
     num_evaluated: int
+    done: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +124,23 @@ def evolve(
     settings = settings if settings is not None else EvolutionSettings()
     judge = _Judge(evaluate, labels_N, floors)
     if space.cardinality <= settings.budget:
-        yield from _enumerate(space, judge, constraints, chunk=settings.population)
+        yield from _enumerate(space, judge, constraints, keep=settings.population)
         return
     start_AG = _start(space, constraints, rng, settings.population)
     seen = {row.tobytes() for row in start_AG}
     elite: list[Candidate] = []
-    fresh = judge(start_AG, 0, "random")
-    num_evaluated = len(fresh)
+    num_evaluated = 0
+    batches: Iterable[tuple[str, Genes]] = [("random", start_AG)]
     for index in range(settings.num_generations + 1):
-        elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[: settings.population]
-        yield Generation(index, settings.num_generations, tuple(fresh), tuple(elite), num_evaluated)
-        if index == settings.num_generations:
-            return
+        rows = [(origin, rows_AG[i : i + PIECE]) for origin, rows_AG in batches for i in range(0, len(rows_AG), PIECE)]
+        for position, (origin, piece_AG) in enumerate(rows or [("none", start_AG[:0])], 1):
+            fresh = judge(piece_AG, index, origin)
+            elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[: settings.population]
+            num_evaluated += len(fresh)
+            done = (index + position / max(1, len(rows))) / (settings.num_generations + 1)
+            yield Generation(index, settings.num_generations, tuple(fresh), tuple(elite), num_evaluated, done)
         parents_AG = np.array([candidate.genes for candidate in elite[: settings.num_parents]], dtype=np.int16)
-        fresh = []
-        for origin, rows_AG in _offspring(space, parents_AG, constraints, rng, settings):
-            new_AG = _unseen(rows_AG, seen)
-            fresh += judge(new_AG, index + 1, origin)
-        num_evaluated += len(fresh)
+        batches = _offspring(space, parents_AG, constraints, rng, settings, seen)
 
 
 def _start(space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, num: int) -> Genes:
@@ -157,14 +168,15 @@ def _offspring(
     constraints: Sequence[CostConstraint],
     rng: np.random.Generator,
     settings: EvolutionSettings,
+    seen: set[bytes],
 ) -> Iterator[tuple[str, Genes]]:
-    """Repaired mutants, then repaired children of two parents; fewer than asked when few are left."""
+    """Repaired mutants, then repaired children of two parents, none ``seen`` before; fewer than asked when few are left."""
     picked = rng.integers(len(parents_AG), size=settings.num_mutations)
     mutants_AG = space.mutate(parents_AG[picked], rng, prob=settings.mutation_prob)
-    yield "mutation", repair(space, mutants_AG, constraints, rng)
+    yield "mutation", _unseen(repair(space, mutants_AG, constraints, rng), seen)
     first, second = rng.integers(len(parents_AG), size=(2, settings.num_crossovers))
     children_AG = space.crossover(parents_AG[first], parents_AG[second], rng)
-    yield "crossover", repair(space, children_AG, constraints, rng)
+    yield "crossover", _unseen(repair(space, children_AG, constraints, rng), seen)
 
 
 def _unseen(rows_AG: Genes, seen: set[bytes]) -> Genes:
@@ -206,15 +218,15 @@ class _Judge:
         ]
 
 
-def _enumerate(space: SearchSpace, judge: _Judge, constraints: Sequence[CostConstraint], *, chunk: int) -> Iterator[Generation]:
-    """Evaluate every feasible net, in chunks that are called generations."""
+def _enumerate(space: SearchSpace, judge: _Judge, constraints: Sequence[CostConstraint], *, keep: int) -> Iterator[Generation]:
+    """Evaluate every feasible net, as one generation."""
     all_AG = space.enumerate()
     feasible_AG = all_AG[total_violation(constraints, all_AG) == 0]
     if len(feasible_AG) == 0:
         raise InfeasibleError(f"none of the {len(all_AG)} architectures of {space.name} meets {_listed(constraints)}")
     elite: list[Candidate] = []
-    starts = range(0, len(feasible_AG), chunk)
-    for index, start in enumerate(starts):
-        fresh = judge(feasible_AG[start : start + chunk], index, "enumeration")
-        elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[:chunk]
-        yield Generation(index, len(starts) - 1, tuple(fresh), tuple(elite), min(start + chunk, len(feasible_AG)))
+    for start in range(0, len(feasible_AG), PIECE):
+        fresh = judge(feasible_AG[start : start + PIECE], 0, "enumeration")
+        elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[:keep]
+        num = min(start + PIECE, len(feasible_AG))
+        yield Generation(0, 0, tuple(fresh), tuple(elite), num, num / len(feasible_AG))

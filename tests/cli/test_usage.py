@@ -138,7 +138,7 @@ def test_unusable_data_is_one_line(edgenas: Run, source: str) -> None:
 def test_an_unknown_positive_class_names_the_classes(edgenas: Run) -> None:
     code, _, err = edgenas("init", "--data", "digits", "--positive", "covid")
     assert code == 1
-    assert "Classes are: 0, 1, 2" in err
+    assert "classes are: 0, 1, 2" in err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -23,7 +23,7 @@ class TestUpperLimit(ConstraintConformance):
     @pytest.fixture
     def judged(self) -> Judged:
         rows = [[0] * 8, [1] * 7 + [0], [1] * 8, [3] * 8]
-        return Judged((True, True, False, False), genes_AG=np.array(rows, dtype=np.int16))
+        return Judged(np.array(rows, dtype=np.int16), (True, True, False, False))
 
 
 class TestSensitivityFloor(ConstraintConformance):
@@ -35,7 +35,7 @@ class TestSensitivityFloor(ConstraintConformance):
     def judged(self) -> Judged:
         found = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=np.float16)
         probabilities = np.stack([1 - found, found], axis=2)
-        return Judged((True, True, False, False), probabilities_ANC=probabilities, labels_N=np.ones(4, dtype=np.int64))
+        return Judged(probabilities, (True, True, False, False), labels_N=np.ones(4, dtype=np.int64))
 
 
 class TestSensitivityFloorAtAThreshold(TestSensitivityFloor):

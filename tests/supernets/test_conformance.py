@@ -15,6 +15,8 @@ class TestPvtNano(SupernetConformance):
 
 
 class TestPvtCovidx(SupernetConformance):
+    num_random = 2
+
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("pvt-covidx")

@@ -1,0 +1,407 @@
+"""What a terminal shows of every command: nothing that matters is cut off, and names are shown as they are."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from edgenas.cli import COMMANDS
+from edgenas.report.plots import pareto_plot
+from edgenas.report.terminal import Screen
+from edgenas.report.views import VIEWS
+from edgenas.runs import Note, Outcome, Picture, Progress, Record
+
+ARCH = {"pool_size": 2, "depths": [2, 2, 1, 1], "qkv_dims": [4, 8, 32, 16], "mlp_ratios": [4, 4, 2, 4]}
+OTHER_ARCH = {"pool_size": 4, "depths": [1, 2, 3, 1], "qkv_dims": [8, 16, 8, 64], "mlp_ratios": [2, 4, 4, 2]}
+POSITIVE = "covid-19"
+CLASSES = (POSITIVE, "normal", "pneumonia")
+
+
+def share(value: float, low: float, high: float, n: int) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+def metrics(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
+    """What `training.evaluation.report` says of a net."""
+    shares = [share(0.9512, 0.8641, 0.9833, 61), share(1.0, 0.9899, 1.0, 377), share(0.8725, 0.7934, 0.9243, 102)]
+    return {
+        "n": 540,
+        "top1": share(0.9704, 0.9525, 0.9817, 540),
+        "top1_decision": share(0.9667, 0.9480, 0.9788, 540),
+        "sensitivity": dict(zip(classes, shares, strict=True)),
+        "balanced_accuracy": 0.9412,
+        "confusion_matrix": [[58, 2, 1], [0, 377, 0], [5, 8, 89]],
+        "positive": classes[0],
+        "threshold": 0.31,
+    }
+
+
+def net(arch: Mapping[str, Any], classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
+    """One net as `retrain` reports it."""
+    return {
+        "arch": arch,
+        "weights": "finetuned",
+        "epochs": 15,
+        "params": 131_338,
+        "macs": 2_345_678,
+        "latency_ms_predicted": 1.234,
+        "latency_ms_measured": 1.187,
+        "split": "test",
+        **metrics(classes),
+        "baseline": None,
+    }
+
+
+def candidate(arch: Mapping[str, Any], *, rejected_by: tuple[str, ...] = (), measured: float | None = 1.187) -> dict[str, Any]:
+    """The contract's CAND."""
+    return {
+        "arch": arch,
+        "params": 131_338,
+        "macs": 2_345_678,
+        "latency_ms_predicted": 1.234,
+        "latency_ms_upper": 1.301,
+        "latency_ms_measured": measured,
+        "top1": 0.9412,
+        "top1_confirm": share(0.9389, 0.8921, 0.9663, 180),
+        "sensitivity": {POSITIVE: share(0.9512, 0.8641, 0.9833, 61)},
+        "generation": 3,
+        "origin": "mutation",
+        "rejected_by": list(rejected_by),
+    }
+
+
+def parity(verdict: str, reason: str = "", *, emulated: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The contract's PARITY; nothing was compared where it did not run."""
+    ran = verdict != "not_run"
+    agreement = {"name": "min_top1_agreement", "limit": 0.99, "value": 0.9981, "low": 0.9896, "high": 0.9997, "verdict": verdict}
+    return {
+        "verdict": verdict,
+        "reason": reason,
+        "reference": "PyTorch fp32 on this CPU",
+        "num_images": 540 if ran else 0,
+        "num_positives": 61 if ran else None,
+        "top1_agreement": 0.9981 if ran else None,
+        "flips": {POSITIVE: 1} if ran else {},
+        "new_false_negatives": 1 if ran else None,
+        "logits": {"max_abs": 0.0123 if ran else None, "mean_abs": 1e-4 if ran else None, "min_cosine": 1.0 if ran else None},
+        "gates": [agreement] if ran else [],
+        "decision": {"flips": 1 if ran else 0, "agreement": share(0.9981, 0.9896, 0.9997, 540) if ran else None},
+        "emulated": emulated,
+    }
+
+
+def exported(name: str, judged: dict[str, Any]) -> dict[str, Any]:
+    """One file as `export` reports it."""
+    kind = "engine" if name.endswith("engine") else "onnx"
+    return {
+        "path": f"export/trt/{name}",
+        "kind": kind,
+        "runtime": "tensorrt-rtx" if kind == "engine" else "onnxruntime-cpu",
+        "precision": "fp16",
+        "targets": ["sm86"] if kind == "engine" else [],
+        "size_bytes": 654_321,
+        "sha256": "0" * 64,
+        "parity": judged,
+    }
+
+
+NO_GPU = "tensorrt-rtx cannot run here: no NVIDIA driver (libcuda.so.1 is missing)"
+
+
+def init(classes: tuple[str, ...] = CLASSES) -> Outcome:
+    sizes = {"train": (281, 1713, 462), "select": (94, 571, 154), "confirm": (61, 380, 102), "calibrate": (48, 304, 82)}
+    splits = {name: dict(zip(classes, counts, strict=True)) for name, counts in sizes.items()}
+    result = {
+        "data": "folder:/data/x-rays",
+        "num_images": 4_252,
+        "classes": list(classes),
+        "positive": classes[0],
+        "space": {"name": "pvt-nano", "num_subnets": 62_208},
+        "task": {"num_classes": 3, "in_channels": 3, "image_px": 32},
+        "splits": splits,
+        "fingerprint": "f" * 64,
+        "provable": ["sensitivity 0.95 needs 73 positives without a miss; select has 94"],
+    }
+    return Outcome(result, {"config": Path("run/edgenas.toml")})
+
+
+def doctor() -> Outcome:
+    works = {"works": True, "reason": "ran a tiny net", "fix": "", "version": "1.23.2", "device": "Intel Xeon 6975P-C"}
+    fails = {"works": False, "reason": NO_GPU, "fix": "install an NVIDIA driver", "version": "", "device": ""}
+    runtimes = [{"name": "onnxruntime-cpu", **works}, {"name": "tensorrt-rtx", **fails}]
+    return Outcome({"runtimes": runtimes, "formats": [{"name": "onnx", **works}, {"name": "trt", **fails}]})
+
+
+def train() -> Outcome:
+    subnets = {name: share(0.9, 0.8821 + i / 100, 0.95, 1_000) for i, name in enumerate(("smallest", "random", "largest"))}
+    teacher = {"name": "timm:test_resnet", "select_top1": share(0.9704, 0.9525, 0.9817, 540)}
+    return Outcome({"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}})
+
+
+def profile() -> Outcome:
+    context = {
+        "device": "Intel Xeon 6975P-C",
+        "device_kind": "cpu",
+        "runtime": "onnxruntime-cpu",
+        "runtime_version": "1.23.2",
+        "precision": "fp32",
+        "batch_size": 1,
+        "threads": 2,
+        "scope": "end_to_end",
+        "spinning": False,
+    }
+    validation = {
+        "num_subnets": 20,
+        "mape": 0.0213,
+        "within_5": 0.9,
+        "within_10": 0.95,
+        "p95_error": 0.0641,
+        "kendall_tau": 0.9371,
+        "noise_floor_mape": 0.0112,
+        "rows": [],
+    }
+    result = {"table": "latency/t.json", "context": context, "num_entries": 77, "num_nets_timed": 96, "seconds": 61.4}
+    return Outcome({**result, "table_sha256": "0" * 64, "validation": validation})
+
+
+def search(classes: tuple[str, ...] = CLASSES) -> Outcome:
+    floor = f"sensitivity[{classes[0]}]"
+    winner = candidate(ARCH)
+    result = {
+        "space": {"name": "pvt-nano", "num_subnets": 62_208, "feasible_share": 0.4},
+        "limits": {"latency_ms": 1.25, floor: 0.9},
+        "evaluations": {"candidates": 62_208, "evaluated": 288, "images": 270, "rejected": {"latency_ms": 37_000, floor: 12}},
+        "finalists": [winner, candidate(OTHER_ARCH, rejected_by=("latency_ms", floor), measured=1.391)],
+        "winner": winner,
+        "closest": None,
+        "binding": ["latency_ms"],
+    }
+    return Outcome(result, {"candidates": Path("run/search/search.jsonl")})
+
+
+def retrain(classes: tuple[str, ...] = CLASSES) -> Outcome:
+    baseline = net(OTHER_ARCH, classes) | {"params": 172_106, "macs": 3_456_789, "latency_ms_measured": 1.391}
+    return Outcome(net(ARCH, classes) | {"baseline": baseline})
+
+
+def evaluate(classes: tuple[str, ...] = CLASSES) -> Outcome:
+    result = {"split": "test", "weights": "finetuned", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
+    return Outcome({**result, **metrics(classes)})
+
+
+def export() -> Outcome:
+    emulated = parity("passed")
+    files = [
+        exported("model-fp16-b1.onnx", parity("undecided", "min_top1_agreement 0.9981 of 540 does not decide 0.99")),
+        exported("model-fp16-b1-sm86.engine", parity("not_run", NO_GPU, emulated=emulated)),
+    ]
+    result = {"artifact": "export/trt", "verdict": "undecided", "weights": "finetuned", "files": files}
+    return Outcome(result, {"artifact": Path("run/export/trt")})
+
+
+def verify() -> Outcome:
+    checks = [
+        {"path": "README.md", "name": "sha256", "verdict": "passed", "reason": "812 bytes"},
+        {"path": "model.onnx", "name": "sha256", "verdict": "passed", "reason": "654321 bytes"},
+        {"path": "model.onnx", "name": "precision", "verdict": "passed", "reason": "0 of 44 inner weights are float16"},
+        {"path": "model.onnx", "name": "golden", "verdict": "failed", "reason": "largest error 0.21 of the largest logit"},
+        {"path": "model.engine", "name": "golden", "verdict": "not_run", "reason": NO_GPU},
+    ]
+    return Outcome({"artifact": "run/export/trt", "verdict": "failed", "checks": checks}, {"artifact": Path("run/export/trt")})
+
+
+def info() -> Outcome:
+    stages = [
+        {"name": "data", "state": "there", "made": "2026-11-22 06:48", "command": ""},
+        {"name": "latency table", "state": "missing", "made": None, "command": "edgenas profile"},
+    ]
+    result = {"run": "edgenas-run", "stages": stages, "settings": {}, "versions": {"python": "3.11.9", "torch": "2.11.0"}}
+    return Outcome(result | {"space": {"name": "pvt-nano", "num_subnets": 62_208}})
+
+
+def demo(classes: tuple[str, ...] = CLASSES) -> Outcome:
+    verdicts = [
+        {"name": "parity model-fp32-b1.onnx", "verdict": "passed", "reason": "100.0% of 397 images agree, 0 newly missed"},
+        {"name": "parity model-fp16-sm86.engine", "verdict": "not_run", "reason": NO_GPU},
+    ]
+    result = {
+        "run": "edgenas-demo",
+        "latency_limit_ms": 0.777,
+        "device": "Intel Xeon 6975P-C",
+        "runtime": "onnxruntime-cpu",
+        "feasible_share": 0.5,
+        "winner": net(ARCH, classes),
+        "baseline": net(OTHER_ARCH, classes) | {"latency_ms_measured": 1.391},
+        "verdicts": verdicts,
+        "seconds": 213.4,
+        "peak_memory_mb": 1_234.0,
+    }
+    return Outcome(result, {"result": Path("edgenas-demo/demo.json")})
+
+
+METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
+NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
+SHOWN: dict[str, tuple[Outcome, str]] = {
+    "init": (init(), "covid-19 pneumonia 281 1713 462 94 61 48 304 82 73 0.95"),
+    "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
+    "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
+    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61"),
+    "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
+    "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
+    "evaluate": (evaluate(), METRICS),
+    "export": (export(), "undecided not run passed 99.8 [99.0, 100.0] 0.65 0.012 61 540 0.9981 libcuda.so.1"),
+    "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
+    "info": (info(), "data there missing 06:48 profile 3.11.9 2.11.0"),
+    "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
+}
+
+
+def drawn(command: str, outcome: Outcome, width: int) -> str:
+    """What a terminal of ``width`` columns shows."""
+    file = io.StringIO()
+    Screen(Console(file=file, width=width, highlight=False)).show(command, outcome)
+    return file.getvalue()
+
+
+def test_every_command_has_a_view_and_an_example_here() -> None:
+    assert set(VIEWS) == set(SHOWN) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("command", sorted(VIEWS))
+def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
+    outcome, words = SHOWN[command]
+    text = drawn(command, outcome, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert [word for word in words.split() if word not in text.split() and word not in text.replace("(", " ").split()] == [], text
+
+
+@pytest.mark.parametrize("command", ["init", "retrain", "evaluate", "demo"])
+def test_a_class_name_is_shown_as_it_is(command: str) -> None:
+    make = {"init": init, "retrain": retrain, "evaluate": evaluate, "demo": demo}[command]
+    text = drawn(command, make(("[red]x[/red]", "[/]", "[link=a]b")), 160)
+    assert all(name in text for name in ("[red]x[/red]", "[/]", "[link=a]b")), text
+
+
+def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
+    result = net(ARCH) | {"latency_ms_predicted": None, "latency_ms_measured": None}
+    text = drawn("retrain", Outcome(result), 80)
+    assert "latency" not in text
+    assert "131,338" in text
+
+
+def test_an_empty_class_has_no_share() -> None:
+    result = {"split": "test", "weights": "scratch", **metrics()}
+    result["sensitivity"]["normal"] = {"value": None, "low": 0.0, "high": 1.0, "n": 0}
+    (line,) = [line for line in drawn("evaluate", Outcome(result), 80).splitlines() if "normal" in line]
+    assert "–" in line
+    assert "None" not in line
+
+
+def records(*, picture: Path | None = None) -> Iterator[Record]:
+    """A short piece of work."""
+    yield Note("[1/2] reading [bold]images[/bold]", is_heading=True)
+    for done in range(3):
+        yield Progress("searching", done, 2, {"nets": 10 * done, "top1": 0.91234})
+    yield Note("the clock is unsteady", is_warning=True)
+    yield Note("parity not run", is_warning=True, in_view=True)
+    yield Progress("[b]parity", 1, 1, {"file": "[x].onnx"})
+    if picture is not None:
+        yield Picture("pareto", (picture,), plot_data(2))
+    yield Outcome({"answer": 42})
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_records_are_followed_to_the_outcome(is_terminal: bool, tmp_path: Path) -> None:
+    file = io.StringIO()
+    screen = Screen(Console(file=file, width=120, force_terminal=is_terminal, highlight=False))
+    outcome = screen.follow(records(picture=tmp_path / "pareto.png"))
+    assert outcome.result == {"answer": 42}
+    assert screen.warnings == ["the clock is unsteady", "parity not run"]
+    text = file.getvalue()
+    assert "[1/2] reading [bold]images[/bold]" in text
+    assert text.count("the clock is unsteady") == 1
+    assert "parity not run" not in text  # the outcome's view says it
+    assert "2/2" in text
+    assert "0.912" in text
+    assert (tmp_path / "pareto.png").stat().st_size > 0
+
+
+def test_without_a_terminal_progress_is_one_plain_line_a_part() -> None:
+    file = io.StringIO()
+    Screen(Console(file=file, width=120, force_terminal=False, highlight=False)).follow(records())
+    assert "\x1b" not in file.getvalue()
+    lines = [line for line in file.getvalue().splitlines() if line.strip()]
+    assert [line for line in lines if line.startswith("searching")] == ["searching: 2/2  nets 20  top1 0.912"]
+    assert len(lines) == 4
+
+
+def test_on_a_terminal_bars_are_drawn() -> None:
+    file = io.StringIO()
+    Screen(Console(file=file, width=120, force_terminal=True, highlight=False)).follow(records())
+    assert "\x1b[" in file.getvalue()
+    assert "searching: 2/2" not in file.getvalue()
+
+
+def test_work_that_fails_leaves_the_terminal_usable() -> None:
+    def fails() -> Iterator[Record]:
+        yield Progress("searching", 0, 2)
+        raise ValueError("x")
+
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with pytest.raises(ValueError, match="x"):
+        Screen(console).follow(fails())
+    Screen(console).follow(records())  # a live display that was left open would refuse a second one
+
+
+def test_a_recipe_without_an_outcome_is_a_bug() -> None:
+    with pytest.raises(RuntimeError, match="without an outcome"):
+        Screen(Console(file=io.StringIO())).follow(iter([Note("x")]))
+
+
+def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winner: bool = True) -> dict[str, Any]:
+    """Candidates in a row, each better and slower than the one before."""
+    rows = [
+        candidate(ARCH) | {"latency_ms_predicted": 1 + i / 10, "top1": 0.8 + i / 100, "generation": i % generations}
+        for i in range(num)
+    ]
+    data = {"rows": rows, "front": list(range(num)), "cost": "latency_ms_predicted", "limit": limit}
+    return {**data, "winner": rows[-1] if winner else None, "title": "pvt-nano on [b]digits[/b]: $x_1$ & <y>"}
+
+
+@pytest.mark.parametrize("limit", [None, 1.2])
+@pytest.mark.parametrize("winner", [False, True])
+@pytest.mark.parametrize(("num", "generations"), [(1, 1), (12, 1), (12, 4)])
+def test_the_pareto_plot_opens_as_png_and_svg(
+    tmp_path: Path, num: int, generations: int, winner: bool, limit: float | None
+) -> None:
+    png, svg = tmp_path / "pareto.png", tmp_path / "deep" / "pareto.svg"
+    pareto_plot(**plot_data(num, generations=generations, limit=limit, winner=winner), paths=[png, svg])
+    with Image.open(png) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert min(picture.size) > 400
+        assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 10
+    assert ET.parse(svg).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"pareto.png", "pareto.svg"}
+
+
+def test_the_plots_legend_names_only_what_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "pareto.svg"
+    texts = {}
+    for given in (False, True):
+        pareto_plot(**plot_data(3, generations=2, limit=1.2 if given else None, winner=given), paths=[path])
+        texts[given] = path.read_text(encoding="utf-8")
+    for text in ("winner", "limit 1.2"):
+        assert f"<!-- {text} -->" in texts[True]
+        assert f"<!-- {text} -->" not in texts[False]
+    assert "<!-- predicted latency (ms) -->" in texts[True]
+    assert "<!-- generation -->" in texts[True]
