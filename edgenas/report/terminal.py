@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from edgenas.report import views
 from edgenas.report.plots import draw
@@ -54,14 +55,15 @@ class Screen:
 
     def _bars(self) -> Progress:
         return Progress(
-            TextColumn("{task.description:<22}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=False),
-            TextColumn("{task.fields[shown]}", style="dim"),
+            TextColumn("{task.description}", table_column=Column(min_width=20, no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(min_width=8, max_width=24, ratio=1)),
+            TextColumn("{task.fields[count]}", table_column=Column(min_width=9, no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(min_width=7, no_wrap=True)),
+            TextColumn("left", table_column=Column(min_width=4)),
+            TimeRemainingColumn(compact=True, table_column=Column(min_width=5, no_wrap=True)),
+            TextColumn("{task.fields[shown]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
             console=self.console,
+            expand=True,
             disable=not self.console.is_terminal,
         )
 

@@ -20,7 +20,8 @@ VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow"
 
 def table(*columns: str, title: str | None = None) -> Table:
     """A borderless table; columns that start with ``>`` are aligned right."""
-    result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    shown = None if title is None else Text(title, style="bold")
+    result = Table(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
     for column in columns:
         result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
     return result
@@ -101,7 +102,7 @@ def train_view(outcome: Outcome) -> Iterator[RenderableType]:
     rows = table("on select", ">top-1")
     teacher, supernet = outcome.result.get("teacher"), outcome.result.get("supernet")
     if teacher:
-        rows.add_row(f"teacher ({teacher['name']})", interval(teacher["select_top1"]))
+        rows.add_row(escape(f"teacher ({teacher['name']})"), interval(teacher["select_top1"]))
     for name, value in (supernet["select_top1"] if supernet else {}).items():
         rows.add_row(f"{name} subnet", interval(value))
     yield rows
@@ -133,9 +134,7 @@ def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
 def search_view(outcome: Outcome) -> Iterator[RenderableType]:
     """The finalists, the winner and what kept others out."""
     result = outcome.result
-    rows = table(
-        "", ">params", ">MACs", ">predicted", ">measured", ">select %", ">confirm % [95 %]", "rejected by", title="Finalists"
-    )
+    rows = table("", ">params", ">MACs", ">predicted", ">measured", ">select %", ">confirm % [95 %]", title="Finalists")
     for position, candidate in enumerate(result["finalists"], 1):
         mark = "→" if candidate["arch"] == (result["winner"] or {}).get("arch") else " "
         rows.add_row(
@@ -146,9 +145,11 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
             milliseconds(candidate["latency_ms_measured"]),
             f"{100 * candidate['top1']:.1f}",
             interval(candidate.get("top1_confirm")),
-            ", ".join(candidate["rejected_by"]) or "–",
         )
     yield rows
+    for position, candidate in enumerate(result["finalists"], 1):
+        if candidate["rejected_by"]:
+            yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
     evaluations = result["evaluations"]
     if result["winner"]:
         yield Text(f"winner: {arch_line(result['winner']['arch'])}")
@@ -200,24 +201,19 @@ def evaluate_view(outcome: Outcome) -> Iterator[RenderableType]:
 
 
 def parity_table(files: Sequence[Mapping[str, Any]], *, title: str) -> Table:
-    """One row a file: its verdict, and what its images showed here, itself or emulated."""
-    rows = table("file", ">MB", "parity", "shown by", ">agree % [95 %]", ">new misses", ">max logit error", title=title)
+    """One row a file: its verdict, and what its images showed here, itself or (in brackets) emulated."""
+    rows = table("file", "parity", ">agree % [95 %]", ">missed", ">error", title=title)
     for file in files:
         parity = file["parity"]
         shown = parity["emulated"] if parity["emulated"] is not None and not parity["gates"] else parity
-        gates = {gate["name"]: gate for gate in shown["gates"]}
-        agreement = gates.get("min_top1_agreement")
-        how = "–" if not gates else ("itself" if shown is parity else f"emulation: {shown['verdict']}")
-        missed = shown["new_false_negatives"]
-        rows.add_row(
-            escape(file["path"].rsplit("/", 1)[-1]),
-            f"{file['size_bytes'] / 1e6:.2f}",
-            verdict(parity["verdict"]),
-            how,
+        agreement = next((gate for gate in shown["gates"] if gate["name"] == "min_top1_agreement"), None)
+        missed, error = shown["new_false_negatives"], shown["logits"]["max_abs"]
+        cells = [
             interval(agreement) if agreement is not None else "–",
             "–" if missed is None else f"{missed} of {shown['num_positives']}",
-            "–" if shown["logits"]["max_abs"] is None else f"{shown['logits']['max_abs']:.2g}",
-        )
+            "–" if error is None else f"{error:.2g}",
+        ]
+        rows.add_row(escape(file["path"].rsplit("/", 1)[-1]), verdict(parity["verdict"]), *cells)
     return rows
 
 
@@ -227,6 +223,10 @@ def export_view(outcome: Outcome) -> Iterator[RenderableType]:
     yield Text.assemble("artefact: ", verdict(result["verdict"]), f"  (weights: {result['weights']})")
     num_images = max((f["parity"]["num_images"] or (f["parity"]["emulated"] or f["parity"])["num_images"]) for f in result["files"])
     yield parity_table(result["files"], title=f"Each of the {num_images} test images through the source and through the file")
+    emulated = {file["parity"]["emulated"]["verdict"] for file in result["files"] if file["parity"]["emulated"] is not None}
+    if emulated:
+        yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+    yield Text("missed: positives that only the file misses; error: largest difference of a logit", style="dim")
     for reason in dict.fromkeys(file["parity"]["reason"] for file in result["files"] if file["parity"]["reason"]):
         yield Text(f"why: {reason}")
     yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")

@@ -48,6 +48,10 @@ class UpperLimit:
     limit: float
     cost: CostModel
 
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise ValueError(f"a limit on {self.name} must be positive, not {self.limit:g}")
+
     def __str__(self) -> str:
         return f"{self.name} <= {self.limit:g}"
 

@@ -195,7 +195,10 @@ class SearchSpace:
             else:
                 allowed = ", ".join(str(list(o) if isinstance(o, tuple) else o) for o in choice.options)
                 problems.append(f"{choice.name} is {'missing' if value is None else value}; allowed: {allowed}")
-        if not problems:
+        if problems:
+            known = {choice.name.split("[")[0].split(".")[0] for choice in self.choices}
+            problems += [f"{key} is unknown" for key in arch if key not in known]
+        else:
             problems = _surplus(arch, self.to_json(genes_G))
         if problems:
             raise ArchError(f"this is no architecture of {self.name}", problems=problems)
@@ -254,7 +257,7 @@ def _get(tree: Any, tokens: Sequence[str | int]) -> Any:
 
 def _same(option: Option, value: Any) -> bool:
     if isinstance(option, tuple):
-        return isinstance(value, (list, tuple)) and list(option) == list(value)
+        return isinstance(value, (list, tuple)) and len(option) == len(value) and all(map(_same, option, value))
     return not isinstance(value, bool) and isinstance(value, (int, float, str)) and option == value
 
 

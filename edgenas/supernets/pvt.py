@@ -91,17 +91,18 @@ class PvtSupernet(nn.Module):
             for block, block_spec in zip(stage.blocks, stage_spec.blocks, strict=False):
                 assert isinstance(block, PvtBlock)
                 weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                x_NLC = block_forward(x_NLC, block_spec, weights, self._pool(block_spec, x_NLC.device))
+                x_NLC = block_forward(x_NLC, block_spec, weights, self._pool(block_spec, x_NLC.device, x_NLC.dtype))
             x_NLC = stage.norm(x_NLC)
         logits_NK: Tensor = self.net.head(self.net.pool(x_NLC))
         return logits_NK
 
     @staticmethod
     @lru_cache(maxsize=1024)
-    def _pool(spec: BlockSpec, device: torch.device) -> Tensor | None:
+    def _pool(spec: BlockSpec, device: torch.device, dtype: torch.dtype) -> Tensor | None:
         if spec.reduction != "pool" or spec.reduction_size == spec.grid:
             return None
-        return averaging_matrix(spec.grid, spec.reduction_size).to(device)
+        with torch.inference_mode(mode=False):  # what is kept must be fit for training too
+            return averaging_matrix(spec.grid, spec.reduction_size).to(device, dtype)
 
     @torch.no_grad()
     def extract(self, genes: tuple[int, ...]) -> PvtNet:
