@@ -40,9 +40,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the contract's status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    from edgenas.cli.runner import emit_failure, terminate_like_interrupt
+    from edgenas.cli.runner import emit_failure
 
-    terminate_like_interrupt()
     command = next((argument for argument in arguments if argument in COMMANDS), "")
     as_json = "--json" in arguments
     try:

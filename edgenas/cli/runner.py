@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,30 @@ from edgenas.errors import EdgeNASError
 SCHEMA_VERSION = 1
 
 
-def terminate_like_interrupt() -> None:
-    """Let SIGTERM end a command as Ctrl-C does: state saved, exit 130."""
+class StopRequest:
+    """Ctrl-C or SIGTERM: the first asks the recipe to stop where its state is whole, the second stops at once."""
 
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.made = False
 
-    signal.signal(signal.SIGTERM, interrupt)
+    def __bool__(self) -> bool:
+        return self.made
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Take over both signals within the block."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.made:
+            raise KeyboardInterrupt
+        self.made = True
+        click.echo("\nstopping at the next safe point; once more stops at once", err=True)
 
 
 def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_json: bool, verbose: bool = False) -> None:
@@ -43,12 +61,13 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
     screen = Screen()
     folder = RunFolder(run)
     try:
-        outcome = screen.follow(start())
+        with StopRequest().listening() as stop:
+            outcome = screen.follow(start(), stop)
     except EdgeNASError as error:
         emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        interrupted = EdgeNASError("interrupted; what was finished is saved", hint=f"`edgenas {command}` goes on from there")
+        interrupted = EdgeNASError("interrupted, state saved", hint=f"the same `edgenas {command}` goes on")
         emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, as_json=as_json)
         sys.exit(130)
     except OSError as error:

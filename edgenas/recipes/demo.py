@@ -96,11 +96,15 @@ def _require_digits(run_path: Path, overrides: tuple[str, ...]) -> None:
 def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome]:
     """Pass everything on but the outcome, and return that."""
     outcome: Outcome | None = None
-    for record in records:
-        if isinstance(record, Outcome):
-            outcome = record
-        else:
-            yield record
+    try:
+        for record in records:
+            if isinstance(record, Outcome):
+                outcome = record
+            else:
+                yield record
+    finally:
+        if isinstance(records, Generator):
+            records.close()  # an interrupted part saves its state
     assert outcome is not None
     return outcome
 

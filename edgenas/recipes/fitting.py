@@ -108,11 +108,15 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         if isinstance(record, EpochRecord):
             append_jsonl(job.folder / LOG, asdict(record))
             shown = {name: round(value, 3) for name, value in record.select.items()}
-            if time.monotonic() - last_saved > CHECKPOINT_EVERY_S and record.epoch < record.epochs:
-                save_state(path, state, identity)
-                last_saved = time.monotonic()
-        else:
+            continue
+        try:
             yield Progress(job.label, record.step, record.num_steps, {"loss": record.loss, **shown})
+        except (KeyboardInterrupt, GeneratorExit):  # interrupted here, between two steps, the state is whole
+            save_state(path, state, identity)
+            raise
+        if time.monotonic() - last_saved > CHECKPOINT_EVERY_S:
+            save_state(path, state, identity)
+            last_saved = time.monotonic()
     save_weights(job.folder / WEIGHTS, state.result, job.facts)
     path.unlink(missing_ok=True)
 
@@ -127,7 +131,7 @@ def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job
         yield Note(f"{job.label} starts again: {error}", is_warning=True)
         (job.folder / LOG).unlink(missing_ok=True)
         return
-    yield Note(f"{job.label} goes on after epoch {state.epoch} of {state.epochs}")
+    yield Note(f"{job.label} goes on after step {state.step}, epoch {state.epoch} of {state.epochs}")
 
 
 def _objective(job: Job) -> dict[str, Any]:

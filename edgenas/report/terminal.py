@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -22,8 +22,16 @@ class Screen:
         self.console = console if console is not None else Console(stderr=True, highlight=False)
         self.warnings: list[str] = []
 
-    def follow(self, records: Iterable[Record]) -> Outcome:
-        """Draw progress and notes until the outcome comes; warnings are kept for ``--json``."""
+    def follow(self, records: Iterator[Record], stop: object = False) -> Outcome:
+        """Draw progress and notes until the outcome comes; warnings are kept for ``--json``.
+
+        Args:
+            records: of a recipe.
+            stop: once it is true, the recipe is interrupted at the record it is at, where its state is whole.
+
+        Raises:
+            KeyboardInterrupt: if it was.
+        """
         outcome: Outcome | None = None
         with self._bars() as bars:
             lines = _Lines(bars, self.console)
@@ -36,6 +44,8 @@ class Screen:
                     draw(record)
                 else:
                     outcome = record
+                if stop and isinstance(records, Generator):
+                    records.throw(KeyboardInterrupt())
         if outcome is None:
             raise RuntimeError("a recipe ended without an outcome")
         return outcome
