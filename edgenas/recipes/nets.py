@@ -76,6 +76,12 @@ def load_supernet(project: Project, images: Images) -> nn.Module:
     return supernet.eval()
 
 
+def supernet_epochs(project: Project) -> int:
+    """Epochs that the run's supernet was trained for."""
+    _, facts = load_weights(project.run.supernet / WEIGHTS)
+    return int(facts.get("epochs", project.settings.train.epochs))
+
+
 def load_search(project: Project) -> dict[str, Any]:
     """The result of `edgenas search`.
 

@@ -15,7 +15,17 @@ from torch import nn
 from edgenas.costs import cost_models
 from edgenas.errors import ArchError, RunFolderError
 from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for
-from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, WEIGHTS, choose_threshold, facts_of, genes_of, load_search, load_supernet
+from edgenas.recipes.nets import (
+    RESULT,
+    RESULT_SCHEMA,
+    WEIGHTS,
+    choose_threshold,
+    facts_of,
+    genes_of,
+    load_search,
+    load_supernet,
+    supernet_epochs,
+)
 from edgenas.recipes.profile import load_cost_model, measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.train import load_teacher
@@ -178,7 +188,7 @@ def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
     costs_A, least = cost(rows), cost(space.from_json(winner.arch))[0]
     slower = [position for position in np.argsort(costs_A) if costs_A[position] >= least]
     chosen = archs[slower[0] if slower else int(np.argmax(costs_A))]
-    epochs = winner.epochs + (project.settings.train.epochs if winner.weights == "finetuned" else 0)
+    epochs = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
     return Plan("hand-designed", project.run.retrain / "baseline", chosen, epochs, "scratch", from_search=False)
 
 

@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgenas.errors import MissingInputError
+from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for
-from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts
+from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts, supernet_epochs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.settings import TeacherSettings
 from edgenas.runs import Note, Outcome, Record, locked, write_json
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
 from edgenas.supernets import build_supernet
-from edgenas.training.checkpoints import load_weights
+from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
 from edgenas.training.sampling import SAMPLING_RULES, as_key
 from edgenas.training.teacher import build_teacher
@@ -55,7 +55,8 @@ def run(config: TrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train", "select")
         if config.only in (None, "teacher"):
-            yield from _fit_teacher(project, images, device, force=config.force)
+            asked = config.flags.get("teacher", {}).get("name")
+            yield from _fit_teacher(project, images, device, asked=asked, force=config.force)
         teacher = load_teacher(project, images)
         result["teacher"] = _teacher_result(project, images, teacher, device)
         outputs["teacher"] = project.run.teacher
@@ -66,61 +67,68 @@ def run(config: TrainConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _teacher_net(project: Project, images: Images) -> nn.Module:
-    """The teacher as it is before training here: the space's largest net, or timm's, possibly with a checkpoint."""
-    settings = project.settings.teacher
+def _teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
+    """A teacher as it is before training here: the space's largest net, or timm's, possibly with a checkpoint."""
     return build_teacher(
-        settings.name,
+        name,
         num_classes=images.task.num_classes,
         image_px=images.task.image_px,
         in_channels=images.task.in_channels,
-        checkpoint=Path(settings.checkpoint) if settings.checkpoint is not None else None,
+        checkpoint=Path(checkpoint) if checkpoint is not None else None,
         space=project.space,
     )
 
 
-def _teacher_facts(project: Project, images: Images) -> dict[str, Any]:
-    return facts_of(project, images, "teacher", teacher=project.settings.teacher.name)
+def teacher_facts(project: Project) -> dict[str, Any] | None:
+    """What the run's teacher says of itself; None if there is none yet."""
+    path = project.run.teacher / WEIGHTS
+    return load_weights(path)[1] if path.is_file() else None
 
 
 def load_teacher(project: Project, images: Images) -> nn.Module:
-    """The teacher in eval mode, on the CPU.
+    """The run's teacher in eval mode, on the CPU.
 
     Raises:
         MissingInputError: if it was never trained and has no checkpoint.
         CheckpointError: if it belongs to another project.
     """
-    net = _teacher_net(project, images)
-    if project.settings.teacher.checkpoint is not None:
-        return net.eval()
     path = project.run.teacher / WEIGHTS
-    if not path.is_file():
+    facts = teacher_facts(project)
+    if facts is None:
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint="run `edgenas train` first")
-    _, facts = load_weights(path, net)
-    require_facts(facts, _teacher_facts(project, images), path, "edgenas train --force")
+    require_facts(facts, facts_of(project, images, "teacher"), path, "edgenas train --force")
+    net = _teacher_net(project, images, str(facts.get("teacher", "self")))
+    load_weights(path, net)
     return net.eval()
 
 
-def _fit_teacher(project: Project, images: Images, device: str, *, force: bool) -> Iterator[Record]:
+def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool) -> Iterator[Record]:
+    """Train the teacher, or keep a checkpoint's or an earlier one; ``asked`` is the name given on the command line."""
     settings = project.settings.teacher
-    if settings.checkpoint is not None:
-        yield Note(f"teacher: {settings.name} with the weights of {settings.checkpoint}")
-        return
-    if (project.run.teacher / WEIGHTS).is_file() and not force:
-        yield Note("teacher: already trained (--force trains it again)")
+    found = teacher_facts(project)
+    if found is not None and not force:
+        if asked not in (None, found.get("teacher")):
+            raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
+        yield Note(f"teacher: {found.get('teacher')} is there already (--force replaces it)")
         return
     torch.manual_seed(project.settings.train.seed)
+    net = _teacher_net(project, images, settings.name, settings.checkpoint)
+    facts = facts_of(project, images, "teacher", teacher=settings.name)
+    if settings.checkpoint is not None:
+        save_weights(project.run.teacher / WEIGHTS, net, facts)
+        yield Note(f"teacher: {settings.name} with the weights of {settings.checkpoint}")
+        return
     yield from fit(
         Job(
             label="teacher",
             folder=project.run.teacher,
-            model=_teacher_net(project, images),
+            model=net,
             images=images,
             loop=loop_settings(settings, seed=project.settings.train.seed),
             objective=_objective(images, settings, project.settings.train.balance, device),
             batches=batches_for(images, settings, balance=project.settings.train.balance, seed=project.settings.train.seed),
             device=device,
-            facts=_teacher_facts(project, images),
+            facts=facts,
             evaluate=net_accuracy(*images.arrays("select")),
         )
     )
@@ -142,7 +150,7 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
     settings, space = project.settings.train, project.space
     if (project.run.supernet / WEIGHTS).is_file() and not force:
-        yield Note("supernet: already trained (--force trains it again)")
+        yield Note("supernet: is there already (--force trains it again)")
         return
     torch.manual_seed(settings.seed)
     rule = SAMPLING_RULES[settings.sampling]
@@ -164,7 +172,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
             ),
             batches=batches_for(images, settings, balance=settings.balance, seed=settings.seed),
             device=device,
-            facts=facts_of(project, images, "supernet"),
+            facts=facts_of(project, images, "supernet", epochs=settings.epochs),
             evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
             teacher=teacher,
             subnets=partial(_draw, rule, space, num_random),
@@ -183,7 +191,7 @@ def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) 
 
 def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> dict[str, Any]:
     images_NCHW, labels_N = images.arrays("select")
-    name = project.settings.teacher.name
+    name = (teacher_facts(project) or {}).get("teacher")
     return {"name": name, "select_top1": _right(predict(teacher.to(device), images_NCHW), labels_N)}
 
 
@@ -196,6 +204,6 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
-    result = {"epochs": project.settings.train.epochs, "select_top1": top1}
+    result = {"epochs": supernet_epochs(project), "select_top1": top1}
     write_json(project.run.supernet / "result.json", {"schema_version": 1, **result})
     return result

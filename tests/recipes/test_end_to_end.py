@@ -107,8 +107,14 @@ def test_training_shows_teacher_and_three_subnets_on_select(project: Path) -> No
 def test_training_again_keeps_what_is_there(edgenas: Run) -> None:
     code, _, err = edgenas("train")
     assert code == 0
-    assert "teacher: already trained" in err
-    assert "supernet: already trained" in err
+    assert "teacher: self is there already" in err
+    assert "supernet: is there already" in err
+
+
+def test_another_teacher_is_refused_without_force(edgenas: Run) -> None:
+    code, value, _ = edgenas("train", "--only", "teacher", "--teacher", "timm:test_vit")
+    assert (code, value["error"]["type"]) == (1, "CheckpointError")
+    assert "--force" in value["error"]["hint"]
 
 
 def test_the_profile_is_the_contracts(project: Path) -> None:
