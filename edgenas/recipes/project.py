@@ -21,6 +21,7 @@ from edgenas.runs import Progress, RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
 
 NUM_NORM_IMAGES = 128
+SMALL_PX = 64
 SET_POSITIVE = 'write positive = "CLASS" under [data] in edgenas.toml, or --set data.positive=CLASS'
 
 
@@ -144,8 +145,19 @@ def open_images(project: Project) -> Images:
         raise DataError(f"{run.splits} divides other classes than {settings.data.source} has", hint="run `edgenas init` again")
     check_fingerprint(splits, source)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
+    _use_threads(settings.train.threads, task)
     store = ImageStore(source, preprocess_for(task.image_px), memory_bytes=settings.data.cache_mb << 20)
     return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
+
+
+def _use_threads(threads: int | None, task: Task) -> None:
+    """Tell PyTorch how many threads to use: two threads on small operators mostly wait, and crawl beside other programs."""
+    import torch
+
+    if threads is None and task.image_px <= SMALL_PX:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(max(1, threads))
 
 
 def decode(images: Images, *splits: str) -> Iterator[Progress]:

@@ -79,6 +79,8 @@ class TrainSettings:
         kd_weight: share of the distillation in the loss.
         temperature: of the soft targets.
         balance: none, class weights in the loss (weights), or as many images of every class (sampler).
+        threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
+            too small for more, else all cores.
     """
 
     epochs: int = 40
@@ -96,6 +98,7 @@ class TrainSettings:
     balance: Literal["none", "weights", "sampler"] = "weights"
     clip_norm: float = 1.0
     device: Device = "auto"
+    threads: int | None = None
     seed: int = 0
 
 
