@@ -38,6 +38,17 @@ def test_every_unknown_key_and_wrong_value_is_named_at_once() -> None:
         ("profile", "visits", 0),
         ("train", "epochs", True),
         ("train", "epochs", 2.5),
+        ("train", "epochs", 0),
+        ("train", "learning_rate", float("inf")),
+        ("train", "temperature", 0.0),
+        ("train", "kd_weight", 2.0),
+        ("teacher", "batch_size", 0),
+        ("teacher", "ema_decay", 1.0),
+        ("retrain", "learning_rate", -1.0),
+        ("search", "mutation_prob", 1.5),
+        ("profile", "batch_size", -1),
+        ("data", "image_px", 4),
+        ("export", "opset", 9),
     ],
 )
 def test_values_out_of_range_are_refused(table: str, key: str, value: object) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -68,8 +70,8 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         interrupted = EdgeNASError("interrupted, state saved", hint=f"the same `edgenas {command}` goes on")
-        emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, as_json=as_json)
-        sys.exit(130)
+        emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=screen.warnings, as_json=as_json)
+        _leave(130)
     except OSError as error:
         problem = EdgeNASError(f"{error.filename or 'a file'}: {error.strerror or error}", hint="free space or mend permissions")
         emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
@@ -84,6 +86,15 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
         if outcome.failure is not None:
             _print_line(outcome.failure)
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """Exit; without waiting where a call in the background cannot be stopped."""
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
 def emit_failure(

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgenas.errors import ArtefactError, RunFolderError
-from edgenas.runs import read_json
+from edgenas.runs import read_json, sha256_json
 
 SCHEMA_VERSION = 1  # 1: first
 MANIFEST = "manifest.json"
@@ -59,7 +59,10 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         manifest = read_json(path, schema_version=SCHEMA_VERSION)
     except RunFolderError as error:
         raise ArtefactError(error.message, hint="edgenas export makes it again") from error
+    stored = manifest.pop("sha256", None)
     problems = _wrong(manifest, _REQUIRED, "")
+    if manifest.get("files") == []:
+        problems.append("files is empty")
     for group, schema in (("files", _FILE), ("support_files", _SUPPORT)):
         entries = manifest.get(group)
         for position, entry in enumerate(entries if isinstance(entries, list) else []):
@@ -70,6 +73,8 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     problems += _wrong_classes(manifest)
     if problems:
         raise ArtefactError(f"{path} is not valid", problems=problems)
+    if stored != sha256_json(manifest):
+        raise ArtefactError(f"{path} was edited or damaged: it does not match its sha256", hint="edgenas export makes it again")
     return manifest
 
 

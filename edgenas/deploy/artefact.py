@@ -23,7 +23,7 @@ from edgenas.deploy._verify import Check, run_in_batches, verify
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Parity, Verdict
 from edgenas.errors import ArtefactError
-from edgenas.runs import sha256_file, write_json, write_text
+from edgenas.runs import sha256_file, sha256_json, write_json, write_text
 
 __all__ = ["Artefact", "Check", "Facts", "load_manifest", "overall", "run_in_batches", "verify", "write_artefact"]
 
@@ -139,7 +139,7 @@ def _fill(
     failed = [f"{e['path']}: {p.reason}" for e, (_, p) in zip(entries, models, strict=True) if p.verdict == "failed"]
     if failed:
         write_text(folder / REJECTED, "\n".join(failed) + "\n")
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, {**manifest, "sha256": sha256_json(manifest)})
     return entries
 
 

@@ -6,6 +6,29 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Device = Literal["auto", "cpu", "cuda"]
+LARGEST = 1e6
+
+
+def _check_training(settings: TeacherSettings | TrainSettings | RetrainSettings) -> None:
+    """Ranges that all three tables share."""
+    names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0}
+    problems = [f"{name} is at least {least}" for name, least in names.items() if getattr(settings, name, least) < least]
+    for name in ("learning_rate", "clip_norm", "temperature"):
+        if not 0 < getattr(settings, name, 1.0) < LARGEST:
+            problems.append(f"{name} must be above 0 and below {LARGEST:g}")
+    if not 0 <= getattr(settings, "weight_decay", 0.0) < LARGEST:
+        problems.append(f"weight_decay must be 0 or above and below {LARGEST:g}")
+    for name in ("label_smoothing", "ema_decay"):
+        if not 0 <= getattr(settings, name, 0.0) < 1:
+            problems.append(f"{name} must be in [0, 1)")
+    if not 0 <= getattr(settings, "kd_weight", 0.0) <= 1:
+        problems.append("kd_weight must be in [0, 1]")
+    if getattr(settings, "num_random", 0) < 0 or (getattr(settings, "threads", None) or 1) < 1:
+        problems.append("num_random is at least 0 and threads at least 1")
+    if not 0 <= getattr(settings, "seed", 0) < 2**32:
+        problems.append("seed must be in [0, 2**32)")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if abs(sum(self.fractions.values()) - 1) > 1e-6 or min(self.fractions.values()) <= 0:
             raise ValueError("train, select, confirm, calibrate and test must be positive and sum to 1")
+        if not 16 <= (self.image_px or 16) <= 4096 or self.cache_mb < 0 or not 0 <= self.seed < 2**32:
+            raise ValueError("image_px is in [16, 4096], cache_mb at least 0, seed in [0, 2**32)")
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -69,6 +94,9 @@ class TeacherSettings:
     ema_decay: float = 0.99
     clip_norm: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check_training(self)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
@@ -101,6 +129,9 @@ class TrainSettings:
     threads: int | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_training(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileSettings:
@@ -130,6 +161,10 @@ class ProfileSettings:
     def __post_init__(self) -> None:
         if self.visits < 1 or self.runs_per_visit < 1:
             raise ValueError("visits and runs_per_visit are at least 1")
+        if max(self.visits, self.runs_per_visit, self.calibration_nets, self.validation_nets) > 10_000:
+            raise ValueError("visits, runs_per_visit, calibration_nets and validation_nets are at most 10000")
+        if (self.batch_size or 1) < 1 or (self.threads or 1) < 1 or not 0 <= self.seed < 2**32:
+            raise ValueError("batch_size and threads are at least 1, seed in [0, 2**32)")
         if self.calibration_nets < 4 or self.validation_nets < 2:
             raise ValueError("calibration_nets is at least 4 and validation_nets at least 2")
 
@@ -160,6 +195,8 @@ class SearchSettings:
             raise ValueError("a floor in min_sensitivity must be in (0, 1]")
         if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
             raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
+        if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:
+            raise ValueError("num_mutations and num_crossovers are at least 0, mutation_prob in [0, 1], seed in [0, 2**32)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +216,9 @@ class RetrainSettings:
     device: Device = "auto"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_training(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
@@ -192,6 +232,10 @@ class ExportSettings:
     precision: Literal["fp32", "fp16"] | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: int = 18
+
+    def __post_init__(self) -> None:
+        if not self.targets or not 18 <= self.opset <= 25:
+            raise ValueError("targets names at least one architecture, opset is in [18, 25]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from edgenas.deploy.artefact import Check, load_manifest, overall, verify, write
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import not_run
 from edgenas.errors import ArtefactError
-from edgenas.runs import sha256_file
+from edgenas.runs import sha256_file, sha256_json
 from tests.deploy.conftest import facts, parity_of, reference
 
 Make = Callable[..., Path]
@@ -30,7 +30,8 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    manifest.pop("sha256", None)
+    path.write_text(json.dumps({**manifest, "sha256": sha256_json(manifest)}))
 
 
 def test_it_holds_what_the_contract_lists(make_artefact: Make) -> None:
@@ -151,6 +152,14 @@ def test_an_unknown_runtime_is_not_run(make_artefact: Make) -> None:
     (golden,) = [check for check in verify(folder) if check.name == "golden"]
     assert golden.verdict == "not_run"
     assert "'abacus'" in golden.reason
+
+
+def test_an_edited_manifest_is_noticed(make_artefact: Make) -> None:
+    folder = make_artefact()
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"status": "accepted"', '"status": "proven"'))
+    with pytest.raises(ArtefactError, match="edited or damaged"):
+        verify(folder)
 
 
 def test_a_damaged_golden_file_is_found(make_artefact: Make) -> None:
