@@ -132,6 +132,8 @@ def _convert(hint: Any, value: Any) -> Any:
         raise TypeError
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a class called 8
     if hint is Path and isinstance(value, str):
         return Path(value)
     if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):

@@ -76,6 +76,14 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
         problem = EdgeNASError(f"{error.filename or 'a file'}: {error.strerror or error}", hint="free space or mend permissions")
         emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
+    except click.ClickException:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
+        text = " ".join(str(error).split())[:300]
+        bug = EdgeNASError(f"a bug in edgenas: {type(error).__name__}: {text}", hint="--verbose shows where; please report it")
+        emit_failure(command, bug, run=run, warnings=screen.warnings, as_json=as_json)
+        sys.exit(1)
     outputs = {name: folder.relative(path) for name, path in outcome.outputs.items()}
     if as_json:
         _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)

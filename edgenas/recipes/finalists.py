@@ -31,9 +31,11 @@ class Finalist:
     row: dict[str, Any]
 
     @property
-    def rank(self) -> tuple[float, tuple[float, float, float]]:
-        """Smaller is better: accuracy on confirm, then the rank on select."""
-        return (-self.row["top1_confirm"]["value"], self.candidate.rank)
+    def rank(self) -> tuple[float, ...]:
+        """Smaller is better: accuracy on confirm, then on select; of equally accurate nets the faster, then the smaller."""
+        measured, predicted = self.row["latency_ms_measured"], self.row["latency_ms_predicted"]
+        latency_ms = measured if measured is not None else (predicted if predicted is not None else 0.0)
+        return (-self.row["top1_confirm"]["value"], -self.candidate.top1, latency_ms, self.row["macs"])
 
 
 def judge_finalists(
@@ -51,7 +53,10 @@ def judge_finalists(
         The finalists of every round, in order; ``rejected_by`` says why one cannot win.
     """
     settings = project.settings.search
-    order = sorted(range(len(candidates)), key=lambda position: candidates[position].rank)
+    cost = "latency_ms_predicted" if question.table is not None else "macs"
+    order = sorted(
+        range(len(candidates)), key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i][cost], candidates[i].rank)
+    )
     limit = next((limit.limit for limit in question.limits if limit.name == "latency_ms"), None)
     finalists: list[Finalist] = []
     margin = 1.0
@@ -104,6 +109,6 @@ def _confirm(images: Images, supernet: nn.Module, finalists: Sequence[Finalist],
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist | None:
-    """The best finalist that nothing rejects: by accuracy on confirm, then by rank on select."""
+    """The best finalist that nothing rejects, by `Finalist.rank`."""
     left = [finalist for finalist in finalists if not finalist.row["rejected_by"]]
     return min(left, key=lambda finalist: finalist.rank) if left else None

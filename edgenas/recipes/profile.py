@@ -111,7 +111,7 @@ def choose_runtime(device: str, name: str | None) -> Generator[Record, None, Run
             return best
         if device == "cuda":
             raise MissingBackendError(
-                f"device cuda: no runtime works here: {seen[0] if len(set(seen)) == 1 else '; '.join(seen)}",
+                f"device cuda: no runtime works here: {'; '.join(dict.fromkeys(seen))}",
                 hint="`edgenas doctor` says more; --device cpu measures the processor",
             )
     yield Note(f"measuring with {CPU_RUNTIME} on {device_name('cpu')}")

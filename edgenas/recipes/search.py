@@ -163,7 +163,9 @@ def _space_facts(question: Question, found: Feasibility) -> dict[str, Any]:
 
     def net(position: int) -> dict[str, Any]:
         row = found.genes_AG[order[position]][None]
-        costs = {name: float(model(row)[0]) for name, model in question.costs.items() if name != "reference_macs"}
+        costs: dict[str, float] = {name: int(question.costs[name](row)[0]) for name in ("params", "macs")}
+        if "latency_ms" in question.costs:
+            costs["latency_ms"] = float(question.costs["latency_ms"](row)[0])
         return {"arch": space.to_json(row[0]), **costs}
 
     return {

@@ -51,7 +51,9 @@ def pareto_plot(
         figure.colorbar(points, ax=axes, label="generation", ticks=sorted(set(generations.tolist())))
     axes.step(costs[list(front)], scores[list(front)], where="post", color="tab:red", linewidth=1.4, label="Pareto set")
     axes.scatter(costs[list(front)], scores[list(front)], color="tab:red", s=18, zorder=3)
-    if limit is not None:
+    if limit is not None and limit > 1.25 * costs.max():
+        axes.plot([], [], color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g} is beyond the axis")
+    elif limit is not None:
         axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g}")
     if winner is not None:
         axes.scatter(

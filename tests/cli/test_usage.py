@@ -146,3 +146,20 @@ def test_every_command_has_help(edgenas: Run, command: str) -> None:
     code, out, _ = edgenas(command, "--help")
     assert code == 0
     assert "Usage: edgenas" in out
+
+
+def test_a_bug_is_one_line_and_one_object(edgenas: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(config: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("edgenas.recipes.info.run", broken)
+    code, out, err = edgenas("info")
+    assert (code, out) == (1, "")
+    assert "a bug in edgenas: RuntimeError: two lines" in err
+    code, out, _ = edgenas("info", "--json")
+    assert (code, as_object(out)["status"]) == (1, "error")
+
+
+def test_a_class_called_by_a_number_can_be_set(edgenas: Run) -> None:
+    code, out, _ = edgenas("init", "--data", "digits", "--set", "data.positive=3", "--json")
+    assert (code, as_object(out)["result"]["positive"]) == (0, "3")
