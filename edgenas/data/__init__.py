@@ -28,12 +28,12 @@ SOURCES: dict[str, SourceKind] = {
 }
 
 
-def open_source(text: str) -> ImageSource:
-    """Open ``NAME`` or ``NAME:ARGUMENT``.
+def scan_source(text: str) -> ImageSource:
+    """Open ``NAME`` or ``NAME:ARGUMENT`` with its problems listed in it, so that they can be reported beside others.
 
     Raises:
         DataError: for an unknown name or a missing argument, listing how every known source is written; or for data that
-            cannot be used.
+            cannot even be listed.
     """
     name, colon, argument = text.partition(":")
     kind = SOURCES.get(name)
@@ -45,4 +45,16 @@ def open_source(text: str) -> ImageSource:
     return kind.open(argument or None)
 
 
-__all__ = ["SOURCES", "ImageSource", "SourceKind", "open_source"]
+def open_source(text: str) -> ImageSource:
+    """Open ``NAME`` or ``NAME:ARGUMENT``.
+
+    Raises:
+        DataError: as `scan_source`, or listing every problem of the data.
+    """
+    source = scan_source(text)
+    if source.problems:
+        raise DataError(f"{source.name} cannot be used: {len(source.problems)} problem(s)", problems=source.problems)
+    return source
+
+
+__all__ = ["SOURCES", "ImageSource", "SourceKind", "open_source", "scan_source"]

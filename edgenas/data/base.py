@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
 
 PARTS = ("train", "val", "test")  # words of `ImageSource.published_split`
@@ -53,6 +55,24 @@ class ImageSource(Protocol):
         ...
 
     @property
+    def file_keys(self) -> tuple[str, ...] | None:
+        """What names the same file wherever the data list it, of every image; None where ids do.
+
+        Differs from the ids where one file may be listed in several published parts.
+        """
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the data, a line each: repeated lines, files that nothing lists."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that keeps the data from being used, a line each; `open_source` raises where there are any."""
+        ...
+
+    @property
     def default_space(self) -> str:
         """Search space that fits these images."""
         ...
@@ -65,6 +85,10 @@ class ImageSource(Protocol):
     @property
     def default_positive(self) -> str | None:
         """The class that must not be missed, where the data have an obvious one."""
+        ...
+
+    def path(self, index: int) -> Path | None:
+        """The file that holds this image and nothing else; None where there is none."""
         ...
 
     def load(self, index: int) -> Image.Image:

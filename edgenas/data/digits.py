@@ -6,6 +6,7 @@ Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ class Digits:
     groups: tuple[str, ...] | None = None
     sites: tuple[str, ...] | None = None
     published_split: tuple[str, ...] | None = None
+    file_keys: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     default_space: str = "pvt-nano"
     default_image_px: int = 32
     default_positive: str | None = "8"
@@ -31,6 +35,10 @@ class Digits:
     def ids(self) -> tuple[str, ...]:
         """``digits/0000`` and so on, in scikit-learn's order."""
         return tuple(f"digits/{index:04d}" for index in range(len(self.labels_N)))
+
+    def path(self, index: int) -> Path | None:
+        """None: the images share files."""
+        return None
 
     def load(self, index: int) -> Image.Image:
         """One scan, mode L."""

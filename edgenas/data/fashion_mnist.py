@@ -33,6 +33,9 @@ class FashionMnist:
     class_names: tuple[str, ...] = _CLASS_NAMES
     groups: tuple[str, ...] | None = None
     sites: tuple[str, ...] | None = None
+    file_keys: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     default_space: str = "pvt-nano"
     default_image_px: int = 32
     default_positive: str | None = None
@@ -46,6 +49,10 @@ class FashionMnist:
             result.append(f"{part}/{seen[part]:05d}")
             seen[part] += 1
         return tuple(result)
+
+    def path(self, index: int) -> Path | None:
+        """None: the images share files."""
+        return None
 
     def load(self, index: int) -> Image.Image:
         """One image, mode L."""

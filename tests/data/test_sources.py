@@ -117,16 +117,11 @@ def test_hidden_files_and_other_extensions_are_ignored_and_case_is_not(tmp_path:
 def test_every_problem_of_a_folder_is_listed_at_once(tmp_path: Path) -> None:
     write_folder(tmp_path)
     (tmp_path / "empty").mkdir()
-    for index in range(3):
-        write_image(tmp_path / "few" / f"{index}.png")
-    (tmp_path / "dog" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "bare").mkdir()
     with pytest.raises(DataError) as caught:
         open_source(f"folder:{tmp_path}")
-    problems = "\n".join(caught.value.problems)
-    assert len(caught.value.problems) == 3
-    assert "class 'empty' has no images" in problems
-    assert "class 'few' has 3 image(s); at least 5" in problems
-    assert "broken.png is unreadable" in problems
+    assert len(caught.value.problems) == 2
+    assert "class 'empty' has no images" in "\n".join(caught.value.problems)
     assert all("\n" not in problem for problem in caught.value.problems)
 
 
