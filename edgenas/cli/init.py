@@ -10,13 +10,25 @@ import click
 
 from edgenas.cli.options import compact, project_options
 
+SOURCES = (
+    "digits, fashion-mnist[:DIR], cifar10:DIR, cifar100:DIR, folder:DIR, csv:FILE, covidx:DIR, "
+    "torchvision:NAME[:DIR] or timm:NAME[:DIR]."
+)
+
 
 @click.command()
-@click.option("--data", required=True, metavar="SOURCE", help="digits, folder:DIR or fashion-mnist[:DIR].")
+@click.option("--data", required=True, metavar="SOURCE", help=SOURCES)
 @click.option("--positive", metavar="CLASS", help="The class that must not be missed.")
 @click.option("--space", metavar="NAME", help="Search space: pvt-nano (32 px) or pvt-covidx (256 px).")
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits.")
+@click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out images that cannot be decoded.")
+@click.option(
+    "--drop-overlap",
+    type=click.Choice(["train", "val"]),
+    multiple=True,
+    help="Published part that gives way where parts share files, pictures or patients; repeatable.",
+)
 @click.option("--force", is_flag=True, help="Replace the settings and splits of an earlier init.")
 @project_options
 def init(
@@ -25,6 +37,8 @@ def init(
     space: str | None,
     image_px: int | None,
     seed: int | None,
+    skip_bad_images: bool | None,
+    drop_overlap: tuple[str, ...],
     force: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -38,7 +52,15 @@ def init(
         from edgenas.recipes.init import InitConfig
         from edgenas.recipes.init import run as recipe
 
-        flags = compact(data={"source": data, "positive": positive, "image_px": image_px, "seed": seed}, space={"name": space})
+        table = {
+            "source": data,
+            "positive": positive,
+            "image_px": image_px,
+            "seed": seed,
+            "skip_bad_images": skip_bad_images,
+            "drop_overlap": drop_overlap,
+        }
+        flags = compact(data=table, space={"name": space})
         return recipe(InitConfig(run, flags, overrides, force))
 
     execute("init", start, run=run, as_json=as_json, verbose=verbose)

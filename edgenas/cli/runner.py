@@ -18,6 +18,7 @@ import click
 from edgenas.errors import EdgeNASError
 
 SCHEMA_VERSION = 1
+MAX_LINES = 1000  # problems shown on a terminal
 
 
 class StopRequest:
@@ -125,7 +126,9 @@ def emit_failure(
 def _print_line(error: EdgeNASError) -> None:
     text = error.message.rstrip(".")
     if error.problems:
-        text += ":\n" + "\n".join(f"  {problem}" for problem in error.problems)
+        text += ":\n" + "\n".join(f"  {problem}" for problem in error.problems[:MAX_LINES])
+        rest = len(error.problems) - MAX_LINES
+        text += f"\n  {rest:,} more; --json lists all" if rest > 0 else ""
     if error.hint:
         text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
     click.secho("edgenas: ", fg="red", bold=True, nl=False, err=True)

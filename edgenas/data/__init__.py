@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgenas.data.base import ImageSource
+from edgenas.data.cifar import open_cifar10, open_cifar100
+from edgenas.data.covidx import open_covidx
 from edgenas.data.digits import open_digits
 from edgenas.data.fashion_mnist import open_fashion_mnist
 from edgenas.data.folder import open_folder
+from edgenas.data.libraries import open_timm, open_torchvision
+from edgenas.data.table import open_table
 from edgenas.errors import DataError
 
 
@@ -25,16 +29,26 @@ SOURCES: dict[str, SourceKind] = {
     "digits": SourceKind("digits", False, open_digits),
     "folder": SourceKind("folder:DIR", True, open_folder),
     "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist),
+    "cifar10": SourceKind("cifar10:DIR", True, open_cifar10),
+    "cifar100": SourceKind("cifar100:DIR", True, open_cifar100),
+    "csv": SourceKind("csv:FILE", True, open_table),
+    "covidx": SourceKind("covidx:DIR", True, open_covidx),
+    "torchvision": SourceKind("torchvision:NAME[:DIR]", True, open_torchvision),
+    "timm": SourceKind("timm:NAME:DIR", True, open_timm),
 }
 
 
 def scan_source(text: str) -> ImageSource:
     """Open ``NAME`` or ``NAME:ARGUMENT`` with its problems listed in it, so that they can be reported beside others.
 
+    timm's names that start with ``torch/`` are taken without ``timm:`` too.
+
     Raises:
         DataError: for an unknown name or a missing argument, listing how every known source is written; or for data that
             cannot even be listed.
     """
+    if text.startswith("torch/"):
+        text = f"timm:{text}"
     name, colon, argument = text.partition(":")
     kind = SOURCES.get(name)
     known = "known are: " + ", ".join(entry.usage for entry in SOURCES.values())

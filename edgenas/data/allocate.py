@@ -5,7 +5,8 @@ Shapes: N images, K classes, S splits, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +15,28 @@ from edgenas.data.base import PARTS
 from edgenas.errors import DataError
 
 SPLIT_NAMES = ("train", "select", "confirm", "calibrate", "test")
-_PROVIDED = {"val": ("select", "confirm", "calibrate"), "test": ("test",)}
+ValAs = Literal["select", "test"]
+_PROVIDED: Mapping[ValAs, Mapping[str, tuple[str, ...]]] = {
+    "select": {"val": ("select", "confirm", "calibrate"), "test": ("test",)},
+    "test": {"val": ("test",)},
+}
 
 
 def published_pools(
-    num: int, groups: Sequence[str] | None, published: Sequence[str] | None
+    num: int, groups: Sequence[str] | None, published: Sequence[str] | None, *, val_as: ValAs = "select"
 ) -> list[tuple[NDArray[np.int64], tuple[str, ...]]]:
     """Image indices of every published part and the splits it is divided into; one pool where nothing is published.
 
     Raises:
-        DataError: for an unknown part, no training part, or groups that lie in several parts.
+        DataError: for an unknown part, no training part, two parts to test on, or groups that lie in several parts.
     """
     if published is None:
         return [(np.arange(num), SPLIT_NAMES)]
     unknown = sorted(set(published) - set(PARTS))
     if unknown or "train" not in published:
         raise DataError(f"published parts are {sorted(set(published))}; known are {', '.join(PARTS)}, and train is needed")
+    if val_as == "test" and "test" in published:
+        raise DataError("val cannot be the test split of data that come with a part test", hint="leave data.val_as at select")
     if groups is not None:
         parts_of: dict[str, set[str]] = {}
         for group, part in zip(groups, published, strict=True):
@@ -38,7 +45,7 @@ def published_pools(
         if torn:
             raise DataError(f"{len(torn)} group(s) lie in several published parts", problems=torn)
     parts_N = np.asarray(published)
-    pools = [(part, splits) for part, splits in _PROVIDED.items() if part in published]
+    pools = [(part, splits) for part, splits in _PROVIDED[val_as].items() if part in published]
     taken = {split for _, splits in pools for split in splits}
     pools.insert(0, ("train", tuple(split for split in SPLIT_NAMES if split not in taken)))
     return [(np.flatnonzero(parts_N == part), splits) for part, splits in pools]
@@ -57,6 +64,40 @@ def allocate(
     if groups is None:
         return _allocate_images(labels_N, shares_S, num_classes, rng)
     return _allocate_groups(labels_N, groups, shares_S, num_classes, rng)
+
+
+def pick_per_class(
+    labels_N: NDArray[np.int64],
+    groups: Sequence[str] | None,
+    num: int,
+    class_names: Sequence[str],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """Mask of ``num`` images of every class; groups are taken whole, so a class may come out above ``num``.
+
+    Raises:
+        DataError: naming every class that would keep no image beside these.
+    """
+    num_K = np.bincount(labels_N, minlength=len(class_names))
+    small = [
+        f"class {class_names[label]!r} has {count} image(s); {num} for select must leave some"
+        for label, count in enumerate(num_K)
+        if count <= num
+    ]
+    if small:
+        raise DataError("select_per_class is too large", problems=small)
+    names = list(groups) if groups is not None else [str(index) for index in range(len(labels_N))]
+    members: dict[str, list[int]] = {}
+    for position in rng.permutation(len(labels_N)).tolist():
+        members.setdefault(names[position], []).append(position)
+    missing_K = np.full(len(class_names), num)
+    chosen_N = np.zeros(len(labels_N), dtype=np.bool_)
+    for positions in members.values():
+        wanted_M = labels_N[positions]
+        if (missing_K[wanted_M] > 0).all():
+            np.subtract.at(missing_K, wanted_M, 1)
+            chosen_N[positions] = True
+    return chosen_N
 
 
 def largest_remainder(total: int, shares_S: NDArray[np.float64]) -> NDArray[np.int64]:

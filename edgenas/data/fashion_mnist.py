@@ -6,6 +6,7 @@ Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST" (2017, arXiv:1708.07747); the IDX
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
     if len(data) < header or data[:4] != bytes((0, 0, 8, num_axes)):
         raise DataError(f"{path} is no IDX file of {num_axes} axes of unsigned bytes")
     shape = tuple(int(size) for size in np.frombuffer(data[4:header], dtype=">u4"))
-    expected = int(np.prod(shape, dtype=np.int64))
+    expected = math.prod(shape)  # of whole numbers without a limit: a damaged header must not overflow
     if len(data) - header != expected:
         raise DataError(f"{path} holds {len(data) - header} bytes after its header; {shape} needs {expected}")
     return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)

@@ -5,8 +5,13 @@ Decoding never trusts a file: empty, truncated, foreign and huge ones are errors
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +24,7 @@ from edgenas.errors import DataError
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own threshold for what may be a decompression bomb
 _OPENING = threading.Lock()  # filters of warnings belong to the whole process
+os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=_OPENING.release)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +71,14 @@ class FileImages:
         return read_file(self.paths[index])
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No warnings, of odd tags and the like, and no other thread in here; never nested."""
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def read_file(path: Path) -> bytes:
     """A file's bytes.
 
@@ -77,6 +91,42 @@ def read_file(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte order mark; line ends are kept.
+
+    Raises:
+        DataError: naming the file and why it is no such text: a folder, unreadable, NUL bytes, another encoding.
+    """
+    data = read_file(path)
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise DataError(f"{path} is no text in UTF-8: line {line} holds a NUL byte", hint="save it as plain text in UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        found = f"line {line} holds the byte {data[error.start]:#04x}"
+        raise DataError(f"{path} is no text in UTF-8: {found}", hint="save it as plain text in UTF-8") from error
+
+
+def why_no_file(path: Path) -> str:
+    """Why ``path`` is no file that can be opened, such as "is missing"; empty where it is one."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing"
+    except OSError as error:
+        return f"cannot be opened: {error.strerror or error}"
+    if stat.S_ISREG(mode):
+        return ""
+    return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False where it cannot be asked, as for too long a name."""
+    return not why_no_file(path)
+
+
 def decode_file(path: Path) -> Image.Image:
     """Decode one image file wholly; of several frames the first.
 
@@ -84,23 +134,48 @@ def decode_file(path: Path) -> Image.Image:
         DataError: naming the file and the reason: empty, no image, truncated or damaged, more than `MAX_PIXELS`, unreadable.
     """
     try:
-        with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of bombs, which are refused below, and of odd tags
-            image = Image.open(path)
+        return _decode(path, str(path))
+    except UnidentifiedImageError as error:
+        raise _no_image(str(path), path.stat().st_size) from error
+
+
+def decode_bytes(data: bytes, name: str) -> Image.Image:
+    """Decode one image from its encoded bytes, as `decode_file`.
+
+    Args:
+        data: what a file would hold.
+        name: for messages.
+
+    Raises:
+        DataError: as `decode_file`.
+    """
+    try:
+        return _decode(io.BytesIO(data), name)
+    except UnidentifiedImageError as error:
+        raise _no_image(name, len(data)) from error
+
+
+def _no_image(name: str, size: int) -> DataError:
+    return DataError(f"{name} is empty" if size == 0 else f"{name} is no image that can be read ({size} bytes)")
+
+
+def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
+    try:
+        with quietly():  # bombs are refused below
+            image = Image.open(source)
         with image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise DataError(f"{path} is too large: {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
+                raise DataError(f"{name} is too large: {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
             image.load()
             return image
-    except UnidentifiedImageError as error:
-        size = path.stat().st_size
-        raise DataError(f"{path} is empty" if size == 0 else f"{path} is no image that can be read ({size} bytes)") from error
+    except UnidentifiedImageError:
+        raise
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large: at most {MAX_PIXELS:,} pixels are decoded") from error
+        raise DataError(f"{name} is too large: at most {MAX_PIXELS:,} pixels are decoded") from error
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        raise DataError(f"{path} cannot be decoded: {reason}") from error
+        raise DataError(f"{name} cannot be decoded: {reason}") from error
     except (ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, AttributeError, MemoryError) as error:
         # what Pillow's decoders raise on damaged bytes
-        raise DataError(f"{path} cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise DataError(f"{name} cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}") from error

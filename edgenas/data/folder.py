@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -14,24 +16,130 @@ from edgenas.errors import DataError
 PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What was found on the way through the folders; `_walk` adds to it.
+
+    Attributes:
+        images: by published part ("" where there are none) and class, paths relative to the root, in alphabetical order.
+        ignored: files without an image's extension, by extension.
+        loose: images beside the class folders, by the folder they are in.
+        problems: folders that cannot be listed, names that cannot be written down.
+    """
+
+    images: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
+    loose: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    """Image files below ``folder``, hidden files and folders left out, in alphabetical order."""
-    for path in _visible(folder):
-        if path.is_dir():
-            yield from _images(path)
-        elif path.suffix.lower() in EXTENSIONS:
-            yield path
+def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries that are not hidden, in alphabetical order.
+
+    Raises:
+        OSError: if the folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
-def _parts(root: Path) -> dict[str, Path]:
-    """Published parts by canonical name; empty where the folders are classes."""
-    folders = [path for path in _visible(root) if path.is_dir()]
-    named = {PART_NAMES[path.name.lower()]: path for path in folders if path.name.lower() in PART_NAMES}
-    return named if "train" in named and len(named) == len(folders) else {}
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; False for a link in a circle."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _split_entries(folder: Path, listing: _Listing) -> tuple[list[os.DirEntry[str]], list[str]]:
+    """Subfolders, and names of image files; everything else is counted or a problem."""
+    folders, images = [], []
+    try:
+        entries = visible_entries(folder)
+    except OSError as error:
+        listing.problems.append(f"{folder} cannot be listed: {error.strerror or error}")
+        return [], []
+    for entry in entries:
+        try:
+            is_folder = entry.is_dir()  # the kernel says so with the name; only links cost a look
+        except OSError as error:
+            listing.problems.append(f"{entry.path} cannot be followed: {error.strerror or error}")
+            continue
+        if is_folder or _is_image(entry.name):
+            if not _is_writable(entry.name):
+                listing.problems.append(f"{folder} holds {entry.name!a}, a name with a line break or not in UTF-8; rename it")
+            elif is_folder:
+                folders.append(entry)
+            else:
+                images.append(entry.name)
+        else:
+            listing.ignored[PurePosixPath(entry.name).suffix.lower()] += 1
+    return folders, images
+
+
+def _is_writable(name: str) -> bool:
+    """Whether a name survives in a text file: names that are not UTF-8 reach Python as lone surrogates."""
+    return "\n" not in name and "\r" not in name and (name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name))
+
+
+def _walk(folder: Path, relative: str, above: tuple[Path, ...], listing: _Listing) -> list[str]:
+    """Image files below ``folder``, their paths starting with ``relative``, files and folders in one alphabetical order.
+
+    Args:
+        folder: to list.
+        relative: its path from the root.
+        above: itself and the folders on the way here, with links resolved; links back into one of them are problems.
+        listing: takes what is no image.
+    """
+    folders, images = _split_entries(folder, listing)
+    found = [(name, [f"{relative}/{name}"]) for name in images]
+    for entry in folders:
+        below = Path(entry.path)
+        real = below.resolve() if entry.is_symlink() else above[-1] / entry.name
+        if real in above:
+            listing.problems.append(f"{entry.path} leads back to {real}; remove the link")
+        else:
+            found.append((entry.name, _walk(below, f"{relative}/{entry.name}", (*above, real), listing)))
+    return [path for _, paths in sorted(found, key=lambda item: item[0]) for path in paths]
+
+
+def published_folders(root: Path) -> list[tuple[str, str]]:
+    """Published parts and their folders' names, one ``("", "")`` where the folders are classes.
+
+    Parts are meant where all folders are named as parts, ``train`` among them, or at least ``train`` and another one are there.
+
+    Raises:
+        OSError: if the root cannot be listed.
+        DataError: if two folders are the same part.
+    """
+    folders = [entry.name for entry in visible_entries(root) if _is_folder(entry)]
+    named = [(PART_NAMES[name.lower()], name) for name in folders if name.lower() in PART_NAMES]
+    parts = {part for part, _ in named}
+    if "train" not in parts or (len(parts) == 1 and len(named) < len(folders)):
+        return [("", "")]
+    if len(named) > len(parts):
+        listed = ", ".join(name for _, name in named)
+        raise DataError(
+            f"{root} has several folders for one published part: {listed}", hint="keep one for each of train, val, test"
+        )
+    return sorted(named, key=lambda item: PARTS.index(item[0]))
+
+
+def _list_part(root: Path, part: str, folder: str, listing: _Listing) -> None:
+    top = root / folder
+    classes, loose = _split_entries(top, listing)
+    if loose:
+        listing.loose[str(top)] = len(loose)
+    real = top.resolve()
+    for entry in classes:
+        below = Path(entry.path)
+        relative = f"{folder}/{entry.name}" if folder else entry.name
+        target = below.resolve() if entry.is_symlink() else real / entry.name
+        listing.images[part, entry.name] = _walk(below, relative, (real, target), listing)
 
 
 def open_folder(argument: str | None) -> FileImages:
@@ -39,38 +147,59 @@ def open_folder(argument: str | None) -> FileImages:
 
     Raises:
         DataError: if there is no such folder or it cannot be listed. What is wrong inside is in ``problems``: fewer than two
-            classes, empty classes.
+            classes, classes without images in a part, folders that cannot be listed, links in circles.
     """
-    root = Path(argument or ".")
+    root = Path("." if argument is None else argument)
     if not root.is_dir():
         raise DataError(f"{root} is no folder", hint="write folder:DIR with one folder of images for each class in DIR")
     try:
-        parts = _parts(root)
-        tops = [(part, parts[part]) for part in PARTS if part in parts] or [("", root)]
-        class_names = sorted({path.name for _, top in tops for path in _visible(top) if path.is_dir()})
-        files = {
-            (part, name): list(_images(top / name)) if (top / name).is_dir() else [] for part, top in tops for name in class_names
-        }
+        parts = published_folders(root)
+        ignored = [entry.name for entry in visible_entries(root) if parts[0][0] and _is_folder(entry)]
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be listed: {error.strerror or error}") from error
-    rows = [(path, label, part) for part, _ in tops for label, name in enumerate(class_names) for path in files[part, name]]
+    listing = _Listing()
+    for part, folder in parts:
+        _list_part(root, part, folder, listing)
+    class_names = sorted({name for _, name in listing.images})
+    rows = [
+        (path, label, part)
+        for part, _ in parts
+        for label, name in enumerate(class_names)
+        for path in listing.images.get((part, name), [])
+    ]
+    unused = sorted(set(ignored) - {folder for _, folder in parts})
     return FileImages(
         name=f"folder:{argument}",
         class_names=tuple(class_names),
-        ids=tuple(path.relative_to(root).as_posix() for path, _, _ in rows),
-        paths=tuple(path for path, _, _ in rows),
+        ids=tuple(path for path, _, _ in rows),
+        paths=tuple(root / path for path, _, _ in rows),
         labels_N=np.array([label for _, label, _ in rows], dtype=np.int64),
-        published_split=tuple(part for _, _, part in rows) if parts else None,
-        problems=tuple(_count_problems(root, tops, class_names, files)),
+        published_split=tuple(part for _, _, part in rows) if parts[0][0] else None,
+        notes=tuple(_notes(listing, unused)),
+        problems=(*listing.problems, *_count_problems(root, parts, class_names, listing)),
     )
 
 
-def _count_problems(
-    root: Path, tops: list[tuple[str, Path]], class_names: list[str], files: dict[tuple[str, str], list[Path]]
-) -> list[str]:
+def _notes(listing: _Listing, unused: list[str]) -> list[str]:
+    notes = []
+    if listing.ignored:
+        kinds = ", ".join(f"{kind or 'without extension'} {num:,}" for kind, num in sorted(listing.ignored.items()))
+        notes.append(f"{listing.ignored.total():,} file(s) are no images by their names and ignored: {kinds}")
+    notes += [f"{num:,} image(s) lie beside the class folders in {top} and are ignored" for top, num in listing.loose.items()]
+    if unused:
+        notes.append(f"folder(s) beside the published parts are ignored: {', '.join(unused)}")
+    return notes
+
+
+def _count_problems(root: Path, parts: list[tuple[str, str]], class_names: list[str], listing: _Listing) -> list[str]:
     problems = []
     if len(class_names) < 2:
         problems.append(f"{root} has {len(class_names)} class folder(s); at least 2 are needed")
-    for part, top in tops:
-        problems += [f"class {name!r} has no images in {top / name}" for name in class_names if not files[part, name]]
+    for part, folder in parts:
+        top = root / folder
+        if part and not any(key[0] == part for key in listing.images):
+            problems.append(f"{top} has no class folders, {listing.loose[str(top)]:,} loose image(s)")
+            continue
+        empty = [name for name in class_names if not listing.images.get((part, name))]
+        problems += [f"class {name!r} has no images in {top / name}" for name in empty]
     return problems

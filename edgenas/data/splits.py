@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.data.allocate import SPLIT_NAMES, allocate, published_pools
+from edgenas.data.allocate import SPLIT_NAMES, ValAs, allocate, pick_per_class, published_pools
 from edgenas.data.base import ImageSource
+from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.errors import DataError, RunFolderError
-from edgenas.runs import read_json, write_json
+from edgenas.runs import read_sealed, write_sealed
 from edgenas.stats import trials_to_prove
 
-SCHEMA_VERSION = 1  # 1: first
+SCHEMA_VERSION = 2  # 1: first; 2: excluded images, options, a hash of the file
 DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType(
     {"train": 0.45, "select": 0.15, "confirm": 0.10, "calibrate": 0.08, "test": 0.22}
 )
-_AGAIN = "run edgenas init again"
+_AGAIN = "run edgenas init again (--force replaces it)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,9 @@ class Splits:
         class_counts: images of each class, by split.
         seed: that drew them.
         fractions: that were asked for.
-        fingerprint: of the data set; empty until it is known.
+        fingerprint: of the data set without the excluded images; empty until it is known.
+        excluded: id of every image that was left out, with the reason; positions do not count them.
+        options: what else was asked for, by setting.
     """
 
     indices: Mapping[str, NDArray[np.int64]]
@@ -45,6 +48,8 @@ class Splits:
     seed: int
     fractions: Mapping[str, float]
     fingerprint: str = ""
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> NDArray[np.int64]:
         """Positions in one split."""
@@ -62,11 +67,14 @@ def make_splits(
     seed: int,
     published: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
+    select_per_class: int | None = None,
+    val_as: ValAs = "select",
 ) -> Splits:
     """Divide images: stratified by class, groups kept whole, published parts kept apart, the same for the same seed.
 
     Without groups every class is divided by largest remainders, at least one image in each split. Of published parts, ``test``
-    is test, ``val`` is divided into select, confirm and calibrate; what no part provides is taken from ``train``.
+    is test, ``val`` is divided into select, confirm and calibrate (or is test, where ``val_as`` says so, as ImageNet's is used);
+    what no part provides is taken from ``train``.
 
     Args:
         labels_N: class index of every image.
@@ -75,6 +83,8 @@ def make_splits(
         seed: of the shuffle.
         published: ``train``, ``val`` or ``test`` of every image.
         class_names: for messages and counts; by default the indices.
+        select_per_class: images of every class in select, instead of a share (AutoFormer's search takes 100).
+        val_as: what a published ``val`` is used as.
 
     Raises:
         DataError: naming every class that is missing in a split, with its counts; or groups in several published parts.
@@ -84,15 +94,24 @@ def make_splits(
     names = tuple(str(index) for index in range(int(labels_N.max()) + 1)) if class_names is None else tuple(class_names)
     rng = np.random.default_rng(seed)
     member_N = np.full(len(labels_N), -1, dtype=np.int64)
-    for indices_M, pool in published_pools(len(labels_N), groups, published):
+    for indices_M, pool in published_pools(len(labels_N), groups, published, val_as=val_as):
+        if select_per_class is not None and "select" in pool:
+            chosen_M = pick_per_class(labels_N[indices_M], _some(groups, indices_M), select_per_class, names, rng)
+            member_N[indices_M[chosen_M]] = SPLIT_NAMES.index("select")
+            indices_M, pool = indices_M[~chosen_M], tuple(name for name in pool if name != "select")
+        if not pool:
+            continue
         shares = np.array([fractions[name] for name in pool])
-        chosen = None if groups is None else [groups[index] for index in indices_M]
-        placed_M = allocate(labels_N[indices_M], chosen, shares / shares.sum(), len(names), rng)
+        placed_M = allocate(labels_N[indices_M], _some(groups, indices_M), shares / shares.sum(), len(names), rng)
         member_N[indices_M] = np.array([SPLIT_NAMES.index(name) for name in pool])[placed_M]
     indices = {name: np.flatnonzero(member_N == position) for position, name in enumerate(SPLIT_NAMES)}
     counts = _class_counts(labels_N, indices, names)
     _require_every_class(counts, names)
     return Splits(indices, names, counts, seed, {name: float(fractions[name]) for name in SPLIT_NAMES})
+
+
+def _some(groups: Sequence[str] | None, indices_M: NDArray[np.int64]) -> list[str] | None:
+    return None if groups is None else [groups[index] for index in indices_M]
 
 
 def _class_counts(
@@ -115,13 +134,29 @@ def _require_every_class(counts: Mapping[str, Mapping[str, int]], names: Sequenc
         raise DataError("not every class is in every split", problems=problems, hint="add images or leave those classes out")
 
 
-def fingerprint(source: ImageSource) -> str:
-    """Hex SHA-256 of every image's id, label and content, in order, and of the class names."""
+def fingerprint_of(source: ImageSource, contents: Sequence[str]) -> str:
+    """Hex SHA-256 of the class names and of every image's id, label, content, patient, site and part, in order.
+
+    Args:
+        source: what is fingerprinted.
+        contents: hash of what every image is, as `read_contents` gives them.
+    """
     digest = hashlib.sha256("\n".join(source.class_names).encode())
-    for index, (identity, label) in enumerate(zip(source.ids, source.labels_N.tolist(), strict=True)):
-        content = hashlib.sha256(source.content(index)).hexdigest()
-        digest.update(f"{identity}\0{label}\0{content}\n".encode())
+    facts = [facts for facts in (source.groups, source.sites, source.published_split) if facts is not None]
+    for position, (identity, label) in enumerate(zip(source.ids, source.labels_N.tolist(), strict=True)):
+        more = "".join(f"\0{names[position]}" for names in facts)
+        digest.update(f"{identity}\0{label}\0{contents[position]}{more}\n".encode())
     return digest.hexdigest()
+
+
+def fingerprint(source: ImageSource) -> str:
+    """`fingerprint_of` a source whose images are all read.
+
+    Raises:
+        DataError: naming every image that cannot be read.
+    """
+    *_, (contents, _) = (record for record in read_contents(source, FileIndex({})) if not isinstance(record, int))
+    return fingerprint_of(source, contents)
 
 
 def split_source(source: ImageSource, *, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int) -> Splits:
@@ -141,23 +176,28 @@ def split_source(source: ImageSource, *, fractions: Mapping[str, float] = DEFAUL
     return replace(splits, fingerprint=fingerprint(source))
 
 
-def check_fingerprint(splits: Splits, source: ImageSource) -> None:
+def check_fingerprint(splits: Splits, source: ImageSource, contents: Sequence[str] | None = None) -> None:
     """Check that the data set is the one that was divided.
 
+    Args:
+        splits: of the data set as it was.
+        source: as it is, without the excluded images.
+        contents: hash of what every image is now; None reads them all.
+
     Raises:
-        DataError: if an image, its name or its label changed.
+        DataError: if an image, its name, label, patient, site or part changed.
     """
     if len(source.labels_N) != len(splits):
         changed = f"{len(splits)} images then, {len(source.labels_N)} now"
-    elif fingerprint(source) != splits.fingerprint:
-        changed = "images, names or labels differ"
+    elif (fingerprint(source) if contents is None else fingerprint_of(source, contents)) != splits.fingerprint:
+        changed = "images, names, labels, patients, sites or parts differ"
     else:
         return
     raise DataError(f"data set {source.name} changed since it was divided: {changed}", hint=_AGAIN)
 
 
 def save_splits(path: Path, splits: Splits) -> None:
-    """Write the splits atomically as JSON.
+    """Write the splits atomically as JSON with a hash.
 
     Raises:
         RunFolderError: if the file cannot be written.
@@ -169,18 +209,20 @@ def save_splits(path: Path, splits: Splits) -> None:
         "fractions": dict(splits.fractions),
         "class_names": list(splits.class_names),
         "class_counts": {name: dict(counts) for name, counts in splits.class_counts.items()},
+        "options": dict(splits.options),
+        "excluded": dict(splits.excluded),
         "indices": {name: splits.indices[name].tolist() for name in SPLIT_NAMES},
     }
-    write_json(path, value)
+    write_sealed(path, value)
 
 
 def load_splits(path: Path) -> Splits:
     """Read what `save_splits` wrote.
 
     Raises:
-        RunFolderError: if the file is missing, damaged, of another schema, or not a partition.
+        RunFolderError: if the file is missing, edited, damaged, of another schema, or not a partition.
     """
-    value = read_json(path, schema_version=SCHEMA_VERSION)
+    value = read_sealed(path, schema_version=SCHEMA_VERSION, hint=_AGAIN)
     try:
         indices = {name: _indices(value["indices"][name]) for name in SPLIT_NAMES}
         splits = Splits(
@@ -192,6 +234,8 @@ def load_splits(path: Path) -> Splits:
             seed=int(value["seed"]),
             fractions={name: float(value["fractions"][name]) for name in SPLIT_NAMES},
             fingerprint=str(value["fingerprint"]),
+            excluded={str(name): str(reason) for name, reason in value["excluded"].items()},
+            options=dict(value["options"]),
         )
         _require_partition(splits)
     except KeyError as error:
@@ -242,6 +286,7 @@ __all__ = [
     "Splits",
     "check_fingerprint",
     "fingerprint",
+    "fingerprint_of",
     "load_splits",
     "make_splits",
     "save_splits",

@@ -5,6 +5,8 @@ Written beside its place and moved there as a whole, so that a folder with a man
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +25,12 @@ from edgenas.deploy._verify import Check, run_in_batches, verify
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Parity, Verdict
 from edgenas.errors import ArtefactError
-from edgenas.runs import sha256_file, sha256_json, write_json, write_text
+from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
 
 __all__ = ["Artefact", "Check", "Facts", "load_manifest", "overall", "run_in_batches", "verify", "write_artefact"]
 
 REJECTED = "REJECTED"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 _NUM_GOLDEN = 4
 _CELL_PX = 8  # golden images are noise in cells, which compresses
 _MAX_ERROR = {"fp32": 1e-3, "fp16": 5e-2}  # of the largest golden logit
@@ -214,11 +217,28 @@ def _write_golden(
 
 
 def _move(temporary: Path, folder: Path) -> None:
-    """Put ``temporary`` in the place of ``folder``, which is out of the way for the blink of two renames only."""
+    """Put ``temporary`` in the place of ``folder``; what was there goes to ``temporary``, which the caller removes.
+
+    Where the file system can exchange two names at once, there is always one whole folder.
+    """
+    for path in temporary.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
     if not folder.exists():
         temporary.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-    folder.rename(old / "artefact")
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    elif not _exchange(temporary, folder):
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+        folder.rename(old / "artefact")
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    sync_folder(folder.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names by Linux' ``renameat2``; False where system or file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    done: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+    return done == 0

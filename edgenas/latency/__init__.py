@@ -7,7 +7,7 @@ from edgenas.latency.plan import Plan, ProfileSettings, make_plan
 from edgenas.latency.profile import ProfileResult, SourceBuilder, profile
 from edgenas.latency.store import find_tables, named_table, newest_that_fits, shipped_tables
 from edgenas.latency.table import LatencyTable
-from edgenas.latency.timing import Target, TimingSettings
+from edgenas.latency.timing import Memory, Part, Target, TimingSettings
 
 __all__ = [
     "ChainTracer",
@@ -17,6 +17,8 @@ __all__ = [
     "LatencyTable",
     "Measurement",
     "Measurements",
+    "Memory",
+    "Part",
     "Plan",
     "ProfileResult",
     "ProfileSettings",

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import onnx
 
 INPUT, OUTPUT = "image", "logits"
-CUT_VERSION = 1  # part of the cache key: raise it when `cut_chain` changes
+_SEAL = "edgenas.sha256"
+CUT_VERSION = 2  # part of the cache key: raise it when `cut_chain` changes
 
 ChainTracer = Callable[[Sequence[Hashable]], "onnx.ModelProto"]
 """Traces a chain of components, batch 1, into a graph with one input and one output.
@@ -126,7 +127,7 @@ class ComponentGraphs:
         pieces = cut_chain(self.trace(links), len(links))
         for component, piece in zip(links, pieces, strict=True):
             with atomic_path(self._path(component)) as temporary:
-                temporary.write_bytes(piece.SerializeToString(deterministic=True))
+                temporary.write_bytes(_sealed(piece))
             self._loaded[component] = piece
         return len(missing)
 
@@ -152,15 +153,17 @@ class ComponentGraphs:
 
     def _load(self, component: Hashable) -> onnx.ModelProto | None:
         import onnx
+        from google.protobuf.message import DecodeError
 
         if component not in self._loaded:
             path = self._path(component)
             try:
-                data = path.read_bytes()
-                onnx.checker.check_model(data)
-            except (OSError, ValueError, onnx.checker.ValidationError):  # absent or damaged: it is traced again
+                model = onnx.load_model_from_string(path.read_bytes())
+            except (OSError, ValueError, DecodeError):  # absent or damaged: it is traced again
                 return None
-            self._loaded[component] = onnx.load_model_from_string(data)
+            if not _unseal(model):
+                return None
+            self._loaded[component] = model
         return self._loaded[component]
 
 
@@ -183,6 +186,24 @@ class ComposedOnnx:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(self.graphs.net(components).SerializeToString(deterministic=True))
         return path
+
+
+def _sealed(model: onnx.ModelProto) -> bytes:
+    """The bytes of a graph with the hash of the graph in its metadata."""
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    model.metadata_props.add(key=_SEAL, value=digest)
+    data: bytes = model.SerializeToString(deterministic=True)
+    del model.metadata_props[-1]
+    return data
+
+
+def _unseal(model: onnx.ModelProto) -> bool:
+    """Take the hash out of a graph's metadata; whether it is the graph's."""
+    if not model.metadata_props or model.metadata_props[-1].key != _SEAL:
+        return False
+    stored = model.metadata_props[-1].value
+    del model.metadata_props[-1]
+    return bool(stored == hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest())
 
 
 def _link(name: str) -> int:

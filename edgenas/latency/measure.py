@@ -11,7 +11,7 @@ import numpy as np
 
 from edgenas.deploy.contracts import RunnerInfo
 from edgenas.latency.samples import NetTiming
-from edgenas.latency.timing import Session, Target, TimingSettings, time_nets
+from edgenas.latency.timing import Memory, Session, Target, TimingSettings, time_nets
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def measure_nets(
     settings: TimingSettings = FINALIST_TIMING,
     reference: Path | nn.Module | None = None,
     label: str = "measuring",
+    memory: Memory | None = None,
 ) -> Iterator[Progress | Measurements]:
     """Time nets interleaved with each other; the last record is the `Measurements`.
 
@@ -100,6 +101,7 @@ def measure_nets(
         settings: visits and runs.
         reference: a net that is returned to; by default the first.
         label: of the progress records.
+        memory: as in `time_nets`.
 
     Raises:
         ValueError: if there is nothing to measure.
@@ -107,7 +109,7 @@ def measure_nets(
     if not sources:
         raise ValueError("there are no nets to measure")
     beside = sources[0] if reference is None else reference
-    for record in time_nets(target, sources, beside, settings, rng=rng, label=label):
+    for record in time_nets(target, sources, beside, settings, rng=rng, label=label, memory=memory):
         if isinstance(record, Session):
             yield Measurements(tuple(measurement_of(timing) for timing in record.timings), record.info)
         else:

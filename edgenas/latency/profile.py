@@ -18,7 +18,7 @@ from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
-from edgenas.latency.timing import Session, Target, TimingSettings, probe_visit, time_nets
+from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Genes, SearchSpace, Task
 
@@ -89,6 +89,7 @@ def profile(
     rng: np.random.Generator,
     details: Mapping[str, Any] | None = None,
     prepare: Callable[[Plan], Iterator[Progress]] | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Progress | Note | ProfileResult]:
     """Measure a latency table; the last record is the `ProfileResult`.
 
@@ -101,6 +102,7 @@ def profile(
         rng: draws nets and orders.
         details: facts for the table's context: command, opset and the like.
         prepare: called with the plan before the first net is built, to trace what is missing.
+        memory: holds the visits of an interrupted call with equal arguments, which are not made again; new ones go there.
 
     Raises:
         MissingBackendError: as `Runtime.load`.
@@ -111,10 +113,13 @@ def profile(
     if prepare is not None:
         yield from prepare(plan)
     reference = build(plan.reference)
-    visit_seconds = probe_visit(target, reference, settings.timing)
+    kept = None if memory is None else memory.recall("visit seconds")
+    visit_seconds = float(kept) if kept is not None else probe_visit(target, reference, settings.timing)
+    if memory is not None and kept is None:
+        memory.record("visit seconds", visit_seconds)
     timing = within_budget(settings, plan, visit_seconds)
     yield Note(announcement(plan, timing, visit_seconds))
-    measured = yield from _measure(plan, target, build, reference, timing, rng)
+    measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
     terms = decompose(space, task)
     costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=target.runtime.device_kind == "cpu")
     calibration = _calibrate(plan, measured, costs, settings.confidence)
@@ -162,17 +167,23 @@ def _measure(
     reference: Path | nn.Module,
     timing: TimingSettings,
     rng: np.random.Generator,
+    memory: Memory | None,
 ) -> Generator[Progress, None, Measured]:
     """Time all nets, then the validation nets once more."""
     sources = [build(chain) for chain in plan.first_chains]
     again = sources[len(sources) - len(plan.validation_chains) :]
     total = timing.visits * plan.num_visits
-    first = yield from _follow(time_nets(target, sources, reference, timing, rng=rng), total, 0)
+    first = yield from _follow(time_nets(target, sources, reference, timing, rng=rng, memory=_part(memory, 1)), total, 0)
     done = timing.visits * len(sources)
     same_runs = replace(timing, runs=first.num_runs, visit_ms=0.0)  # minima of more runs would be lower
-    second = yield from _follow(time_nets(target, again, reference, same_runs, rng=rng), total, done)
+    later = time_nets(target, again, reference, same_runs, rng=rng, memory=_part(memory, 2))
+    second = yield from _follow(later, total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
     return Measured(first, second, level_ms)
+
+
+def _part(memory: Memory | None, session: int) -> Memory | None:
+    return None if memory is None else Part(memory, f"session {session} ")
 
 
 def _follow(records: Iterator[Progress | Session], total: int, before: int) -> Generator[Progress, None, Session]:

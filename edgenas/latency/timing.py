@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,34 @@ class TimingSettings:
     visit_ms: float = 4.0
     warmup_ms: float = 1.0
     reference_every: int = 4
+
+
+class Memory(Protocol):
+    """Keeps what was timed, so that timing goes on after a kill; a `runs.Journal` is one."""
+
+    def recall(self, key: str) -> Any | None:
+        """What was recorded under a key, None for nothing."""
+        ...
+
+    def record(self, key: str, value: Any) -> None:
+        """Keep a JSON-ready value."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A memory in which every key starts with ``prefix``."""
+
+    memory: Memory
+    prefix: str
+
+    def recall(self, key: str) -> Any | None:
+        """As `Memory.recall`."""
+        return self.memory.recall(self.prefix + key)
+
+    def record(self, key: str, value: Any) -> None:
+        """As `Memory.record`."""
+        self.memory.record(self.prefix + key, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +157,46 @@ class _Visit:
     samples_R: NDArray[np.float64]
     compute_ms: float | None
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready, read back by `from_plain`."""
+        return {"ms": self.samples_R.tolist(), "compute_ms": self.compute_ms}
+
+    @classmethod
+    def from_plain(cls, value: Any) -> _Visit:
+        return cls(np.array(value["ms"], dtype=np.float64), value["compute_ms"])
+
+
+@dataclass(slots=True)
+class _Visitor:
+    """Visits nets, each visit under its own key, so that one that was made before is not made again."""
+
+    loader: _Loader
+    settings: TimingSettings
+    memory: Memory | None
+    num_runs: int = 0
+
+    def begin(self, reference: Path | nn.Module) -> RunnerInfo:
+        """Wake the processor up and decide how many runs a visit has."""
+        kept = None if self.memory is None else self.memory.recall("runs")
+        if kept is not None:
+            self.num_runs = int(kept)
+            with self.loader.runner(-1, reference) as runner:
+                return runner.info
+        info, self.num_runs = _begin(self.loader, reference, self.settings)
+        if self.memory is not None:
+            self.memory.record("runs", self.num_runs)
+        return info
+
+    def __call__(self, key: str, index: int, source: Path | nn.Module) -> _Visit:
+        kept = None if self.memory is None else self.memory.recall(key)
+        if kept is not None:
+            return _Visit.from_plain(kept)
+        visit = _visit(self.loader, index, source, self.settings, self.num_runs)
+        if self.memory is not None:
+            self.memory.record(key, visit.plain)
+        return visit
+
 
 def time_nets(
     target: Target,
@@ -138,6 +206,7 @@ def time_nets(
     *,
     rng: np.random.Generator,
     label: str = "timing nets",
+    memory: Memory | None = None,
 ) -> Iterator[Progress | Session]:
     """Time nets interleaved with a reference; the last record is the `Session`.
 
@@ -148,6 +217,7 @@ def time_nets(
         settings: visits and runs.
         rng: draws the order of every round.
         label: of the progress records.
+        memory: holds the visits of an interrupted call with equal arguments, which are not made again; new ones go there.
 
     Raises:
         MissingBackendError: as `Runtime.load`.
@@ -155,34 +225,35 @@ def time_nets(
     """
     start = target.clock()
     loader = _Loader(target, stays_loaded(target, [*sources, reference]))
+    visit = _Visitor(loader, settings, memory)
     visits: list[list[_Visit]] = [[] for _ in sources]
     around: list[list[tuple[int, int]]] = [[] for _ in sources]
     beside: list[_Visit] = []
     enabled = gc.isenabled()
     gc.disable()
     try:
-        info, num_runs = _begin(loader, reference, settings)
+        info = visit.begin(reference)
         for round_index in range(settings.visits):
-            beside.append(_visit(loader, -1, reference, settings, num_runs))
+            beside.append(visit(f"reference {len(beside)}", -1, reference))
             for position, net in enumerate(rng.permutation(len(sources)).tolist()):
                 if position and position % settings.reference_every == 0:
-                    beside.append(_visit(loader, -1, reference, settings, num_runs))
-                visits[net].append(_visit(loader, net, sources[net], settings, num_runs))
+                    beside.append(visit(f"reference {len(beside)}", -1, reference))
+                visits[net].append(visit(f"round {round_index} net {net}", net, sources[net]))
                 around[net].append((len(beside) - 1, len(beside)))
                 yield Progress(label, round_index * len(sources) + position + 1, settings.visits * len(sources))
             gc.collect(1)  # what one round left behind, not the whole heap
-        beside.append(_visit(loader, -1, reference, settings, num_runs))
+        beside.append(visit(f"reference {len(beside)}", -1, reference))
     finally:
         loader.close()
         if enabled:
             gc.enable()
-    fastest = np.array([visit.samples_R.min() for visit in beside])
+    fastest = np.array([made.samples_R.min() for made in beside])
     floor_ms = float(fastest.min())
     timings = tuple(
         _net_timing(mine, np.array([(fastest[a] + fastest[b]) / 2 for a, b in pairs]), floor_ms)
         for mine, pairs in zip(visits, around, strict=True)
     )
-    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, (target.clock() - start) / 1e9, num_runs)
+    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, (target.clock() - start) / 1e9, visit.num_runs)
 
 
 def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:

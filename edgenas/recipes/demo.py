@@ -14,7 +14,7 @@ import numpy as np
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.recipes.project import open_project
-from edgenas.runs import Note, Outcome, Record, RunFolder, write_json
+from edgenas.runs import Note, Outcome, Record, RunFolder, write_sealed
 from edgenas.spaces import Task
 
 TEACHER = "timm:test_resnet"  # 374,000 parameters, trained first on the same digits
@@ -81,7 +81,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
         failures += [checked.failure] if checked.failure is not None else []
     seconds = time.monotonic() - began
     result = _result(run_path, limit, table.result, found.result, trained.result, verdicts, seconds)
-    write_json(run_path / "demo.json", {"schema_version": 1, **result})
+    write_sealed(run_path / "demo.json", {"schema_version": 1, **result})
     outputs = {"result": run_path / "demo.json", "pareto_png": found.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
     yield Outcome(result, outputs, _failure(failures))

@@ -40,7 +40,12 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
     images_NCHW, labels_N = images.arrays(config.split)
     probabilities_NK = predict(final.net.to(device), images_NCHW)
     metrics = report(
-        probabilities_NK, labels_N, images.class_names, positive=project.settings.data.positive, threshold=final.threshold
+        probabilities_NK,
+        labels_N,
+        images.class_names,
+        positive=project.settings.data.positive,
+        threshold=final.threshold,
+        sites=images.sites(config.split),
     )
     costs = {"params": final.params, "macs": final.macs}
     yield Outcome({"split": config.split, "weights": final.weights, "arch": final.arch, **costs, **metrics})

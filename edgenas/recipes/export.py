@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from edgenas import __version__
 from edgenas.deploy.artefact import Facts, write_artefact
-from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec
+from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec, Precision
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
@@ -22,12 +22,13 @@ from edgenas.recipes.background import watched
 from edgenas.recipes.nets import FinalNet, load_final
 from edgenas.recipes.parity import Judge, gates_of
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
+from edgenas.recipes.staging import Staging
 from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.training.evaluation import logits, report
 
 SECONDS_A_GRAPH, SECONDS_AN_ENGINE = 4.0, 2.0  # what writing takes on two cores
-DEFAULT_PRECISION = {"onnx": "fp32", "trt": "fp16"}
+DEFAULT_PRECISION: Mapping[str, Precision] = {"onnx": "fp32", "trt": "fp16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +63,24 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for warning in final.warnings:
             yield Note(warning, is_warning=True)
         images_NCHW, labels_N = images.arrays("test")
-        reference_NK = logits(final.net, images_NCHW)
-        judge = Judge(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates)
+        specs, exporter = _specs(project, config.format_name, images), get_exporter(config.format_name)
+        staging = Staging.open(project.run, config.format_name, _identity(project, config.format_name, images, final, specs))
+        reference_NK = staging.array("source", partial(logits, final.net, images_NCHW))
+        judge = Judge(
+            *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
+        )
         folder = config.output if config.output is not None else project.run.export / config.format_name
-        precision = settings.export.precision or DEFAULT_PRECISION[config.format_name]
-        with tempfile.TemporaryDirectory() as scratch:
-            specs = _specs(config.format_name, precision, images, settings.export.opset, settings.export.targets)
-            exporter = get_exporter(config.format_name)
-            expected_s = len(specs) * SECONDS_A_GRAPH + (SECONDS_AN_ENGINE * len(settings.export.targets)) * (
-                config.format_name == "trt"
-            )
-            write = partial(_write, exporter, final.net, specs, Path(scratch))
-            files = yield from watched(write, f"writing {config.format_name}", expected_s=expected_s)
-            judged = []
-            for position, file in enumerate(files):
-                yield Progress("parity", position, len(files), {"file": file.path.name})
-                judged.append((file, judge(file)))
-            yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
-            facts = _facts(project, images, final, report_of(reference_NK, labels_N, images, final.threshold))
-            artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
+        seconds_a_spec = SECONDS_A_GRAPH + SECONDS_AN_ENGINE * len(settings.export.targets) * (config.format_name == "trt")
+        write = partial(_write, staging, exporter, final.net, specs)
+        files = yield from watched(write, f"writing {config.format_name}", expected_s=len(specs) * seconds_a_spec)
+        judged = []
+        for position, file in enumerate(files):
+            yield Progress("parity", position, len(files), {"file": file.path.name})
+            judged.append((file, judge(file)))
+        yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
+        facts = _facts(project, images, final, report_of(reference_NK, labels_N, images, final.threshold))
+        artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
+        staging.remove()
     shown = project.run.relative(artefact.folder)
     result = {
         "artifact": shown,
@@ -95,23 +95,44 @@ def run(config: ExportConfig) -> Iterator[Record]:
     yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
 
 
-def _write(exporter: Exporter, net: nn.Module, specs: Sequence[ExportSpec], folder: Path) -> list[ExportedFile]:
-    return [file for spec in specs for file in exporter.export(net, spec, folder)]
+def _write(staging: Staging, exporter: Exporter, net: nn.Module, specs: Sequence[ExportSpec]) -> list[ExportedFile]:
+    files = []
+    for position, spec in enumerate(specs):
+        files += staging.files(f"spec-{position}", partial(exporter.export, net, spec))
+    return files
+
+
+def _identity(project: Project, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:
+    """Everything that written files and the source's answers depend on."""
+    return {
+        "format": format_name,
+        "specs": [asdict(spec) for spec in specs],
+        "weights": [final.sha256, final.arch],
+        "data": images.splits.fingerprint,
+        "images": {name: images.splits[name] for name in ("train", "test")},
+        "preprocessing": images.preprocess.as_json(),
+        "versions": versions(),
+        "edgenas": __version__,
+        "space": project.space.name,
+    }
 
 
 def report_of(
     logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], images: Images, threshold: float | None
 ) -> dict[str, Any]:
-    """Accuracy and sensitivities of logits, with intervals."""
+    """Accuracy and sensitivities of logits of the test split, with intervals."""
     positive = images.class_names[images.positive] if images.positive is not None else None
-    return report(softmax(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold)
+    sites = images.sites("test")
+    return report(softmax(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold, sites=sites)
 
 
-def _specs(name: str, precision: Any, images: Images, opset: int, targets: Sequence[str]) -> list[ExportSpec]:
+def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
+    settings = project.settings.export
     shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
-    return [ExportSpec(shape, size, precision, opset, tuple(targets)) for size in sizes]
+    precision = settings.precision or DEFAULT_PRECISION[name]
+    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
 
 
 def _facts(project: Project, images: Images, final: FinalNet, metrics: Mapping[str, Any]) -> Facts:

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgenas.latency import Memory
+from edgenas.recipes.journals import JournaledEvaluator
 from edgenas.recipes.profile import measure_archs
-from edgenas.runs import Note, Record
+from edgenas.runs import Journal, Note, Record
 from edgenas.search import Candidate
 from edgenas.stats import accuracy, sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
@@ -46,8 +48,13 @@ def judge_finalists(
     described: Sequence[dict[str, Any]],
     question: Question,
     device: str,
+    *,
+    evaluations: Journal,
+    memory: Memory,
 ) -> Generator[Record, None, list[Finalist]]:
     """Measure and confirm the best candidates; when the measurement rejects them all, the best of those predicted faster.
+
+    Predictions are kept in ``evaluations`` and timings in ``memory``; what is there already is not made again.
 
     Returns:
         The finalists of every round, in order; ``rejected_by`` says why one cannot win.
@@ -71,8 +78,8 @@ def judge_finalists(
         if not chosen:
             break
         fresh = [Finalist(candidates[i], dict(described[i])) for i in chosen]
-        yield from _measure(project, images, fresh, limit)
-        _confirm(images, supernet, fresh, question, device)
+        yield from _measure(project, images, fresh, limit, memory)
+        _confirm(images, supernet, fresh, question, device, evaluations)
         finalists += fresh
         if limit is None or choose(finalists) is not None or any("latency_ms" not in f.row["rejected_by"] for f in fresh):
             break
@@ -81,9 +88,15 @@ def judge_finalists(
     return finalists
 
 
-def _measure(project: Project, images: Images, finalists: Sequence[Finalist], limit: float | None) -> Iterator[Record]:
+def _measure(
+    project: Project,
+    images: Images,
+    finalists: Sequence[Finalist],
+    limit: float | None,
+    memory: Memory,
+) -> Iterator[Record]:
     rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    measured = yield from measure_archs(project, images.task, rows, label="measuring finalists")
+    measured = yield from measure_archs(project, images.task, rows, label="measuring finalists", memory=memory)
     if measured is None:
         return
     for finalist, net in zip(finalists, measured, strict=True):
@@ -93,11 +106,14 @@ def _measure(project: Project, images: Images, finalists: Sequence[Finalist], li
             finalist.row["rejected_by"].append("latency_ms")
 
 
-def _confirm(images: Images, supernet: nn.Module, finalists: Sequence[Finalist], question: Question, device: str) -> None:
+def _confirm(
+    images: Images, supernet: nn.Module, finalists: Sequence[Finalist], question: Question, device: str, evaluations: Journal
+) -> None:
     """Add accuracy and sensitivities on confirm; a floor must hold there as well."""
     images_NCHW, labels_N = images.arrays("confirm")
     genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
+    predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
+    evaluator = JournaledEvaluator(predictor, evaluations, "confirm")
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
         shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
         finalist.row["top1_confirm"] = accuracy(p_NK.argmax(axis=1), labels_N).as_json()

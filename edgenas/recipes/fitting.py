@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,19 +12,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgenas.data.loaders import TrainBatches, class_weights
-from edgenas.errors import CheckpointError
+from edgenas.data.batches import TrainBatches
+from edgenas.data.order import Balance, class_weights
+from edgenas.errors import RunFolderError
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.project import Images
 from edgenas.recipes.settings import TeacherSettings, TrainSettings
-from edgenas.runs import Note, Progress, append_jsonl, sha256_json
-from edgenas.training.checkpoints import TrainState, load_state, save_state, save_weights
+from edgenas.runs import Note, Progress, append_jsonl, sha256_json, write_text
+from edgenas.training.checkpoints import OtherWorkError, TrainState, load_state, save_state, save_weights
 from edgenas.training.distillation import Objective
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"
-CHECKPOINT_EVERY_S = 60.0
+PART = "log.part.jsonl"  # of the job that is under way; an earlier job's log stays until this one is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Job:
         teacher: in eval mode, or None.
         subnets: which ones learn in a step, for a supernet.
         evaluate: on the select split.
+        checkpoint_every_s: most seconds of training that a kill may cost.
     """
 
     label: str
@@ -50,6 +53,7 @@ class Job:
     device: str
     facts: Mapping[str, Any]
     evaluate: Evaluate
+    checkpoint_every_s: float
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
 
@@ -67,15 +71,23 @@ def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> Lo
     )
 
 
-def batches_for(images: Images, settings: TrainSettings | TeacherSettings, *, balance: str, seed: int) -> TrainBatches:
-    """Augmented batches of the train split."""
+def batches_for(
+    images: Images, settings: TrainSettings | TeacherSettings, *, balance: Balance, seed: int, workers: int | None = None
+) -> TrainBatches:
+    """Augmented batches of the train split; ``workers`` processes load them, None decides by the machine.
+
+    Raises:
+        MissingBackendError: if the package that the augmentation needs is absent.
+    """
     return TrainBatches(
         images.store,
         images.splits["train"],
         settings.batch_size,
         settings.augmentation,
         seed=seed,
-        balanced=balance == "sampler",
+        balance=balance,
+        repeats=settings.repeats if isinstance(settings, TrainSettings) else 1,
+        workers=workers,
     )
 
 
@@ -96,17 +108,18 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         TrainingDivergedError: if a loss is not finite.
         RunFolderError: if a file cannot be written.
     """
+    settle(job.folder)
     state = start(job.model, job.loop, torch.device(job.device))
     path = job.folder / STATE
     identity = {**job.facts, "settings": sha256_json({**asdict(job.loop), **_objective(job), **_batches(job)})}
     yield from _resume(state, path, identity, job)
-    last_saved = time.monotonic()
+    last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
     for record in train(
         state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate
     ):
         if isinstance(record, EpochRecord):
-            append_jsonl(job.folder / LOG, asdict(record))
+            append_jsonl(job.folder / PART, asdict(record))
             shown = {name: round(value, 3) for name, value in record.select.items()}
             continue
         try:
@@ -114,24 +127,60 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         except (KeyboardInterrupt, GeneratorExit):  # interrupted here, between two steps, the state is whole
             save_state(path, state, identity)
             raise
-        if time.monotonic() - last_saved > CHECKPOINT_EVERY_S:
+        now = time.monotonic()
+        if now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
             save_state(path, state, identity)
-            last_saved = time.monotonic()
+            last_saved = now = time.monotonic()
+        last_step = now
     save_weights(job.folder / WEIGHTS, state.result, job.facts)
-    path.unlink(missing_ok=True)
+    settle(job.folder, finished=True)
+
+
+def settle(folder: Path, *, finished: bool = False) -> None:
+    """Clear away the state and put the log in its place once a job's weights are written, also if it was killed just then."""
+    weights, state, part = folder / WEIGHTS, folder / STATE, folder / PART
+    started = [path.stat().st_mtime_ns for path in (state, part) if path.is_file()]
+    if finished or (started and weights.is_file() and weights.stat().st_mtime_ns > max(started)):
+        if part.is_file():
+            part.replace(folder / LOG)
+        state.unlink(missing_ok=True)
 
 
 def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Iterator[Note]:
+    if path.is_file():
+        try:
+            load_state(path, state, identity)
+        except OtherWorkError as error:
+            yield Note(f"{job.label} starts again: {error}", is_warning=True)
+        else:
+            yield Note(f"{job.label} goes on after step {state.step}, epoch {state.epoch} of {state.epochs}")
+    trim_log(job.folder / PART, state.epoch)
+
+
+def trim_log(path: Path, epochs: int) -> None:
+    """Keep the lines of the first ``epochs`` epochs; those that a kill cut short or that will come again go.
+
+    Raises:
+        RunFolderError: if the file cannot be read or written.
+    """
     if not path.is_file():
-        (job.folder / LOG).unlink(missing_ok=True)
         return
     try:
-        load_state(path, state, identity)
-    except CheckpointError as error:
-        yield Note(f"{job.label} starts again: {error}", is_warning=True)
-        (job.folder / LOG).unlink(missing_ok=True)
-        return
-    yield Note(f"{job.label} goes on after step {state.step}, epoch {state.epoch} of {state.epochs}")
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    kept = [line for line in lines if line.endswith("\n") and 0 < _epoch_of(line) <= epochs]
+    if kept:
+        write_text(path, "".join(kept))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _epoch_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return 0
 
 
 def _objective(job: Job) -> dict[str, Any]:
@@ -142,5 +191,5 @@ def _objective(job: Job) -> dict[str, Any]:
 
 
 def _batches(job: Job) -> dict[str, Any]:
-    names = ("batch_size", "augmentation", "balanced")
+    names = ("batch_size", "augmentation", "balance", "repeats")  # not workers, which change no bit
     return {name: getattr(job.batches, name) for name in names}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgenas.config import build, merge, parse_overrides
-from edgenas.data import ImageSource, open_source
-from edgenas.data.splits import Splits, save_splits, split_source, what_can_be_proved
+from edgenas.data import ImageSource, scan_source
+from edgenas.data.divide import Divided, Division, divide
+from edgenas.data.inspect import Inspection, inspect
+from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.recipes.project import image_px_of, positive_index
-from edgenas.recipes.settings import ProjectSettings
-from edgenas.runs import Note, Outcome, Record, RunFolder, locked, write_text
+from edgenas.recipes.settings import DataSettings, ProjectSettings
+from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.pvt import GEOMETRIES
 
@@ -59,7 +61,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     folder = RunFolder(config.run)
     if folder.config.exists() and not config.force:
         raise RunFolderError(f"{folder.config} exists already", hint="take another folder with --run, or replace it with --force")
-    source = open_source(config.flags["data"]["source"])
+    source = scan_source(config.flags["data"]["source"])
     tables = _tables(source, merge(config.flags, parse_overrides(config.overrides)))
     settings = build(ProjectSettings, tables, source="the settings of this init")
     positive_index(settings.data.positive, source.class_names)
@@ -67,15 +69,24 @@ def run(config: InitConfig) -> Iterator[Record]:
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
     _require_grid(space.name, task)
     with locked(folder):
-        splits = split_source(source, fractions=settings.data.fractions, seed=settings.data.seed)
+        found = yield from _inspect(source)
+        divided = _divide(source, found, settings.data)
+        splits = divided.splits
+        found.index.save(folder.files)
         save_splits(folder.splits, splits)
         write_text(folder.config, TEMPLATE.format(tables=_toml(tables)))
+    for line in source.notes:
+        yield Note(line)
+    for line in divided.warnings:
+        yield Note(line, is_warning=True)
     provable = _provable(splits, settings.data.positive)
     if settings.data.positive is None:
         yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
     result = {
         "data": source.name,
-        "num_images": len(source.labels_N),
+        "num_images": len(splits),
+        "num_excluded": len(splits.excluded),
+        "notes": list(source.notes),
         "classes": list(source.class_names),
         "positive": settings.data.positive,
         "space": {"name": space.name, "num_subnets": space.cardinality},
@@ -85,6 +96,27 @@ def run(config: InitConfig) -> Iterator[Record]:
         "provable": provable,
     }
     yield Outcome(result, {"config": folder.config, "splits": folder.splits})
+
+
+def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
+    """Decode every image once, with progress."""
+    for record in inspect(source):
+        if isinstance(record, Inspection):
+            return record
+        yield Progress("checking images", record, len(source.labels_N))
+    raise AssertionError("an inspection ends with its findings")
+
+
+def _divide(source: ImageSource, found: Inspection, data: DataSettings) -> Divided:
+    how = Division(
+        fractions=data.fractions,
+        seed=data.seed,
+        skip_bad_images=data.skip_bad_images,
+        drop_overlap=data.drop_overlap,
+        select_per_class=data.select_per_class,
+        val_as=data.val_as,
+    )
+    return divide(source, found, how)
 
 
 def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:

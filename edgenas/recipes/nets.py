@@ -14,14 +14,14 @@ from edgenas import stats
 from edgenas.costs import cost_models
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.project import Images, Project
-from edgenas.runs import read_json, sha256_file
+from edgenas.runs import read_sealed, sha256_file
 from edgenas.supernets import Supernet, build_net, build_supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict, recalibrate
 
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
-RESULT_SCHEMA = 1  # 1: first
+RESULT_SCHEMA = 2  # 1: first; 2: with the hash of its content
 
 
 def facts_of(project: Project, images: Images, kind: str, **more: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def load_search(project: Project) -> dict[str, Any]:
     path = project.run.search / RESULT
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
-    result = read_json(path, schema_version=RESULT_SCHEMA)
+    result = read_sealed(path, schema_version=RESULT_SCHEMA)
     if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
         raise MissingInputError(f"{path} names no winner", hint="run `edgenas search` again")
     return result
@@ -189,7 +189,7 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
     floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
     searched = project.run.search / RESULT
     if floor is None and searched.is_file():
-        limits = read_json(searched, schema_version=RESULT_SCHEMA).get("limits", {})
+        limits = read_sealed(searched, schema_version=RESULT_SCHEMA).get("limits", {})
         floor = limits.get(f"sensitivity[{images.class_names[images.positive]}]")
     probabilities_NK = predict(net, images_NCHW)
     return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
@@ -200,7 +200,7 @@ def _latency(project: Project, arch: Mapping[str, Any]) -> dict[str, Any] | None
     path = project.run.search / RESULT
     if not path.is_file():
         return None
-    result = read_json(path, schema_version=RESULT_SCHEMA)
+    result = read_sealed(path, schema_version=RESULT_SCHEMA)
     for candidate in [result.get("winner"), *result.get("finalists", [])]:
         if candidate is not None and candidate["arch"] == arch and candidate.get("latency_ms_predicted") is not None:
             names = ("latency_ms_predicted", "latency_ms_upper", "latency_ms_measured")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgenas.data import open_source
 from edgenas.data.loaders import ImageStore, arrays
 from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import fingerprint, load_splits
+from edgenas.data.subset import without
 from edgenas.deploy.artefact import run_in_batches
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Gates, Parity, compare, not_run
@@ -21,6 +23,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ConfigError, DataError, MissingBackendError
 from edgenas.recipes.project import load_settings, positive_index
 from edgenas.recipes.settings import GateSettings
+from edgenas.recipes.staging import Staging
 from edgenas.runs import RunFolder
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
@@ -63,6 +66,7 @@ class Judge:
         images_NCHW: preprocessed.
         reference_NK: the source's logits for them.
         reference: its name for the report.
+        staging: keeps answers of an export that may be interrupted.
     """
 
     images_NCHW: NDArray[np.float32]
@@ -73,21 +77,27 @@ class Judge:
     threshold: float | None
     gates: Gates
     reference: str = "PyTorch fp32 on this CPU"
+    staging: Staging | None = None
     _emulated: dict[Path, Parity] = field(default_factory=dict)  # engines for several targets share one emulation
 
     def __call__(self, file: ExportedFile) -> Parity:
         """Parity of a file; where it cannot run, ``not_run`` with the parity of its emulation inside."""
         try:
-            candidate_NK = answers(file.path, file.runtime, file.precision, file.batch_size, self.images_NCHW)
+            candidate_NK = self._answers(file.path, file.runtime, file.precision, file.batch_size)
         except MissingBackendError as error:
             emulated = None
             if file.emulation is not None:
                 if file.emulation not in self._emulated:
-                    emulated_NK = answers(file.emulation, EMULATION_RUNTIME, "fp32", file.batch_size, self.images_NCHW)
+                    emulated_NK = self._answers(file.emulation, EMULATION_RUNTIME, "fp32", file.batch_size)
                     self._emulated[file.emulation] = self._compare(emulated_NK)
                 emulated = self._emulated[file.emulation]
             return not_run(f"{file.runtime} cannot run here: {error.message}", emulated=emulated)
         return self._compare(candidate_NK)
+
+    def _answers(self, path: Path, runtime: str, precision: Any, batch_size: int | None) -> NDArray[np.float32]:
+        """As `answers`; what was answered before an interruption is not asked again."""
+        ask = partial(answers, path, runtime, precision, batch_size, self.images_NCHW)
+        return ask() if self.staging is None else self.staging.array(f"{path.parent.name}-{path.name}", ask)
 
     def _compare(self, candidate_NK: NDArray[np.float32]) -> Parity:
         return compare(
@@ -125,8 +135,9 @@ def repeat_parity(
     if run_folder.config.is_file() and run_folder.splits.is_file():
         gates = gates_of(load_settings(run_folder, {}, overrides).gates)
         splits = load_splits(run_folder.splits)
-        if splits.fingerprint == fingerprint(source) == manifest["data"].get("fingerprint"):
-            indices_N = splits["test"]
+        kept = without(source, splits.excluded)
+        if splits.fingerprint == fingerprint(kept) == manifest["data"].get("fingerprint"):
+            source, indices_N = kept, splits["test"]
     images_NCHW, labels_N = arrays(ImageStore(source, Preprocess.from_json(manifest["preprocessing"])), indices_N)
     files = [_exported(folder, entry) for entry in manifest["files"]]
     reference = _reference(files)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgenas import __version__
 from edgenas.costs import CostModel
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, MissingBackendError
-from edgenas.latency import LatencyTable, ProfileResult, find_tables, named_table, newest_that_fits, profile
+from edgenas.latency import LatencyTable, Memory, ProfileResult, find_tables, named_table, newest_that_fits, profile
+from edgenas.latency.table import space_hash
+from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.timed_nets import Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
@@ -68,7 +71,12 @@ def run(config: ProfileConfig) -> Iterator[Record]:
     images = open_images(project)
     with locked(project.run):
         runtime = yield from choose_runtime(settings.device, settings.runtime)
-        with Workshop(project, images.task, runtime, settings.precision or "fp32", settings.batch_size or 1) as workshop:
+        with (
+            Workshop(project, images.task, runtime, settings.precision or "fp32", settings.batch_size or 1) as workshop,
+            journal(project.run.latency / JOURNAL, _identity(project, images.task, runtime)) as memory,
+        ):
+            if len(memory):
+                yield Note(f"going on after {len(memory)} measurements of an interrupted profile")
             result: ProfileResult | None = None
             for record in profile(
                 project.space,
@@ -79,14 +87,28 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                 rng=np.random.default_rng(settings.seed),
                 details={"opset": project.settings.export.opset, "command": " ".join(["edgenas", *sys.argv[1:]])},
                 prepare=workshop.prepare,
+                memory=memory,
             ):
                 if isinstance(record, ProfileResult):
                     result = record
                 else:
                     yield record
-        assert result is not None
-        path = result.table.save(project.run.latency)
+            assert result is not None
+            path = result.table.save(project.run.latency)
     yield Outcome({"table": project.run.relative(path), **result.as_json()}, {"table": path})
+
+
+def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:
+    """Everything that visits to nets depend on: measurements of other settings, devices or versions are not gone on with."""
+    return {
+        "space": space_hash(project.space),
+        "task": asdict(task),
+        "runtime": [runtime.name, runtime.probe().version],
+        "device": device_name(runtime.device_kind),
+        "settings": asdict(project.settings.profile),
+        "opset": project.settings.export.opset,
+        "edgenas": __version__,
+    }
 
 
 def choose_runtime(device: str, name: str | None) -> Generator[Record, None, Runtime]:
@@ -164,7 +186,13 @@ def load_cost_model(project: Project, task: Task) -> CostModel | None:
 
 
 def measure_archs(
-    project: Project, task: Task, genes_AG: Genes, *, label: str, table: RunTable | None = None
+    project: Project,
+    task: Task,
+    genes_AG: Genes,
+    *,
+    label: str,
+    table: RunTable | None = None,
+    memory: Memory | None = None,
 ) -> Generator[Progress | Note, None, list[Measured] | None]:
     """Time whole nets, in turn, with the runtime of the run's table; None where there is none or it does not work here."""
     found = table
@@ -179,7 +207,7 @@ def measure_archs(
     try:
         runtime = get_runtime(context.runtime)
         with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:
-            nets = yield from measure(workshop, genes_AG, found.table, label, project.settings.profile.seed)
+            nets = yield from measure(workshop, genes_AG, found.table, label, project.settings.profile.seed, memory)
     except MissingBackendError as error:
         yield Note(f"nets are not measured: {error}", is_warning=True)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from edgenas.config import build, merge, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
+from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore, arrays
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
-from edgenas.errors import ConfigError, DataError, MissingBackendError, MissingInputError
-from edgenas.recipes.settings import ProjectSettings
+from edgenas.data.subset import without
+from edgenas.errors import ConfigError, DataError, MissingBackendError, MissingInputError, RunFolderError
+from edgenas.recipes.settings import DataSettings, ProjectSettings
 from edgenas.runs import Progress, RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
 
@@ -99,6 +102,11 @@ class Images:
         """Labels of a split, shape (N,)."""
         return self.source.labels_N[self.splits[split]]
 
+    def sites(self, split: str) -> list[str] | None:
+        """Where every image of a split was taken; None where that is not known."""
+        sites = self.source.sites
+        return None if sites is None else [sites[index] for index in self.splits[split]]
+
 
 def preprocess_for(image_px: int) -> Preprocess:
     """The preprocessing of a resolution: resize, scale to [0, 1], ImageNet's mean and deviation."""
@@ -139,15 +147,47 @@ def open_images(project: Project) -> Images:
     run, settings = project.run, project.settings
     if not run.splits.is_file():
         raise MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
-    source = open_source(settings.data.source)
-    splits = load_splits(run.splits)
-    if splits.class_names != source.class_names:
-        raise DataError(f"{run.splits} divides other classes than {settings.data.source} has", hint="run `edgenas init` again")
-    check_fingerprint(splits, source)
+    source, splits = open_divided(run, settings.data)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
     _use_threads(settings.train.threads, task)
     store = ImageStore(source, preprocess_for(task.image_px), memory_bytes=settings.data.cache_mb << 20)
     return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
+
+
+def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Splits]:
+    """The source without what was left out, and its splits; both are checked to be what `edgenas init` saw.
+
+    Raises:
+        DataError: if images or settings of the division changed since then.
+        RunFolderError: if a file of the run is damaged.
+    """
+    splits = load_splits(run.splits)
+    _require_division(run, data, splits)
+    source = without(open_source(data.source), splits.excluded)
+    if splits.class_names != source.class_names:
+        raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
+    if len(source.labels_N) != len(splits):
+        check_fingerprint(splits, source, ())
+    index = FileIndex.load(run.files)
+    *_, (contents, seen) = (record for record in read_contents(source, index) if not isinstance(record, int))
+    check_fingerprint(splits, source, contents)
+    if seen != index:
+        # the run folder may be read-only or on a full disk; then the files are read again the next time
+        with suppress(RunFolderError):
+            seen.save(run.files)
+    return source, splits
+
+
+def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> None:
+    drawn = {"fractions": dict(splits.fractions), "seed": splits.seed, **splits.options}
+    problems = [
+        f"data.{name} is {value!r} now, {drawn.get(name)!r} when the images were divided"
+        for name, value in data.division.items()
+        if drawn.get(name) != value
+    ]
+    if problems:
+        hint = "set them back, or divide again with `edgenas init --force`"
+        raise DataError(f"{run.splits} was drawn with other settings", problems=problems, hint=hint)
 
 
 def _use_threads(threads: int | None, task: Task) -> None:

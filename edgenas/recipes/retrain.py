@@ -14,7 +14,9 @@ from torch import nn
 
 from edgenas.costs import cost_models
 from edgenas.errors import ArchError, RunFolderError
-from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for
+from edgenas.latency import Memory
+from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, settle
+from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
     RESULT,
     RESULT_SCHEMA,
@@ -29,7 +31,7 @@ from edgenas.recipes.nets import (
 from edgenas.recipes.profile import load_cost_model, measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.train import load_teacher
-from edgenas.runs import Note, Outcome, Record, locked, read_json, write_json
+from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
 from edgenas.spaces.pvt import hand_designed
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
@@ -87,9 +89,10 @@ def run(config: RetrainConfig) -> Iterator[Record]:
             baseline = _baseline(project, images, winner)
             yield from _fit(project, images, baseline, device, force=config.force)
             result["baseline"] = _report(project, images, baseline)
-            latencies = yield from _measure_both(project, images, arch, baseline.arch)
-            result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
-        write_json(project.run.retrain / RESULT, {"schema_version": RESULT_SCHEMA, **result})
+            with journal(project.run.retrain / JOURNAL, {"archs": [arch, baseline.arch]}) as memory:
+                latencies = yield from _measure_both(project, images, arch, baseline.arch, memory=memory)
+                result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
+        write_sealed(project.run.retrain / RESULT, {"schema_version": RESULT_SCHEMA, **result})
     yield Outcome(result, {"weights": winner.folder / WEIGHTS, "result": project.run.retrain / RESULT})
 
 
@@ -121,6 +124,7 @@ def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bo
     if (plan.folder / WEIGHTS).is_file() and not force:
         _, found = load_weights(plan.folder / WEIGHTS)
         if found == json.loads(json.dumps(facts)):
+            settle(plan.folder)
             yield Note(f"{plan.name}: already trained (--force trains it again)")
             return
     learning_rate = retrain.learning_rate if plan.weights == "finetuned" else train.learning_rate
@@ -144,6 +148,7 @@ def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bo
             device=device,
             facts=facts,
             evaluate=net_accuracy(*images.arrays("select")),
+            checkpoint_every_s=train.checkpoint_every,
             teacher=load_teacher(project, images),
         )
     )
@@ -169,7 +174,12 @@ def _report(project: Project, images: Images, plan: Plan) -> dict[str, Any]:
         "latency_ms_measured": None,
         "split": "test",
         **report(
-            predict(net, images_NCHW), labels_N, images.class_names, positive=project.settings.data.positive, threshold=threshold
+            predict(net, images_NCHW),
+            labels_N,
+            images.class_names,
+            positive=project.settings.data.positive,
+            threshold=threshold,
+            sites=images.sites("test"),
         ),
         "baseline": None,
     }
@@ -192,14 +202,16 @@ def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
     return Plan("hand-designed", project.run.retrain / "baseline", chosen, epochs, "scratch", from_search=False)
 
 
-def _measure_both(project: Project, images: Images, *archs: Mapping[str, Any]) -> Generator[Record, None, list[float | None]]:
+def _measure_both(
+    project: Project, images: Images, *archs: Mapping[str, Any], memory: Memory
+) -> Generator[Record, None, list[float | None]]:
     """Latencies of the nets, in turn in one session, on the device of the run's table; None without one."""
     rows = np.concatenate([project.space.from_json(arch) for arch in archs])
-    measured = yield from measure_archs(project, images.task, rows, label="measuring")
+    measured = yield from measure_archs(project, images.task, rows, label="measuring", memory=memory)
     return [None] * len(archs) if measured is None else [net.latency_ms for net in measured]
 
 
 def read_result(project: Project) -> dict[str, Any] | None:
     """What the last `edgenas retrain` reported, or None."""
     path = project.run.retrain / RESULT
-    return read_json(path, schema_version=RESULT_SCHEMA) if path.is_file() else None
+    return read_sealed(path, schema_version=RESULT_SCHEMA) if path.is_file() else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from edgenas.costs import CostModel, cost_models
 from edgenas.errors import ConfigError, InfeasibleError, MissingInputError
 from edgenas.recipes.finalists import Finalist, choose, judge_finalists
-from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, load_supernet
+from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
+from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, WEIGHTS, load_supernet
 from edgenas.recipes.profile import RunTable, find_table
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
-from edgenas.runs import Note, Outcome, Picture, Progress, Record, atomic_path, dump_json, locked, write_json
+from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
 from edgenas.search import (
     Candidate,
     EvolutionSettings,
@@ -60,6 +62,14 @@ class Question:
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this question from others, JSON-ready."""
+        return {
+            "settings": asdict(self.project.settings.search),
+            "table": None if self.table is None else self.table.table.sha256,
+        }
+
     def describe(self, candidate: Candidate) -> dict[str, Any]:
         """The contract's CAND of one candidate, not measured yet."""
         space, images = self.project.space, self.images
@@ -99,7 +109,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         yield Note(warning, is_warning=True)
     question = _question(project, images, table)
     rng = np.random.default_rng(settings.seed)
-    with locked(project.run):
+    with locked(project.run), ExitStack() as stack:
         found = survey(project.space, question.limits, rng)
         space_facts = _space_facts(question, found)
         yield Note(_survey_line(question, found))
@@ -107,7 +117,13 @@ def run(config: SearchConfig) -> Iterator[Record]:
             raise _infeasible(question, found, space_facts)
         yield from decode(images, "select", "confirm")
         images_NCHW, labels_N = images.arrays("select")
-        evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
+        predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
+        weights = _weights_identity(project, images, device)
+        evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
+        timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
+        if len(evaluations):
+            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
+        evaluator = JournaledEvaluator(predictor, evaluations, "select")
         candidates: list[Candidate] = []
         sizes = EvolutionSettings(
             settings.num_generations,
@@ -122,13 +138,28 @@ def run(config: SearchConfig) -> Iterator[Record]:
             best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
             yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
         described = [question.describe(candidate) for candidate in candidates]
-        finalists = yield from judge_finalists(project, images, supernet, candidates, described, question, device)
+        finalists = yield from judge_finalists(
+            project, images, supernet, candidates, described, question, device, evaluations=evaluations, memory=timings
+        )
         result = _result(question, found, space_facts, described, finalists)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result["winner"] is None:
+            timings.remove()
             raise _nothing_left(question, result)
     yield Outcome(result, outputs)
+
+
+def _weights_identity(project: Project, images: Images, device: str) -> dict[str, Any]:
+    """Everything that a prediction of a subnet depends on."""
+    return {
+        "supernet": sha256_file(project.run.supernet / WEIGHTS),
+        "data": images.splits.fingerprint,
+        "images": {name: images.splits[name] for name in ("train", "select", "confirm")},
+        "preprocessing": images.preprocess.as_json(),
+        "device": device,
+        "torch": [torch.__version__, torch.get_num_threads()],
+    }
 
 
 def _question(project: Project, images: Images, table: RunTable | None) -> Question:
@@ -277,8 +308,7 @@ def _write(
     """Candidates and result; what is to be drawn of them."""
     folder = project.run.search
     outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}
-    with atomic_path(outputs["candidates"]) as temporary:
-        temporary.write_text("".join(dump_json(row, indent=None) + "\n" for row in described), encoding="utf-8")
+    write_text(outputs["candidates"], "".join(dump_json(row, indent=None) + "\n" for row in described))
     cost, name = ("latency_ms_predicted", "latency_ms") if question.table is not None else ("macs", "macs")
     front = pareto_front(np.array([row[cost] for row in described]), np.array([row["top1"] for row in described]))
     data = {
@@ -291,5 +321,5 @@ def _write(
     }
     if result["winner"] is not None:
         outputs["result"] = folder / RESULT
-        write_json(outputs["result"], result)
+        write_sealed(outputs["result"], result)
     return outputs, Picture("pareto", (outputs["pareto_png"], outputs["pareto_svg"]), data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Device = Literal["auto", "cpu", "cuda"]
 LARGEST = 1e6
@@ -13,7 +13,7 @@ def _check_training(settings: TeacherSettings | TrainSettings | RetrainSettings)
     """Ranges that all three tables share."""
     names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0}
     problems = [f"{name} is at least {least}" for name, least in names.items() if getattr(settings, name, least) < least]
-    for name in ("learning_rate", "clip_norm", "temperature"):
+    for name in ("learning_rate", "clip_norm", "temperature", "checkpoint_every"):
         if not 0 < getattr(settings, name, 1.0) < LARGEST:
             problems.append(f"{name} must be above 0 and below {LARGEST:g}")
     if not 0 <= getattr(settings, "weight_decay", 0.0) < LARGEST:
@@ -36,12 +36,17 @@ class DataSettings:
     """``[data]``: images, classes, splits.
 
     Attributes:
-        source: digits, folder:DIR or fashion-mnist[:DIR].
+        source: as `edgenas init --data` takes it.
         positive: class that must not be missed; None if there is none.
         image_px: side of the image that the net sees; None takes the source's.
         seed: of the splits.
         train, select, confirm, calibrate, test: shares of the images where the source brings no split of its own.
+        skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
+        drop_overlap: published parts (train, val) that give way where parts share files, pictures or patients.
+        select_per_class: images of every class in select instead of a share.
+        val_as: what a published val is: select (with confirm and calibrate) or test.
         cache_mb: memory for decoded images.
+        workers: processes that load training images; 0 loads in the main process, None decides by the machine.
     """
 
     source: str
@@ -53,13 +58,32 @@ class DataSettings:
     confirm: float = 0.10
     calibrate: float = 0.08
     test: float = 0.22
+    skip_bad_images: bool = False
+    drop_overlap: tuple[Literal["train", "val"], ...] = ()
+    select_per_class: int | None = None
+    val_as: Literal["select", "test"] = "select"
     cache_mb: int = 2048
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if abs(sum(self.fractions.values()) - 1) > 1e-6 or min(self.fractions.values()) <= 0:
             raise ValueError("train, select, confirm, calibrate and test must be positive and sum to 1")
         if not 16 <= (self.image_px or 16) <= 4096 or self.cache_mb < 0 or not 0 <= self.seed < 2**32:
             raise ValueError("image_px is in [16, 4096], cache_mb at least 0, seed in [0, 2**32)")
+        if (self.select_per_class or 1) < 1:
+            raise ValueError("select_per_class is at least 1")
+        if self.workers is not None and not 0 <= self.workers <= 64:
+            raise ValueError(f"workers is {self.workers}; allowed is 0 to 64")
+
+    @property
+    def division(self) -> dict[str, Any]:
+        """What decides which image goes where, by setting; splits are only of use to settings that they were drawn with."""
+        names = ("seed", "skip_bad_images", "select_per_class", "val_as")
+        return {
+            "fractions": self.fractions,
+            "drop_overlap": list(self.drop_overlap),
+            **{name: getattr(self, name) for name in names},
+        }
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -90,7 +114,7 @@ class TeacherSettings:
     weight_decay: float = 0.05
     warmup_epochs: float = 3.0
     label_smoothing: float = 0.05
-    augmentation: Literal["none", "light", "base", "autoaug"] = "light"
+    augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
     clip_norm: float = 1.0
 
@@ -106,9 +130,12 @@ class TrainSettings:
         sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) or uniform (one).
         kd_weight: share of the distillation in the loss.
         temperature: of the soft targets.
-        balance: none, class weights in the loss (weights), or as many images of every class (sampler).
+        balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
+            every class as many as the smallest has, drawn anew every epoch (downsample).
+        repeats: differently augmented copies of an image in a batch; an epoch then shows one in ``repeats`` images.
         threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
             too small for more, else all cores.
+        checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
     """
 
     epochs: int = 40
@@ -117,20 +144,26 @@ class TrainSettings:
     weight_decay: float = 0.05
     warmup_epochs: float = 3.0
     label_smoothing: float = 0.05
-    augmentation: Literal["none", "light", "base", "autoaug"] = "light"
+    augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
     sampling: Literal["sandwich", "uniform"] = "sandwich"
     num_random: int = 1
     kd_weight: float = 0.9
     temperature: float = 2.0
-    balance: Literal["none", "weights", "sampler"] = "weights"
+    balance: Literal["none", "weights", "sampler", "downsample"] = "weights"
+    repeats: int = 1
     clip_norm: float = 1.0
     device: Device = "auto"
     threads: int | None = None
+    checkpoint_every: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         _check_training(self)
+        if not 1 <= self.repeats <= 10:
+            raise ValueError(f"repeats is {self.repeats}; allowed is 1 to 10")
+        if self.repeats > 1 and self.balance in ("sampler", "downsample"):
+            raise ValueError(f"repeats {self.repeats} goes with balance none or weights, not with {self.balance}")
 
 
 @dataclass(frozen=True, slots=True)

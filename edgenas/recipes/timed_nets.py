@@ -23,6 +23,8 @@ from edgenas.latency import (
     LatencyTable,
     Measurement,
     Measurements,
+    Memory,
+    Part,
     Plan,
     ProfileSettings,
     Target,
@@ -32,7 +34,7 @@ from edgenas.latency import (
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
-from edgenas.runs import Note, Progress
+from edgenas.runs import Note, Progress, scratch, sha256_json
 from edgenas.spaces import Genes, SearchSpace, Task
 from edgenas.supernets import family
 
@@ -99,17 +101,16 @@ class Workshop:
         self.runtime = runtime
         self.precision: Precision = "fp16" if precision == "fp16" else "fp32"
         self.batch_size = batch_size
-        self._scratch = tempfile.TemporaryDirectory(prefix="edgenas-")
-        folder = Path(self._scratch.name)
+        self._scratch = scratch(project.run)
         opset = project.settings.export.opset
         graphs = ComponentGraphs(self._trace, project.run.latency / "components" / f"b{batch_size}", opset=opset)
-        self._composed = ComposedOnnx(graphs, folder)
+        self._composed = ComposedOnnx(graphs, self._scratch.__enter__())
 
     def __enter__(self) -> Workshop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._scratch.cleanup()
+        self._scratch.__exit__(kind, error, trace)
 
     @property
     def space(self) -> SearchSpace:
@@ -191,12 +192,13 @@ class Measured:
 
 
 def measure(
-    workshop: Workshop, genes_AG: Genes, table: LatencyTable, label: str, seed: int
+    workshop: Workshop, genes_AG: Genes, table: LatencyTable, label: str, seed: int, memory: Memory | None = None
 ) -> Generator[Progress | Note, None, list[Measured]]:
     """Time whole nets in turn, beside the table's reference net.
 
     Virtual and thermally limited machines jump between speeds; so the nets are measured again, a few times and a second apart,
     until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning.
+    What ``memory`` holds of an interrupted measurement of the same nets is not measured again.
 
     Raises:
         MissingBackendError: if the runtime does not work here.
@@ -207,8 +209,10 @@ def measure(
     sources, beside = [workshop.build(chain) for chain in chains], workshop.build(reference)
     target, rng = workshop.target(table.context.threads), np.random.default_rng(seed)
     best: list[Measured] = []
+    named = sha256_json([table.sha256, genes_AG])[:12]
     for attempt in range(ATTEMPTS):
-        for record in measure_nets(target, sources, rng=rng, reference=beside, label=label):
+        part = None if memory is None else Part(memory, f"{label} {named} {attempt} ")
+        for record in measure_nets(target, sources, rng=rng, reference=beside, label=label, memory=part):
             if isinstance(record, Measurements):
                 nets = [Measured.of(net, table.reference["level_ms"]) for net in record.nets]
                 best = min(best or nets, nets, key=_strangeness)

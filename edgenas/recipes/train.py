@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for
+from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, settle
 from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts, supernet_epochs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.settings import TeacherSettings
-from edgenas.runs import Note, Outcome, Record, locked, write_json
+from edgenas.runs import Note, Outcome, Record, locked, write_sealed
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
 from edgenas.supernets import build_supernet
@@ -109,6 +109,7 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
     if found is not None and not force:
         if asked not in (None, found.get("teacher")):
             raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
+        settle(project.run.teacher)
         yield Note(f"teacher: {found.get('teacher')} is there already (--force replaces it)")
         return
     torch.manual_seed(project.settings.train.seed)
@@ -130,6 +131,7 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
             device=device,
             facts=facts,
             evaluate=net_accuracy(*images.arrays("select")),
+            checkpoint_every_s=project.settings.train.checkpoint_every,
         )
     )
 
@@ -150,6 +152,7 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
     settings, space = project.settings.train, project.space
     if (project.run.supernet / WEIGHTS).is_file() and not force:
+        settle(project.run.supernet)
         yield Note("supernet: is there already (--force trains it again)")
         return
     torch.manual_seed(settings.seed)
@@ -174,6 +177,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
             device=device,
             facts=facts_of(project, images, "supernet", epochs=settings.epochs),
             evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
+            checkpoint_every_s=project.settings.train.checkpoint_every,
             teacher=teacher,
             subnets=partial(_draw, rule, space, num_random),
         )
@@ -205,5 +209,5 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
     result = {"epochs": supernet_epochs(project), "select_top1": top1}
-    write_json(project.run.supernet / "result.json", {"schema_version": 1, **result})
+    write_sealed(project.run.supernet / "result.json", {"schema_version": 1, **result})
     return result

@@ -15,6 +15,7 @@ from rich.text import Text
 from edgenas.runs import Outcome
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
+MAX_CLASSES = 40  # listed one by one
 VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
@@ -73,9 +74,13 @@ def init_view(outcome: Outcome) -> Iterator[RenderableType]:
     splits = table(
         "class", *(f">{split}" for split in result["splits"]), title=f"{result['num_images']} images of {result['data']}"
     )
-    for name in result["classes"]:
+    shown = [name for name in result["classes"] if len(result["classes"]) <= MAX_CLASSES or name == result["positive"]]
+    for name in shown:
         mark = "  (positive)" if name == result["positive"] else ""
         splits.add_row(escape(name) + mark, *(str(counts[name]) for counts in result["splits"].values()))
+    if len(shown) < len(result["classes"]):
+        counts = [sorted(counts.values()) for counts in result["splits"].values()]
+        splits.add_row(f"{len(result['classes'])} classes", *(f"{column[0]} to {column[-1]}" for column in counts))
     yield splits
     for line in result["provable"]:
         yield Text(line)
@@ -171,6 +176,19 @@ def metrics_table(reports: Mapping[str, Mapping[str, Any]], *, title: str) -> Ta
     return rows
 
 
+def sites_table(result: Mapping[str, Any]) -> Iterator[Table]:
+    """Accuracy and the positive class's sensitivity at every site; nothing where sites are unknown."""
+    if not result.get("sites"):
+        return
+    positive = result.get("positive")
+    columns = [f">sensitivity {escape(positive)} %"] if positive is not None else []
+    rows = table("site", ">images", ">top-1 %", *columns, title="By site, 95 % intervals")
+    for name, found in result["sites"].items():
+        shares = [interval(found["sensitivity"][positive])] if positive is not None else []
+        rows.add_row(escape(name), str(found["n"]), interval(found["top1"]), *shares)
+    yield rows
+
+
 def _net_rows(nets: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = table("", *(f">{name}" for name in nets))
     for name in next(iter(nets.values()))["arch"]:
@@ -191,6 +209,7 @@ def retrain_view(outcome: Outcome) -> Iterator[RenderableType]:
     nets = {"winner": result} | ({"hand-designed": result["baseline"]} if result.get("baseline") else {})
     yield _net_rows(nets)
     yield metrics_table(nets, title="Test split, 95 % intervals")
+    yield from sites_table(result)
     yield Text("next: edgenas export --format onnx, or --format trt")
 
 
@@ -198,6 +217,7 @@ def evaluate_view(outcome: Outcome) -> Iterator[RenderableType]:
     """Accuracy and sensitivity on one split."""
     result = outcome.result
     yield metrics_table({result["weights"]: result}, title=f"Split {result['split']}, 95 % intervals")
+    yield from sites_table(result)
 
 
 def parity_table(files: Sequence[Mapping[str, Any]], *, title: str) -> Table:

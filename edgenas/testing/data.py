@@ -36,10 +36,27 @@ class DataConformance:
         assert len(source.ids) == len(set(source.ids)) == len(source.labels_N)
 
     def test_optional_facts_are_given_for_every_image_or_not_at_all(self, source: ImageSource) -> None:
-        """Groups, sites and published parts have one entry an image."""
-        for facts in (source.groups, source.sites, source.published_split):
+        """Groups, sites, published parts and file keys have one entry an image."""
+        for facts in (source.groups, source.sites, source.published_split, source.file_keys):
             assert facts is None or len(facts) == len(source.labels_N)
         assert set(source.published_split or ()) <= set(PARTS)
+
+    def test_a_file_key_is_there_once_in_every_part(self, source: ImageSource) -> None:
+        """What is the same file in one part is one image."""
+        keys = source.ids if source.file_keys is None else source.file_keys
+        parts = ("",) * len(keys) if source.published_split is None else source.published_split
+        assert len(set(zip(parts, keys, strict=True))) == len(keys)
+
+    def test_there_are_no_problems_and_every_note_is_a_line(self, source: ImageSource) -> None:
+        """A sound source tells what is worth knowing, in lines."""
+        assert source.problems == ()
+        assert isinstance(source.notes, tuple)
+        assert all(len(note.splitlines()) == 1 for note in source.notes)
+
+    def test_a_path_is_that_of_a_file_with_the_content(self, source: ImageSource) -> None:
+        """Images that are files give their bytes as content."""
+        path = source.path(0)
+        assert path is None or path.read_bytes() == source.content(0)
 
     def test_defaults_fit(self, source: ImageSource) -> None:
         """The default space exists and the default positive class is one of the classes."""

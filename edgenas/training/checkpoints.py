@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ _REMAKE = "delete it and run the command that makes it"
 _NAMED = 5  # tensors named in an error
 
 
+class OtherWorkError(CheckpointError):
+    """A training state is whole, but of other data, another net or other settings."""
+
+
 @dataclass(slots=True)
 class TrainState:
     """Everything that a training run changes. The only mutable object here.
@@ -42,7 +46,8 @@ class TrainState:
         epoch: epochs that are complete.
         step: optimiser steps that are complete, over all epochs.
         epochs: that the learning rate's schedule is laid out for; a time budget may lower it.
-        elapsed_s: training time so far, over all sessions.
+        elapsed_s: training time so far, however often it was interrupted.
+        sums: of losses, images and seconds in the epoch that is under way.
     """
 
     model: nn.Module
@@ -53,6 +58,7 @@ class TrainState:
     step: int
     epochs: int
     elapsed_s: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
 
     @property
     def result(self) -> nn.Module:
@@ -165,7 +171,7 @@ def save_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.module.state_dict().items()}
     for index, entry in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entry.items()}
-    progress = {name: getattr(state, name) for name in ("epoch", "step", "epochs", "elapsed_s")}
+    progress = {name: getattr(state, name) for name in ("epoch", "step", "epochs", "elapsed_s", "sums")}
     scaler = None if state.scaler is None else state.scaler.state_dict()
     save_tensors(path, tensors, {"kind": "training state", "facts": dict(facts), "progress": progress, "scaler": scaler})
 
@@ -174,11 +180,12 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
     """Continue from what `save_state` wrote: fills a freshly built ``state``.
 
     Raises:
-        CheckpointError: if the file cannot be used, or was written with other ``facts``.
+        OtherWorkError: if it was written with other ``facts``.
+        CheckpointError: if the file cannot be used.
     """
     tensors, header = load_tensors(path, kind="training state")
     if header.get("facts") != json.loads(dump_json(dict(facts))):
-        raise CheckpointError(f"{path} was written with other settings", hint="delete it to start again")
+        raise OtherWorkError(f"{path} was written with other settings")
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
@@ -193,9 +200,10 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
         for name in ("epoch", "step", "epochs"):
             setattr(state, name, int(header["progress"][name]))
         state.elapsed_s = float(header["progress"]["elapsed_s"])
+        state.sums = {str(name): float(value) for name, value in header["progress"]["sums"].items()}
         if not 0 <= state.epoch <= state.epochs or state.step < 0 or not 0 <= state.elapsed_s < math.inf:
             raise ValueError(f"progress {header['progress']} is impossible")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}", hint="delete it to start again") from error
 
 

@@ -5,8 +5,8 @@ Shapes: A archs, G genes, N images, C classes (of logits and probabilities) or c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,13 +16,30 @@ from torch import Tensor, nn
 from edgenas.stats import accuracy, decide, sensitivities
 
 BATCH_SIZE = 256
-Images = NDArray[np.float32] | Tensor
+
+
+class ImageSequence(Protocol):
+    """Normalised images that are read when they are asked for, e.g. `edgenas.data.loaders.LazyImages`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: slice | NDArray[np.int64], /) -> Tensor:
+        """Float32, shape (N, C, H, W), on the CPU."""
+        ...
+
+
+Images = NDArray[np.float32] | Tensor | ImageSequence
+
+
+def _readable(images_NCHW: Images) -> Tensor | ImageSequence:
+    """Arrays as tensors that share their memory, anything else as it is."""
+    return torch.from_numpy(images_NCHW) if isinstance(images_NCHW, np.ndarray) else images_NCHW
 
 
 @torch.no_grad()
 def logits(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Logits (N, C) of a net in eval mode, computed in batches on its device; its mode is restored."""
-    return _logits(model, torch.as_tensor(images_NCHW), batch_size)
+    return _logits(model, _readable(images_NCHW), batch_size)
 
 
 @torch.no_grad()
@@ -38,7 +55,7 @@ def softmax(logits_NC: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _logits(
-    model: nn.Module, images_NCHW: Tensor, batch_size: int, *genes: tuple[int, ...], as_is: bool = False
+    model: nn.Module, images_NCHW: Tensor | ImageSequence, batch_size: int, *genes: tuple[int, ...], as_is: bool = False
 ) -> NDArray[np.float32]:
     """Logits in batches; in eval mode, which is undone afterwards, or ``as_is`` in whatever mode the modules are."""
     device = next(model.parameters()).device
@@ -74,7 +91,7 @@ def recalibrate(model: nn.Module, images_NCHW: Images, *genes: tuple[int, ...], 
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()
-    _logits(model, torch.as_tensor(images_NCHW), batch_size, *genes, as_is=True)
+    _logits(model, _readable(images_NCHW), batch_size, *genes, as_is=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -85,7 +102,7 @@ class SupernetEvaluator:
 
     Args:
         supernet: of any family, put in eval mode.
-        images_NCHW: float32, normalised; moved to ``device`` once.
+        images_NCHW: float32, normalised; moved to ``device`` once, or batch by batch where they are lazily read.
         device: where to compute.
         batch_size: images a call.
         training_NCHW: training images that batch-norm statistics of every subnet are estimated on; None keeps the supernet's.
@@ -94,33 +111,44 @@ class SupernetEvaluator:
     def __init__(
         self,
         supernet: nn.Module,
-        images_NCHW: NDArray[np.float32],
+        images_NCHW: Images,
         *,
         device: torch.device,
         batch_size: int = BATCH_SIZE,
-        training_NCHW: NDArray[np.float32] | None = None,
+        training_NCHW: Images | None = None,
     ) -> None:
         self.supernet = supernet.to(device).eval()
-        self.images_NCHW = torch.from_numpy(images_NCHW).to(device)
+        images = _readable(images_NCHW)
+        self.images_NCHW = images.to(device) if isinstance(images, Tensor) else images
         self.batch_size = batch_size
         self.training_NCHW = training_NCHW
 
     @torch.no_grad()
     def __call__(self, genes_AG: NDArray[np.int16], image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
         """Class probabilities, shape (archs, images, classes), in the order given."""
-        chosen_NCHW = self.images_NCHW[torch.from_numpy(image_indices).to(self.images_NCHW.device)]
-        rows = []
-        for row_G in genes_AG:
-            genes = tuple(int(gene) for gene in row_G)
-            if self.training_NCHW is not None:
-                recalibrate(self.supernet, self.training_NCHW, genes)
-            rows.append(softmax(_logits(self.supernet, chosen_NCHW, self.batch_size, genes)))
-        return np.stack(rows).astype(np.float16)
+        parts = [
+            np.stack([self._probabilities(row_G, part_NCHW) for row_G in genes_AG]) for part_NCHW in self._parts(image_indices)
+        ]
+        return np.concatenate(parts, axis=1).astype(np.float16)
+
+    def _parts(self, image_indices: NDArray[np.int64]) -> Iterator[Tensor]:
+        """All images at once, or batches where they are lazily read: each is read once, however many archs are asked for."""
+        if isinstance(self.images_NCHW, Tensor):
+            yield self.images_NCHW[torch.from_numpy(image_indices).to(self.images_NCHW.device)]
+            return
+        for start in range(0, len(image_indices), self.batch_size):
+            yield self.images_NCHW[image_indices[start : start + self.batch_size]]
+
+    def _probabilities(self, row_G: NDArray[np.int16], images_NCHW: Tensor) -> NDArray[np.float32]:
+        genes = tuple(int(gene) for gene in row_G)
+        if self.training_NCHW is not None:
+            recalibrate(self.supernet, self.training_NCHW, genes)
+        return softmax(_logits(self.supernet, images_NCHW, self.batch_size, genes))
 
 
 def net_accuracy(images_NCHW: Images, labels_N: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:
     """What the training loop calls for a plain net: ``{"top1": fraction}`` on these images."""
-    images = torch.as_tensor(images_NCHW)
+    images = _readable(images_NCHW)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         return {"top1": float((logits(model, images).argmax(axis=1) == labels_N).mean())}
@@ -132,14 +160,17 @@ def subnet_accuracies(
     images_NCHW: Images, labels_N: NDArray[np.int64], subnets: Mapping[str, tuple[int, ...]]
 ) -> Callable[[nn.Module], dict[str, float]]:
     """What the training loop calls for a supernet: the fraction right of every named subnet on these images."""
-    images = torch.as_tensor(images_NCHW)
+    images = _readable(images_NCHW)
 
     @torch.no_grad()
     def evaluate(model: nn.Module) -> dict[str, float]:
-        return {
-            name: float((_logits(model, images, BATCH_SIZE, genes).argmax(axis=1) == labels_N).mean())
-            for name, genes in subnets.items()
-        }
+        right = dict.fromkeys(subnets, 0)
+        for start in range(0, len(images), BATCH_SIZE):  # each batch is read once for all subnets
+            part = slice(start, start + BATCH_SIZE)
+            part_NCHW = images[part]
+            for name, genes in subnets.items():
+                right[name] += int((_logits(model, part_NCHW, BATCH_SIZE, genes).argmax(axis=1) == labels_N[part]).sum())
+        return {name: count / len(images) for name, count in right.items()}
 
     return evaluate
 
@@ -151,6 +182,7 @@ def report(
     *,
     positive: str | None = None,
     threshold: float | None = None,
+    sites: Sequence[str] | None = None,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
     """What is said of predictions, JSON-ready.
@@ -161,12 +193,14 @@ def report(
         class_names: of the columns.
         positive: class that must not be missed, or None.
         threshold: least p(positive) at which it is decided; without it decisions are the argmax.
+        sites: where every image was taken; None where unknown.
         confidence: of the intervals.
 
     Returns:
         ``n``; intervals ``top1`` (argmax) and ``top1_decision`` (decision rule), ``sensitivity`` by class (decision rule),
         ``balanced_accuracy`` (mean sensitivity of the classes that occur, a number), ``confusion_matrix`` (a row per label, a
-        column per decision), ``positive``, ``threshold``.
+        column per decision), ``positive``, ``threshold``; ``sites``: n, top1, top1_decision and sensitivity of every site, null
+        where unknown.
     """
     index = None if positive is None else list(class_names).index(positive)
     decided_N = decide(probabilities_NC, index, threshold)
@@ -183,4 +217,30 @@ def report(
         "confusion_matrix": confusion_CC.tolist(),
         "positive": positive,
         "threshold": threshold,
+        "sites": _by_site(probabilities_NC, decided_N, labels_N, class_names, sites, confidence),
     }
+
+
+def _by_site(
+    probabilities_NC: NDArray[np.floating],
+    decided_N: NDArray[np.int64],
+    labels_N: NDArray[np.int64],
+    class_names: Sequence[str],
+    sites: Sequence[str] | None,
+    confidence: float,
+) -> dict[str, Any] | None:
+    """The same shares for the images of every site, in alphabetical order."""
+    if sites is None:
+        return None
+    argmax_N, sites_N = decide(probabilities_NC, None, None), np.array(sites)
+    result: dict[str, Any] = {}
+    for site in sorted(set(sites)):
+        here_N = sites_N == site
+        shares = sensitivities(decided_N[here_N], labels_N[here_N], class_names, confidence=confidence)
+        result[site] = {
+            "n": int(here_N.sum()),
+            "top1": accuracy(argmax_N[here_N], labels_N[here_N], confidence=confidence).as_json(),
+            "top1_decision": accuracy(decided_N[here_N], labels_N[here_N], confidence=confidence).as_json(),
+            "sensitivity": {name: share.as_json() for name, share in shares.items()},
+        }
+    return result

@@ -165,7 +165,7 @@ def train(
     amp = _amp_dtype(settings, device)
     step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp)
     while state.epoch < state.epochs:
-        meter = _Meter()
+        meter = _Meter(state.sums)
         for images_NCHW, labels_N in _seeded(batches, state, settings.seed):
             learning_rate = learning_rate_at(state.step, settings, epochs=state.epochs, steps_per_epoch=batches.num_batches)
             losses = step_once(state, images_NCHW, labels_N, learning_rate)
@@ -178,17 +178,16 @@ def train(
         began = time.perf_counter()
         select = dict(evaluate(state.result.eval())) if evaluate is not None and due else {}
         state.elapsed_s += time.perf_counter() - began
-        yield meter.record(state, select)
+        record = meter.record(state, select)
+        state.sums = {}
+        yield record
 
 
 @dataclass(slots=True)
 class _Meter:
-    """Sums over an epoch."""
+    """Sums over an epoch, kept in the state so that an interrupted epoch is reported like any other."""
 
-    totals: dict[str, float] = field(default_factory=dict)
-    num_images: int = 0
-    seconds: float = 0.0
-    learning_rate: float = 0.0
+    sums: dict[str, float]
     mark: float = field(default_factory=time.perf_counter)
 
     def resume(self) -> None:
@@ -197,32 +196,43 @@ class _Meter:
     def add(self, losses: Mapping[str, float], num_images: int, learning_rate: float) -> float:
         """Count one step; its seconds, loading included."""
         lap = time.perf_counter() - self.mark
-        self.totals = {name: self.totals.get(name, 0.0) + value * num_images for name, value in losses.items()}
-        self.num_images += num_images
-        self.seconds += lap
-        self.learning_rate = learning_rate
+        counted = {f"loss.{name}": value * num_images for name, value in losses.items()}
+        for name, value in {**counted, "images": num_images, "seconds": lap}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.sums["learning_rate"] = learning_rate
         return lap
 
     def record(self, state: TrainState, select: Mapping[str, float]) -> EpochRecord:
+        num_images, seconds = self.sums.get("images", 0.0), self.sums.get("seconds", 0.0)
         return EpochRecord(
             epoch=state.epoch,
             epochs=state.epochs,
-            losses={name: total / max(1, self.num_images) for name, total in self.totals.items()},
-            learning_rate=self.learning_rate,
+            losses={
+                name.removeprefix("loss."): total / max(1.0, num_images)
+                for name, total in self.sums.items()
+                if name.startswith("loss.")
+            },
+            learning_rate=self.sums.get("learning_rate", 0.0),
             select=select,
-            seconds=self.seconds,
-            images_per_second=self.num_images / max(self.seconds, 1e-9),
+            seconds=seconds,
+            images_per_second=num_images / max(seconds, 1e-9),
             elapsed_s=state.elapsed_s,
         )
 
 
 def _seeded(batches: Batches, state: TrainState, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of the state's epoch that it has not done; the shared generators are seeded before each is made."""
+    """The batches of the state's epoch that it has not done.
+
+    The shared generators are seeded before each is made, for batches that draw from them, and again after it, so that dropout
+    does not depend on how much was drawn here or in other processes.
+    """
     first = state.step - state.epoch * batches.num_batches
     stream = batches(state.epoch, first)
     for step in range(first, batches.num_batches):
         seed_globals(seed, state.epoch, step)
-        yield next(stream)
+        batch = next(stream)
+        seed_globals(seed, state.epoch, step)
+        yield batch
 
 
 def _fit_budget(state: TrainState, settings: LoopSettings) -> None:

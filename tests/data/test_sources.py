@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgenas.data import SOURCES, open_source
+from edgenas.data import SOURCES, open_source, scan_source
 from edgenas.data.base import ImageSource
 from edgenas.data.fashion_mnist import read_idx
 from edgenas.errors import DataError
@@ -80,7 +81,16 @@ def test_an_unknown_source_lists_the_known_ones() -> None:
         open_source("imagenet")
 
 
-@pytest.mark.parametrize(("text", "usage"), [("folder", "folder:DIR"), ("folder:", "folder:DIR"), ("digits:x", "digits")])
+def test_every_known_source_is_named_when_one_is_unknown() -> None:
+    with pytest.raises(DataError) as caught:
+        open_source("imagenet")
+    usages = ("cifar10:DIR", "cifar100:DIR", "csv:FILE", "covidx:DIR", "torchvision:NAME[:DIR]", "timm:NAME:DIR")
+    assert all(usage in str(caught.value) for usage in usages)
+
+
+@pytest.mark.parametrize(
+    ("text", "usage"), [("folder", "folder:DIR"), ("folder:", "folder:DIR"), ("digits:x", "digits"), ("csv", "csv:FILE")]
+)
 def test_a_source_written_wrongly_says_how_to_write_it(text: str, usage: str) -> None:
     with pytest.raises(DataError, match=f"must be written {usage}"):
         open_source(text)
@@ -123,6 +133,93 @@ def test_every_problem_of_a_folder_is_listed_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 2
     assert "class 'empty' has no images" in "\n".join(caught.value.problems)
     assert all("\n" not in problem for problem in caught.value.problems)
+
+
+def test_published_parts_are_those_that_are_named_so_and_other_folders_are_noted(tmp_path: Path) -> None:
+    write_folder(tmp_path, parts=("train", "val"))
+    write_image(tmp_path / "devkit" / "a.png")
+    source = open_source(f"folder:{tmp_path}")
+    assert source.published_split == ("train",) * 10 + ("val",) * 10
+    assert source.notes == ("folder(s) beside the published parts are ignored: devkit",)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("car", "train"):
+        write_image(tmp_path / name / "a.png")
+    source = open_source(f"folder:{tmp_path}")
+    assert source.class_names == ("car", "train")
+    assert source.published_split is None
+
+
+def test_two_folders_for_one_part_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, parts=("train", "val", "validation"))
+    with pytest.raises(DataError, match="several folders for one published part: train, val, validation"):
+        open_source(f"folder:{tmp_path}")
+
+
+def test_what_is_no_image_by_its_name_is_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    for name in ("cat/a.txt", "cat/b.TXT", "dog/README", "labels.csv"):
+        (tmp_path / name).write_text("x")
+    write_image(tmp_path / "loose.png")
+    assert open_source(f"folder:{tmp_path}").notes == (
+        "4 file(s) are no images by their names and ignored: without extension 1, .csv 1, .txt 2",
+        f"1 image(s) lie beside the class folders in {tmp_path} and are ignored",
+    )
+
+
+def test_class_names_may_differ_only_in_case(tmp_path: Path) -> None:
+    for name in ("Cat", "cat"):
+        write_image(tmp_path / name / "a.png")
+    assert open_source(f"folder:{tmp_path}").class_names == ("Cat", "cat")
+
+
+def test_a_part_that_lacks_a_class_and_one_without_class_folders_are_problems(tmp_path: Path) -> None:
+    write_folder(tmp_path, parts=("train", "test"))
+    write_image(tmp_path / "train" / "bird" / "a.png")
+    write_image(tmp_path / "val" / "a.png")
+    assert scan_source(f"folder:{tmp_path}").problems == (
+        f"{tmp_path / 'val'} has no class folders, 1 loose image(s)",
+        f"class 'bird' has no images in {tmp_path / 'test' / 'bird'}",
+    )
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data")
+    write_image(tmp_path / "elsewhere" / "linked.png")
+    (tmp_path / "data" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    assert "cat/more/linked.png" in open_source(f"folder:{tmp_path / 'data'}").ids
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "data" / "cat")
+    (tmp_path / "data" / "dog" / "self").symlink_to(tmp_path / "data" / "dog" / "self")
+    assert scan_source(f"folder:{tmp_path / 'data'}").problems == (
+        f"{tmp_path}/data/cat/more/up leads back to {tmp_path}/data/cat; remove the link",
+        f"{tmp_path}/data/dog/self cannot be followed: Too many levels of symbolic links",
+    )
+
+
+def test_folders_that_cannot_be_listed_are_named_and_the_others_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path)
+    write_image(tmp_path / "cat" / "locked" / "a.png")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    source = scan_source(f"folder:{tmp_path}")
+    assert source.problems == (f"{tmp_path / 'cat' / 'locked'} cannot be listed: Permission denied",)
+    assert len(source.labels_N) == 10
+
+
+def test_names_that_cannot_be_written_down_are_problems(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    for name in (b"bad\xff.png", b"two\nlines.png"):
+        (tmp_path / "cat" / os.fsdecode(name)).write_bytes(b"x")
+    first, second = scan_source(f"folder:{tmp_path}").problems
+    assert first == f"{tmp_path / 'cat'} holds 'bad\\udcff.png', a name with a line break or not in UTF-8; rename it"
+    assert "'two\\nlines.png'" in second
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -169,6 +266,7 @@ def test_missing_fashion_mnist_names_every_file_and_the_package(tmp_path: Path) 
         (struct.pack(">BBBBI", 0, 0, 13, 1, 1) + b"x", "no IDX file"),
         (struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"x", "needs 5"),
         (struct.pack(">BBBBI", 0, 0, 8, 1, 1) + b"xyz", "holds 3 bytes"),
+        (struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1) + b"xyz", "needs 4294967295"),
     ],
 )
 def test_a_damaged_idx_file_is_named(tmp_path: Path, data: bytes, message: str) -> None:
@@ -176,6 +274,13 @@ def test_a_damaged_idx_file_is_named(tmp_path: Path, data: bytes, message: str) 
     path.write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_idx(path, 1)
+
+
+def test_sizes_whose_product_overflows_are_not_taken_for_small_ones(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(struct.pack(">BBBB4I", 0, 0, 8, 4, 2**31, 2**31, 4, 1))  # 2 ** 64 bytes, 0 in 64 bits
+    with pytest.raises(DataError, match=r"holds 0 bytes after its header; .* needs 18446744073709551616"):
+        read_idx(path, 4)
 
 
 def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:

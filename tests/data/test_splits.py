@@ -27,6 +27,7 @@ from edgenas.data.splits import (
     what_can_be_proved,
 )
 from edgenas.errors import DataError, RunFolderError
+from edgenas.runs import write_sealed
 
 
 def tiny_source(num: int = 60, seed: int = 0) -> Digits:
@@ -170,7 +171,8 @@ def test_edited_splits_are_refused_in_one_line(tmp_path: Path, edit: Callable[[A
     save_splits(path, split_source(tiny_source(), seed=0))
     value = json.loads(path.read_text())
     edit(value)
-    path.write_text(json.dumps(value))
+    value.pop("sha256")
+    write_sealed(path, value)
     with pytest.raises(RunFolderError, match=message) as caught:
         load_splits(path)
     assert "\n" not in str(caught.value)

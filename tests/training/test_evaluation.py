@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from edgenas.training.evaluation import SupernetEvaluator, logits, net_accuracy, predict, report, subnet_accuracies
+from edgenas.training.evaluation import SupernetEvaluator, logits, net_accuracy, predict, recalibrate, report, subnet_accuracies
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, tiny_images, tiny_net, tiny_supernet
 
 
@@ -48,6 +49,66 @@ def test_accuracies_are_fractions_by_name() -> None:
     net = tiny_net()
     assert net_accuracy(images_NCHW, labels_N)(net) == {"top1": float((logits(net, images_NCHW).argmax(1) == labels_N).mean())}
     assert set(subnet_accuracies(images_NCHW, labels_N, {"smallest": SMALLEST})(tiny_supernet())) == {"smallest"}
+
+
+class Lazily:
+    """Images that are counted when they are read."""
+
+    def __init__(self, images_NCHW: NDArray[np.float32]) -> None:
+        self.images_NCHW = images_NCHW
+        self.num_read = 0
+
+    def __len__(self) -> int:
+        return len(self.images_NCHW)
+
+    def __getitem__(self, key: slice | NDArray[np.int64], /) -> torch.Tensor:
+        chosen_NCHW = self.images_NCHW[key]
+        self.num_read += len(chosen_NCHW)
+        return torch.from_numpy(chosen_NCHW.copy())
+
+
+def test_lazily_read_images_and_tensors_get_the_bits_of_arrays() -> None:
+    net = tiny_net()
+    images_NCHW, _ = tiny_images(11)
+    for answer in (logits, predict):
+        expected = answer(net, images_NCHW, batch_size=4)
+        assert np.array_equal(answer(net, Lazily(images_NCHW), batch_size=4), expected)
+        assert np.array_equal(answer(net, torch.from_numpy(images_NCHW), batch_size=4), expected)
+
+
+def test_the_evaluator_reads_lazy_images_once_for_all_archs() -> None:
+    images_NCHW, _ = tiny_images(9)
+    genes_AG, indices_N = np.array([LARGEST, SMALLEST], dtype=np.int16), np.array([8, 0, 3, 3, 5])
+    lazily = Lazily(images_NCHW)
+    found, expected = (
+        SupernetEvaluator(tiny_supernet(), images, device=CPU, batch_size=2)(genes_AG, indices_N)
+        for images in (lazily, images_NCHW)
+    )
+    assert np.array_equal(found, expected)
+    assert lazily.num_read == 5
+
+
+def test_accuracies_of_lazy_images_are_those_of_arrays_and_every_batch_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.training.evaluation.BATCH_SIZE", 4)
+    images_NCHW, labels_N = tiny_images(11)
+    lazily = Lazily(images_NCHW)
+    assert net_accuracy(lazily, labels_N)(tiny_net()) == net_accuracy(images_NCHW, labels_N)(tiny_net())
+    subnets = {"smallest": SMALLEST, "largest": LARGEST}
+    lazily.num_read = 0
+    found = subnet_accuracies(lazily, labels_N, subnets)(tiny_supernet())
+    assert found == subnet_accuracies(images_NCHW, labels_N, subnets)(tiny_supernet())
+    assert lazily.num_read == 11
+
+
+def test_batch_norm_of_lazy_training_images_is_estimated_alike() -> None:
+    images_NCHW, _ = tiny_images(12)
+    nets = [torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(768, 3)) for _ in range(2)]
+    for net, images in zip(nets, (images_NCHW, Lazily(images_NCHW)), strict=True):
+        recalibrate(net, images, batch_size=5)
+    norms = [net[0] for net in nets]
+    assert torch.equal(norms[0].running_mean, norms[1].running_mean)  # type: ignore[arg-type]
+    assert torch.equal(norms[0].running_var, norms[1].running_var)  # type: ignore[arg-type]
+    assert norms[0].num_batches_tracked == 3
 
 
 def test_a_report_applies_the_decision_rule() -> None:

@@ -1,0 +1,160 @@
+"""From a source as it is found to splits that cannot leak: every problem at once, nothing left out that was not asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from edgenas.data.allocate import ValAs
+from edgenas.data.base import ImageSource
+from edgenas.data.inspect import Inspection
+from edgenas.data.leaks import Overlap, contradictions, find_overlaps, images_to_drop, linked
+from edgenas.data.splits import DEFAULT_FRACTIONS, Splits, fingerprint_of, make_splits
+from edgenas.data.subset import without
+from edgenas.errors import DataError
+
+_NAMED = 3  # examples in a warning
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How data are to be divided.
+
+    Attributes:
+        fractions: share of every split, summing to 1, where the data bring none.
+        seed: of the shuffle.
+        skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
+        drop_overlap: published parts that give way where parts overlap.
+        select_per_class, val_as: as in `make_splits`.
+    """
+
+    fractions: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
+    seed: int = 0
+    skip_bad_images: bool = False
+    drop_overlap: tuple[Literal["train", "val"], ...] = ()
+    select_per_class: int | None = None
+    val_as: ValAs = "select"
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What is stored beside seed and fractions."""
+        return {
+            "skip_bad_images": self.skip_bad_images,
+            "drop_overlap": list(self.drop_overlap),
+            "select_per_class": self.select_per_class,
+            "val_as": self.val_as,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """Splits of a source without what was left out.
+
+    Attributes:
+        source: without the excluded images.
+        warnings: what was left out and what looks wrong, a line each.
+    """
+
+    source: ImageSource
+    splits: Splits
+    warnings: tuple[str, ...]
+
+
+def divide(source: ImageSource, found: Inspection, how: Division) -> Divided:
+    """Check everything, leave out what may be, and divide the rest.
+
+    Images of one file, one picture or one patient stay in one split.
+
+    Args:
+        source: as `scan_source` gives it.
+        found: by looking at every image of it.
+        how: seed, shares and what may be left out.
+
+    Raises:
+        DataError: listing every problem: of the layout, images that cannot be decoded, overlapping parts, classes with too few
+            images; and what leaves it out.
+    """
+    facts, problems, hints = [], list(source.problems), []
+    if source.problems:
+        facts.append(f"{len(source.problems)} problem(s) of layout")
+    broken = {source.ids[position]: reason for position, reason in found.broken.items()}
+    if broken and not how.skip_bad_images:
+        facts.append(f"{len(broken)} image(s) cannot be used")
+        problems += broken.values()
+        hints.append("--skip-bad-images leaves the bad images out")
+    good = without(source, broken)
+    shown = [picture for position, picture in enumerate(found.shown) if position not in found.broken]
+    dropped, overlaps = _without_overlaps(good, shown, how)
+    if overlaps:
+        facts.append("published parts overlap: " + "; ".join(map(str, overlaps)))
+        problems += [line for overlap in overlaps for line in overlap.lines]
+        hints.append(_drop_hint(good, shown, how))
+    kept = without(good, dropped)
+    excluded = {**broken, **dropped}
+    splits = None
+    if not overlaps:  # else every class count would change
+        try:
+            splits = _split(kept, [picture for name, picture in zip(good.ids, shown, strict=True) if name not in dropped], how)
+        except DataError as error:
+            facts.append(error.message)
+            problems += error.problems
+            hints += [error.hint] if error.hint else []
+    if facts or splits is None:
+        raise DataError(f"{source.name} cannot be used: {', '.join(facts)}", problems=problems, hint="; ".join(hints))
+    contents = [content for name, content in zip(source.ids, found.contents, strict=True) if name not in excluded]
+    splits = replace(splits, fingerprint=fingerprint_of(kept, contents), excluded=excluded, options=how.options)
+    return Divided(kept, splits, tuple(_warnings(broken, dropped, contradictions(good, shown))))
+
+
+def _without_overlaps(source: ImageSource, shown: Sequence[str], how: Division) -> tuple[dict[str, str], list[Overlap]]:
+    """Ids to drop with reasons, and what would still overlap."""
+    overlaps = find_overlaps(source, shown)
+    if not overlaps or not how.drop_overlap:
+        return {}, overlaps
+    gone = images_to_drop(source, linked(source, shown), how.drop_overlap)
+    dropped = {source.ids[position]: reason for position, reason in gone.items()}
+    left = find_overlaps(without(source, dropped), [p for i, p in enumerate(shown) if i not in gone])
+    return dropped, left
+
+
+def _drop_hint(source: ImageSource, shown: Sequence[str], how: Division) -> str:
+    """The option that would mend it, with its price."""
+    parts: tuple[Literal["train", "val"], ...] = ("train",) if "train" not in how.drop_overlap else ("train", "val")
+    gone = images_to_drop(source, linked(source, shown), parts)
+    flags = " ".join(f"--drop-overlap {part}" for part in parts)
+    keeps = "val and test" if parts == ("train",) else "test"
+    return f"{flags} keeps {keeps} and leaves out {len(gone)} image(s) that overlap, with all others of their patients"
+
+
+def _split(source: ImageSource, shown: Sequence[str], how: Division) -> Splits:
+    clusters_N = linked(source, shown)
+    apart = len(clusters_N) == len(np.unique(clusters_N))
+    return make_splits(
+        source.labels_N,
+        None if apart else [str(cluster) for cluster in clusters_N.tolist()],
+        fractions=how.fractions,
+        seed=how.seed,
+        published=source.published_split,
+        class_names=source.class_names,
+        select_per_class=how.select_per_class,
+        val_as=how.val_as,
+    )
+
+
+def _warnings(broken: Mapping[str, str], dropped: Mapping[str, str], contradicting: Sequence[str]) -> list[str]:
+    lines = []
+    if broken:
+        lines.append(f"left out {len(broken)} image(s) that cannot be used: {_some(list(broken.values()))}")
+    if dropped:
+        lines.append(f"left out {len(dropped)} image(s) that overlap other parts: {_some(list(dropped))}")
+    if contradicting:
+        lines.append(f"{len(contradicting)} picture(s) have several labels: {_some(contradicting)}")
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f"; {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more

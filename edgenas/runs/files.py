@@ -1,0 +1,182 @@
+"""Files that survive anything: written beside their place, synced and moved; sealed with a hash of what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from edgenas.errors import RunFolderError
+
+REMAKE = "delete it and run the command that makes it"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power failure, where the file system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems cannot
+        return
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path``; sync it and move it there unless the block raised.
+
+    Raises:
+        RunFolderError: if the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def jsonable(value: Any) -> Any:
+    """Plain JSON values of NumPy scalars and arrays, tuples, paths and objects with ``as_json``; NaN becomes null."""
+    if hasattr(value, "as_json"):
+        return jsonable(value.as_json())
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def dump_json(value: Any, *, indent: int | None = 1) -> str:
+    """JSON text in the given key order, without NaN."""
+    return json.dumps(jsonable(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, with a trailing newline."""
+    write_text(path, dump_json(value) + "\n")
+
+
+def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMAKE) -> dict[str, Any]:
+    """Read a JSON object that edgenas wrote.
+
+    Args:
+        path: of the file.
+        schema_version: the only one that is read; None reads any.
+        hint: what to do about a file that cannot be used.
+
+    Raises:
+        RunFolderError: naming the file and what is wrong: missing, not JSON, NaN in it, not an object, another schema.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path} does not exist") from error
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path} is not JSON: {error}", hint=hint) from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} holds no JSON object", hint=hint)
+    if schema_version is not None and value.get("schema_version") != schema_version:
+        found = value.get("schema_version")
+        newer = isinstance(found, int) and not isinstance(found, bool) and found > schema_version
+        age = " (a newer edgenas wrote it)" if newer else ""
+        raise RunFolderError(f"{path} has schema_version {found!r}; this edgenas reads {schema_version}{age}", hint=hint)
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, with the hash of its content as last key ``sha256``."""
+    plain = jsonable(value)
+    write_json(path, {**plain, "sha256": sha256_json(plain)})
+
+
+def read_sealed(path: Path, *, schema_version: int, hint: str = REMAKE) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, without its hash.
+
+    Raises:
+        RunFolderError: as `read_json`; or because the content is not what the hash was made of.
+    """
+    value = read_json(path, schema_version=schema_version, hint=hint)
+    stored = value.pop("sha256", None)
+    try:
+        intact = stored == sha256_json(value)
+    except ValueError:  # text that is no Unicode, numbers beyond JSON
+        intact = False
+    if not intact:
+        raise RunFolderError(f"{path} was edited or damaged: it does not match its sha256", hint=hint)
+    return value
+
+
+def append_jsonl(path: Path, value: Any) -> None:
+    """Append one JSON line.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(dump_json(value, indent=None) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex SHA-256 of a value's canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

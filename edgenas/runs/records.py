@@ -1,0 +1,67 @@
+"""The records that every recipe yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgenas.errors import EdgeNASError
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of long work: ``done`` of ``total`` in the part called ``label``; ``fields`` are worth showing.
+
+    ``unit`` is empty for things that are counted, ``s`` where seconds of an estimate pass.
+    """
+
+    label: str
+    done: int
+    total: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the user: a choice made for them, what is feasible; a warning or the heading of a part.
+
+    Attributes:
+        in_view: the outcome's screen says it too, so it is only listed among the warnings of ``--json``.
+    """
+
+    text: str
+    is_warning: bool = False
+    is_heading: bool = False
+    in_view: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Something to be drawn into files by `report`: its ``kind``, what it shows, and where it goes."""
+
+    kind: str
+    paths: tuple[Path, ...]
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command found out and wrote; the last record of every recipe.
+
+    Attributes:
+        result: JSON-ready, as the contract lays down for the command.
+        outputs: name to path, inside the run folder or absolute.
+        failure: set when the command did its work but the answer is no (a gate failed); the CLI exits with its code.
+        view: what only the terminal needs, not part of the contract.
+    """
+
+    result: Mapping[str, Any]
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    failure: EdgeNASError | None = None
+    view: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = Progress | Note | Picture | Outcome

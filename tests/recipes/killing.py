@@ -1,0 +1,125 @@
+"""Starting commands, killing them at chosen moments, and comparing what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SMALL = (
+    "teacher.epochs=2",
+    "train.epochs=2",
+    "train.checkpoint_every=0.2",
+    "train.threads=1",
+    "retrain.epochs=2",
+    "profile.visits=2",
+    "profile.calibration_nets=6",
+    "profile.validation_nets=4",
+    "search.num_generations=2",
+    "search.population=8",
+    "search.num_mutations=4",
+    "search.num_crossovers=4",
+    "search.num_finalists=2",
+)
+STAGES: dict[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "profile": ("profile", "--device", "cpu"),
+    "search": ("search", "--latency-ms", "5"),
+    "retrain": ("retrain", "--baseline"),
+    "export": ("export", "--format", "onnx"),
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code, or minus the signal that killed it."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def value(self) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads(self.out)
+        return result
+
+
+class Zygote:
+    """Commands in forked processes; see `zygote.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.out, self.err = folder / "stdout", folder / "stderr"
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.recipes.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        if self._answer() != "ready":
+            self.close()
+            raise RuntimeError("the server of commands did not start")
+
+    def _answer(self) -> str:
+        assert self.server.stdout is not None
+        return self.server.stdout.readline().strip()
+
+    def __call__(
+        self, cwd: Path, *arguments: str, kill_after_s: float | None = None, number: signal.Signals = signal.SIGKILL
+    ) -> Ended:
+        """Run a command to its end, or send it a signal after some seconds if it still runs then."""
+        order = {"cwd": str(cwd), "arguments": list(arguments), "out": str(self.out), "err": str(self.err)}
+        assert self.server.stdin is not None
+        began = time.monotonic()
+        self.server.stdin.write(json.dumps(order) + "\n")
+        self.server.stdin.flush()
+        pid = int(self._answer())
+        if kill_after_s is not None:
+            time.sleep(kill_after_s)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
+        status = int(self._answer())
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        return Ended(code, self.out.read_text(), self.err.read_text(), time.monotonic() - began)
+
+    def close(self) -> None:
+        assert self.server.stdin is not None
+        self.server.stdin.close()
+        self.server.wait(timeout=60)
+        assert self.server.stdout is not None
+        self.server.stdout.close()
+
+
+def hashes(folder: Path, *, leave_out: str = "") -> dict[str, str]:
+    """SHA-256 of every file below a folder that is no lock, temporary file or journal."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and not (leave_out and path.is_relative_to(folder / leave_out))
+    }
+
+
+def untimed_log(path: Path) -> list[dict[str, Any]]:
+    """A training log without what a clock says."""
+    clock = ("seconds", "images_per_second", "elapsed_s")
+    return [{k: v for k, v in json.loads(line).items() if k not in clock} for line in path.read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def zygote(folder: Path) -> Iterator[Zygote]:
+    """A `Zygote` for a block."""
+    server = Zygote(folder)
+    try:
+        yield server
+    finally:
+        server.close()

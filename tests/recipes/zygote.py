@@ -1,0 +1,70 @@
+"""Runs edgenas commands in processes that are forked after everything slow was imported, so that they can be killed by the dozen.
+
+Reads one JSON object a line: ``{"cwd", "arguments", "out", "err"}``. Answers with the process's id, and with its exit status when
+it ended, however it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+
+HEAVY = (
+    "torch",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "matplotlib.figure",
+    "sklearn.datasets",
+    "rich.progress",
+    "safetensors.torch",
+)
+RECIPES = ("train", "profile", "search", "retrain", "export", "evaluate", "verify", "info", "init")
+
+
+def child(order: dict[str, object]) -> None:
+    """Become the command."""
+    os.setsid()
+    os.chdir(str(order["cwd"]))
+    for descriptor, name in ((1, "out"), (2, "err")):
+        opened = os.open(str(order[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(opened, descriptor)
+    from edgenas.cli import main
+
+    arguments = order["arguments"]
+    assert isinstance(arguments, list)
+    code = 0
+    try:
+        main([*map(str, arguments), "--json"])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def say(text: str) -> None:
+    """Answer with a line."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def serve() -> None:
+    """Fork a child for every line."""
+    for name in (*HEAVY, "edgenas.cli.runner", "edgenas.report.terminal", *(f"edgenas.recipes.{name}" for name in RECIPES)):
+        import_module(name)
+    say("ready")
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            child(json.loads(line))
+        say(str(pid))
+        say(str(os.waitpid(pid, 0)[1]))
+
+
+if __name__ == "__main__":
+    serve()
