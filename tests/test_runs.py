@@ -86,7 +86,7 @@ def test_the_old_file_is_there_until_the_new_one_is_complete(tmp_path: Path) -> 
 def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
-    with pytest.raises(RunFolderError, match=r"file\.txt cannot be written: No space left on device$"):
+    with pytest.raises(RunFolderError, match=r"file\.txt cannot be written: No space left on device\. free some space"):
         fail_in(path, OSError(28, "No space left on device"))
     assert path.read_text() == "old"
 

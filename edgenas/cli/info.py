@@ -12,8 +12,10 @@ from edgenas.cli.options import project_options
 
 
 @click.command()
+@click.option("--no-loader", is_flag=True, help="Do not measure how fast the images are loaded.")
 @project_options
 def info(
+    no_loader: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -26,6 +28,6 @@ def info(
         from edgenas.recipes.info import InfoConfig
         from edgenas.recipes.info import run as recipe
 
-        return recipe(InfoConfig(run, {}, overrides))
+        return recipe(InfoConfig(run, {}, overrides, measure_loader=not no_loader))
 
     execute("info", start, run=run, as_json=as_json, verbose=verbose)

@@ -74,7 +74,10 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
         emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=screen.warnings, as_json=as_json)
         _leave(130)
     except OSError as error:
-        problem = EdgeNASError(f"{error.filename or 'a file'}: {error.strerror or error}", hint="free space or mend permissions")
+        problem = EdgeNASError(
+            f"{error.filename or 'a file'}: {error.strerror or error}",
+            hint="free space, mend permissions or move away what has its name",
+        )
         emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     except click.ClickException:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from edgenas.data.arrays import ArrayImages, numbered
 from edgenas.data.files import is_file, read_text
 from edgenas.errors import DataError
 
@@ -68,39 +68,7 @@ _CIFAR100 = _Version(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cifar:
-    """Colour images of 32 x 32 pixels, divided into train and test as published."""
-
-    name: str
-    class_names: tuple[str, ...]
-    pixels_NCHW: NDArray[np.uint8]
-    labels_N: NDArray[np.int64]
-    ids: tuple[str, ...]  # part and position in it
-    published_split: tuple[str, ...] | None
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    groups: tuple[str, ...] | None = None
-    sites: tuple[str, ...] | None = None
-    file_keys: tuple[str, ...] | None = None
-    default_space: str = "pvt-nano"
-    default_image_px: int = _SIDE_PX
-    default_positive: str | None = None
-
-    def path(self, index: int) -> Path | None:
-        """None: the images share files."""
-        return None
-
-    def load(self, index: int) -> Image.Image:
-        """One image, mode RGB."""
-        return Image.fromarray(np.ascontiguousarray(self.pixels_NCHW[index].transpose(1, 2, 0)))
-
-    def content(self, index: int) -> bytes:
-        """The image's pixels."""
-        return bytes(self.pixels_NCHW[index].tobytes())
-
-
-def open_cifar10(argument: str | None) -> Cifar:
+def open_cifar10(argument: str | None) -> ArrayImages:
     """Read CIFAR-10's six files in ``argument`` or its ``cifar-10-batches-bin``.
 
     Raises:
@@ -109,7 +77,7 @@ def open_cifar10(argument: str | None) -> Cifar:
     return _open(f"cifar10:{argument}", Path(argument or "."), _CIFAR10)
 
 
-def open_cifar100(argument: str | None) -> Cifar:
+def open_cifar100(argument: str | None) -> ArrayImages:
     """Read CIFAR-100's two files in ``argument`` or its ``cifar-100-binary``; labels are the fine ones.
 
     Raises:
@@ -118,7 +86,7 @@ def open_cifar100(argument: str | None) -> Cifar:
     return _open(f"cifar100:{argument}", Path(argument or "."), _CIFAR100)
 
 
-def _open(name: str, folder: Path, version: _Version) -> Cifar:
+def _open(name: str, folder: Path, version: _Version) -> ArrayImages:
     if (folder / version.folder).is_dir():
         folder = folder / version.folder
     missing = [f"{folder / file} is missing" for file, _ in version.files if not is_file(folder / file)]
@@ -137,13 +105,12 @@ def _open(name: str, folder: Path, version: _Version) -> Cifar:
             pixels.append(pixels_NCHW)
             labels.append(labels_N)
             parts += [part] * len(labels_N)
-    first = {part: parts.index(part) for part in dict.fromkeys(parts)}
-    return Cifar(
+    return ArrayImages(
         name=name,
         class_names=class_names,
-        pixels_NCHW=np.concatenate(pixels),
+        ids=numbered(parts),
+        pixels_NHW=np.ascontiguousarray(np.concatenate(pixels).transpose(0, 2, 3, 1)),
         labels_N=np.concatenate(labels),
-        ids=tuple(f"{part}/{index - first[part]:05d}" for index, part in enumerate(parts)),
         published_split=tuple(parts),
         problems=tuple(problems),
     )

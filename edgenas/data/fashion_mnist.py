@@ -8,60 +8,18 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from edgenas.data.arrays import ArrayImages, numbered
 from edgenas.errors import DataError
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 PACKAGE_HINT = "install it with: apt-get install dataset-fashion-mnist, or write fashion-mnist:DIR"
 _PARTS = (("train", "train"), ("t10k", "test"))
 _CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FashionMnist:
-    """Grey 28 x 28 images of ten kinds of clothes, divided into train and test as published."""
-
-    name: str
-    pixels_NHW: NDArray[np.uint8]
-    labels_N: NDArray[np.int64]
-    published_split: tuple[str, ...] | None
-    class_names: tuple[str, ...] = _CLASS_NAMES
-    groups: tuple[str, ...] | None = None
-    sites: tuple[str, ...] | None = None
-    file_keys: tuple[str, ...] | None = None
-    notes: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    default_space: str = "pvt-nano"
-    default_image_px: int = 32
-    default_positive: str | None = None
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Part and position in its file."""
-        seen = {"train": 0, "test": 0}
-        result = []
-        for part in self.published_split or ():
-            result.append(f"{part}/{seen[part]:05d}")
-            seen[part] += 1
-        return tuple(result)
-
-    def path(self, index: int) -> Path | None:
-        """None: the images share files."""
-        return None
-
-    def load(self, index: int) -> Image.Image:
-        """One image, mode L."""
-        return Image.fromarray(self.pixels_NHW[index])
-
-    def content(self, index: int) -> bytes:
-        """The image's pixels."""
-        return bytes(self.pixels_NHW[index].tobytes())
 
 
 def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
@@ -88,7 +46,7 @@ def _locate(folder: Path, stem: str) -> Path | None:
     return next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
 
 
-def open_fashion_mnist(argument: str | None) -> FashionMnist:
+def open_fashion_mnist(argument: str | None) -> ArrayImages:
     """Read the four files in the folder ``argument``, by default where Debian's package puts them.
 
     Raises:
@@ -112,4 +70,4 @@ def open_fashion_mnist(argument: str | None) -> FashionMnist:
         labels.append(labels_N.astype(np.int64))
         parts += [part] * len(labels_N)
     name = "fashion-mnist" if argument is None else f"fashion-mnist:{argument}"
-    return FashionMnist(name, np.concatenate(images), np.concatenate(labels), tuple(parts))
+    return ArrayImages(name, _CLASS_NAMES, numbered(parts), np.concatenate(images), np.concatenate(labels), tuple(parts))

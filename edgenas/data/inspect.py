@@ -77,7 +77,7 @@ class FileIndex:
             RunFolderError: if it cannot be written.
         """
         rows = [[name, s.size_bytes, s.mtime_ns, s.ctime_ns, s.sha256] for name, s in self.stamps.items()]
-        write_sealed(path, {"schema_version": SCHEMA_VERSION, "files": rows})
+        write_sealed(path, "file index", {"schema_version": SCHEMA_VERSION, "files": rows})
 
     @classmethod
     def load(cls, path: Path) -> FileIndex:
@@ -88,7 +88,7 @@ class FileIndex:
         """
         if not path.exists():
             return cls({})
-        value = read_sealed(path, schema_version=SCHEMA_VERSION, hint=_AGAIN)
+        value = read_sealed(path, "file index", schema_version=SCHEMA_VERSION, hint=_AGAIN)
         try:
             return cls({str(row[0]): _stamp(row[1:]) for row in value["files"]})
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -112,7 +112,7 @@ class _Look:
 
 def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
     """Read, hash and decode one image; the file is stamped before it is read."""
-    path, name = source.path(index), source.ids[index]
+    path = source.path(index)
     try:
         before = path.stat() if path is not None else None
         content = hashlib.sha256(source.content(index)).hexdigest()
@@ -128,7 +128,7 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
     try:
         image = to_rgb(source.load(index))
     except DataError as error:
-        message = error.message if path is not None and str(path) in error.message else f"{name}: {error.message}"
+        message = error.message if path is not None and str(path) in error.message else f"{source.ids[index]}: {error.message}"
         return _Look(content, "", message, stamp)
     digest = hashlib.sha256(f"{image.size}".encode())
     digest.update(image.tobytes())

@@ -213,7 +213,7 @@ def save_splits(path: Path, splits: Splits) -> None:
         "excluded": dict(splits.excluded),
         "indices": {name: splits.indices[name].tolist() for name in SPLIT_NAMES},
     }
-    write_sealed(path, value)
+    write_sealed(path, "splits", value)
 
 
 def load_splits(path: Path) -> Splits:
@@ -222,7 +222,7 @@ def load_splits(path: Path) -> Splits:
     Raises:
         RunFolderError: if the file is missing, edited, damaged, of another schema, or not a partition.
     """
-    value = read_sealed(path, schema_version=SCHEMA_VERSION, hint=_AGAIN)
+    value = read_sealed(path, "splits", schema_version=SCHEMA_VERSION, hint=_AGAIN)
     try:
         indices = {name: _indices(value["indices"][name]) for name in SPLIT_NAMES}
         splits = Splits(

@@ -12,10 +12,12 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ MAX_WORKERS = 16  # that are started without being asked for
 PREFETCH = 2  # batches that a worker is ahead
 SMALL_PX = 64  # side up to which ``light`` takes less than a process costs: 0.3 ms an image on one core, 3 ms at 224 px
 SHARED_MEMORY = "/dev/shm"
+LOOK_EVERY_S = 1.0  # by a worker for the main process
 _FEWER = "use fewer processes, e.g. --set data.workers=1; 0 loads in the main process"
 
 logger = logging.getLogger(__name__)
@@ -178,7 +181,7 @@ def _start(images: SampleImages, batches: Callable[[], Iterator[list[Key]]], pla
                     num_workers=plan.num,
                     prefetch_factor=plan.prefetch,
                     collate_fn=_as_is,
-                    worker_init_fn=_begin,
+                    worker_init_fn=partial(_begin, os.getpid()),
                     multiprocessing_context="fork",
                     generator=torch.Generator(),  # or the global one would be drawn from
                 )
@@ -213,14 +216,22 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def _begin(worker: int) -> None:
+def _begin(main_pid: int, worker: int) -> None:
     """Prepare a worker, which is a fork of the main process. PyTorch has set its intra-op threads to 1."""
+    threading.Thread(target=_end_with, args=(main_pid,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgrp()  # signals to the whole group (`timeout`, a terminal) ask the main process to stop, which then ends its workers
     gc.freeze()  # or the first collection writes to, and so copies, every object that is shared with the main process
     simple_itk: Any = sys.modules.get("SimpleITK")
     if simple_itk is not None:
         simple_itk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _end_with(main_pid: int) -> None:
+    """End this process once the main one is gone. PyTorch's own watch misses a main process that dies while a worker starts."""
+    while os.getppid() == main_pid:
+        time.sleep(LOOK_EVERY_S)
+    os._exit(1)
 
 
 @contextmanager

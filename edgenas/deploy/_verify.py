@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy._manifest import load_manifest
-from edgenas.deploy.contracts import Runner, Runtime
+from edgenas.deploy.contracts import ImageRows, Runner, Runtime
 from edgenas.deploy.parity import Verdict
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
@@ -174,7 +174,7 @@ def _check_golden(file: Mapping[str, Any], runner: Runner, golden: tuple[NDArray
     return Check(file["path"], "golden", verdict, f"largest error {error:.2g} of the largest logit, allowed {limit:g}; {where}")
 
 
-def run_in_batches(runner: Runner, images_NCHW: NDArray[np.float32], batch_size: int | None) -> NDArray[np.float32]:
+def run_in_batches(runner: Runner, images_NCHW: ImageRows, batch_size: int | None) -> NDArray[np.float32]:
     """Logits of any number of images with a runner that takes exactly ``batch_size`` at once (None: any number).
 
     Raises:
@@ -184,7 +184,7 @@ def run_in_batches(runner: Runner, images_NCHW: NDArray[np.float32], batch_size:
     parts = []
     try:
         for start in range(0, len(images_NCHW), max(1, size)):
-            part = images_NCHW[start : start + size]
+            part = np.asarray(images_NCHW[start : start + size], dtype=np.float32)
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
             parts.append(runner(np.ascontiguousarray(padded))[: len(part)])
     except (RuntimeError, ValueError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "fp16"]
 SourceKind = Literal["onnx", "engine", "module"]
+
+
+class ImageRows(Protocol):
+    """Preprocessed images of shape (N, C, H, W), an array or something that reads them when they are asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """What NumPy makes a float32 array of."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

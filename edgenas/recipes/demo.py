@@ -81,7 +81,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
         failures += [checked.failure] if checked.failure is not None else []
     seconds = time.monotonic() - began
     result = _result(run_path, limit, table.result, found.result, trained.result, verdicts, seconds)
-    write_sealed(run_path / "demo.json", {"schema_version": 1, **result})
+    write_sealed(run_path / "demo.json", "demo result", {"schema_version": 1, **result})
     outputs = {"result": run_path / "demo.json", "pareto_png": found.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
     yield Outcome(result, outputs, _failure(failures))

@@ -8,10 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edgenas.data.batches import LoaderRate, loader_rate
+from edgenas.errors import EdgeNASError
+from edgenas.recipes.fitting import batches_for
 from edgenas.recipes.nets import RESULT, WEIGHTS
-from edgenas.recipes.project import open_project
+from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.versions import versions
-from edgenas.runs import Outcome, Record
+from edgenas.runs import Note, Outcome, Progress, Record
+
+LOADER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class InfoConfig:
     run: Path
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
+    measure_loader: bool = True
 
 
 def run(config: InfoConfig) -> Iterator[Record]:
@@ -45,14 +51,31 @@ def run(config: InfoConfig) -> Iterator[Record]:
         made = path is not None and path.is_file()
         when = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes") if path is not None and made else None
         stages.append({"name": name, "state": "there" if made else "missing", "made": when, "command": "" if made else command})
+    loader = None
+    if config.measure_loader and folder.splits.is_file():
+        yield Progress("measuring the loader", 0, 1)
+        try:
+            loader = asdict(_rate(project))
+        except EdgeNASError as error:
+            yield Note(f"the loader is not measured: {error}", is_warning=True)
+        yield Progress("measuring the loader", 1, 1)
     result = {
         "run": str(folder.path),
         "space": {"name": project.space.name, "num_subnets": project.space.cardinality},
         "stages": stages,
+        "loader": loader,
         "settings": asdict(project.settings),
         "versions": versions(),
     }
     yield Outcome(result)
+
+
+def _rate(project: Project) -> LoaderRate:
+    """Images a second of the loader alone, as `edgenas train` uses it."""
+    images, settings = open_images(project), project.settings.train
+    workers = project.settings.data.workers
+    batches = batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=workers)
+    return loader_rate(batches, seconds=LOADER_SECONDS)
 
 
 def _newest(folder: Path, pattern: str) -> Path | None:

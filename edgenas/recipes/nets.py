@@ -21,6 +21,7 @@ from edgenas.training.evaluation import predict, recalibrate
 
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
+SEARCH, RETRAIN = "search result", "retrain result"  # kinds of such files
 RESULT_SCHEMA = 2  # 1: first; 2: with the hash of its content
 
 
@@ -91,7 +92,7 @@ def load_search(project: Project) -> dict[str, Any]:
     path = project.run.search / RESULT
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
-    result = read_sealed(path, schema_version=RESULT_SCHEMA)
+    result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
     if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
         raise MissingInputError(f"{path} names no winner", hint="run `edgenas search` again")
     return result
@@ -189,7 +190,7 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
     floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
     searched = project.run.search / RESULT
     if floor is None and searched.is_file():
-        limits = read_sealed(searched, schema_version=RESULT_SCHEMA).get("limits", {})
+        limits = read_sealed(searched, SEARCH, schema_version=RESULT_SCHEMA).get("limits", {})
         floor = limits.get(f"sensitivity[{images.class_names[images.positive]}]")
     probabilities_NK = predict(net, images_NCHW)
     return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
@@ -200,7 +201,7 @@ def _latency(project: Project, arch: Mapping[str, Any]) -> dict[str, Any] | None
     path = project.run.search / RESULT
     if not path.is_file():
         return None
-    result = read_sealed(path, schema_version=RESULT_SCHEMA)
+    result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
     for candidate in [result.get("winner"), *result.get("finalists", [])]:
         if candidate is not None and candidate["arch"] == arch and candidate.get("latency_ms_predicted") is not None:
             names = ("latency_ms_predicted", "latency_ms_upper", "latency_ms_measured")

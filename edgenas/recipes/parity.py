@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.data import open_source
-from edgenas.data.loaders import ImageStore, arrays
+from edgenas.data.loaders import ImageStore, read_split
 from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.deploy.artefact import run_in_batches
-from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.contracts import ExportedFile, ImageRows
 from edgenas.deploy.parity import Gates, Parity, compare, not_run
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ConfigError, DataError, MissingBackendError
@@ -42,9 +42,7 @@ def gates_of(settings: GateSettings) -> Gates:
         raise ConfigError(f"[gates] {error}") from error
 
 
-def answers(
-    path: Path, runtime: str, precision: Any, batch_size: int | None, images_NCHW: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def answers(path: Path, runtime: str, precision: Any, batch_size: int | None, images_NCHW: ImageRows) -> NDArray[np.float32]:
     """Logits (N, classes) of a file on a runtime.
 
     Raises:
@@ -69,7 +67,7 @@ class Judge:
         staging: keeps answers of an export that may be interrupted.
     """
 
-    images_NCHW: NDArray[np.float32]
+    images_NCHW: ImageRows
     labels_N: NDArray[np.int64]
     reference_NK: NDArray[np.float32]
     class_names: Sequence[str]
@@ -138,7 +136,8 @@ def repeat_parity(
         kept = without(source, splits.excluded)
         if splits.fingerprint == fingerprint(kept) == manifest["data"].get("fingerprint"):
             source, indices_N = kept, splits["test"]
-    images_NCHW, labels_N = arrays(ImageStore(source, Preprocess.from_json(manifest["preprocessing"])), indices_N)
+    store = ImageStore(source, Preprocess.from_json(manifest["preprocessing"]))
+    images_NCHW, labels_N = read_split(store, indices_N), source.labels_N[indices_N]
     files = [_exported(folder, entry) for entry in manifest["files"]]
     reference = _reference(files)
     reference_NK = answers(reference.path, EMULATION_RUNTIME, "fp32", reference.batch_size, images_NCHW)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgenas.config import build, merge, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
 from edgenas.data.inspect import FileIndex, read_contents
-from edgenas.data.loaders import ImageStore, arrays
+from edgenas.data.loaders import ImageStore, LazyImages, arrays, read_split
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
@@ -88,9 +88,9 @@ class Images:
         """Names of the labels 0, 1, ..."""
         return self.splits.class_names
 
-    def arrays(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Images (N, C, H, W) and labels (N,) of a split."""
-        return arrays(self.store, self.splits[split])
+    def arrays(self, split: str) -> tuple[NDArray[np.float32] | LazyImages, NDArray[np.int64]]:
+        """Images (N, C, H, W) and labels (N,) of a split; images of a large split are read when they are asked for."""
+        return read_split(self.store, self.splits[split]), self.labels(split)
 
     def norm_images(self) -> NDArray[np.float32]:
         """Training images (N, C, H, W) that batch-norm statistics of a subnet are estimated on; the same every time."""

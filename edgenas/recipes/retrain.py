@@ -20,6 +20,7 @@ from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
     RESULT,
     RESULT_SCHEMA,
+    RETRAIN,
     WEIGHTS,
     choose_threshold,
     facts_of,
@@ -92,7 +93,7 @@ def run(config: RetrainConfig) -> Iterator[Record]:
             with journal(project.run.retrain / JOURNAL, {"archs": [arch, baseline.arch]}) as memory:
                 latencies = yield from _measure_both(project, images, arch, baseline.arch, memory=memory)
                 result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
-        write_sealed(project.run.retrain / RESULT, {"schema_version": RESULT_SCHEMA, **result})
+        write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **result})
     yield Outcome(result, {"weights": winner.folder / WEIGHTS, "result": project.run.retrain / RESULT})
 
 
@@ -144,7 +145,7 @@ def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bo
                 balance=train.balance,
                 device=device,
             ),
-            batches=batches_for(images, train, balance=train.balance, seed=retrain.seed),
+            batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
             device=device,
             facts=facts,
             evaluate=net_accuracy(*images.arrays("select")),
@@ -214,4 +215,4 @@ def _measure_both(
 def read_result(project: Project) -> dict[str, Any] | None:
     """What the last `edgenas retrain` reported, or None."""
     path = project.run.retrain / RESULT
-    return read_sealed(path, schema_version=RESULT_SCHEMA) if path.is_file() else None
+    return read_sealed(path, RETRAIN, schema_version=RESULT_SCHEMA) if path.is_file() else None

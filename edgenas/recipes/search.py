@@ -16,7 +16,7 @@ from edgenas.costs import CostModel, cost_models
 from edgenas.errors import ConfigError, InfeasibleError, MissingInputError
 from edgenas.recipes.finalists import Finalist, choose, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
-from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, WEIGHTS, load_supernet
+from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet
 from edgenas.recipes.profile import RunTable, find_table
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
@@ -321,5 +321,5 @@ def _write(
     }
     if result["winner"] is not None:
         outputs["result"] = folder / RESULT
-        write_sealed(outputs["result"], result)
+        write_sealed(outputs["result"], SEARCH, result)
     return outputs, Picture("pareto", (outputs["pareto_png"], outputs["pareto_svg"]), data)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.errors import RunFolderError
-from edgenas.runs import RunFolder, atomic_path, read_sealed, sha256_file, sha256_json, write_sealed
+from edgenas.runs import RunFolder, atomic_path, cannot_write, read_sealed, sha256_file, sha256_json, write_sealed
 
 SCHEMA_VERSION = 1  # 1: first
 _LISTING = "files.json"
@@ -44,7 +44,7 @@ class Staging:
                     shutil.rmtree(other, ignore_errors=True)
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise RunFolderError(f"{folder} cannot be written: {error.strerror or error}") from error
+            raise cannot_write(folder, error) from error
         return cls(folder)
 
     def files(self, step: str, write: Callable[[Path], Sequence[ExportedFile]]) -> list[ExportedFile]:
@@ -56,14 +56,16 @@ class Staging:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         written = list(write(folder))
-        write_sealed(folder / _LISTING, {"schema_version": SCHEMA_VERSION, "files": [_plain(file) for file in written]})
+        write_sealed(
+            folder / _LISTING, "staged files", {"schema_version": SCHEMA_VERSION, "files": [_plain(file) for file in written]}
+        )
         return written
 
     def array(self, name: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         """What ``make`` gives, or gave in an interrupted call."""
         path, listing = self.folder / f"{name}.npy", self.folder / f"{name}.json"
         try:
-            if read_sealed(listing, schema_version=SCHEMA_VERSION)["file"] == sha256_file(path):
+            if read_sealed(listing, "staged answers", schema_version=SCHEMA_VERSION)["file"] == sha256_file(path):
                 kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
                 return kept
         except (RunFolderError, OSError, KeyError, ValueError):  # not finished, or changed since: it is computed again
@@ -71,7 +73,7 @@ class Staging:
         values = make()
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.save(file, values)
-        write_sealed(listing, {"schema_version": SCHEMA_VERSION, "file": sha256_file(path)})
+        write_sealed(listing, "staged answers", {"schema_version": SCHEMA_VERSION, "file": sha256_file(path)})
         return values
 
     def remove(self) -> None:
@@ -79,7 +81,7 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _listed(self, folder: Path) -> list[ExportedFile]:
-        listing = read_sealed(folder / _LISTING, schema_version=SCHEMA_VERSION)
+        listing = read_sealed(folder / _LISTING, "staged files", schema_version=SCHEMA_VERSION)
         try:
             return [_read(folder, entry) for entry in listing["files"]]
         except (KeyError, TypeError, OSError) as error:

@@ -127,7 +127,13 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
             images=images,
             loop=loop_settings(settings, seed=project.settings.train.seed),
             objective=_objective(images, settings, project.settings.train.balance, device),
-            batches=batches_for(images, settings, balance=project.settings.train.balance, seed=project.settings.train.seed),
+            batches=batches_for(
+                images,
+                settings,
+                balance=project.settings.train.balance,
+                seed=project.settings.train.seed,
+                workers=project.settings.data.workers,
+            ),
             device=device,
             facts=facts,
             evaluate=net_accuracy(*images.arrays("select")),
@@ -173,7 +179,9 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
                 balance=settings.balance,
                 device=device,
             ),
-            batches=batches_for(images, settings, balance=settings.balance, seed=settings.seed),
+            batches=batches_for(
+                images, settings, balance=settings.balance, seed=settings.seed, workers=project.settings.data.workers
+            ),
             device=device,
             facts=facts_of(project, images, "supernet", epochs=settings.epochs),
             evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
@@ -209,5 +217,5 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
     result = {"epochs": supernet_epochs(project), "select_top1": top1}
-    write_sealed(project.run.supernet / "result.json", {"schema_version": 1, **result})
+    write_sealed(project.run.supernet / "result.json", "supernet result", {"schema_version": 1, **result})
     return result

@@ -277,6 +277,11 @@ def info_view(outcome: Outcome) -> Iterator[RenderableType]:
     for stage in result["stages"]:
         rows.add_row(stage["name"], stage["state"], stage.get("made") or "–", stage.get("command") or "")
     yield rows
+    loader = result["loader"]
+    if loader is not None:
+        how = "from memory" if loader["cached"] else "decoded each time"
+        how += f", {loader['workers']} processes" if loader["workers"] else ""
+        yield Text(f"training images: {loader['images_per_second']:,.0f} a second, loaded alone ({how})")
     yield Text("  ".join(f"{name} {version}" for name, version in result["versions"].items()), style="dim")
 
 

@@ -3,6 +3,7 @@
 from edgenas.runs.files import (
     append_jsonl,
     atomic_path,
+    cannot_write,
     dump_json,
     jsonable,
     read_json,
@@ -28,6 +29,7 @@ __all__ = [
     "RunFolder",
     "append_jsonl",
     "atomic_path",
+    "cannot_write",
     "dump_json",
     "jsonable",
     "locked",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -17,6 +18,18 @@ import numpy as np
 from edgenas.errors import RunFolderError
 
 REMAKE = "delete it and run the command that makes it"
+
+
+def cannot_write(path: Path, error: OSError) -> RunFolderError:
+    """What is raised where a file or folder cannot be written, with what mends it."""
+    hint = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "free some space; the same command goes on"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        hint = "make it writable, or take another folder with --run"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        hint = "something else has its name: move that away"
+    return RunFolderError(f"{path} cannot be written: {error.strerror or error}", hint=hint)
 
 
 def sync_folder(folder: Path) -> None:
@@ -45,7 +58,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -55,7 +68,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -128,17 +141,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically, with the hash of its content as last key ``sha256``."""
-    plain = jsonable(value)
+def write_sealed(path: Path, kind: str, value: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, with what it is as first key ``kind`` and the hash of its content as last, ``sha256``."""
+    plain = {"kind": kind, **jsonable(value)}
     write_json(path, {**plain, "sha256": sha256_json(plain)})
 
 
-def read_sealed(path: Path, *, schema_version: int, hint: str = REMAKE) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, without its hash.
+def read_sealed(path: Path, kind: str, *, schema_version: int, hint: str = REMAKE) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, without kind and hash.
 
     Raises:
-        RunFolderError: as `read_json`; or because the content is not what the hash was made of.
+        RunFolderError: as `read_json`; or because it is of another kind, or the content is not what the hash was made of.
     """
     value = read_json(path, schema_version=schema_version, hint=hint)
     stored = value.pop("sha256", None)
@@ -148,6 +161,9 @@ def read_sealed(path: Path, *, schema_version: int, hint: str = REMAKE) -> dict[
         intact = False
     if not intact:
         raise RunFolderError(f"{path} was edited or damaged: it does not match its sha256", hint=hint)
+    found = value.pop("kind", None)
+    if found != kind:
+        raise RunFolderError(f"{path} is a file of kind {found!r}, not {kind!r}", hint=hint)
     return value
 
 
@@ -164,7 +180,7 @@ def append_jsonl(path: Path, value: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
 
 
 def sha256_file(path: Path) -> str:

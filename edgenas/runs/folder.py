@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.errors import RunFolderError
+from edgenas.runs.files import cannot_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def locked(run: RunFolder) -> Iterator[None]:
         run.path.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise RunFolderError(f"{run.path} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(run.path, error) from error
     with file:
         key = path.resolve()
         _acquire(file, run, key)
@@ -124,7 +125,7 @@ def _acquire(file: Any, run: RunFolder, key: Path) -> None:
         file.flush()
     except OSError as error:
         _HELD.discard(key)
-        raise RunFolderError(f"{run.path} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(run.path, error) from error
 
 
 def _release(file: Any, key: Path) -> None:
@@ -155,7 +156,7 @@ def scratch(run: RunFolder) -> Iterator[Path]:
         run.path.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".scratch.", suffix=".tmp", dir=run.path))
     except OSError as error:
-        raise RunFolderError(f"{run.path} cannot be written: {error.strerror or error}") from error
+        raise cannot_write(run.path, error) from error
     try:
         yield folder
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.errors import RunFolderError
-from edgenas.runs.files import dump_json, sha256_json, write_text
+from edgenas.runs.files import cannot_write, dump_json, sha256_json, write_text
 
 SCHEMA_VERSION = 1  # 1: first
 SYNC_EVERY_S = 5.0
@@ -62,7 +62,7 @@ class Journal:
             if time.monotonic() - self._synced > SYNC_EVERY_S:
                 self.sync()
         except OSError as error:
-            raise RunFolderError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            raise cannot_write(self.path, error) from error
 
     def sync(self) -> None:
         """Make sure that what was recorded survives a power failure."""

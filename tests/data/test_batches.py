@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from edgenas.data.arrays import ArrayImages
 from edgenas.data.augment import Augmentation
 from edgenas.data.batches import LoaderRate, TrainBatches, loader_rate
-from edgenas.data.digits import Digits
+from edgenas.data.digits import as_digits
 from edgenas.data.loaders import ImageStore, arrays
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
@@ -21,9 +22,9 @@ ALL = ["none", "light", "base", "autoaug", "randaug", pytest.param("torchio", ma
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def tiny_source(num: int = 23) -> Digits:
+def tiny_source(num: int = 23) -> ArrayImages:
     rng = np.random.default_rng(0)
-    return Digits(rng.integers(0, 256, (num, 8, 8), dtype=np.uint8), np.arange(num) % 10)
+    return as_digits(rng.integers(0, 256, (num, 8, 8), dtype=np.uint8), np.arange(num) % 10)
 
 
 def tiny_batches(augmentation: Augmentation = "none", *, memory_bytes: int = 1 << 30, **options: int) -> TrainBatches:
@@ -78,8 +79,8 @@ def test_epochs_and_seeds_differ() -> None:
 @pytest.mark.parametrize("augmentation", ["light", "base"])
 def test_repeats_are_augmented_differently_and_decoded_once(augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    load = Digits.load
-    monkeypatch.setattr(Digits, "load", lambda self, index: read.append(index) or load(self, index))
+    load = ArrayImages.load
+    monkeypatch.setattr(ArrayImages, "load", lambda self, index: read.append(index) or load(self, index))
     images_NCHW, labels_N = next(tiny_batches(augmentation, memory_bytes=0, repeats=3, workers=0)(0))
     assert labels_N[:6].tolist() == [labels_N[0]] * 3 + [labels_N[3]] * 3
     assert len({image.numpy().tobytes() for image in images_NCHW}) == 7
@@ -87,7 +88,7 @@ def test_repeats_are_augmented_differently_and_decoded_once(augmentation: Augmen
 
 
 def test_downsampled_epochs_are_as_long_as_they_say() -> None:
-    source = Digits(np.zeros((40, 8, 8), dtype=np.uint8), np.repeat([0, 1], [35, 5]))
+    source = as_digits(np.zeros((40, 8, 8), dtype=np.uint8), np.repeat([0, 1], [35, 5]))
     batches = TrainBatches(ImageStore(source, PREP), np.arange(40), 4, balance="downsample")
     parts = [labels for _, labels in batches(0)]
     assert len(parts) == batches.num_batches == 3
@@ -111,11 +112,11 @@ def test_the_rate_goes_through_epochs_and_says_how_it_was_loaded(memory_bytes: i
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
 def test_measuring_a_slow_loader_takes_little_longer_than_asked(memory_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(self: Digits, index: int) -> Image.Image:
+    def slow(self: ArrayImages, index: int) -> Image.Image:
         time.sleep(0.01)
         return Image.fromarray(self.pixels_NHW[index])
 
-    monkeypatch.setattr(Digits, "load", slow)
+    monkeypatch.setattr(ArrayImages, "load", slow)
     store = ImageStore(tiny_source(2000), PREP, memory_bytes=memory_bytes, num_threads=1)
     began = time.perf_counter()
     rate = loader_rate(TrainBatches(store, np.arange(2000), 500, workers=0), seconds=0.1)

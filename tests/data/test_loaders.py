@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from edgenas.data.digits import Digits
+from edgenas.data.arrays import ArrayImages
+from edgenas.data.digits import as_digits
 from edgenas.data.loaders import ImageStore, LazyImages, arrays, read_split
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.errors import DataError
@@ -13,9 +14,9 @@ from edgenas.errors import DataError
 PREP = Preprocess(16, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def tiny_source(num: int = 23) -> Digits:
+def tiny_source(num: int = 23) -> ArrayImages:
     rng = np.random.default_rng(0)
-    return Digits(rng.integers(0, 256, (num, 8, 8), dtype=np.uint8), np.arange(num) % 10)
+    return as_digits(rng.integers(0, 256, (num, 8, 8), dtype=np.uint8), np.arange(num) % 10)
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
@@ -43,7 +44,7 @@ def test_filling_the_cache_reports_how_far_it_is() -> None:
 
 
 def test_an_image_that_cannot_be_converted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Digits, "load", lambda self, index: Image.new("La", (8, 8)))
+    monkeypatch.setattr(ArrayImages, "load", lambda self, index: Image.new("La", (8, 8)))
     with pytest.raises(DataError, match="digits/0003: an image of mode La"):
         ImageStore(tiny_source(), PREP).pixels(np.array([3]))
 
@@ -60,8 +61,8 @@ def test_lazily_read_images_are_the_arrays_rows(memory_bytes: int, key: slice | 
 
 def test_lazily_read_images_are_decoded_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    load = Digits.load
-    monkeypatch.setattr(Digits, "load", lambda self, index: read.append(index) or load(self, index))
+    load = ArrayImages.load
+    monkeypatch.setattr(ArrayImages, "load", lambda self, index: read.append(index) or load(self, index))
     lazily = LazyImages(ImageStore(tiny_source(), PREP, memory_bytes=0), np.arange(23))
     assert read == []
     assert lazily[4:6].shape == (2, 3, 16, 16)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from edgenas.data import open_source
 from edgenas.data.allocate import SPLIT_NAMES, largest_remainder
-from edgenas.data.digits import Digits
+from edgenas.data.arrays import ArrayImages
+from edgenas.data.digits import as_digits
 from edgenas.data.splits import (
     DEFAULT_FRACTIONS,
     Splits,
@@ -30,9 +31,9 @@ from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import write_sealed
 
 
-def tiny_source(num: int = 60, seed: int = 0) -> Digits:
+def tiny_source(num: int = 60, seed: int = 0) -> ArrayImages:
     rng = np.random.default_rng(seed)
-    return Digits(rng.integers(0, 256, (num, 8, 8), dtype=np.uint8), np.arange(num) % 10)
+    return as_digits(rng.integers(0, 256, (num, 8, 8), dtype=np.uint8), np.arange(num) % 10)
 
 
 def labels_of(counts: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
@@ -172,7 +173,8 @@ def test_edited_splits_are_refused_in_one_line(tmp_path: Path, edit: Callable[[A
     value = json.loads(path.read_text())
     edit(value)
     value.pop("sha256")
-    write_sealed(path, value)
+    value.pop("kind")
+    write_sealed(path, "splits", value)
     with pytest.raises(RunFolderError, match=message) as caught:
         load_splits(path)
     assert "\n" not in str(caught.value)

@@ -39,6 +39,32 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
+RUN = "edgenas-run"
+OWN = {
+    "train": ("teacher", "supernet"),
+    "profile": ("latency",),
+    "search": ("search",),
+    "retrain": ("retrain",),
+    "export": ("export",),
+}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A project that nobody interrupted: the folder as it was before and after every stage, and how long it took."""
+
+    folder: Path
+    seconds: dict[str, float]
+
+    def before(self, stage: str) -> Path:
+        """A folder with the run folder as it was."""
+        return self.folder / f"before-{stage}"
+
+    def after(self, stage: str) -> Path:
+        """A folder with the run folder as the stage left it."""
+        return self.folder / f"after-{stage}"
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: its exit code, or minus the signal that killed it."""
@@ -113,6 +139,34 @@ def untimed_log(path: Path) -> list[dict[str, Any]]:
     """A training log without what a clock says."""
     clock = ("seconds", "images_per_second", "elapsed_s")
     return [{k: v for k, v in json.loads(line).items() if k not in clock} for line in path.read_text().splitlines()]
+
+
+def assert_equal(stage: str, found: Path, expected: Path) -> None:
+    """What a stage wrote is what it writes when it is not interrupted, but for what a clock says."""
+    if stage == "train":
+        for net in ("teacher", "supernet"):
+            assert (found / net / "weights.safetensors").read_bytes() == (expected / net / "weights.safetensors").read_bytes()
+            assert untimed_log(found / net / "log.jsonl") == untimed_log(expected / net / "log.jsonl")
+    elif stage == "profile":
+        (table,), (other,) = ([json.loads(p.read_text()) for p in (f / "latency").glob("*.json")] for f in (found, expected))
+        assert [row["arch"] for row in table["validation"]["rows"]] == [row["arch"] for row in other["validation"]["rows"]]
+        assert len(table["entries"]) == len(other["entries"])
+        assert not (found / "latency" / "journal.jsonl").exists()
+    elif stage == "search":
+        assert (found / "search" / "search.jsonl").read_bytes() == (expected / "search" / "search.jsonl").read_bytes()
+        assert not (found / "search" / "journal.jsonl").exists()
+    elif stage == "retrain":
+        for net in ("retrain", "retrain/baseline"):
+            assert (found / net / "weights.safetensors").read_bytes() == (expected / net / "weights.safetensors").read_bytes()
+            assert untimed_log(found / net / "log.jsonl") == untimed_log(expected / net / "log.jsonl")
+    else:
+        new, old = hashes(found / "export"), hashes(expected / "export")
+        assert new.keys() == old.keys()
+        assert {name: new[name] for name in new if name.endswith(".onnx")} == {
+            name: old[name] for name in old if name.endswith(".onnx")
+        }
+    left = [path.relative_to(found) for path in found.rglob(".*") if path.name != ".lock"]
+    assert not left, f"temporary files stay behind: {left}"
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from edgenas.cli import main
-from edgenas.runs import sha256_json
+from edgenas.runs import sha256_json, write_sealed
 
 SMALL = {
     "teacher.epochs": 2,
@@ -320,8 +320,9 @@ def test_changed_data_are_noticed(edgenas: Run, project: Path) -> None:
     path = project / "edgenas-run" / "data" / "splits.json"
     before = path.read_text()
     content = json.loads(before)
-    content["fingerprint"] = "0" * 64
-    path.write_text(json.dumps(content))
+    content.pop("sha256")
+    content.pop("kind")
+    write_sealed(path, "splits", content | {"fingerprint": "0" * 64})
     try:
         code, value, _ = edgenas("evaluate")
     finally:

@@ -40,7 +40,7 @@ def test_an_interrupted_training_saves_its_state_and_goes_on_to_the_same_weights
     folder = tmp_path / "cut" / "edgenas-run" / "teacher"
     for num, number in ((1, signal.SIGINT), (2, signal.SIGTERM)):
         process = start(tmp_path / "cut", *train)
-        wait_for_epochs(folder / "log.jsonl", num, process)
+        wait_for_epochs(folder / "log.part.jsonl", num, process)
         process.send_signal(number)
         code, err = finish(process)
         assert code == 130, err

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.data.batches import TrainBatches
-from edgenas.data.digits import Digits
+from edgenas.data.digits import as_digits
 from edgenas.data.loaders import ImageStore
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.training.distillation import Objective
@@ -50,7 +50,7 @@ def test_dropout_does_not_depend_on_what_loading_drew() -> None:
 @pytest.mark.parametrize("augmentation", ["light", "randaug"])
 def test_workers_and_cache_change_no_bit_of_the_weights(augmentation: str) -> None:
     rng = np.random.default_rng(0)
-    source = Digits(rng.integers(0, 256, (24, 8, 8), dtype=np.uint8), np.arange(24) % 10)
+    source = as_digits(rng.integers(0, 256, (24, 8, 8), dtype=np.uint8), np.arange(24) % 10)
     weights = []
     for workers, memory_bytes in ((0, 1 << 30), (2, 0)):
         store = ImageStore(source, Preprocess(16, IMAGENET_MEAN, IMAGENET_STD), memory_bytes=memory_bytes)

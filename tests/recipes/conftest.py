@@ -1,0 +1,35 @@
+"""One project that went through every stage, for the tests that kill, starve and damage."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.recipes.killing import SMALL, STAGES, Reference, Zygote, zygote
+
+
+@pytest.fixture(scope="session")
+def zygote_edgenas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """Runs commands in processes that can be killed."""
+    with zygote(tmp_path_factory.mktemp("zygote")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def reference(zygote_edgenas: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """A project on the digits, uninterrupted."""
+    folder = tmp_path_factory.mktemp("reference")
+    work, seconds = folder / "work", {}
+    work.mkdir()
+    sets = [part for setting in SMALL for part in ("--set", setting)]
+    ended = zygote_edgenas(work, "init", "--data", "digits", *sets)
+    assert ended.code == 0, ended.out
+    for stage, arguments in STAGES.items():
+        shutil.copytree(work, folder / f"before-{stage}")
+        ended = zygote_edgenas(work, *arguments)
+        assert ended.code == 0, (stage, ended.out, ended.err)
+        seconds[stage] = ended.seconds
+        shutil.copytree(work, folder / f"after-{stage}")
+    return Reference(folder, seconds)
