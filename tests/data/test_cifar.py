@@ -63,7 +63,7 @@ def test_pixels_are_planes_of_red_green_and_blue(tmp_path: Path) -> None:
     image = source.load(1)
     assert image.mode == "RGB"
     assert np.array_equal(np.asarray(image), expected_HWC)
-    assert source.content(1) == record
+    assert source.content(1) == expected_HWC.tobytes()
 
 
 def test_cifar10_knows_its_names_without_their_file(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""`edgenas init` on images of all kinds, and what later commands make of changed data and settings."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.recipes.test_end_to_end import edgenas_in
+
+
+def table(root: Path, *, num: int = 120) -> Path:
+    """A table of random images: two classes, three images a patient, two sites."""
+    root.mkdir(parents=True, exist_ok=True)
+    rows = ["path,label,patient,site"]
+    for index in range(num):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{index}.png")
+        rows.append(f"{index}.png,{'ab'[index // 3 % 2]},p{index // 3},{('north', 'south')[index // 6 % 2]}")
+    (root / "images.csv").write_text("\n".join(rows) + "\n")
+    return root / "images.csv"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a project on such a table."""
+    file = table(tmp_path / "data")
+    code, value, _ = edgenas_in(
+        tmp_path, "init", "--data", f"csv:{file}", "--positive", "b", "--image-px", "32", "--space", "pvt-nano"
+    )
+    assert code == 0, value["error"]
+    return tmp_path
+
+
+def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
+    file = table(tmp_path / "data")
+    (tmp_path / "data" / "7.png").write_bytes(b"")
+    arguments = ("init", "--data", f"csv:{file}", "--space", "pvt-nano")
+    code, value, _ = edgenas_in(tmp_path, *arguments)
+    assert (code, value["error"]["type"]) == (1, "DataError")
+    assert value["error"]["problems"] == [f"{tmp_path / 'data' / '7.png'} is empty"]
+    assert not (tmp_path / "edgenas-run" / "edgenas.toml").exists()
+    code, value, _ = edgenas_in(tmp_path, *arguments, "--skip-bad-images")
+    assert code == 0
+    assert (value["result"]["num_images"], value["result"]["num_excluded"]) == (119, 1)
+    assert "left out 1 image(s) that cannot be used" in value["warnings"][0]
+    code, value, _ = edgenas_in(tmp_path, "info")
+    assert value["result"]["loader"]["images_per_second"] > 0
+
+
+def test_a_changed_image_is_noticed_by_the_next_command(project: Path) -> None:
+    Image.new("L", (8, 8), 3).save(project / "data" / "5.png")
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["type"]) == (1, "DataError")
+    assert "changed since it was divided" in value["error"]["message"]
+    assert "edgenas init" in value["error"]["hint"]
+
+
+def test_a_removed_image_is_noticed_by_the_next_command(project: Path) -> None:
+    (project / "data" / "5.png").unlink()
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["type"]) == (1, "DataError")
+    assert "5.png is missing" in " ".join(value["error"]["problems"])
+
+
+def test_files_that_were_only_touched_are_the_same_data(project: Path) -> None:
+    for path in (project / "data").glob("*.png"):
+        os.utime(path)
+    code, value, _ = edgenas_in(project, "info")
+    assert code == 0
+    assert value["warnings"] == []
+
+
+def test_splits_are_not_used_with_other_settings(project: Path) -> None:
+    code, value, _ = edgenas_in(project, "train", "--set", "data.seed=1")
+    assert (code, value["error"]["type"]) == (1, "DataError")
+    assert value["error"]["problems"] == ["data.seed is 1 now, 0 when the images were divided"]
+    assert "init --force" in value["error"]["hint"]
+
+
+def test_patients_stay_together_and_sites_are_reported(project: Path) -> None:
+    splits = json.loads((project / "edgenas-run" / "data" / "splits.json").read_text())["indices"]
+    owners: dict[int, set[str]] = {}
+    for name, indices in splits.items():
+        for index in indices:
+            owners.setdefault(index // 3, set()).add(name)
+    assert all(len(names) == 1 for names in owners.values())
+    quick = [part for setting in ("teacher.epochs=1", "train.epochs=1", "search.num_generations=0") for part in ("--set", setting)]
+    assert edgenas_in(project, "train", *quick)[0] == 0
+    code, value, _ = edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *quick)
+    assert code == 0, value["error"]
+    code, value, _ = edgenas_in(project, "evaluate", "--split", "select")
+    assert code == 0, value["error"]
+    sites = value["result"]["sites"]
+    assert set(sites) == {"north", "south"}
+    assert sites["north"]["n"] + sites["south"]["n"] == value["result"]["n"]
+    for site in sites.values():
+        assert set(site["sensitivity"]) == {"a", "b"}
+        assert site["sensitivity"]["b"]["n"] <= site["n"]
