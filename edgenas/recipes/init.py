@@ -28,7 +28,7 @@ TEMPLATE = """\
 {tables}
 # [train]                        # the supernet
 # epochs = 40
-# augmentation = "light"         # none, light, base, autoaug
+# augmentation = "light"         # none, light, base, autoaug, randaug, torchio
 
 # [search]                       # limits; the flags of `edgenas search` do the same
 # latency_ms = 5.0
