@@ -52,9 +52,13 @@ def assert_nothing_lost(run: Path, reference: Reference, stage: str) -> None:
     assert {name: now.get(name) for name in before} == before
 
 
-@pytest.mark.parametrize(
-    ("stage", "leave_kb"), [("train", 0), ("train", 1200), ("profile", 40), ("search", 4), ("retrain", 700), ("export", 400)]
-)
+SLOW = [
+    pytest.param(*values, marks=pytest.mark.slow)
+    for values in (("train", 1200), ("profile", 40), ("export", 400), ("retrain", 700))
+]
+
+
+@pytest.mark.parametrize(("stage", "leave_kb"), [("train", 0), ("search", 4), *SLOW])
 def test_a_full_disk_is_one_line_and_the_command_goes_on_when_there_is_room(
     stage: str, leave_kb: int, small_disk: Path, zygote_edgenas: Zygote, reference: Reference
 ) -> None:
@@ -86,7 +90,7 @@ def test_a_read_only_folder_is_one_line_and_can_still_be_read(
     assert hashes(work) == before
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["train", "search", "retrain", "export", pytest.param("profile", marks=pytest.mark.slow)])
 def test_a_file_where_a_folder_should_be_is_one_line(
     stage: str, tmp_path: Path, zygote_edgenas: Zygote, reference: Reference
 ) -> None:
