@@ -260,7 +260,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "evaluate": (evaluate(), METRICS),
     "export": (export(), "undecided not run passed 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
-    "info": (info(), "data there missing 06:48 profile 1,234 second 2 processes 3.11.9 2.11.0"),
+    "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
 }
 
