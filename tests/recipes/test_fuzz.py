@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,7 @@ def test_a_command_that_meets_a_damaged_file_says_so(
             error = ended.value["error"]
             assert "a bug in edgenas" not in error["message"], ended.out
             assert "\n" not in error["message"]
+    sys.stdout.write(f"{kind}: 200 damages, exit codes {codes}, seed {SEED}\n")  # shown by pytest -rP
     assert set(codes) <= {0, 1, 2, 4}, codes
 
 
