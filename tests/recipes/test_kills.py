@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.recipes.killing import OWN, RUN, STAGES, Reference, Zygote, assert_equal, hashes
+from tests.recipes.killing import OWN, RUN, STAGES, Reference, Zygote, assert_equal, hashes, untimed_log
 
 SEED = 20261125
 
@@ -71,3 +72,41 @@ def test_a_stage_survives_twenty_kills_at_random_moments(
     killed, finished = survive(zygote_edgenas, reference, stage, 24, tmp_path)
     sys.stdout.write(f"{stage}: {killed} kills, {finished} times to the end, seed {SEED}\n")  # shown by pytest -rP
     assert killed >= 20
+
+
+@pytest.mark.slow
+def test_training_with_loading_processes_survives_kills_and_leaves_none_of_them(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    settings = ("data.cache_mb=0", "data.workers=2", "train.augmentation=base", "train.epochs=1", "teacher.epochs=1")
+    command = ("train", *(part for setting in settings for part in ("--set", setting)))
+    for name in ("whole", "cut"):
+        shutil.copytree(reference.before("train"), tmp_path / name)
+    whole = zygote_edgenas(tmp_path / "whole", *command)
+    assert whole.code == 0, whole.out
+    rng = np.random.default_rng([SEED, 99])
+    killed, ended = 0, None
+    while ended is None or ended.code != 0:
+        kill_after_s = float(rng.uniform(0, whole.seconds / 2)) if killed < 8 else None
+        ended = zygote_edgenas(tmp_path / "cut", *command, kill_after_s=kill_after_s)
+        assert ended.code in (0, -signal.SIGKILL), (ended.out, ended.err)
+        killed += ended.code != 0
+        time.sleep(2.0)  # orphans look for their parent once a second
+        assert not children_in(tmp_path / "cut")
+    assert killed >= 2  # or it came to its end before
+    for net in ("teacher", "supernet"):
+        assert untimed_log(tmp_path / "cut" / RUN / net / "log.jsonl") == untimed_log(tmp_path / "whole" / RUN / net / "log.jsonl")
+        same = [(tmp_path / name / RUN / net / "weights.safetensors").read_bytes() for name in ("cut", "whole")]
+        assert same[0] == same[1]
+
+
+def children_in(folder: Path) -> list[int]:
+    """Processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == folder.resolve():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
