@@ -85,10 +85,21 @@ def read_file(path: Path) -> bytes:
     Raises:
         DataError: naming the file and why it cannot be read.
     """
+    _require_regular(path)
     try:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse what cannot be read to an end: a pipe would wait for a writer, a device may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # opening it tells why
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise DataError(f"{path} is no regular file")
 
 
 def read_text(path: Path) -> str:
@@ -133,6 +144,7 @@ def decode_file(path: Path) -> Image.Image:
     Raises:
         DataError: naming the file and the reason: empty, no image, truncated or damaged, more than `MAX_PIXELS`, unreadable.
     """
+    _require_regular(path)
     try:
         return _decode(path, str(path))
     except UnidentifiedImageError as error:

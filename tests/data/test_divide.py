@@ -148,6 +148,14 @@ def test_every_kind_of_bad_image_is_named_beside_every_other_problem(tmp_path: P
     assert "--skip-bad-images" in caught.value.hint
 
 
+@pytest.mark.timeout(30)
+def test_a_pipe_among_the_images_is_named_instead_of_waited_for(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    os.mkfifo(root / "cat" / "pipe.png")
+    with pytest.raises(DataError, match=r"1 image\(s\) cannot be used.*pipe\.png is no regular file"):
+        divided(f"folder:{root}")
+
+
 def test_bad_images_are_left_out_when_asked_and_counted(tmp_path: Path) -> None:
     root = folder_of(tmp_path)
     (root / "cat" / "text.png").write_text("no image")

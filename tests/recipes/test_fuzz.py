@@ -237,7 +237,8 @@ def test_a_command_that_meets_a_damaged_file_says_so(
         codes[ended.code] = codes.get(ended.code, 0) + 1
         assert "Traceback" not in ended.err, ended.err
         if ended.code == 0:
-            assert kind == "edgenas.toml" or ended.value["result"] == good.value["result"] or kind in HEALED, (damaged, ended.out)
+            same = untimed(ended.value["result"]) == untimed(good.value["result"])
+            assert kind == "edgenas.toml" or same, (whole == damaged, ended.out)
         else:
             error = ended.value["error"]
             assert "a bug in edgenas" not in error["message"], ended.out
@@ -246,5 +247,9 @@ def test_a_command_that_meets_a_damaged_file_says_so(
     assert set(codes) <= {0, 1, 2, 4}, codes
 
 
-# timings and dates differ from call to call; what was damaged is refused, or it was a torn end that is worked out again
-HEALED = ("predictions",)
+def untimed(result: Any) -> Any:
+    """A result without what a clock says, and without the choice among finalists, which may hang on it."""
+    if isinstance(result, dict):
+        clock = ("latency_ms_measured", "latency_ms_p95", "winner", "made", "rejected_by", "loader")
+        return {name: untimed(value) for name, value in result.items() if name not in clock}
+    return [untimed(value) for value in result] if isinstance(result, list) else result
