@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[
     """
     manifest = load_manifest(folder)
     checks = [_check_hash(folder, entry) for entry in manifest["support_files"]]
-    golden = _load_golden(folder, manifest)
+    golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):
         checks.append(golden)
     for entry in manifest["files"]:
@@ -82,12 +83,15 @@ def _check_hash(folder: Path, entry: Mapping[str, Any]) -> Check:
     return Check(entry["path"], "sha256", "passed", f"{size} bytes")
 
 
-def _load_golden(folder: Path, manifest: Mapping[str, Any]) -> tuple[NDArray[np.float32], ...] | Check:
+def _load_golden(folder: Path, manifest: Mapping[str, Any], hashed: Sequence[Check]) -> tuple[NDArray[np.float32], ...] | Check:
+    """Golden images, outputs and tolerances; a file whose hash is not the manifest's is not opened."""
     path = manifest["golden"]["path"]
+    if any(check.path == path and check.verdict == "failed" for check in hashed):
+        return Check(path, "golden", "failed", "not opened: it is not the file that was exported")
     try:
         with (folder / path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, logits = arrays["images"], arrays["logits"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         return Check(path, "golden", "failed", f"cannot be read: {' '.join(str(error).split())}")
     tolerance = {name: float(limit) for name, limit in manifest["golden"]["max_error"].items()}
     limits = np.array([tolerance.get("fp32", 0.0), tolerance.get("fp16", 0.0)], dtype=np.float32)

@@ -211,3 +211,14 @@ def test_what_is_no_manifest_is_an_error_of_one_line(tmp_path: Path, text: str) 
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(ArtefactError, match=r"manifest\.json"):
         load_manifest(tmp_path)
+
+
+def test_golden_outputs_that_were_damaged_are_not_opened(make_artefact: Make) -> None:
+    folder = make_artefact()
+    path = folder / "golden.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 255
+    path.write_bytes(bytes(data))
+    found = {(check.path, check.name): check for check in verify(folder)}
+    assert found["golden.npz", "sha256"].verdict == "failed"
+    assert found["golden.npz", "golden"].reason == "not opened: it is not the file that was exported"
