@@ -18,7 +18,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
 
 
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
-    """``params``, ``macs`` and ``reference_macs`` of a space, by the module of its family."""
+    """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``, by the space's family."""
     models: dict[str, CostModel] = import_module(f"edgenas.costs.{space.family}").cost_models(space, task)
     return models
 

@@ -127,7 +127,8 @@ class TrainSettings:
     """``[train]``: the supernet.
 
     Attributes:
-        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) or uniform (one).
+        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one) or
+            uniform-genes (one, all depths alike).
         kd_weight: share of the distillation in the loss.
         temperature: of the soft targets.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
@@ -146,7 +147,7 @@ class TrainSettings:
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
-    sampling: Literal["sandwich", "uniform"] = "sandwich"
+    sampling: Literal["sandwich", "uniform", "uniform-genes"] = "sandwich"
     num_random: int = 1
     kd_weight: float = 0.9
     temperature: float = 2.0

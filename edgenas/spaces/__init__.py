@@ -1,10 +1,11 @@
 """Search spaces by name."""
 
 from edgenas.errors import UsageError
+from edgenas.spaces.autoformer import AUTOFORMER_SPACES
 from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task, unique_rows
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
 
-SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX)}
+SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX, *AUTOFORMER_SPACES)}
 
 
 def get_space(name: str) -> SearchSpace:

@@ -1,7 +1,8 @@
 """Search spaces: choices, and a few closed operations on rows of genes.
 
 An architecture is a row of option indices, one per choice, -1 where a choice is inactive. The name of a choice is its place in
-the readable JSON: ``pool_size``, ``depths[2]``, ``blocks[0].num_heads``; an option that is a tuple sets a whole list at once.
+the readable JSON: ``pool_size``, ``depths[2]``, ``blocks[0].num_heads``; an option that is a tuple sets a whole list at once, and a
+choice with ``length_of`` is not written at all: its value is the length of lists that are.
 """
 
 from __future__ import annotations
@@ -42,11 +43,19 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One gene: what it may be, and for which values of an earlier gene it exists at all."""
+    """One gene: what it may be, and for which values of an earlier gene it exists at all.
+
+    Attributes:
+        length_of: lists of the readable form whose common length is the value, e.g. one entry per block for a depth.
+    """
 
     name: str
     options: tuple[Option, ...]
     active_when: Condition | None = None
+    length_of: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} (the length of {' and of '.join(self.length_of)})" if self.length_of else self.name
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,8 @@ class SearchSpace:
         """The readable form of one row, e.g. ``{"pool_size": 7, "depths": [2, 2, 2, 2], ...}``."""
         tree: dict[str, Any] = {}
         for name, value in self.values(genes_G).items():
-            _put(tree, _tokens(name), list(value) if isinstance(value, tuple) else value)
+            if not self.choices[self.index[name]].length_of:
+                _put(tree, _tokens(name), list(value) if isinstance(value, tuple) else value)
         return tree
 
     def from_json(self, arch: Mapping[str, Any]) -> Genes:
@@ -188,15 +198,15 @@ class SearchSpace:
             parent = self._parents[column]
             if parent is not None and not parent[1][genes_G[parent[0]]]:
                 continue
-            value = _get(arch, _tokens(choice.name))
+            value = _length(arch, choice.length_of) if choice.length_of else _get(arch, _tokens(choice.name))
             match = [i for i, option in enumerate(choice.options) if _same(option, value)]
             if match:
                 genes_G[column] = match[0]
             else:
                 allowed = ", ".join(str(list(o) if isinstance(o, tuple) else o) for o in choice.options)
-                problems.append(f"{choice.name} is {'missing' if value is None else value}; allowed: {allowed}")
+                problems.append(f"{choice} is {'missing' if value is None else value}; allowed: {allowed}")
         if problems:
-            known = {choice.name.split("[")[0].split(".")[0] for choice in self.choices}
+            known = {_tokens(choice.name)[0] for choice in self.choices if not choice.length_of}
             problems += [f"{key} is unknown" for key in arch if key not in known]
         else:
             problems = _surplus(arch, self.to_json(genes_G))
@@ -253,6 +263,13 @@ def _get(tree: Any, tokens: Sequence[str | int]) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return tree
+
+
+def _length(tree: Any, names: Sequence[str]) -> Any:
+    """The length that all of these lists have; text where they differ, None where there is none of them."""
+    lists = [_get(tree, _tokens(name)) for name in names]
+    lengths = dict.fromkeys(len(items) for items in lists if isinstance(items, (list, tuple)))
+    return " or ".join(map(str, lengths)) if len(lengths) > 1 else next(iter(lengths), None)
 
 
 def _same(option: Option, value: Any) -> bool:

@@ -141,9 +141,9 @@ class SpaceConformance:
 
 
 def _spoilt(value: Any) -> Any:
-    """The same structure with an unknown option at every leaf."""
+    """The same structure with an unknown option at every leaf, and lists one entry too long."""
     if isinstance(value, dict):
         return {key: _spoilt(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_spoilt(item) for item in value]
+        return [_spoilt(item) for item in [*value, None]]
     return "no such option"

@@ -23,9 +23,15 @@ def uniform(space: SearchSpace, rng: np.random.Generator, num_random: int = 1) -
     return [as_key(row) for row in space.sample(max(1, num_random), rng)]
 
 
+def uniform_genes(space: SearchSpace, rng: np.random.Generator, num_random: int = 1) -> Subnets:
+    """As `uniform`, but every gene uniform over its options, so that all depths are drawn alike (Chen et al., arXiv:2107.00651)."""
+    start_AG = np.repeat(space.extreme(largest=True), max(1, num_random), axis=0)
+    return [as_key(row) for row in space.mutate(start_AG, rng, prob=1.0)]
+
+
 def as_key(row_G: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> tuple[int, ...]:
     """A row of genes as the tuple that a supernet takes."""
     return tuple(int(gene) for gene in row_G)
 
 
-SAMPLING_RULES: dict[str, SamplingRule] = {"sandwich": sandwich, "uniform": uniform}
+SAMPLING_RULES: dict[str, SamplingRule] = {"sandwich": sandwich, "uniform": uniform, "uniform-genes": uniform_genes}

@@ -36,7 +36,7 @@ def _covid_arch(cand: list[int], mlp_ratios: list[int]) -> dict[str, Any]:
     return {"pool_size": cand[0], "depths": cand[1:5], "qkv_dims": cand[5:], "mlp_ratios": mlp_ratios}
 
 
-@pytest.mark.parametrize("name", sorted(SPACES))
+@pytest.mark.parametrize("name", ["autoformer-nano", "pvt-covidx", "pvt-nano"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_counts_equal_the_built_module(name: str, seed: int) -> None:
     space = get_space(name)

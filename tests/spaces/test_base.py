@@ -100,3 +100,10 @@ def test_a_space_with_a_wrong_condition_cannot_be_made() -> None:
         SearchSpace("bad", "toy", (Choice("a", (1, 2), Condition("b", (1,))),), Task(2))
     with pytest.raises(ValueError, match="doubled"):
         SearchSpace("bad", "toy", (Choice("a", (1, 1)),), Task(2))
+
+
+def test_a_choice_may_be_the_length_of_a_list() -> None:
+    space = SearchSpace("short", "toy", (Choice("depth", (1, 2), length_of=("width",)), Choice("width[0]", (8, 16))), Task(2))
+    assert space.from_json({"width": [16]}).tolist() == [[0, 1]]
+    with pytest.raises(ArchError, match=r"depth \(the length of width\) is missing; allowed: 1, 2"):
+        space.from_json({})

@@ -21,6 +21,30 @@ class TestPvtCovidx(SpaceConformance):
         return get_space("pvt-covidx")
 
 
+class TestAutoFormerNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-nano")
+
+
+class TestAutoFormerTiny(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-tiny")
+
+
+class TestAutoFormerSmall(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-small")
+
+
+class TestAutoFormerBase(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-base")
+
+
 class TestConditionalSpace(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

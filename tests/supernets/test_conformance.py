@@ -24,3 +24,36 @@ class TestPvtCovidx(SupernetConformance):
     @pytest.fixture
     def task(self, space: SearchSpace) -> Task:
         return Task(num_classes=3, in_channels=3, image_px=64)
+
+
+class TestAutoFormerNano(SupernetConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-nano")
+
+
+@pytest.mark.slow
+class TestAutoFormerTiny(SupernetConformance):
+    """At 240 px the grid is just large enough for a pair at every distance of the position tables."""
+
+    num_random = 1
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-tiny")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=240)
+
+
+class TestAutoFormerSmall(TestAutoFormerTiny):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-small")
+
+
+class TestAutoFormerBase(TestAutoFormerTiny):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("autoformer-base")

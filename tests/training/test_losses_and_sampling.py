@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgenas.spaces import get_space
 from edgenas.training.distillation import DISTILLATION_LOSSES, Objective, hard_target_loss, label_loss, soft_target_loss
-from edgenas.training.sampling import SAMPLING_RULES, as_key, sandwich, uniform
+from edgenas.training.sampling import SAMPLING_RULES, as_key, sandwich, uniform, uniform_genes
 from edgenas.training.seeding import seed_globals, step_rng
 
 SPACE = get_space("pvt-nano")
@@ -89,6 +89,14 @@ def test_the_sandwich_starts_with_the_largest_and_the_smallest() -> None:
 
 def test_uniform_runs_a_single_path() -> None:
     assert len(uniform(SPACE, np.random.default_rng(0))) == 1
+
+
+def test_uniform_genes_draw_every_depth_alike_where_uniform_favours_deep_nets() -> None:
+    space = get_space("autoformer-tiny")
+    for rule, shares in ((uniform_genes, [1 / 3, 1 / 3, 1 / 3]), (uniform, [1 / 21, 4 / 21, 16 / 21])):
+        subnets = np.array(rule(space, np.random.default_rng(0), 9000), dtype=np.int16)
+        space.require_valid(subnets)
+        assert np.abs(np.bincount(subnets[:, 0]) / 9000 - shares).max() < 0.02
 
 
 def test_global_generators_follow_seed_epoch_and_step() -> None:

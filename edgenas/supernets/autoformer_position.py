@@ -1,0 +1,100 @@
+"""Attention with 2-D relative position on keys and values, by rows and columns.
+
+A pair of patches has two learnt vectors, one by the distance of their rows and one by that of their columns; any pair with the
+class token has vector 0 of both tables. Queries meet the keys' vectors in the logits, and the attention gathers the values'
+vectors (Shaw et al., arXiv:1803.02155; Chen et al., AutoFormer, arXiv:2107.00651, section 3.1).
+
+The ancestor builds one vector for each of the L² pairs. But all keys of a row of the grid share their vertical vector, and those
+of a column their horizontal one, so that a query needs 2G + 1 numbers: one per row, one for the class token, one per column. They
+are more features of the query, which the keys answer by saying where they are; likewise the values say where they are, and the
+attention sums its weights per row and column in the same product. The class token's query has the same vector for every key,
+which softmax does not see.
+
+Shapes: N images, h heads, L tokens (1 + G²), d channels of a head, G rows or columns, E = 2G + 1 places, T table rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Layout(NamedTuple):
+    """Where tokens are, as constants.
+
+    Attributes:
+        index_GG: table row of a query's and a key's row of the grid, or of their columns.
+        places_LE: 1 where a token is in this row, is the class token, or is in this column.
+    """
+
+    index_GG: Tensor
+    places_LE: Tensor
+
+
+def make_layout(grid: int, max_distance: int) -> Layout:
+    """The layout of ``grid``² patches and the class token before them; farther than ``max_distance`` is all the same."""
+    line_G = torch.arange(grid)
+    index_GG = (line_G[None] - line_G[:, None]).clamp(-max_distance, max_distance) + max_distance + 1
+    places_LE = torch.zeros(grid**2 + 1, 2 * grid + 1)
+    patches = torch.arange(grid**2)
+    places_LE[0, grid] = 1.0
+    places_LE[1 + patches, patches // grid] = 1.0
+    places_LE[1 + patches, grid + 1 + patches % grid] = 1.0
+    return Layout(index_GG, places_LE)
+
+
+def relative_attention(q_NhLd: Tensor, k_NhLd: Tensor, v_NhLd: Tensor, tables: Mapping[str, Tensor], layout: Layout) -> Tensor:
+    """Attention of every head, shape (N, h, L, d).
+
+    Args:
+        q_NhLd: queries.
+        k_NhLd: keys.
+        v_NhLd: values.
+        tables: ``rel_pos_k.vertical``, ``rel_pos_k.horizontal`` and the same of ``rel_pos_v``, shape (T, d) each.
+        layout: of the grid.
+    """
+    num, heads, length, width = q_NhLd.shape
+    places_NhLE = layout.places_LE.to(q_NhLd.dtype).expand(num, heads, length, -1)
+    q_NhLd = q_NhLd * width**-0.5
+    features_NhLE = _query_features(q_NhLd, *_vectors(tables, "rel_pos_k", layout))
+    logits_NhLL = torch.matmul(
+        torch.cat([q_NhLd, features_NhLE], dim=-1), torch.cat([k_NhLd, places_NhLE], dim=-1).transpose(-1, -2)
+    )
+    gathered = torch.matmul(logits_NhLL.softmax(dim=-1), torch.cat([v_NhLd, places_NhLE], dim=-1))
+    y_NhLd, weights_NhLE = gathered[..., :width], gathered[..., width:]
+    class_d = tables["rel_pos_v.vertical"][0] + tables["rel_pos_v.horizontal"][0]
+    return y_NhLd + _gathered_positions(weights_NhLE, class_d, *_vectors(tables, "rel_pos_v", layout))
+
+
+def _vectors(tables: Mapping[str, Tensor], name: str, layout: Layout) -> tuple[Tensor, Tensor]:
+    """For a query in each row the vectors of all rows and of the class token; for one in each column those of all columns."""
+    vertical_Td, horizontal_Td = tables[f"{name}.vertical"], tables[f"{name}.horizontal"]
+    rows_GGd = vertical_Td[layout.index_GG]
+    class_G1d = (vertical_Td[:1] + horizontal_Td[:1]).expand(rows_GGd.shape[0], 1, -1)
+    return torch.cat([rows_GGd, class_G1d], dim=1), horizontal_Td[layout.index_GG]
+
+
+def _query_features(q_NhLd: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Products of every query with the vectors of its rows, class token and columns, shape (N, h, L, E); 0 for the class token."""
+    num, heads, length, width = q_NhLd.shape
+    grid = columns.shape[0]
+    q_NhGGd = q_NhLd[:, :, 1:].reshape(num, heads, grid, grid, width)
+    by_row = torch.matmul(q_NhGGd, rows.transpose(1, 2))
+    by_column = torch.matmul(q_NhGGd.transpose(2, 3), columns.transpose(1, 2)).transpose(2, 3)
+    features = torch.cat([by_row, by_column], dim=-1).reshape(num, heads, length - 1, 2 * grid + 1)
+    return F.pad(features, (0, 0, 1, 0))
+
+
+def _gathered_positions(weights_NhLE: Tensor, class_d: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """What the attention of every query gathers of the vectors of its rows, class token and columns, shape (N, h, L, d)."""
+    num, heads, length, places = weights_NhLE.shape
+    grid = columns.shape[0]
+    weights_NhGGE = weights_NhLE[:, :, 1:].reshape(num, heads, grid, grid, places)
+    by_row = torch.matmul(weights_NhGGE[..., : grid + 1], rows)
+    by_column = torch.matmul(weights_NhGGE[..., grid + 1 :].transpose(2, 3), columns).transpose(2, 3)
+    patches = (by_row + by_column).reshape(num, heads, length - 1, -1)
+    return torch.cat([class_d.expand(num, heads, 1, -1), patches], dim=2)
