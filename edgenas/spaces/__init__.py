@@ -1,8 +1,9 @@
 """Search spaces by name."""
 
 from edgenas.errors import UsageError
-from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task, unique_rows
+from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
+from edgenas.spaces.rows import unique_rows
 
 SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX)}
 
