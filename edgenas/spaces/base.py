@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +24,7 @@ Option = int | float | str | tuple[int | float | str, ...]
 Genes = NDArray[np.int16]
 
 PIECE = 16384  # candidates worked on at a time, so that a gene of them stays in the cache
+MAX_SHOWN = 80  # characters of a wrong value in a message
 MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a binary search
 
 
@@ -214,10 +216,10 @@ class SearchSpace:
                 genes_G[column] = match[0]
             else:
                 allowed = ", ".join(str(list(o) if isinstance(o, tuple) else o) for o in choice.options)
-                problems.append(f"{choice.name} is {'missing' if value is None else value}; allowed: {allowed}")
+                problems.append(f"{choice.name} is {'missing' if value is None else _brief(value)}; allowed: {allowed}")
         if problems:
             known = {choice.name.split("[")[0].split(".")[0] for choice in self.choices}
-            problems += [f"{key} is unknown" for key in arch if key not in known]
+            problems += [f"{_brief(key)} is unknown" for key in arch if key not in known]
         else:
             problems = _surplus(arch, self.to_json(genes_G))
         if problems:
@@ -259,6 +261,12 @@ def _num_reached(draws: NDArray[np.float64], edges: NDArray[np.float64]) -> NDAr
     return reached
 
 
+def _brief(value: Any) -> str:
+    """A value for a message; what a file holds may be long."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
 def _tokens(name: str) -> list[str | int]:
     return [int(token) if token.isdigit() else token for token in re.findall(r"[^.\[\]]+", name)]
 
@@ -294,7 +302,7 @@ def _same(option: Option, value: Any) -> bool:
 def _surplus(given: Any, known: Any, where: str = "") -> list[str]:
     """Keys and list entries of ``given`` that ``known`` lacks."""
     if isinstance(given, Mapping) and isinstance(known, Mapping):
-        problems = [f"{where}{key} is unknown" for key in given if key not in known]
+        problems = [f"{where}{_brief(key)} is unknown" for key in given if key not in known]
         for key in known:
             problems += _surplus(given.get(key), known[key], f"{where}{key}.")
         return problems
