@@ -61,6 +61,10 @@ class ArchError(EdgeNASError):
     """An architecture is not in its search space."""
 
 
+class CostError(EdgeNASError):
+    """A cost model and the net built from an architecture do not agree."""
+
+
 class MissingInputError(EdgeNASError):
     """A stage needs what an earlier command makes."""
 

@@ -10,7 +10,21 @@ import click
 
 from edgenas.errors import EdgeNASError
 
-COMMANDS = ("init", "doctor", "train", "profile", "search", "retrain", "evaluate", "export", "verify", "info", "demo")
+COMMANDS = (
+    "init",
+    "doctor",
+    "spaces",
+    "count",
+    "train",
+    "profile",
+    "search",
+    "retrain",
+    "evaluate",
+    "export",
+    "verify",
+    "info",
+    "demo",
+)
 
 
 class LazyGroup(click.Group):

@@ -25,12 +25,17 @@ def project_options(function: Function, *, run: str = "edgenas-run") -> Function
             click.option(
                 "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a setting of edgenas.toml."
             ),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
-            click.option("--verbose", "-v", is_flag=True, help="Show log messages on stderr."),
+            output_options,
         )
     ):
         function = option(function)
     return function
+
+
+def output_options(function: Function) -> Function:
+    """``--json`` and ``--verbose``."""
+    function = click.option("--verbose", "-v", is_flag=True, help="Show log messages on stderr.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(function)
 
 
 def device_option(function: Function) -> Function:

@@ -12,14 +12,14 @@ from edgenas.cli.options import compact, device_option, project_options
 
 
 @click.command()
-@click.option("--arch", type=click.Path(path_type=Path), help="JSON file of an architecture; default: the search's winner.")
+@click.option("--arch", metavar="FILE|NAME", help="JSON file of an architecture or a named one; default: the search's winner.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner.")
 @click.option("--baseline/--no-baseline", default=None, help="Also train the hand-designed net of equal or larger latency.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @project_options
 def retrain(
-    arch: Path | None,
+    arch: str | None,
     epochs: int | None,
     baseline: bool | None,
     device: str | None,

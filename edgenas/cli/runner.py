@@ -47,13 +47,13 @@ class StopRequest:
         click.echo("\nstopping at the next safe point; once more stops at once", err=True)
 
 
-def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_json: bool, verbose: bool = False) -> None:
+def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
     """Drive a recipe to its `Outcome`, show it and exit.
 
     Args:
         command: as the user typed it.
         start: makes the recipe's iterator; settings are read in it, so their errors are reported like any other.
-        run: the run folder that outputs are relative to.
+        run: the run folder that outputs are relative to; None for a command that needs none.
         as_json: print the contract's object instead of tables and paths.
         verbose: show log messages.
     """
@@ -62,7 +62,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
 
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
     screen = Screen()
-    folder = RunFolder(run)
+    folder = RunFolder(run) if run is not None else None
     try:
         with StopRequest().listening() as stop:
             outcome = screen.follow(start(), stop)
@@ -70,7 +70,9 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
         emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        interrupted = EdgeNASError("interrupted, state saved", hint=f"the same `edgenas {command}` goes on")
+        interrupted = EdgeNASError("interrupted")
+        if run is not None:
+            interrupted = EdgeNASError("interrupted, state saved", hint=f"the same `edgenas {command}` goes on")
         emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=screen.warnings, as_json=as_json)
         _leave(130)
     except OSError as error:
@@ -88,7 +90,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path, as_j
         bug = EdgeNASError(f"a bug in edgenas: {type(error).__name__}: {text}", hint="--verbose shows where; please report it")
         emit_failure(command, bug, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
-    outputs = {name: folder.relative(path) for name, path in outcome.outputs.items()}
+    outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
     if as_json:
         _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
     else:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.costs.gather import Gather, plan
 from edgenas.errors import LatencyTableError
 from edgenas.spaces import Genes
 
@@ -37,16 +38,19 @@ class CostModel:
     factors: tuple[Factor, ...]
     scale: float = 1.0
     offset: float = 0.0
+    _sum: Gather = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_sum", plan([(factor.genes, factor.table) for factor in self.factors]))
 
     def __call__(self, genes_AG: Genes) -> NDArray[np.float64]:
         """Cost of every row, shape (archs,).
 
         Raises:
             LatencyTableError: naming how many rows need entries that were never measured, and `edgenas profile`.
+            IndexError: if a gene is no option.
         """
-        total_A = np.zeros(len(genes_AG))
-        for factor in self.factors:
-            total_A += factor.table[tuple(genes_AG[:, gene] for gene in factor.genes)] if factor.genes else factor.table
+        total_A = self._sum(genes_AG)
         missing = int(np.isnan(total_A).sum())
         if missing:
             raise LatencyTableError(

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from edgenas.costs import cost_models
-from edgenas.errors import ArchError, RunFolderError
 from edgenas.latency import Memory
+from edgenas.recipes.archs import read_one
 from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, settle
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
@@ -46,7 +46,7 @@ class RetrainConfig:
     run: Path
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
-    arch: Path | None = None
+    arch: str | None = None
     force: bool = False
 
 
@@ -72,13 +72,13 @@ def run(config: RetrainConfig) -> Iterator[Record]:
 
     Raises:
         MissingInputError: naming what an earlier command makes.
-        ArchError: if ``arch`` holds no architecture of the space.
+        ArchError: if ``arch`` is no name and no file of one architecture of the space.
     """
     project = open_project(config.run, config.flags, config.overrides)
     settings = project.settings.retrain
     device = torch_device(settings.device)
     images = open_images(project)
-    arch = _read_arch(config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
+    arch = read_one(project.space, config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
     genes_of(project, arch)
     origin = "finetuned" if settings.start == "inherited" else "scratch"
     winner = Plan("winner", project.run.retrain, arch, settings.epochs, origin, config.arch is None)
@@ -95,18 +95,6 @@ def run(config: RetrainConfig) -> Iterator[Record]:
                 result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
         write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **result})
     yield Outcome(result, {"weights": winner.folder / WEIGHTS, "result": project.run.retrain / RESULT})
-
-
-def _read_arch(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ArchError(f"{path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ArchError(f"{path} holds no architecture", hint='write one JSON object, e.g. {"pool_size": 2, ...}')
-    return value
 
 
 def _start_net(project: Project, images: Images, plan: Plan) -> nn.Module:

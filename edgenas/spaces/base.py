@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,10 @@ from edgenas.errors import ArchError
 
 Option = int | float | str | tuple[int | float | str, ...]
 Genes = NDArray[np.int16]
+
+PIECE = 16384  # candidates worked on at a time, so that a gene of them stays in the cache
+MAX_SHOWN = 80  # characters of a wrong value in a message
+MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a binary search
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,12 @@ class SearchSpace:
             )
         return tuple(counts)
 
+    @cached_property
+    def _edges(self) -> tuple[NDArray[np.float64], ...]:
+        """Per choice, the numbers in [0, 1) at which a uniform draw reaches the next option."""
+        shares = ([float(Fraction(count, sum(counts))) for count in counts] for counts in self._counts)
+        return tuple(np.cumsum(share)[:-1] for share in shares)
+
     @property
     def cardinality(self) -> int:
         """Number of distinct networks."""
@@ -128,21 +139,32 @@ class SearchSpace:
 
     def sample(self, num: int, rng: np.random.Generator) -> Genes:
         """Draw ``num`` canonical rows, shape (num, genes), uniformly over distinct networks."""
-        genes_AG = np.empty((num, self.num_genes), dtype=np.int16)
-        for column, counts in enumerate(self._counts):
-            total = sum(counts)
-            shares = np.array([float(Fraction(count, total)) for count in counts])
-            genes_AG[:, column] = np.searchsorted(np.cumsum(shares)[:-1], rng.random(num), side="right")
-        return self.canonical(genes_AG)
+        genes_GA = np.empty((self.num_genes, num), dtype=np.int16)
+        draws = np.empty(min(num, PIECE))
+        for gene_A, edges in zip(genes_GA, self._edges, strict=True):
+            for start in range(0, num, PIECE):
+                drawn = draws[: num - start]
+                rng.random(out=drawn)
+                gene_A[start : start + PIECE] = _num_reached(drawn, edges)
+        return self._settle(genes_GA).T
 
     def canonical(self, genes_AG: Genes) -> Genes:
         """A copy in which equal networks are equal rows: -1 where a choice is inactive, option 0 where one was missing."""
-        result_AG = np.array(genes_AG, dtype=np.int16)
-        for column, parent in enumerate(self._parents):
-            if parent is not None:
-                active_A = parent[1][result_AG[:, parent[0]]]
-                result_AG[:, column] = np.where(active_A, np.maximum(result_AG[:, column], 0), -1)
-        return result_AG
+        return self._settle(np.array(np.asarray(genes_AG).T, dtype=np.int16, order="C")).T
+
+    def _settle(self, genes_GA: Genes) -> Genes:
+        """Make canonical in place; genes are rows here, so that every gene lies in one piece of memory."""
+        for start in range(0, genes_GA.shape[1], PIECE):
+            piece_GA = genes_GA[:, start : start + PIECE]
+            active: dict[Condition, NDArray[np.bool_]] = {}
+            for choice, gene_A, parent in zip(self.choices, piece_GA, self._parents, strict=True):
+                if choice.active_when is None or parent is None:
+                    continue
+                if choice.active_when not in active:
+                    active[choice.active_when] = _is_among(piece_GA[parent[0]], parent[1])
+                np.maximum(gene_A, 0, out=gene_A)
+                gene_A |= active[choice.active_when].astype(np.int16) - np.int16(1)  # all bits set is -1
+        return genes_GA
 
     def enumerate(self) -> Genes:
         """Every network once, shape (cardinality, genes). For small spaces; nothing is kept."""
@@ -204,10 +226,10 @@ class SearchSpace:
                 genes_G[column] = match[0]
             else:
                 allowed = ", ".join(str(list(o) if isinstance(o, tuple) else o) for o in choice.options)
-                problems.append(f"{choice} is {'missing' if value is None else value}; allowed: {allowed}")
+                problems.append(f"{choice} is {'missing' if value is None else _brief(value)}; allowed: {allowed}")
         if problems:
             known = {_tokens(choice.name)[0] for choice in self.choices if not choice.length_of}
-            problems += [f"{key} is unknown" for key in arch if key not in known]
+            problems += [f"{_brief(key)} is unknown" for key in arch if key not in known]
         else:
             problems = _surplus(arch, self.to_json(genes_G))
         if problems:
@@ -231,12 +253,28 @@ class SearchSpace:
             raise ArchError(f"these are no architectures of {self.name}", problems=problems)
 
 
-def unique_rows(genes_AG: Genes) -> Genes:
-    """Distinct rows in order of first appearance."""
-    if len(genes_AG) == 0:
-        return genes_AG
-    _, first = np.unique(np.ascontiguousarray(genes_AG), axis=0, return_index=True)
-    return genes_AG[np.sort(first)]
+def _is_among(genes_A: NDArray[np.int16], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``allowed[genes_A]``; by two comparisons where the allowed options are neighbours, as they mostly are."""
+    options = np.flatnonzero(allowed)
+    if len(options) and options[-1] - options[0] + 1 == len(options):
+        return (genes_A >= int(options[0])) & (genes_A <= int(options[-1]))
+    return allowed[genes_A]
+
+
+def _num_reached(draws: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.integer]:
+    """How many of the ascending ``edges`` are at or below each draw."""
+    if len(edges) > MAX_COMPARED:
+        return np.searchsorted(edges, draws, side="right")
+    reached = np.zeros(len(draws), dtype=np.int8)
+    for edge in edges:
+        reached += (draws >= edge).view(np.int8)
+    return reached
+
+
+def _brief(value: Any) -> str:
+    """A value for a message; what a file holds may be long."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _tokens(name: str) -> list[str | int]:
@@ -281,7 +319,7 @@ def _same(option: Option, value: Any) -> bool:
 def _surplus(given: Any, known: Any, where: str = "") -> list[str]:
     """Keys and list entries of ``given`` that ``known`` lacks."""
     if isinstance(given, Mapping) and isinstance(known, Mapping):
-        problems = [f"{where}{key} is unknown" for key in given if key not in known]
+        problems = [f"{where}{_brief(key)} is unknown" for key in given if key not in known]
         for key in known:
             problems += _surplus(given.get(key), known[key], f"{where}{key}.")
         return problems

@@ -248,11 +248,50 @@ def demo(classes: tuple[str, ...] = CLASSES) -> Outcome:
     return Outcome(result, {"result": Path("edgenas-demo/demo.json")})
 
 
+def spaces() -> Outcome:
+    named = {"name": "Net-T", "arch": ARCH, "reported": REPORTED}
+    ends = {"smallest": {"params": 82_106, "macs": 627_000}, "largest": {"params": 242_000, "macs": 1_800_000}}
+    choices = [
+        {"name": "pool_size", "options": [2, 4], "active_when": None},
+        *({"name": f"depths[{n}]", "options": [1, 2, 3] if n == 2 else [1, 2], "active_when": None} for n in range(4)),
+        {"name": "blocks[1].qkv", "options": [16, 24], "active_when": {"choice": "depths[0]", "values": [2]}},
+        {"name": "blocks[2].qkv", "options": [16, 24], "active_when": {"choice": "depths[0]", "values": [2]}},
+        {"name": "qkv_dims", "options": [[8, 16], [16, 32]], "active_when": None},
+    ]
+    task = {"num_classes": 1000, "in_channels": 3, "image_px": 224}
+    space = {"name": "autoformer-small", "family": "autoformer", "num_subnets": 77_100_000_000_000, "num_genes": 44, "task": task}
+    return Outcome({"spaces": [space | ends | {"choices": choices, "named": [named]}]})
+
+
+REPORTED = {
+    "source": "Its README",
+    "top1": 0.8854,
+    "dataset": "COVIDx8A",
+    "params": 3_161_987,
+    "macs": 295_827_000,
+    "note": "does not reproduce [1]",
+}
+
+
+def counted(*, num: int = 1, wrong: bool = False, ancestor: bool = True) -> Outcome:
+    row = {"params": 131_338, "macs": 2_345_678, "reference_macs": 2_345_000, "ancestor_macs": 2_222_222 if ancestor else None}
+    row |= {"arch": ARCH, "name": "Net-T" if num == 1 else None, "reported": REPORTED if num == 1 else None}
+    row |= {"built": {"params": 131_338, "macs": 2_345_679 if wrong else 2_345_678}}
+    task = {"num_classes": 10, "in_channels": 3, "image_px": 32}
+    return Outcome({"space": "pvt-nano", "task": task, "rows": [row] * num})
+
+
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
     "init": (init(), "covid-19 pneumonia 281 1713 462 94 61 48 304 82 73 0.95"),
     "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
+    "spaces": (
+        spaces(),
+        "autoformer-small 7.71e+13 44 224 1000 82.1 242 627 1.8 pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
+        "3,161,987 295,827,000 2·2·1·1 [1] README",
+    ),
+    "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
     "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61"),
     "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
@@ -406,3 +445,15 @@ def test_the_plots_legend_names_only_what_is_drawn(tmp_path: Path) -> None:
         assert f"<!-- {text} -->" not in texts[False]
     assert "<!-- predicted latency (ms) -->" in texts[True]
     assert "<!-- generation -->" in texts[True]
+
+
+def test_counts_that_differ_say_in_what() -> None:
+    assert "differs in macs" in drawn("count", counted(wrong=True), 160)
+    assert "ancestor" not in drawn("count", counted(ancestor=False), 80)
+
+
+def test_many_counts_are_cut_with_a_word() -> None:
+    text = drawn("count", counted(num=120), 80)
+    assert " 100 " in text
+    assert " 101 " not in text
+    assert "20 more; --json lists all" in text

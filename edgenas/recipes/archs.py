@@ -1,0 +1,148 @@
+"""Architectures that the user gives: by name, or in a file that holds one or many."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from json import JSONDecodeError
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from edgenas.errors import ArchError
+from edgenas.spaces import Genes, SearchSpace
+from edgenas.spaces.named import Reported, find_named, unknown_name
+
+MAX_BYTES = 64 * 2**20
+MAX_SHOWN = 60  # characters of what a file holds, in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Architectures of a space, in the order given.
+
+    Attributes:
+        genes_AG: canonical.
+        name: of a named one, as the user wrote it; None where they come from a file.
+        reported: what the source of a named one says of it.
+    """
+
+    genes_AG: Genes
+    name: str | None = None
+    reported: Reported | None = None
+
+
+def read_given(space: SearchSpace, text: str) -> Given:
+    """What ``--arch`` means: a name of ``space``, else a file. A file that is called like a name is written ``./NAME``.
+
+    Raises:
+        ArchError: if it is neither, or naming every gene of every architecture that is not in ``space``.
+    """
+    named = find_named(space, text)
+    if named is not None:
+        return Given(space.from_json(named.arch), text, named.reported)
+    try:
+        with Path(text).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise unknown_name(space, text) from error
+    except OSError as error:
+        raise ArchError(f"{text} cannot be read: {error.strerror or error}") from error
+    return Given(_rows(space, parse_archs(content, text), text))
+
+
+def read_one(space: SearchSpace, text: str) -> dict[str, Any]:
+    """As `read_given`, where just one is meant; readable.
+
+    Raises:
+        ArchError: if there are several, too.
+    """
+    genes_AG = read_given(space, text).genes_AG
+    if len(genes_AG) != 1:
+        raise ArchError(f"{text} holds {len(genes_AG)} architectures", hint="give a file with one")
+    return space.to_json(genes_AG[0])
+
+
+def parse_archs(content: bytes, name: str) -> list[Mapping[str, Any]]:
+    """The objects in a file's content: one JSON object, a JSON list of them, or one a line.
+
+    Raises:
+        ArchError: saying what else it is.
+    """
+    if len(content) > MAX_BYTES:
+        raise ArchError(f"{name} is larger than {MAX_BYTES // 2**20} MB: no list of architectures")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArchError(f"{name} is not JSON: it is no UTF-8 text (byte {error.start})") from error
+    try:
+        values = _parse(text)
+    except RecursionError as error:
+        raise ArchError(f"{name} is nested too deep for an architecture") from error
+    except ValueError as error:
+        raise ArchError(f"{name} is not JSON: {error}") from error
+    hint = 'write one JSON object, a list of them or one a line, as in {"pool_size": 7, ...}'
+    if not values:
+        raise ArchError(f"{name} holds no architecture", hint=hint)
+    problems = [f"entry {number} is {_shown(value)}" for number, value in enumerate(values, 1) if not isinstance(value, Mapping)]
+    if problems:
+        raise ArchError(f"{name} holds something that is no architecture", problems=problems, hint=hint)
+    return values
+
+
+def _parse(text: str) -> list[Any]:
+    """The values of a list, of lines, or the only one."""
+    if not text.strip():
+        return []
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
+    try:
+        value = decoder.decode(text)
+    except JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        return [_parse_line(decoder, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return value if isinstance(value, list) else [value]
+
+
+def _parse_line(decoder: json.JSONDecoder, number: int, line: str) -> Any:
+    try:
+        return decoder.decode(line)
+    except JSONDecodeError as error:
+        raise ValueError(f"line {number}: {error.msg} (column {error.colno})") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{_shown(next(name for name in names if names.count(name) > 1))} is given twice in one object")
+    return result
+
+
+def _shown(value: Any) -> str:
+    text = reprlib.repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _rows(space: SearchSpace, archs: Sequence[Mapping[str, Any]], name: str) -> Genes:
+    """One row each; every problem of every architecture is named with its position."""
+    rows: list[Genes] = []
+    problems: list[str] = []
+    for number, arch in enumerate(archs, 1):
+        try:
+            rows.append(space.from_json(arch))
+        except ArchError as error:
+            if len(archs) == 1:
+                raise
+            problems += [f"architecture {number}: {problem}" for problem in error.problems or (error.message,)]
+    if problems:
+        num = len(archs) - len(rows)
+        raise ArchError(f"{num} of {len(archs)} architectures in {name} are none of {space.name}", problems=problems)
+    return np.concatenate(rows)

@@ -1,0 +1,62 @@
+"""How numbers, verdicts and architectures are written on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
+VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A borderless table; columns that start with ``>`` are aligned right."""
+    shown = None if title is None else Text(title, style="bold")
+    result = Table(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
+    for column in columns:
+        result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return result
+
+
+def percent(value: float | None) -> str:
+    """A share for reading."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(value: Mapping[str, Any] | None) -> str:
+    """A share in percent with its interval."""
+    if value is None or value["value"] is None:
+        return "–"
+    return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+
+
+def count(value: float) -> str:
+    """A large count for reading."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency for reading."""
+    return "–" if value is None else f"{value:.3g} ms"
+
+
+def verdict(name: str) -> Text:
+    """A verdict in its colour."""
+    return Text(name.replace("_", " "), style=VERDICT_STYLES.get(name, ""))
+
+
+def arch_line(arch: Mapping[str, Any]) -> str:
+    """An architecture on one line, e.g. ``pool 2  depths 2·2·1·1  qkv 4·8·32·16  mlp 4·4·4·4``."""
+    return "  ".join(f"{SHORT.get(name, name)} {arch_value(value)}" for name, value in arch.items())
+
+
+def arch_value(value: Any) -> str:
+    """A gene, or a list of them joined by dots."""
+    return "·".join(str(item) for item in value) if isinstance(value, list) else str(value)

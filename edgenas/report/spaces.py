@@ -1,0 +1,129 @@
+"""What a terminal shows of spaces and of counted architectures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from edgenas.report.cells import arch_line, arch_value, count, table
+from edgenas.runs import Outcome
+
+MAX_ROWS = 100  # architectures listed one by one
+
+
+def spaces_view(outcome: Outcome) -> Iterator[RenderableType]:
+    """All spaces, or one with its choices and named architectures."""
+    spaces = outcome.result["spaces"]
+    rows = table("space", "family", ">nets", ">genes", "input", ">params", ">MACs")
+    for column in rows.columns[:4]:
+        column.no_wrap = True
+    for space in spaces:
+        params, macs = (f"{_short(space['smallest'][cost])} to {_short(space['largest'][cost])}" for cost in ("params", "macs"))
+        task = space["task"]
+        shown = f"{task['image_px']} px, {task['num_classes']} classes"
+        nets = cardinality(space["num_subnets"])
+        rows.add_row(space["name"], space["family"], nets, str(space["num_genes"]), shown, params, macs)
+    yield rows
+    for space in spaces:
+        if "choices" in space:
+            yield _choices(space["choices"])
+            yield from _named(space["named"])
+
+
+def _short(value: int) -> str:
+    """A count whose unit stays on its line."""
+    return count(value).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def cardinality(value: int) -> str:
+    """A number of networks: exact while it can be read."""
+    return f"{value:,}" if value < 10**10 else f"{float(value):.2e}"
+
+
+def _choices(choices: list[Mapping[str, Any]]) -> Table:
+    """A line a choice; those that differ only in the last number of their names share one."""
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    for choice in choices:
+        when = choice["active_when"]
+        condition = "" if when is None else f"{when['choice']} is {' or '.join(map(_option, when['values']))}"
+        options = ", ".join(map(_option, choice["options"]))
+        before, number, after = re.fullmatch(r"(.*?)(\d*)(\D*)", choice["name"]).groups()  # type: ignore[union-attr]  # fits all
+        groups.setdefault((before, after, options, condition), []).append(number)
+    rows = table("gene", "options", "exists when")
+    for (before, after, options, condition), numbers in groups.items():
+        rows.add_row(escape(f"{before}{_ranges(numbers)}{after}"), escape(options), escape(condition) or "always")
+    return rows
+
+
+def _ranges(numbers: list[str]) -> str:
+    """Ascending numbers in short, e.g. ``0-2, 5``."""
+    if numbers == [""]:
+        return ""
+    runs: list[list[int]] = []
+    for number in map(int, numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def _option(value: Any) -> str:
+    return arch_value(list(value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _named(named: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    yield Text("Named architectures", style="bold")
+    for entry in named:
+        yield Text(f"{entry['name']}: {arch_line(entry['arch'])}")
+        yield from _reported(entry["reported"])
+
+
+def _reported(reported: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+    """What a publication says, marked as that."""
+    if reported is None:
+        return
+    parts = []
+    if reported["top1"] is not None:
+        parts.append(f"top-1 {100 * reported['top1']:.2f} % on {reported['dataset']}")
+    parts += [f"{reported[cost]:,} {name}" for cost, name in (("params", "params"), ("macs", "MACs")) if reported[cost] is not None]
+    yield Text(f"  reported: {', '.join(parts)}; {reported['source']}", style="dim")
+    if reported["note"]:
+        yield Text(f"  note: {reported['note']}", style="dim")
+
+
+def count_view(outcome: Outcome) -> Iterator[RenderableType]:
+    """Exact counts, one row an architecture, and what the built nets have where they were checked."""
+    result = outcome.result
+    task, counted = result["task"], result["rows"]
+    title = f"{result['space']} at {task['image_px']} px, {task['num_classes']} classes, {task['in_channels']} channels"
+    with_ancestor = any(row["ancestor_macs"] is not None for row in counted)
+    with_built = any("built" in row for row in counted)
+    columns = ["", ">params", ">MACs", ">reference MACs"]
+    columns += [">ancestor's MACs"] if with_ancestor else []
+    columns += ["net built"] if with_built else []
+    rows = table(*columns, title=title)
+    for number, row in enumerate(counted[:MAX_ROWS], 1):
+        cells = [escape(row["name"] or str(number)), *(f"{row[name]:,}" for name in ("params", "macs", "reference_macs"))]
+        if with_ancestor:
+            cells.append("–" if row["ancestor_macs"] is None else f"{row['ancestor_macs']:,}")
+        if with_built:
+            cells.append(_agreement(row))
+        rows.add_row(*cells)
+    yield rows
+    if len(counted) > MAX_ROWS:
+        yield Text(f"{len(counted) - MAX_ROWS:,} more; --json lists all")
+    if len(counted) == 1:
+        yield Text(arch_line(counted[0]["arch"]))
+        yield from _reported(counted[0]["reported"])
+
+
+def _agreement(row: Mapping[str, Any]) -> str:
+    wrong = [name for name, value in row["built"].items() if value != row[name]]
+    return "agrees" if not wrong else f"differs in {' and '.join(wrong)}"

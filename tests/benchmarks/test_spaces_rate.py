@@ -1,0 +1,112 @@
+"""Candidates a second on one thread; run alone, with OPENBLAS_NUM_THREADS=1:
+``pytest -m benchmark -s tests/benchmarks/test_spaces_rate.py``.
+
+A line per space: all cost models that it has on given rows, one of them alone, and the whole way of a candidate: sampled,
+canonical once more (as mutants are), without doubles, all its costs. Medians of repeats with their median absolute deviation.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from edgenas.costs import CostModel, Factor, cost_models
+from edgenas.spaces import SPACES, Choice, Condition, SearchSpace, Task, unique_rows
+
+NUM = 100_000
+REPEATS = 15
+
+
+def autoformer_sized() -> SearchSpace:
+    """As many genes, options and networks as AutoFormer-T has: 1,056,964,608."""
+    deeper = {12: (13, 14), 13: (14,)}
+    blocks = [
+        Choice(f"blocks[{block}].{name}", options, Condition("depth", deeper[block]) if block in deeper else None)
+        for block in range(14)
+        for name, options in (("mlp_ratio", (3.5, 4)), ("num_heads", (3, 4)))
+    ]
+    choices = (Choice("embed_dim", (192, 216, 240)), Choice("depth", (12, 13, 14)), *blocks)
+    return SearchSpace("(AutoFormer-T's size)", "toy", choices, Task(1000, 3, 224))
+
+
+def conditional() -> SearchSpace:
+    """As many genes as ViTAS has; the widths of each of 16 blocks hang on its operation."""
+    widths, heads = tuple(range(1, 11)), (0, 3, 6, 12, 16)
+    blocks = [
+        choice
+        for block in range(16)
+        for choice in (
+            Choice(f"blocks[{block}].num_heads", heads),
+            Choice(f"blocks[{block}].qkv", widths, Condition(f"blocks[{block}].num_heads", heads[1:])),
+            Choice(f"blocks[{block}].mlp", widths, Condition(f"blocks[{block}].num_heads", heads[1:])),
+        )
+    ]
+    choices = (Choice("patch_size", (14, 16, 32)), Choice("embed_dim", widths), *blocks)
+    return SearchSpace("(ViTAS's size)", "toy", choices, Task(1000, 3, 224))
+
+
+def invented_costs(space: SearchSpace) -> dict[str, CostModel]:
+    """Four models with a table for the first two genes and one a block, of integers as large as MACs."""
+    rng = np.random.default_rng(0)
+
+    def factor(*names: str) -> Factor:
+        chosen = [space.choices[space.index[name]] for name in names]
+        shape = [len(choice.options) + (choice.active_when is not None) for choice in chosen]
+        return Factor(tuple(space.index[choice.name] for choice in chosen), rng.integers(0, 10**8, shape).astype(float))
+
+    first = tuple(choice.name for choice in space.choices[:2])
+    members: dict[str, list[str]] = {}
+    for choice in space.choices[2:]:
+        members.setdefault(choice.name.split(".")[0], [*first[:2]]).append(choice.name)
+    names = ("params", "macs", "reference_macs", "ancestor_macs")
+    return {name: CostModel(name, "", (factor(*first), *(factor(*genes) for genes in members.values()))) for name in names}
+
+
+def cases() -> list[tuple[SearchSpace, Mapping[str, CostModel]]]:
+    registered = [(space, cost_models(space, space.default_task)) for space in SPACES.values()]
+    return [*registered, *((space, invented_costs(space)) for space in (autoformer_sized(), conditional()))]
+
+
+def rate(work: Callable[[], object]) -> str:
+    """Millions of candidates a second."""
+    seconds = []
+    work()
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    rates = [NUM / value / 1e6 for value in seconds]
+    median = statistics.median(rates)
+    return f"{median:.2f} ± {statistics.median(abs(value - median) for value in rates):.2f}"
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize(("space", "costs"), cases(), ids=lambda value: value.name if isinstance(value, SearchSpace) else "")
+def test_candidates_a_second(space: SearchSpace, costs: Mapping[str, CostModel], capsys: pytest.CaptureFixture[str]) -> None:
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == "1", "set OPENBLAS_NUM_THREADS=1: rates are per core"
+    rng = np.random.default_rng(0)
+    genes_AG = space.sample(NUM, rng)
+    kept = []
+
+    def evaluate() -> None:
+        for model in costs.values():
+            model(genes_AG)
+
+    def whole_way() -> None:
+        rows_AG = unique_rows(space.canonical(space.sample(NUM, rng)))
+        kept.append(len(rows_AG))
+        for model in costs.values():
+            model(rows_AG)
+
+    parts = f"all {len(costs)} costs {rate(evaluate)}, params alone {rate(lambda: costs['params'](genes_AG))}"
+    parts += f", sampled to costs {rate(whole_way)}"
+    assert 0 < min(kept) <= NUM
+    with capsys.disabled():
+        host = f"{platform.machine()}, numpy {np.__version__}, {REPEATS} repeats of {NUM:,}"
+        print(f"\n{space.name}, {space.num_genes} genes: {parts} million/s ({host})")  # noqa: T201 - a benchmark

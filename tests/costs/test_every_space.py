@@ -1,0 +1,61 @@
+"""Costs of every registered space: those of the built nets, and between those of the two ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgenas.costs import cost_models
+from edgenas.spaces import SPACES, get_space
+from edgenas.supernets import build_net
+from tests.macs import fvcore_macs
+
+NAMES = sorted(SPACES)
+COSTS = {name: cost_models(space, space.default_task) for name, space in SPACES.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_counts_equal_the_built_module(name: str, seed: int) -> None:
+    space = get_space(name)
+    row = space.sample(1, np.random.default_rng(seed))
+    net = build_net(space, space.default_task, tuple(row[0].tolist()))
+    px, channels = space.default_task.image_px, space.default_task.in_channels
+    assert COSTS[name]["params"](row)[0] == sum(parameter.numel() for parameter in net.parameters())
+    assert COSTS[name]["macs"](row)[0] == fvcore_macs(net, torch.zeros(1, channels, px, px))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_ends_bound_every_cost(name: str, seed: int) -> None:
+    space = SPACES[name]
+    rows = space.sample(500, np.random.default_rng(seed))
+    assert {"params", "macs", "reference_macs"} <= set(COSTS[name]) <= {"params", "macs", "reference_macs", "ancestor_macs"}
+    for cost, model in COSTS[name].items():
+        low, high = (float(model(space.extreme(largest=largest))[0]) for largest in (False, True))
+        assert (low <= model(rows)).all(), cost
+        assert (model(rows) <= high).all(), cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_costs_are_positive_integers(name: str) -> None:
+    rows = SPACES[name].sample(200, np.random.default_rng(0))
+    for cost, model in COSTS[name].items():
+        values = model(rows)
+        assert (values > 0).all(), cost
+        assert (values == np.rint(values)).all(), cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_classes_and_channels_change_what_reads_them(name: str) -> None:
+    """A class more costs the same parameters in every net that has the same head."""
+    space = SPACES[name]
+    row, task = space.extreme(largest=False), space.default_task
+    counts = [float(cost_models(space, replace(task, num_classes=task.num_classes + more))["params"](row)[0]) for more in (0, 1, 2)]
+    assert counts[2] - counts[1] == counts[1] - counts[0] > 0
