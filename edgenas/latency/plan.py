@@ -18,6 +18,7 @@ from importlib import import_module
 import numpy as np
 
 from edgenas.costs import Term, decompose
+from edgenas.errors import LatencyTableError
 from edgenas.latency.timing import TimingSettings
 from edgenas.spaces import Genes, SearchSpace, Task, unique_rows
 
@@ -105,9 +106,17 @@ def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng:
         task: classes, channels and resolution.
         settings: how many nets.
         rng: draws calibration and validation nets.
+
+    Raises:
+        LatencyTableError: if every component depends on a gene, as in AutoFormer's spaces.
     """
     terms = decompose(space, task)
     frame: Chain = tuple(component for term in terms if not term.genes for _, cell in term for component in cell)
+    if not frame:
+        raise LatencyTableError(
+            f"{space.name} cannot be profiled yet: all components of its nets depend on genes, no fixed net is around a block",
+            hint="search it with --max-params or --max-macs",
+        )
     places = _places(space, task, terms, frame)
     block_chains = {block: (*frame[:at], *(block,) * settings.copies, *frame[at:]) for block, at in places.items()}
     rows, chains = _random_nets(space, task, settings.calibration_nets + settings.validation_nets, rng)

@@ -22,7 +22,7 @@ from edgenas.latency import (
 from edgenas.latency.plan import components_of
 from edgenas.latency.table import slug, space_hash
 from edgenas.runs import Note, Progress
-from edgenas.spaces import Choice, SearchSpace
+from edgenas.spaces import Choice, SearchSpace, get_space
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO, BlockSpec
 
 from .toy import ToyRuntime, build, true_ms
@@ -218,3 +218,9 @@ def test_tables_go_by_file_or_name(table: LatencyTable, tmp_path: Path) -> None:
     with pytest.raises(LatencyTableError, match="there is no latency table 'nowhere'"):
         named_table("nowhere")
     assert slug("Intel(R) Xeon(R) CPU @ 2.50GHz") == "intel-xeon-cpu-2.50ghz"
+
+
+def test_a_space_without_a_fixed_frame_is_refused() -> None:
+    space = get_space("autoformer-nano")
+    with pytest.raises(LatencyTableError, match=r"autoformer-nano cannot be profiled yet.*--max-params"):
+        make_plan(space, space.default_task, ProfileSettings(), rng=np.random.default_rng(0))
