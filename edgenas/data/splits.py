@@ -17,7 +17,7 @@ from edgenas.data.allocate import SPLIT_NAMES, ValAs, allocate, pick_per_class, 
 from edgenas.data.base import ImageSource
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.errors import DataError, RunFolderError
-from edgenas.runs import read_sealed, write_sealed
+from edgenas.runs import read_sealed, sha256_json, write_sealed
 from edgenas.stats import trials_to_prove
 
 SCHEMA_VERSION = 2  # 1: first; 2: excluded images, options, a hash of the file
@@ -54,6 +54,11 @@ class Splits:
     def __getitem__(self, name: str) -> NDArray[np.int64]:
         """Positions in one split."""
         return self.indices[name]
+
+    @property
+    def sha256(self) -> str:
+        """Of the data and of which image is where: what was learnt or chosen under another division must not be used."""
+        return sha256_json({"data": self.fingerprint, **{name: self.indices[name] for name in SPLIT_NAMES}})
 
     def __len__(self) -> int:
         return sum(len(indices_N) for indices_N in self.indices.values())

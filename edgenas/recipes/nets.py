@@ -12,6 +12,7 @@ from torch import nn
 
 from edgenas import stats
 from edgenas.costs import cost_models
+from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.project import Images, Project
 from edgenas.runs import read_sealed, sha256_file
@@ -35,6 +36,7 @@ def facts_of(project: Project, images: Images, kind: str, **more: Any) -> dict[s
         "in_channels": task.in_channels,
         "image_px": task.image_px,
         "data_fingerprint": images.splits.fingerprint,
+        "splits_sha256": images.splits.sha256,
         **more,
     }
 
@@ -88,11 +90,14 @@ def load_search(project: Project) -> dict[str, Any]:
 
     Raises:
         MissingInputError: naming `edgenas search`.
+        CheckpointError: if the images were divided otherwise then.
     """
     path = project.run.search / RESULT
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
     result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
+    if result.get("splits_sha256") != load_splits(project.run.splits).sha256:
+        raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
     if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
         raise MissingInputError(f"{path} names no winner", hint="run `edgenas search` again")
     return result
@@ -135,6 +140,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
     warnings: tuple[str, ...] = ()
     if retrained.is_file():
         _, facts = load_weights(retrained)
+        require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
         if winner is None or not facts.get("from_search") or facts.get("arch") == winner["arch"]:
             return _retrained(project, images, retrained, facts)
         warnings = (f"{retrained} holds an earlier winner; taking the new one with inherited weights: run `edgenas retrain`",)

@@ -267,6 +267,7 @@ def _result(
         evaluations["rejected"][floor.name] = sum(floor.name in row["rejected_by"] for row in described)
     return {
         "schema_version": RESULT_SCHEMA,
+        "splits_sha256": question.images.splits.sha256,
         "space": space_facts,
         "limits": _limits(question),
         "table": question.table.facts if question.table is not None else None,

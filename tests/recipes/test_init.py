@@ -101,3 +101,28 @@ def test_patients_stay_together_and_sites_are_reported(project: Path) -> None:
     for site in sites.values():
         assert set(site["sensitivity"]) == {"a", "b"}
         assert site["sensitivity"]["b"]["n"] <= site["n"]
+
+
+def test_weights_and_winners_of_another_division_are_refused(project: Path) -> None:
+    quick = [part for setting in ("teacher.epochs=1", "train.epochs=1", "search.num_generations=0") for part in ("--set", setting)]
+    assert edgenas_in(project, "train", *quick)[0] == 0
+    assert edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *quick)[0] == 0
+    again = (
+        "init",
+        "--data",
+        f"csv:{project / 'data' / 'images.csv'}",
+        "--space",
+        "pvt-nano",
+        "--image-px",
+        "32",
+        "--force",
+        "--seed",
+        "5",
+    )
+    assert edgenas_in(project, *again)[0] == 0
+    for command in (("train",), ("search", "--max-params", "1M"), ("retrain",), ("evaluate",), ("export",)):
+        code, value, _ = edgenas_in(project, *command, *quick)
+        assert (code, value["error"]["type"]) == (1, "CheckpointError"), (command, value)
+    assert edgenas_in(project, "train", "--force", *quick)[0] == 0
+    code, value, _ = edgenas_in(project, "retrain", *quick)
+    assert (code, value["error"]["hint"]) == (1, "run `edgenas search` again")
