@@ -72,7 +72,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     except KeyboardInterrupt:
         interrupted = EdgeNASError("interrupted")
         if run is not None:
-            interrupted = EdgeNASError("interrupted, state saved", hint=f"the same `edgenas {command}` goes on")
+            interrupted = EdgeNASError("interrupted, state saved", hint="the same command, with the same flags, goes on")
         emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=screen.warnings, as_json=as_json)
         _leave(130)
     except OSError as error:

@@ -114,12 +114,18 @@ def published_folders(root: Path) -> list[tuple[str, str]]:
 
     Raises:
         OSError: if the root cannot be listed.
-        DataError: if two folders are the same part.
+        DataError: if two folders are the same part, or parts with classes lack ``train`` or stand beside unknown ones.
     """
     folders = [entry.name for entry in visible_entries(root) if _is_folder(entry)]
     named = [(PART_NAMES[name.lower()], name) for name in folders if name.lower() in PART_NAMES]
     parts = {part for part, _ in named}
     if "train" not in parts or (len(parts) == 1 and len(named) < len(folders)):
+        divided = [name for _, name in named if _holds_only_folders(root / name)]
+        if divided:
+            raise DataError(
+                f"{root} has {', '.join(divided)} with class folders in them, but its folders are not train with val or test",
+                hint=f"name its parts train, val, test; it has: {', '.join(folders[:10])}",
+            )
         return [("", "")]
     if len(named) > len(parts):
         listed = ", ".join(name for _, name in named)
@@ -127,6 +133,12 @@ def published_folders(root: Path) -> list[tuple[str, str]]:
             f"{root} has several folders for one published part: {listed}", hint="keep one for each of train, val, test"
         )
     return sorted(named, key=lambda item: PARTS.index(item[0]))
+
+
+def _holds_only_folders(folder: Path) -> bool:
+    """Whether a folder is a part with classes rather than a class with images."""
+    entries = list(visible_entries(folder))
+    return any(_is_folder(entry) for entry in entries) and not any(_is_image(entry.name) for entry in entries)
 
 
 def _list_part(root: Path, part: str, folder: str, listing: _Listing) -> None:

@@ -136,6 +136,16 @@ def fit(job: Job) -> Iterator[Progress | Note]:
     settle(job.folder, finished=True)
 
 
+def unfinished(folder: Path, label: str) -> Iterator[Note]:
+    """A warning where weights are there, but a job that was to replace them (``--force``) was interrupted."""
+    settle(folder)
+    if (folder / STATE).is_file():
+        text = (
+            f"{label}: an interrupted --force is unfinished, the earlier weights are used; with --force it goes on"
+        )
+        yield Note(text, is_warning=True)
+
+
 def settle(folder: Path, *, finished: bool = False) -> None:
     """Clear away the state and put the log in its place once a job's weights are written, also if it was killed just then."""
     weights, state, part = folder / WEIGHTS, folder / STATE, folder / PART

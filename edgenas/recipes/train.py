@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, settle
+from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, unfinished
 from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts, supernet_epochs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.settings import TeacherSettings
@@ -109,7 +109,7 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
     if found is not None and not force:
         if asked not in (None, found.get("teacher")):
             raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
-        settle(project.run.teacher)
+        yield from unfinished(project.run.teacher, "teacher")
         yield Note(f"teacher: {found.get('teacher')} is there already (--force replaces it)")
         return
     torch.manual_seed(project.settings.train.seed)
@@ -158,7 +158,7 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
     settings, space = project.settings.train, project.space
     if (project.run.supernet / WEIGHTS).is_file() and not force:
-        settle(project.run.supernet)
+        yield from unfinished(project.run.supernet, "supernet")
         yield Note("supernet: is there already (--force trains it again)")
         return
     torch.manual_seed(settings.seed)

@@ -288,3 +288,9 @@ def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"x" * 1000)[:-12])
     with pytest.raises(DataError, match=r"labels\.gz cannot be read"):
         read_idx(path, 1)
+
+
+@pytest.mark.parametrize("parts", [("val", "test"), ("train", "dev")])
+def test_parts_are_never_taken_for_classes(tmp_path: Path, parts: tuple[str, str]) -> None:
+    with pytest.raises(DataError, match=r"with class folders in them.*name its parts train, val, test"):
+        open_source(f"folder:{write_folder(tmp_path, parts=parts)}")
