@@ -140,9 +140,7 @@ def unfinished(folder: Path, label: str) -> Iterator[Note]:
     """A warning where weights are there, but a job that was to replace them (``--force``) was interrupted."""
     settle(folder)
     if (folder / STATE).is_file():
-        text = (
-            f"{label}: an interrupted --force is unfinished, the earlier weights are used; with --force it goes on"
-        )
+        text = f"{label}: an interrupted --force is unfinished, the earlier weights are used; with --force it goes on"
         yield Note(text, is_warning=True)
 
 
