@@ -12,7 +12,7 @@ from edgenas.cli.options import compact, project_options
 
 SOURCES = (
     "digits, fashion-mnist[:DIR], cifar10:DIR, cifar100:DIR, folder:DIR, csv:FILE, covidx:DIR, "
-    "torchvision:NAME[:DIR] or timm:NAME[:DIR]."
+    "torchvision:NAME[:DIR] or timm:NAME:DIR."
 )
 
 
