@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
+from edgenas.recipes.fitting import unfinished
+from edgenas.training.checkpoints import save_weights
 from tests.recipes.test_end_to_end import edgenas_in
 
 
@@ -126,3 +129,25 @@ def test_weights_and_winners_of_another_division_are_refused(project: Path) -> N
     assert edgenas_in(project, "train", "--force", *quick)[0] == 0
     code, value, _ = edgenas_in(project, "retrain", *quick)
     assert (code, value["error"]["hint"]) == (1, "run `edgenas search` again")
+
+
+def test_retrained_weights_of_another_project_are_refused(project: Path) -> None:
+    facts = {"net": "winner", "space": "pvt-nano", "data_fingerprint": "0" * 64, "arch": {}}
+    save_weights(project / "edgenas-run" / "retrain" / "weights.safetensors", nn.Linear(2, 2), facts)
+    code, value, _ = edgenas_in(project, "evaluate")
+    assert (code, value["error"]["type"]) == (1, "CheckpointError")
+    assert "belongs to another project" in value["error"]["message"]
+    assert any(problem.startswith("data_fingerprint is") for problem in value["error"]["problems"])
+
+
+def test_a_forced_job_that_was_interrupted_is_warned_of_until_it_is_done(tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_text("old")
+    assert list(unfinished(tmp_path, "teacher")) == []
+    (tmp_path / "state.safetensors").write_text("under way")
+    os.utime(tmp_path / "weights.safetensors", (1, 1))
+    (note,) = unfinished(tmp_path, "teacher")
+    assert note.is_warning
+    assert note.text.startswith("teacher: an interrupted --force is unfinished")
+    os.utime(tmp_path / "state.safetensors", (0, 0))  # the weights were written after it: the job was done
+    assert list(unfinished(tmp_path, "teacher")) == []
+    assert not (tmp_path / "state.safetensors").exists()
