@@ -19,7 +19,7 @@ SOURCES = (
 @click.command()
 @click.option("--data", required=True, metavar="SOURCE", help=SOURCES)
 @click.option("--positive", metavar="CLASS", help="The class that must not be missed.")
-@click.option("--space", metavar="NAME", help="Search space: pvt-nano (32 px) or pvt-covidx (256 px).")
+@click.option("--space", metavar="NAME", help="Search space; `edgenas spaces` lists them.")
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits.")
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out images that cannot be decoded.")

@@ -38,7 +38,7 @@ def spaces_view(outcome: Outcome) -> Iterator[RenderableType]:
 
 def _short(value: int) -> str:
     """A count whose unit stays on its line."""
-    return count(value).replace(" ", "\N{NO-BREAK SPACE}")
+    return count(value).replace(" ", "")
 
 
 def cardinality(value: int) -> str:

@@ -288,7 +288,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
     "spaces": (
         spaces(),
-        "autoformer-small 7.71e+13 44 224 1000 82.1 242 627 1.8 pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
+        "autoformer-small 7.71e+13 44 224 1000 82.1k 242k 627k 1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
         "3,161,987 295,827,000 2·2·1·1 [1] README",
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
