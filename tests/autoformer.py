@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgenas.supernets.autoformer_net import AutoFormerNet
 
@@ -51,3 +51,48 @@ def fill_by_formula(net: AutoFormerNet) -> AutoFormerNet:
         qkv = block.get_parameter("attn.qkv.weight")
         qkv.copy_(torch.cat([formula(first + number, qkv.shape[0] // 3, dim) for number in (1, 2, 3)]))
     return net
+
+
+def _normal(tensor: Tensor) -> Tensor:
+    """Normal of 0.02 within [-2, 2] by the inverse error function, as older versions of PyTorch and timm draw it."""
+    return tensor.uniform_(-1.0, 1.0).erfinv_().mul_(0.02 * 2**0.5).clamp_(-2.0, 2.0)
+
+
+def ancestor_weights(seed: int) -> dict[str, Tensor]:
+    """What microsoft/Cream's supernet-T holds after ``torch.manual_seed(seed)``, by its draws in their order, under its names."""
+    state: dict[str, Tensor] = {}
+    linear: list[Tensor] = []
+    dim, depth, hidden = 256, 14, 1024
+
+    def add_linear(name: str, inputs: int, outputs: int, *, twice: bool = True) -> None:
+        layer = nn.Linear(inputs, outputs)  # draws its own start, which is drawn anew below
+        if twice:
+            nn.init.xavier_uniform_(layer.weight)
+        linear.append(layer.weight.data)
+        state.update({f"{name}.weight": layer.weight.data, f"{name}.bias": torch.zeros(outputs)})
+
+    def add_norm(name: str) -> None:
+        state.update({f"{name}.weight": torch.ones(dim), f"{name}.bias": torch.zeros(dim)})
+
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        conv = nn.Conv2d(3, dim, 16, stride=16)
+        state.update({f"patch_embed_super.proj.{name}": value.data for name, value in conv.named_parameters()})
+        for block in (f"blocks.{index}" for index in range(depth)):
+            add_linear(f"{block}.attn.qkv", dim, 3 * dim, twice=False)
+            for kind in ("k", "v"):
+                tables = [torch.randn(30, 64) for _ in range(2)]
+                for axis, table in zip("vh", tables, strict=True):
+                    state[f"{block}.attn.rel_pos_embed_{kind}.embeddings_table_{axis}"] = _normal(table)
+            add_linear(f"{block}.attn.proj", dim, dim)
+            add_norm(f"{block}.attn_layer_norm")
+            add_norm(f"{block}.ffn_layer_norm")
+            add_linear(f"{block}.fc1", dim, hidden)
+            add_linear(f"{block}.fc2", hidden, dim)
+        state["pos_embed"] = _normal(torch.zeros(1, 197, dim))
+        state["cls_token"] = _normal(torch.zeros(1, 1, dim))
+        add_norm("norm")
+        add_linear("head", dim, 1000)
+        for weight in linear:
+            _normal(weight)
+    return state

@@ -60,7 +60,7 @@ class SupernetConformance:
 
     Attributes:
         num_random: architectures that are drawn beside both extremes.
-        max_steps: uniformly drawn subnets within which everything must have learnt.
+        max_steps: drawn subnets within which everything must have learnt.
     """
 
     num_random = 3
@@ -96,6 +96,10 @@ class SupernetConformance:
         """The smallest, some draws and the largest, each once."""
         drawn_AG = space.sample(self.num_random, np.random.default_rng(0))
         return _rows(unique_rows(np.concatenate([space.extreme(largest=False), drawn_AG, space.extreme(largest=True)])))
+
+    def drawn(self, space: SearchSpace) -> list[Row]:
+        """``max_steps`` subnets as training draws them; override where the family has its own rule."""
+        return _rows(space.sample(self.max_steps, np.random.default_rng(0)))
 
     def test_its_space_is_found_by_name(self, space: SearchSpace) -> None:
         assert get_space(space.name) is space
@@ -179,7 +183,7 @@ class SupernetConformance:
         asleep = {(choice.name, option) for choice in space.choices for option in range(len(choice.options))}
         weights = dict(supernet.named_parameters())
         learnt = {name: _any_of_row(weight.detach() * 0) for name, weight in weights.items()}
-        for step, genes in enumerate(_rows(space.sample(self.max_steps, np.random.default_rng(0)))):
+        for step, genes in enumerate(self.drawn(space)):
             supernet.zero_grad(set_to_none=True)
             _backward(_call(supernet, images_for(task, 3, seed=step), genes))
             for name, weight in weights.items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,19 @@ from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.spaces.autoformer import GEOMETRIES, Geometry
 from edgenas.spaces.base import Choice
 from edgenas.supernets.autoformer import AutoFormerSupernet
-from tests.autoformer import fill_by_formula
+from edgenas.supernets.autoformer_files import load_ancestor_weights
+from tests.autoformer import ancestor_weights, fill_by_formula
 
 NANO = get_space("autoformer-nano")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products are no faster on several threads, and far slower where other processes are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def one_net_space(conf: dict[str, Any]) -> tuple[SearchSpace, tuple[int, ...]]:
@@ -52,6 +63,22 @@ def test_a_slice_of_the_supernet_scores_as_a_net_of_its_own(fixture_json: Any) -
     fill_by_formula(supernet.net)
     genes = tuple(space.extreme(largest=False)[0].tolist())
     assert dss_as_released(supernet, genes).stacked == pytest.approx(expected["dss_released"], rel=1e-4)
+
+
+def test_the_ancestors_seeded_supernet_gives_its_scores(fixture_json: Any) -> None:
+    space = get_space("autoformer-tiny")
+    supernet = AutoFormerSupernet(space, space.default_task)
+    load_ancestor_weights(supernet, ancestor_weights(seed=0))
+    norms = WeightNorms()
+    for row in fixture_json("dss_autoformer_t.json")["rows"][:2]:
+        conf = row["conf"]
+        arch = {"embed_dim": conf["embed_dim"][0], "mlp_ratio": conf["mlp_ratio"], "num_heads": conf["num_heads"]}
+        genes = tuple(space.from_json(arch)[0].tolist())
+        assert dss_as_released(supernet, genes, norms).stacked == pytest.approx(row["dss_released_cpu"], rel=1e-4)
+        score = dss_as_published(supernet, genes, norms)
+        found = [score.qkv_stacked, score.qkv_split, score.proj, score.mlp, score.stacked, score.split]
+        parts = ("qkv_cat", "qkv_split", "proj", "mlp", "dss_cat", "dss_split")
+        assert found == pytest.approx([row[part] for part in parts], rel=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(24, 72), (72, 24), (40, 40), (1, 9)])

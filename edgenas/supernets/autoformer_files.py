@@ -1,0 +1,105 @@
+"""Weights of AutoFormer's and TF-TAS's own supernets (microsoft/Cream, decemberzhou/TF_TAS), read into ours.
+
+Their rows of q, k and v are interleaved (q0, k0, v0, q1, ...) and are sorted here; their embedding is wider than any net that was
+drawn, and its surplus is left out. Two of their defects stay visible in what is loaded, see `DEFECTS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edgenas.errors import CheckpointError
+from edgenas.supernets.autoformer import AutoFormerSupernet
+
+DEFECTS = (
+    "biases of q, k and v were not interleaved as their weights were: nets with fewer heads than the largest were trained with "
+    "biases of other rows and answer differently here",
+    "the position tables were decayed in training although they were meant not to be",
+)
+_RENAMED = {
+    "patch_embed_super.": "patch_embed.",
+    "attn_layer_norm.": "norm1.",
+    "ffn_layer_norm.": "norm2.",
+    ".rel_pos_embed_": ".rel_pos_",
+    ".embeddings_table_v": ".vertical",
+    ".embeddings_table_h": ".horizontal",
+    ".fc1.": ".mlp.fc1.",
+    ".fc2.": ".mlp.fc2.",
+}
+_RIGID = {  # axes that are the same at every embedding and MLP width
+    "patch_embed.proj.weight": (1, 2, 3),
+    "pos_embed": (0, 1),
+    "head.weight": (0,),
+    "head.bias": (0,),
+    "attn.qkv.weight": (0,),
+    "attn.qkv.bias": (0,),
+    "attn.proj.weight": (1,),
+}
+
+
+def read_ancestor_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in one of their ``.pth`` files, bare or under ``model``.
+
+    Raises:
+        CheckpointError: if there is none, or the file holds code.
+    """
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read as weights: {error}") from error
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} holds no state dict, neither bare nor under 'model'")
+    return state
+
+
+@torch.no_grad()
+def load_ancestor_weights(supernet: AutoFormerSupernet, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Fill ``supernet`` from a state dict of an ancestor's and say which of their defects stay visible.
+
+    Raises:
+        CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
+    """
+    found = {_our_name(name): value for name, value in state.items()}
+    ours = supernet.net.state_dict()
+    problems = [f"{name} is missing" for name in ours if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in ours]
+    weights = {}
+    for name, target in ours.items():
+        if name not in found:
+            continue
+        value = _sorted_rows(found[name]) if name.endswith("attn.qkv.weight") else found[name]
+        if _fits(name, value, target):
+            weights[name] = value[tuple(slice(size) for size in target.shape)]
+        else:
+            problems.append(f"{name} has shape {tuple(value.shape)}; wanted: {tuple(target.shape)}")
+    if problems:
+        raise CheckpointError(f"these are no weights of {supernet.space.name}", problems=problems)
+    supernet.net.load_state_dict(weights)
+    return DEFECTS
+
+
+def _our_name(name: str) -> str:
+    for theirs, ours in _RENAMED.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+def _sorted_rows(weight: Tensor) -> Tensor:
+    """Rows q0, k0, v0, q1, ... as all of q, of k, of v."""
+    return torch.cat([weight[part::3] for part in range(3)])
+
+
+def _fits(name: str, value: Tensor, target: Tensor) -> bool:
+    """Whether ``value`` has the shape of ``target`` or is wider in the embedding or the hidden channels alone."""
+    if value.dim() != target.dim() or any(have < want for have, want in zip(value.shape, target.shape, strict=True)):
+        return False
+    kind = name.split(".", 2)[-1] if name.startswith("blocks.") else name
+    rigid = (0, 1) if "rel_pos" in kind else _RIGID.get(kind, ())
+    return all(value.shape[axis] == target.shape[axis] for axis in rigid)
