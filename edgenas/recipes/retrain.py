@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, settle
+from edgenas.recipes.fitting import Job, batches_for, changes_since, fit, loop_settings, objective_for
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
     RESULT,
@@ -28,10 +27,11 @@ from edgenas.recipes.nets import (
     load_search,
     load_supernet,
     supernet_epochs,
+    supernet_sha256,
 )
 from edgenas.recipes.profile import load_cost_model, measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.train import load_teacher
+from edgenas.recipes.train import load_teacher, teacher_sha256
 from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
 from edgenas.spaces.pvt import hand_designed
 from edgenas.supernets import Supernet, build_net
@@ -106,40 +106,48 @@ def _start_net(project: Project, images: Images, plan: Plan) -> nn.Module:
 
 
 def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bool) -> Iterator[Record]:
-    """Train one net with the supernet's recipe and the same teacher; nothing if that was done already."""
+    """Train one net; nothing if that was done already with the same settings, supernet and teacher."""
+    teacher = load_teacher(project, images)
+    job = _job(project, images, plan, teacher, device)
+    changes = changes_since(job)
+    if changes == [] and not force:
+        yield Note(f"{plan.name}: already trained (--force trains it again)")
+        return
+    if changes:
+        yield Note(f"{plan.name}: is trained again: {'; '.join(changes)}")
+    yield from fit(job)
+
+
+def _job(project: Project, images: Images, plan: Plan, teacher: nn.Module, device: str) -> Job:
+    """One net with the supernet's recipe and the same teacher."""
     train, retrain = project.settings.train, project.settings.retrain
     facts = facts_of(project, images, plan.name, arch=plan.arch, weights=plan.weights, from_search=plan.from_search)
-    facts |= {"epochs": plan.epochs, "seed": retrain.seed}
-    if (plan.folder / WEIGHTS).is_file() and not force:
-        _, found = load_weights(plan.folder / WEIGHTS)
-        if found == json.loads(json.dumps(facts)):
-            settle(plan.folder)
-            yield Note(f"{plan.name}: already trained (--force trains it again)")
-            return
+    facts["teacher_sha256"] = teacher_sha256(project)
+    source = supernet_sha256(project)
+    if plan.weights == "finetuned" and source is not None:
+        facts["supernet_sha256"] = source
     learning_rate = retrain.learning_rate if plan.weights == "finetuned" else train.learning_rate
-    loop = replace(loop_settings(train, seed=retrain.seed), epochs=plan.epochs, learning_rate=learning_rate)
-    yield from fit(
-        Job(
-            label=plan.name,
-            folder=plan.folder,
-            model=_start_net(project, images, plan),
-            images=images,
-            loop=loop,
-            objective=objective_for(
-                images,
-                smoothing=train.label_smoothing,
-                kd_weight=train.kd_weight,
-                temperature=train.temperature,
-                balance=train.balance,
-                device=device,
-            ),
-            batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
+    return Job(
+        label=plan.name,
+        folder=plan.folder,
+        build=lambda: _start_net(project, images, plan),
+        images=images,
+        loop=replace(loop_settings(train, seed=retrain.seed), epochs=plan.epochs, learning_rate=learning_rate),
+        objective=objective_for(
+            images,
+            smoothing=train.label_smoothing,
+            kd_weight=train.kd_weight,
+            temperature=train.temperature,
+            balance=train.balance,
             device=device,
-            facts=facts,
-            evaluate=net_accuracy(*images.arrays("select")),
-            checkpoint_every_s=train.checkpoint_every,
-            teacher=load_teacher(project, images),
-        )
+        ),
+        batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
+        device=device,
+        facts=facts,
+        evaluate=net_accuracy(*images.arrays("select")),
+        checkpoint_every_s=train.checkpoint_every,
+        anew=True,  # a search may have chosen another winner since
+        teacher=teacher,
     )
 
 

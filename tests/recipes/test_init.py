@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from edgenas.recipes.fitting import unfinished
+from edgenas.recipes.fitting import keep, settle
 from edgenas.training.checkpoints import save_weights
 from tests.recipes.test_end_to_end import edgenas_in
 
@@ -142,12 +142,13 @@ def test_retrained_weights_of_another_project_are_refused(project: Path) -> None
 
 def test_a_forced_job_that_was_interrupted_is_warned_of_until_it_is_done(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_text("old")
-    assert list(unfinished(tmp_path, "teacher")) == []
+    assert len(list(keep("teacher", tmp_path, []))) == 1
     (tmp_path / "state.safetensors").write_text("under way")
     os.utime(tmp_path / "weights.safetensors", (1, 1))
-    (note,) = unfinished(tmp_path, "teacher")
+    settle(tmp_path)
+    _, note = keep("teacher", tmp_path, [])
     assert note.is_warning
     assert note.text.startswith("teacher: an interrupted --force is unfinished")
     os.utime(tmp_path / "state.safetensors", (0, 0))  # the weights were written after it: the job was done
-    assert list(unfinished(tmp_path, "teacher")) == []
+    settle(tmp_path)
     assert not (tmp_path / "state.safetensors").exists()
