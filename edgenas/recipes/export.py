@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas import __version__
-from edgenas.deploy.artefact import Facts, write_artefact
+from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec, Precision
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
@@ -57,7 +57,9 @@ def run(config: ExportConfig) -> Iterator[Record]:
     gates = gates_of(settings.gates)
     if gates.min_sensitivity is not None and images.positive is None:
         raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
+    folder = config.output if config.output is not None else project.run.export / config.format_name
     with locked(project.run):
+        require_writable(folder)
         yield from decode(images, "calibrate", "test")
         final = load_final(project, images)
         for warning in final.warnings:
@@ -69,7 +71,6 @@ def run(config: ExportConfig) -> Iterator[Record]:
         judge = Judge(
             *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
         )
-        folder = config.output if config.output is not None else project.run.export / config.format_name
         seconds_a_spec = SECONDS_A_GRAPH + SECONDS_AN_ENGINE * len(settings.export.targets) * (config.format_name == "trt")
         write = partial(_write, staging, exporter, final.net, specs)
         files = yield from watched(write, f"writing {config.format_name}", expected_s=len(specs) * seconds_a_spec)

@@ -55,6 +55,30 @@ def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
     assert value["result"]["loader"]["images_per_second"] > 0
 
 
+def test_changed_files_are_named_and_info_says_it(project: Path) -> None:
+    Image.new("L", (8, 8), 3).save(project / "data" / "5.png")
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["problems"]) == (1, ["5.png changed"])
+    code, value, _ = edgenas_in(project, "info")
+    data = value["result"]["stages"][0]
+    assert (code, data["name"], data["state"]) == (0, "data", "unusable")
+    assert "5.png changed" in value["warnings"][0]
+    rows = (project / "data" / "images.csv").read_text().splitlines(keepends=True)
+    (project / "data" / "images.csv").write_text("".join(rows[:-1]))
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["problems"]) == (1, ["119.png is gone"])
+
+
+def test_a_relative_source_is_found_from_any_folder(tmp_path: Path) -> None:
+    table(tmp_path / "data")
+    code, _, _ = edgenas_in(tmp_path, "init", "--data", "csv:data/images.csv", "--space", "pvt-nano", "--image-px", "32")
+    assert code == 0
+    (tmp_path / "elsewhere").mkdir()
+    code, value, _ = edgenas_in(tmp_path / "elsewhere", "info", "--run", str(tmp_path / "edgenas-run"))
+    assert (code, value["warnings"]) == (0, [])
+    assert value["result"]["settings"]["data"]["source"] == f"csv:{tmp_path / 'data' / 'images.csv'}"
+
+
 def test_a_changed_image_is_noticed_by_the_next_command(project: Path) -> None:
     Image.new("L", (8, 8), 3).save(project / "data" / "5.png")
     code, value, _ = edgenas_in(project, "train")
