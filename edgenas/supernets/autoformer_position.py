@@ -111,7 +111,7 @@ def _of_each(x_GD: Tensor) -> Tensor:
     if grid == 1:
         return x_GD
     flat = x_GD.flatten(-2)[..., grid - 1 : grid - 1 + grid * (distances - 1)]
-    return flat.unflatten(-1, (grid, distances - 1))[..., :grid]
+    return flat.reshape(*flat.shape[:-1], grid, distances - 1)[..., :grid]
 
 
 def _by_distance(x_GG: Tensor) -> Tensor:
@@ -121,4 +121,4 @@ def _by_distance(x_GG: Tensor) -> Tensor:
         return x_GG
     distances = 2 * grid - 1
     flat = F.pad(x_GG, (0, distances - 1 - grid)).flatten(-2)
-    return F.pad(flat, (grid - 1, 1)).unflatten(-1, (grid, distances))
+    return F.pad(flat, (grid - 1, 1)).reshape(*flat.shape[:-1], grid, distances)
