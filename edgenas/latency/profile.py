@@ -133,7 +133,7 @@ def profile(
         calibration=calibration,
         validation=validation.as_json(),
         reference=_reference(plan, measured),
-        measuring=_measuring(settings, timing, plan, measured),
+        measuring=_measuring(space, settings, timing, plan, measured),
     )
     yield from _notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
@@ -286,12 +286,15 @@ def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
     }
 
 
-def _measuring(settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured) -> dict[str, Any]:
+def _measuring(
+    space: SearchSpace, settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured
+) -> dict[str, Any]:
     return {
         "statistic": STATISTIC,
         "copies": settings.copies,
         "num_nets": plan.num_nets,
         "num_calibration_nets": len(plan.calibration),
+        "calibration_archs": [space.to_json(genes_G) for genes_G in plan.calibration],
         "runs_per_visit": measured.first.num_runs,
         **asdict(timing),
         "seconds": measured.first.seconds + measured.second.seconds,
