@@ -75,7 +75,7 @@ def _ranges(numbers: list[str]) -> str:
 
 
 def _option(value: Any) -> str:
-    return arch_value(list(value)) if isinstance(value, (list, tuple)) else str(value)
+    return arch_value(list(value) if isinstance(value, tuple) else value)
 
 
 def _named(named: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
