@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Job:
         subnets: which ones learn in a step, for a supernet.
         evaluate: on the select split.
         checkpoint_every_s: most seconds of training that a kill may cost.
+        begin: fills the model where training does not go on from a saved state; None where it is filled already.
     """
 
     label: str
@@ -56,6 +57,7 @@ class Job:
     checkpoint_every_s: float
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
+    begin: Callable[[], None] | None = None
 
 
 def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> LoopSettings:
@@ -112,7 +114,9 @@ def fit(job: Job) -> Iterator[Progress | Note]:
     state = start(job.model, job.loop, torch.device(job.device))
     path = job.folder / STATE
     identity = {**job.facts, "settings": sha256_json({**asdict(job.loop), **_objective(job), **_batches(job)})}
-    yield from _resume(state, path, identity, job)
+    if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
+        job.begin()
+        state = start(job.model, job.loop, torch.device(job.device))
     last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
     for record in train(
@@ -154,15 +158,19 @@ def settle(folder: Path, *, finished: bool = False) -> None:
         state.unlink(missing_ok=True)
 
 
-def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Iterator[Note]:
+def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Generator[Note, None, bool]:
+    """Fill ``state`` from a saved one of the same work; whether there was one."""
+    resumed = False
     if path.is_file():
         try:
             load_state(path, state, identity)
         except OtherWorkError as error:
             yield Note(f"{job.label} starts again: {error}", is_warning=True)
         else:
+            resumed = True
             yield Note(f"{job.label} goes on after step {state.step}, epoch {state.epoch} of {state.epochs}")
     trim_log(job.folder / PART, state.epoch)
+    return resumed
 
 
 def trim_log(path: Path, epochs: int) -> None:

@@ -137,6 +137,7 @@ class TrainSettings:
         threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
             too small for more, else all cores.
         checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
+        init: weights that the supernet starts from, timm:NAME or a file; None draws them.
     """
 
     epochs: int = 40
@@ -158,6 +159,7 @@ class TrainSettings:
     threads: int | None = None
     checkpoint_every: float = 60.0
     seed: int = 0
+    init: str | None = None
 
     def __post_init__(self) -> None:
         _check_training(self)

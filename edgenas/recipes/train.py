@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, unfinished
+from edgenas.recipes.fitting import STATE, Job, batches_for, fit, loop_settings, objective_for, unfinished
+from edgenas.recipes.initial import require_same_start, start_from
 from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts, supernet_epochs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.settings import TeacherSettings
@@ -158,17 +159,21 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
     settings, space = project.settings.train, project.space
     if (project.run.supernet / WEIGHTS).is_file() and not force:
+        require_same_start(project.run.supernet / WEIGHTS, settings.init)
         yield from unfinished(project.run.supernet, "supernet")
         yield Note("supernet: is there already (--force trains it again)")
         return
     torch.manual_seed(settings.seed)
+    model = build_supernet(space, images.task)
+    start = start_from(model, settings.init, project.run.supernet / STATE)
+    yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
     rule = SAMPLING_RULES[settings.sampling]
     num_random = settings.num_random if settings.sampling == "sandwich" else 1
     yield from fit(
         Job(
             label="supernet",
             folder=project.run.supernet,
-            model=build_supernet(space, images.task),
+            model=model,
             images=images,
             loop=loop_settings(settings, seed=settings.seed),
             objective=objective_for(
@@ -183,11 +188,12 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
                 images, settings, balance=settings.balance, seed=settings.seed, workers=project.settings.data.workers
             ),
             device=device,
-            facts=facts_of(project, images, "supernet", epochs=settings.epochs),
+            facts=facts_of(project, images, "supernet", epochs=settings.epochs, **start.facts),
             evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
             checkpoint_every_s=project.settings.train.checkpoint_every,
             teacher=teacher,
             subnets=partial(_draw, rule, space, num_random),
+            begin=start.begin,
         )
     )
 
@@ -216,6 +222,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
-    result = {"epochs": supernet_epochs(project), "select_top1": top1}
+    _, facts = load_weights(project.run.supernet / WEIGHTS)
+    result = {"epochs": supernet_epochs(project), "select_top1": top1, "init": facts.get("init")}
     write_sealed(project.run.supernet / "result.json", "supernet result", {"schema_version": 1, **result})
     return result
