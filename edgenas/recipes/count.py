@@ -44,6 +44,7 @@ def run(config: CountConfig) -> Iterator[Record]:
     """
     space = get_space(config.space)
     given = read_given(space, config.arch)
+    space = given.space
     task = _task(config, space.default_task)
     models = _models(space, task)
     counts = {name: models[name](given.genes_AG) for name in COSTS if name in models}
