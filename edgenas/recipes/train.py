@@ -16,13 +16,12 @@ from torch import nn
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.fitting import STATE, Job, batches_for, fit, loop_settings, objective_for, unfinished
 from edgenas.recipes.initial import require_same_start, start_from
-from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, require_facts, supernet_epochs
+from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, new_supernet, require_facts, sharing_facts, supernet_epochs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.settings import TeacherSettings
 from edgenas.runs import Note, Outcome, Record, locked, write_sealed
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
-from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
 from edgenas.training.sampling import SAMPLING_RULES, as_key
@@ -164,7 +163,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
         yield Note("supernet: is there already (--force trains it again)")
         return
     torch.manual_seed(settings.seed)
-    model = build_supernet(space, images.task)
+    model = new_supernet(project, images.task)
     start = start_from(model, settings.init, project.run.supernet / STATE)
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
     rule = SAMPLING_RULES[settings.sampling]
@@ -188,7 +187,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
                 images, settings, balance=settings.balance, seed=settings.seed, workers=project.settings.data.workers
             ),
             device=device,
-            facts=facts_of(project, images, "supernet", epochs=settings.epochs, **start.facts),
+            facts=facts_of(project, images, "supernet", epochs=settings.epochs, **sharing_facts(project), **start.facts),
             evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
             checkpoint_every_s=project.settings.train.checkpoint_every,
             teacher=teacher,
