@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PIECE = 2048  # rows worked on at a time
-MAX_MERGED = 16384  # entries of a table made of several, 128 KiB
+MAX_MERGED = 32768  # entries of a table made of several, 256 KiB
 EXACT = 2**53  # sums of integers up to here are exact in float64, in any order
 
 Entries = tuple[tuple[int, ...], NDArray[np.float64]]  # columns of the genes, and the table they index
@@ -79,7 +79,7 @@ def plan(factors: Sequence[Entries]) -> Gather:
     for genes, table in factors:
         for gene, size in zip(genes, table.shape, strict=True):
             sizes[gene] = max(size, sizes.get(gene, 0))
-    full = [_padded(genes, table, sizes) for genes, table in factors]
+    full = [_varying(*_padded(genes, table, sizes)) for genes, table in factors]
     merged = _merged(full, sizes) if _sum_is_exact([table for _, table in full]) else full
     constant = 0.0
     while merged and not merged[0][0]:
@@ -100,6 +100,14 @@ def _padded(genes: tuple[int, ...], table: NDArray[np.float64], sizes: Mapping[i
     if not genes:
         return genes, table
     return genes, np.pad(table, [(0, sizes[gene] - size) for gene, size in zip(genes, table.shape, strict=True)], mode="edge")
+
+
+def _varying(genes: tuple[int, ...], table: NDArray[np.float64]) -> Entries:
+    """The table without the genes that it does not change with: parameters are the same at every resolution."""
+    for axis in reversed(range(len(genes))):
+        if np.array_equal(table, np.broadcast_to(table.take([0], axis), table.shape), equal_nan=True):
+            genes, table = genes[:axis] + genes[axis + 1 :], np.asarray(table.take(0, axis))
+    return genes, table
 
 
 def _sum_is_exact(tables: Sequence[NDArray[np.float64]]) -> bool:

@@ -11,6 +11,7 @@ from edgenas.errors import CostError, UsageError
 from edgenas.recipes.archs import read_given
 from edgenas.runs import Outcome, Progress, Record
 from edgenas.spaces import Genes, SearchSpace, Task, get_space
+from edgenas.spaces.base import RESOLUTION
 
 REQUIRED = ("params", "macs", "reference_macs")
 COSTS = (*REQUIRED, "ancestor_macs")
@@ -24,7 +25,8 @@ class CountConfig:
         space: its name.
         arch: a named architecture, or a file of one or many.
         check: build every net and compare.
-        image_px, num_classes, in_channels: other than those of the space's publication.
+        image_px, num_classes, in_channels: other than those of the space's publication, or the resolution of the architectures
+            where a gene chooses it.
     """
 
     space: str
@@ -46,26 +48,42 @@ def run(config: CountConfig) -> Iterator[Record]:
     given = read_given(space, config.arch)
     space = given.space
     task = _task(config, space.default_task)
+    genes_AG = given.genes_AG if config.image_px is None else _at_resolution(space, given.genes_AG, config.image_px)
     models = _models(space, task)
-    counts = {name: models[name](given.genes_AG) for name in COSTS if name in models}
+    counts = {name: models[name](genes_AG) for name in COSTS if name in models}
     reported = None if given.reported is None else asdict(given.reported)
     rows: list[dict[str, Any]] = [
         {name: round(float(counts[name][row])) if name in counts else None for name in COSTS}
         | {"arch": space.to_json(genes_G), "name": given.name, "reported": reported}
-        for row, genes_G in enumerate(given.genes_AG)
+        for row, genes_G in enumerate(genes_AG)
     ]
     failure = None
     if config.check:
-        differences = yield from _check(space, task, given.genes_AG, rows)
+        differences = yield from _check(space, task, genes_AG, rows)
         if differences:
             message = f"{len(differences)} counts of {space.name} are not those of the nets built"
             failure = CostError(message, problems=differences, hint="please report it: one of the two is a bug in edgenas")
-    yield Outcome({"space": space.name, "task": asdict(task), "rows": rows}, failure=failure)
+    tasks = {space.task_of(genes_G, task) for genes_G in genes_AG}
+    shown = tasks.pop() if len(tasks) == 1 else task
+    yield Outcome({"space": space.name, "task": asdict(shown), "rows": rows}, failure=failure)
 
 
 def _task(config: CountConfig, default: Task) -> Task:
     given = {name: getattr(config, name) for name in ("image_px", "num_classes", "in_channels")}
     return replace(default, **{name: value for name, value in given.items() if value is not None})
+
+
+def _at_resolution(space: SearchSpace, genes_AG: Genes, image_px: int) -> Genes:
+    """The same architectures at another resolution, where that is a gene."""
+    if RESOLUTION not in space.index:
+        return genes_AG
+    options = space.choices[space.index[RESOLUTION]].options
+    if image_px not in options:
+        allowed = ", ".join(map(str, options))
+        raise UsageError(f"{space.name} has no nets for images of {image_px} px; allowed: {allowed}")
+    changed_AG = genes_AG.copy()
+    changed_AG[:, space.index[RESOLUTION]] = options.index(image_px)
+    return changed_AG
 
 
 def _models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
@@ -82,10 +100,11 @@ def _check(space: SearchSpace, task: Task, genes_AG: Genes, rows: list[dict[str,
     from edgenas.supernets import build_net
     from edgenas.supernets.counting import fvcore_macs, num_params
 
-    images_NCHW = torch.zeros(1, task.in_channels, task.image_px, task.image_px)
     differences = []
     for position, (genes_G, row) in enumerate(zip(genes_AG, rows, strict=True), 1):
         yield Progress("building", position - 1, len(rows))
+        image_px = space.task_of(genes_G, task).image_px
+        images_NCHW = torch.zeros(1, task.in_channels, image_px, image_px)
         with torch.no_grad():
             net = build_net(space, task, tuple(int(gene) for gene in genes_G))
             row["built"] = {"params": num_params(net), "macs": fvcore_macs(net, images_NCHW)}

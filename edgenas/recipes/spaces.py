@@ -55,6 +55,6 @@ def _choice(choice: Choice) -> dict[str, Any]:
     when = choice.active_when
     return {
         "name": choice.name,
-        "options": list(choice.options),
+        "options": [choice.readable(option) for option in choice.options],
         "active_when": None if when is None else {"choice": when.choice, "values": list(when.values)},
     }

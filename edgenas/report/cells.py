@@ -58,5 +58,7 @@ def arch_line(arch: Mapping[str, Any]) -> str:
 
 
 def arch_value(value: Any) -> str:
-    """A gene, or a list of them joined by dots."""
-    return "·".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    """A gene, a list of them joined by dots, or an object's in brackets."""
+    if isinstance(value, Mapping):
+        return f"({' '.join(map(arch_value, value.values()))})"
+    return "·".join(map(arch_value, value)) if isinstance(value, list) else str(value)

@@ -56,6 +56,7 @@ def _choices(choices: list[Mapping[str, Any]]) -> Table:
         before, number, after = re.fullmatch(r"(.*?)(\d*)(\D*)", choice["name"]).groups()  # type: ignore[union-attr]  # fits all
         groups.setdefault((before, after, options, condition), []).append(number)
     rows = table("gene", "options", "exists when")
+    rows.columns[0].no_wrap = True
     for (before, after, options, condition), numbers in groups.items():
         rows.add_row(escape(f"{before}{_ranges(numbers)}{after}"), escape(options), escape(condition) or "always")
     return rows
@@ -75,7 +76,7 @@ def _ranges(numbers: list[str]) -> str:
 
 
 def _option(value: Any) -> str:
-    return arch_value(list(value)) if isinstance(value, (list, tuple)) else str(value)
+    return arch_value(list(value) if isinstance(value, tuple) else value)
 
 
 def _named(named: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -102,7 +103,8 @@ def count_view(outcome: Outcome) -> Iterator[RenderableType]:
     """Exact counts, one row an architecture, and what the built nets have where they were checked."""
     result = outcome.result
     task, counted = result["task"], result["rows"]
-    title = f"{result['space']} at {task['image_px']} px, {task['num_classes']} classes, {task['in_channels']} channels"
+    sizes = sorted({row["arch"].get("resolution_px", task["image_px"]) for row in counted})
+    title = f"{result['space']} at {', '.join(map(str, sizes))} px, {task['num_classes']} classes, {task['in_channels']} channels"
     with_ancestor = any(row["ancestor_macs"] is not None for row in counted)
     with_built = any("built" in row for row in counted)
     columns = ["", ">params", ">MACs", ">reference MACs"]

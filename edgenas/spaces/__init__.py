@@ -4,9 +4,10 @@ from edgenas.errors import UsageError
 from edgenas.spaces.autoformer import AUTOFORMER_SPACES
 from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
+from edgenas.spaces.pvt_elastic import PVT_ELASTIC_SPACES
 from edgenas.spaces.rows import unique_rows
 
-SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX, *AUTOFORMER_SPACES)}
+SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX, *PVT_ELASTIC_SPACES, *AUTOFORMER_SPACES)}
 
 
 def get_space(name: str) -> SearchSpace:

@@ -1,8 +1,8 @@
 """Search spaces: choices, and a few closed operations on rows of genes.
 
 An architecture is a row of option indices, one per choice, -1 where a choice is inactive. The name of a choice is its place in
-the readable JSON: ``pool_size``, ``depths[2]``, ``blocks[0].num_heads``; an option that is a tuple sets a whole list at once, and a
-choice with ``length_of`` is not written at all: its value is the length of lists that are.
+the readable JSON: ``pool_size``, ``depths[2]``, ``blocks[0].num_heads``; an option that is a tuple sets a whole list at once, or an
+object where the choice has ``keys``; a choice with ``length_of`` is not written at all: its value is the length of lists that are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ Genes = NDArray[np.int16]
 
 PIECE = 16384  # candidates worked on at a time, so that a gene of them stays in the cache
 MAX_SHOWN = 80  # characters of a wrong value in a message
+RESOLUTION = "resolution_px"  # the choice that decides which size of image a net reads
 MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a binary search
 
 
@@ -52,12 +53,20 @@ class Choice:
 
     Attributes:
         length_of: lists of the readable form whose common length is the value, e.g. one entry per block for a depth.
+        keys: names of an option's entries, which is written as an object then, e.g. ``{"kind": "pool", "size": 7}``.
     """
 
     name: str
     options: tuple[Option, ...]
     active_when: Condition | None = None
     length_of: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def readable(self, option: Option) -> Any:
+        """An option as JSON has it."""
+        if not isinstance(option, tuple):
+            return option
+        return dict(zip(self.keys, option, strict=True)) if self.keys else list(option)
 
     def __str__(self) -> str:
         return f"{self.name} (the length of {' and of '.join(self.length_of)})" if self.length_of else self.name
@@ -196,6 +205,13 @@ class SearchSpace:
         row = [len(choice.options) - 1 if largest else 0 for choice in self.choices]
         return self.canonical(np.array([row], dtype=np.int16))
 
+    def task_of(self, genes_G: Sequence[int] | NDArray[np.integer], task: Task) -> Task:
+        """What one net reads and gives: ``task``, at the net's own resolution where a gene chooses it."""
+        if RESOLUTION not in self.index:
+            return task
+        column = self.index[RESOLUTION]
+        return replace(task, image_px=int(self.choices[column].options[int(genes_G[column])]))  # type: ignore[arg-type]  # a number
+
     def values(self, genes_G: NDArray[np.integer]) -> dict[str, Option]:
         """Name and value of every active choice of one row."""
         return {c.name: c.options[int(g)] for c, g in zip(self.choices, genes_G, strict=True) if g >= 0}
@@ -205,7 +221,7 @@ class SearchSpace:
         tree: dict[str, Any] = {}
         for name, value in self.values(genes_G).items():
             if not self.choices[self.index[name]].length_of:
-                _put(tree, _tokens(name), list(value) if isinstance(value, tuple) else value)
+                _put(tree, _tokens(name), self.choices[self.index[name]].readable(value))
         return tree
 
     def from_json(self, arch: Mapping[str, Any]) -> Genes:
@@ -221,11 +237,11 @@ class SearchSpace:
             if parent is not None and not parent[1][genes_G[parent[0]]]:
                 continue
             value = _length(arch, choice.length_of) if choice.length_of else _get(arch, _tokens(choice.name))
-            match = [i for i, option in enumerate(choice.options) if _same(option, value)]
+            match = [i for i, option in enumerate(choice.options) if _same(choice.readable(option), value)]
             if match:
                 genes_G[column] = match[0]
             else:
-                allowed = ", ".join(str(list(o) if isinstance(o, tuple) else o) for o in choice.options)
+                allowed = ", ".join(str(choice.readable(option)) for option in choice.options)
                 problems.append(f"{choice} is {'missing' if value is None else _brief(value)}; allowed: {allowed}")
         if problems:
             known = {_tokens(choice.name)[0] for choice in self.choices if not choice.length_of}
@@ -310,8 +326,11 @@ def _length(tree: Any, names: Sequence[str]) -> Any:
     return " or ".join(map(str, lengths)) if len(lengths) > 1 else next(iter(lengths), None)
 
 
-def _same(option: Option, value: Any) -> bool:
-    if isinstance(option, tuple):
+def _same(option: Any, value: Any) -> bool:
+    """Whether ``value`` is the readable ``option``."""
+    if isinstance(option, dict):
+        return isinstance(value, Mapping) and set(option) == set(value) and all(_same(option[key], value[key]) for key in option)
+    if isinstance(option, list):
         return isinstance(value, (list, tuple)) and len(option) == len(value) and all(map(_same, option, value))
     return not isinstance(value, bool) and isinstance(value, (int, float, str)) and option == value
 

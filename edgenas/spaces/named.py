@@ -20,6 +20,30 @@ def _covitpp(pool_size: int, depths: list[int], qkv_dims: list[int], reported: R
     return NamedArch("pvt-covidx", arch, reported)
 
 
+PVT_V2 = "PVT v2 (Wang et al., CVMJ 2022, arXiv:2106.13797), table 2"
+
+
+def _pvt_v2(
+    space: str, depths: tuple[int, ...], embed_dims: tuple[int, ...], reported: Reported, *, linear: bool = False
+) -> NamedArch:
+    """One of PVT v2's nets at 224 px, as wide in attention as its embeddings are."""
+    sizes, ratios = (8, 4, 2, 1), (8, 8, 4, 4)
+    stages = [
+        {
+            "embed_dim": dim,
+            "reduction": {"kind": "pool", "size": 7} if linear else {"kind": "conv" if size > 1 else "none", "size": size},
+            "blocks": [{"qkv_dim": dim, "mlp_ratio": ratio}] * depth,
+        }
+        for depth, dim, size, ratio in zip(depths, embed_dims, sizes, ratios, strict=True)
+    ]
+    return NamedArch(space, {"resolution_px": 224, "stages": stages}, reported)
+
+
+def _of_pvt_v2(top1: float, params: int, macs: int, note: str = "") -> Reported:
+    return Reported(PVT_V2, top1=top1, dataset="ImageNet-1K val", params=params, macs=macs, note=note)
+
+
+PVT_V2_DIMS = (64, 128, 320, 512)
 COVITPP_COUNTER = (
     "the counter behind these numbers leaves out depthwise convolutions and stage norms, and empties every stage that is shallower "
     "than the supernet's"
@@ -56,6 +80,22 @@ COVITPP_ARCHS = {
         [32, 64, 160, 256],
         Reported("COViT++, README: upper ends", params=9_100_000, macs=10_600_000_000, note=COVITPP_COUNTER),
     ),
+    "pvt_v2_b0": _pvt_v2(
+        "pvt-elastic-32",
+        (2, 2, 2, 2),
+        (32, 64, 160, 256),
+        _of_pvt_v2(0.705, 3_400_000, 600_000_000, "the net has 3.67 million parameters, 3.41 without its head of 1000 classes"),
+    ),
+    "pvt_v2_b1": _pvt_v2(
+        "pvt-elastic",
+        (2, 2, 2, 2),
+        PVT_V2_DIMS,
+        _of_pvt_v2(
+            0.787, 13_100_000, 2_100_000_000, "the net has 14.01 million parameters, 13.50 without its head of 1000 classes"
+        ),
+    ),
+    "pvt_v2_b2": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.820, 25_400_000, 4_000_000_000)),
+    "pvt_v2_b2_li": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.821, 22_600_000, 3_900_000_000), linear=True),
 }
 # One dictionary a family; a new one is a line here. Names are told apart in any case.
 NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS}

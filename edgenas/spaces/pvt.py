@@ -122,12 +122,17 @@ class Geometry:
     clamp_pool: bool
 
     def grids(self, image_px: int) -> tuple[int, ...]:
-        """Tokens along one side in every stage; padding is half the kernel."""
-        grids = []
-        for kernel, stride in zip(self.kernel_sizes, self.strides, strict=True):
-            image_px = (image_px + 2 * (kernel // 2) - kernel) // stride + 1
-            grids.append(image_px)
-        return tuple(grids)
+        """Tokens along one side in every stage."""
+        return token_grids(image_px, self.kernel_sizes, self.strides)
+
+
+def token_grids(image_px: int, kernel_sizes: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+    """Tokens along one side after every patch embedding; padding is half the kernel."""
+    grids = []
+    for kernel, stride in zip(kernel_sizes, strides, strict=True):
+        image_px = (image_px + 2 * (kernel // 2) - kernel) // stride + 1
+        grids.append(image_px)
+    return tuple(grids)
 
 
 GEOMETRIES: dict[str, Geometry] = {

@@ -42,7 +42,8 @@ def fvcore_macs(net: nn.Module, images_NCHW: torch.Tensor, *, with_norms: bool =
         analysis.set_op_handle("aten::matmul", _matmul_macs)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         by_operator = dict(analysis.by_operator())
-        skipped = sorted(name for name in analysis.unsupported_ops() if any(part in name for part in COSTLY))
+        unsupported = [name for name in analysis.unsupported_ops() if "upsample" not in name]  # bilinear is not linear
+        skipped = sorted(name for name in unsupported if any(part in name for part in COSTLY))
     if skipped:
         raise RuntimeError(f"fvcore does not count {', '.join(skipped)}")
     kinds = (*COUNTED, "layer_norm") if with_norms else COUNTED

@@ -20,10 +20,10 @@ from edgenas.supernets.pvt_net import (
     PvtBlock,
     PvtNet,
     PvtStage,
-    averaging_matrix,
     block_forward,
     build_component,
     component_input_shape,
+    pool_matrix,
 )
 
 
@@ -72,7 +72,6 @@ class PvtSupernet(nn.Module):
         self.spec = lru_cache(maxsize=65536)(self._spec)
 
     def _spec(self, genes: tuple[int, ...]) -> PvtSpec:
-
         return lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
 
     def _stage(self, index: int) -> PvtStage:
@@ -91,18 +90,10 @@ class PvtSupernet(nn.Module):
             for block, block_spec in zip(stage.blocks, stage_spec.blocks, strict=False):
                 assert isinstance(block, PvtBlock)
                 weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                x_NLC = block_forward(x_NLC, block_spec, weights, self._pool(block_spec, x_NLC.device, x_NLC.dtype))
+                x_NLC = block_forward(x_NLC, block_spec, weights, pool_matrix(block_spec, x_NLC.device, x_NLC.dtype))
             x_NLC = stage.norm(x_NLC)
         logits_NK: Tensor = self.net.head(self.net.pool(x_NLC))
         return logits_NK
-
-    @staticmethod
-    @lru_cache(maxsize=1024)
-    def _pool(spec: BlockSpec, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-        if spec.reduction != "pool" or spec.reduction_size == spec.grid:
-            return None
-        with torch.inference_mode(mode=False):  # what is kept must be fit for training too
-            return averaging_matrix(spec.grid, spec.reduction_size).to(device, dtype)
 
     @torch.no_grad()
     def extract(self, genes: tuple[int, ...]) -> PvtNet:
@@ -128,7 +119,6 @@ def build_supernet(space: SearchSpace, task: Task) -> PvtSupernet:
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PvtNet:
     """A freshly initialised plain net."""
-
     return PvtNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 

@@ -38,6 +38,22 @@ def averaging_matrix(size: int, cells: int) -> Tensor:
     return torch.tensor(_averaging_rows(size, cells), dtype=torch.float32)
 
 
+@lru_cache(maxsize=1024)
+def pool_matrix(spec: BlockSpec, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+    """The averaging matrix of a block, kept; None where its keys are not pooled or the grid is no larger than the pool."""
+    if spec.reduction != "pool" or spec.reduction_size == spec.grid:
+        return None
+    with torch.inference_mode(mode=False):  # what is kept must be fit for training too
+        return averaging_matrix(spec.grid, spec.reduction_size).to(device, dtype)
+
+
+def resized(images_NCHW: Tensor, image_px: int) -> Tensor:
+    """Images at another resolution, bilinear with antialias as Pillow does it; the same tensor where they have it already."""
+    if images_NCHW.shape[-2:] == (image_px, image_px):
+        return images_NCHW
+    return F.interpolate(images_NCHW, (image_px, image_px), mode="bilinear", antialias=True, align_corners=False)
+
+
 def average_pool(x_NLC: Tensor, matrix_PH: Tensor) -> Tensor:
     """Average a square grid of tokens to P x P cells, shape (N, P², C), without leaving the token layout."""
     num, _, channels = x_NLC.shape
@@ -99,6 +115,14 @@ def mlp(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor]) -> Tensor
     return F.linear(F.gelu(to_tokens(x_NFHW)), weights["mlp.fc2.weight"], weights["mlp.fc2.bias"])
 
 
+def patch_embed_forward(x: Tensor, spec: PatchEmbedSpec, weights: Mapping[str, Tensor]) -> Tensor:
+    """Tokens (N, L, C) of an image (N, C, H, W), or of the stage before, with weights of exactly ``spec``'s widths."""
+    x_NCHW = x if spec.reads_image else to_grid(x, spec.in_grid)
+    weight, bias = weights["proj.weight"], weights["proj.bias"]
+    y_NLC = to_tokens(F.conv2d(x_NCHW, weight, bias, stride=spec.stride, padding=spec.kernel_size // 2))
+    return F.layer_norm(y_NLC, (spec.embed_dim,), weights["norm.weight"], weights["norm.bias"])
+
+
 def block_forward(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor], pool_PH: Tensor | None) -> Tensor:
     """One block with weights of exactly ``spec``'s widths; plain nets and supernets both compute with this."""
     channels = (x_NLC.shape[2],)
@@ -145,8 +169,12 @@ class PvtBlock(nn.Module):
         self.attn = _Attention(spec)
         self.norm2 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
         self.mlp = _Mlp(spec)
-        pooled = spec.reduction == "pool" and spec.reduction_size != spec.grid
-        matrix = averaging_matrix(spec.grid, spec.reduction_size) if pooled else None
+        self.register_pool(None)
+
+    def register_pool(self, device: torch.device | None) -> None:
+        """Keep the averaging matrix as a buffer, which no file of weights holds; on PyTorch's default device by default."""
+        pooled = self.spec.reduction == "pool" and self.spec.reduction_size != self.spec.grid
+        matrix = averaging_matrix(self.spec.grid, self.spec.reduction_size).to(device=device) if pooled else None
         self.register_buffer("pool_PH", matrix, persistent=False)
 
     def forward(self, x_NLC: Tensor) -> Tensor:
@@ -166,9 +194,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution and the norm."""
-        x_NCHW = x if self.spec.reads_image else to_grid(x, self.spec.in_grid)
-        y_NLC: Tensor = self.norm(to_tokens(self.proj(x_NCHW)))
-        return y_NLC
+        return patch_embed_forward(x, self.spec, dict(self.named_parameters()))
 
 
 class TokenMean(nn.Module):
@@ -222,18 +248,19 @@ class PvtNet(nn.Module):
         self.stages = nn.ModuleList(PvtStage(stage) for stage in spec.stages)
         self.pool = TokenMean()
         self.head = build_head(spec.head)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Logits of every image."""
-        x_NLC = self.patch_embed(images_NCHW)
+        """Logits of every image; images of another size are resized first, which no graph of the net's own size shows."""
+        x_NLC = self.patch_embed(resized(images_NCHW, self.spec.task.image_px))
         for stage in self.stages:
             x_NLC = stage(x_NLC)
         logits_NK: Tensor = self.head(self.pool(x_NLC))
         return logits_NK
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of one layer anew from PyTorch's global generator; others are left alone."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -256,7 +283,7 @@ def build_component(component: Component) -> nn.Module:
             module = nn.LayerNorm(component.embed_dim, eps=NORM_EPS)
         case HeadSpec():
             module = nn.Sequential(TokenMean(), build_head(component))
-    return module.apply(_initialise).eval()
+    return module.apply(initialise).eval()
 
 
 def component_input_shape(component: Component) -> tuple[int, ...]:

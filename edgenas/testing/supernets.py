@@ -160,7 +160,7 @@ class SupernetConformance:
     def test_an_extracted_subnet_is_exported_by_torch(self, supernet: nn.Module, task: Task, archs: list[Row]) -> None:
         import torch
 
-        images_NCHW = images_for(task, 1)
+        images_NCHW = images_for(cast(Supernet, supernet).space.task_of(archs[0], task), 1)
         net = _extract(supernet, archs[0])
         exported = torch.export.export(net, (images_NCHW,), strict=False).module()
         with torch.no_grad():
@@ -236,7 +236,7 @@ class SupernetConformance:
         for genes in archs[:2]:
             components = components_of(space, np.array(genes, dtype=np.int16), task)
             parts = [module.build_component(component) for component in components]
-            x = images_for(task, 1)
+            x = images_for(space.task_of(genes, task), 1)
             with torch.no_grad():
                 for component, part in zip(components, parts, strict=True):
                     assert tuple(x.shape[1:]) == module.component_input_shape(component), component

@@ -205,6 +205,43 @@ def test_an_unreadable_file_is_one_line(edgenas: Run, tmp_path: Path, monkeypatc
     assert "a.json cannot be read: Permission denied" in err
 
 
+def test_a_net_that_chooses_its_resolution_is_counted_and_built_there(edgenas: Run) -> None:
+    command = ("count", "--space", "pvt-elastic-32", "--arch", "PVT_v2_B0", "--check", "--json")
+    for options, resolution_px, macs in (((), 224, 566_065_664), (("--image-px", "256"), 256, 754_509_824)):
+        code, out, _ = edgenas(*command, *options)
+        result = as_object(out)["result"]
+        (row,) = result["rows"]
+        assert code == 0
+        assert (row["arch"]["resolution_px"], result["task"]["image_px"]) == (resolution_px, resolution_px)
+        assert (row["params"], row["macs"], row["ancestor_macs"]) == (3_666_760, macs, None)
+        assert row["built"] == {"params": row["params"], "macs": row["macs"]}
+    code, _, err = edgenas(*command[:-1], "--image-px", "100")
+    assert code == 2
+    assert "no nets for images of 100 px; allowed: 160, 192, 224, 256" in err
+
+
+def test_an_option_that_is_an_object_is_shown_and_read_as_one(edgenas: Run, tmp_path: Path) -> None:
+    code, out, _ = edgenas("spaces", "pvt-elastic-nano", "--json")
+    (space,) = as_object(out)["result"]["spaces"]
+    options = next(choice["options"] for choice in space["choices"] if choice["name"] == "stages[1].reduction")
+    assert (code, options) == (0, [{"kind": "pool", "size": 2}, {"kind": "conv", "size": 2}])
+    shown = edgenas("spaces", "pvt-elastic-nano")[2]
+    assert "(pool 2), (conv 2)" in shown
+    assert "stages[0].blocks[1].qkv_dim" in shown
+    nano = get_space("pvt-elastic-nano")
+    arch = nano.to_json(nano.extreme(largest=False)[0])
+    arch["stages"][1]["reduction"] = {"kind": "conv", "size": 4}
+    arch["stages"][2]["reduction"] = {"kind": "none"}
+    arch["stages"][3]["blocks"][0]["width"] = 1
+    (tmp_path / "a.json").write_text(json.dumps(arch), encoding="utf-8")
+    code, out, _ = edgenas("count", "--space", "pvt-elastic-nano", "--arch", "a.json", "--json")
+    assert code == 1
+    assert as_object(out)["error"]["problems"] == [
+        "stages[1].reduction is {'kind': 'conv', 'size': 4}; allowed: {'kind': 'pool', 'size': 2}, {'kind': 'conv', 'size': 2}",
+        "stages[2].reduction is {'kind': 'none'}; allowed: {'kind': 'none', 'size': 1}, {'kind': 'pool', 'size': 4}",
+    ]
+
+
 @pytest.mark.parametrize("command", [("spaces",), ("spaces", "pvt-nano"), ("count", "--space", "pvt-nano", "--arch", "largest")])
 def test_spaces_and_plain_counts_import_no_torch(command: tuple[str, ...]) -> None:
     script = (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edgenas.costs import cost_models
 from edgenas.spaces import SPACES, get_space
 from edgenas.supernets import build_net
+from tests.costs.bounds import exact_bounds
 from tests.macs import fvcore_macs
 
 NAMES = sorted(SPACES)
@@ -41,6 +42,15 @@ def test_the_ends_bound_every_cost(name: str, seed: int) -> None:
         low, high = (float(model(space.extreme(largest=largest))[0]) for largest in (False, True))
         assert (low <= model(rows)).all(), cost
         assert (model(rows) <= high).all(), cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_architecture_at_all_lies_outside_of_the_ends(name: str) -> None:
+    """Proven over the whole space, which draws cannot do: the cheapest of 10^20 networks is never drawn."""
+    space = SPACES[name]
+    for cost, model in COSTS[name].items():
+        ends = [float(model(space.extreme(largest=largest))[0]) for largest in (False, True)]
+        assert list(exact_bounds(space, model)) == ends, cost
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -62,9 +62,19 @@ def test_more_rows_than_a_piece_and_tables_too_large_to_merge(integers: bool, or
 
 
 def test_tables_of_integers_are_merged_and_others_are_not() -> None:
-    factors = [((0, gene), np.ones((2, 2))) for gene in range(1, 9)]
+    factors = [((0, gene), np.arange(4.0).reshape(2, 2)) for gene in range(1, 9)]
     assert len(costs_gather.plan(factors).tables) == 1
     assert len(costs_gather.plan([(genes, table / 3) for genes, table in factors]).tables) == 8
+
+
+def test_a_gene_that_a_table_does_not_change_with_makes_it_no_larger() -> None:
+    table = np.repeat(np.arange(6.0).reshape(1, 2, 3), 4, axis=0)
+    gather = costs_gather.plan([((0, 1, 2), table)])
+    assert [entries.size for entries in gather.tables] == [6]
+    rows = np.array([[3, 1, 2], [0, 1, 2], [2, 0, -1]], dtype=np.int16)
+    assert gather(rows).tolist() == [5.0, 5.0, 2.0]
+    with pytest.raises(IndexError, match="gene 0 of some row has none of 4 entries"):
+        gather(np.array([[4, 0, 0]], dtype=np.int16))
 
 
 def test_an_entry_that_was_never_measured_is_missing_after_merging() -> None:

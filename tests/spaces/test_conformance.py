@@ -21,6 +21,24 @@ class TestPvtCovidx(SpaceConformance):
         return get_space("pvt-covidx")
 
 
+class TestPvtElasticNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic-nano")
+
+
+class TestPvtElastic32(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic-32")
+
+
+class TestPvtElastic(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic")
+
+
 class TestAutoFormerNano(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

@@ -28,6 +28,12 @@ class TestPvtCovidx(SupernetConformance):
         return Task(num_classes=3, in_channels=3, image_px=64)
 
 
+class TestPvtElasticNano(SupernetConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic-nano")
+
+
 class TestAutoFormerNano(SupernetConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:
