@@ -21,6 +21,7 @@ from edgenas.supernets.starting import TaskNames, abbreviated, fill_leading, fit
 _HEAD = ("head.weight", "head.bias")
 _NAMES = TaskNames("patch_embed.proj.weight", _HEAD, "pos_embed")
 _ANCESTOR = TaskNames("patch_embed_super.proj.weight", _HEAD, "pos_embed")
+_HIDDEN = "hidden channels"
 _DISTILLED = ("dist_token", "head_dist.weight", "head_dist.bias")
 _GAMMA = re.compile(r"(blocks\.\d+)\.ls([12])\.gamma")
 _SCALED = {"1": "attn.proj", "2": "mlp.fc2"}  # what a layer scale multiplies
@@ -58,6 +59,7 @@ def _load_vit(supernet: AutoFormerSupernet, state: dict[str, Tensor], source: st
     problems += _misfits(common, own, supernet.geometry.head_dim)
     refuse(problems, supernet, source)
     _copy(common, own, supernet.geometry.head_dim)
+    _silence(own, found, supernet.geometry.head_dim, depths[0])
     widths = [_widths(weights, supernet.geometry.head_dim) for weights in (found, own)]
     notes += [*fitted.notes, _coverage(widths[0] | {"blocks": depths[0]}, widths[1] | {"blocks": depths[1]})]
     notes.append("relative positions start at 0, as a plain Vision Transformer has none")
@@ -113,6 +115,15 @@ def _copy(state: Mapping[str, Tensor], own: Mapping[str, Tensor], head_dim: int)
             target.zero_()
 
 
+def _silence(own: Mapping[str, Tensor], state: Mapping[str, Tensor], head_dim: int, depth: int) -> None:
+    """Let blocks, heads and hidden channels that the source lacks add nothing before they learn."""
+    widths = _widths(state, head_dim)
+    for name, target in own.items():
+        if name.endswith(("attn.proj.weight", "mlp.fc2.weight")):
+            kept = widths[_HIDDEN] if "fc2" in name else head_dim * widths[f"heads of {head_dim}"]
+            target[:, kept if _block_of(name) < depth else 0 :] = 0.0
+
+
 def _block_of(name: str) -> int:
     return int(name.split(".")[1]) if name.startswith("blocks.") else -1
 
@@ -124,7 +135,7 @@ def _depth(state: Mapping[str, Tensor]) -> int:
 def _widths(state: Mapping[str, Tensor], head_dim: int) -> dict[str, int]:
     hidden, dim = state["blocks.0.mlp.fc1.weight"].shape
     heads = state["blocks.0.attn.qkv.weight"].shape[0] // (3 * head_dim)
-    return {"channels": dim, f"heads of {head_dim}": heads, "hidden channels": hidden}
+    return {"channels": dim, f"heads of {head_dim}": heads, _HIDDEN: hidden}
 
 
 def _coverage(theirs: Mapping[str, int], ours: Mapping[str, int]) -> str:
@@ -132,5 +143,9 @@ def _coverage(theirs: Mapping[str, int], ours: Mapping[str, int]) -> str:
     parts = [f"{min(theirs[name], num)} of {num} {name}" for name, num in ours.items()]
     surplus = [f"{theirs[name] - num} {name}" for name, num in ours.items() if theirs[name] > num]
     text = f"filled are {', '.join(parts)}"
-    text += ", the others start fresh" if any(theirs[name] < num for name, num in ours.items()) else ""
+    text += (
+        ", the others start fresh, without influence but for channels"
+        if any(theirs[name] < num for name, num in ours.items())
+        else ""
+    )
     return text + (f"; left out are its last {', '.join(surplus)}" if surplus else "")

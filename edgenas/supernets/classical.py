@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_net, family
+from edgenas.supernets.pvt_net import resized
 
 
 class Term(Protocol):
@@ -65,23 +66,25 @@ class ClassicalSupernet(nn.Module):
         self.route = lru_cache(maxsize=65536)(self._route)
         self.train()
 
-    def _route(self, genes: tuple[int, ...]) -> tuple[str, ...]:
-        """Names of the components of one net, in the order they are computed."""
+    def _route(self, genes: tuple[int, ...]) -> tuple[int, tuple[str, ...]]:
+        """Resolution of one net, and the names of its components in the order they are computed."""
         lower = import_module(f"edgenas.spaces.{self.space.family}").lower
         left: list[tuple[Hashable, str]] = []
         for number, term in enumerate(self._terms):
             cell: Any = term.cells[tuple(genes[gene] for gene in term.genes)]
             left += [(component, self._keys[number, place, component]) for place, component in enumerate(cell)]
         route = []
-        for component in lower(self.space, np.asarray(genes, dtype=np.int16), self.task).components:
+        spec = lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
+        for component in spec.components:
             position = next(position for position, (other, _) in enumerate(left) if other == component)
             route.append(left.pop(position)[1])
-        return tuple(route)
+        return spec.task.image_px, tuple(route)
 
     def forward(self, images_NCHW: Tensor, genes: tuple[int, ...]) -> Tensor:
-        """Logits, shape (N, classes), of the net that one row of genes stands for."""
-        x = images_NCHW
-        for key in self.route(genes):
+        """Logits, shape (N, classes), of the net that one row of genes stands for; images are resized to its resolution."""
+        image_px, keys = self.route(genes)
+        x = resized(images_NCHW, image_px)
+        for key in keys:
             x = self.options[key](x)
         return x
 
@@ -89,7 +92,7 @@ class ClassicalSupernet(nn.Module):
     def extract(self, genes: tuple[int, ...]) -> nn.Module:
         """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
         net = build_net(self.space, self.task, genes).to(next(self.parameters()).device)
-        fill_from_components(net, [self.options[key] for key in self.route(genes)])
+        fill_from_components(net, [self.options[key] for key in self.route(genes)[1]])
         return net.train(self.training)
 
 

@@ -111,11 +111,8 @@ def fit_task(state: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Task
     Input channels are adapted as timm does, positions are interpolated (bicubic, with antialiasing) as timm does, and a head of
     other classes is left out.
     """
-    result, notes, fresh = dict(state), list[str](), tuple[str, ...]()
-    embed, wanted = result.get(names.embed), own[names.embed].shape[1]
-    if embed is not None and embed.dim() == 4 and embed.shape[1] != wanted and (embed.shape[1] == 3 or wanted == 1):
-        result[names.embed] = adapt_input_conv(wanted, embed)
-        notes.append(f"the patch embedding of {embed.shape[1]} input channels was adapted to {wanted}")
+    result, fresh = dict(state), tuple[str, ...]()
+    notes = adapt_channels(result, names.embed, own[names.embed].shape[1])
     table = result.get(names.positions) if names.positions is not None else None
     if names.positions is not None and table is not None and table.dim() == 3:
         sides = [math.isqrt(tensor.shape[1] - 1) for tensor in (table, own[names.positions])]
@@ -128,6 +125,15 @@ def fit_task(state: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Task
         notes.append(f"the head starts fresh: it had {result[head].shape[0]} classes, {own[head].shape[0]} are wanted")
         result = {name: value for name, value in result.items() if name not in (head, bias)}
     return Fitted(result, fresh, tuple(notes))
+
+
+def adapt_channels(state: dict[str, Tensor], embed: str, in_channels: int) -> list[str]:
+    """Adapt the convolution called ``embed`` to other input channels as timm does, in place; what to say of it, if anything."""
+    weight = state.get(embed)
+    if weight is None or weight.dim() != 4 or weight.shape[1] == in_channels or (weight.shape[1] != 3 and in_channels != 1):
+        return []
+    state[embed] = adapt_input_conv(in_channels, weight)
+    return [f"the patch embedding of {weight.shape[1]} input channels was adapted to {in_channels}"]
 
 
 def require_same(own: Mapping[str, Tensor], fitted: Fitted, supernet: nn.Module, source: str) -> None:

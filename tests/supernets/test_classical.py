@@ -11,7 +11,7 @@ from edgenas.costs import decompose, distinct_components
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.supernets import build_net
 from edgenas.supernets.classical import ClassicalSupernet, fill_from_components
-from edgenas.testing.supernets import SupernetConformance, images_for
+from edgenas.testing.supernets import SupernetConformance, awakened_supernet, images_for
 
 NANO = get_space("pvt-nano")
 
@@ -36,6 +36,19 @@ class TestClassicalAutoFormerNano(SupernetConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("autoformer-nano")
+
+
+@pytest.mark.parametrize("name", ["pvt-elastic-nano", pytest.param("pvt-covidx", marks=pytest.mark.slow)])
+def test_other_families_need_no_code(name: str) -> None:
+    space = get_space(name)
+    task = Task(3, 3, 64) if name == "pvt-covidx" else space.default_task
+    net = awakened_supernet(space, task, classical)
+    images_NCHW = images_for(task)
+    for genes_G in np.concatenate([space.extreme(largest=False), space.sample(3, np.random.default_rng(0))]):
+        genes = tuple(int(gene) for gene in genes_G)
+        with torch.no_grad():
+            expected_NK = net(images_NCHW, genes)
+            torch.testing.assert_close(net.extract(genes)(images_NCHW), expected_NK, atol=1e-5, rtol=1e-5)  # type: ignore[operator]
 
 
 def gradients_of(net: ClassicalSupernet, arch: dict[str, object]) -> set[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
 from edgenas.spaces import Task, get_space
+from edgenas.spaces.named import NAMED
 from edgenas.supernets import build_supernet
 from edgenas.supernets.autoformer import build_supernet as build_autoformer
 from edgenas.supernets.pvt_start import COVITPP_DEFECTS
@@ -70,6 +71,17 @@ class TestVisionTransformers:
             torch.testing.assert_close(answer_NK, source(images_NCHW), atol=1e-5, rtol=1e-5)
         assert any("16 of 24 channels, 2 of 3 heads of 8, 32 of 48 hidden channels, 2 of 3 blocks" in note for note in notes)
         assert not any("left out" in note for note in notes)
+
+    def test_blocks_heads_and_hidden_channels_that_it_lacks_add_nothing_at_first(self) -> None:
+        source = vit(embed_dim=24, num_heads=3, depth=1, mlp_ratio=1.5)
+        supernet = build_autoformer(NANO, NANO.default_task, global_pool="token").eval()
+        load_weights(supernet, source.state_dict(), "vit")
+        images_NCHW = images_for(NANO.default_task)
+        with torch.no_grad():
+            for largest in (True, False):
+                arch = {"embed_dim": 24, "num_heads": [3] * 3, "mlp_ratio": [2.0 if largest else 1.5] * 3}
+                answer_NK = supernet(images_NCHW, genes_of(NANO, arch))
+                torch.testing.assert_close(answer_NK, source(images_NCHW), atol=1e-5, rtol=1e-5)
 
     def test_a_larger_one_gives_its_leading_heads_channels_and_blocks(self) -> None:
         source = vit(embed_dim=40, depth=4, num_heads=5, mlp_ratio=3.0)
@@ -219,6 +231,33 @@ def as_covitpp(state: dict[str, Tensor]) -> dict[str, Tensor]:
             name = ".".join([f"{theirs}{stage}", *rest])
         result[name] = value
     return result
+
+
+class TestPvtV2:
+    @pytest.mark.parametrize("in_channels", [3, 1])
+    def test_timms_weights_start_the_elastic_supernet(self, in_channels: int) -> None:
+        space = get_space("pvt-elastic-32")
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            source = awake(timm.create_model("pvt_v2_b0", pretrained=False, num_classes=5))
+            grey = timm.create_model("pvt_v2_b0", pretrained=False, num_classes=5, in_chans=in_channels).eval()
+        state = source.state_dict()
+        supernet = build_supernet(space, Task(5, in_channels, 224)).eval()
+        notes = load_weights(supernet, {f"module.{name}": value for name, value in state.items()}, "timm:pvt_v2_b0")
+        adapted = timm.models.adapt_input_conv(in_channels, state["patch_embed.proj.weight"])
+        grey.load_state_dict(state | {"patch_embed.proj.weight": adapted})
+        assert any("adapted to 1" in note for note in notes) == (in_channels == 1)
+        images_NCHW = images_for(supernet.task, 1)
+        with torch.no_grad():
+            answer_NK = supernet(images_NCHW, genes_of(space, dict(NAMED["pvt_v2_b0"].arch)))
+            torch.testing.assert_close(answer_NK, grey(images_NCHW), atol=1e-4, rtol=1e-4)
+
+    def test_an_elastic_supernet_of_ours_is_read_too(self) -> None:
+        space = get_space("pvt-elastic-nano")
+        source = awakened_supernet(space, space.default_task)
+        supernet = build_supernet(space, space.default_task)
+        assert load_weights(supernet, source.state_dict(), "w") == ()
+        assert all(torch.equal(value, source.state_dict()[name]) for name, value in supernet.state_dict().items())
 
 
 class TestCovitpp:
