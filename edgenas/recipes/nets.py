@@ -90,6 +90,11 @@ def sharing_facts(project: Project) -> dict[str, Any]:
     return {} if sharing == "entangled" else {"sharing": sharing}
 
 
+def images_for(project: Project, images: Images, arch: Mapping[str, Any]) -> Images:
+    """The images as the net of a readable architecture reads them: at its own resolution where a gene chooses that."""
+    return images.at(project.space.task_of(genes_of(project, arch), images.task).image_px)
+
+
 def load_supernet(project: Project, images: Images) -> nn.Module:
     """The trained supernet, in eval mode, on the CPU.
 
@@ -164,13 +169,41 @@ class FinalNet:
     warnings: tuple[str, ...] = ()
 
 
+def final_images(project: Project, images: Images) -> Images:
+    """The images as the net of `load_final` reads them.
+
+    Raises:
+        MissingInputError, CheckpointError, ArchError: as `load_final`.
+    """
+    arch, _, _ = _chosen(project, images)
+    return images_for(project, images, arch)
+
+
 def load_final(project: Project, images: Images) -> FinalNet:
     """`retrain`'s net when there is one, else the winner with the supernet's weights.
+
+    Args:
+        project: whose run folder is read.
+        images: from `final_images`.
 
     Raises:
         MissingInputError: if there is neither.
         CheckpointError, ArchError: if a file belongs to another project.
     """
+    arch, facts, warnings = _chosen(project, images)
+    genes = genes_of(project, arch)
+    if facts is not None:
+        net = build_net(project.space, images.task, genes)
+        load_weights(project.run.retrain / WEIGHTS, net)
+        origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
+        return _final(project, images, net, genes, origin, project.run.retrain / WEIGHTS, ())
+    net = cast(Supernet, load_supernet(project, images)).extract(genes)
+    recalibrate(net, images.norm_images())
+    return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
+
+
+def _chosen(project: Project, images: Images) -> tuple[dict[str, Any], Mapping[str, Any] | None, tuple[str, ...]]:
+    """Architecture to deploy, what its retrained weights say of themselves if they are to be taken, and warnings."""
     retrained = project.run.retrain / WEIGHTS
     searched, is_retrained = project.run.search / RESULT, has_weights(project.run.retrain)
     winner = load_search(project)["winner"] if searched.is_file() or not is_retrained else None
@@ -180,16 +213,12 @@ def load_final(project: Project, images: Images) -> FinalNet:
         require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
         outdated = _outdated(project, facts, winner)
         if outdated is None:
-            return _retrained(project, images, retrained, facts)
+            return facts["arch"], facts, ()
         if winner is None or not facts.get("from_search"):
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
-    supernet = load_supernet(project, images)
-    genes = genes_of(project, winner["arch"])
-    net: nn.Module = cast(Supernet, supernet).extract(genes)
-    recalibrate(net, images.norm_images())
-    return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
+    return dict(winner["arch"]), None, warnings
 
 
 def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, Any] | None) -> str | None:
@@ -200,14 +229,6 @@ def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, A
     if source is not None and has_weights(project.run.supernet) and source != supernet_sha256(project):
         return "was fine-tuned from an earlier supernet"
     return None
-
-
-def _retrained(project: Project, images: Images, path: Path, facts: Mapping[str, Any]) -> FinalNet:
-    genes = genes_of(project, facts["arch"])
-    net = build_net(project.space, images.task, genes)
-    load_weights(path, net)
-    origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
-    return _final(project, images, net, genes, origin, path, ())
 
 
 def _final(
