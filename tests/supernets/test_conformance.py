@@ -69,3 +69,43 @@ class TestAutoFormerBase(TestAutoFormerTiny):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("autoformer-base")
+
+
+class TestVitasNano(SupernetConformance):
+    max_steps = 64
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-nano")
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """Every gene uniformly, as ViTAS draws: uniformly over networks an identity comes once in 401 blocks of the large space."""
+        return uniform_genes(space, np.random.default_rng(0), self.max_steps)
+
+
+@pytest.mark.slow
+class TestVitas384(TestVitasNano):
+    max_steps = 160
+    num_random = 1
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-384")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=64)
+
+
+class TestVitas768(TestVitas384):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-768")
+
+
+class TestVitasBlock(TestVitas384):
+    max_steps = 320
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-block")
