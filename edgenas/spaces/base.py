@@ -264,15 +264,17 @@ class SearchSpace:
         arch = arch if self.form is None else self.form.read(arch)
         genes_G = np.full(self.num_genes, -1, dtype=np.int16)
         problems: list[str] = []
+        illegal: set[int] = set()  # whether what hangs on them exists is not known
         for column, choice in enumerate(self.choices):
             parent = self._parents[column]
-            if parent is not None and not parent[1][genes_G[parent[0]]]:
-                continue
             value = _length(arch, choice.length_of) if choice.length_of else _get(arch, _tokens(choice.name))
+            if parent is not None and not parent[1][genes_G[parent[0]]] and (parent[0] not in illegal or value is None):
+                continue
             match = [i for i, option in enumerate(choice.options) if _same(choice.readable(option), value)]
             if match:
                 genes_G[column] = match[0]
             else:
+                illegal.add(column)
                 allowed = ", ".join(str(choice.readable(option)) for option in choice.options)
                 problems.append(f"{choice} is {'missing' if value is None else _brief(value)}; allowed: {allowed}")
         if problems:

@@ -9,6 +9,7 @@ import torch
 from edgenas.costs import cost_models, decompose, sum_of_components
 from edgenas.costs.vitas import count_ancestor_macs, count_macs, count_params
 from edgenas.spaces import Task, get_space
+from edgenas.spaces.named import NAMED
 from edgenas.spaces.vitas import IMAGENET, Geometry, assemble, lower
 from edgenas.supernets import build_net, build_supernet
 from edgenas.supernets.vitas_net import VitasNet
@@ -114,3 +115,12 @@ def test_levels_round_to_whole_widths() -> None:
     geometry = Geometry((16,), 384, 1440, 1440, (3,), 1)
     assert geometry.widths(384) == (38, 77, 115, 154, 192, 230, 269, 307, 346, 384)
     assert geometry.widths(768) == (77, 154, 230, 307, 384, 461, 538, 614, 691, 768)
+
+
+@pytest.mark.parametrize("letter", list(SPACES))
+def test_the_published_nets_have_names(letter: str, fixture_json: Any) -> None:
+    row, named = fixture_json("vitas_reference.json")[f"ViTAS-{letter}"], NAMED[f"ViTAS-{letter}"]
+    assert (named.space, named.arch) == (SPACES[letter], of_reference(row["arch"]))
+    assert named.reported is not None
+    assert named.reported.macs == row["published_MFLOPs"] * 10**6
+    assert named.reported.macs == pytest.approx(row["seed_count_flops"], rel=0.01)

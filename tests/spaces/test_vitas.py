@@ -81,6 +81,12 @@ def test_what_is_wrong_with_a_list_of_blocks_is_named(changes: dict[str, Any], p
     assert any(line.startswith(problem) for line in caught.value.problems), caught.value.problems
 
 
+def test_widths_are_looked_at_even_where_the_head_number_is_illegal() -> None:
+    with pytest.raises(ArchError) as caught:
+        LARGE.from_json({**ARCH, "blocks": [{"num_heads": 5, "qkv_out": 1, "mlp_hidden": 144}]})
+    assert [problem.split(";")[0] for problem in caught.value.problems] == ["blocks[0].num_heads is 5", "blocks[0].qkv_out is 1"]
+
+
 @pytest.mark.parametrize(
     ("blocks", "problem"),
     [
