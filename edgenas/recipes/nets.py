@@ -11,13 +11,15 @@ import numpy as np
 from torch import nn
 
 from edgenas import stats
-from edgenas.costs import cost_models
+from edgenas.costs import cost_models, decompose
 from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.project import Images, Project
 from edgenas.runs import read_sealed, sha256_file
+from edgenas.spaces import Task
 from edgenas.supernets import Supernet, build_net, build_supernet
-from edgenas.training.checkpoints import load_weights
+from edgenas.supernets.classical import ClassicalSupernet
+from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.evaluation import predict, recalibrate
 
 WEIGHTS = "weights.safetensors"
@@ -75,6 +77,19 @@ def genes_of(project: Project, arch: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(int(gene) for gene in project.space.from_json(arch)[0])
 
 
+def new_supernet(project: Project, task: Task) -> nn.Module:
+    """A freshly initialised supernet whose weights are shared as ``train.sharing`` says."""
+    if project.settings.train.sharing == "classical":
+        return ClassicalSupernet(project.space, task, decompose(project.space, task))
+    return build_supernet(project.space, task)
+
+
+def sharing_facts(project: Project) -> dict[str, Any]:
+    """What a supernet's checkpoint says of its weights besides `facts_of`; nothing where they are entangled."""
+    sharing = project.settings.train.sharing
+    return {} if sharing == "entangled" else {"sharing": sharing}
+
+
 def load_supernet(project: Project, images: Images) -> nn.Module:
     """The trained supernet, in eval mode, on the CPU.
 
@@ -85,9 +100,12 @@ def load_supernet(project: Project, images: Images) -> nn.Module:
     path = project.run.supernet / WEIGHTS
     if not has_weights(project.run.supernet):
         raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
-    supernet = build_supernet(project.space, images.task)
-    _, facts = load_weights(path, supernet)
-    require_facts(facts, facts_of(project, images, "supernet"), path, "edgenas train --force")
+    tensors, facts = load_weights(path)
+    found = {"sharing": "entangled", **facts}
+    expected = facts_of(project, images, "supernet", sharing=project.settings.train.sharing)
+    require_facts(found, expected, path, "edgenas train --force")
+    supernet = new_supernet(project, images.task)
+    copy_into(supernet, tensors, path)
     return supernet.eval()
 
 

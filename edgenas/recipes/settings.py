@@ -137,6 +137,9 @@ class TrainSettings:
         threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
             too small for more, else all cores.
         checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
+        init: weights that the supernet starts from, timm:NAME or a file; None draws them.
+        sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
+            needs more memory and steps), to compare with.
     """
 
     epochs: int = 40
@@ -158,9 +161,13 @@ class TrainSettings:
     threads: int | None = None
     checkpoint_every: float = 60.0
     seed: int = 0
+    init: str | None = None
+    sharing: Literal["entangled", "classical"] = "entangled"
 
     def __post_init__(self) -> None:
         _check_training(self)
+        if self.init is not None and self.sharing == "classical":
+            raise ValueError("init goes with sharing entangled: existing weights are those of one net")
         if not 1 <= self.repeats <= 10:
             raise ValueError(f"repeats is {self.repeats}; allowed is 1 to 10")
         if self.repeats > 1 and self.balance in ("sampler", "downsample"):

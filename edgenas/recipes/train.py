@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.recipes.fitting import Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
-from edgenas.recipes.nets import WEIGHTS, facts_of, has_weights, load_supernet, require_facts, supernet_epochs
+from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
+from edgenas.recipes.initial import Start, require_same_start, start_from
+from edgenas.recipes.nets import (
+    WEIGHTS,
+    facts_of,
+    has_weights,
+    load_supernet,
+    new_supernet,
+    require_facts,
+    sharing_facts,
+    supernet_epochs,
+)
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Record, locked, sha256_file, write_sealed, write_text
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
-from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
 from edgenas.training.sampling import SAMPLING_RULES, as_key
@@ -177,23 +186,33 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 
 
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
-    job = _supernet_job(project, images, teacher, device, anew=force)
-    changes = changes_since(job)
-    if changes is not None and not force:
-        yield from keep(job.label, job.folder, changes)
+    settings, folder = project.settings.train, project.run.supernet
+    if has_weights(folder) and not force:
+        require_same_start(folder / WEIGHTS, settings.init)
+        job = _supernet_job(project, images, teacher, device, Start(), lambda: new_supernet(project, images.task), anew=False)
+        yield from keep(job.label, job.folder, changes_since(job) or [])
         return
-    yield from fit(job)
+    torch.manual_seed(settings.seed)
+    model = new_supernet(project, images.task)
+    start = start_from(model, settings.init, folder / STATE)
+    yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
+    yield from fit(_supernet_job(project, images, teacher, device, start, lambda: model, anew=force))
     (project.run.supernet / FORCED).unlink(missing_ok=True)
 
 
-def _supernet_job(project: Project, images: Images, teacher: nn.Module, device: str, *, anew: bool) -> Job:
+def _supernet_job(
+    project: Project,
+    images: Images,
+    teacher: nn.Module,
+    device: str,
+    start: Start,
+    build: Callable[[], nn.Module],
+    *,
+    anew: bool,
+) -> Job:
     settings, space = project.settings.train, project.space
     rule = SAMPLING_RULES[settings.sampling]
     num_random = settings.num_random if settings.sampling == "sandwich" else 1
-
-    def build() -> nn.Module:
-        torch.manual_seed(settings.seed)
-        return build_supernet(space, images.task)
 
     return Job(
         label="supernet",
@@ -218,12 +237,15 @@ def _supernet_job(project: Project, images: Images, teacher: nn.Module, device: 
             sampling=settings.sampling,
             num_random=num_random,
             teacher_sha256=teacher_sha256(project),
+            **sharing_facts(project),
+            **start.facts,
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
         teacher=teacher,
         subnets=partial(_draw, rule, space, num_random),
+        begin=start.begin,
     )
 
 
@@ -251,6 +273,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
-    result = {"epochs": supernet_epochs(project), "select_top1": top1}
+    _, facts = load_weights(project.run.supernet / WEIGHTS)
+    result = {"epochs": supernet_epochs(project), "select_top1": top1, "init": facts.get("init")}
     write_sealed(project.run.supernet / "result.json", "supernet result", {"schema_version": 1, **result})
     return result

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from edgenas.errors import ArchError
 from edgenas.spaces.base import SearchSpace
+from edgenas.spaces.named_autoformer import AUTOFORMER_ARCHS
 from edgenas.spaces.named_vitas import VITAS_ARCHS
 from edgenas.spaces.reported import NamedArch, Reported
 
@@ -48,7 +49,7 @@ COVITPP_COUNTER = (
     "the counter behind these numbers leaves out depthwise convolutions and stage norms, and empties every stage that is shallower "
     "than the supernet's"
 )
-NAMED: dict[str, NamedArch] = {
+COVITPP_ARCHS = {
     "COViT++": _covitpp(
         7,
         [2, 2, 2, 2],
@@ -96,8 +97,9 @@ NAMED: dict[str, NamedArch] = {
     ),
     "pvt_v2_b2": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.820, 25_400_000, 4_000_000_000)),
     "pvt_v2_b2_li": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.821, 22_600_000, 3_900_000_000), linear=True),
-    **VITAS_ARCHS,
 }
+# One dictionary a family; a new one is a line here. Names are told apart in any case.
+NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS, **VITAS_ARCHS}
 
 
 def named_archs(space: SearchSpace) -> dict[str, NamedArch]:
