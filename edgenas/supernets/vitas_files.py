@@ -1,8 +1,8 @@
 """Weights of ViTAS's own supernets and retrained nets (xiusu/ViTAS), read into ours.
 
-A file holds ``epoch``, ``model`` and ``optimizer``; names are ``net.backbone_init_stem_Patch_init_0.PATCH``, one
-``net.backbone_Block_OPERATION_PLACE.0`` a block, ``net.backbone_Norm_Norm_0.0`` and ``net.backbone_FC_FC_0.0.module.0``, behind
-``module.`` where the net was trained on several devices. What attention was scaled by is multiplied into q; the defects that stay
+A file holds ``epoch``, ``model`` and ``optimizer``; names are ``backbone_init_stem_Patch_init_0.PATCH``, one
+``backbone_Block_OPERATION_PLACE.0`` a block, ``backbone_Norm_Norm_0.0`` and ``backbone_FC_FC_0.0.module.0``, behind
+``module.net.``. What attention was scaled by is multiplied into q; the defects that stay
 visible are named in `SUPERNET_DEFECTS` and `RETRAINED_DEFECTS`.
 """
 
@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models import adapt_input_conv
 from torch import Tensor
 
 from edgenas.errors import CheckpointError
 from edgenas.spaces.vitas import Geometry
 from edgenas.supernets.autoformer_files import read_ancestor_weights
+from edgenas.supernets.starting import Fitted, TaskNames, differences, fill, fit_task, plain_names, require_same
 from edgenas.supernets.vitas import VitasSupernet
 from edgenas.supernets.vitas_net import VitasNet
 
@@ -33,9 +32,9 @@ SUPERNET_DEFECTS = (
 RETRAINED_DEFECTS = (
     "attention was scaled by the embedding's width over the heads instead of a head's: multiplied into q here, which is exact",
 )
-_BLOCK = re.compile(r"net\.backbone_Block_[A-Za-z]+_(\d+)\.0\.(.+)")
-_PATCH = re.compile(r"net\.backbone_init_stem_Patch_init_0\.(\d+)\.(.+)")
-_HEAD = {"net.backbone_Norm_Norm_0.0.": "norm.", "net.backbone_FC_FC_0.0.module.0.": "head."}
+_BLOCK = re.compile(r"backbone_Block_[A-Za-z]+_(\d+)\.0\.(.+)")
+_PATCH = re.compile(r"backbone_init_stem_Patch_init_0\.(\d+)\.(.+)")
+_LAST = {"backbone_Norm_Norm_0.0.": "norm.", "backbone_FC_FC_0.0.module.0.": "head."}
 _HEAD_NUMBER = re.compile(r"attn\.qk(\d)\.")
 
 
@@ -80,8 +79,13 @@ class _NetNames:
         return rest
 
 
+def is_ancestors(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights have the names of ViTAS's files."""
+    return any(name.startswith("backbone_") for name in plain_names(state))
+
+
 @torch.no_grad()
-def load_ancestor_weights(supernet: VitasSupernet, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def load_ancestor_weights(supernet: VitasSupernet, state: Mapping[str, Tensor], *, source: str = "the file") -> tuple[str, ...]:
     """Fill ``supernet`` from a state dict of ViTAS's supernet.
 
     At another resolution the tables of positions are filled alike; other input channels are adapted as timm does; a head of other
@@ -93,24 +97,35 @@ def load_ancestor_weights(supernet: VitasSupernet, state: Mapping[str, Tensor]) 
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
-    geometry = supernet.geometry
+    geometry, own = supernet.geometry, supernet.state_dict()
     found = _renamed(state, _SupernetNames(geometry))
-    own = supernet.state_dict()
     for name, table in found.items():
         if name.endswith("pos_embed") and name in own and table.dim() == 3:
             found[name] = table[:, -1:].expand(-1, own[name].shape[1], -1)
-    notes = _adapt(found, own, [f"embeds.{patch}.patch_embed.proj.weight" for patch in geometry.patch_sizes], "head.head.")
-    _require_same(found, own, supernet.space.name)
+    fitted = fit_supernet(supernet, found)
+    require_same(own, fitted, supernet, source)
+    weights = dict(fitted.state)
     for heads in geometry.num_heads:
         scale = math.sqrt((geometry.qkv_out // 3 // heads) / (geometry.embed_dim // 3))
         for place in range(geometry.num_blocks):
-            _scale_q(found, f"blocks.{place}.attn.qk.{heads}", geometry.qkv_out // 3, scale)
-    supernet.load_state_dict(found, strict=False)
-    return (*SUPERNET_DEFECTS, *notes)
+            _scale_q(weights, f"blocks.{place}.attn.qk.{heads}", geometry.qkv_out // 3, scale)
+    fill(own, weights)
+    return (*SUPERNET_DEFECTS, *fitted.notes)
+
+
+def fit_supernet(supernet: VitasSupernet, state: Mapping[str, Tensor]) -> Fitted:
+    """`fit_task` for the patch embeddings of all sizes."""
+    own, fitted = supernet.state_dict(), Fitted(dict(state), (), ())
+    for patch in supernet.geometry.patch_sizes:
+        embed = f"embeds.{patch}"
+        names = TaskNames(f"{embed}.patch_embed.proj.weight", ("head.head.weight", "head.head.bias"), f"{embed}.pos_embed")
+        more = fit_task(fitted.state, own, names)
+        fitted = Fitted(more.state, (*fitted.fresh, *more.fresh), tuple(dict.fromkeys((*fitted.notes, *more.notes))))
+    return fitted
 
 
 @torch.no_grad()
-def load_retrained_weights(net: VitasNet, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def load_retrained_weights(net: VitasNet, state: Mapping[str, Tensor], *, source: str = "the file") -> tuple[str, ...]:
     """Fill a plain net from a state dict of the same architecture that ViTAS trained alone; files do not say which one it is.
 
     Positions of another resolution are interpolated and other input channels adapted as timm does; a head of other classes stays
@@ -122,29 +137,24 @@ def load_retrained_weights(net: VitasNet, state: Mapping[str, Tensor]) -> tuple[
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
-    found = _renamed(state, _NetNames(net.spec.places))
     own = net.state_dict()
-    notes = _adapt(found, own, ["patch_embed.proj.weight"], "head.")
-    table = found.get("pos_embed")
-    if table is not None and table.dim() == 3 and table.shape[1] != own["pos_embed"].shape[1]:
-        sides = [math.isqrt(tensor.shape[1] - 1) for tensor in (table, own["pos_embed"])]
-        if sides[0] ** 2 == table.shape[1] - 1:
-            found["pos_embed"] = resample_abs_pos_embed(table, [sides[1], sides[1]], num_prefix_tokens=1)
-            notes.append(f"positions of {sides[0]} x {sides[0]} patches were interpolated to {sides[1]} x {sides[1]}")
-    _require_same(found, own, "this architecture")
+    names = TaskNames("patch_embed.proj.weight", ("head.weight", "head.bias"), "pos_embed")
+    fitted = fit_task(_renamed(state, _NetNames(net.spec.places)), own, names)
+    problems = differences(own, fitted)
+    if problems:
+        raise CheckpointError(f"{source} holds no weights of this architecture", problems=problems)
+    weights = dict(fitted.state)
     for number, block in enumerate(net.spec.blocks):
         scale = math.sqrt((block.qkv_dim // block.num_heads) / (block.embed_dim // block.num_heads))
-        _scale_q(found, f"blocks.{number}.attn.qkv", block.qkv_dim, scale)
-    net.load_state_dict(found, strict=False)
-    return (*RETRAINED_DEFECTS, *notes)
+        _scale_q(weights, f"blocks.{number}.attn.qkv", block.qkv_dim, scale)
+    fill(own, weights)
+    return (*RETRAINED_DEFECTS, *fitted.notes)
 
 
 def _renamed(state: Mapping[str, Tensor], names: _Names) -> dict[str, Tensor]:
     """The same weights by our names, or by theirs where ours have none."""
     result = {}
-    wrapped = all(name.startswith("module.") for name in state)
-    for theirs, value in state.items():
-        name = theirs.removeprefix("module.") if wrapped else theirs
+    for name, value in plain_names(state).items():
         patch, block = _PATCH.fullmatch(name), _BLOCK.fullmatch(name)
         ours: str | None = None
         if patch is not None:
@@ -152,38 +162,10 @@ def _renamed(state: Mapping[str, Tensor], names: _Names) -> dict[str, Tensor]:
         elif block is not None:
             ours = names.block(int(block[1]), block[2])
         else:
-            rest = [ours + name.removeprefix(start) for start, ours in _HEAD.items() if name.startswith(start)]
+            rest = [last + name.removeprefix(start) for start, last in _LAST.items() if name.startswith(start)]
             ours = names.head(rest[0]) if rest else None
         result[name if ours is None else ours] = value
     return result
-
-
-def _adapt(found: dict[str, Tensor], own: Mapping[str, Tensor], embeds: Sequence[str], head: str) -> list[str]:
-    """Adapt input channels in place, take the weights of our head where classes differ, and say so."""
-    notes = []
-    channels = {(found[name].shape[1], own[name].shape[1]) for name in embeds if name in found and found[name].dim() == 4}
-    for have, want in channels:
-        if have != want and (have == 3 or want == 1):
-            for name in embeds:
-                found[name] = adapt_input_conv(want, found[name])
-            notes.append(f"the patch embeddings of {have} input channels were adapted to {want}")
-    weight = found.get(f"{head}weight")
-    if weight is not None and weight.shape[:1] != own[f"{head}weight"].shape[:1]:
-        notes.append(f"the head stays as it is: theirs has {weight.shape[0]} classes, {own[f'{head}weight'].shape[0]} are wanted")
-        found |= {f"{head}{kind}": own[f"{head}{kind}"] for kind in ("weight", "bias")}
-    return notes
-
-
-def _require_same(found: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:
-    problems = [f"{name} is missing" for name in own if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in own]
-    problems += [
-        f"{name} has shape {tuple(found[name].shape)}; wanted: {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in found and found[name].shape != value.shape
-    ]
-    if problems:
-        raise CheckpointError(f"these are no weights of {what}", problems=problems)
 
 
 def _scale_q(weights: dict[str, Tensor], linear: str, width: int, scale: float) -> None:
@@ -193,4 +175,12 @@ def _scale_q(weights: dict[str, Tensor], linear: str, width: int, scale: float) 
         weights[f"{linear}.{kind}"] = torch.cat([value[:width] * scale, value[width:]])
 
 
-__all__ = ["RETRAINED_DEFECTS", "SUPERNET_DEFECTS", "load_ancestor_weights", "load_retrained_weights", "read_ancestor_weights"]
+__all__ = [
+    "RETRAINED_DEFECTS",
+    "SUPERNET_DEFECTS",
+    "fit_supernet",
+    "is_ancestors",
+    "load_ancestor_weights",
+    "load_retrained_weights",
+    "read_ancestor_weights",
+]

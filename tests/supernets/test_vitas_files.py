@@ -14,8 +14,9 @@ from edgenas.errors import CheckpointError
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.vitas import GEOMETRIES
 from edgenas.supernets import build_net
+from edgenas.supernets.starting import load_weights
 from edgenas.supernets.vitas import Side, VitasSupernet
-from edgenas.supernets.vitas_files import load_ancestor_weights, load_retrained_weights, read_ancestor_weights
+from edgenas.supernets.vitas_files import SUPERNET_DEFECTS, load_ancestor_weights, load_retrained_weights, read_ancestor_weights
 from edgenas.supernets.vitas_net import VitasNet
 
 NANO = get_space("vitas-nano")
@@ -174,8 +175,8 @@ def test_other_classes_channels_and_resolution_are_adapted_and_said() -> None:
     before = supernet.head.head.weight.clone()
     notes = load_ancestor_weights(supernet, supernet_state())
     assert torch.equal(supernet.head.head.weight, before)
-    assert any("theirs has 10 classes, 3 are wanted" in note for note in notes)
-    assert any("3 input channels were adapted to 1" in note for note in notes)
+    assert any("the head starts fresh: it had 10 classes, 3 are wanted" in note for note in notes)
+    assert sum("3 input channels was adapted to 1" in note for note in notes) == 1
     table = supernet.embeds["8"].pos_embed
     assert table.shape == (1, 37, 24)
     assert torch.equal(table, table[:, :1].expand_as(table))
@@ -212,15 +213,15 @@ def test_every_difference_is_named_and_nothing_is_loaded() -> None:
     state["net.backbone_Block_id_0.0.attn.qk3.bias"] = torch.zeros(48)
     state["net.backbone_Block_id_9.0.norm1.weight"] = torch.zeros(24)
     state["net.backbone_init_stem_Patch_init_0.3.cls_token"] = torch.zeros(1, 1, 24)
-    with pytest.raises(CheckpointError, match="no weights of vitas-nano") as caught:
+    with pytest.raises(CheckpointError, match="the file holds no weights that vitas-nano can start from") as caught:
         load_ancestor_weights(supernet, state)
-    assert sorted(caught.value.problems) == [
+    assert set(caught.value.problems) == {
         "blocks.0.attn.v.bias has shape (20,); wanted: (24,)",
         "blocks.9.norm1.weight is unknown",
         "head.norm.weight is missing",
-        "net.backbone_Block_id_0.0.attn.qk3.bias is unknown",
-        "net.backbone_init_stem_Patch_init_0.3.cls_token is unknown",
-    ]
+        "backbone_Block_id_0.0.attn.qk3.bias is unknown",
+        "backbone_init_stem_Patch_init_0.3.cls_token is unknown",
+    }
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
 
 
@@ -230,4 +231,17 @@ def test_a_retrained_net_of_another_architecture_is_refused() -> None:
     with pytest.raises(CheckpointError, match="no weights of this architecture") as caught:
         load_retrained_weights(net, retrained_state())
     assert "blocks.1.attn.qkv.weight is missing" in caught.value.problems
-    assert "net.backbone_Block_Block_2.0.attn.qkv.weight is unknown" in caught.value.problems
+    assert "backbone_Block_Block_2.0.attn.qkv.weight is unknown" in caught.value.problems
+
+
+def test_a_supernet_starts_from_the_ancestors_weights_or_from_its_own_of_another_task() -> None:
+    """As ``--init FILE`` does."""
+    first = VitasSupernet(NANO, TASK)
+    assert load_weights(first, supernet_state(), "theirs.pth") == SUPERNET_DEFECTS
+    other = VitasSupernet(NANO, Task(num_classes=3, in_channels=3, image_px=64))
+    notes = load_weights(other, first.state_dict(), "ours.safetensors")
+    assert sum("positions of" in note for note in notes) == 3
+    assert sum("the head starts fresh" in note for note in notes) == 1
+    assert torch.equal(other.blocks[1].attn.v.weight, first.blocks[1].attn.v.weight)
+    with pytest.raises(CheckpointError, match=r"half\.pth holds no weights that vitas-nano can start from"):
+        load_weights(other, {"blocks.0.norm1.weight": torch.ones(24)}, "half.pth")
