@@ -127,8 +127,8 @@ class TrainSettings:
     """``[train]``: the supernet.
 
     Attributes:
-        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one) or
-            uniform-genes (one, all depths alike).
+        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one),
+            uniform-genes (one, all depths alike) or identities (one, half of its blocks left out where a space allows it).
         kd_weight: share of the distillation in the loss.
         temperature: of the soft targets.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
@@ -150,7 +150,7 @@ class TrainSettings:
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
-    sampling: Literal["sandwich", "uniform", "uniform-genes"] = "sandwich"
+    sampling: Literal["sandwich", "uniform", "uniform-genes", "identities"] = "sandwich"
     num_random: int = 1
     kd_weight: float = 0.9
     temperature: float = 2.0

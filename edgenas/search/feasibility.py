@@ -43,7 +43,7 @@ def survey(
     if space.cardinality <= max_rows:
         genes_AG = space.enumerate()
     else:
-        extremes = [space.extreme(largest=False), space.extreme(largest=True)]
+        extremes = [space.corners(largest=False), space.corners(largest=True)]
         genes_AG = np.concatenate([*extremes, space.sample(max_rows, rng)])
     broken_LA = np.array([c.violation(genes_AG) > 0 for c in constraints]).reshape(len(constraints), len(genes_AG))
     num_broken_A = broken_LA.sum(axis=0)
