@@ -3,10 +3,11 @@
 from edgenas.errors import UsageError
 from edgenas.spaces.autoformer import AUTOFORMER_SPACES
 from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
+from edgenas.spaces.pit import PIT_SPACES
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
 from edgenas.spaces.rows import unique_rows
 
-SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX, *AUTOFORMER_SPACES)}
+SPACES: dict[str, SearchSpace] = {space.name: space for space in (PVT_NANO, PVT_COVIDX, *AUTOFORMER_SPACES, *PIT_SPACES)}
 
 
 def get_space(name: str) -> SearchSpace:

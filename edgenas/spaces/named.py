@@ -48,6 +48,18 @@ def _covitpp(pool_size: int, depths: list[int], qkv_dims: list[int], reported: R
     return NamedArch("pvt-covidx", arch, reported)
 
 
+def _pit(space: str, base_dim: int, mlp_ratio: int, num_heads: list[int], depths: list[int], reported: Reported) -> NamedArch:
+    return NamedArch(space, {"base_dim": base_dim, "mlp_ratio": mlp_ratio, "num_heads": num_heads, "depths": depths}, reported)
+
+
+def _pit_published(top1: float, params: int, macs: int) -> Reported:
+    return Reported("PiT (naver-ai/pit, README), weights without distillation", top1, "ImageNet val", params, macs)
+
+
+def _pit_winner(letters: str) -> Reported:
+    return Reported(f"TF-TAS (decemberzhou/TF_TAS), experiments/subnet_pit/TF_TAS-{letters}.yaml")
+
+
 COVITPP_COUNTER = (
     "the counter behind these numbers leaves out depthwise convolutions and stage norms, and empties every stage that is shallower "
     "than the supernet's"
@@ -84,6 +96,12 @@ NAMED: dict[str, NamedArch] = {
         [32, 64, 160, 256],
         Reported("COViT++, README: upper ends", params=9_100_000, macs=10_600_000_000, note=COVITPP_COUNTER),
     ),
+    "TF-TAS-PiT-T": _pit("pit-ti", 40, 2, [2, 4, 8], [2, 4, 4], _pit_winner("T")),
+    "TF-TAS-PiT-XS": _pit("pit-xs", 56, 2, [2, 8, 8], [1, 4, 2], _pit_winner("XS")),
+    "TF-TAS-PiT-S": _pit("pit-s", 36, 6, [3, 12, 12], [1, 4, 4], _pit_winner("S")),
+    "pit_ti": _pit("pit-ti", 32, 4, [2, 4, 8], [2, 6, 4], _pit_published(0.730, 4_900_000, 710_000_000)),
+    "pit_xs": _pit("pit-xs", 48, 4, [2, 4, 8], [2, 6, 4], _pit_published(0.781, 10_600_000, 1_400_000_000)),
+    "pit_s": _pit("pit-s", 48, 4, [3, 6, 12], [2, 6, 4], _pit_published(0.809, 23_500_000, 2_900_000_000)),
 }
 
 

@@ -45,6 +45,30 @@ class TestAutoFormerBase(SpaceConformance):
         return get_space("autoformer-base")
 
 
+class TestPitNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-nano")
+
+
+class TestPitTi(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-ti")
+
+
+class TestPitXs(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-xs")
+
+
+class TestPitS(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-s")
+
+
 class TestConditionalSpace(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:
