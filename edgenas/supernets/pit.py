@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pit import BlockSpec, PitSpec, PoolSpec, lower
+from edgenas.supernets.functional import FunctionalSubnet, transformer_block_groups
 from edgenas.supernets.pit_net import PitBlock, PitNet, PitStage, Pool, build_component, component_input_shape, net_forward
 
 
@@ -156,4 +157,29 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PitNet:
     return PitNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
-__all__ = ["PitSupernet", "build_component", "build_net", "build_supernet", "component_input_shape", "slice_block", "slice_pool"]
+def functional_subnet(supernet: PitSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
+    """One subnet as a function of its weights; slices of equal shape differ where base_dim and num_heads do."""
+    spec = supernet.spec(genes)
+    groups = [
+        group
+        for index, stage in enumerate(spec.stages)
+        for number, block in enumerate(stage.blocks)
+        for group in transformer_block_groups(f"transformers.{index}.blocks.{number}.", (block.base_dim, block.num_heads))
+    ]
+
+    def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        return net_forward(images_NCHW, spec, weights)
+
+    return FunctionalSubnet(supernet.slices(genes), logits, tuple(groups))
+
+
+__all__ = [
+    "PitSupernet",
+    "build_component",
+    "build_net",
+    "build_supernet",
+    "component_input_shape",
+    "functional_subnet",
+    "slice_block",
+    "slice_pool",
+]
