@@ -89,6 +89,30 @@ class TestVitasBlock(SpaceConformance):
         return get_space("vitas-block")
 
 
+class TestPitNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-nano")
+
+
+class TestPitTi(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-ti")
+
+
+class TestPitXs(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-xs")
+
+
+class TestPitS(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-s")
+
+
 class TestConditionalSpace(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

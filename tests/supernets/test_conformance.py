@@ -7,7 +7,7 @@ import pytest
 
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.testing.supernets import SupernetConformance
-from edgenas.training.sampling import uniform_genes
+from edgenas.training.sampling import sandwich, uniform_genes
 
 
 class TestPvtNano(SupernetConformance):
@@ -114,6 +114,22 @@ class TestVitasNano(SupernetConformance):
 @pytest.mark.slow
 class TestVitas384(TestVitasNano):
     max_steps = 160
+
+
+class TestPitNano(SupernetConformance):
+    """One draw in 24 has the last rows of a stage: all heads, rows, hidden channels and blocks."""
+
+    max_steps = 128
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-nano")
+
+
+@pytest.mark.slow
+class TestPitTi(SupernetConformance):
+    """At 56 px the grids are 6, 3 and 2: odd and even ones are pooled."""
+
     num_random = 1
 
     @pytest.fixture
@@ -142,3 +158,26 @@ class TestVitasBlock(TestVitas384):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("vitas-block")
+
+        return get_space("pit-ti")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=56)
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """By the sandwich rule: one uniform draw in 144 has the last rows of a stage."""
+        rng = np.random.default_rng(0)
+        return [genes for _ in range(self.max_steps // 4) for genes in sandwich(space, rng)]
+
+
+class TestPitXs(TestPitTi):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-xs")
+
+
+class TestPitS(TestPitTi):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-s")
