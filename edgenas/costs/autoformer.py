@@ -62,13 +62,14 @@ def count_macs(component: Hashable) -> int:
     """MACs of a component for one image: convolutions, linear layers and matrix products, as the built module runs them.
 
     Relative positions are ``2 * grid + 1`` more features of queries and keys, and of values, beside products of every patch with
-    as many rows of the tables.
+    the vectors of all distances.
     """
     if not isinstance(component, BlockSpec):
         return _common_macs(component)
     patches, places = component.grid**2, 2 * component.grid + 1
     attention = 2 * (patches + 1) ** 2 * (component.qkv_dim + component.num_heads * places)
-    return _common_macs(component) + attention + 2 * patches * places * component.qkv_dim
+    vectors = 2 * (2 * component.grid - 1) + 1
+    return _common_macs(component) + attention + 2 * patches * vectors * component.qkv_dim
 
 
 def count_reference_macs(component: Hashable) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgenas.data.base import ImageSource
 from edgenas.data.cifar import open_cifar10, open_cifar100
@@ -23,6 +24,11 @@ class SourceKind:
     usage: str
     argument: bool | None  # True: needed, False: none allowed, None: may be left out
     open: Callable[[str | None], ImageSource]
+
+    @property
+    def path_position(self) -> int:
+        """Which part of the argument, parted by colons, is a path."""
+        return 1 if "NAME" in self.usage else 0
 
 
 SOURCES: dict[str, SourceKind] = {
@@ -59,6 +65,18 @@ def scan_source(text: str) -> ImageSource:
     return kind.open(argument or None)
 
 
+def absolute_source(text: str) -> str:
+    """The same source with its path made absolute, so that it can be opened from any folder; unknown ones as they are."""
+    name, colon, argument = (f"timm:{text}" if text.startswith("torch/") else text).partition(":")
+    kind = SOURCES.get(name)
+    if kind is None or not argument:
+        return text
+    parts = argument.split(":", kind.path_position)
+    if len(parts) > kind.path_position and parts[-1]:
+        parts[-1] = str(Path(parts[-1]).expanduser().absolute())
+    return f"{name}{colon}{':'.join(parts)}"
+
+
 def open_source(text: str) -> ImageSource:
     """Open ``NAME`` or ``NAME:ARGUMENT``.
 
@@ -71,4 +89,4 @@ def open_source(text: str) -> ImageSource:
     return source
 
 
-__all__ = ["SOURCES", "ImageSource", "SourceKind", "open_source", "scan_source"]
+__all__ = ["SOURCES", "ImageSource", "SourceKind", "absolute_source", "open_source", "scan_source"]

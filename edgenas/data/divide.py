@@ -100,7 +100,8 @@ def divide(source: ImageSource, found: Inspection, how: Division) -> Divided:
             splits = _split(kept, [picture for name, picture in zip(good.ids, shown, strict=True) if name not in dropped], how)
         except DataError as error:
             facts.append(error.message)
-            problems += error.problems
+            empty = tuple(f"class {name!r} has 0 images" for name in kept.class_names) if source.problems else ()
+            problems += [line for line in error.problems if not line.startswith(empty)]
             hints += [error.hint] if error.hint else []
     if facts or splits is None:
         raise DataError(f"{source.name} cannot be used: {', '.join(facts)}", problems=problems, hint="; ".join(hints))

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import threading
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,14 @@ class FileImages:
             DataError: if it cannot be read.
         """
         return read_file(self.paths[index])
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name survives in a text file and on a terminal: no control characters, no line ends, no lone surrogates.
+
+    Names that are not UTF-8 reach Python with lone surrogates.
+    """
+    return name.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name)
 
 
 @contextmanager

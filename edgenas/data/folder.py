@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from edgenas.data.base import PARTS
-from edgenas.data.files import EXTENSIONS, FileImages
+from edgenas.data.files import EXTENSIONS, FileImages, is_plain
 from edgenas.errors import DataError
 
 PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -70,8 +70,10 @@ def _split_entries(folder: Path, listing: _Listing) -> tuple[list[os.DirEntry[st
             listing.problems.append(f"{entry.path} cannot be followed: {error.strerror or error}")
             continue
         if is_folder or _is_image(entry.name):
-            if not _is_writable(entry.name):
-                listing.problems.append(f"{folder} holds {entry.name!a}, a name with a line break or not in UTF-8; rename it")
+            if not is_plain(entry.name):
+                listing.problems.append(
+                    f"{folder} holds {entry.name!a}, a name with a control character or not in UTF-8; rename it"
+                )
             elif is_folder:
                 folders.append(entry)
             else:
@@ -79,11 +81,6 @@ def _split_entries(folder: Path, listing: _Listing) -> tuple[list[os.DirEntry[st
         else:
             listing.ignored[PurePosixPath(entry.name).suffix.lower()] += 1
     return folders, images
-
-
-def _is_writable(name: str) -> bool:
-    """Whether a name survives in a text file: names that are not UTF-8 reach Python as lone surrogates."""
-    return "\n" not in name and "\r" not in name and (name.isascii() or not any("\ud800" <= char <= "\udfff" for char in name))
 
 
 def _walk(folder: Path, relative: str, above: tuple[Path, ...], listing: _Listing) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,10 @@ _AGAIN = "delete it: the files are then read again"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells cheaply that a file is the one that was read: its size, times and the hash of its bytes."""
+    """What tells cheaply that a file is the one that was read: its size, times and the hash of its bytes.
+
+    Times are -1, and so the file is read again, where it was too young for its times to tell.
+    """
 
     size_bytes: int
     mtime_ns: int
@@ -121,8 +124,9 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
     except DataError as error:
         return _Look("", "", error.message, None)
     stamp = None
-    if before is not None and time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) > _FRESH_NS:
-        stamp = Stamp(before.st_size, before.st_mtime_ns, before.st_ctime_ns, content)
+    if before is not None:
+        times = (before.st_mtime_ns, before.st_ctime_ns)
+        stamp = Stamp(before.st_size, *(times if time.time_ns() - max(times) > _FRESH_NS else (-1, -1)), content)
     if not decode:
         return _Look(content, "", None, stamp)
     try:
@@ -155,6 +159,24 @@ def inspect(source: ImageSource) -> Iterator[int | Inspection]:
         broken={i: look.reason for i, look in enumerate(looks) if look.reason is not None},
         index=FileIndex(stamps),
     )
+
+
+def changed_files(source: ImageSource, index: FileIndex, contents: Sequence[str], excluded: Collection[str]) -> list[str]:
+    """Files that are new, gone or other than ``index`` says, a line each; images that are no files of their own are not known.
+
+    Args:
+        source: as it is, without the excluded images.
+        index: of the files when they were divided.
+        contents: hash of what every image is now; empty where only names are to be compared.
+        excluded: ids that are in the index but not in the source.
+    """
+    if not index.stamps:
+        return []
+    now = dict(zip(source.ids, contents or [""] * len(source.ids), strict=True))
+    lines = [f"{name} is new" for name in now if name not in index.stamps]
+    lines += [f"{name} is gone" for name in index.stamps if name not in now and name not in excluded]
+    both = (name for name in now if name in index.stamps)
+    return lines + [f"{name} changed" for name in both if now[name] and now[name] != index.stamps[name].sha256]
 
 
 def read_contents(source: ImageSource, index: FileIndex) -> Iterator[int | tuple[tuple[str, ...], FileIndex]]:

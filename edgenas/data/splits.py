@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgenas.data.allocate import SPLIT_NAMES, ValAs, allocate, pick_per_class, published_pools
 from edgenas.data.base import ImageSource
-from edgenas.data.inspect import FileIndex, read_contents
+from edgenas.data.inspect import FileIndex, changed_files, read_contents
 from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import read_sealed, sha256_json, write_sealed
 from edgenas.stats import trials_to_prove
@@ -111,7 +111,7 @@ def make_splits(
         member_N[indices_M] = np.array([SPLIT_NAMES.index(name) for name in pool])[placed_M]
     indices = {name: np.flatnonzero(member_N == position) for position, name in enumerate(SPLIT_NAMES)}
     counts = _class_counts(labels_N, indices, names)
-    _require_every_class(counts, names)
+    _require_every_class(counts, names, "images" if groups is None else "groups of images (patients, equal pictures)")
     return Splits(indices, names, counts, seed, {name: float(fractions[name]) for name in SPLIT_NAMES})
 
 
@@ -129,14 +129,14 @@ def _class_counts(
     return result
 
 
-def _require_every_class(counts: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> None:
+def _require_every_class(counts: Mapping[str, Mapping[str, int]], names: Sequence[str], needed: str) -> None:
     problems = []
     for name in names:
         if any(counts[split][name] == 0 for split in SPLIT_NAMES):
             listed = ", ".join(f"{split} {counts[split][name]}" for split in SPLIT_NAMES)
             problems.append(f"class {name!r} has {sum(counts[split][name] for split in SPLIT_NAMES)} images: {listed}")
     if problems:
-        raise DataError("not every class is in every split", problems=problems, hint="add images or leave those classes out")
+        raise DataError("not every class is in every split", problems=problems, hint=f"add {needed} or leave those classes out")
 
 
 def fingerprint_of(source: ImageSource, contents: Sequence[str]) -> str:
@@ -181,13 +181,16 @@ def split_source(source: ImageSource, *, fractions: Mapping[str, float] = DEFAUL
     return replace(splits, fingerprint=fingerprint(source))
 
 
-def check_fingerprint(splits: Splits, source: ImageSource, contents: Sequence[str] | None = None) -> None:
+def check_fingerprint(
+    splits: Splits, source: ImageSource, contents: Sequence[str] | None = None, index: FileIndex | None = None
+) -> None:
     """Check that the data set is the one that was divided.
 
     Args:
         splits: of the data set as it was.
         source: as it is, without the excluded images.
         contents: hash of what every image is now; None reads them all.
+        index: of the files when they were divided, to name those that changed.
 
     Raises:
         DataError: if an image, its name, label, patient, site or part changed.
@@ -198,7 +201,8 @@ def check_fingerprint(splits: Splits, source: ImageSource, contents: Sequence[st
         changed = "images, names, labels, patients, sites or parts differ"
     else:
         return
-    raise DataError(f"data set {source.name} changed since it was divided: {changed}", hint=_AGAIN)
+    problems = [] if index is None else changed_files(source, index, contents or (), splits.excluded)
+    raise DataError(f"data set {source.name} changed since it was divided: {changed}", problems=problems, hint=_AGAIN)
 
 
 def save_splits(path: Path, splits: Splits) -> None:

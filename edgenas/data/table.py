@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenas.data.files import FileImages, read_text, why_no_file
+from edgenas.data.files import FileImages, is_plain, read_text, why_no_file
 from edgenas.data.folder import PART_NAMES
 from edgenas.errors import DataError
 
@@ -56,6 +56,8 @@ def open_table(argument: str | None) -> FileImages:
     header = _read_header(file, text)
     problems: list[str] = []
     rows = list(_read_rows(file, text, header, problems))
+    if not rows and not problems:
+        raise DataError(f"{file} lists no images below its header", hint=_HOW_TO_WRITE)
     class_names = sorted({row.label for row in rows})
     if len(class_names) < 2:
         problems.append(f"{file} has {len(class_names)} class(es); at least 2 are needed")
@@ -157,7 +159,9 @@ def _read_rows(file: Path, text: str, header: _Header, problems: list[str]) -> I
 def _read_row(line: int, cells: list[str], header: _Header) -> tuple[_Row | None, list[str]]:
     value = {name: cells[position] for name, position in header.columns.items()}
     problems = [f"line {line}: {name} is empty" for name in NEEDED if not value[name]]
-    problems += [f"line {line}: {name} holds a line break" for name, cell in value.items() if len(cell.splitlines()) > 1]
+    problems += [
+        f"line {line}: {name} holds a control character or line break" for name, cell in value.items() if not is_plain(cell)
+    ]
     part = PART_NAMES.get(value.get("split", "train").lower())
     if part is None:
         problems.append(f"line {line}: split is {value['split']!r}; allowed are {', '.join(PART_NAMES)}")

@@ -95,13 +95,7 @@ def write_artefact(
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    except OSError as error:
-        raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
+    temporary = _beside(folder)
     try:
         entries = _fill(temporary, models, facts, reference, seed)
         temporary.chmod(0o755)
@@ -113,6 +107,26 @@ def write_artefact(
     parities = [parity for _, parity in models]
     with_parity = [entry | {"parity": parity.as_json()} for entry, parity in zip(entries, parities, strict=True)]
     return Artefact(folder, overall(parities), tuple(with_parity))
+
+
+def require_writable(folder: Path) -> None:
+    """Check that an artefact folder can be written there, before work is done for it.
+
+    Raises:
+        ArtefactError: if ``folder`` is in use for something else or cannot be written.
+    """
+    _beside(folder).rmdir()
+
+
+def _beside(folder: Path) -> Path:
+    """A new temporary folder beside ``folder``, which is not there or an older artefact."""
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    except OSError as error:
+        raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 def overall(parities: Sequence[Parity]) -> Verdict:

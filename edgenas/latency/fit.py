@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 from scipy import stats as scipy_stats
 
 from edgenas.costs import Term
 from edgenas.stats import clopper_pearson, wilson
 
 Floats = NDArray[np.float64]
+PULL = 1e-3  # towards equal shares, against a relative error of 1
+SEPARATE = ("grid", "embed_dim")  # blocks that differ in these are smoothed apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,27 @@ class Calibration:
         return np.asarray(self.scale * raw_ms + self.offset_ms)
 
 
+def split_skeletons(skeletons: Sequence[Sequence[Hashable]], ms: Sequence[float]) -> dict[Hashable, float]:
+    """What every component of nets without blocks costs, none less than nothing, by least relative squares.
+
+    What the nets do not tell apart shares its cost evenly (a weak pull towards equal shares), which changes no sum that they tell.
+
+    Args:
+        skeletons: components of every net.
+        ms: its milliseconds.
+    """
+    parts = list(dict.fromkeys(part for skeleton in skeletons for part in skeleton))
+    column = {part: position for position, part in enumerate(parts)}
+    share = float(np.median([each / len(skeleton) for each, skeleton in zip(ms, skeletons, strict=True)]))
+    design_SP = np.zeros((len(skeletons), len(parts)))
+    for row, skeleton in enumerate(skeletons):
+        np.add.at(design_SP[row], [column[part] for part in skeleton], share / ms[row])
+    pull = PULL * np.eye(len(parts))
+    rows, targets = np.vstack([design_SP, pull]), np.concatenate([np.ones(len(skeletons)), np.full(len(parts), PULL)])
+    shares_P = optimize.lsq_linear(rows, targets, bounds=(0, np.inf), method="bvls").x
+    return {part: float(shares_P[position] * share) for part, position in column.items()}
+
+
 def smooth(
     terms: Sequence[Term], cost_ms: Mapping[Hashable, float], *, group: Callable[[Hashable], Hashable] | None = None
 ) -> dict[Hashable, float]:
@@ -56,12 +80,12 @@ def smooth(
     Args:
         terms: from the family's decomposition.
         cost_ms: of the blocks that were timed.
-        group: blocks of different groups share nothing; by default their ``embed_dim``.
+        group: blocks of different groups share nothing; by default their grid and ``embed_dim``.
 
     Returns:
         Costs of every block that is known or can be interpolated.
     """
-    group = group if group is not None else lambda component: getattr(component, "embed_dim", None)
+    group = group if group is not None else lambda component: tuple(getattr(component, name, None) for name in SEPARATE)
     result = dict(cost_ms)
     for term in terms:
         if not term.genes:

@@ -1,7 +1,9 @@
 """Which nets are timed to know the cost of every component.
 
-Blocks are timed inside whole nets: the frame (everything but blocks) with four copies of one block in its stage costs what the
-frame costs plus four blocks as they run in context, cache contents and fusions across borders included.
+Blocks are timed inside whole nets: a skeleton (a net without its blocks) with four copies of one block in its stage costs what
+the skeleton costs plus four blocks as they run in context, cache contents and fusions across borders included. Where genes change
+skeletons, as many are timed as tell the costs of their components apart, and half as many again; only sums matter, so components
+that never come apart share their cost.
 
 Evidence for subtracting the frame, against a plain chain of four in token layout (T / 4): 100 nets of `pvt-nano` held out, ONNX
 Runtime on two shared cores, 20 of them for the affine calibration (10 draws), factors smoothed; MAPE by session, with the median
@@ -11,18 +13,19 @@ calibration the frame's way is 4 to 5 % low, the chain's 5 to 9 %. It also needs
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
 import numpy as np
 
-from edgenas.costs import Term, decompose
-from edgenas.errors import LatencyTableError
+from edgenas.costs import Term, decompose, distinct_components
 from edgenas.latency.timing import TimingSettings
 from edgenas.spaces import Genes, SearchSpace, Task, unique_rows
 
 Chain = tuple[Hashable, ...]
+
+MAX_DRAWS = 1000  # random nets among which skeletons, and blocks that no small net has, are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +54,30 @@ class Plan:
     """The nets to time, as chains of components.
 
     Attributes:
-        frame: every net's components that no gene chooses, in order: a net without blocks.
-        block_chains: for every distinct block, the frame with copies of it in its place.
+        skeletons: nets without blocks; costs of all others are sums of what these tell.
+        block_chains: for every distinct block, a skeleton with copies of it in its place.
         calibration: rows of genes, shape (nets, genes).
         validation: rows of genes of other nets.
         calibration_chains: of these rows.
         validation_chains: of these rows.
         reference: a net of middling size.
-        tracing_chain: every distinct component once, in an order in which they fit together.
+        tracing: chains of distinct components that fit together, each with the skeleton that holds it together; every component
+            that any net has is in one of them.
     """
 
-    frame: Chain
+    skeletons: tuple[Chain, ...]
     block_chains: dict[Hashable, Chain]
     calibration: Genes
     validation: Genes
     calibration_chains: tuple[Chain, ...]
     validation_chains: tuple[Chain, ...]
     reference: Chain
-    tracing_chain: Chain
+    tracing: tuple[tuple[Chain, Chain], ...]
 
     @property
     def first_chains(self) -> tuple[Chain, ...]:
-        """What the first session times: the frame, the nets of blocks, calibration and validation nets."""
-        return (self.frame, *self.block_chains.values(), *self.calibration_chains, *self.validation_chains)
+        """What the first session times: skeletons, the nets of blocks, calibration and validation nets."""
+        return (*self.skeletons, *self.block_chains.values(), *self.calibration_chains, *self.validation_chains)
 
     @property
     def num_nets(self) -> int:
@@ -106,59 +110,108 @@ def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng:
         task: classes, channels and resolution.
         settings: how many nets.
         rng: draws calibration and validation nets.
-
-    Raises:
-        LatencyTableError: if every component depends on a gene, as in AutoFormer's spaces.
     """
     terms = decompose(space, task)
-    frame: Chain = tuple(component for term in terms if not term.genes for _, cell in term for component in cell)
-    if not frame:
-        raise LatencyTableError(
-            f"{space.name} cannot be profiled yet: all components of its nets depend on genes, no fixed net is around a block",
-            hint="search it with --max-params or --max-macs",
-        )
-    places = _places(space, task, terms, frame)
-    block_chains = {block: (*frame[:at], *(block,) * settings.copies, *frame[at:]) for block, at in places.items()}
+    places = _places(space, task, terms)
     rows, chains = _random_nets(space, task, settings.calibration_nets + settings.validation_nets, rng)
     split = len(chains) * settings.calibration_nets // max(1, settings.calibration_nets + settings.validation_nets)
+    parts = [component for component in distinct_components(terms) if not is_block(space, component)]
+    skeletons = _skeletons(space, task, parts, [place.skeleton for place in places.values()], rng)
     return Plan(
-        frame=frame,
-        block_chains=block_chains,
+        skeletons=skeletons,
+        block_chains={block: place.around(block, settings.copies) for block, place in places.items()},
         calibration=rows[:split],
         validation=rows[split:],
         calibration_chains=chains[:split],
         validation_chains=chains[split:],
         reference=reference_net(space, task),
-        tracing_chain=_tracing_chain(frame, places),
+        tracing=_tracing(skeletons, places),
     )
 
 
-def _places(space: SearchSpace, task: Task, terms: Sequence[Term], frame: Chain) -> dict[Hashable, int]:
-    """For every block, how many components of the frame come before it."""
-    places: dict[Hashable, int] = {}
-    fixed = set(frame)
+def is_block(space: SearchSpace, component: Hashable) -> bool:
+    """Whether a component is one that nets repeat; every family calls it ``BlockSpec``."""
+    return isinstance(component, import_module(f"edgenas.spaces.{space.family}").BlockSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a block may stand: after the first ``at`` components of a skeleton."""
+
+    skeleton: Chain
+    at: int
+
+    def around(self, block: Hashable, copies: int) -> Chain:
+        return (*self.skeleton[: self.at], *(block,) * copies, *self.skeleton[self.at :])
+
+
+def _places(space: SearchSpace, task: Task, terms: Sequence[Term]) -> dict[Hashable, _Place]:
+    """A place for every block, in nets that are small but for what the block needs."""
+    places: dict[Hashable, _Place] = {}
     smallest_G = space.extreme(largest=False)[0]
+    blocks = {component for component in distinct_components(terms) if is_block(space, component)}
     for term in terms:
+        sizes = np.array([len(space.choices[gene].options) for gene in term.genes])
         for index, cell in term:
-            if not term.genes or all(component in places for component in cell):
+            if all(component in places or component not in blocks for component in cell):
                 continue
             genes_G = smallest_G.copy()
-            genes_G[list(term.genes)] = index
-            before = 0
-            for component in components_of(space, space.canonical(genes_G[None])[0], task):
-                if component in fixed:
-                    before += 1
-                elif component in cell:
-                    places.setdefault(component, before)
+            genes_G[list(term.genes)] = np.where(np.array(index) < sizes, index, -1)
+            _find(space, components_of(space, space.canonical(genes_G[None])[0], task), places)
+    rng = np.random.default_rng(0)
+    for _ in range(MAX_DRAWS):  # blocks that stand in no small net
+        if len(places) == len(blocks):
+            break
+        _find(space, components_of(space, space.sample(1, rng)[0], task), places)
     return places
 
 
-def _tracing_chain(frame: Chain, places: dict[Hashable, int]) -> Chain:
-    chain: list[Hashable] = []
-    for position in range(len(frame) + 1):
-        chain += [block for block, at in places.items() if at == position]
-        chain += frame[position : position + 1]
-    return tuple(dict.fromkeys(chain))
+def _find(space: SearchSpace, chain: Chain, places: dict[Hashable, _Place]) -> None:
+    skeleton = tuple(component for component in chain if not is_block(space, component))
+    before = 0
+    for component in chain:
+        if is_block(space, component):
+            places.setdefault(component, _Place(skeleton, before))
+        else:
+            before += 1
+
+
+def _skeletons(
+    space: SearchSpace, task: Task, parts: Sequence[Hashable], needed: Sequence[Chain], rng: np.random.Generator
+) -> tuple[Chain, ...]:
+    """Skeletons that tell what every skeleton costs: they span all, with half as many again against noise."""
+    drawn = (components_of(space, genes_G, task) for genes_G in space.sample(MAX_DRAWS, rng))
+    others = (tuple(component for component in chain if not is_block(space, component)) for chain in drawn)
+    candidates = list(dict.fromkeys([*needed, *others]))
+    column = {part: position for position, part in enumerate(parts)}
+    basis = np.zeros((0, len(parts)))
+    chosen: list[Chain] = []
+    for chain in candidates:
+        vector_P = np.zeros(len(parts))
+        np.add.at(vector_P, [column[part] for part in chain], 1.0)
+        rest_P = vector_P - basis.T @ (basis @ vector_P)
+        rest_P -= basis.T @ (basis @ rest_P)  # once more, against rounding
+        if np.linalg.norm(rest_P) > 1e-6 * np.linalg.norm(vector_P):
+            basis = np.vstack([basis, rest_P / np.linalg.norm(rest_P)])
+            chosen.append(chain)
+    more = [chain for chain in candidates if chain not in set(chosen)]
+    return (*chosen, *more[: len(chosen) // 2])
+
+
+def _tracing(skeletons: Sequence[Chain], places: Mapping[Hashable, _Place]) -> tuple[tuple[Chain, Chain], ...]:
+    chains = []
+    known: set[Hashable] = set()
+    for skeleton in dict.fromkeys([*(place.skeleton for place in places.values()), *skeletons]):
+        blocks = [(place.at, block) for block, place in places.items() if place.skeleton == skeleton]
+        if not blocks and known.issuperset(skeleton):
+            continue
+        chain: list[Hashable] = []
+        for position in range(len(skeleton) + 1):
+            chain += [block for at, block in blocks if at == position]
+            chain += skeleton[position : position + 1]
+        known.update(chain)
+        chains.append((tuple(dict.fromkeys(chain)), skeleton))
+    return tuple(chains)
 
 
 def _random_nets(space: SearchSpace, task: Task, num: int, rng: np.random.Generator) -> tuple[Genes, tuple[Chain, ...]]:

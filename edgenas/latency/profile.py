@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgenas.costs import Term, decompose, distinct_components
 from edgenas.latency.context import context_of
-from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
+from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
@@ -125,7 +125,7 @@ def profile(
     calibration = _calibrate(plan, measured, costs, settings.confidence)
     validation = _validate(space, plan, measured, costs, calibration)
     table = LatencyTable(
-        context=context_of(measured.first.info, batch_size=len(target.images_NCHW), details=dict(details or {})),
+        context=context_of(measured.first.info, batch_size=target.batch_size, details=dict(details or {})),
         task=task,
         space=space.name,
         space_sha256=space_hash(space),
@@ -133,7 +133,7 @@ def profile(
         calibration=calibration,
         validation=validation.as_json(),
         reference=_reference(plan, measured),
-        measuring=_measuring(settings, timing, plan, measured),
+        measuring=_measuring(space, settings, timing, plan, measured),
     )
     yield from _notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
@@ -198,24 +198,34 @@ def _entries(
     plan: Plan, terms: Sequence[Term], measured: Measured, copies: int, *, smoothed: bool
 ) -> tuple[dict[Hashable, float], tuple[Entry, ...]]:
     """Cost of every component in milliseconds, and the same as entries of a table."""
-    frame, *nets = measured.first.timings[: 1 + len(plan.block_chains)]
-    frame_ms = measured.ms(frame)
-    raw = {block: (measured.ms(timing) - frame_ms) / copies for block, timing in zip(plan.block_chains, nets, strict=True)}
+    num = len(plan.skeletons)
+    bare, nets = measured.first.timings[:num], measured.first.timings[num : num + len(plan.block_chains)]
+    parts = split_skeletons(plan.skeletons, [measured.ms(timing) for timing in bare])
+    bare_mad = float(np.median([timing.ratio_mad for timing in bare]))
+    raw, spread = {}, {}
+    for (block, chain), timing in zip(plan.block_chains.items(), nets, strict=True):
+        raw[block] = (measured.ms(timing) - sum(parts[part] for part in chain if part != block)) / copies
+        spread[block] = float(np.hypot(timing.ratio_mad, bare_mad)) * measured.level_ms / copies
     costs = raw | (smooth(terms, raw) if smoothed else {})
-    spread = {
-        block: float(np.hypot(timing.ratio_mad, frame.ratio_mad)) * measured.level_ms / copies
-        for block, timing in zip(plan.block_chains, nets, strict=True)
-    }
-    runs = frame.num_runs
-    parts = tuple(component_json(component) for component in plan.frame)
-    entries = [Entry(parts, frame_ms, frame.ratio_mad * measured.level_ms, runs, "measured", frame_ms)]
+    runs = bare[0].num_runs
+    entries = _skeleton_entries(plan, parts, bare_mad * measured.level_ms, runs)
     for component in distinct_components(terms):
         if component in raw:
             one = (component_json(component),)
             entries.append(Entry(one, costs[component], spread[component], runs, "measured", raw[component]))
         elif component in costs:
             entries.append(Entry((component_json(component),), costs[component], float("nan"), 0, "interpolated"))
-    return costs | {component: frame_ms / len(plan.frame) for component in plan.frame}, tuple(entries)
+    return costs | parts, tuple(entries)
+
+
+def _skeleton_entries(plan: Plan, parts: Mapping[Hashable, float], mad_ms: float, runs: int) -> list[Entry]:
+    """One entry for all where they always come together, else one for each."""
+    if len(plan.skeletons) == 1:
+        together = tuple(component_json(component) for component in plan.skeletons[0])
+        ms = sum(parts[component] for component in plan.skeletons[0])
+        return [Entry(together, ms, mad_ms, runs, "measured", ms)]
+    behind = {part: runs * sum(part in skeleton for skeleton in plan.skeletons) for part in parts}
+    return [Entry((component_json(part),), ms, mad_ms, behind[part], "measured", ms) for part, ms in parts.items()]
 
 
 def _sums(chains: Sequence[Chain], costs: Mapping[Hashable, float]) -> NDArray[np.float64]:
@@ -223,7 +233,7 @@ def _sums(chains: Sequence[Chain], costs: Mapping[Hashable, float]) -> NDArray[n
 
 
 def _calibrate(plan: Plan, measured: Measured, costs: Mapping[Hashable, float], confidence: float) -> Calibration:
-    start = 1 + len(plan.block_chains)
+    start = len(plan.skeletons) + len(plan.block_chains)
     timings = measured.first.timings[start : start + len(plan.calibration_chains)]
     truth = np.array([measured.ms(timing) for timing in timings])
     return calibrate(_sums(plan.calibration_chains, costs), truth, confidence=confidence)
@@ -276,12 +286,15 @@ def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
     }
 
 
-def _measuring(settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured) -> dict[str, Any]:
+def _measuring(
+    space: SearchSpace, settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured
+) -> dict[str, Any]:
     return {
         "statistic": STATISTIC,
         "copies": settings.copies,
         "num_nets": plan.num_nets,
         "num_calibration_nets": len(plan.calibration),
+        "calibration_archs": [space.to_json(genes_G) for genes_G in plan.calibration],
         "runs_per_visit": measured.first.num_runs,
         **asdict(timing),
         "seconds": measured.first.seconds + measured.second.seconds,

@@ -86,11 +86,12 @@ class Target:
 
     Attributes:
         runtime: loads the sources.
-        images_NCHW: the input of every call.
+        images_NCHW: the input of every call, where ``images_of`` says no other.
         precision: as in `Runtime.load`.
         threads: as in `Runtime.load`; None is the runtime's default.
         spinning: as in `Runtime.load`.
         clock: nanoseconds.
+        images_of: the input of a source, where nets read images of several sizes.
     """
 
     runtime: Runtime
@@ -99,6 +100,16 @@ class Target:
     threads: int | None = None
     spinning: bool = True
     clock: Clock = time.perf_counter_ns
+    images_of: Callable[[Path | nn.Module], NDArray[np.float32]] | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Images a call."""
+        return len(self.images_NCHW)
+
+    def feed(self, source: Path | nn.Module) -> NDArray[np.float32]:
+        """What a source is called with."""
+        return self.images_NCHW if self.images_of is None else self.images_of(source)
 
     def load(self, source: Path | nn.Module) -> Runner:
         """A live runner; the caller closes it."""
@@ -262,9 +273,10 @@ def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettin
     runner = target.load(source)
     loading = target.clock() - start
     try:
-        runner(target.images_NCHW)
+        images_NCHW = target.feed(source)
+        runner(images_NCHW)
         begin = target.clock()
-        runner(target.images_NCHW)
+        runner(images_NCHW)
         each = target.clock() - begin
     finally:
         runner.close()
@@ -285,7 +297,7 @@ def stays_loaded(target: Target, sources: Sequence[Path | nn.Module]) -> bool:
 
 def _begin(loader: _Loader, reference: Path | nn.Module, settings: TimingSettings) -> tuple[RunnerInfo, int]:
     """Wake the processor up; decide how many runs a visit has."""
-    clock, images_NCHW = loader.target.clock, loader.target.images_NCHW
+    clock, images_NCHW = loader.target.clock, loader.target.feed(reference)
     with loader.runner(-1, reference) as runner:
         for _ in range(3):
             runner(images_NCHW)
@@ -301,7 +313,7 @@ def _begin(loader: _Loader, reference: Path | nn.Module, settings: TimingSetting
 
 
 def _visit(loader: _Loader, index: int, source: Path | nn.Module, settings: TimingSettings, num_runs: int) -> _Visit:
-    clock, images_NCHW = loader.target.clock, loader.target.images_NCHW
+    clock, images_NCHW = loader.target.clock, loader.target.feed(source)
     samples = np.empty(num_runs)
     with loader.runner(index, source) as runner:
         start = clock()

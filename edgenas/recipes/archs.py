@@ -49,6 +49,8 @@ def read_given(space: SearchSpace, text: str) -> Given:
         hosting = host(space, named)
         return Given(hosting.from_json(named.arch), hosting, text, named.reported)
     try:
+        if Path(text).exists() and not (Path(text).is_file() or Path(text).is_dir()):  # a pipe would wait for a writer
+            raise ArchError(f"{text} is no file", hint="give a file or a name")
         with Path(text).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:

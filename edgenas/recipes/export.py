@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas import __version__
-from edgenas.deploy.artefact import Facts, write_artefact
+from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec, Precision
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.recipes.background import watched
-from edgenas.recipes.nets import FinalNet, load_final
+from edgenas.recipes.nets import FinalNet, final_images, load_final
 from edgenas.recipes.parity import Judge, gates_of
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
 from edgenas.recipes.staging import Staging
@@ -57,7 +57,10 @@ def run(config: ExportConfig) -> Iterator[Record]:
     gates = gates_of(settings.gates)
     if gates.min_sensitivity is not None and images.positive is None:
         raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
+    folder = config.output if config.output is not None else project.run.export / config.format_name
     with locked(project.run):
+        require_writable(folder)
+        images = final_images(project, images)
         yield from decode(images, "calibrate", "test")
         final = load_final(project, images)
         for warning in final.warnings:
@@ -69,7 +72,6 @@ def run(config: ExportConfig) -> Iterator[Record]:
         judge = Judge(
             *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
         )
-        folder = config.output if config.output is not None else project.run.export / config.format_name
         seconds_a_spec = SECONDS_A_GRAPH + SECONDS_AN_ENGINE * len(settings.export.targets) * (config.format_name == "trt")
         write = partial(_write, staging, exporter, final.net, specs)
         files = yield from watched(write, f"writing {config.format_name}", expected_s=len(specs) * seconds_a_spec)
@@ -129,7 +131,7 @@ def report_of(
 def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
     settings = project.settings.export
-    shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
+    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
     precision = settings.precision or DEFAULT_PRECISION[name]
     return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
@@ -137,7 +139,7 @@ def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
 
 def _facts(project: Project, images: Images, final: FinalNet, metrics: Mapping[str, Any]) -> Facts:
     settings = project.settings
-    shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
+    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
     return Facts(
         input_shape=shape,

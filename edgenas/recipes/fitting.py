@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from torch import nn
 
 from edgenas.data.batches import TrainBatches
 from edgenas.data.order import Balance, class_weights
-from edgenas.errors import RunFolderError
-from edgenas.recipes.nets import WEIGHTS
+from edgenas.errors import CheckpointError, DataError, RunFolderError
+from edgenas.recipes.nets import WEIGHTS, has_weights
 from edgenas.recipes.project import Images
 from edgenas.recipes.settings import TeacherSettings, TrainSettings
-from edgenas.runs import Note, Progress, append_jsonl, sha256_json, write_text
-from edgenas.training.checkpoints import OtherWorkError, TrainState, load_state, save_state, save_weights
+from edgenas.runs import Note, Progress, append_jsonl, write_text
+from edgenas.training.checkpoints import OtherWorkError, TrainState, differences, load_state, load_weights, save_state, save_weights
 from edgenas.training.distillation import Objective
-from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
+from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"
@@ -35,18 +35,19 @@ class Job:
     Attributes:
         label: on the progress bar.
         folder: for weights, state and log.
-        model: freshly initialised or to be fine-tuned; changed in place.
-        facts: what the checkpoint says of itself.
+        build: makes the net, freshly initialised or to be fine-tuned; called once, and only if it is to be trained.
+        facts: what the checkpoint says of itself, beside how it was trained.
         teacher: in eval mode, or None.
         subnets: which ones learn in a step, for a supernet.
         evaluate: on the select split.
         checkpoint_every_s: most seconds of training that a kill may cost.
+        anew: an unfinished training with other settings is given up; otherwise it is an error.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
     """
 
     label: str
     folder: Path
-    model: nn.Module
+    build: Callable[[], nn.Module]
     images: Images
     loop: LoopSettings
     objective: Objective
@@ -55,9 +56,15 @@ class Job:
     facts: Mapping[str, Any]
     evaluate: Evaluate
     checkpoint_every_s: float
+    anew: bool
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
     begin: Callable[[], None] | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the weights depend on, JSON-ready."""
+        return {**self.facts, "settings": {**asdict(self.loop), **_objective(self), **_batches(self)}}
 
 
 def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> LoopSettings:
@@ -109,19 +116,20 @@ def fit(job: Job) -> Iterator[Progress | Note]:
     Raises:
         TrainingDivergedError: if a loss is not finite.
         RunFolderError: if a file cannot be written.
+        CheckpointError: if an unfinished training has other settings, naming them, and may not be given up.
+        DataError: if an image or a process that loads images is lost; the state is saved.
     """
     settle(job.folder)
-    state = start(job.model, job.loop, torch.device(job.device))
-    path = job.folder / STATE
-    identity = {**job.facts, "settings": sha256_json({**asdict(job.loop), **_objective(job), **_batches(job)})}
+    model = job.build()
+    state = start(model, job.loop, torch.device(job.device))
+    path, identity = job.folder / STATE, job.identity
     if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
         job.begin()
-        state = start(job.model, job.loop, torch.device(job.device))
+        state = start(model, job.loop, torch.device(job.device))
     last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
-    for record in train(
-        state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate
-    ):
+    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate)
+    while (record := _next(steps, path, state, identity)) is not None:
         if isinstance(record, EpochRecord):
             append_jsonl(job.folder / PART, asdict(record))
             shown = {name: round(value, 3) for name, value in record.select.items()}
@@ -136,13 +144,40 @@ def fit(job: Job) -> Iterator[Progress | Note]:
             save_state(path, state, identity)
             last_saved = now = time.monotonic()
         last_step = now
-    save_weights(job.folder / WEIGHTS, state.result, job.facts)
+    save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
 
 
-def unfinished(folder: Path, label: str) -> Iterator[Note]:
-    """A warning where weights are there, but a job that was to replace them (``--force``) was interrupted."""
-    settle(folder)
+def _next(
+    steps: Iterator[StepRecord | EpochRecord], path: Path, state: TrainState, identity: Mapping[str, Any]
+) -> StepRecord | EpochRecord | None:
+    """The next record; None at the end. Where no batch comes the state is whole, and is saved."""
+    try:
+        return next(steps, None)
+    except DataError:
+        save_state(path, state, identity)
+        raise
+
+
+def changes_since(job: Job) -> list[str] | None:
+    """How the weights in the job's folder differ from what it would train, a line each; None if there are none.
+
+    Raises:
+        CheckpointError: if they cannot be read.
+    """
+    settle(job.folder)
+    if not has_weights(job.folder):
+        return None
+    return differences(load_weights(job.folder / WEIGHTS)[1], job.identity)
+
+
+def keep(label: str, folder: Path, changes: Sequence[str]) -> Iterator[Note]:
+    """What to say where earlier weights are kept: that they are of other settings, that a job that was to replace them is open."""
+    if changes:
+        text = f"{label}: is there already, trained with other settings: {'; '.join(changes)} (--force trains it again)"
+        yield Note(text, is_warning=True)
+    else:
+        yield Note(f"{label}: is there already (--force trains it again)")
     if (folder / STATE).is_file():
         text = f"{label}: an interrupted --force is unfinished, the earlier weights are used; with --force it goes on"
         yield Note(text, is_warning=True)
@@ -165,6 +200,9 @@ def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job
         try:
             load_state(path, state, identity)
         except OtherWorkError as error:
+            if not job.anew:
+                hint = "set them back and it goes on, or start again with --force"
+                raise CheckpointError(error.message, problems=error.problems, hint=hint) from error
             yield Note(f"{job.label} starts again: {error}", is_warning=True)
         else:
             resumed = True

@@ -12,7 +12,7 @@ from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.errors import EdgeNASError
 from edgenas.recipes.fitting import batches_for
 from edgenas.recipes.nets import RESULT, WEIGHTS
-from edgenas.recipes.project import Project, open_images, open_project
+from edgenas.recipes.project import Images, Project, open_images, open_project
 from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record
 
@@ -51,11 +51,17 @@ def run(config: InfoConfig) -> Iterator[Record]:
         made = path is not None and path.is_file()
         when = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes") if path is not None and made else None
         stages.append({"name": name, "state": "there" if made else "missing", "made": when, "command": "" if made else command})
-    loader = None
-    if config.measure_loader and folder.splits.is_file():
+    loader, images = None, None
+    if folder.splits.exists():
+        try:
+            images = open_images(project)
+        except EdgeNASError as error:
+            stages[0] |= {"state": "unusable", "command": "edgenas init --force"}
+            yield Note(f"the data cannot be used: {error}", is_warning=True)
+    if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)
         try:
-            loader = asdict(_rate(project))
+            loader = asdict(_rate(project, images))
         except EdgeNASError as error:
             yield Note(f"the loader is not measured: {error}", is_warning=True)
         yield Progress("measuring the loader", 1, 1)
@@ -70,9 +76,9 @@ def run(config: InfoConfig) -> Iterator[Record]:
     yield Outcome(result)
 
 
-def _rate(project: Project) -> LoaderRate:
+def _rate(project: Project, images: Images) -> LoaderRate:
     """Images a second of the loader alone, as `edgenas train` uses it."""
-    images, settings = open_images(project), project.settings.train
+    settings = project.settings.train
     workers = project.settings.data.workers
     batches = batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=workers)
     return loader_rate(batches, seconds=LOADER_SECONDS)

@@ -28,6 +28,18 @@ SEARCH, RETRAIN = "search result", "retrain result"  # kinds of such files
 RESULT_SCHEMA = 2  # 1: first; 2: with the hash of its content
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds trained weights.
+
+    Raises:
+        CheckpointError: if something that is no file has their name.
+    """
+    path = folder / WEIGHTS
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no file", hint="move it away")
+    return path.is_file()
+
+
 def facts_of(project: Project, images: Images, kind: str, **more: Any) -> dict[str, Any]:
     """What a checkpoint says of itself, and what it must say to be used."""
     task = images.task
@@ -78,6 +90,11 @@ def sharing_facts(project: Project) -> dict[str, Any]:
     return {} if sharing == "entangled" else {"sharing": sharing}
 
 
+def images_for(project: Project, images: Images, arch: Mapping[str, Any]) -> Images:
+    """The images as the net of a readable architecture reads them: at its own resolution where a gene chooses that."""
+    return images.at(project.space.task_of(genes_of(project, arch), images.task).image_px)
+
+
 def load_supernet(project: Project, images: Images) -> nn.Module:
     """The trained supernet, in eval mode, on the CPU.
 
@@ -86,7 +103,7 @@ def load_supernet(project: Project, images: Images) -> nn.Module:
         CheckpointError: if it belongs to other data or another space.
     """
     path = project.run.supernet / WEIGHTS
-    if not path.is_file():
+    if not has_weights(project.run.supernet):
         raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
     tensors, facts = load_weights(path)
     found = {"sharing": "entangled", **facts}
@@ -100,7 +117,12 @@ def load_supernet(project: Project, images: Images) -> nn.Module:
 def supernet_epochs(project: Project) -> int:
     """Epochs that the run's supernet was trained for."""
     _, facts = load_weights(project.run.supernet / WEIGHTS)
-    return int(facts.get("epochs", project.settings.train.epochs))
+    return int(facts.get("settings", {}).get("epochs", project.settings.train.epochs))
+
+
+def supernet_sha256(project: Project) -> str | None:
+    """Hash of the supernet's weights, which tells trainings apart; None if there is none."""
+    return sha256_file(project.run.supernet / WEIGHTS) if has_weights(project.run.supernet) else None
 
 
 def load_search(project: Project) -> dict[str, Any]:
@@ -108,7 +130,7 @@ def load_search(project: Project) -> dict[str, Any]:
 
     Raises:
         MissingInputError: naming `edgenas search`.
-        CheckpointError: if the images were divided otherwise then.
+        CheckpointError: if the images were divided otherwise then, or the supernet was another.
     """
     path = project.run.search / RESULT
     if not path.is_file():
@@ -116,6 +138,8 @@ def load_search(project: Project) -> dict[str, Any]:
     result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
     if result.get("splits_sha256") != load_splits(project.run.splits).sha256:
         raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
+    if has_weights(project.run.supernet) and result.get("supernet_sha256") != supernet_sha256(project):
+        raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
     if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
         raise MissingInputError(f"{path} names no winner", hint="run `edgenas search` again")
     return result
@@ -145,37 +169,66 @@ class FinalNet:
     warnings: tuple[str, ...] = ()
 
 
+def final_images(project: Project, images: Images) -> Images:
+    """The images as the net of `load_final` reads them.
+
+    Raises:
+        MissingInputError, CheckpointError, ArchError: as `load_final`.
+    """
+    arch, _, _ = _chosen(project, images)
+    return images_for(project, images, arch)
+
+
 def load_final(project: Project, images: Images) -> FinalNet:
     """`retrain`'s net when there is one, else the winner with the supernet's weights.
+
+    Args:
+        project: whose run folder is read.
+        images: from `final_images`.
 
     Raises:
         MissingInputError: if there is neither.
         CheckpointError, ArchError: if a file belongs to another project.
     """
-    retrained = project.run.retrain / WEIGHTS
-    searched = project.run.search / RESULT
-    winner = load_search(project)["winner"] if searched.is_file() or not retrained.is_file() else None
-    warnings: tuple[str, ...] = ()
-    if retrained.is_file():
-        _, facts = load_weights(retrained)
-        require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
-        if winner is None or not facts.get("from_search") or facts.get("arch") == winner["arch"]:
-            return _retrained(project, images, retrained, facts)
-        warnings = (f"{retrained} holds an earlier winner; taking the new one with inherited weights: run `edgenas retrain`",)
-    assert winner is not None
-    supernet = load_supernet(project, images)
-    genes = genes_of(project, winner["arch"])
-    net: nn.Module = cast(Supernet, supernet).extract(genes)
+    arch, facts, warnings = _chosen(project, images)
+    genes = genes_of(project, arch)
+    if facts is not None:
+        net = build_net(project.space, images.task, genes)
+        load_weights(project.run.retrain / WEIGHTS, net)
+        origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
+        return _final(project, images, net, genes, origin, project.run.retrain / WEIGHTS, ())
+    net = cast(Supernet, load_supernet(project, images)).extract(genes)
     recalibrate(net, images.norm_images())
     return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
 
 
-def _retrained(project: Project, images: Images, path: Path, facts: Mapping[str, Any]) -> FinalNet:
-    genes = genes_of(project, facts["arch"])
-    net = build_net(project.space, images.task, genes)
-    load_weights(path, net)
-    origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
-    return _final(project, images, net, genes, origin, path, ())
+def _chosen(project: Project, images: Images) -> tuple[dict[str, Any], Mapping[str, Any] | None, tuple[str, ...]]:
+    """Architecture to deploy, what its retrained weights say of themselves if they are to be taken, and warnings."""
+    retrained = project.run.retrain / WEIGHTS
+    searched, is_retrained = project.run.search / RESULT, has_weights(project.run.retrain)
+    winner = load_search(project)["winner"] if searched.is_file() or not is_retrained else None
+    warnings: tuple[str, ...] = ()
+    if is_retrained:
+        _, facts = load_weights(retrained)
+        require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
+        outdated = _outdated(project, facts, winner)
+        if outdated is None:
+            return facts["arch"], facts, ()
+        if winner is None or not facts.get("from_search"):
+            raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
+        warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
+    assert winner is not None
+    return dict(winner["arch"]), None, warnings
+
+
+def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, Any] | None) -> str | None:
+    """Why retrained weights are not those of today's winner or supernet; None if they are."""
+    if winner is not None and facts.get("from_search") and facts.get("arch") != winner["arch"]:
+        return "holds an earlier winner"
+    source = facts.get("supernet_sha256")
+    if source is not None and has_weights(project.run.supernet) and source != supernet_sha256(project):
+        return "was fine-tuned from an earlier supernet"
+    return None
 
 
 def _final(

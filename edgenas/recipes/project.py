@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def load_settings(run: RunFolder, flags: Mapping[str, Any], overrides: Sequence[
         MissingInputError: if there is no `edgenas.toml` yet.
         ConfigError: listing everything that is wrong.
     """
-    if not run.config.is_file():
+    if not run.config.exists():
         raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
     tables = merge(merge(read_toml(run.config), parse_overrides(overrides)), flags)
     return build(ProjectSettings, tables, source=str(run.config))
@@ -69,6 +69,8 @@ class Images:
     """The data set of a project, divided and decoded.
 
     Attributes:
+        store: reads images at the resolution of ``task``, or of one net (`at`).
+        task: of the project, whatever the store's resolution.
         positive: index of the class that must not be missed.
     """
 
@@ -82,6 +84,13 @@ class Images:
     def preprocess(self) -> Preprocess:
         """From a decoded image to what a net reads."""
         return self.store.preprocess
+
+    def at(self, image_px: int) -> Images:
+        """The same images as a net of another resolution reads them, resized once from the original."""
+        if image_px == self.preprocess.image_px:
+            return self
+        preprocess = replace(self.preprocess, image_px=image_px)
+        return replace(self, store=ImageStore(self.source, preprocess, memory_bytes=self.store.memory_bytes))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -145,7 +154,7 @@ def open_images(project: Project) -> Images:
         DataError: if they changed since then.
     """
     run, settings = project.run, project.settings
-    if not run.splits.is_file():
+    if not run.splits.exists():
         raise MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
     source, splits = open_divided(run, settings.data)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
@@ -166,11 +175,11 @@ def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Split
     source = without(open_source(data.source), splits.excluded)
     if splits.class_names != source.class_names:
         raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
-    if len(source.labels_N) != len(splits):
-        check_fingerprint(splits, source, ())
     index = FileIndex.load(run.files)
+    if len(source.labels_N) != len(splits):
+        check_fingerprint(splits, source, (), index)
     *_, (contents, seen) = (record for record in read_contents(source, index) if not isinstance(record, int))
-    check_fingerprint(splits, source, contents)
+    check_fingerprint(splits, source, contents, index)
     if seen != index:
         # the run folder may be read-only or on a full disk; then the files are read again the next time
         with suppress(RunFolderError):

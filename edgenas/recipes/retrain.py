@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.fitting import Job, batches_for, fit, loop_settings, objective_for, settle
+from edgenas.recipes.fitting import Job, batches_for, changes_since, fit, loop_settings, objective_for
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
     RESULT,
@@ -25,15 +24,17 @@ from edgenas.recipes.nets import (
     choose_threshold,
     facts_of,
     genes_of,
+    images_for,
     load_search,
     load_supernet,
     supernet_epochs,
+    supernet_sha256,
 )
 from edgenas.recipes.profile import load_cost_model, measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.train import load_teacher
+from edgenas.recipes.train import load_teacher, teacher_sha256
 from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
-from edgenas.spaces.pvt import hand_designed
+from edgenas.spaces.designed import hand_designed
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy, predict, report
@@ -56,12 +57,14 @@ class Plan:
 
     Attributes:
         name: on the progress bar and in the checkpoint.
+        images: as this net reads them.
         weights: ``finetuned`` from the supernet's or from ``scratch``.
     """
 
     name: str
     folder: Path
     arch: dict[str, Any]
+    images: Images
     epochs: int
     weights: str
     from_search: bool
@@ -79,17 +82,17 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     device = torch_device(settings.device)
     images = open_images(project)
     arch = read_one(project.space, config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
-    genes_of(project, arch)
+    own = images_for(project, images, arch)
     origin = "finetuned" if settings.start == "inherited" else "scratch"
-    winner = Plan("winner", project.run.retrain, arch, settings.epochs, origin, config.arch is None)
+    winner = Plan("winner", project.run.retrain, arch, own, settings.epochs, origin, config.arch is None)
     with locked(project.run):
-        yield from decode(images, "train", "select", "calibrate", "test")
+        yield from decode(images, "train")
         yield from _fit(project, images, winner, device, force=config.force)
-        result = _report(project, images, winner)
+        result = _report(project, winner)
         if settings.baseline:
             baseline = _baseline(project, images, winner)
             yield from _fit(project, images, baseline, device, force=config.force)
-            result["baseline"] = _report(project, images, baseline)
+            result["baseline"] = _report(project, baseline)
             with journal(project.run.retrain / JOURNAL, {"archs": [arch, baseline.arch]}) as memory:
                 latencies = yield from _measure_both(project, images, arch, baseline.arch, memory=memory)
                 result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
@@ -106,46 +109,55 @@ def _start_net(project: Project, images: Images, plan: Plan) -> nn.Module:
 
 
 def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bool) -> Iterator[Record]:
-    """Train one net with the supernet's recipe and the same teacher; nothing if that was done already."""
+    """Train one net; nothing if that was done already with the same settings, supernet and teacher."""
+    yield from decode(plan.images, "select", "calibrate", "test")
+    teacher = load_teacher(project, images)
+    job = _job(project, images, plan, teacher, device)
+    changes = changes_since(job)
+    if changes == [] and not force:
+        yield Note(f"{plan.name}: already trained (--force trains it again)")
+        return
+    if changes:
+        yield Note(f"{plan.name}: is trained again: {'; '.join(changes)}")
+    yield from fit(job)
+
+
+def _job(project: Project, images: Images, plan: Plan, teacher: nn.Module, device: str) -> Job:
+    """One net with the supernet's recipe and the same teacher."""
     train, retrain = project.settings.train, project.settings.retrain
     facts = facts_of(project, images, plan.name, arch=plan.arch, weights=plan.weights, from_search=plan.from_search)
-    facts |= {"epochs": plan.epochs, "seed": retrain.seed}
-    if (plan.folder / WEIGHTS).is_file() and not force:
-        _, found = load_weights(plan.folder / WEIGHTS)
-        if found == json.loads(json.dumps(facts)):
-            settle(plan.folder)
-            yield Note(f"{plan.name}: already trained (--force trains it again)")
-            return
+    facts["teacher_sha256"] = teacher_sha256(project)
+    source = supernet_sha256(project)
+    if plan.weights == "finetuned" and source is not None:
+        facts["supernet_sha256"] = source
     learning_rate = retrain.learning_rate if plan.weights == "finetuned" else train.learning_rate
-    loop = replace(loop_settings(train, seed=retrain.seed), epochs=plan.epochs, learning_rate=learning_rate)
-    yield from fit(
-        Job(
-            label=plan.name,
-            folder=plan.folder,
-            model=_start_net(project, images, plan),
-            images=images,
-            loop=loop,
-            objective=objective_for(
-                images,
-                smoothing=train.label_smoothing,
-                kd_weight=train.kd_weight,
-                temperature=train.temperature,
-                balance=train.balance,
-                device=device,
-            ),
-            batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
+    return Job(
+        label=plan.name,
+        folder=plan.folder,
+        build=lambda: _start_net(project, images, plan),
+        images=images,
+        loop=replace(loop_settings(train, seed=retrain.seed), epochs=plan.epochs, learning_rate=learning_rate),
+        objective=objective_for(
+            images,
+            smoothing=train.label_smoothing,
+            kd_weight=train.kd_weight,
+            temperature=train.temperature,
+            balance=train.balance,
             device=device,
-            facts=facts,
-            evaluate=net_accuracy(*images.arrays("select")),
-            checkpoint_every_s=train.checkpoint_every,
-            teacher=load_teacher(project, images),
-        )
+        ),
+        batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
+        device=device,
+        facts=facts,
+        evaluate=net_accuracy(*plan.images.arrays("select")),
+        checkpoint_every_s=train.checkpoint_every,
+        anew=True,  # a search may have chosen another winner since
+        teacher=teacher,
     )
 
 
-def _report(project: Project, images: Images, plan: Plan) -> dict[str, Any]:
+def _report(project: Project, plan: Plan) -> dict[str, Any]:
     """Costs, and accuracy and sensitivities on the test split at the threshold that calibrate chose."""
-    genes = genes_of(project, plan.arch)
+    genes, images = genes_of(project, plan.arch), plan.images
     net = build_net(project.space, images.task, genes)
     load_weights(plan.folder / WEIGHTS, net)
     threshold = choose_threshold(project, images, net.eval())
@@ -188,7 +200,8 @@ def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
     slower = [position for position in np.argsort(costs_A) if costs_A[position] >= least]
     chosen = archs[slower[0] if slower else int(np.argmax(costs_A))]
     epochs = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
-    return Plan("hand-designed", project.run.retrain / "baseline", chosen, epochs, "scratch", from_search=False)
+    own = images_for(project, images, chosen)
+    return Plan("hand-designed", project.run.retrain / "baseline", chosen, own, epochs, "scratch", from_search=False)
 
 
 def _measure_both(

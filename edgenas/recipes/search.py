@@ -16,7 +16,7 @@ from edgenas.costs import CostModel, cost_models
 from edgenas.errors import ConfigError, InfeasibleError, MissingInputError
 from edgenas.recipes.finalists import Finalist, choose, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
-from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet
+from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
 from edgenas.recipes.profile import RunTable, find_table
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
@@ -268,6 +268,7 @@ def _result(
     return {
         "schema_version": RESULT_SCHEMA,
         "splits_sha256": question.images.splits.sha256,
+        "supernet_sha256": supernet_sha256(question.project),
         "space": space_facts,
         "limits": _limits(question),
         "table": question.table.facts if question.table is not None else None,

@@ -82,11 +82,10 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
     )
 
 
-def input_array(task: Task, batch_size: int) -> NDArray[np.float32]:
-    """Seeded noise in the shape of a batch of images."""
+def input_array(shape: tuple[int, ...], batch_size: int) -> NDArray[np.float32]:
+    """Seeded noise, a batch of images of shape (C, H, W)."""
     rng = np.random.default_rng(0)
-    shape = (batch_size, task.in_channels, task.image_px, task.image_px)
-    return rng.standard_normal(shape).astype(np.float32)
+    return rng.standard_normal((batch_size, *shape)).astype(np.float32)
 
 
 class Workshop:
@@ -101,6 +100,8 @@ class Workshop:
         self.runtime = runtime
         self.precision: Precision = "fp16" if precision == "fp16" else "fp32"
         self.batch_size = batch_size
+        self._inputs: dict[Path | nn.Module, NDArray[np.float32]] = {}
+        self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._scratch = scratch(project.run)
         opset = project.settings.export.opset
         graphs = ComponentGraphs(self._trace, project.run.latency / "components" / f"b{batch_size}", opset=opset)
@@ -122,14 +123,18 @@ class Workshop:
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
-        return Target(self.runtime, input_array(self.task, self.batch_size), self.precision, threads)
+        images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
+        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__)
 
     def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
         if "module" not in self.runtime.accepts:
-            trace = partial(self._composed.graphs.prepare, plan.tracing_chain, always=plan.frame)
-            expected_s = SECONDS_TO_TRACE[0] + SECONDS_TO_TRACE[1] * len(plan.tracing_chain)
-            yield from watched(trace, "tracing components", expected_s=expected_s)
+            expected_s = sum(SECONDS_TO_TRACE[0] + SECONDS_TO_TRACE[1] * len(chain) for chain, _ in plan.tracing)
+            yield from watched(partial(self._trace_all, plan), "tracing components", expected_s=expected_s)
+
+    def _trace_all(self, plan: Plan) -> None:
+        for chain, skeleton in plan.tracing:
+            self._composed.graphs.prepare(chain, always=skeleton)
 
     def prepare_chains(self, chains: Sequence[Sequence[Hashable]]) -> None:
         """Trace what these nets need and was never traced."""
@@ -139,9 +144,13 @@ class Workshop:
 
     def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
         """What the runtime loads: an ONNX file, or a module."""
-        if "module" in self.runtime.accepts:
-            return self._chain(components)
-        return self._composed(components)
+        source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
+        self._inputs[source] = self._input_of(components)
+        return source
+
+    def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
+        shape = family(self.space).component_input_shape(components[0])
+        return self._arrays.setdefault(shape, input_array(shape, self.batch_size))
 
     def _chain(self, components: Sequence[Hashable]) -> nn.Module:
         from torch import nn
@@ -162,8 +171,8 @@ class Workshop:
                 *(b for n, b in chain.named_buffers() if n.endswith(("running_mean", "running_var"))),
             ]:
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
-        task = self.task
-        spec = ExportSpec((task.in_channels, task.image_px, task.image_px), self.batch_size, "fp32", self._composed.graphs.opset)
+        shape = family(self.space).component_input_shape(components[0])
+        spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
         with tempfile.TemporaryDirectory() as folder:
             files = get_exporter("onnx").export(chain, spec, Path(folder))
             return onnx.load(files[0].path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,28 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.recipes.fitting import STATE, Job, batches_for, fit, loop_settings, objective_for, unfinished
-from edgenas.recipes.initial import require_same_start, start_from
-from edgenas.recipes.nets import WEIGHTS, facts_of, load_supernet, new_supernet, require_facts, sharing_facts, supernet_epochs
+from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
+from edgenas.recipes.initial import Start, require_same_start, start_from
+from edgenas.recipes.nets import (
+    WEIGHTS,
+    facts_of,
+    has_weights,
+    load_supernet,
+    new_supernet,
+    require_facts,
+    sharing_facts,
+    supernet_epochs,
+)
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.settings import TeacherSettings
-from edgenas.runs import Note, Outcome, Record, locked, write_sealed
+from edgenas.runs import Note, Outcome, Record, locked, sha256_file, write_sealed, write_text
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
 from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
 from edgenas.training.sampling import SAMPLING_RULES, as_key
 from edgenas.training.teacher import build_teacher
+
+FORCED = "forced"  # in the supernet's folder: a `train --force` began then; a teacher that is newer is its work
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,8 @@ def run(config: TrainConfig) -> Iterator[Record]:
         yield from decode(images, "train", "select")
         if config.only in (None, "teacher"):
             asked = config.flags.get("teacher", {}).get("name")
-            yield from _fit_teacher(project, images, device, asked=asked, force=config.force)
+            whole = config.only is None
+            yield from _fit_teacher(project, images, device, asked=asked, force=config.force, whole=whole)
         teacher = load_teacher(project, images)
         result["teacher"] = _teacher_result(project, images, teacher, device)
         outputs["teacher"] = project.run.teacher
@@ -82,7 +93,12 @@ def _teacher_net(project: Project, images: Images, name: str, checkpoint: str | 
 def teacher_facts(project: Project) -> dict[str, Any] | None:
     """What the run's teacher says of itself; None if there is none yet."""
     path = project.run.teacher / WEIGHTS
-    return load_weights(path)[1] if path.is_file() else None
+    return load_weights(path)[1] if has_weights(project.run.teacher) else None
+
+
+def teacher_sha256(project: Project) -> str:
+    """Hash of the run's teacher, on which what it teaches depends."""
+    return sha256_file(project.run.teacher / WEIGHTS)
 
 
 def load_teacher(project: Project, images: Images) -> nn.Module:
@@ -102,48 +118,62 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
     return net.eval()
 
 
-def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool) -> Iterator[Record]:
-    """Train the teacher, or keep a checkpoint's or an earlier one; ``asked`` is the name given on the command line."""
+def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool, whole: bool) -> Iterator[Record]:
+    """Train the teacher, or keep a checkpoint's or an earlier one.
+
+    Args:
+        asked: the name given on the command line.
+        force: replace what is there.
+        whole: the supernet follows.
+    """
     settings = project.settings.teacher
-    found = teacher_facts(project)
-    if found is not None and not force:
+    job = _teacher_job(project, images, device, anew=force)
+    found, changes = teacher_facts(project), changes_since(job)
+    if found is not None and changes is not None and not force:
         if asked not in (None, found.get("teacher")):
             raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
-        yield from unfinished(project.run.teacher, "teacher")
-        yield Note(f"teacher: {found.get('teacher')} is there already (--force replaces it)")
+        yield from keep(job.label, job.folder, changes)
         return
-    torch.manual_seed(project.settings.train.seed)
-    net = _teacher_net(project, images, settings.name, settings.checkpoint)
-    facts = facts_of(project, images, "teacher", teacher=settings.name)
+    if force and whole:
+        if changes == [] and _is_done(project):
+            yield Note("teacher: this --force has trained it already, it goes on with the supernet")
+            return
+        write_text(project.run.supernet / FORCED, "")
     if settings.checkpoint is not None:
-        save_weights(project.run.teacher / WEIGHTS, net, facts)
+        save_weights(project.run.teacher / WEIGHTS, job.build(), job.identity)
         yield Note(f"teacher: {settings.name} with the weights of {settings.checkpoint}")
-        return
-    yield from fit(
-        Job(
-            label="teacher",
-            folder=project.run.teacher,
-            model=net,
-            images=images,
-            loop=loop_settings(settings, seed=project.settings.train.seed),
-            objective=_objective(images, settings, project.settings.train.balance, device),
-            batches=batches_for(
-                images,
-                settings,
-                balance=project.settings.train.balance,
-                seed=project.settings.train.seed,
-                workers=project.settings.data.workers,
-            ),
-            device=device,
-            facts=facts,
-            evaluate=net_accuracy(*images.arrays("select")),
-            checkpoint_every_s=project.settings.train.checkpoint_every,
-        )
+    else:
+        yield from fit(job)
+
+
+def _is_done(project: Project) -> bool:
+    """Whether a `train --force` that was interrupted had its teacher."""
+    begun = project.run.supernet / FORCED
+    return begun.is_file() and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
+
+
+def _teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+    settings, train = project.settings.teacher, project.settings.train
+
+    def build() -> nn.Module:
+        torch.manual_seed(train.seed)
+        return _teacher_net(project, images, settings.name, settings.checkpoint)
+
+    smoothing = settings.label_smoothing
+    return Job(
+        label="teacher",
+        folder=project.run.teacher,
+        build=build,
+        images=images,
+        loop=loop_settings(settings, seed=train.seed),
+        objective=objective_for(images, smoothing=smoothing, kd_weight=0.0, temperature=1.0, balance=train.balance, device=device),
+        batches=batches_for(images, settings, balance=train.balance, seed=train.seed, workers=project.settings.data.workers),
+        device=device,
+        facts=facts_of(project, images, "teacher", teacher=settings.name, checkpoint=settings.checkpoint),
+        evaluate=net_accuracy(*images.arrays("select")),
+        checkpoint_every_s=train.checkpoint_every,
+        anew=anew,
     )
-
-
-def _objective(images: Images, settings: TeacherSettings, balance: str, device: str) -> Any:
-    return objective_for(images, smoothing=settings.label_smoothing, kd_weight=0.0, temperature=1.0, balance=balance, device=device)
 
 
 def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
@@ -156,44 +186,66 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 
 
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
-    settings, space = project.settings.train, project.space
-    if (project.run.supernet / WEIGHTS).is_file() and not force:
-        require_same_start(project.run.supernet / WEIGHTS, settings.init)
-        yield from unfinished(project.run.supernet, "supernet")
-        yield Note("supernet: is there already (--force trains it again)")
+    settings, folder = project.settings.train, project.run.supernet
+    if has_weights(folder) and not force:
+        require_same_start(folder / WEIGHTS, settings.init)
+        job = _supernet_job(project, images, teacher, device, Start(), lambda: new_supernet(project, images.task), anew=False)
+        yield from keep(job.label, job.folder, changes_since(job) or [])
         return
     torch.manual_seed(settings.seed)
     model = new_supernet(project, images.task)
-    start = start_from(model, settings.init, project.run.supernet / STATE)
+    start = start_from(model, settings.init, folder / STATE)
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
+    yield from fit(_supernet_job(project, images, teacher, device, start, lambda: model, anew=force))
+    (project.run.supernet / FORCED).unlink(missing_ok=True)
+
+
+def _supernet_job(
+    project: Project,
+    images: Images,
+    teacher: nn.Module,
+    device: str,
+    start: Start,
+    build: Callable[[], nn.Module],
+    *,
+    anew: bool,
+) -> Job:
+    settings, space = project.settings.train, project.space
     rule = SAMPLING_RULES[settings.sampling]
     num_random = settings.num_random if settings.sampling == "sandwich" else 1
-    yield from fit(
-        Job(
-            label="supernet",
-            folder=project.run.supernet,
-            model=model,
-            images=images,
-            loop=loop_settings(settings, seed=settings.seed),
-            objective=objective_for(
-                images,
-                smoothing=settings.label_smoothing,
-                kd_weight=settings.kd_weight,
-                temperature=settings.temperature,
-                balance=settings.balance,
-                device=device,
-            ),
-            batches=batches_for(
-                images, settings, balance=settings.balance, seed=settings.seed, workers=project.settings.data.workers
-            ),
+
+    return Job(
+        label="supernet",
+        folder=project.run.supernet,
+        build=build,
+        images=images,
+        loop=loop_settings(settings, seed=settings.seed),
+        objective=objective_for(
+            images,
+            smoothing=settings.label_smoothing,
+            kd_weight=settings.kd_weight,
+            temperature=settings.temperature,
+            balance=settings.balance,
             device=device,
-            facts=facts_of(project, images, "supernet", epochs=settings.epochs, **sharing_facts(project), **start.facts),
-            evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
-            checkpoint_every_s=project.settings.train.checkpoint_every,
-            teacher=teacher,
-            subnets=partial(_draw, rule, space, num_random),
-            begin=start.begin,
-        )
+        ),
+        batches=batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=project.settings.data.workers),
+        device=device,
+        facts=facts_of(
+            project,
+            images,
+            "supernet",
+            sampling=settings.sampling,
+            num_random=num_random,
+            teacher_sha256=teacher_sha256(project),
+            **sharing_facts(project),
+            **start.facts,
+        ),
+        evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
+        checkpoint_every_s=settings.checkpoint_every,
+        anew=anew,
+        teacher=teacher,
+        subnets=partial(_draw, rule, space, num_random),
+        begin=start.begin,
     )
 
 

@@ -94,7 +94,7 @@ class _Mlp(nn.Module):
 class AutoFormerBlock(nn.Module):
     """Tokens to tokens, (N, L, C) both."""
 
-    index_GG: Tensor
+    index_D: Tensor
     places_LE: Tensor
 
     def __init__(self, spec: BlockSpec) -> None:
@@ -108,12 +108,12 @@ class AutoFormerBlock(nn.Module):
 
     def register_layout(self, layout: Layout) -> None:
         """Keep the layout as buffers, which no file of weights holds."""
-        self.register_buffer("index_GG", layout.index_GG, persistent=False)
+        self.register_buffer("index_D", layout.index_D, persistent=False)
         self.register_buffer("places_LE", layout.places_LE, persistent=False)
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """Apply the block."""
-        return block_forward(x_NLC, self.spec, dict(self.named_parameters()), Layout(self.index_GG, self.places_LE))
+        return block_forward(x_NLC, self.spec, dict(self.named_parameters()), Layout(self.index_D, self.places_LE))
 
 
 class Embed(nn.Module):

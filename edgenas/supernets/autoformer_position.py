@@ -10,7 +10,12 @@ are more features of the query, which the keys answer by saying where they are; 
 attention sums its weights per row and column in the same product. The class token's query has the same vector for every key,
 which softmax does not see.
 
-Shapes: N images, h heads, L tokens (1 + G²), d channels of a head, G rows or columns, E = 2G + 1 places, T table rows.
+Those numbers come out of one product of all queries with the vectors of all distances; which distance a row has moves by one from
+each row of queries to the next, so that picking them is a change of strides (as Huang et al., Music Transformer,
+arXiv:1809.04281, section 3.4.1, do for one axis), and not a gather.
+
+Shapes: N images, h heads, L tokens (1 + G²), d channels of a head, G rows or columns, E = 2G + 1 places, D = 2G - 1 distances,
+T table rows.
 """
 
 from __future__ import annotations
@@ -27,24 +32,23 @@ class Layout(NamedTuple):
     """Where tokens are, as constants.
 
     Attributes:
-        index_GG: table row of a query's and a key's row of the grid, or of their columns.
+        index_D: table row of every distance between two rows of the grid, or two columns, from most negative to most positive.
         places_LE: 1 where a token is in this row, is the class token, or is in this column.
     """
 
-    index_GG: Tensor
+    index_D: Tensor
     places_LE: Tensor
 
 
 def make_layout(grid: int, max_distance: int) -> Layout:
     """The layout of ``grid``² patches and the class token before them; farther than ``max_distance`` is all the same."""
-    line_G = torch.arange(grid)
-    index_GG = (line_G[None] - line_G[:, None]).clamp(-max_distance, max_distance) + max_distance + 1
+    index_D = torch.arange(1 - grid, grid).clamp(-max_distance, max_distance) + max_distance + 1
     places_LE = torch.zeros(grid**2 + 1, 2 * grid + 1)
     patches = torch.arange(grid**2)
     places_LE[0, grid] = 1.0
     places_LE[1 + patches, patches // grid] = 1.0
     places_LE[1 + patches, grid + 1 + patches % grid] = 1.0
-    return Layout(index_GG, places_LE)
+    return Layout(index_D, places_LE)
 
 
 def relative_attention(q_NhLd: Tensor, k_NhLd: Tensor, v_NhLd: Tensor, tables: Mapping[str, Tensor], layout: Layout) -> Tensor:
@@ -60,41 +64,61 @@ def relative_attention(q_NhLd: Tensor, k_NhLd: Tensor, v_NhLd: Tensor, tables: M
     num, heads, length, width = q_NhLd.shape
     places_NhLE = layout.places_LE.to(q_NhLd.dtype).expand(num, heads, length, -1)
     q_NhLd = q_NhLd * width**-0.5
-    features_NhLE = _query_features(q_NhLd, *_vectors(tables, "rel_pos_k", layout))
+    features_NhLE = _query_features(q_NhLd, _vectors(tables, "rel_pos_k", layout))
     logits_NhLL = torch.matmul(
         torch.cat([q_NhLd, features_NhLE], dim=-1), torch.cat([k_NhLd, places_NhLE], dim=-1).transpose(-1, -2)
     )
     gathered = torch.matmul(logits_NhLL.softmax(dim=-1), torch.cat([v_NhLd, places_NhLE], dim=-1))
     y_NhLd, weights_NhLE = gathered[..., :width], gathered[..., width:]
     class_d = tables["rel_pos_v.vertical"][0] + tables["rel_pos_v.horizontal"][0]
-    return y_NhLd + _gathered_positions(weights_NhLE, class_d, *_vectors(tables, "rel_pos_v", layout))
+    return y_NhLd + _gathered_positions(weights_NhLE, class_d, _vectors(tables, "rel_pos_v", layout))
 
 
-def _vectors(tables: Mapping[str, Tensor], name: str, layout: Layout) -> tuple[Tensor, Tensor]:
-    """For a query in each row the vectors of all rows and of the class token; for one in each column those of all columns."""
+def _vectors(tables: Mapping[str, Tensor], name: str, layout: Layout) -> Tensor:
+    """The vectors of all vertical distances, of the class token and of all horizontal distances, shape (2D + 1, d)."""
     vertical_Td, horizontal_Td = tables[f"{name}.vertical"], tables[f"{name}.horizontal"]
-    rows_GGd = vertical_Td[layout.index_GG]
-    class_G1d = (vertical_Td[:1] + horizontal_Td[:1]).expand(rows_GGd.shape[0], 1, -1)
-    return torch.cat([rows_GGd, class_G1d], dim=1), horizontal_Td[layout.index_GG]
+    class_1d = vertical_Td[:1] + horizontal_Td[:1]
+    return torch.cat([vertical_Td[layout.index_D], class_1d, horizontal_Td[layout.index_D]])
 
 
-def _query_features(q_NhLd: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _query_features(q_NhLd: Tensor, vectors: Tensor) -> Tensor:
     """Products of every query with the vectors of its rows, class token and columns, shape (N, h, L, E); 0 for the class token."""
     num, heads, length, width = q_NhLd.shape
-    grid = columns.shape[0]
-    q_NhGGd = q_NhLd[:, :, 1:].reshape(num, heads, grid, grid, width)
-    by_row = torch.matmul(q_NhGGd, rows.transpose(1, 2))
-    by_column = torch.matmul(q_NhGGd.transpose(2, 3), columns.transpose(1, 2)).transpose(2, 3)
-    features = torch.cat([by_row, by_column], dim=-1).reshape(num, heads, length - 1, 2 * grid + 1)
-    return F.pad(features, (0, 0, 1, 0))
+    distances = len(vectors) // 2
+    grid = (distances + 1) // 2
+    products = F.linear(q_NhLd[:, :, 1:].reshape(-1, width), vectors).view(num, heads, grid, grid, -1)
+    by_row = _of_each(products[..., :distances].transpose(2, 3)).transpose(2, 3)
+    by_column = _of_each(products[..., distances + 1 :])
+    features = torch.cat([by_row, products[..., distances : distances + 1], by_column], dim=-1)
+    return F.pad(features.view(num, heads, length - 1, -1), (0, 0, 1, 0))
 
 
-def _gathered_positions(weights_NhLE: Tensor, class_d: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _gathered_positions(weights_NhLE: Tensor, class_d: Tensor, vectors: Tensor) -> Tensor:
     """What the attention of every query gathers of the vectors of its rows, class token and columns, shape (N, h, L, d)."""
     num, heads, length, places = weights_NhLE.shape
-    grid = columns.shape[0]
+    grid, width = places // 2, vectors.shape[-1]
     weights_NhGGE = weights_NhLE[:, :, 1:].reshape(num, heads, grid, grid, places)
-    by_row = torch.matmul(weights_NhGGE[..., : grid + 1], rows)
-    by_column = torch.matmul(weights_NhGGE[..., grid + 1 :].transpose(2, 3), columns).transpose(2, 3)
-    patches = (by_row + by_column).reshape(num, heads, length - 1, -1)
+    by_row = _by_distance(weights_NhGGE[..., :grid].transpose(2, 3)).transpose(2, 3)
+    by_column = _by_distance(weights_NhGGE[..., grid + 1 :])
+    by_vector = torch.cat([by_row, weights_NhGGE[..., grid : grid + 1], by_column], dim=-1)
+    patches = torch.matmul(by_vector.view(-1, len(vectors)), vectors).view(num, heads, length - 1, width)
     return torch.cat([class_d.expand(num, heads, 1, -1), patches], dim=2)
+
+
+def _of_each(x_GD: Tensor) -> Tensor:
+    """From a number for each distance to one for each row: ``y[..., i, r] = x[..., i, r - i + G - 1]``, shape (..., G, G)."""
+    grid, distances = x_GD.shape[-2:]
+    if grid == 1:
+        return x_GD
+    flat = x_GD.flatten(-2)[..., grid - 1 : grid - 1 + grid * (distances - 1)]
+    return flat.reshape(*flat.shape[:-1], grid, distances - 1)[..., :grid]
+
+
+def _by_distance(x_GG: Tensor) -> Tensor:
+    """The inverse of `_of_each`; 0 for distances that no row has, shape (..., G, D)."""
+    grid = x_GG.shape[-1]
+    if grid == 1:
+        return x_GG
+    distances = 2 * grid - 1
+    flat = F.pad(x_GG, (0, distances - 1 - grid)).flatten(-2)
+    return F.pad(flat, (grid - 1, 1)).reshape(*flat.shape[:-1], grid, distances)

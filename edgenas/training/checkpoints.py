@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,8 +82,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     with atomic_path(path) as temporary:
         try:
             save_file(flat, temporary, metadata={_HEADER: text})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        except SafetensorError as error:  # its message ends in Rust's "(os error 28)", its number is nowhere else
+            code = re.search(r"os error (\d+)", str(error))
+            raise OSError(*((int(code[1]), os.strerror(int(code[1]))) if code else (str(error),))) from error
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
@@ -159,6 +163,23 @@ def load_weights(path: Path, model: nn.Module | None = None) -> tuple[dict[str, 
     return tensors, facts if isinstance(facts, dict) else {}
 
 
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """What a file says of itself against what is expected, a line for each value that differs; nested names are joined by dots.
+
+    Args:
+        found: facts of a file.
+        expected: JSON-ready; what it does not name may be anything.
+    """
+    lines = []
+    for name, value in jsonable(expected).items():
+        there = found.get(name)
+        if isinstance(value, dict) and isinstance(there, dict):
+            lines += [f"{name}.{line}" for line in differences(there, value)]
+        elif there != value:
+            lines.append(f"{name} is {reprlib.repr(there)} there, {reprlib.repr(value)} here")
+    return lines
+
+
 def copy_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copy tensors into a module.
 
@@ -203,8 +224,12 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
         CheckpointError: if the file cannot be used.
     """
     tensors, header = load_tensors(path, kind="training state")
-    if header.get("facts") != json.loads(dump_json(dict(facts))):
-        raise OtherWorkError(f"{path} was written with other settings")
+    expected = json.loads(dump_json(dict(facts)))
+    found = header.get("facts")
+    if found != expected:
+        found = found if isinstance(found, dict) else {}
+        problems = [*differences(found, expected), *(f"{name} is set there, not here" for name in found if name not in expected)]
+        raise OtherWorkError(f"{path} is of a training with other settings", problems=problems)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")

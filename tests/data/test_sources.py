@@ -215,11 +215,12 @@ def test_folders_that_cannot_be_listed_are_named_and_the_others_read(tmp_path: P
 
 def test_names_that_cannot_be_written_down_are_problems(tmp_path: Path) -> None:
     write_folder(tmp_path)
-    for name in (b"bad\xff.png", b"two\nlines.png"):
+    for name in (b"bad\xff.png", b"red\x1b[31m.png", b"two\nlines.png", "nice\u202fname.png".encode()):
         (tmp_path / "cat" / os.fsdecode(name)).write_bytes(b"x")
-    first, second = scan_source(f"folder:{tmp_path}").problems
-    assert first == f"{tmp_path / 'cat'} holds 'bad\\udcff.png', a name with a line break or not in UTF-8; rename it"
-    assert "'two\\nlines.png'" in second
+    first, second, third = scan_source(f"folder:{tmp_path}").problems
+    assert first == f"{tmp_path / 'cat'} holds 'bad\\udcff.png', a name with a control character or not in UTF-8; rename it"
+    assert "'red\\x1b[31m.png'" in second
+    assert "'two\\nlines.png'" in third
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

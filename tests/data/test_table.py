@@ -132,7 +132,7 @@ def test_every_problem_of_a_table_is_a_line_with_its_number(tmp_path: Path) -> N
         f"line 9: split is 'holdout'; {allowed}",
         "line 10: has 2 cells, the header 3",
         "line 11: is malformed: ',' expected after '\"'",
-        "line 12: path holds a line break",
+        "line 12: path holds a control character or line break",
         f"line 15: split is ''; {allowed}",
         "line 4: a.png is listed again in train, first in line 2",
         "line 6: b.png is labelled 'cat' here and 'dog' in line 5",
@@ -152,9 +152,15 @@ def test_files_that_are_all_missing_are_one_problem_that_says_where_they_were_lo
     assert found == (f"none of the 2 files is there, such as line 2: x/a.png is missing; paths are relative to {tmp_path}",)
 
 
-@pytest.mark.parametrize(("text", "num"), [("path,label\na.png,cat\nb.png,cat", 1), ("path,label\n", 0)])
-def test_fewer_than_two_classes_are_a_problem(tmp_path: Path, text: str, num: int) -> None:
-    assert problems_of(tmp_path, text) == (f"list.csv has {num} class(es); at least 2 are needed",)
+def test_fewer_than_two_classes_are_a_problem(tmp_path: Path) -> None:
+    found = problems_of(tmp_path, "path,label\na.png,cat\nb.png,cat")
+    assert found == ("list.csv has 1 class(es); at least 2 are needed",)
+
+
+def test_a_table_of_nothing_but_a_header_lists_no_images(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match=r"list\.csv lists no images below its header"):
+        scan_source(f"csv:{tmp_path / 'list.csv'}")
 
 
 @pytest.mark.parametrize(

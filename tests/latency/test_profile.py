@@ -19,6 +19,7 @@ from edgenas.latency import (
     newest_that_fits,
     profile,
 )
+from edgenas.latency.fit import split_skeletons
 from edgenas.latency.plan import components_of
 from edgenas.latency.table import slug, space_hash
 from edgenas.runs import Note, Progress
@@ -54,7 +55,7 @@ def test_validation_nets_are_new_and_every_block_is_in_a_whole_net() -> None:
     assert len(set(plan.validation_chains)) == 20
     for block, chain in plan.block_chains.items():
         assert [component for component in chain if isinstance(component, BlockSpec)] == [block] * 4
-        assert tuple(component for component in chain if not isinstance(component, BlockSpec)) == plan.frame
+        assert (tuple(component for component in chain if not isinstance(component, BlockSpec)),) == plan.skeletons
     assert plan.num_nets in (77, 78)
 
 
@@ -64,13 +65,15 @@ def test_the_tracing_chain_fits_together(space: SearchSpace) -> None:
 
     plan = make_plan(space, space.default_task, ProfileSettings(), rng=np.random.default_rng(0))
     stage = 0
-    for component in plan.tracing_chain:
+    ((chain, skeleton),) = plan.tracing
+    assert (skeleton,) == plan.skeletons
+    for component in chain:
         if type(component).__name__ == "PatchEmbedSpec":
             stage += 1
             width = component.embed_dim  # type: ignore[attr-defined]
         else:
             assert component_input_shape(component)[-1] == width  # type: ignore[arg-type]
-    assert set(plan.tracing_chain) == {c for chain in plan.first_chains for c in chain} | set(plan.block_chains)
+    assert set(chain) == {c for chain in plan.first_chains for c in chain} | set(plan.block_chains)
 
 
 def test_a_small_space_shares_its_nets_out() -> None:
@@ -220,7 +223,30 @@ def test_tables_go_by_file_or_name(table: LatencyTable, tmp_path: Path) -> None:
     assert slug("Intel(R) Xeon(R) CPU @ 2.50GHz") == "intel-xeon-cpu-2.50ghz"
 
 
-def test_a_space_without_a_fixed_frame_is_refused() -> None:
+def test_genes_may_change_what_is_around_the_blocks() -> None:
     space = get_space("autoformer-nano")
-    with pytest.raises(LatencyTableError, match=r"autoformer-nano cannot be profiled yet.*--max-params"):
-        make_plan(space, space.default_task, ProfileSettings(), rng=np.random.default_rng(0))
+    runtime = ToyRuntime(noise=0.01)
+    plan = make_plan(space, space.default_task, ProfileSettings(), rng=np.random.default_rng(0))
+    embed_dims = {chain[0].embed_dim for chain in plan.skeletons}  # type: ignore[attr-defined]
+    assert len(plan.skeletons) == len(embed_dims) > 1
+    assert all(chain[0].embed_dim == block.embed_dim for block, chain in plan.block_chains.items())  # type: ignore[attr-defined]
+    *_, result = profile(
+        space, space.default_task, runtime.target(), build, settings=ProfileSettings(), rng=np.random.default_rng(0)
+    )
+    assert isinstance(result, ProfileResult)
+    assert result.table.validation["mape"] < 0.01
+    genes_AG = space.sample(50, np.random.default_rng(9))
+    truth = np.array([sum(map(true_ms, components_of(space, genes_G, space.default_task))) for genes_G in genes_AG])
+    predicted = result.table.to_cost_model(space, space.default_task)(genes_AG)
+    assert np.abs(predicted / truth - 1).max() < 0.05
+
+
+def test_skeletons_tell_their_parts_apart_as_far_as_they_come_apart() -> None:
+    stems, transitions, heads = {"a": 1.0, "b": 2.0}, {("a", "x"): 3.0, ("b", "x"): 4.0, ("a", "y"): 5.0}, {"x": 6.0, "y": 7.0}
+    truth = {**stems, **transitions, **heads}
+    skeletons = [(first, (first, second), second) for first, second in transitions]
+    found = split_skeletons(skeletons, [sum(truth[part] for part in skeleton) for skeleton in skeletons])
+    for skeleton in skeletons:
+        assert sum(found[part] for part in skeleton) == pytest.approx(sum(truth[part] for part in skeleton), rel=1e-4)
+    assert min(found.values()) >= 0
+    assert split_skeletons([("p", "q")], [3.0]) == pytest.approx({"p": 1.5, "q": 1.5})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Probe, RunnerInfo, SourceKind
 from edgenas.latency import Target
+from edgenas.spaces import autoformer
 from edgenas.spaces.pvt import BlockSpec
 
 
@@ -24,6 +25,10 @@ def true_ms(component: Hashable) -> float:
             * (1 + component.mlp_hidden / 100)
             * (1 + component.reduction_size / 20)
         )
+    if isinstance(component, autoformer.BlockSpec):
+        return 0.002 * component.embed_dim * (1 + component.qkv_dim / 64) * (1 + component.mlp_hidden / 100)
+    if isinstance(component, (autoformer.EmbedSpec, autoformer.HeadSpec)):
+        return 0.003 * component.embed_dim
     return 0.05
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from edgenas.recipes.fitting import unfinished
+from edgenas.recipes.fitting import keep, settle
 from edgenas.training.checkpoints import save_weights
 from tests.recipes.test_end_to_end import edgenas_in
 
@@ -53,6 +53,30 @@ def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
     assert "left out 1 image(s) that cannot be used" in value["warnings"][0]
     code, value, _ = edgenas_in(tmp_path, "info")
     assert value["result"]["loader"]["images_per_second"] > 0
+
+
+def test_changed_files_are_named_and_info_says_it(project: Path) -> None:
+    Image.new("L", (8, 8), 3).save(project / "data" / "5.png")
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["problems"]) == (1, ["5.png changed"])
+    code, value, _ = edgenas_in(project, "info")
+    data = value["result"]["stages"][0]
+    assert (code, data["name"], data["state"]) == (0, "data", "unusable")
+    assert "5.png changed" in value["warnings"][0]
+    rows = (project / "data" / "images.csv").read_text().splitlines(keepends=True)
+    (project / "data" / "images.csv").write_text("".join(rows[:-1]))
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["problems"]) == (1, ["119.png is gone"])
+
+
+def test_a_relative_source_is_found_from_any_folder(tmp_path: Path) -> None:
+    table(tmp_path / "data")
+    code, _, _ = edgenas_in(tmp_path, "init", "--data", "csv:data/images.csv", "--space", "pvt-nano", "--image-px", "32")
+    assert code == 0
+    (tmp_path / "elsewhere").mkdir()
+    code, value, _ = edgenas_in(tmp_path / "elsewhere", "info", "--run", str(tmp_path / "edgenas-run"))
+    assert (code, value["warnings"]) == (0, [])
+    assert value["result"]["settings"]["data"]["source"] == f"csv:{tmp_path / 'data' / 'images.csv'}"
 
 
 def test_a_changed_image_is_noticed_by_the_next_command(project: Path) -> None:
@@ -142,12 +166,13 @@ def test_retrained_weights_of_another_project_are_refused(project: Path) -> None
 
 def test_a_forced_job_that_was_interrupted_is_warned_of_until_it_is_done(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_text("old")
-    assert list(unfinished(tmp_path, "teacher")) == []
+    assert len(list(keep("teacher", tmp_path, []))) == 1
     (tmp_path / "state.safetensors").write_text("under way")
     os.utime(tmp_path / "weights.safetensors", (1, 1))
-    (note,) = unfinished(tmp_path, "teacher")
+    settle(tmp_path)
+    _, note = keep("teacher", tmp_path, [])
     assert note.is_warning
     assert note.text.startswith("teacher: an interrupted --force is unfinished")
     os.utime(tmp_path / "state.safetensors", (0, 0))  # the weights were written after it: the job was done
-    assert list(unfinished(tmp_path, "teacher")) == []
+    settle(tmp_path)
     assert not (tmp_path / "state.safetensors").exists()

@@ -112,9 +112,11 @@ def test_a_training_begun_with_one_start_is_not_continued_with_another(project: 
     shutil.rmtree(project / "edgenas-run" / "supernet")
     (project / "w.safetensors").write_bytes((project / "w1.safetensors").read_bytes())
     for other in ("w1.safetensors", None, "w.safetensors"):  # another name, none, and the same name with other weights
-        steps_of(project, other, stop_after=2)
+        steps_of(project, other, stop_after=2, force=True)
     (project / "w.safetensors").write_bytes((project / "w2.safetensors").read_bytes())
-    records = steps_of(project, "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"is of a training with other settings.*init\.sha256 is"):
+        steps_of(project, "w.safetensors")
+    records = steps_of(project, "w.safetensors", force=True)
     assert any("supernet starts again" in note for note in notes_of(records))
     assert same(weights(project), whole)
 
@@ -123,7 +125,7 @@ def test_weights_that_are_needed_after_all_must_be_there(project: Path) -> None:
     """Other settings make the saved state useless, and then the file is read, or asked for."""
     steps_of(project, "w1.safetensors", stop_after=2)
     (project / "w1.safetensors").rename(project / "gone")
-    changed = ("train", "--only", "supernet", "--init", "w1.safetensors", "--set", "train.learning_rate=1e-4")
+    changed = ("train", "--only", "supernet", "--init", "w1.safetensors", "--set", "train.learning_rate=1e-4", "--force")
     code, value, _ = edgenas_in(project, *changed)
     assert (code, value["error"]["message"]) == (1, "w1.safetensors does not exist")
     (project / "w1.safetensors").write_bytes((project / "w2.safetensors").read_bytes())

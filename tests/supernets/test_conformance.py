@@ -41,6 +41,34 @@ class TestAutoFormerNano(SupernetConformance):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
+class TestPvtElastic32(SupernetConformance):
+    """The last row of a stage's last block learns in one of some hundred draws, unless the largest net is among them."""
+
+    num_random = 1
+    max_steps = 400
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic-32")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=160)
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """The largest, as the sandwich rule draws it, then every gene uniformly: all depths alike."""
+        largest = tuple(int(gene) for gene in space.extreme(largest=True)[0])
+        return [largest, *uniform_genes(space, np.random.default_rng(0), self.max_steps)]
+
+
+class TestPvtElastic(TestPvtElastic32):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic")
+
+
+@pytest.mark.slow
 class TestAutoFormerTiny(SupernetConformance):
     """At 240 px the grid is just large enough for a pair at every distance of the position tables."""
 

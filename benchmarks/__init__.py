@@ -1,0 +1,1 @@
+"""Scripts that measure edgenas beside other ways, and write reports."""

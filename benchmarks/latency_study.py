@@ -1,0 +1,428 @@
+"""How well a latency table predicts nets that fitted nothing, beside four other ways, on one device.
+
+Profiles the device as `edgenas profile` does, within a budget; then times many random nets twice, minutes apart, with the same
+visits, and as many others for the ways that learn from whole nets. Everything timed is kept in a journal: the same command goes on.
+
+    python -m benchmarks.latency_study --space pvt-covidx --num-subnets 100 --output docs/measurements
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.predictors import Chain, Predict, gradient_boosting, hat_mlp, isolated_sum, macs_regression
+from edgenas.config import build
+from edgenas.costs import cost_models, decompose, distinct_components
+from edgenas.deploy.plugins import get_runtime
+from edgenas.latency import LatencyTable, Part, ProfileResult, ProfileSettings, Target, TimingSettings, profile
+from edgenas.latency.fit import bootstrap_mean, kendall_tau, mape
+from edgenas.latency.plan import components_of, reference_net
+from edgenas.latency.timing import Session, time_nets
+from edgenas.recipes.project import Project
+from edgenas.recipes.settings import ProjectSettings
+from edgenas.recipes.timed_nets import Workshop
+from edgenas.report.scatter import scatter_plot
+from edgenas.runs import Journal, RunFolder, write_json, write_text
+from edgenas.spaces import Genes, SearchSpace, Task, get_space, unique_rows
+from edgenas.stats import clopper_pearson, wilson
+
+Floats = NDArray[np.float64]
+NEAR = 0.2  # nets within this share of the budget are compared with each other too
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is measured.
+
+    Attributes:
+        task: classes, channels, resolution.
+        num: random nets that nothing is fitted on; fewer where the space has not so many.
+        num_train: random nets that the ways that learn from whole nets learn from.
+        profile: as `edgenas profile` takes it.
+        pause_s: between the two sessions of the held-out nets.
+    """
+
+    space: SearchSpace
+    task: Task
+    runtime: str
+    precision: str
+    threads: int | None
+    num: int
+    num_train: int
+    profile: ProfileSettings
+    pause_s: float
+    seed: int
+
+
+def run(study: Study, run: RunFolder, *, log: Any) -> dict[str, Any]:
+    """Measure everything and return the report."""
+    settings = build(ProjectSettings, {"data": {"source": "digits"}, "space": {"name": study.space.name}}, source="the study")
+    project = Project(run, settings)
+    began = time.perf_counter()
+    with Workshop(project, study.task, get_runtime(study.runtime), study.precision, 1) as workshop:
+        target = workshop.target(study.threads)
+        memory = Journal(run.path / "study.jsonl", _identity(study))
+        result = _profile(study, workshop, target, memory, log)
+        table = result.table
+        if memory.recall("profile seconds") is None:
+            memory.record("profile seconds", result.seconds)
+        genes = _draw(study, table)
+        timed = _time(study, workshop, target, table, genes, memory, log)
+        memory.close()
+    report = _report(study, result, genes, timed)
+    report["seconds"] = {"profile": memory.recall("profile seconds"), "this_call": time.perf_counter() - began}
+    table.save(run.path)
+    return report
+
+
+def _identity(study: Study) -> dict[str, Any]:
+    facts = asdict(replace(study, space=None))  # type: ignore[type-var]
+    return {**facts, "space": study.space.name, "machine": platform.processor()}
+
+
+def _profile(study: Study, workshop: Workshop, target: Target, memory: Journal, log: Any) -> ProfileResult:
+    records = profile(
+        study.space,
+        study.task,
+        target,
+        workshop.build,
+        settings=study.profile,
+        rng=np.random.default_rng(study.seed),
+        details={"command": "latency study", "opset": workshop.project.settings.export.opset},
+        prepare=workshop.prepare,
+        memory=Part(memory, "profile "),
+    )
+    for record in records:
+        if isinstance(record, ProfileResult):
+            return record
+        log(record)
+    raise AssertionError("a profile ends with its result")
+
+
+def _draw(study: Study, table: LatencyTable) -> dict[str, Genes]:
+    """Held-out and training nets, different from each other and from those that the table was calibrated or validated on."""
+    rng = np.random.default_rng([study.seed, 1])
+    space, wanted = study.space, study.num + study.num_train
+    small = space.cardinality <= 4 * wanted
+    rows_AG = rng.permutation(space.enumerate()) if small else unique_rows(space.sample(4 * wanted, rng))
+    rows_AG = rng.permutation(rows_AG)
+    used = {components_of(space, space.from_json(row["arch"])[0], study.task) for row in table.validation["rows"]}
+    used |= {_chain_of(arch, space, study.task) for arch in table.measuring.get("calibration_archs", [])}
+    kept: dict[Chain, int] = {}
+    for position, genes_G in enumerate(rows_AG):
+        chain = components_of(space, genes_G, study.task)
+        if chain not in used and len(kept) < wanted:
+            kept.setdefault(chain, position)
+    rows_AG = rows_AG[list(kept.values())]
+    num = min(study.num, int(len(rows_AG) * study.num / wanted)) if len(rows_AG) < wanted else study.num
+    return {"held out": rows_AG[:num], "train": rows_AG[num:]}
+
+
+def _chain_of(arch: Mapping[str, Any], space: SearchSpace, task: Task) -> Chain:
+    return components_of(space, space.from_json(arch)[0], task)
+
+
+def _time(
+    study: Study, workshop: Workshop, target: Target, table: LatencyTable, genes: Mapping[str, Genes], memory: Journal, log: Any
+) -> dict[str, Any]:
+    """Milliseconds at the table's level: held-out nets in two sessions, training nets and single components in the first."""
+    chains = {name: [components_of(study.space, g, study.task) for g in rows] for name, rows in genes.items()}
+    parts = list(distinct_components(decompose(study.space, study.task)))
+    reference = workshop.build(reference_net(study.space, study.task))
+    held = [workshop.build(chain) for chain in chains["held out"]]
+    train = [workshop.build(chain) for chain in chains["train"]]
+    single = [workshop.build((part,)) for part in parts]
+    visits, runs = int(table.measuring["visits"]), int(table.measuring["runs_per_visit"])
+    timing = TimingSettings(visits=visits, runs=runs, visit_ms=0.0)
+    rng = np.random.default_rng([study.seed, 2])
+    first = _session(target, [*held, *train, *single], reference, timing, rng, Part(memory, "first "), "first session", log)
+    if memory.recall("paused") is None:
+        time.sleep(study.pause_s)
+        memory.record("paused", study.pause_s)
+    second = _session(target, held, reference, timing, rng, Part(memory, "second "), "second session", log)
+    level = table.reference["level_ms"]
+    ms = np.array([timing.relative * level for timing in first.timings])
+    num, num_train = len(held), len(train)
+    again = np.array([timing.relative * level for timing in second.timings])
+    return {
+        "chains": chains,
+        "first": ms[:num],
+        "second": again,
+        "train": ms[num : num + num_train],
+        "alone": dict(zip(parts, ms[num + num_train :].tolist(), strict=True)),
+        "both": [a.joined(b) for a, b in zip(first.timings[:num], second.timings, strict=True)],
+        "seconds": [first.seconds, second.seconds],
+    }
+
+
+def _session(
+    target: Target,
+    sources: Sequence[Any],
+    reference: Any,
+    timing: TimingSettings,
+    rng: np.random.Generator,
+    memory: Part,
+    label: str,
+    log: Any,
+) -> Session:
+    records: Iterator[Any] = time_nets(target, sources, reference, timing, rng=rng, label=label, memory=memory)
+    for record in records:
+        if isinstance(record, Session):
+            return record
+        log(record)
+    raise AssertionError("a series of rounds ends with its session")
+
+
+def scores(predicted_A: Floats, measured_A: Floats) -> dict[str, Any]:
+    """Error shares with intervals, and rank correlations: of all nets, and of those near the median as a budget."""
+    error_A = np.abs(predicted_A / measured_A - 1)
+    budget = float(np.median(measured_A))
+    near_A = np.abs(measured_A / budget - 1) <= NEAR
+    return {
+        "mape": mape(predicted_A, measured_A),
+        "mape_interval": bootstrap_mean(error_A),
+        "within_5": wilson(int((error_A <= 0.05).sum()), len(error_A)).as_json(),
+        "within_10": wilson(int((error_A <= 0.10).sum()), len(error_A)).as_json(),
+        "p95_error": float(np.quantile(error_A, 0.95)),
+        "bias": float((predicted_A / measured_A - 1).mean()),
+        "kendall_tau": kendall_tau(predicted_A, measured_A),
+        "kendall_tau_near_budget": kendall_tau(predicted_A[near_A], measured_A[near_A]),
+        "num_near_budget": int(near_A.sum()),
+    }
+
+
+def predictors(study: Study, table: LatencyTable, genes: Mapping[str, Genes], timed: Mapping[str, Any]) -> dict[str, Predict]:
+    """Ours, then the others, which learn from more whole nets than ours is calibrated on."""
+    space, task = study.space, study.task
+    macs = cost_models(space, task)["macs"]
+    model = table.to_cost_model(space, task)
+    num = table.calibration.num_nets
+    train, ms, chains = genes["train"], timed["train"], timed["chains"]["train"]
+    return {
+        "edgenas table": lambda rows, _: model(rows),
+        "MACs regression": macs_regression(macs, train, ms),
+        "isolated sum": isolated_sum(timed["alone"]),
+        f"isolated sum, affine on {min(num, len(ms))} nets": isolated_sum(timed["alone"], chains[:num], ms[:num]),
+        "HAT: 10 features + MLP": hat_mlp(chains, ms),
+        "gradient boosting": gradient_boosting(space, train, ms),
+    }
+
+
+def _report(study: Study, result: ProfileResult, genes: Mapping[str, Genes], timed: Mapping[str, Any]) -> dict[str, Any]:
+    table, held = result.table, genes["held out"]
+    truth_A = (timed["first"] + timed["second"]) / 2
+    upper_A = table.upper(study.space, study.task)(held)
+    methods = predictors(study, table, genes, timed)
+    predicted = {name: predict(held, timed["chains"]["held out"]) for name, predict in methods.items()}
+    covered = int((truth_A <= upper_A).sum())
+    p95_A = [timing.quantile_ms(0.95) for timing in timed["both"]]
+    return {
+        "schema_version": 1,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "context": table.context.as_json(),
+        "space": study.space.name,
+        "task": asdict(study.task),
+        "num_held_out": len(held),
+        "num_train": len(genes["train"]),
+        "num_nets_profiled": result.num_nets_timed,
+        "num_entries": len(table.entries),
+        "measuring": table.measuring,
+        "session_seconds": timed["seconds"],
+        "noise_floor_mape": mape(timed["first"], timed["second"]),
+        "noise_floor_within_5": float((np.abs(timed["first"] / timed["second"] - 1) <= 0.05).mean()),
+        "measured_ms": {"min": float(truth_A.min()), "median": float(np.median(truth_A)), "max": float(truth_A.max())},
+        "methods": {name: scores(values, truth_A) for name, values in predicted.items()},
+        "bound": {
+            "confidence": table.calibration.confidence,
+            "coverage": clopper_pearson(covered, len(held)).as_json(),
+            "slack": float(np.mean(upper_A / truth_A - 1)),
+        },
+        "rows": [
+            {
+                "arch": study.space.to_json(row),
+                "measured_ms": float(ms),
+                "first_ms": float(a),
+                "second_ms": float(b),
+                "p95_ms": float(p95),
+                "predicted_ms": {name: float(values[i]) for name, values in predicted.items()},
+                "upper_ms": float(upper_A[i]),
+            }
+            for i, (row, ms, a, b, p95) in enumerate(zip(held, truth_A, timed["first"], timed["second"], p95_A, strict=True))
+        ],
+    }
+
+
+def markdown(report: Mapping[str, Any], picture: str) -> str:
+    """The report for a reader."""
+    context, bound = report["context"], report["bound"]
+    lines = [
+        f"# Latency of {report['space']} on {context['device']}",
+        "",
+        f"{context['runtime']} {context['runtime_version']}, {context['precision']}, batch {context['batch_size']}, "
+        f"{context['threads']} thread(s), {report['task']['image_px']} px, {report['date']}.",
+        f"`{report['command']}`",
+        "",
+        f"{report['num_held_out']} random nets that fitted nothing ({report['measured_ms']['min']:.2f} to "
+        f"{report['measured_ms']['max']:.2f} ms), each timed in two sessions; {report['num_nets_profiled']} nets profiled in "
+        f"{report['seconds']['profile'] / 60:.1f} min. The other ways learn from {report['num_train']} further nets.",
+        f"Noise floor (MAPE between the two sessions): {report['noise_floor_mape']:.2%}; "
+        f"{report['noise_floor_within_5']:.1%} of the nets repeat within 5 %.",
+        "",
+        "| way | MAPE | ±5 % | ±10 % | p95 error | bias | tau | tau near the budget |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found in report["methods"].items():
+        interval = found["mape_interval"]
+        lines.append(
+            f"| {name} | {found['mape']:.2%} ({interval['low']:.2%} to {interval['high']:.2%}) | "
+            f"{found['within_5']['value']:.1%} | {found['within_10']['value']:.1%} | {found['p95_error']:.1%} | "
+            f"{found['bias']:+.1%} | {found['kendall_tau']:.3f} | {found['kendall_tau_near_budget']:.3f} |"
+        )
+    covers = bound["coverage"]
+    lines += [
+        "",
+        f"Tau near the budget: {next(iter(report['methods'].values()))['num_near_budget']} nets within ±{NEAR:.0%} of the median.",
+        f"The bound at confidence {bound['confidence']:g} covers {covers['value']:.1%} of the nets "
+        f"(95 % interval {covers['low']:.1%} to {covers['high']:.1%}) and lies {bound['slack']:.1%} above them on average.",
+        "",
+        f"![predicted against measured]({picture})",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def write(report: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
+    """Report as text, numbers and picture."""
+    paths = [folder / f"{stem}.md", folder / f"{stem}.json", folder / f"{stem}.png"]
+    write_text(paths[0], markdown(report, paths[2].name))
+    write_json(paths[1], report)
+    rows = report["rows"]
+    title = (
+        f"{report['space']}, {report['context']['runtime']} on {report['context']['device']}: {len(rows)} nets that fitted nothing"
+    )
+    scatter_plot(
+        [row["measured_ms"] for row in rows],
+        {name: [row["predicted_ms"][name] for row in rows] for name in report["methods"]},
+        title=title,
+        paths=[paths[2]],
+    )
+    return paths
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, conflict_handler="resolve"
+    )
+    result.add_argument("--space", default="pvt-covidx")
+    result.add_argument("--pin", action="append", default=[], metavar="NAME=VALUE", help="a choice with one value only")
+    result.add_argument("--image-px", type=int)
+    result.add_argument("--num-classes", type=int)
+    result.add_argument("--runtime", default="onnxruntime-cpu")
+    result.add_argument("--precision", default="fp32")
+    result.add_argument("--threads", type=int)
+    result.add_argument("--num-subnets", type=int, default=300)
+    result.add_argument("--num-train", type=int, default=150)
+    result.add_argument("--calibration-nets", type=int, default=20)
+    result.add_argument("--validation-nets", type=int, default=20)
+    result.add_argument("--visits", type=int, default=6)
+    result.add_argument("--runs", type=int, default=3)
+    result.add_argument("--budget-min", type=float, default=30.0, help="of profiling")
+    result.add_argument("--pause-s", type=float, default=120.0, help="between the two sessions")
+    result.add_argument("--seed", type=int, default=0)
+    result.add_argument("--run", type=Path, default=Path("latency-study"), help="folder for journal, graphs and table")
+    result.add_argument("--output", type=Path, default=Path("docs/measurements"))
+    return result
+
+
+def pinned(space: SearchSpace, pins: Sequence[str]) -> SearchSpace:
+    """The part of a space in which choices have one value, each written ``NAME=VALUE``.
+
+    Raises:
+        SystemExit: naming the choices or values there are.
+    """
+    wanted = dict(pin.partition("=")[::2] for pin in pins)
+    if unknown := sorted(set(wanted) - set(space.index)):
+        raise SystemExit(f"{space.name} has no choice {', '.join(unknown)}; it has {', '.join(space.index)}")
+    choices = []
+    for choice in space.choices:
+        options = tuple(option for option in choice.options if str(option) == wanted.get(choice.name, str(option)))
+        if not options:
+            raise SystemExit(f"{choice.name} is one of {', '.join(map(str, choice.options))}")
+        choices.append(replace(choice, options=options))
+    return replace(space, choices=tuple(choices))
+
+
+def study_of(options: argparse.Namespace) -> Study:
+    """From the command line."""
+    space = pinned(get_space(options.space), options.pin)
+    task = space.default_task
+    if options.image_px is not None:
+        task = replace(task, image_px=options.image_px)
+    if options.num_classes is not None:
+        task = replace(task, num_classes=options.num_classes)
+    settings = ProfileSettings(
+        timing=TimingSettings(visits=options.visits, runs=options.runs),
+        calibration_nets=options.calibration_nets,
+        validation_nets=options.validation_nets,
+        seconds=60 * options.budget_min,
+    )
+    return Study(
+        space=space,
+        task=task,
+        runtime=options.runtime,
+        precision=options.precision,
+        threads=options.threads,
+        num=options.num_subnets,
+        num_train=options.num_train,
+        profile=settings,
+        pause_s=options.pause_s,
+        seed=options.seed,
+    )
+
+
+def stem_of(report: Mapping[str, Any]) -> str:
+    """``latency-<space>_<device>_<runtime>_<precision>_<yyyymm>``."""
+    from edgenas.latency.table import slug
+
+    context = report["context"]
+    parts = [
+        f"latency-{report['space']}-{report['task']['image_px']}px",
+        context["device"],
+        context["runtime"],
+        context["precision"],
+    ]
+    return "_".join([*map(slug, parts), report["date"][:7].replace("-", "")])
+
+
+def say(record: Any) -> None:
+    """Notes, and every hundredth step, to stderr."""
+    text = getattr(record, "text", None)
+    if text is not None:
+        sys.stderr.write(f"{text}\n")
+    elif record.done % 100 == 0 or record.done == record.total:
+        sys.stderr.write(f"\r{record.label}: {record.done}/{record.total} ")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a study and write its report."""
+    options = parser().parse_args(arguments)
+    report = run(study_of(options), RunFolder(options.run), log=say)
+    for path in write(report, options.output, stem_of(report)):
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Settings, teachers and supernets that change under what was made with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.recipes.killing import RUN, STAGES, Ended, Reference, Zygote, hashes
+
+TRIES = 8
+
+
+@pytest.fixture
+def command(zygote_edgenas: Zygote, tmp_path: Path) -> Command:
+    return Command(zygote_edgenas, tmp_path / "work")
+
+
+class Command:
+    """Commands in a copy of the reference project."""
+
+    def __init__(self, zygote_edgenas: Zygote, work: Path) -> None:
+        self.zygote = zygote_edgenas
+        self.work = work
+        self.run = work / RUN
+
+    def begin(self, folder: Path) -> None:
+        shutil.copytree(folder, self.work)
+
+    def __call__(self, *arguments: str, kill_after_s: float | None = None) -> Ended:
+        return self.zygote(self.work, *arguments, kill_after_s=kill_after_s)
+
+    def kill_when(self, path: Path, seconds: float, *arguments: str) -> None:
+        """Repeat a command that is killed a little later each time, until it leaves a file."""
+        for attempt in range(1, TRIES + 1):
+            self(*arguments, kill_after_s=seconds * attempt / TRIES)
+            if path.exists():
+                return
+        pytest.fail(f"{path} was never written")
+
+
+def test_an_unfinished_training_is_not_given_up_for_other_settings(command: Command, reference: Reference) -> None:
+    command.begin(reference.before("train"))
+    state = command.run / "teacher" / "state.safetensors"
+    command.kill_when(state, reference.seconds["train"], "train")
+    before = hashes(command.run)
+    ended = command("train", "--set", "teacher.epochs=3", "--set", "teacher.batch_size=32")
+    assert (ended.code, ended.value["error"]["type"]) == (1, "CheckpointError")
+    assert ended.value["error"]["problems"] == ["settings.epochs is 2 there, 3 here", "settings.batch_size is 64 there, 32 here"]
+    assert "set them back" in ended.value["error"]["hint"]
+    assert hashes(command.run) == before
+    assert command("train", "--only", "teacher", "--force", "--set", "teacher.epochs=1").code == 0
+
+
+def test_settings_that_changed_after_the_training_are_named_in_a_warning(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("train"))
+    before = hashes(command.run / "supernet", leave_out="result.json")
+    ended = command("train", "--set", "train.epochs=9", "--set", "train.sampling=uniform")
+    assert ended.code == 0
+    (warning,) = ended.value["warnings"]
+    assert warning.startswith("supernet: is there already, trained with other settings: ")
+    assert "settings.epochs is 2 there, 9 here" in warning
+    assert "sampling is 'sandwich' there, 'uniform' here" in warning
+    assert hashes(command.run / "supernet", leave_out="result.json") == before
+
+
+def test_a_supernet_of_another_teacher_is_named_in_a_warning(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("train"))
+    assert command("train", "--only", "teacher", "--force", "--set", "teacher.epochs=1").code == 0
+    ended = command("train", "--set", "teacher.epochs=1")
+    assert any("teacher_sha256 is" in warning for warning in ended.value["warnings"])
+
+
+def test_results_of_an_earlier_supernet_are_refused(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("retrain"))
+    assert command("train", "--only", "supernet", "--force", "--set", "train.epochs=1").code == 0
+    for arguments in (("retrain",), ("evaluate",), STAGES["export"]):
+        ended = command(*arguments)
+        assert ended.code == 1
+        assert ended.value["error"]["message"].endswith("result.json was chosen with an earlier supernet")
+        assert ended.value["error"]["hint"] == "run `edgenas search` again"
+    assert command(*STAGES["search"]).code == 0
+    ended = command("evaluate")
+    assert ended.code == 0
+    assert any("earlier" in warning and "inherited weights" in warning for warning in ended.value["warnings"])
+    ended = command("retrain", "--set", "train.epochs=1")
+    assert "winner: is trained again: " in ended.err
+    assert command("evaluate").value["warnings"] == []
+
+
+def test_an_interrupted_force_does_not_train_its_teacher_twice(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("train"))
+    expected = hashes(command.run)
+    command.kill_when(command.run / "supernet" / "state.safetensors", reference.seconds["train"], "train", "--force")
+    ended = command("train", "--force")
+    assert ended.code == 0
+    assert "teacher: this --force has trained it already" in ended.err
+    assert "supernet goes on after step" in ended.err
+    assert not (command.run / "supernet" / "forced").exists()
+    for name in ("teacher/weights.safetensors", "supernet/weights.safetensors"):
+        assert hashes(command.run)[name] == expected[name]
+    ended = command("train", "--force", "--only", "teacher")
+    assert "has trained it already" not in ended.err  # a new --force trains it
+
+
+def test_a_folder_in_the_place_of_retrained_weights_is_an_error(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("search"))
+    (command.run / "retrain" / "weights.safetensors").mkdir(parents=True)
+    ended = command("evaluate")
+    assert (ended.code, ended.value["error"]["type"]) == (1, "CheckpointError")
+    assert "is no file" in ended.value["error"]["message"]
+
+
+def test_weights_say_how_they_were_trained(reference: Reference) -> None:
+    for name in ("teacher", "supernet", "retrain"):
+        file = (reference.after("retrain") / RUN / name / "weights.safetensors").read_bytes()
+        size = int.from_bytes(file[:8], "little")
+        facts = json.loads(json.loads(file[8 : 8 + size])["__metadata__"]["edgenas"])["facts"]
+        assert facts["settings"]["epochs"] == 2
