@@ -42,7 +42,7 @@ def list_tables(run: Path, as_json: bool, verbose: bool) -> None:
 
         return run_list(ListConfig(run))
 
-    _execute(start, run, as_json, verbose)
+    _execute(start, as_json, verbose)
 
 
 @tables.command()
@@ -57,7 +57,7 @@ def show(table: str, arch: str | None, run: Path, as_json: bool, verbose: bool) 
 
         return run_show(ShowConfig(run, table, arch))
 
-    _execute(start, run, as_json, verbose)
+    _execute(start, as_json, verbose)
 
 
 @tables.command()
@@ -74,7 +74,7 @@ def validate(table: str, measure: int | None, seed: int, run: Path, as_json: boo
 
         return recipe(ValidateConfig(run, table, measure if measure is not None else 0, seed))
 
-    _execute(start, run, as_json, verbose)
+    _execute(start, as_json, verbose)
 
 
 @tables.command()
@@ -89,7 +89,7 @@ def diff(first: str, second: str, run: Path, as_json: bool, verbose: bool) -> No
 
         return run_diff(DiffConfig(run, first, second))
 
-    _execute(start, run, as_json, verbose)
+    _execute(start, as_json, verbose)
 
 
 @tables.command()
@@ -106,10 +106,10 @@ def merge(first: str, others: tuple[str, ...], output: Path, force: bool, run: P
 
         return run_merge(MergeConfig(run, (first, *others), output, force))
 
-    _execute(start, run, as_json, verbose)
+    _execute(start, as_json, verbose)
 
 
-def _execute(start: Callable[[], Iterator[Any]], run: Path, as_json: bool, verbose: bool) -> None:
+def _execute(start: Callable[[], Iterator[Any]], as_json: bool, verbose: bool) -> None:
     from edgenas.cli.runner import execute
 
-    execute("tables", start, run=run, as_json=as_json, verbose=verbose)
+    execute("tables", start, run=None, as_json=as_json, verbose=verbose)
