@@ -17,6 +17,7 @@ COMMANDS = (
     "count",
     "train",
     "profile",
+    "tables",
     "search",
     "retrain",
     "evaluate",

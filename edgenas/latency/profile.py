@@ -16,6 +16,7 @@ from edgenas.costs import Term, decompose, distinct_components
 from edgenas.latency.context import context_of
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.remarks import remarks
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
 from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
@@ -31,7 +32,6 @@ STATISTIC = (
     "geometric mean of fastest run / reference's fastest run and the median over visits of that ratio around each visit, "
     "times the reference's median"
 )
-NOISY = 0.04  # noise floor above which the user is told to measure longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,21 +263,36 @@ def _row(
         "upper_ms": ms * calibration.upper_factor,
         "measured_ms": measured_ms,
         "mad_ms": timing.mad_ms,
+        "variation": timing.variation,
         "median_ms": timing.median_ms,
-        "p95_ms": timing.quantile_ms(0.95),
+        **_quantiles(timing),
         "min_ms": timing.min_ms,
         "n": timing.num_runs,
     }
 
 
+def _quantiles(timing: NetTiming) -> dict[str, float]:
+    """Of the plain distribution of calls."""
+    return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
+
+
+def _calibration_rows(space: SearchSpace, plan: Plan, measured: Measured) -> list[dict[str, Any]]:
+    """The nets that the calibration was fitted on, so that it can be fitted again."""
+    start = len(plan.skeletons) + len(plan.block_chains)
+    timings = measured.first.timings[start : start + len(plan.calibration)]
+    return [
+        {"arch": space.to_json(genes_G), "measured_ms": measured.ms(timing), "n": timing.num_runs}
+        for genes_G, timing in zip(plan.calibration, timings, strict=True)
+    ]
+
+
 def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
     both = measured.first.reference.joined(measured.second.reference)
-    quantiles = {f"p{share}_ms": both.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
     compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
     return {
         "components": [component_json(component) for component in plan.reference],
         "level_ms": measured.level_ms,
-        **quantiles,
+        **_quantiles(both),
         "min_ms": both.min_ms,
         "mad_ms": both.mad_ms,
         "variation": both.variation,
@@ -299,6 +314,8 @@ def _measuring(
         **asdict(timing),
         "seconds": measured.first.seconds + measured.second.seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": [dict(measured.first.machine), dict(measured.second.machine)],
+        "calibration_rows": _calibration_rows(space, plan, measured),
     }
 
 
@@ -306,10 +323,5 @@ def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSetting
     if timing.visits < settings.timing.visits:
         text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
         yield Note(text, is_warning=True)
-    floor = table.validation["noise_floor_mape"]
-    if floor > NOISY:
-        fact = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}"
-        yield Note(f"{fact}; close other programs, or take more visits", is_warning=True)
-    if table.reference["p95_ms"] > 1.5 * table.reference["p50_ms"]:
-        ratio = table.reference["p95_ms"] / table.reference["p50_ms"]
-        yield Note(f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more", is_warning=True)
+    for text in remarks(table):
+        yield Note(text, is_warning=True)

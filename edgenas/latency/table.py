@@ -12,6 +12,7 @@ import numpy as np
 
 from edgenas.costs import CostModel, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
+from edgenas.latency.content import content_problems
 from edgenas.latency.context import Context
 from edgenas.latency.fit import Calibration
 from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
@@ -102,8 +103,16 @@ class LatencyTable:
             RunFolderError: if it cannot be written.
         """
         path = folder / self.file_name
-        write_json(path, self._content() | {"sha256": self.sha256})
+        self.write(path)
         return path
+
+    def write(self, path: Path) -> None:
+        """Write the table into a file of any name.
+
+        Raises:
+            RunFolderError: if it cannot be written.
+        """
+        write_json(path, self._content() | {"sha256": self.sha256})
 
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
@@ -117,10 +126,14 @@ class LatencyTable:
         except RunFolderError as error:
             raise LatencyTableError(error.message, hint=_HINT) from error
         stored = content.pop("sha256", None)
-        if stored != sha256_json(content):
+        try:
+            intact = stored == sha256_json(content)
+        except ValueError:  # text that is no Unicode, numbers beyond JSON
+            intact = False
+        if not intact:
             raise LatencyTableError(f"{path} was edited or damaged: its content does not match its sha256", hint=_HINT)
         try:
-            return cls(
+            table = cls(
                 context=Context(**content["context"]),
                 task=Task(**content["task"]),
                 space=content["space"]["name"],
@@ -131,8 +144,12 @@ class LatencyTable:
                 reference=content["reference"],
                 measuring=content["measuring"],
             )
-        except (KeyError, TypeError) as error:
+            problems = content_problems(table)
+        except (KeyError, TypeError, AttributeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
+        if problems:
+            raise LatencyTableError(f"{path} is not a latency table", problems=problems, hint=_HINT)
+        return table
 
     def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:
         """Predicted ``latency_ms`` of every architecture of ``space``; unknown where a component was never measured."""
@@ -155,8 +172,7 @@ class LatencyTable:
         """Milliseconds per component; those of one entry share its cost evenly, as they only occur together."""
         costs: dict[str, float] = {}
         for entry in self.entries:
-            for component in entry.components:
-                key = dump_json(component, indent=None)
+            for key in entry_keys(entry):
                 costs[key] = costs.get(key, 0.0) + entry.ms / len(entry.components)
         return costs
 
@@ -186,7 +202,7 @@ class LatencyTable:
             batch_size: images a call.
             threads: on a CPU.
             scope: ``end_to_end`` or ``compute``.
-            runtime_version: another one only warns.
+            runtime_version: another patch version only warns; another major or minor version is another runtime.
             allow_foreign: differences of the context become warnings; those of space and task never do.
             name: of the table, for messages.
 
@@ -209,14 +225,17 @@ class LatencyTable:
             for key, value in wanted.items()
             if value is not None and value != getattr(self.context, key)
         ]
+        measured = self.context.runtime_version
+        here = measured if runtime_version is None else runtime_version
+        if minor_version(here) != minor_version(measured):
+            foreign.append(f"runtime_version: measured on {measured}, asked for {here}")
         other = self._other_net(space, task)
         if other or (foreign and not allow_foreign):
             hint = "run `edgenas profile` here" + ("" if other else ", or pass --allow-foreign-table to use it all the same")
             raise LatencyTableError(f"{name} does not fit", problems=[*foreign, *other], hint=hint)
         warnings = [f"{name} is foreign: {difference}" for difference in foreign]
-        measured = self.context.runtime_version
-        if runtime_version is not None and runtime_version != measured:
-            warnings.append(f"{name} was measured with {self.context.runtime} {measured}, here is {runtime_version}")
+        if here != measured and minor_version(here) == minor_version(measured):
+            warnings.append(f"{name} was measured with {self.context.runtime} {measured}, here is {here}")
         return tuple(warnings)
 
     def _other_net(self, space: SearchSpace, task: Task) -> list[str]:
@@ -244,6 +263,11 @@ def component_key(component: Hashable) -> str:
     return dump_json(component_json(component), indent=None)
 
 
+def entry_keys(entry: Entry) -> tuple[str, ...]:
+    """The keys of an entry's components, in order."""
+    return tuple(dump_json(component, indent=None) for component in entry.components)
+
+
 def space_hash(space: SearchSpace) -> str:
     """Hex SHA-256 of a space's choices."""
     choices = [
@@ -255,6 +279,11 @@ def space_hash(space: SearchSpace) -> str:
         for choice in space.choices
     ]
     return sha256_json({"family": space.family, "choices": choices})
+
+
+def minor_version(version: str) -> tuple[str, ...]:
+    """Major and minor of a version, e.g. of ``1.23.2+cu12``."""
+    return tuple(version.split("+")[0].split(".")[:2])
 
 
 def slug(text: str) -> str:

@@ -31,6 +31,7 @@ from edgenas.latency import (
     TimingSettings,
     measure_nets,
 )
+from edgenas.latency.drift import SAME_SPEED
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 SECONDS_TO_TRACE = (2.0, 0.3)  # once, and a component; on two cores
-SAME_SPEED = 0.15  # share by which calls may be slower or faster than when the device was profiled
 CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph")
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from edgenas.report.cells import arch_line, arch_value, count, interval, milliseconds, percent, table, verdict
 from edgenas.report.spaces import count_view, spaces_view
+from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
 MAX_CLASSES = 40  # listed one by one
@@ -263,6 +264,7 @@ VIEWS: dict[str, Callable[[Outcome], Iterator[RenderableType]]] = {
     "count": count_view,
     "train": train_view,
     "profile": profile_view,
+    "tables": tables_view,
     "search": search_view,
     "retrain": retrain_view,
     "evaluate": evaluate_view,
