@@ -14,6 +14,7 @@ from edgenas.costs import CostModel, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.context import Context
 from edgenas.latency.fit import Calibration
+from edgenas.latency.promise import Bound, Promise
 from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -56,6 +57,7 @@ class LatencyTable:
         validation: the contract's object.
         reference: the net that was returned to: ``components`` count, ``ms`` and quantiles.
         measuring: visits, runs, statistic, nets, seconds, command, date.
+        bound_nets: nets that fitted nothing, which promises come from; a table without them makes none.
     """
 
     context: Context
@@ -67,6 +69,7 @@ class LatencyTable:
     validation: dict[str, Any]
     reference: dict[str, Any]
     measuring: dict[str, Any]
+    bound_nets: tuple[dict[str, Any], ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -92,6 +95,8 @@ class LatencyTable:
             "measuring": self.measuring,
             "entries": [asdict(entry) for entry in self.entries],
         }
+        if self.bound_nets:
+            content["promise"] = {"nets": self.bound_nets, "bounds": [bound.as_json() for bound in self.promise.bounds()]}
         plain: dict[str, Any] = jsonable(content)
         return plain
 
@@ -130,6 +135,7 @@ class LatencyTable:
                 validation=content["validation"],
                 reference=content["reference"],
                 measuring=content["measuring"],
+                bound_nets=tuple(content.get("promise", {}).get("nets", ())),
             )
         except (KeyError, TypeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
@@ -146,9 +152,15 @@ class LatencyTable:
             offset=self.calibration.offset_ms,
         )
 
-    def upper(self, space: SearchSpace, task: Task) -> CostModel:
-        """The one-sided conformal bound, ``latency_ms_upper``, at the calibration's confidence."""
-        model, factor = self.to_cost_model(space, task), self.calibration.upper_factor
+    @property
+    def promise(self) -> Promise:
+        """What bounds on quantiles of calls come from."""
+        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())))
+
+    def upper(self, space: SearchSpace, task: Task, bound: Bound | None = None) -> CostModel:
+        """``latency_ms_upper``: a bound of `promise`, by default the calibration's own on the level that was fitted."""
+        model = self.to_cost_model(space, task)
+        factor = self.calibration.upper_factor if bound is None else bound.factor
         return CostModel("latency_ms_upper", "ms", model.factors, model.scale * factor, model.offset * factor)
 
     def _costs(self) -> dict[str, float]:

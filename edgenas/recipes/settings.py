@@ -177,7 +177,8 @@ class ProfileSettings:
         batch_size: None takes 1.
         threads: on a CPU; None takes all usable cores.
         visits, runs_per_visit: every net is timed ``visits`` times, far apart, ``runs_per_visit`` calls each.
-        calibration_nets: whole nets that the calibration and the bound are fitted on.
+        calibration_nets: whole nets that the calibration and its bound are fitted on.
+        bound_nets: whole nets that nothing is fitted on, which promises of a quantile come from; a confidence of 0.95 needs 19.
         validation_nets: whole nets that nothing is fitted on.
     """
 
@@ -189,18 +190,19 @@ class ProfileSettings:
     visits: int = 6
     runs_per_visit: int = 3
     calibration_nets: int = 20
+    bound_nets: int = 40
     validation_nets: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.visits < 1 or self.runs_per_visit < 1:
             raise ValueError("visits and runs_per_visit are at least 1")
-        if max(self.visits, self.runs_per_visit, self.calibration_nets, self.validation_nets) > 10_000:
-            raise ValueError("visits, runs_per_visit, calibration_nets and validation_nets are at most 10000")
+        if max(self.visits, self.runs_per_visit, self.calibration_nets, self.bound_nets, self.validation_nets) > 10_000:
+            raise ValueError("visits, runs_per_visit, calibration_nets, bound_nets and validation_nets are at most 10000")
         if (self.batch_size or 1) < 1 or (self.threads or 1) < 1 or not 0 <= self.seed < 2**32:
             raise ValueError("batch_size and threads are at least 1, seed in [0, 2**32)")
-        if self.calibration_nets < 4 or self.validation_nets < 2:
-            raise ValueError("calibration_nets is at least 4 and validation_nets at least 2")
+        if self.calibration_nets < 4 or self.validation_nets < 2 or self.bound_nets < 0:
+            raise ValueError("calibration_nets is at least 4, validation_nets at least 2, bound_nets at least 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
     return ProfileSettings(
         timing=TimingSettings(visits=table.visits, runs=table.runs_per_visit),
         calibration_nets=table.calibration_nets,
+        bound_nets=table.bound_nets,
         validation_nets=table.validation_nets,
     )
 
