@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Device = Literal["auto", "cpu", "cuda"]
+THIS_DEVICE = ""  # name of the latency limit that was given without one
 LARGEST = 1e6
 
 
@@ -207,9 +208,17 @@ class ProfileSettings:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """``[search]``: limits and the size of the search; limits that are None do not count."""
+    """``[search]``: limits and the size of the search; limits that are None do not count.
 
-    latency_ms: float | None = None
+    Attributes:
+        latency_ms: one limit, or limits by the name of their latency table.
+        latency_quantile: of a net's calls that must stay below ``latency_ms``, by an upper bound; None limits the prediction itself.
+        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+    """
+
+    latency_ms: float | dict[str, float] | None = None
+    latency_quantile: Literal["p50", "p90", "p95", "p99"] | None = None
+    confidence: float | None = None
     max_params: int | None = None
     max_macs: int | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
@@ -224,15 +233,24 @@ class SearchSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        limits = [limit for limit in (self.latency_ms, self.max_params, self.max_macs) if limit is not None]
-        if any(limit <= 0 for limit in limits):
+        limits = [*self.latency_limits.values(), *(limit for limit in (self.max_params, self.max_macs) if limit is not None)]
+        if any(not 0 < limit < float("inf") for limit in limits):
             raise ValueError("latency_ms, max_params and max_macs must be positive")
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise ValueError("confidence must be in (0, 1)")
         if any(not 0 < floor <= 1 for floor in self.min_sensitivity.values()):
             raise ValueError("a floor in min_sensitivity must be in (0, 1]")
         if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
             raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
         if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:
             raise ValueError("num_mutations and num_crossovers are at least 0, mutation_prob in [0, 1], seed in [0, 2**32)")
+
+    @property
+    def latency_limits(self) -> dict[str, float]:
+        """Milliseconds by name; under `THIS_DEVICE` the limit without one."""
+        if self.latency_ms is None:
+            return {}
+        return self.latency_ms if isinstance(self.latency_ms, dict) else {THIS_DEVICE: self.latency_ms}
 
 
 @dataclass(frozen=True, slots=True)
