@@ -82,7 +82,7 @@ def limit_options(function: Function) -> Function:
             click.option("--max-params", metavar="N", help="Limit on the parameters, e.g. 3e6 or 3M."),
             click.option("--max-macs", metavar="N", help="Limit on the multiply-accumulates, e.g. 500M."),
             click.option(
-                "--table", multiple=True, metavar="[NAME=]FILE", help="Latency table; default: the newest that fits the run."
+                "--table", multiple=True, metavar="[NAME=]FILE", help="Latency table; default: the run's newest that fits."
             ),
             click.option(
                 "--allow-foreign-table", is_flag=True, help="Take a table of another device, runtime, precision or batch size."
@@ -130,9 +130,7 @@ def parse_latency(texts: tuple[str, ...]) -> float | dict[str, float] | None:
         if not 0 < value < float("inf"):
             raise click.BadParameter(f"--latency-ms is {text!r}; write a positive number such as 5, or NAME=5")
         if name in limits:
-            raise click.BadParameter(
-                f"--latency-ms is given twice {f'for {name}' if name else 'without a name'}; name each: NAME=MS"
-            )
+            raise click.BadParameter(f"--latency-ms is given twice {_for(name)}; name each: NAME=MS")
         limits[name] = value
     return limits[""] if list(limits) == [""] else (limits or None)
 
@@ -148,9 +146,13 @@ def parse_tables(texts: tuple[str, ...]) -> dict[str, str]:
         name, _, file = ("", "", text) if Path(text).is_file() else text.partition("=")
         name, file = (name, file) if file else ("", name)
         if name in tables:
-            raise click.BadParameter(f"--table is given twice {f'for {name}' if name else 'without a name'}; name each: NAME=FILE")
+            raise click.BadParameter(f"--table is given twice {_for(name)}; name each: NAME=FILE")
         tables[name] = file
     return tables
+
+
+def _for(name: str) -> str:
+    return f"for {name}" if name else "without a name"
 
 
 def parse_floors(texts: tuple[str, ...]) -> dict[str, float]:

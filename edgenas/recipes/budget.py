@@ -137,26 +137,34 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
         MissingInputError, LatencyTableError: if a table is missing, does not fit or cannot give the confidence.
     """
     settings = project.settings.search
-    asked = settings.latency_limits
+    devices = _devices(project, task, settings.latency_limits, tables, allow_foreign=allow_foreign)
+    if not devices and settings.latency_quantile is not None:
+        raise MissingInputError(f"{project.run.latency} holds no table to promise from", hint="run `edgenas profile` first")
+    costs = dict(cost_models(project.space, task))
+    if devices:
+        costs["latency_ms"] = devices[0].table.predicted
+    limits = [UpperLimit(device.name, device.limit_ms, device.limited) for device in devices if device.limit_ms is not None]
+    wanted = {"params": settings.max_params, "macs": settings.max_macs}
+    limits += [UpperLimit(name, limit, costs[name]) for name, limit in wanted.items() if limit is not None]
+    return Budget(project.space, tuple(devices), costs, tuple(limits))
+
+
+def _devices(
+    project: Project, task: Task, asked: Mapping[str, float], tables: Mapping[str, str], *, allow_foreign: bool
+) -> list[Device]:
+    """One device a limit, the nameless first; without a limit on latency the run's own, if there is one."""
     unused = [alias or tables[alias] for alias in tables if asked and alias not in asked]
     unused += [alias for alias in tables if alias and not asked]
     if unused:
         raise UsageError(f"no latency limit goes with the table {', '.join(unused)}", hint="write --latency-ms NAME=MS for each")
     devices = []
-    for alias in sorted(asked or {THIS_DEVICE: None}, key=bool):  # stable: the nameless one first
+    for alias in sorted(asked or (THIS_DEVICE,), key=bool):  # stable
         found = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
         if found is not None:
             devices.append(_with_bound(project, task, Device(alias, found, asked.get(alias), None)))
         elif alias in asked:
             raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
-    if not devices and settings.latency_quantile is not None:
-        raise MissingInputError(f"{project.run.latency} holds no table to promise from", hint="run `edgenas profile` first")
-    costs = dict(cost_models(project.space, task))
-    costs |= {"latency_ms": device.table.predicted for device in devices[:1]}
-    limits = [UpperLimit(device.name, device.limit_ms, device.limited) for device in devices if device.limit_ms is not None]
-    wanted = {"params": settings.max_params, "macs": settings.max_macs}
-    limits += [UpperLimit(name, limit, costs[name]) for name, limit in wanted.items() if limit is not None]
-    return Budget(project.space, tuple(devices), costs, tuple(limits))
+    return devices
 
 
 def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str], *, allow_foreign: bool) -> RunTable | None:
@@ -168,9 +176,8 @@ def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str
     try:
         path = path if path.is_file() else named_table(name)
     except LatencyTableError as error:
-        raise LatencyTableError(
-            f"the limit on {alias}: {error.message}", hint=f"write --table {alias}=FILE, or {error.hint}"
-        ) from error
+        hint = f"write --table {alias}=FILE, or {error.hint}"
+        raise LatencyTableError(f"the limit on {alias}: {error.message}", hint=hint) from error
     table = LatencyTable.load(path)
     warnings = table.require_matches(space=project.space, task=task, name=f"{alias} ({path})")
     return RunTable(path, table, table.to_cost_model(project.space, task), table.upper(project.space, task), warnings)

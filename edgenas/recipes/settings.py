@@ -212,7 +212,7 @@ class SearchSettings:
 
     Attributes:
         latency_ms: one limit, or limits by the name of their latency table.
-        latency_quantile: of a net's calls that must stay below ``latency_ms``, by an upper bound; None limits the prediction itself.
+        latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
         confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
     """
 

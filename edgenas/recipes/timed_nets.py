@@ -192,7 +192,8 @@ class Measured:
         """From a measurement beside the table's reference net, which took ``level_ms`` when the device was profiled."""
         speed = net.latency_ms / (net.relative * level_ms)
         correction = 1.0 if abs(speed - 1) <= SAME_SPEED else speed
-        return cls(*(ms / correction for ms in (net.latency_ms, net.p90_ms, net.p95_ms, net.p99_ms)), speed)
+        p50, p90, p95, p99 = (ms / correction for ms in (net.latency_ms, net.p90_ms, net.p95_ms, net.p99_ms))
+        return cls(p50, p90, p95, p99, speed)
 
     def quantile_ms(self, quantile: Quantile) -> float:
         """One of the percentiles; ``p50`` is the median."""
