@@ -69,7 +69,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
+def teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
     """A teacher as it is before training here: the space's largest net, or timm's, possibly with a checkpoint."""
     return build_teacher(
         name,
@@ -87,9 +87,9 @@ def teacher_facts(project: Project) -> dict[str, Any] | None:
     return load_weights(path)[1] if has_weights(project.run.teacher) else None
 
 
-def teacher_sha256(project: Project) -> str:
-    """Hash of the run's teacher, on which what it teaches depends."""
-    return sha256_file(project.run.teacher / WEIGHTS)
+def teacher_sha256(project: Project) -> str | None:
+    """Hash of the run's teacher, on which what it teaches depends; None if there is none yet."""
+    return sha256_file(project.run.teacher / WEIGHTS) if has_weights(project.run.teacher) else None
 
 
 def load_teacher(project: Project, images: Images) -> nn.Module:
@@ -104,7 +104,7 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
     if facts is None:
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint="run `edgenas train` first")
     require_facts(facts, facts_of(project, images, "teacher"), path, "edgenas train --force")
-    net = _teacher_net(project, images, str(facts.get("teacher", "self")))
+    net = teacher_net(project, images, str(facts.get("teacher", "self")))
     load_weights(path, net)
     return net.eval()
 
@@ -118,7 +118,7 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
         whole: the supernet follows.
     """
     settings = project.settings.teacher
-    job = _teacher_job(project, images, device, anew=force)
+    job = teacher_job(project, images, device, anew=force)
     found, changes = teacher_facts(project), changes_since(job)
     if found is not None and changes is not None and not force:
         if asked not in (None, found.get("teacher")):
@@ -143,12 +143,13 @@ def _is_done(project: Project) -> bool:
     return begun.is_file() and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
 
 
-def _teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+def teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+    """The training of the teacher."""
     settings, train = project.settings.teacher, project.settings.train
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        return _teacher_net(project, images, settings.name, settings.checkpoint)
+        return teacher_net(project, images, settings.name, settings.checkpoint)
 
     smoothing = settings.label_smoothing
     return Job(
@@ -177,7 +178,7 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 
 
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
-    job = _supernet_job(project, images, teacher, device, anew=force)
+    job = supernet_job(project, images, teacher, device, anew=force)
     changes = changes_since(job)
     if changes is not None and not force:
         yield from keep(job.label, job.folder, changes)
@@ -186,7 +187,8 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
     (project.run.supernet / FORCED).unlink(missing_ok=True)
 
 
-def _supernet_job(project: Project, images: Images, teacher: nn.Module, device: str, *, anew: bool) -> Job:
+def supernet_job(project: Project, images: Images, teacher: nn.Module, device: str, *, anew: bool) -> Job:
+    """The training of the supernet by a teacher."""
     settings, space = project.settings.train, project.space
     rule = SAMPLING_RULES[settings.sampling]
     num_random = settings.num_random if settings.sampling == "sandwich" else 1
