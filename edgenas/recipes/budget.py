@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.costs import CostModel, cost_models
-from edgenas.errors import ConfigError, InfeasibleError, LatencyTableError, MissingInputError, UsageError
+from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError, UsageError
 from edgenas.latency import Bound, LatencyTable, named_table
 from edgenas.latency.promise import CONFIDENCE
 from edgenas.recipes.profile import RunTable, find_table
@@ -244,13 +244,3 @@ def infeasible(budget: Budget, found: Feasibility, result: Mapping[str, Any]) ->
         hint="loosen the limit, or take another space",
         result={**result, "closest": nearest, "binding": list(found.binding)},
     )
-
-
-def require_some_limit(budget: Budget) -> None:
-    """Check that there is anything to plan for.
-
-    Raises:
-        ConfigError: if no cost has a limit.
-    """
-    if not budget.limits:
-        raise ConfigError("no limit is set", hint="give --latency-ms, --max-params or --max-macs")

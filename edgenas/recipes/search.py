@@ -17,11 +17,11 @@ from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts,
 from edgenas.recipes.finalists import Finalist, choose, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
 from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
+from edgenas.recipes.pace import evolution_settings
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
 from edgenas.search import (
     Candidate,
-    EvolutionSettings,
     Feasibility,
     SensitivityFloor,
     evolve,
@@ -109,14 +109,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
         candidates: list[Candidate] = []
-        sizes = EvolutionSettings(
-            settings.num_generations,
-            settings.population,
-            settings.num_parents,
-            settings.num_mutations,
-            settings.num_crossovers,
-            settings.mutation_prob,
-        )
+        sizes = evolution_settings(project)
         for generation in evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes):
             candidates += generation.fresh
             best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}

@@ -7,6 +7,7 @@ takes no training and judges a million nets in a second, and ends with an exchan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,9 @@ def best_within(
 
 def _ranked(genes_AG: Genes, objectives: Sequence[Objective]) -> Genes:
     """Best first; rows that are equal in everything in the order of their genes, so that draws do not matter."""
-    ties = [genes_AG[:, column] for column in reversed(range(genes_AG.shape[1]))]
-    order = np.lexsort([*ties, *(-objective(genes_AG) for objective in reversed(objectives))])
-    return genes_AG[order]
+    keys: list[NDArray[Any]] = [genes_AG[:, column] for column in reversed(range(genes_AG.shape[1]))]
+    keys += [-objective(genes_AG) for objective in reversed(objectives)]
+    return genes_AG[np.lexsort(keys)]
 
 
 def _start(
