@@ -15,7 +15,7 @@ from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
 
 METHODS = {
-    "enumeration": "exact: every net was looked at",
+    "enumeration": "exactly: every net was looked at",
     "evolution": "by evolution over the cost tables; there may be better ones",
 }
 
