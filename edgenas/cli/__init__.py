@@ -18,6 +18,7 @@ COMMANDS = (
     "train",
     "profile",
     "tables",
+    "plan",
     "search",
     "retrain",
     "evaluate",
@@ -48,7 +49,7 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """From labelled images to a small vision transformer that is proven to fit an edge device.
 
-    The usual order: init, train, profile, search, retrain, export. `edgenas demo` shows it all on real images.
+    The usual order: init, profile, plan, train, search, retrain, export. `edgenas demo` shows it all on real images.
     """
 
 

@@ -57,6 +57,7 @@ class ProfileResult:
             "num_nets_timed": self.num_nets_timed,
             "seconds": self.seconds,
             "validation": self.table.validation,
+            "promises": [bound.as_json() for bound in self.table.promise.bounds()],
         }
 
 
@@ -66,7 +67,7 @@ class Measured:
 
     Attributes:
         first: of all nets, in the order of `Plan.first_chains`.
-        second: of the validation nets again.
+        second: of the bound and validation nets again.
         level_ms: milliseconds that the reference stands for: the median of all calls of it.
     """
 
@@ -134,6 +135,7 @@ def profile(
         validation=validation.as_json(),
         reference=_reference(plan, measured),
         measuring=_measuring(space, settings, timing, plan, measured),
+        bound_nets=_bound_nets(space, plan, measured, costs, calibration),
     )
     yield from _notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
@@ -150,8 +152,9 @@ def within_budget(settings: ProfileSettings, plan: Plan, visit_seconds: float) -
 def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float) -> str:
     """What will be timed and how long it will take, for the user."""
     seconds = timing.visits * _round_seconds(plan, timing, visit_seconds)
+    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
     return (
-        f"timing {plan.num_nets} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, "
+        f"timing {plan.num_nets} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, {bound}"
         f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds:.0f} s"
     )
 
@@ -169,9 +172,9 @@ def _measure(
     rng: np.random.Generator,
     memory: Memory | None,
 ) -> Generator[Progress, None, Measured]:
-    """Time all nets, then the validation nets once more."""
+    """Time all nets, then those that fit nothing once more."""
     sources = [build(chain) for chain in plan.first_chains]
-    again = sources[len(sources) - len(plan.validation_chains) :]
+    again = sources[len(sources) - len(plan.second_chains) :]
     total = timing.visits * plan.num_visits
     first = yield from _follow(time_nets(target, sources, reference, timing, rng=rng, memory=_part(memory, 1)), total, 0)
     done = timing.visits * len(sources)
@@ -244,14 +247,27 @@ def _validate(
 ) -> Validation:
     """Predict the validation nets, then look at what they measured in both sessions."""
     predicted = calibration.predict(_sums(plan.validation_chains, costs))
-    early = measured.first.timings[len(measured.first.timings) - len(plan.validation) :]
-    late = measured.second.timings
+    early, late = (session.timings[len(session.timings) - len(plan.validation) :] for session in (measured.first, measured.second))
     rows = []
     for genes_G, ms, first, second in zip(plan.validation, predicted, early, late, strict=True):
         once = (measured.ms(first) + measured.ms(second)) / 2
         rows.append(_row(space, genes_G, float(ms), calibration, first.joined(second), once))
     floor = mape(np.array([t.relative for t in early]), np.array([t.relative for t in late]))
     return Validation(tuple(rows), floor)
+
+
+def _bound_nets(
+    space: SearchSpace, plan: Plan, measured: Measured, costs: Mapping[Hashable, float], calibration: Calibration
+) -> tuple[dict[str, Any], ...]:
+    """What promises come from: nets that fit nothing, measured as the validation nets are."""
+    predicted = calibration.predict(_sums(plan.bound_chains, costs))
+    start = len(measured.first.timings) - len(plan.second_chains)
+    early, late = measured.first.timings[start:], measured.second.timings
+    rows = []
+    for position, (genes_G, ms) in enumerate(zip(plan.bound, predicted, strict=True)):
+        both = early[position].joined(late[position])
+        rows.append({"arch": space.to_json(genes_G), "predicted_ms": float(ms), **_quantiles(both), "n": both.num_runs})
+    return tuple(rows)
 
 
 def _row(

@@ -15,6 +15,7 @@ from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.content import content_problems
 from edgenas.latency.context import Context
 from edgenas.latency.fit import Calibration
+from edgenas.latency.promise import Bound, Promise
 from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -57,6 +58,7 @@ class LatencyTable:
         validation: the contract's object.
         reference: the net that was returned to: ``components`` count, ``ms`` and quantiles.
         measuring: visits, runs, statistic, nets, seconds, command, date.
+        bound_nets: nets that fitted nothing, which promises come from; a table without them makes none.
     """
 
     context: Context
@@ -68,6 +70,7 @@ class LatencyTable:
     validation: dict[str, Any]
     reference: dict[str, Any]
     measuring: dict[str, Any]
+    bound_nets: tuple[dict[str, Any], ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -93,6 +96,8 @@ class LatencyTable:
             "measuring": self.measuring,
             "entries": [asdict(entry) for entry in self.entries],
         }
+        if self.bound_nets:
+            content["promise"] = {"nets": self.bound_nets, "bounds": [bound.as_json() for bound in self.promise.bounds()]}
         plain: dict[str, Any] = jsonable(content)
         return plain
 
@@ -143,6 +148,7 @@ class LatencyTable:
                 validation=content["validation"],
                 reference=content["reference"],
                 measuring=content["measuring"],
+                bound_nets=tuple(content.get("promise", {}).get("nets", ())),
             )
             problems = content_problems(table)
         except (KeyError, TypeError, AttributeError) as error:
@@ -163,9 +169,15 @@ class LatencyTable:
             offset=self.calibration.offset_ms,
         )
 
-    def upper(self, space: SearchSpace, task: Task) -> CostModel:
-        """The one-sided conformal bound, ``latency_ms_upper``, at the calibration's confidence."""
-        model, factor = self.to_cost_model(space, task), self.calibration.upper_factor
+    @property
+    def promise(self) -> Promise:
+        """What bounds on quantiles of calls come from."""
+        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())))
+
+    def upper(self, space: SearchSpace, task: Task, bound: Bound | None = None) -> CostModel:
+        """``latency_ms_upper``: a bound of `promise`, by default the calibration's own on the level that was fitted."""
+        model = self.to_cost_model(space, task)
+        factor = self.calibration.upper_factor if bound is None else bound.factor
         return CostModel("latency_ms_upper", "ms", model.factors, model.scale * factor, model.offset * factor)
 
     def _costs(self) -> dict[str, float]:

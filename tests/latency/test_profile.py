@@ -109,7 +109,7 @@ def test_the_result_has_what_the_contract_names(result: ProfileResult) -> None:
     found = result.as_json()
     names = "device device_kind runtime runtime_version precision batch_size threads scope spinning"
     assert found["context"].keys() >= set(names.split())
-    assert found.keys() == {"table_sha256", "context", "num_entries", "num_nets_timed", "seconds", "validation"}
+    assert found.keys() == {"table_sha256", "context", "num_entries", "num_nets_timed", "seconds", "validation", "promises"}
     assert found["num_entries"] == 37
     assert found["context"]["scope"] == "end_to_end"
 

@@ -168,7 +168,40 @@ def profile() -> Outcome:
         "rows": [],
     }
     result = {"table": "latency/t.json", "context": context, "num_entries": 77, "num_nets_timed": 96, "seconds": 61.4}
-    return Outcome({**result, "table_sha256": "0" * 64, "validation": validation})
+    return Outcome({**result, "table_sha256": "0" * 64, "validation": validation, "promises": [BOUND]})
+
+
+BOUND = {
+    "quantile": "p95",
+    "confidence": 0.95,
+    "factor": 1.2345,
+    "num_nets": 40,
+    "num_runs": 36,
+    "coverage": share(0.95, 0.751, 0.999, 20),
+    "slack": share(0.087, 0.061, 0.113, 20),
+}
+
+
+def plan(*, is_exact: bool = True) -> Outcome:
+    fits = {k: v for k, v in candidate(ARCH, measured=None).items() if k.startswith(("arch", "params", "macs", "latency"))}
+    fits |= {"depth": 6, "mean_width": 151.7, "used": {"latency_ms": 0.97}}
+    seconds = {"value": 754.0, "low": 701.0, "high": 9_876.0, "n": 40}
+    part = {"seconds": seconds, "epochs": 40, "steps": 1_234, "batch_size": 64, "step_ms": seconds, "evaluation_s": 1.0}
+    feasible = share(0.4321, 0.4321, 0.4321, 62_208) if is_exact else share(0.4321, 0.4299, 0.4343, 200_000)
+    result = {
+        "space": {"name": "pvt-nano", "num_subnets": 62_208, "feasible_share": 0.4321, "is_exact": is_exact, "feasible": feasible}
+        | {"num_feasible": {"value": 26_880, "low": 26_743, "high": 27_017}},
+        "limits": {"latency_ms": 1.25, "macs": 2_000_000},
+        "rejected": {"latency_ms": 35_328, "macs": 0},
+        "promises": {"latency_ms": BOUND},
+        "nets": {"largest_macs": fits, "deepest": fits | {"depth": 8}, "fastest": fits},
+        "method": "enumeration" if is_exact else "evolution",
+        "binding": ["latency_ms"],
+        "device": "cpu",
+        "training": {"teacher": part | {"net": "self", "is_done": True}, "supernet": part | {"net": "pvt-nano", "is_done": False}},
+        "search": {"seconds": seconds, "nets": 288, "images": 270},
+    }
+    return Outcome(result)
 
 
 def latency_tables() -> Outcome:
@@ -337,11 +370,16 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
-    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61"),
+    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61 p95 1.234 [75, 8.7"),
     "tables": (
         latency_tables(),
         "6975P-C, thread, end_to_end; block frame call 0.51 51.0 -1.0 ████████████ 44 3 1 1.062 -0.0123 2.1 1.1 1.72 0.0315 4.6 "
         "0.31 unknown, 590.44, 1100 1980 unknown, noisy 1.03 2·2·1·1 NVML)",
+    ),
+    "plan": (
+        plan(),
+        "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
+        "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already)",
     ),
     "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
@@ -378,6 +416,22 @@ def test_a_class_name_is_shown_as_it_is(command: str) -> None:
     make = {"init": init, "retrain": retrain, "evaluate": evaluate, "demo": demo}[command]
     text = drawn(command, make(("[red]x[/red]", "[/]", "[link=a]b")), 160)
     assert all(name in text for name in ("[red]x[/red]", "[/]", "[link=a]b")), text
+
+
+def test_a_sampled_plan_says_how_sure_it_is() -> None:
+    text = drawn("plan", plan(is_exact=False), 80)
+    assert "43.2 % [43, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
+    assert "there may be better ones" in text
+
+
+def test_every_device_of_a_search_is_shown() -> None:
+    result = search().result
+    values = {"predicted_ms": 4.321, "upper_ms": 5.0, "measured_ms": None}
+    for row in result["finalists"]:
+        row["latencies"] = {"jetson": values, "cpu": values | {"predicted_ms": 28.76, "measured_ms": 29.1}}
+    text = drawn("search", Outcome(result | {"promises": {"latency_ms[jetson]": BOUND}}), 80)
+    assert all(word in text for word in ("jetson: predicted", "cpu: measured", "4.32 ms", "28.8 ms", "29.1 ms")), text
+    assert "latency_ms[jetson]" in text
 
 
 def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
