@@ -98,7 +98,7 @@ def _reported(reported: Mapping[str, Any] | None) -> Iterator[RenderableType]:
     if reported["top1"] is not None:
         parts.append(f"top-1 {100 * reported['top1']:.2f} % on {reported['dataset']}")
     parts += [f"{reported[cost]:,} {name}" for cost, name in (("params", "params"), ("macs", "MACs")) if reported[cost] is not None]
-    yield Text(f"  reported: {', '.join(parts)}; {reported['source']}", style="dim")
+    yield Text(f"  reported: {', '.join(parts) or 'no numbers'}; {reported['source']}", style="dim")
     if reported["note"]:
         yield Text(f"  note: {reported['note']}", style="dim")
 
