@@ -17,6 +17,9 @@ from edgenas.cli.options import compact, project_options
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Of the computation.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a call.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU; default: all usable cores.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes that timing may take.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Time as a camera calls: N times a second.")
+@click.option("--soak", type=click.FloatRange(min=0), metavar="MIN", help="Minutes of work before timing, until it has settled.")
 @project_options
 def profile(
     device: str | None,
@@ -24,6 +27,9 @@ def profile(
     precision: str | None,
     batch_size: int | None,
     threads: int | None,
+    budget: float | None,
+    fps: float | None,
+    soak: float | None,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -42,6 +48,9 @@ def profile(
             "precision": precision,
             "batch_size": batch_size,
             "threads": threads,
+            "budget_min": budget,
+            "fps": fps,
+            "soak_min": soak,
         }
         return recipe(ProfileConfig(run, compact(profile=table), overrides))
 

@@ -16,6 +16,7 @@ from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.latency import LatencyTable, Memory, ProfileResult, find_tables, named_table, newest_that_fits, profile
+from edgenas.latency.duty import Duty
 from edgenas.latency.table import space_hash
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.project import Project, open_images, open_project
@@ -81,7 +82,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
             for record in profile(
                 project.space,
                 images.task,
-                workshop.target(settings.threads),
+                workshop.target(settings.threads, settings.fps),
                 workshop.build,
                 settings=timing_settings(settings),
                 rng=np.random.default_rng(settings.seed),
@@ -147,6 +148,7 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
         LatencyTableError: if there are tables, but none that fits and is allowed.
     """
     settings = project.settings.profile
+    duty = Duty(settings.fps, settings.soak_min * 60)
     wanted: dict[str, Any] = {
         "space": project.space,
         "task": task,
@@ -154,6 +156,7 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
         "precision": settings.precision,
         "batch_size": settings.batch_size,
         "threads": settings.threads,
+        "scope": duty.scope() if duty != Duty() else None,
         "allow_foreign": allow_foreign,
     }
     if name is None:

@@ -31,6 +31,7 @@ from edgenas.latency import (
     TimingSettings,
     measure_nets,
 )
+from edgenas.latency.duty import fps_of
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
@@ -79,6 +80,9 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
         timing=TimingSettings(visits=table.visits, runs=table.runs_per_visit),
         calibration_nets=table.calibration_nets,
         validation_nets=table.validation_nets,
+        seconds=None if table.budget_min is None else table.budget_min * 60,
+        fps=table.fps,
+        soak_seconds=table.soak_min * 60,
     )
 
 
@@ -118,13 +122,13 @@ class Workshop:
         """The search space."""
         return self.project.space
 
-    def target(self, threads: int | None) -> Target:
-        """Runtime and input for timing."""
+    def target(self, threads: int | None, fps: float | None = None) -> Target:
+        """Runtime, input and pace for timing."""
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
         images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
-        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__)
+        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__, fps=fps)
 
     def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
@@ -216,7 +220,7 @@ def measure(
     reference = reference_net(workshop.space, workshop.task)
     workshop.prepare_chains([reference, *chains])
     sources, beside = [workshop.build(chain) for chain in chains], workshop.build(reference)
-    target, rng = workshop.target(table.context.threads), np.random.default_rng(seed)
+    target, rng = workshop.target(table.context.threads, fps_of(table.context.scope)), np.random.default_rng(seed)
     best: list[Measured] = []
     named = sha256_json([table.sha256, genes_AG])[:12]
     for attempt in range(ATTEMPTS):
