@@ -20,6 +20,16 @@ from edgenas.cli.options import compact, project_options
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes that timing may take.")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Time as a camera calls: N times a second.")
 @click.option("--soak", type=click.FloatRange(min=0), metavar="MIN", help="Minutes of work before timing, until it has settled.")
+@click.option(
+    "--pack", type=click.Path(dir_okay=False, path_type=Path), metavar="KIT.zip", help="Write a kit for a device without PyTorch."
+)
+@click.option(
+    "--import",
+    "results",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="RESULTS.json",
+    help="Make the table of what a kit measured.",
+)
 @project_options
 def profile(
     device: str | None,
@@ -30,13 +40,21 @@ def profile(
     budget: float | None,
     fps: float | None,
     soak: float | None,
+    pack: Path | None,
+    results: Path | None,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Measure this device: blocks inside whole nets, with the runtime that will ship."""
+    """Measure this device: blocks inside whole nets, with the runtime that will ship.
+
+    A device without PyTorch is measured with a kit: --pack here, `python measure.py` there, --import here.
+    """
     from edgenas.cli.runner import execute
+
+    if pack is not None and results is not None:
+        raise click.UsageError("--pack and --import exclude each other")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
@@ -52,6 +70,6 @@ def profile(
             "fps": fps,
             "soak_min": soak,
         }
-        return recipe(ProfileConfig(run, compact(profile=table), overrides))
+        return recipe(ProfileConfig(run, compact(profile=table), overrides, pack, results))
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose)

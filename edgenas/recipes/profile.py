@@ -19,6 +19,7 @@ from edgenas.latency import LatencyTable, Memory, ProfileResult, find_tables, na
 from edgenas.latency.duty import Duty
 from edgenas.latency.table import space_hash
 from edgenas.recipes.journals import JOURNAL, journal
+from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.timed_nets import Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
@@ -29,11 +30,18 @@ CPU_RUNTIME = "onnxruntime-cpu"
 
 @dataclass(frozen=True, slots=True)
 class ProfileConfig:
-    """What `edgenas profile` was asked for."""
+    """What `edgenas profile` was asked for.
+
+    Attributes:
+        pack: a kit to write for another device instead of measuring this one.
+        results: of a kit, to make the table from.
+    """
 
     run: Path
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
+    pack: Path | None = None
+    results: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +69,19 @@ class RunTable:
 
 
 def run(config: ProfileConfig) -> Iterator[Record]:
-    """Choose the runtime, measure, write the table.
+    """Choose the runtime, measure, write the table; or write a kit for another device, or read what one brought back.
 
     Raises:
         MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
         ExportError: if a component cannot be traced.
     """
     project = open_project(config.run, config.flags, config.overrides)
+    if config.pack is not None:
+        yield from pack(project, config.pack)
+        return
+    if config.results is not None:
+        yield from import_results(project, config.results)
+        return
     settings = project.settings.profile
     images = open_images(project)
     with locked(project.run):
@@ -175,7 +189,9 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
 
 
 def _device_of(table: LatencyTable) -> str:
-    """The device here that a table would have to be of."""
+    """The device that a table would have to be of: the one here, or the one that a kit was brought to."""
+    if "kit" in table.context.details:
+        return table.context.device
     return device_name(table.context.device_kind)
 
 
@@ -207,6 +223,9 @@ def measure_archs(
     if found is None:
         return None
     context = found.table.context
+    if "kit" in context.details and context.device != device_name(context.device_kind):
+        yield Note(f"nets are not measured: the latency table is of {context.device}, which is not here", is_warning=True)
+        return None
     try:
         runtime = get_runtime(context.runtime)
         with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import ExportSpec, Precision, Runtime
+from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExporter
 from edgenas.deploy.plugins import get_exporter, get_runtime
 from edgenas.errors import LatencyTableError
 from edgenas.latency import (
@@ -151,6 +151,16 @@ class Workshop:
         source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
         self._inputs[source] = self._input_of(components)
         return source
+
+    def graph(self, components: Sequence[Hashable]) -> onnx.ModelProto:
+        """The ONNX graph of a net in the precision that is timed."""
+        import onnx
+
+        composed = self._composed.graphs.net(components)
+        if self.precision == "fp32":
+            return composed
+        exporter = cast(TypedExporter, get_exporter("onnx"))
+        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), self.precision))
 
     def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
         shape = family(self.space).component_input_shape(components[0])

@@ -67,14 +67,17 @@ class Journal:
         lines = data.split(b"\n")[:-1]
         if lines and lines[0] + b"\n" != header:
             raise KitError(f"{path} was made with another kit, device or runtime: delete it to start again")
-        self.file = path.open("ab")
-        whole = sum(len(line) + 1 for line in lines)
-        self.file.truncate(whole)
-        if not lines:
-            self.file.write(header)
         for number, line in enumerate(lines[1:], 2):
             key, value = self._parsed(line, number)
             self.found[key] = value
+        self.file = path.open("ab")
+        self.file.truncate(sum(len(line) + 1 for line in lines))
+        if not lines:
+            self.file.write(header)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
 
     def recall(self, key: str) -> Any:
         """What was recorded under a key, None for nothing."""
@@ -82,10 +85,10 @@ class Journal:
 
     def record(self, key: str, value: Any) -> None:
         """Keep a value; on the disk before this returns."""
+        self.found[key] = value
         self.file.write(f"{self._sealed({'key': key, 'value': value})}\n".encode())
         self.file.flush()
         os.fsync(self.file.fileno())
-        self.found[key] = value
 
     @staticmethod
     def _sealed(value: Any) -> str:
