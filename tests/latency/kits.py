@@ -22,7 +22,10 @@ from edgenas.spaces import SearchSpace
 from edgenas.spaces.pvt import PVT_NANO
 
 # a space of a few nets, so that a kit of it is timed in a second
-SMALL = replace(PVT_NANO, choices=tuple(replace(c, options=c.options[-1:]) if i > 2 else c for i, c in enumerate(PVT_NANO.choices)))
+SMALL, TINY = (
+    replace(PVT_NANO, choices=tuple(replace(c, options=c.options[-1:]) if i > num else c for i, c in enumerate(PVT_NANO.choices)))
+    for num in (2, 1)
+)
 FEW = ProfileSettings(timing=TimingSettings(visits=2, visit_ms=0.1, warmup_ms=0.1), calibration_nets=4, validation_nets=2)
 LINES = {"10": "[TensorRT v101303] [b9]", "11": "[TensorRT v110400] [b2]"}
 
