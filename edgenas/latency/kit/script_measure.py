@@ -173,6 +173,8 @@ def measure(asked: argparse.Namespace) -> int:
         f"{request['space']['name']} on {backend.info()['device']}, {request['runtime']} {backend.info()['runtime_version']}: "
         f"{len({kit.plan['reference'], *shape['first']})} nets{thin}, {visits} visits each, about {expected_s / 60:.1f} min"
     )
+    if request["runtime"] == "tensorrt":
+        say("engines are built first, which can take a minute each; they are kept")
     if asked.check:
         journal.close()
         return 0
