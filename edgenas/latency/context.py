@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +39,8 @@ class Context:
         precision: of the computation.
         batch_size: images a call.
         threads: on a CPU, None on a GPU.
-        scope: ``end_to_end``: input and output in host memory.
+        scope: ``end_to_end``: input and output in host memory; ``trtexec``: what that tool calls latency; then, where it was so,
+            the pace (``_30fps``) and ``_settled`` under load.
         spinning: whether idle threads spin.
         details: load, governor, clocks, versions and the like; compared with nothing.
     """
@@ -60,13 +61,22 @@ class Context:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def context_of(info: RunnerInfo, *, batch_size: int = 1, details: dict[str, Any] | None = None) -> Context:
+def context_of(
+    info: RunnerInfo,
+    *,
+    batch_size: int = 1,
+    scope: str = SCOPE,
+    details: Mapping[str, Any] | None = None,
+    machine: Mapping[str, Any] | None = None,
+) -> Context:
     """The context of a live runner on this machine, now.
 
     Args:
         info: what the session says of itself.
         batch_size: images a call.
+        scope: of what is timed.
         details: more to keep, e.g. the opset.
+        machine: facts about the machine; None reads those of this one.
     """
     return Context(
         device=info.device,
@@ -76,9 +86,9 @@ def context_of(info: RunnerInfo, *, batch_size: int = 1, details: dict[str, Any]
         precision=info.precision,
         batch_size=batch_size,
         threads=info.threads,
-        scope=SCOPE,
+        scope=scope,
         spinning=info.spinning,
-        details=dict(info.details) | machine_details(info.device_kind) | (details or {}),
+        details=dict(info.details) | dict(machine_details(info.device_kind) if machine is None else machine) | dict(details or {}),
     )
 
 

@@ -39,7 +39,9 @@ class ProfileSettings:
         bound_nets: further random nets that nothing is fitted on, measured twice, which promises come from; none, no promises.
         validation_nets: random nets that nothing is fitted on, measured twice.
         confidence: one-sided, of the upper bound.
-        seconds: budget; fewer visits, at least 2, are made where more would not fit. None is no limit.
+        seconds: budget; fewer visits, then fewer blocks are timed where more would not fit. None is no limit.
+        fps: calls a second with idle time between them, as a camera makes them; None for call after call.
+        soak_seconds: of work before anything is timed.
     """
 
     timing: TimingSettings = field(default_factory=TimingSettings)
@@ -49,6 +51,8 @@ class ProfileSettings:
     validation_nets: int = 20
     confidence: float = 0.95
     seconds: float | None = None
+    fps: float | None = None
+    soak_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from edgenas.costs import CostModel, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.content import content_problems
-from edgenas.latency.context import Context
+from edgenas.latency.context import SCOPE, Context
 from edgenas.latency.fit import Calibration
 from edgenas.latency.promise import Bound, Promise
 from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
@@ -74,9 +74,10 @@ class LatencyTable:
 
     @property
     def file_name(self) -> str:
-        """``<device>_<runtime>_<precision>_b<batch>_<space>.json``."""
+        """``<device>_<runtime>_<precision>_b<batch>_<space>.json``, with the scope at the end where it is not ``end_to_end``."""
         context = self.context
-        parts = (context.device, context.runtime, context.precision, f"b{context.batch_size}", self.space)
+        scope = () if context.scope == SCOPE else (context.scope,)
+        parts = (context.device, context.runtime, context.precision, f"b{context.batch_size}", self.space, *scope)
         return "_".join(slug(part) for part in parts) + ".json"
 
     @property

@@ -188,6 +188,9 @@ class ProfileSettings:
         calibration_nets: whole nets that the calibration and its bound are fitted on.
         bound_nets: whole nets that nothing is fitted on, which promises of a quantile come from; a confidence of 0.95 needs 19.
         validation_nets: whole nets that nothing is fitted on.
+        budget_min: minutes that timing may take: fewer visits, then fewer blocks; None is no limit.
+        fps: calls a second with idle time between them, as a camera makes them; None for call after call.
+        soak_min: minutes of work before anything is timed, so that the device has settled.
     """
 
     device: Device = "auto"
@@ -200,9 +203,16 @@ class ProfileSettings:
     calibration_nets: int = 20
     bound_nets: int = 40
     validation_nets: int = 20
+    budget_min: float | None = None
+    fps: float | None = None
+    soak_min: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 < (1.0 if self.budget_min is None else self.budget_min) < LARGEST or not 0 <= self.soak_min < LARGEST:
+            raise ValueError("budget_min is above 0, soak_min at least 0")
+        if self.fps is not None and not 0.01 <= self.fps <= 10_000:
+            raise ValueError("fps is in [0.01, 10000]")
         if self.visits < 1 or self.runs_per_visit < 1:
             raise ValueError("visits and runs_per_visit are at least 1")
         if max(self.visits, self.runs_per_visit, self.calibration_nets, self.bound_nets, self.validation_nets) > 10_000:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import ExportSpec, Precision, Runtime
+from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExporter
 from edgenas.deploy.plugins import get_exporter, get_runtime
 from edgenas.errors import LatencyTableError
 from edgenas.latency import (
@@ -33,6 +33,7 @@ from edgenas.latency import (
     measure_nets,
 )
 from edgenas.latency.drift import SAME_SPEED
+from edgenas.latency.duty import fps_of
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
@@ -81,6 +82,9 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
         calibration_nets=table.calibration_nets,
         bound_nets=table.bound_nets,
         validation_nets=table.validation_nets,
+        seconds=None if table.budget_min is None else table.budget_min * 60,
+        fps=table.fps,
+        soak_seconds=table.soak_min * 60,
     )
 
 
@@ -120,13 +124,13 @@ class Workshop:
         """The search space."""
         return self.project.space
 
-    def target(self, threads: int | None) -> Target:
-        """Runtime and input for timing."""
+    def target(self, threads: int | None, fps: float | None = None) -> Target:
+        """Runtime, input and pace for timing."""
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
         images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
-        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__)
+        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__, fps=fps)
 
     def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
@@ -149,6 +153,16 @@ class Workshop:
         source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
         self._inputs[source] = self._input_of(components)
         return source
+
+    def graph(self, components: Sequence[Hashable]) -> onnx.ModelProto:
+        """The ONNX graph of a net in the precision that is timed."""
+        import onnx
+
+        composed = self._composed.graphs.net(components)
+        if self.precision == "fp32":
+            return composed
+        exporter = cast(TypedExporter, get_exporter("onnx"))
+        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), self.precision))
 
     def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
         shape = family(self.space).component_input_shape(components[0])
@@ -225,7 +239,7 @@ def measure(
     reference = reference_net(workshop.space, workshop.task)
     workshop.prepare_chains([reference, *chains])
     sources, beside = [workshop.build(chain) for chain in chains], workshop.build(reference)
-    target, rng = workshop.target(table.context.threads), np.random.default_rng(seed)
+    target, rng = workshop.target(table.context.threads, fps_of(table.context.scope)), np.random.default_rng(seed)
     best: list[Measured] = []
     named = sha256_json([table.sha256, genes_AG])[:12]
     for attempt in range(ATTEMPTS):

@@ -67,7 +67,10 @@ def train_view(outcome: Outcome) -> Iterator[RenderableType]:
 
 
 def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
-    """The table's context and how true its predictions are."""
+    """The table's context and how true its predictions are; of a kit, what is in it and what to do with it."""
+    if "kit" in outcome.result:
+        yield from _kit_view(outcome.result)
+        return
     result, validation = outcome.result, outcome.result["validation"]
     context = result["context"]
     threads = f", {context['threads']} threads" if context.get("threads") else ""
@@ -87,6 +90,14 @@ def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
     yield from promises(result.get("promises", ()))
     yield Text(f"{result['num_entries']} entries from {result['num_nets_timed']} nets in {result['seconds']:.0f} s")
     yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
+
+
+def _kit_view(kit: Mapping[str, Any]) -> Iterator[RenderableType]:
+    needs = "trtexec of TensorRT 10 or 11" if kit["runtime"] == "tensorrt" else "pip install onnxruntime numpy"
+    yield Text(f"{kit['num_nets']} nets, {kit['num_visits']} visits, {kit['size_bytes'] / 2**20:.1f} MB")
+    yield Text(f"on the device (Python 3.8 or later; {needs}):")
+    yield Text(f"  unzip {kit['kit']} -d kit && cd kit && python3 measure.py")
+    yield Text("back here: edgenas profile --import results.json")
 
 
 def search_view(outcome: Outcome) -> Iterator[RenderableType]:
