@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -91,14 +91,22 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         emit_failure(command, bug, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
-    if as_json:
-        _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
-    else:
-        screen.show(command, outcome)
-        for path in outcome.outputs.values():
-            click.echo(path)
-        if outcome.failure is not None:
-            _print_line(outcome.failure)
+    try:
+        if as_json:
+            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
+        else:
+            screen.show(command, outcome)
+            for path in outcome.outputs.values():
+                click.echo(path)
+            if outcome.failure is not None:
+                _print_line(outcome.failure)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # the work is done and kept, only nobody can be told
+        with suppress(OSError):
+            click.echo(f"edgenas: the result cannot be printed: {error.strerror or error}", err=True)
+        os._exit(1)
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 

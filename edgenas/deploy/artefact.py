@@ -26,6 +26,7 @@ from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Parity, Verdict
 from edgenas.errors import ArtefactError
 from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
+from edgenas.runs.files import TEMPORARY
 
 __all__ = ["Artefact", "Check", "Facts", "load_manifest", "overall", "run_in_batches", "verify", "write_artefact"]
 
@@ -124,7 +125,7 @@ def _beside(folder: Path) -> Path:
         raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
     except OSError as error:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
 

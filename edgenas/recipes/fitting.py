@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,20 @@ from torch import nn
 from edgenas.data.batches import TrainBatches
 from edgenas.data.order import Balance, class_weights
 from edgenas.errors import CheckpointError, DataError, RunFolderError
-from edgenas.recipes.nets import WEIGHTS, has_weights
+from edgenas.recipes.nets import WEIGHTS, has_weights, weights_sha256
 from edgenas.recipes.project import Images
 from edgenas.recipes.settings import TeacherSettings, TrainSettings
-from edgenas.runs import Note, Progress, append_jsonl, write_text
-from edgenas.training.checkpoints import OtherWorkError, TrainState, differences, load_state, load_weights, save_state, save_weights
+from edgenas.runs import Note, Progress, append_jsonl, sha256_file, write_text
+from edgenas.training.checkpoints import (
+    OtherWorkError,
+    TrainState,
+    differences,
+    header_in,
+    load_state,
+    load_weights,
+    save_state,
+    save_weights,
+)
 from edgenas.training.distillation import Objective
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 
@@ -122,14 +132,15 @@ def fit(job: Job) -> Iterator[Progress | Note]:
     settle(job.folder)
     model = job.build()
     state = start(model, job.loop, torch.device(job.device))
-    path, identity = job.folder / STATE, job.identity
+    path, identity, replaces = job.folder / STATE, job.identity, weights_sha256(job.folder)
     if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
         job.begin()
         state = start(model, job.loop, torch.device(job.device))
     last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
     steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate)
-    while (record := _next(steps, path, state, identity)) is not None:
+    keep_state = partial(save_state, path, state, identity, replaces=replaces)
+    while (record := _next(steps, keep_state)) is not None:
         if isinstance(record, EpochRecord):
             append_jsonl(job.folder / PART, asdict(record))
             shown = {name: round(value, 3) for name, value in record.select.items()}
@@ -137,25 +148,23 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         try:
             yield Progress(job.label, record.step, record.num_steps, {"loss": record.loss, **shown})
         except (KeyboardInterrupt, GeneratorExit):  # interrupted here, between two steps, the state is whole
-            save_state(path, state, identity)
+            keep_state()
             raise
         now = time.monotonic()
         if now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
-            save_state(path, state, identity)
+            keep_state()
             last_saved = now = time.monotonic()
         last_step = now
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
 
 
-def _next(
-    steps: Iterator[StepRecord | EpochRecord], path: Path, state: TrainState, identity: Mapping[str, Any]
-) -> StepRecord | EpochRecord | None:
+def _next(steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None]) -> StepRecord | EpochRecord | None:
     """The next record; None at the end. Where no batch comes the state is whole, and is saved."""
     try:
         return next(steps, None)
     except DataError:
-        save_state(path, state, identity)
+        keep_state()
         raise
 
 
@@ -184,13 +193,29 @@ def keep(label: str, folder: Path, changes: Sequence[str]) -> Iterator[Note]:
 
 
 def settle(folder: Path, *, finished: bool = False) -> None:
-    """Clear away the state and put the log in its place once a job's weights are written, also if it was killed just then."""
-    weights, state, part = folder / WEIGHTS, folder / STATE, folder / PART
-    started = [path.stat().st_mtime_ns for path in (state, part) if path.is_file()]
-    if finished or (started and weights.is_file() and weights.stat().st_mtime_ns > max(started)):
-        if part.is_file():
-            part.replace(folder / LOG)
-        state.unlink(missing_ok=True)
+    """Clear away the state and put the log in its place once a job's weights are written, also if it was killed just then.
+
+    Raises:
+        RunFolderError: if something that is no file has the name of one.
+    """
+    for name in (WEIGHTS, STATE, LOG, PART):
+        if (folder / name).exists() and not (folder / name).is_file():
+            raise RunFolderError(f"{folder / name} is no file", hint="move it away")
+    if finished or _has_finished(folder):
+        if (folder / PART).is_file():
+            (folder / PART).replace(folder / LOG)
+        (folder / STATE).unlink(missing_ok=True)
+
+
+def _has_finished(folder: Path) -> bool:
+    """Whether the weights are those of the job whose state or log is there, by hash: clocks may be set back."""
+    weights, part = folder / WEIGHTS, folder / PART
+    if not weights.is_file():
+        return False
+    if (folder / STATE).is_file():
+        header = header_in(folder / STATE)
+        return "replaces" in header and header["replaces"] != sha256_file(weights)
+    return part.is_file() and weights.stat().st_mtime_ns > part.stat().st_mtime_ns  # only the log is at stake
 
 
 def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Generator[Note, None, bool]:

@@ -10,11 +10,12 @@ from typing import Any
 
 from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.errors import EdgeNASError
-from edgenas.recipes.fitting import batches_for
-from edgenas.recipes.nets import RESULT, WEIGHTS
+from edgenas.recipes.fitting import STATE, batches_for
+from edgenas.recipes.nets import RESULT, WEIGHTS, load_search, supernet_sha256
 from edgenas.recipes.project import Images, Project, open_images, open_project
 from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record
+from edgenas.training.checkpoints import facts_in
 
 LOADER_SECONDS = 2.0
 
@@ -51,6 +52,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
         made = path is not None and path.is_file()
         when = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes") if path is not None and made else None
         stages.append({"name": name, "state": "there" if made else "missing", "made": when, "command": "" if made else command})
+    yield from _outdated(project, stages)
     loader, images = None, None
     if folder.splits.exists():
         try:
@@ -74,6 +76,26 @@ def run(config: InfoConfig) -> Iterator[Record]:
         "versions": versions(),
     }
     yield Outcome(result)
+
+
+def _outdated(project: Project, stages: list[dict[str, Any]]) -> Iterator[Note]:
+    """Mark results that later commands would refuse, and say what is unfinished."""
+    by_name = {stage["name"]: stage for stage in stages}
+    folder = project.run
+    if by_name["search"]["state"] == "there" and by_name["data"]["state"] == "there":
+        try:
+            load_search(project)
+        except EdgeNASError as error:
+            by_name["search"] |= {"state": "outdated", "command": "edgenas search --latency-ms MS"}
+            yield Note(f"search: {error}", is_warning=True)
+    source = facts_in(folder.retrain / WEIGHTS).get("supernet_sha256")
+    if by_name["retrain"]["state"] == "there" and source not in (None, supernet_sha256(project)):
+        by_name["retrain"] |= {"state": "outdated", "command": "edgenas retrain"}
+        yield Note("retrain: the net was fine-tuned from an earlier supernet", is_warning=True)
+    for name, part in (("teacher", folder.teacher), ("supernet", folder.supernet), ("retrain", folder.retrain)):
+        if (part / STATE).is_file():
+            text = f"{name}: a training is unfinished; the command that began it goes on"
+            yield Note(text, is_warning=True)
 
 
 def _rate(project: Project, images: Images) -> LoaderRate:

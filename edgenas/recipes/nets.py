@@ -40,6 +40,11 @@ def has_weights(folder: Path) -> bool:
     return path.is_file()
 
 
+def weights_sha256(folder: Path) -> str | None:
+    """Hash of the trained weights in a folder; None if there are none."""
+    return sha256_file(folder / WEIGHTS) if has_weights(folder) else None
+
+
 def facts_of(project: Project, images: Images, kind: str, **more: Any) -> dict[str, Any]:
     """What a checkpoint says of itself, and what it must say to be used."""
     task = images.task
@@ -122,7 +127,7 @@ def supernet_epochs(project: Project) -> int:
 
 def supernet_sha256(project: Project) -> str | None:
     """Hash of the supernet's weights, which tells trainings apart; None if there is none."""
-    return sha256_file(project.run.supernet / WEIGHTS) if has_weights(project.run.supernet) else None
+    return weights_sha256(project.run.supernet)
 
 
 def load_search(project: Project) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def load_search(project: Project) -> dict[str, Any]:
     if has_weights(project.run.supernet) and result.get("supernet_sha256") != supernet_sha256(project):
         raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
     if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
-        raise MissingInputError(f"{path} names no winner", hint="run `edgenas search` again")
+        raise MissingInputError(f"{path} names no winner: nothing met its limits", hint="run `edgenas search` with other limits")
     return result
 
 

@@ -251,7 +251,6 @@ def _write(
         "winner": result["winner"],
         "title": f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
     }
-    if result["winner"] is not None:
-        outputs["result"] = folder / RESULT
-        write_sealed(outputs["result"], SEARCH, result)
+    outputs["result"] = folder / RESULT
+    write_sealed(outputs["result"], SEARCH, result)  # without a winner too: an earlier one did not meet these limits
     return outputs, Picture("pareto", (outputs["pareto_png"], outputs["pareto_svg"]), data)

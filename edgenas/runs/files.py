@@ -18,6 +18,7 @@ import numpy as np
 from edgenas.errors import RunFolderError
 
 REMAKE = "delete it and run the command that makes it"
+TEMPORARY = ".edgenas.tmp"  # what every temporary name ends in, so that nobody else's file is taken for one
 
 
 def cannot_write(path: Path, error: OSError) -> RunFolderError:
@@ -55,7 +56,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
         os.close(descriptor)
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.errors import RunFolderError
-from edgenas.runs.files import cannot_write
+from edgenas.runs.files import TEMPORARY, cannot_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ def locked(run: RunFolder) -> Iterator[None]:
     path = run.path / ".lock"
     try:
         run.path.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise RunFolderError(f"{path} is no plain file", hint="move it away")
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise cannot_write(run.path, error) from error
@@ -138,7 +140,7 @@ def _release(file: Any, key: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove temporary files and folders of processes that were killed."""
-    for path in folder.rglob(".*.tmp"):
+    for path in folder.rglob(f".*{TEMPORARY}"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -154,7 +156,7 @@ def scratch(run: RunFolder) -> Iterator[Path]:
     """
     try:
         run.path.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".scratch.", suffix=".tmp", dir=run.path))
+        folder = Path(tempfile.mkdtemp(prefix=".scratch.", suffix=TEMPORARY, dir=run.path))
     except OSError as error:
         raise cannot_write(run.path, error) from error
     try:

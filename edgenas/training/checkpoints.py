@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
@@ -80,11 +78,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     full = {"schema_version": SCHEMA_VERSION, **jsonable(header)}
     text = dump_json({**full, "sha256": _digest(flat, full)}, indent=None)
     with atomic_path(path) as temporary:
-        try:
-            save_file(flat, temporary, metadata={_HEADER: text})
-        except SafetensorError as error:  # its message ends in Rust's "(os error 28)", its number is nowhere else
-            code = re.search(r"os error (\d+)", str(error))
-            raise OSError(*((int(code[1]), os.strerror(int(code[1]))) if code else (str(error),))) from error
+        temporary.write_bytes(save(flat, metadata={_HEADER: text}))  # safetensors' own writing leaves files behind when killed
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
@@ -107,13 +101,18 @@ def facts_in(path: Path) -> dict[str, Any]:
 
     Nothing is checked: whoever goes on to use the file reads it with `load_weights` or `load_state`.
     """
+    facts = header_in(path).get("facts")
+    return facts if isinstance(facts, dict) else {}
+
+
+def header_in(path: Path) -> dict[str, Any]:
+    """Everything that a file tells beside its tensors, unchecked; empty if it cannot be read."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
     except (OSError, SafetensorError, ValueError, RecursionError):
         return {}
-    facts = header.get("facts") if isinstance(header, dict) else None
-    return facts if isinstance(facts, dict) else {}
+    return header if isinstance(header, dict) else {}
 
 
 def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -200,8 +199,14 @@ def copy_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> No
     model.load_state_dict(dict(tensors))
 
 
-def save_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
-    """Write a training state. Which run it belongs to goes into ``facts``.
+def save_state(path: Path, state: TrainState, facts: Mapping[str, Any], *, replaces: str | None = None) -> None:
+    """Write a training state.
+
+    Args:
+        path: of the file.
+        state: to be gone on from.
+        facts: which training it belongs to.
+        replaces: hash of the weights that its result will replace.
 
     Raises:
         RunFolderError: if the file cannot be written.
@@ -213,7 +218,8 @@ def save_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entry.items()}
     progress = {name: getattr(state, name) for name in ("epoch", "step", "epochs", "elapsed_s", "sums")}
     scaler = None if state.scaler is None else state.scaler.state_dict()
-    save_tensors(path, tensors, {"kind": "training state", "facts": dict(facts), "progress": progress, "scaler": scaler})
+    header = {"kind": "training state", "facts": dict(facts), "progress": progress, "scaler": scaler, "replaces": replaces}
+    save_tensors(path, tensors, header)
 
 
 def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,38 @@ def test_weights_say_how_they_were_trained(reference: Reference) -> None:
         size = int.from_bytes(file[:8], "little")
         facts = json.loads(json.loads(file[8 : 8 + size])["__metadata__"]["edgenas"])["facts"]
         assert facts["settings"]["epochs"] == 2
+
+
+def test_a_search_that_finds_nothing_does_not_leave_an_earlier_winner(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("search"))
+    ended = command("search", "--latency-ms", "50", "--min-sensitivity", "8=1.0")
+    assert ended.code == 3
+    ended = command("retrain")
+    assert (ended.code, ended.value["error"]["type"]) == (1, "MissingInputError")
+    assert "names no winner" in ended.value["error"]["message"]
+
+
+def test_info_says_what_is_outdated_and_unfinished(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("retrain"))
+    assert command("train", "--only", "supernet", "--force", "--set", "train.epochs=1").code == 0
+    command.kill_when(command.run / "teacher" / "state.safetensors", reference.seconds["train"], "train", "--force")
+    ended = command("info")
+    states = {stage["name"]: stage["state"] for stage in ended.value["result"]["stages"]}
+    assert (states["search"], states["retrain"], states["supernet"]) == ("outdated", "outdated", "there")
+    assert any(warning.startswith("teacher: a training is unfinished") for warning in ended.value["warnings"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_result_that_cannot_be_printed_is_one_line(command: Command, reference: Reference) -> None:
+    command.begin(reference.after("train"))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgenas", "train", "--json"],
+            cwd=command.work,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "edgenas: the result cannot be printed: No space left on device"

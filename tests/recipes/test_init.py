@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from edgenas.errors import RunFolderError
 from edgenas.recipes.fitting import keep, settle
-from edgenas.training.checkpoints import save_weights
+from edgenas.runs import RunFolder, locked, sha256_file
+from edgenas.training.checkpoints import save_tensors, save_weights
 from tests.recipes.test_end_to_end import edgenas_in
 
 
@@ -165,14 +167,45 @@ def test_retrained_weights_of_another_project_are_refused(project: Path) -> None
 
 
 def test_a_forced_job_that_was_interrupted_is_warned_of_until_it_is_done(tmp_path: Path) -> None:
-    (tmp_path / "weights.safetensors").write_text("old")
+    weights, state = tmp_path / "weights.safetensors", tmp_path / "state.safetensors"
+    save_weights(weights, nn.Linear(2, 2), {"net": "old"})
     assert len(list(keep("teacher", tmp_path, []))) == 1
-    (tmp_path / "state.safetensors").write_text("under way")
-    os.utime(tmp_path / "weights.safetensors", (1, 1))
+    save_tensors(state, {}, {"kind": "training state", "replaces": sha256_file(weights)})
+    os.utime(weights, (2**33, 2**33))  # the clock was set back since
     settle(tmp_path)
     _, note = keep("teacher", tmp_path, [])
     assert note.is_warning
     assert note.text.startswith("teacher: an interrupted --force is unfinished")
-    os.utime(tmp_path / "state.safetensors", (0, 0))  # the weights were written after it: the job was done
+    save_weights(weights, nn.Linear(2, 2), {"net": "new"})
+    os.utime(weights, (0, 0))
     settle(tmp_path)
-    assert not (tmp_path / "state.safetensors").exists()
+    assert not state.exists()
+
+
+def test_a_folder_in_the_place_of_a_log_is_an_error_before_training(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(RunFolderError, match=r"log\.jsonl is no file"):
+        settle(tmp_path)
+
+
+def test_only_own_temporary_files_are_swept(project: Path) -> None:
+    run = project / "edgenas-run"
+    theirs = [run / ".editor.tmp", run / "notes" / ".draft.tmp"]
+    ours = run / "teacher" / ".state.safetensors.abc.edgenas.tmp"
+    for path in [*theirs, ours]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    with locked(RunFolder(run)):
+        pass
+    assert all(path.exists() for path in theirs)
+    assert not ours.exists()
+
+
+def test_a_lock_that_leads_elsewhere_is_refused(project: Path) -> None:
+    lock = project / "edgenas-run" / ".lock"
+    lock.unlink(missing_ok=True)
+    (project / "precious").write_text("precious")
+    lock.symlink_to(project / "precious")
+    code, value, _ = edgenas_in(project, "train")
+    assert (code, value["error"]["hint"]) == (1, "move it away")
+    assert (project / "precious").read_text() == "precious"

@@ -47,7 +47,7 @@ def test_an_interrupted_training_saves_its_state_and_goes_on_to_the_same_weights
         assert "interrupted, state saved" in err
         assert (folder / "state.safetensors").is_file()
         assert not (folder / "weights.safetensors").exists()
-        assert not list(folder.parent.rglob("*.tmp"))
+        assert not list(folder.parent.rglob("*.edgenas.tmp"))
 
     code, err = finish(start(tmp_path / "cut", *train))
     assert code == 0, err
