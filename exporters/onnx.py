@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenas import __version__
-from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.runs import atomic_path
 
 from . import _half
 from ._probe import first_line
+from .onnxruntime import in_precision
 
 if TYPE_CHECKING:
     import onnx
@@ -51,6 +52,14 @@ class OnnxExporter:
         save(typed.graph, path)
         runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
+
+    def in_precision(self, data: bytes, precision: Precision) -> bytes:
+        """The bytes of a float32 file, converted to typed float16 if that is asked for.
+
+        Raises:
+            ArtefactError: if it is not ONNX, or float16 and asked for in fp32.
+        """
+        return in_precision(data, precision)
 
 
 @dataclass(frozen=True, slots=True)

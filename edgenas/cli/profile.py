@@ -17,6 +17,19 @@ from edgenas.cli.options import compact, project_options
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Of the computation.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a call.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU; default: all usable cores.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MIN", help="Minutes that timing may take.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Time as a camera calls: N times a second.")
+@click.option("--soak", type=click.FloatRange(min=0), metavar="MIN", help="Minutes of work before timing, until it has settled.")
+@click.option(
+    "--pack", type=click.Path(dir_okay=False, path_type=Path), metavar="KIT.zip", help="Write a kit for a device without PyTorch."
+)
+@click.option(
+    "--import",
+    "results",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="RESULTS.json",
+    help="Make the table of what a kit measured.",
+)
 @project_options
 def profile(
     device: str | None,
@@ -24,13 +37,24 @@ def profile(
     precision: str | None,
     batch_size: int | None,
     threads: int | None,
+    budget: float | None,
+    fps: float | None,
+    soak: float | None,
+    pack: Path | None,
+    results: Path | None,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Measure this device: blocks inside whole nets, with the runtime that will ship."""
+    """Measure this device: blocks inside whole nets, with the runtime that will ship.
+
+    A device without PyTorch is measured with a kit: --pack here, `python measure.py` there, --import here.
+    """
     from edgenas.cli.runner import execute
+
+    if pack is not None and results is not None:
+        raise click.UsageError("--pack and --import exclude each other")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
@@ -42,7 +66,10 @@ def profile(
             "precision": precision,
             "batch_size": batch_size,
             "threads": threads,
+            "budget_min": budget,
+            "fps": fps,
+            "soak_min": soak,
         }
-        return recipe(ProfileConfig(run, compact(profile=table), overrides))
+        return recipe(ProfileConfig(run, compact(profile=table), overrides, pack, results))
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose)

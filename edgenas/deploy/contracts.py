@@ -93,6 +93,18 @@ class Exporter(Protocol):
         ...
 
 
+class TypedExporter(Exporter, Protocol):
+    """An exporter of files whose precision can be chosen after they were traced."""
+
+    def in_precision(self, data: bytes, precision: Precision) -> bytes:
+        """The bytes of a float32 file in the precision asked for, as ``export`` would have written it.
+
+        Raises:
+            ArtefactError: if it is no such file, or cannot be converted.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerInfo:
     """What the live session says of itself; never what was asked for or compiled in.

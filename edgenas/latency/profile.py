@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs import Term, decompose, distinct_components
-from edgenas.latency.context import context_of
+from edgenas.latency.budget import Shape, round_seconds, shape_of, thinned
+from edgenas.latency.context import SCOPE, context_of
+from edgenas.latency.duty import Duty, Soaked, soak
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.remarks import remarks
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
 from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
@@ -26,12 +29,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 SourceBuilder = Callable[[Sequence[Hashable]], "Path | nn.Module"]
-MIN_VISITS = 2
 STATISTIC = (
     "geometric mean of fastest run / reference's fastest run and the median over visits of that ratio around each visit, "
     "times the reference's median"
 )
-NOISY = 0.04  # noise floor above which the user is told to measure longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class ProfileResult:
             "num_nets_timed": self.num_nets_timed,
             "seconds": self.seconds,
             "validation": self.table.validation,
+            "promises": [bound.as_json() for bound in self.table.promise.bounds()],
         }
 
 
@@ -66,7 +68,7 @@ class Measured:
 
     Attributes:
         first: of all nets, in the order of `Plan.first_chains`.
-        second: of the validation nets again.
+        second: of the bound and validation nets again.
         level_ms: milliseconds that the reference stands for: the median of all calls of it.
     """
 
@@ -90,6 +92,7 @@ def profile(
     details: Mapping[str, Any] | None = None,
     prepare: Callable[[Plan], Iterator[Progress]] | None = None,
     memory: Memory | None = None,
+    machine: Mapping[str, Any] | None = None,
 ) -> Iterator[Progress | Note | ProfileResult]:
     """Measure a latency table; the last record is the `ProfileResult`.
 
@@ -103,6 +106,7 @@ def profile(
         details: facts for the table's context: command, opset and the like.
         prepare: called with the plan before the first net is built, to trace what is missing.
         memory: holds the visits of an interrupted call with equal arguments, which are not made again; new ones go there.
+        machine: facts about another machine, on which every visit in ``memory`` was made; None for this one.
 
     Raises:
         MissingBackendError: as `Runtime.load`.
@@ -112,20 +116,28 @@ def profile(
     plan = make_plan(space, task, settings, rng=rng)
     if prepare is not None:
         yield from prepare(plan)
-    reference = build(plan.reference)
-    kept = None if memory is None else memory.recall("visit seconds")
-    visit_seconds = float(kept) if kept is not None else probe_visit(target, reference, settings.timing)
-    if memory is not None and kept is None:
-        memory.record("visit seconds", visit_seconds)
-    timing = within_budget(settings, plan, visit_seconds)
-    yield Note(announcement(plan, timing, visit_seconds))
+    reference, terms = build(plan.reference), decompose(space, task)
+    smoothed = target.runtime.device_kind == "cpu"
+    visit_seconds = float(remembered(memory, "visit seconds", lambda: probe_visit(target, reference, settings.timing)))
+    thin = thinned(plan, terms) if smoothed else plan
+    shape = Shape(*remembered(memory, "shape", lambda: list(shape_of(settings, plan, thin, visit_seconds))))
+    timing = replace(settings.timing, visits=shape.visits)
+    blocks = len(plan.block_chains)
+    plan = thin if shape.is_thin else plan
+    yield Note(announcement(plan, timing, visit_seconds, num_blocks=blocks, soak_seconds=settings.soak_seconds))
+    soaked = yield from _soaked(target, reference, settings.soak_seconds, memory, is_here=machine is None)
     measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
-    terms = decompose(space, task)
-    costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=target.runtime.device_kind == "cpu")
+    costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=smoothed)
     calibration = _calibrate(plan, measured, costs, settings.confidence)
     validation = _validate(space, plan, measured, costs, calibration)
     table = LatencyTable(
-        context=context_of(measured.first.info, batch_size=target.batch_size, details=dict(details or {})),
+        context=context_of(
+            measured.first.info,
+            batch_size=target.batch_size,
+            scope=Duty(settings.fps, settings.soak_seconds).scope(str(measured.first.info.details.get("timer", SCOPE))),
+            details={**(details or {}), **({} if soaked is None else {"soak": soaked.as_json()})},
+            machine=machine,
+        ),
         task=task,
         space=space.name,
         space_sha256=space_hash(space),
@@ -134,30 +146,59 @@ def profile(
         validation=validation.as_json(),
         reference=_reference(plan, measured),
         measuring=_measuring(space, settings, timing, plan, measured),
+        bound_nets=_bound_nets(space, plan, measured, costs, calibration),
     )
     yield from _notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
 
 
-def within_budget(settings: ProfileSettings, plan: Plan, visit_seconds: float) -> TimingSettings:
-    """The timing asked for, with fewer visits where the budget does not reach."""
-    if settings.seconds is None:
-        return settings.timing
-    affordable = int(settings.seconds / max(_round_seconds(plan, settings.timing, visit_seconds), 1e-9))
-    return replace(settings.timing, visits=max(MIN_VISITS, min(settings.timing.visits, affordable)))
+def remembered(memory: Memory | None, key: str, find: Callable[[], Any]) -> Any:
+    """What a memory holds under a key, else what is found now and kept there."""
+    value = None if memory is None else memory.recall(key)
+    if value is None:
+        value = find()
+        if memory is not None:
+            memory.record(key, value)
+    return value
 
 
-def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float) -> str:
-    """What will be timed and how long it will take, for the user."""
-    seconds = timing.visits * _round_seconds(plan, timing, visit_seconds)
+def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float, *, num_blocks: int, soak_seconds: float = 0.0) -> str:
+    """What will be timed and how long it will take, for the user.
+
+    Args:
+        plan: what is left of it.
+        timing: what is left of it.
+        visit_seconds: that one visit takes.
+        num_blocks: that there are, timed or not.
+        soak_seconds: before anything is timed.
+    """
+    seconds = timing.visits * round_seconds(plan, timing, visit_seconds) + soak_seconds
+    timed = len(plan.block_chains)
+    blocks = f"{timed} blocks" if timed == num_blocks else f"{timed} of {num_blocks} blocks, which tell the others"
+    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
     return (
-        f"timing {plan.num_nets} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, "
+        f"timing {plan.num_nets} nets ({blocks}, {len(plan.calibration)} for calibration, {bound}"
         f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds:.0f} s"
     )
 
 
-def _round_seconds(plan: Plan, timing: TimingSettings, visit_seconds: float) -> float:
-    return visit_seconds * plan.num_visits * (1 + 1 / timing.reference_every)
+def _soaked(
+    target: Target, reference: Path | nn.Module, seconds: float, memory: Memory | None, *, is_here: bool
+) -> Generator[Progress | Note, None, Soaked | None]:
+    """Bring the device to its settled speed, also after a kill, because it has cooled since; what was seen the first time."""
+    if seconds <= 0:
+        return None
+    now: Soaked | None = None
+    for record in soak(target, reference, seconds) if is_here else ():
+        if isinstance(record, Soaked):
+            now = record
+        else:
+            yield record
+    kept = remembered(memory, "soak", lambda: None if now is None else now.as_json())
+    found = now if kept is None else Soaked.from_json(kept)
+    if found is not None:
+        yield Note(str(found), is_warning=not found.settled)
+    return found
 
 
 def _measure(
@@ -169,14 +210,16 @@ def _measure(
     rng: np.random.Generator,
     memory: Memory | None,
 ) -> Generator[Progress, None, Measured]:
-    """Time all nets, then the validation nets once more."""
+    """Time all nets, then those that fit nothing once more."""
     sources = [build(chain) for chain in plan.first_chains]
-    again = sources[len(sources) - len(plan.validation_chains) :]
+    again = sources[len(sources) - len(plan.second_chains) :]
     total = timing.visits * plan.num_visits
-    first = yield from _follow(time_nets(target, sources, reference, timing, rng=rng, memory=_part(memory, 1)), total, 0)
+    first_rng, second_rng = rng.spawn(2)  # so that the orders of the second do not depend on the visits of the first
+    records = time_nets(target, sources, reference, timing, rng=first_rng, memory=_part(memory, 1))
+    first = yield from _follow(records, total, 0)
     done = timing.visits * len(sources)
     same_runs = replace(timing, runs=first.num_runs, visit_ms=0.0)  # minima of more runs would be lower
-    later = time_nets(target, again, reference, same_runs, rng=rng, memory=_part(memory, 2))
+    later = time_nets(target, again, reference, same_runs, rng=second_rng, memory=_part(memory, 2))
     second = yield from _follow(later, total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
     return Measured(first, second, level_ms)
@@ -244,14 +287,27 @@ def _validate(
 ) -> Validation:
     """Predict the validation nets, then look at what they measured in both sessions."""
     predicted = calibration.predict(_sums(plan.validation_chains, costs))
-    early = measured.first.timings[len(measured.first.timings) - len(plan.validation) :]
-    late = measured.second.timings
+    early, late = (session.timings[len(session.timings) - len(plan.validation) :] for session in (measured.first, measured.second))
     rows = []
     for genes_G, ms, first, second in zip(plan.validation, predicted, early, late, strict=True):
         once = (measured.ms(first) + measured.ms(second)) / 2
         rows.append(_row(space, genes_G, float(ms), calibration, first.joined(second), once))
     floor = mape(np.array([t.relative for t in early]), np.array([t.relative for t in late]))
     return Validation(tuple(rows), floor)
+
+
+def _bound_nets(
+    space: SearchSpace, plan: Plan, measured: Measured, costs: Mapping[Hashable, float], calibration: Calibration
+) -> tuple[dict[str, Any], ...]:
+    """What promises come from: nets that fit nothing, measured as the validation nets are."""
+    predicted = calibration.predict(_sums(plan.bound_chains, costs))
+    start = len(measured.first.timings) - len(plan.second_chains)
+    early, late = measured.first.timings[start:], measured.second.timings
+    rows = []
+    for position, (genes_G, ms) in enumerate(zip(plan.bound, predicted, strict=True)):
+        both = early[position].joined(late[position])
+        rows.append({"arch": space.to_json(genes_G), "predicted_ms": float(ms), **_quantiles(both), "n": both.num_runs})
+    return tuple(rows)
 
 
 def _row(
@@ -263,21 +319,36 @@ def _row(
         "upper_ms": ms * calibration.upper_factor,
         "measured_ms": measured_ms,
         "mad_ms": timing.mad_ms,
+        "variation": timing.variation,
         "median_ms": timing.median_ms,
-        "p95_ms": timing.quantile_ms(0.95),
+        **_quantiles(timing),
         "min_ms": timing.min_ms,
         "n": timing.num_runs,
     }
 
 
+def _quantiles(timing: NetTiming) -> dict[str, float]:
+    """Of the plain distribution of calls."""
+    return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
+
+
+def _calibration_rows(space: SearchSpace, plan: Plan, measured: Measured) -> list[dict[str, Any]]:
+    """The nets that the calibration was fitted on, so that it can be fitted again."""
+    start = len(plan.skeletons) + len(plan.block_chains)
+    timings = measured.first.timings[start : start + len(plan.calibration)]
+    return [
+        {"arch": space.to_json(genes_G), "measured_ms": measured.ms(timing), "n": timing.num_runs}
+        for genes_G, timing in zip(plan.calibration, timings, strict=True)
+    ]
+
+
 def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
     both = measured.first.reference.joined(measured.second.reference)
-    quantiles = {f"p{share}_ms": both.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
     compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
     return {
         "components": [component_json(component) for component in plan.reference],
         "level_ms": measured.level_ms,
-        **quantiles,
+        **_quantiles(both),
         "min_ms": both.min_ms,
         "mad_ms": both.mad_ms,
         "variation": both.variation,
@@ -299,17 +370,19 @@ def _measuring(
         **asdict(timing),
         "seconds": measured.first.seconds + measured.second.seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": [dict(measured.first.machine), dict(measured.second.machine)],
+        "calibration_rows": _calibration_rows(space, plan, measured),
     }
 
 
 def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSettings) -> Iterator[Note]:
-    if timing.visits < settings.timing.visits:
+    if timing.visits < settings.timing.visits and settings.seconds is not None:
         text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
         yield Note(text, is_warning=True)
-    floor = table.validation["noise_floor_mape"]
-    if floor > NOISY:
-        fact = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}"
-        yield Note(f"{fact}; close other programs, or take more visits", is_warning=True)
-    if table.reference["p95_ms"] > 1.5 * table.reference["p50_ms"]:
-        ratio = table.reference["p95_ms"] / table.reference["p50_ms"]
-        yield Note(f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more", is_warning=True)
+    if settings.fps is not None and table.reference["level_ms"] > 1000 / settings.fps:
+        yield Note(
+            f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
+            is_warning=True,
+        )
+    for text in remarks(table):
+        yield Note(text, is_warning=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
+from edgenas.latency.machine import Watch
 from edgenas.latency.samples import NetTiming
 from edgenas.runs import Progress
 
@@ -92,6 +93,8 @@ class Target:
         spinning: as in `Runtime.load`.
         clock: nanoseconds.
         images_of: the input of a source, where nets read images of several sizes.
+        fps: calls a second, with idle time between them; None for call after call.
+        sleep: waits for seconds.
     """
 
     runtime: Runtime
@@ -101,6 +104,13 @@ class Target:
     spinning: bool = True
     clock: Clock = time.perf_counter_ns
     images_of: Callable[[Path | nn.Module], NDArray[np.float32]] | None = None
+    fps: float | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def period_ns(self) -> int:
+        """From the start of a call to the start of the next, at least; 0 for call after call."""
+        return 0 if self.fps is None else round(1e9 / self.fps)
 
     @property
     def batch_size(self) -> int:
@@ -116,6 +126,23 @@ class Target:
         return self.runtime.load(source, precision=self.precision, threads=self.threads, spinning=self.spinning)
 
 
+@dataclass(slots=True)
+class Pace:
+    """Starts calls at the target's pace."""
+
+    target: Target
+    last: int | None = None
+
+    def wait(self) -> int:
+        """Sleep until the next call is due; the moment that it starts at."""
+        if self.last is not None and self.target.fps is not None:
+            rest = self.last + self.target.period_ns - self.target.clock()
+            if rest > 0:
+                self.target.sleep(rest / 1e9)
+        self.last = self.target.clock()
+        return self.last
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What one series of rounds gave.
@@ -126,6 +153,7 @@ class Session:
         info: what the reference's live runner says of itself.
         seconds: wall time of the series.
         num_runs: timed runs a visit.
+        machine: what else went on in the meantime, by `machine.summary`.
     """
 
     timings: tuple[NetTiming, ...]
@@ -133,6 +161,7 @@ class Session:
     info: RunnerInfo
     seconds: float
     num_runs: int
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -234,7 +263,7 @@ def time_nets(
         MissingBackendError: as `Runtime.load`.
         ArtefactError: as `Runtime.load`.
     """
-    start = target.clock()
+    start, watch = target.clock(), Watch(target.runtime.device_kind)
     loader = _Loader(target, stays_loaded(target, [*sources, reference]))
     visit = _Visitor(loader, settings, memory)
     visits: list[list[_Visit]] = [[] for _ in sources]
@@ -251,6 +280,7 @@ def time_nets(
                     beside.append(visit(f"reference {len(beside)}", -1, reference))
                 visits[net].append(visit(f"round {round_index} net {net}", net, sources[net]))
                 around[net].append((len(beside) - 1, len(beside)))
+                watch.glance()
                 yield Progress(label, round_index * len(sources) + position + 1, settings.visits * len(sources))
             gc.collect(1)  # what one round left behind, not the whole heap
         beside.append(visit(f"reference {len(beside)}", -1, reference))
@@ -264,7 +294,8 @@ def time_nets(
         _net_timing(mine, np.array([(fastest[a] + fastest[b]) / 2 for a, b in pairs]), floor_ms)
         for mine, pairs in zip(visits, around, strict=True)
     )
-    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, (target.clock() - start) / 1e9, visit.num_runs)
+    seconds = (target.clock() - start) / 1e9
+    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, seconds, visit.num_runs, watch.end())
 
 
 def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:
@@ -280,6 +311,7 @@ def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettin
         each = target.clock() - begin
     finally:
         runner.close()
+    each = max(each, target.period_ns)
     runs = max(settings.runs, min(MAX_RUNS, int(settings.visit_ms * 1e6 / max(each, 1))))
     warm = max(2 * each, settings.warmup_ms * 1e6)
     return ((0 if stays_loaded(target, [source]) else loading) + warm + (runs + 1) * each) / 1e9
@@ -301,13 +333,13 @@ def _begin(loader: _Loader, reference: Path | nn.Module, settings: TimingSetting
     with loader.runner(-1, reference) as runner:
         for _ in range(3):
             runner(images_NCHW)
-        start = clock()
+        start, pace = clock(), Pace(loader.target)
         each_ns: list[int] = []
         while len(each_ns) < 5 or (clock() - start < 2e8 and len(each_ns) < 1000):
-            begin = clock()
+            begin = pace.wait()
             runner(images_NCHW)
             each_ns.append(clock() - begin)
-        wanted = settings.visit_ms * 1e6 / max(min(each_ns), 1)
+        wanted = settings.visit_ms * 1e6 / max(min(each_ns), loader.target.period_ns, 1)
         runs = int(np.clip(wanted, settings.runs, max(MAX_RUNS, settings.runs)))
         return runner.info, runs
 
@@ -316,13 +348,14 @@ def _visit(loader: _Loader, index: int, source: Path | nn.Module, settings: Timi
     clock, images_NCHW = loader.target.clock, loader.target.feed(source)
     samples = np.empty(num_runs)
     with loader.runner(index, source) as runner:
-        start = clock()
+        start, pace = clock(), Pace(loader.target)
         count = 0
         while count < 2 or clock() - start < settings.warmup_ms * 1e6:
+            pace.wait()
             runner(images_NCHW)
             count += 1
         for run in range(num_runs):
-            begin = clock()
+            begin = pace.wait()
             runner(images_NCHW)
             samples[run] = (clock() - begin) / 1e6
         return _Visit(samples, runner.compute_ms(images_NCHW))

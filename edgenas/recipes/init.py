@@ -31,7 +31,7 @@ TEMPLATE = """\
 # augmentation = "light"         # none, light, base, autoaug, randaug, torchio
 
 # [search]                       # limits; the flags of `edgenas search` do the same
-# latency_ms = 5.0
+# latency_ms = 5.0               # or by latency table: {{ jetson = 5.0, cpu = 30.0 }}
 # min_sensitivity = {{ "CLASS" = 0.95 }}
 
 [gates]                          # what an export must show on the whole test split

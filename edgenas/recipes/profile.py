@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,35 @@ from edgenas import __version__
 from edgenas.costs import CostModel
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import LatencyTableError, MissingBackendError
+from edgenas.errors import LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable, Memory, ProfileResult, find_tables, named_table, newest_that_fits, profile
+from edgenas.latency.context import gpu_state
+from edgenas.latency.duty import Duty
 from edgenas.latency.table import space_hash
 from edgenas.recipes.journals import JOURNAL, journal
+from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.timed_nets import Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
-from edgenas.spaces import Genes, Task
+from edgenas.spaces import Genes, SearchSpace, Task
 
 CPU_RUNTIME = "onnxruntime-cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileConfig:
-    """What `edgenas profile` was asked for."""
+    """What `edgenas profile` was asked for.
+
+    Attributes:
+        pack: a kit to write for another device instead of measuring this one.
+        results: of a kit, to make the table from.
+    """
 
     run: Path
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
+    pack: Path | None = None
+    results: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +71,19 @@ class RunTable:
 
 
 def run(config: ProfileConfig) -> Iterator[Record]:
-    """Choose the runtime, measure, write the table.
+    """Choose the runtime, measure, write the table; or write a kit for another device, or read what one brought back.
 
     Raises:
         MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
         ExportError: if a component cannot be traced.
     """
     project = open_project(config.run, config.flags, config.overrides)
+    if config.pack is not None:
+        yield from pack(project, config.pack)
+        return
+    if config.results is not None:
+        yield from import_results(project, config.results)
+        return
     settings = project.settings.profile
     images = open_images(project)
     with locked(project.run):
@@ -81,7 +98,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
             for record in profile(
                 project.space,
                 images.task,
-                workshop.target(settings.threads),
+                workshop.target(settings.threads, settings.fps),
                 workshop.build,
                 settings=timing_settings(settings),
                 rng=np.random.default_rng(settings.seed),
@@ -147,6 +164,7 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
         LatencyTableError: if there are tables, but none that fits and is allowed.
     """
     settings = project.settings.profile
+    duty = Duty(settings.fps, settings.soak_min * 60)
     wanted: dict[str, Any] = {
         "space": project.space,
         "task": task,
@@ -154,6 +172,7 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
         "precision": settings.precision,
         "batch_size": settings.batch_size,
         "threads": settings.threads,
+        "scope": duty.scope() if duty != Duty() else None,
         "allow_foreign": allow_foreign,
     }
     if name is None:
@@ -162,17 +181,46 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
             return None
         path, table, warnings = newest_that_fits(paths, device=_device_of(LatencyTable.load(paths[0])), **wanted)
     else:
-        path = named_table(name)
+        path = named_table(name, project.run.latency)
         table = LatencyTable.load(path)
         kind = table.context.device_kind
         wanted |= {"precision": settings.precision or "fp32", "batch_size": settings.batch_size or 1}
         wanted |= {"runtime": settings.runtime or (CPU_RUNTIME if kind == "cpu" else None)}
         warnings = table.require_matches(name=str(path), device=_device_of(table), **wanted)
+    warnings += _changes_since(path, table, project.space, allow_foreign=allow_foreign)
     return RunTable(path, table, table.to_cost_model(project.space, task), table.upper(project.space, task), warnings)
 
 
+def _changes_since(path: Path, table: LatencyTable, space: SearchSpace, *, allow_foreign: bool) -> tuple[str, ...]:
+    """Versions of runtime and driver that are not what they were; a runtime that does not work here has none.
+
+    Raises:
+        LatencyTableError: for another major or minor version of the runtime.
+    """
+    here = _version_here(table.context.runtime)
+    warnings = table.require_matches(
+        space=space, task=table.task, runtime_version=here, allow_foreign=allow_foreign, name=str(path)
+    )
+    was = (table.context.details.get("gpu") or {}).get("driver")
+    now = gpu_state().get("driver") if was is not None else None
+    if now is not None and now != was:
+        warnings += (f"{path} was measured with driver {was}, here is {now}",)
+    return warnings
+
+
+@cache
+def _version_here(name: str) -> str | None:
+    try:
+        probe = get_runtime(name).probe()
+    except UsageError:
+        return None
+    return probe.version if probe.works else None
+
+
 def _device_of(table: LatencyTable) -> str:
-    """The device here that a table would have to be of."""
+    """The device that a table would have to be of: the one here, or the one that a kit was brought to."""
+    if "kit" in table.context.details:
+        return table.context.device
     return device_name(table.context.device_kind)
 
 
@@ -204,6 +252,9 @@ def measure_archs(
     if found is None:
         return None
     context = found.table.context
+    if "kit" in context.details and context.device != device_name(context.device_kind):
+        yield Note(f"nets are not measured: the latency table is of {context.device}, which is not here", is_warning=True)
+        return None
     try:
         runtime = get_runtime(context.runtime)
         with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import ExportSpec, Precision, Runtime
+from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExporter
 from edgenas.deploy.plugins import get_exporter, get_runtime
 from edgenas.errors import LatencyTableError
 from edgenas.latency import (
@@ -27,10 +27,13 @@ from edgenas.latency import (
     Part,
     Plan,
     ProfileSettings,
+    Quantile,
     Target,
     TimingSettings,
     measure_nets,
 )
+from edgenas.latency.drift import SAME_SPEED
+from edgenas.latency.duty import fps_of
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 SECONDS_TO_TRACE = (2.0, 0.3)  # once, and a component; on two cores
-SAME_SPEED = 0.15  # share by which calls may be slower or faster than when the device was profiled
 CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph")
 
 
@@ -78,7 +80,11 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
     return ProfileSettings(
         timing=TimingSettings(visits=table.visits, runs=table.runs_per_visit),
         calibration_nets=table.calibration_nets,
+        bound_nets=table.bound_nets,
         validation_nets=table.validation_nets,
+        seconds=None if table.budget_min is None else table.budget_min * 60,
+        fps=table.fps,
+        soak_seconds=table.soak_min * 60,
     )
 
 
@@ -118,13 +124,13 @@ class Workshop:
         """The search space."""
         return self.project.space
 
-    def target(self, threads: int | None) -> Target:
-        """Runtime and input for timing."""
+    def target(self, threads: int | None, fps: float | None = None) -> Target:
+        """Runtime, input and pace for timing."""
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
         images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
-        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__)
+        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__, fps=fps)
 
     def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
@@ -147,6 +153,16 @@ class Workshop:
         source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
         self._inputs[source] = self._input_of(components)
         return source
+
+    def graph(self, components: Sequence[Hashable]) -> onnx.ModelProto:
+        """The ONNX graph of a net in the precision that is timed."""
+        import onnx
+
+        composed = self._composed.graphs.net(components)
+        if self.precision == "fp32":
+            return composed
+        exporter = cast(TypedExporter, get_exporter("onnx"))
+        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), self.precision))
 
     def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
         shape = family(self.space).component_input_shape(components[0])
@@ -184,12 +200,14 @@ class Measured:
 
     Attributes:
         latency_ms: median of all calls; where the machine ran at another speed than when it was profiled, at the profiled speed.
-        p95_ms: 95th percentile of the calls, at the same speed.
+        p90_ms, p95_ms, p99_ms: percentiles of the calls, at the same speed.
         speed: how many times slower calls were than at the profiled speed.
     """
 
     latency_ms: float
+    p90_ms: float
     p95_ms: float
+    p99_ms: float
     speed: float
 
     @classmethod
@@ -197,7 +215,12 @@ class Measured:
         """From a measurement beside the table's reference net, which took ``level_ms`` when the device was profiled."""
         speed = net.latency_ms / (net.relative * level_ms)
         correction = 1.0 if abs(speed - 1) <= SAME_SPEED else speed
-        return cls(net.latency_ms / correction, net.p95_ms / correction, speed)
+        p50, p90, p95, p99 = (ms / correction for ms in (net.latency_ms, net.p90_ms, net.p95_ms, net.p99_ms))
+        return cls(p50, p90, p95, p99, speed)
+
+    def quantile_ms(self, quantile: Quantile) -> float:
+        """One of the percentiles; ``p50`` is the median."""
+        return {"p50": self.latency_ms, "p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}[quantile]
 
 
 def measure(
@@ -216,7 +239,7 @@ def measure(
     reference = reference_net(workshop.space, workshop.task)
     workshop.prepare_chains([reference, *chains])
     sources, beside = [workshop.build(chain) for chain in chains], workshop.build(reference)
-    target, rng = workshop.target(table.context.threads), np.random.default_rng(seed)
+    target, rng = workshop.target(table.context.threads, fps_of(table.context.scope)), np.random.default_rng(seed)
     best: list[Measured] = []
     named = sha256_json([table.sha256, genes_AG])[:12]
     for attempt in range(ATTEMPTS):

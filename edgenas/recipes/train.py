@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
+def teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
     """A teacher as it is before training here: the space's largest net, or timm's, possibly with a checkpoint."""
     return build_teacher(
         name,
@@ -96,9 +96,9 @@ def teacher_facts(project: Project) -> dict[str, Any] | None:
     return load_weights(path)[1] if has_weights(project.run.teacher) else None
 
 
-def teacher_sha256(project: Project) -> str:
-    """Hash of the run's teacher, on which what it teaches depends."""
-    return sha256_file(project.run.teacher / WEIGHTS)
+def teacher_sha256(project: Project) -> str | None:
+    """Hash of the run's teacher, on which what it teaches depends; None if there is none yet."""
+    return sha256_file(project.run.teacher / WEIGHTS) if has_weights(project.run.teacher) else None
 
 
 def load_teacher(project: Project, images: Images) -> nn.Module:
@@ -113,7 +113,7 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
     if facts is None:
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint="run `edgenas train` first")
     require_facts(facts, facts_of(project, images, "teacher"), path, "edgenas train --force")
-    net = _teacher_net(project, images, str(facts.get("teacher", "self")))
+    net = teacher_net(project, images, str(facts.get("teacher", "self")))
     load_weights(path, net)
     return net.eval()
 
@@ -127,7 +127,7 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
         whole: the supernet follows.
     """
     settings = project.settings.teacher
-    job = _teacher_job(project, images, device, anew=force)
+    job = teacher_job(project, images, device, anew=force)
     found, changes = teacher_facts(project), changes_since(job)
     if found is not None and changes is not None and not force:
         if asked not in (None, found.get("teacher")):
@@ -152,12 +152,13 @@ def _is_done(project: Project) -> bool:
     return begun.is_file() and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
 
 
-def _teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+def teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+    """The training of the teacher."""
     settings, train = project.settings.teacher, project.settings.train
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        return _teacher_net(project, images, settings.name, settings.checkpoint)
+        return teacher_net(project, images, settings.name, settings.checkpoint)
 
     smoothing = settings.label_smoothing
     return Job(
@@ -189,35 +190,41 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
     settings, folder = project.settings.train, project.run.supernet
     if has_weights(folder) and not force:
         require_same_start(folder / WEIGHTS, settings.init)
-        job = _supernet_job(project, images, teacher, device, Start(), lambda: new_supernet(project, images.task), anew=False)
+        job = supernet_job(project, images, teacher, device, anew=False)
         yield from keep(job.label, job.folder, changes_since(job) or [])
         return
     torch.manual_seed(settings.seed)
     model = new_supernet(project, images.task)
     start = start_from(model, settings.init, folder / STATE)
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
-    yield from fit(_supernet_job(project, images, teacher, device, start, lambda: model, anew=force))
+    yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     (project.run.supernet / FORCED).unlink(missing_ok=True)
 
 
-def _supernet_job(
+def supernet_job(
     project: Project,
     images: Images,
     teacher: nn.Module,
     device: str,
-    start: Start,
-    build: Callable[[], nn.Module],
     *,
     anew: bool,
+    start: Start | None = None,
+    model: nn.Module | None = None,
 ) -> Job:
+    """The training of the supernet by a teacher.
+
+    Args:
+        anew: give up an unfinished training with other settings.
+        start: where the weights start.
+        model: with these weights; None makes a fresh one when it is needed.
+    """
     settings, space = project.settings.train, project.space
     rule = SAMPLING_RULES[settings.sampling]
     num_random = settings.num_random if settings.sampling == "sandwich" else 1
-
     return Job(
         label="supernet",
         folder=project.run.supernet,
-        build=build,
+        build=lambda: new_supernet(project, images.task) if model is None else model,
         images=images,
         loop=loop_settings(settings, seed=settings.seed),
         objective=objective_for(
@@ -238,14 +245,14 @@ def _supernet_job(
             num_random=num_random,
             teacher_sha256=teacher_sha256(project),
             **sharing_facts(project),
-            **start.facts,
+            **(start.facts if start is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
         teacher=teacher,
         subnets=partial(_draw, rule, space, num_random),
-        begin=start.begin,
+        begin=start.begin if start is not None else None,
     )
 
 

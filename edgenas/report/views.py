@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.report.cells import arch_line, arch_value, count, interval, milliseconds, percent, table, verdict
+from edgenas.report.plan import latencies, plan_view, promises
 from edgenas.report.spaces import count_view, spaces_view
+from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
 MAX_CLASSES = 40  # listed one by one
@@ -65,7 +67,10 @@ def train_view(outcome: Outcome) -> Iterator[RenderableType]:
 
 
 def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
-    """The table's context and how true its predictions are."""
+    """The table's context and how true its predictions are; of a kit, what is in it and what to do with it."""
+    if "kit" in outcome.result:
+        yield from _kit_view(outcome.result)
+        return
     result, validation = outcome.result, outcome.result["validation"]
     context = result["context"]
     threads = f", {context['threads']} threads" if context.get("threads") else ""
@@ -82,8 +87,17 @@ def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
     tau = validation["kendall_tau"]
     rows.add_row("Kendall's tau", "–" if tau is None else f"{tau:.3f}")
     yield rows
+    yield from promises(result.get("promises", ()))
     yield Text(f"{result['num_entries']} entries from {result['num_nets_timed']} nets in {result['seconds']:.0f} s")
-    yield Text("next: edgenas search --latency-ms MS")
+    yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
+
+
+def _kit_view(kit: Mapping[str, Any]) -> Iterator[RenderableType]:
+    needs = "trtexec of TensorRT 10 or 11" if kit["runtime"] == "tensorrt" else "pip install onnxruntime numpy"
+    yield Text(f"{kit['num_nets']} nets, {kit['num_visits']} visits, {kit['size_bytes'] / 2**20:.1f} MB")
+    yield Text(f"on the device (Python 3.8 or later; {needs}):")
+    yield Text(f"  unzip {kit['kit']} -d kit && cd kit && python3 measure.py")
+    yield Text("back here: edgenas profile --import results.json")
 
 
 def search_view(outcome: Outcome) -> Iterator[RenderableType]:
@@ -102,6 +116,8 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
             interval(candidate.get("top1_confirm")),
         )
     yield rows
+    yield from latencies(result["finalists"])
+    yield from promises(result.get("promises", {}))
     for position, candidate in enumerate(result["finalists"], 1):
         if candidate["rejected_by"]:
             yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
@@ -263,6 +279,8 @@ VIEWS: dict[str, Callable[[Outcome], Iterator[RenderableType]]] = {
     "count": count_view,
     "train": train_view,
     "profile": profile_view,
+    "tables": tables_view,
+    "plan": plan_view,
     "search": search_view,
     "retrain": retrain_view,
     "evaluate": evaluate_view,

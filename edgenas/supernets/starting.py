@@ -142,6 +142,11 @@ def require_same(own: Mapping[str, Tensor], fitted: Fitted, supernet: nn.Module,
     Raises:
         CheckpointError: listing every difference.
     """
+    refuse(differences(own, fitted), supernet, source)
+
+
+def differences(own: Mapping[str, Tensor], fitted: Fitted) -> list[str]:
+    """Names that are missing, unknown or of another shape than in ``own``, a sentence each."""
     found = fitted.state
     problems = abbreviated([f"{name} is missing" for name in own if name not in found and name not in fitted.fresh], "missing")
     problems += abbreviated([f"{name} is unknown" for name in found if name not in own], "unknown")
@@ -150,7 +155,7 @@ def require_same(own: Mapping[str, Tensor], fitted: Fitted, supernet: nn.Module,
         for name in own
         if name in found and found[name].shape != own[name].shape
     ]
-    refuse(problems + abbreviated(shapes, "of other shapes"), supernet, source)
+    return problems + abbreviated(shapes, "of other shapes")
 
 
 def refuse(problems: Collection[str], supernet: nn.Module, source: str) -> None:

@@ -279,3 +279,9 @@ def test_retrain_takes_a_name_a_file_and_nothing_else(edgenas: Run, tmp_path: Pa
     code, _, err = edgenas("retrain", "--arch", "smallest")
     assert code == 1
     assert "edgenas train" in err  # the name is known; what is missing is the supernet
+
+
+def test_a_source_without_numbers_says_so(edgenas: Run) -> None:
+    shown = edgenas("spaces", "pit-ti")[2]
+    assert "reported: no numbers; TF-TAS (decemberzhou/TF_TAS)" in shown
+    assert "reported: top-1 73.00 % on ImageNet val, 4,900,000 params, 710,000,000 MACs" in " ".join(shown.split())

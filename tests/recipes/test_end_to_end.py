@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from PIL import Image
 
 from edgenas.cli import main
 from edgenas.runs import sha256_json, write_sealed
+from tests.latency.kits import resealed, run_bare
 
 SMALL = {
     "teacher.epochs": 2,
@@ -27,6 +29,7 @@ SMALL = {
     "retrain.epochs": 1,
     "profile.visits": 2,
     "profile.calibration_nets": 6,
+    "profile.bound_nets": 20,
     "profile.validation_nets": 20,
     "search.num_generations": 1,
     "search.population": 6,
@@ -131,6 +134,39 @@ def test_the_profile_is_the_contracts(project: Path) -> None:
     for row in validation["rows"]:
         assert {"arch", "predicted_ms", "upper_ms", "measured_ms", "mad_ms"} <= set(row)
         assert row["upper_ms"] >= row["predicted_ms"] > 0
+
+
+def test_a_device_without_pytorch_is_measured_with_a_kit_and_searched_for(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "edgenas-run", tmp_path / "edgenas-run")
+    code, value, err = edgenas_in(tmp_path, "profile", "--pack", "kit.zip", "--threads", "1")
+    assert code == 0, value["error"]
+    assert "a kit of" in err
+    assert value["result"]["size_bytes"] == (tmp_path / "kit.zip").stat().st_size < 2_000_000
+    with zipfile.ZipFile(tmp_path / "kit.zip") as archive:
+        archive.extractall(tmp_path / "kit")
+    done = run_bare(tmp_path / "kit", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    here = edgenas_in(tmp_path, "profile", "--import", "results.json")[1]["result"]
+    assert (here["context"]["threads"], here["num_nets_timed"]) == (1, value["result"]["num_nets"])
+    for row in here["validation"]["rows"]:
+        assert row["predicted_ms"] == pytest.approx(row["measured_ms"], rel=0.9)
+
+    changed = resealed(tmp_path / "results.json", lambda content: content["info"].update(device="Raspberry Pi 5 Model B Rev 1.0"))
+    code, value, _ = edgenas_in(tmp_path, "profile", "--import", str(changed))
+    assert (code, value["result"]["context"]["device"]) == (0, "Raspberry Pi 5 Model B Rev 1.0")
+    assert value["result"]["table"] == "latency/raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano.json"
+    code, value, _ = edgenas_in(tmp_path, "search", "--latency-ms", "50")
+    assert code == 0, value["error"]
+    assert value["result"]["table"]["device"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert any("not measured: the latency table is of Raspberry Pi 5" in text for text in value["warnings"])
+    assert value["result"]["winner"]["latency_ms_measured"] is None
+    assert 0 < value["result"]["winner"]["latency_ms_predicted"] <= 50
+
+    code, value, _ = edgenas_in(tmp_path, "profile", "--import", "edgenas-run/data/splits.json")
+    assert (code, value["error"]["type"]) == (1, "LatencyTableError")
+    assert edgenas_in(tmp_path, "profile", "--pack", "kit.zip", "--runtime", "torch-cpu")[0] == 2
+    assert edgenas_in(tmp_path, "profile", "--pack", "kit.zip", "--precision", "fp16")[0] == 2
+    assert edgenas_in(tmp_path, "profile", "--pack", "kit.zip", "--import", "results.json")[0] == 2
 
 
 def test_the_search_result_is_the_contracts(project: Path) -> None:

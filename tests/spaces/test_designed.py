@@ -15,7 +15,7 @@ def test_every_space_has_hand_designed_nets_from_small_to_large(name: str) -> No
     space = SPACES[name]
     rows = np.concatenate([space.from_json(net) for net in hand_designed(space)])
     macs = cost_models(space, space.default_task)["macs"](rows)
-    assert len({tuple(row) for row in rows.tolist()}) == len(rows) >= 4
+    assert len({tuple(row) for row in rows.tolist()}) == len(rows) >= 3
     assert macs.max() > 1.5 * macs.min()
 
 

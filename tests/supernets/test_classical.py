@@ -38,7 +38,7 @@ class TestClassicalAutoFormerNano(SupernetConformance):
         return get_space("autoformer-nano")
 
 
-@pytest.mark.parametrize("name", ["pvt-elastic-nano", pytest.param("pvt-covidx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["pvt-elastic-nano", "vitas-nano", pytest.param("pvt-covidx", marks=pytest.mark.slow)])
 def test_other_families_need_no_code(name: str) -> None:
     space = get_space(name)
     task = Task(3, 3, 64) if name == "pvt-covidx" else space.default_task

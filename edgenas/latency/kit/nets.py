@@ -1,0 +1,106 @@
+"""ONNX graphs without their weights, for a kit.
+
+What a weight is does not matter to a clock; so the nets of a kit share one run of drawn numbers, which the device draws itself.
+`script_base.Kit` puts graphs and numbers together again: serialised protocol buffers that follow each other are merged, so a
+graph followed by messages of one initialiser each is the whole file. Every initialiser has its own memory when it is loaded, also
+where a block is repeated, as in the file that ships.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+INLINE_BYTES = 1024  # smaller tensors stay in the graph: shapes, biases, constants
+LOWEST, HIGHEST = 0.0099, 0.0501  # weights of traced components, rounded to half precision or not
+DISTINCT = 64  # different values that drawn weights have at least; averaging matrices have a few
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One net of a kit.
+
+    Attributes:
+        graph: the file without its larger initialisers.
+        input_shape: of the net.
+        tensors: per initialiser taken out, in order: its description in hexadecimal, what it is made of (``f4``, ``f2`` of the
+            weights, or ``constant``), where that starts, and how much of it there is (numbers, or bytes of constants).
+    """
+
+    graph: bytes
+    input_shape: tuple[int, ...]
+    tensors: tuple[tuple[str, str, int, int], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What the kit's script reads beside the graph."""
+        return {"input": self.input_shape, "tensors": self.tensors}
+
+
+@dataclass(slots=True)
+class Store:
+    """What the nets of a kit share.
+
+    Attributes:
+        constants: tensors that are no drawn weights, each content as often as one net has it.
+        num_weights: numbers that the net with the most weights needs.
+    """
+
+    constants: bytearray = field(default_factory=bytearray)
+    num_weights: int = 0
+    _places: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def take_apart(self, model: onnx.ModelProto) -> Parts:
+        """Take the larger initialisers out of ``model``, which is changed."""
+        start, seen, tensors, kept = 0, Counter[str](), [], []
+        for tensor in model.graph.initializer:
+            data = tensor.raw_data
+            if len(data) < INLINE_BYTES:
+                kept.append(tensor)
+                continue
+            tensor.ClearField("raw_data")
+            head = tensor.SerializeToString(deterministic=True).hex()
+            kind = _drawn(data, tensor.data_type)
+            if kind is None:
+                tensors.append((head, "constant", self._constant(data, seen), len(data)))
+                continue
+            num = len(data) // int(kind[1])
+            tensors.append((head, kind, start, num))
+            start += num
+        self.num_weights = max(self.num_weights, start)
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(kept)
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+        shape = tuple(int(dim.dim_value) for dim in dims)
+        return Parts(model.SerializeToString(deterministic=True), shape, tuple(tensors))
+
+    def _constant(self, data: bytes, seen: Counter[str]) -> int:
+        """Where the content starts; the second of its kind in a net has a place of its own."""
+        digest = hashlib.sha256(data).hexdigest()
+        place = (digest, seen[digest])
+        seen[digest] += 1
+        if place not in self._places:
+            self._places[place] = len(self.constants)
+            self.constants += data
+        return self._places[place]
+
+
+def _drawn(data: bytes, data_type: int) -> str | None:
+    """``f4`` or ``f2`` for weights that were drawn for tracing, None for what must stay as it is."""
+    import onnx
+
+    kinds: dict[int, str] = {onnx.TensorProto.FLOAT: "f4", onnx.TensorProto.FLOAT16: "f2"}
+    kind = kinds.get(data_type)
+    if kind is None:
+        return None
+    values: NDArray[Any] = np.frombuffer(data, dtype=f"<{kind}")
+    if not LOWEST <= float(values.min()) <= float(values.max()) <= HIGHEST:
+        return None
+    return kind if len(np.unique(values[: 64 * DISTINCT])) >= min(DISTINCT, len(values) // 2) else None

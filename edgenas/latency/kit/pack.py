@@ -1,0 +1,201 @@
+"""A kit: a plan, the graphs of its nets and one script, in a zip for a device that has no PyTorch."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from edgenas import __version__
+from edgenas.costs import decompose
+from edgenas.errors import LatencyTableError
+from edgenas.latency.budget import thinned
+from edgenas.latency.kit.nets import Store
+from edgenas.latency.kit.script_base import Weights
+from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.table import space_hash
+from edgenas.latency.timing import TimingSettings
+from edgenas.runs import Progress, atomic_path, jsonable, sha256_json
+from edgenas.spaces import SearchSpace, Task
+
+if TYPE_CHECKING:
+    import onnx
+
+SCHEMA_VERSION = 1  # 1: first
+KIND = "edgenas kit"
+MAX_BYTES = 50 << 20
+SCRIPTS = ("script_base", "script_runners", "script_machine", "script_backends", "script_measure")
+RUNTIMES: dict[str, Literal["cpu", "cuda"]] = {"onnxruntime-cpu": "cpu", "tensorrt": "cuda"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a kit is to measure.
+
+    Attributes:
+        runtime: a key of ``RUNTIMES``.
+        threads: on a CPU; None takes all usable cores of the device.
+        seed: draws nets and orders.
+    """
+
+    space: SearchSpace
+    task: Task
+    runtime: str
+    precision: str
+    batch_size: int
+    threads: int | None
+    opset: int
+    seed: int
+    settings: ProfileSettings
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that the plan follows from; `from_json` reads it back."""
+        own = {name: getattr(self, name) for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
+        plain: dict[str, Any] = jsonable(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "edgenas": __version__,
+                "space": {"name": self.space.name, "sha256": space_hash(self.space)},
+                "task": asdict(self.task),
+                **own,
+                "settings": asdict(self.settings),
+            }
+        )
+        return plain
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], space: SearchSpace) -> Request:
+        """From `as_json`, for a space that the caller has compared."""
+        settings = dict(value["settings"])
+        timing = TimingSettings(**settings.pop("timing"))
+        own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
+        return cls(space=space, task=Task(**value["task"]), settings=ProfileSettings(timing=timing, **settings), **own)
+
+
+@dataclass(frozen=True, slots=True)
+class KitPlan:
+    """What a kit holds and in which order it is timed.
+
+    Attributes:
+        plan: everything that is timed without a budget.
+        chains: different nets, in the order of ``content["nets"]``.
+        content: of the kit's plan, JSON-ready.
+    """
+
+    plan: Plan
+    chains: tuple[Chain, ...]
+    content: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """Of the content."""
+        return sha256_json(self.content)
+
+
+def kit_plan(request: Request) -> KitPlan:
+    """The plan that `latency.profile` makes of the same settings, its nets numbered and its orders drawn."""
+    rng = np.random.default_rng(request.seed)
+    space, task = request.space, request.task
+    plan = make_plan(space, task, request.settings, rng=rng)
+    thin = thinned(plan, decompose(space, task)) if RUNTIMES[request.runtime] == "cpu" else plan
+    chains = tuple(dict.fromkeys((*plan.first_chains, plan.reference)))
+    number = {chain: position for position, chain in enumerate(chains)}
+    sessions = rng.bit_generator.seed_seq.spawn(2)  # type: ignore[attr-defined] # as Generator.spawn, but to begin with twice
+
+    def shape(part: Plan) -> dict[str, Any]:
+        nets = {"first": part.first_chains, "second": part.second_chains}
+        orders = {}
+        for (key, timed), sequence in zip(nets.items(), sessions, strict=True):
+            own = np.random.default_rng(sequence)
+            orders[key] = [own.permutation(len(timed)).tolist() for _ in range(request.settings.timing.visits)]
+        return {**{key: [number[chain] for chain in timed] for key, timed in nets.items()}, "orders": orders}
+
+    content = {
+        "request": request.as_json(),
+        "nets": [net_name(chain) for chain in chains],
+        "reference": number[plan.reference],
+        "shapes": {"full": shape(plan), "thin": shape(thin)},
+    }
+    return KitPlan(plan, chains, content)
+
+
+def net_name(chain: Sequence[Hashable]) -> str:
+    """What the files of a net are called."""
+    return hashlib.sha256(repr(tuple(chain)).encode()).hexdigest()[:16]
+
+
+def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelProto]) -> Iterator[Progress]:
+    """Write the zip, with progress.
+
+    Args:
+        path: of the zip.
+        planned: what is in it.
+        graph: the ONNX graph of a chain in the precision that is timed; it is changed.
+
+    Raises:
+        LatencyTableError: if the kit would be larger than 50 MB.
+        RunFolderError: if it cannot be written.
+    """
+    store, hashes = Store(), {}
+    with atomic_path(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+
+            def add(name: str, data: bytes) -> None:
+                hashes[name] = hashlib.sha256(data).hexdigest()
+                archive.writestr(_entry(name), data)
+
+            for done, (name, chain) in enumerate(zip(planned.content["nets"], planned.chains, strict=True), 1):
+                parts = store.take_apart(graph(chain))
+                add(f"nets/{name}.graph", parts.graph)
+                add(f"nets/{name}.json", json.dumps(parts.as_json()).encode())
+                yield Progress("packing nets", done, len(planned.chains))
+            add("constants.bin", bytes(store.constants))
+            weights = {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()}
+            sealed = {"kind": KIND, "plan": planned.content, "files": hashes, "weights": weights}
+            archive.writestr(_entry("plan.json"), json.dumps({**sealed, "sha256": sha256_json(sealed)}))
+            archive.writestr(_entry("measure.py"), script())
+        size = temporary.stat().st_size
+        if size > MAX_BYTES:
+            raise LatencyTableError(
+                f"the kit would have {size / 2**20:.0f} MB, more than {MAX_BYTES >> 20}",
+                hint="take fewer nets: --set profile.calibration_nets=10, --set profile.validation_nets=10",
+            )
+
+
+def script() -> str:
+    """``measure.py``: the modules that run on the device, joined, with the last one's docstring and every import once."""
+    plain: set[str] = set()
+    named: dict[str, set[str]] = {}
+    bodies, docstring = [], ""
+    for name in SCRIPTS:
+        text = files("edgenas.latency.kit").joinpath(f"{name}.py").read_text(encoding="utf-8")
+        tree, last = ast.parse(text), 0
+        docstring = ast.get_docstring(tree, clean=False) or ""
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                plain |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not str(node.module).startswith(("edgenas", "__future__")):
+                named.setdefault(str(node.module), set()).update(alias.name for alias in node.names)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                last = node.end_lineno or last
+        bodies.append("\n".join(text.splitlines()[last:]).strip("\n"))
+    imports = [f"import {module}" for module in sorted(plain)]
+    imports += [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(named.items())]
+    head = f'"""{docstring}"""\n\nfrom __future__ import annotations\n\n' + "\n".join(imports)
+    return "\n\n\n".join([head, *bodies]) + "\n"
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A member of the zip without the moment it was made, so that equal kits are equal files."""
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    return entry

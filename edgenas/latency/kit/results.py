@@ -1,0 +1,202 @@
+"""What a kit brings back, checked, and made into a table on the way that `latency.profile` takes with its own measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas import __version__
+from edgenas.deploy.contracts import Precision, Probe, RunnerInfo, SourceKind
+from edgenas.errors import LatencyTableError, RunFolderError
+from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan
+from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
+from edgenas.latency.profile import ProfileResult, profile
+from edgenas.latency.table import space_hash
+from edgenas.latency.timing import Target
+from edgenas.runs import Note, Progress, read_sealed
+from edgenas.spaces import SearchSpace, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HINT = "pack a new kit with `edgenas profile --pack`"
+GO_ON = "run the same `python measure.py` there once more, it goes on, and bring its results again"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A file of results that fits a space and a task, complete.
+
+    Attributes:
+        request: that the kit was packed for, with the budget that was kept.
+        info: what the live runner said of itself.
+        machine: facts about the device.
+        memory: every visit by its key.
+    """
+
+    request: Request
+    info: RunnerInfo
+    machine: dict[str, Any]
+    memory: dict[str, Any]
+
+    def recall(self, key: str) -> Any | None:
+        """As `Memory.recall`."""
+        return self.memory.get(key)
+
+    def record(self, key: str, value: Any) -> None:
+        """Nothing is measured here, so there is nothing to keep."""
+        raise LatencyTableError(f"the results lack {key!r}", hint=GO_ON)
+
+
+def read_results(path: Path, space: SearchSpace, task: Task) -> Results:
+    """Read and check what a kit's script wrote.
+
+    Raises:
+        LatencyTableError: naming everything that keeps it from being used: edited, of another space, task, plan or version of
+            edgenas, or with measurements that are missing or no times.
+    """
+    try:
+        content = read_sealed(path, RESULTS_KIND, schema_version=RESULTS_SCHEMA, hint=HINT)
+    except RunFolderError as error:
+        raise LatencyTableError(error.message, hint=error.hint) from error
+    try:
+        asked = content["request"]
+        _require(path, _foreign(asked, space, task), HINT)
+        request = Request.from_json(asked, space)
+        planned = kit_plan(request)
+        seconds = content["seconds"]
+        if planned.sha256 != content["plan_sha256"]:
+            raise LatencyTableError(f"{path} was made with another plan than this edgenas and NumPy make", hint=HINT)
+        _require(path, _gaps(planned, content["memory"]), GO_ON)
+        if not math.isfinite(content["machine"].get("seconds", math.nan)):
+            raise LatencyTableError(f"{path} does not say how long the measurement took", hint=HINT)
+        return Results(
+            request=replace(request, settings=replace(request.settings, seconds=seconds)),
+            info=RunnerInfo(**content["info"]),
+            machine={"ended": None, **content["machine"]}
+            | {"kit": {"edgenas": asked["edgenas"], "plan_sha256": content["plan_sha256"]}},
+            memory=content["memory"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise LatencyTableError(f"{path} holds no results of a kit: {type(error).__name__} {error}", hint=HINT) from error
+
+
+def _require(path: Path, problems: list[str], hint: str) -> None:
+    if problems:
+        raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=hint)
+
+
+def _foreign(asked: Mapping[str, Any], space: SearchSpace, task: Task) -> list[str]:
+    """What the kit was packed for that is different here."""
+    problems = []
+    if asked["edgenas"] != __version__:
+        problems.append(f"edgenas: packed by {asked['edgenas']}, this is {__version__}")
+    if asked["space"]["name"] != space.name:
+        problems.append(f"space: measured for {asked['space']['name']}, this run has {space.name}")
+    elif asked["space"]["sha256"] != space_hash(space):
+        problems.append(f"space: the choices of {space.name} have changed since the kit was packed")
+    here = {name: getattr(task, name) for name in task.__slots__}
+    return problems + [
+        f"{k}: measured for {asked['task'].get(k)}, this run has {v}" for k, v in here.items() if asked["task"].get(k) != v
+    ]
+
+
+def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[tuple[str, str]]:
+    """The key of every visit, with the key that its number of runs stands under."""
+    shape = planned.content["shapes"]["thin" if is_thin else "full"]
+    every = planned.content["request"]["settings"]["timing"]["reference_every"]
+    for session, name in ((1, "first"), (2, "second")):
+        num = len(shape[name])
+        runs = f"session {session} runs"
+        for beside in range(visits * (1 + (num - 1) // every) + 1):
+            yield f"session {session} reference {beside}", runs
+        for number in range(visits):
+            for net in range(num):
+                yield f"session {session} round {number} net {net}", runs
+
+
+def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
+    """Measurements that are missing, and those that are no times."""
+    if "shape" not in memory:
+        return ["nothing is measured yet"]
+    visits, is_thin = memory["shape"]
+    keys = list(expected_keys(planned, int(visits), is_thin=bool(is_thin)))
+    missing = [key for key, _ in keys if key not in memory]
+    bad = [key for key, runs in keys if key in memory and not _is_visit(memory[key], memory.get(runs))]
+    problems = [f"{len(missing)} of {len(keys)} visits are missing, the first is {missing[0]!r}"] if missing else []
+    if bad:
+        problems.append(f"{len(bad)} of {len(keys)} visits hold no times, the first is {bad[0]!r}")
+    if planned.content["request"]["settings"]["soak_seconds"] > 0 and "soak" not in memory:
+        problems.append("the soak is missing")
+    return problems
+
+
+def _is_visit(value: Any, runs: Any) -> bool:
+    samples = value.get("ms") if isinstance(value, dict) else None
+    if not isinstance(samples, list) or not isinstance(runs, int) or len(samples) != runs:
+        return False
+    return all(isinstance(ms, float | int) and math.isfinite(ms) and ms > 0 for ms in samples)
+
+
+def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progress | Note | ProfileResult]:
+    """The table of a device, by `latency.profile` with the device's measurements; the last record is the `ProfileResult`."""
+    request = results.request
+    runtime = _Recorded(results.info, request.runtime, RUNTIMES[request.runtime])
+    target = Target(runtime, np.zeros((request.batch_size, 1, 1, 1), dtype=np.float32), fps=request.settings.fps)
+    machine = results.machine
+    for record in profile(
+        request.space,
+        request.task,
+        target,
+        lambda chain: Path(repr(chain)),
+        settings=request.settings,
+        rng=np.random.default_rng(request.seed),
+        details={"opset": request.opset, **details},
+        memory=results,
+        machine=machine,
+    ):
+        if isinstance(record, ProfileResult):
+            when = {"date": machine["ended"], "seconds": machine["seconds"]}
+            table = replace(record.table, measuring=record.table.measuring | when)
+            yield replace(record, table=table, seconds=float(machine["seconds"]))
+        elif isinstance(record, Note):
+            yield record
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """A runtime that was somewhere else: what it measured is in the results, and nothing runs here."""
+
+    info: RunnerInfo
+    name: str
+    device_kind: Literal["cpu", "cuda"]
+    accepts: tuple[SourceKind, ...] = ()
+    precisions: tuple[Precision, ...] = ()
+
+    def probe(self) -> Probe:
+        return Probe(works=False, reason="its measurements were made elsewhere")
+
+    def load(
+        self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
+    ) -> _RecordedRunner:
+        return _RecordedRunner(self.info)
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordedRunner:
+    info: RunnerInfo
+
+    def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise LatencyTableError("a measurement is missing from the results", hint=GO_ON)
+
+    def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing is open."""

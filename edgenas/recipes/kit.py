@@ -1,0 +1,105 @@
+"""`edgenas profile --pack` and `--import`: the same table for a device without PyTorch, measured there by the kit's script."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import UsageError
+from edgenas.latency import ProfileResult
+from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan, write_kit
+from edgenas.latency.kit.results import read_results, table_of
+from edgenas.recipes.project import Project, open_images
+from edgenas.recipes.timed_nets import Workshop, timing_settings
+from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.spaces import Task
+
+
+def pack(project: Project, path: Path) -> Iterator[Record]:
+    """Trace, put the nets together without their weights, and write the kit.
+
+    Raises:
+        UsageError: for a runtime that kits cannot measure, or a precision that it does not compute in.
+        LatencyTableError: if the kit would be too large.
+        ExportError: if a component cannot be traced.
+    """
+    images = open_images(project)
+    request = _request(project, images.task)
+    with locked(project.run):
+        planned = kit_plan(request)
+        yield Note(_announcement(planned))
+        runtime = get_runtime(request.runtime)
+        with Workshop(project, images.task, runtime, request.precision, request.batch_size) as workshop:
+            yield from workshop.prepare(planned.plan)
+            yield from write_kit(path, planned, workshop.graph)
+    result = {
+        "plan_sha256": planned.sha256,
+        "runtime": request.runtime,
+        "precision": request.precision,
+        "batch_size": request.batch_size,
+        "num_nets": len(planned.chains),
+        "num_visits": request.settings.timing.visits * planned.plan.num_visits,
+        "size_bytes": path.stat().st_size,
+        "kit": str(path),
+    }
+    yield Outcome(result, {"kit": path.absolute()})
+
+
+def import_results(project: Project, path: Path) -> Iterator[Record]:
+    """Check what a kit brought back, and make its table.
+
+    Raises:
+        LatencyTableError: if it cannot be used, with every reason.
+    """
+    images = open_images(project)
+    with locked(project.run):
+        results = read_results(path, project.space, images.task)
+        result: ProfileResult | None = None
+        command = " ".join(["edgenas", *sys.argv[1:]])
+        for record in table_of(results, details={"command": command}):
+            if isinstance(record, ProfileResult):
+                result = record
+            elif isinstance(record, Progress) or record.is_warning:
+                yield record
+        assert result is not None
+        table = result.table.save(project.run.latency)
+    yield Outcome({"table": project.run.relative(table), **result.as_json()}, {"table": table})
+
+
+def _request(project: Project, task: Task) -> Request:
+    settings = project.settings.profile
+    name = settings.runtime or ("tensorrt" if settings.device == "cuda" else "onnxruntime-cpu")
+    if name not in RUNTIMES:
+        raise UsageError(f"kits measure with {' or '.join(RUNTIMES)}, not with {name}")
+    precision = settings.precision or "fp32"
+    if precision not in get_runtime(name).precisions:
+        raise UsageError(f"{name} does not compute in {precision}", hint=f"it knows {', '.join(get_runtime(name).precisions)}")
+    if settings.device not in ("auto", RUNTIMES[name]):
+        raise UsageError(f"runtime {name} runs on {RUNTIMES[name]}, not on {settings.device}")
+    return Request(
+        space=project.space,
+        task=task,
+        runtime=name,
+        precision=precision,
+        batch_size=settings.batch_size or 1,
+        threads=settings.threads if RUNTIMES[name] == "cpu" else None,
+        opset=project.settings.export.opset,
+        seed=settings.seed,
+        settings=timing_settings(settings),
+    )
+
+
+def _announcement(planned: KitPlan) -> str:
+    """What the device will be asked to time; how long it takes, only the device can say."""
+    request: dict[str, Any] = planned.content["request"]
+    plan, seconds, visits = planned.plan, request["settings"]["seconds"], request["settings"]["timing"]["visits"]
+    thin = len(set(planned.content["shapes"]["thin"]["first"])) - len(set(planned.content["shapes"]["full"]["first"]))
+    fewer = f", {-thin} nets fewer where that would mean less than 4 visits" if thin else ""
+    budget = f"; at most {seconds / 60:g} min there: fewer visits where more would not fit{fewer}" if seconds is not None else ""
+    return (
+        f"a kit of {len(planned.chains)} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, "
+        f"{len(plan.validation)} for validation), {visits} visits each with {request['runtime']}{budget}"
+    )

@@ -1,0 +1,315 @@
+"""Kits: the same measurements in the same order as `profile` makes, in any Python, gone on with after a kill, one table."""
+
+from __future__ import annotations
+
+import ast
+import json
+import signal
+import subprocess
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgenas.errors import LatencyTableError
+from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, TimingSettings, profile
+from edgenas.latency.kit import pack
+from edgenas.latency.kit.pack import Request, kit_plan, script, write_kit
+from edgenas.latency.kit.results import expected_keys, read_results, table_of
+from edgenas.latency.kit.script_backends import OrtBackend
+from edgenas.latency.kit.script_base import Journal, Kit, KitError
+from edgenas.latency.kit.script_measure import Measurement
+from edgenas.runs import jsonable
+from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
+
+from .kits import FEW, SMALL, bare_command, request, resealed, run_bare, unpacked
+from .toy import ToyNet, ToyRuntime, build
+
+TASK = SMALL.default_task
+NUM_VISITS = len(list(expected_keys(kit_plan(request()), 2, is_thin=False)))
+
+
+class DictMemory(dict[str, Any]):
+    """A memory that is gone afterwards."""
+
+    def recall(self, key: str) -> Any:
+        return self.get(key)
+
+    def record(self, key: str, value: Any) -> None:
+        self[key] = jsonable(value)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a kit, and its results, measured in an interpreter without edgenas."""
+    folder = tmp_path_factory.mktemp("kit")
+    done = run_bare(unpacked(folder), folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder / "results.json")
+    assert "done: edgenas profile --import results.json" in done.stderr
+    return folder
+
+
+def imported(path: Path) -> LatencyTable:
+    *_, last = table_of(read_results(path, SMALL, TASK), details={})
+    assert isinstance(last, ProfileResult)
+    return last.table
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"fps": 20.0},
+        {"soak_seconds": 30.0},
+        {"seconds": 0.8},
+        {"seconds": 0.01},
+        {"timing": TimingSettings(visits=3, runs=5, reference_every=3)},
+    ],
+)
+def test_the_script_makes_the_visits_that_profile_makes(changes: dict[str, Any], tmp_path: Path) -> None:
+    """Nets that cost a formula's time on a clock that only they move: both remember the same, to the last bit."""
+    settings = replace(ProfileSettings(calibration_nets=6, validation_nets=4), **changes)
+    space = PVT_NANO if settings.seconds is not None else SMALL
+    planned = kit_plan(request(space, settings, threads=None))
+    here, there = ToyRuntime(), ToyRuntime()
+    memory = DictMemory()
+    target = here.target(fps=settings.fps, sleep=lambda seconds: here.clock.spend(seconds * 1e3))
+    *_, result = profile(space, TASK, target, build, settings=settings, rng=np.random.default_rng(0), memory=memory)
+    kit = Kit(unpacked(tmp_path, planned))
+
+    def open_toy(net: int) -> Any:
+        runner = there.load(ToyNet(planned.chains[net]))
+
+        class Toy:
+            close = runner.close
+
+            def __call__(self) -> None:
+                runner(np.zeros((1, 3, 32, 32), dtype=np.float32))
+
+        return Toy()
+
+    backend = OrtBackend(kit, open_toy, there.clock, lambda seconds: there.clock.spend(seconds * 1e3))
+    journal = Journal(tmp_path / "progress.jsonl", {})
+    work = Measurement(kit, backend, journal, settings.seconds)
+    visits, shape, _ = work.shape()
+    steps = list(work.run(visits, shape))
+    journal.close()
+    assert journal.found.keys() == memory.keys()
+    assert {k: v for k, v in journal.found.items() if k != "soak"} == {k: v for k, v in memory.items() if k != "soak"}
+    assert [load.chain for load in there.loads] == [load.chain for load in here.loads]
+    assert steps[-1][1] == steps[-1][2]
+    assert isinstance(result, ProfileResult)
+    assert set(memory) >= {key for key, _ in expected_keys(planned, visits, is_thin=bool(memory["shape"][1]))}
+    assert bool(memory["shape"][1]) == (settings.seconds is not None)
+
+
+def test_the_script_needs_nothing_but_numpy_and_onnx_runtime_and_its_table_is_profile_s(home: Path) -> None:
+    path = home / "results.json"
+    table = imported(path)
+    content = json.loads(path.read_text())
+    assert table.context.runtime == "onnxruntime-cpu"
+    assert (table.context.threads, table.context.batch_size, table.context.scope) == (1, 1, "end_to_end")
+    assert table.context.details["kit"]["plan_sha256"] == content["plan_sha256"] == kit_plan(request()).sha256
+    assert table.context.details["python"] == content["machine"]["python"]
+    assert "torch" not in table.context.details["versions"]
+    assert table.measuring["date"] == content["machine"]["ended"]
+    # the same visits in the memory of a profile give the same table
+    runtime = ToyRuntime(name="onnxruntime-cpu")
+    memory = DictMemory(content["memory"])
+    records = profile(SMALL, TASK, runtime.target(), build, settings=FEW, rng=np.random.default_rng(0), memory=memory)
+    other = next(record for record in records if isinstance(record, ProfileResult)).table
+    assert other.entries == table.entries
+    assert other.calibration == table.calibration
+    assert other.validation == table.validation
+    assert sum(entry.n for entry in table.entries) > 0
+
+
+def test_a_killed_script_goes_on_where_it_was(home: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "results.progress.jsonl"
+    process = subprocess.Popen(bare_command(home / "kit", folder=home), cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not journal.exists() or len(journal.read_text().splitlines()) < 12:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    kept = journal.read_text()
+    assert len(kept.splitlines()) < NUM_VISITS
+    assert not (tmp_path / "results.json").exists()
+    journal.write_text(kept + '0123456789abcdef {"key": "session 1 refer')
+    command = bare_command(home / "kit", folder=home)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"going on after {len(kept.splitlines()) - 1} measurements" in done.stderr
+    whole = kept[: kept.rindex("\n") + 1]
+    assert journal.read_text().startswith(whole)
+    keys = [json.loads(line[17:])["key"] for line in journal.read_text().splitlines()[1:]]
+    assert len(keys) == len(set(keys)) == NUM_VISITS + 4
+    assert imported(tmp_path / "results.json").validation["num_subnets"] == 2
+
+
+def test_ctrl_c_keeps_what_there_is_and_partial_results_are_refused_with_how_much_is_missing(home: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "results.progress.jsonl"
+    process = subprocess.Popen(bare_command(home / "kit", folder=home), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not journal.exists() or len(journal.read_text().splitlines()) < 12:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "the same command goes on" in err
+    made = sum(
+        "ms" in value for value in json.loads((tmp_path / "results.json").read_text())["memory"].values() if isinstance(value, dict)
+    )
+    assert 0 < made < NUM_VISITS
+    with pytest.raises(LatencyTableError) as caught:
+        read_results(tmp_path / "results.json", SMALL, TASK)
+    assert f"{NUM_VISITS - made} of {NUM_VISITS} visits are missing" in caught.value.problems[0]
+    assert "goes on" in caught.value.hint
+
+
+def drop(content: dict[str, Any]) -> None:
+    del content["memory"]["session 2 round 1 net 0"]
+
+
+def no_time(content: dict[str, Any]) -> None:
+    content["memory"]["session 1 round 0 net 3"]["ms"][0] = None
+
+
+def too_few(content: dict[str, Any]) -> None:
+    content["memory"]["session 1 reference 0"]["ms"].pop()
+
+
+def negative(content: dict[str, Any]) -> None:
+    content["memory"]["session 1 reference 0"]["ms"][0] = -1.0
+
+
+def other_seed(content: dict[str, Any]) -> None:
+    content["request"]["seed"] = 1
+
+
+def other_version(content: dict[str, Any]) -> None:
+    content["request"]["edgenas"] = "0.0.1"
+
+
+def no_info(content: dict[str, Any]) -> None:
+    del content["info"]["device"]
+
+
+def empty(content: dict[str, Any]) -> None:
+    content["memory"] = {}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (drop, f"1 of {NUM_VISITS} visits are missing, the first is 'session 2 round 1 net 0'"),
+        (no_time, f"1 of {NUM_VISITS} visits hold no times, the first is 'session 1 round 0 net 3'"),
+        (too_few, "hold no times"),
+        (negative, "hold no times"),
+        (other_seed, "made with another plan"),
+        (other_version, "edgenas: packed by 0.0.1, this is"),
+        (no_info, "holds no results of a kit"),
+        (empty, "nothing is measured yet"),
+    ],
+)
+def test_results_that_cannot_be_used_are_refused_in_one_line(change: Any, words: str, home: Path) -> None:
+    with pytest.raises(LatencyTableError) as caught:
+        read_results(resealed(home / "results.json", change), SMALL, TASK)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_edited_or_foreign_files_are_refused(home: Path, tmp_path: Path) -> None:
+    text, path = (home / "results.json").read_text(), tmp_path / "results.json"
+    for damaged, words in (
+        (text.replace('"compute_ms": null', '"compute_ms": 1.0', 1), "was edited or damaged"),
+        (text.replace('"compute_ms": null', '"compute_ms": NaN', 1), "NaN is no JSON number"),
+        (text[: len(text) // 2], "is not JSON"),
+        ("[]", "no JSON object"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(LatencyTableError, match=words):
+            read_results(path, SMALL, TASK)
+    with pytest.raises(LatencyTableError, match="space: measured for pvt-nano, this run has pvt-covidx"):
+        read_results(home / "results.json", PVT_COVIDX, PVT_COVIDX.default_task)
+    with pytest.raises(LatencyTableError, match="the choices of pvt-nano have changed"):
+        read_results(home / "results.json", PVT_NANO, TASK)
+    with pytest.raises(LatencyTableError, match="image_px: measured for 32, this run has 64"):
+        read_results(home / "results.json", SMALL, replace(TASK, image_px=64))
+
+
+def test_a_damaged_kit_is_one_line_that_names_the_file(home: Path, tmp_path: Path) -> None:
+    kit = unpacked(tmp_path)
+    name = next((kit / "nets").glob("*.graph"))
+    for damage, words in (
+        (lambda: name.write_bytes(name.read_bytes()[:-1]), f"nets/{name.name} is damaged"),
+        (lambda: name.unlink(), f"nets/{name.name} cannot be read"),
+        (lambda: (kit / "plan.json").write_text("{"), "plan.json cannot be used"),
+    ):
+        damage()
+        done = run_bare(kit, "--check", folder=home)
+        assert done.returncode == 1
+        assert done.stderr.startswith("measure.py: ")
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_journal_of_other_work_or_with_a_damaged_line_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "progress.jsonl"
+    journal = Journal(path, {"plan": "a"})
+    for number in range(3):
+        journal.record(f"key {number}", {"ms": [0.1 * number, 1e-7], "compute_ms": None})
+    journal.close()
+    again = Journal(path, {"plan": "a"})
+    again.close()
+    assert again.found == journal.found
+    with pytest.raises(KitError, match="another kit"):
+        Journal(path, {"plan": "b"})
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[2].replace("0.1", "0.2"), *lines[3:]]) + "\n")
+    with pytest.raises(KitError, match="line 3 is damaged"):
+        Journal(path, {"plan": "a"})
+
+
+def test_the_plan_is_shown_and_a_budget_on_the_device_shapes_it(home: Path) -> None:
+    done = run_bare(home / "kit", "--check", "--budget", "0.00001", "--output", "other.json", folder=home)
+    assert done.returncode == 0
+    assert "2 visits each, about" in done.stderr
+    assert not (home / "other.json").exists()
+    wrong = run_bare(home / "kit", "--budget", "-1", folder=home)
+    assert wrong.returncode == 2
+    assert "minutes above 0" in wrong.stderr
+    assert "--trtexec" in run_bare(home / "kit", "--help", folder=home).stdout
+
+
+def test_the_script_is_python_3_8_and_equal_kits_are_equal_files(tmp_path: Path) -> None:
+    text = script()
+    tree = ast.parse(text, feature_version=(3, 8))
+    assert (ast.get_docstring(tree) or "").startswith("Measure this device")
+    assert "edgenas." not in "".join(line for line in text.splitlines() if line.lstrip().startswith(("import", "from")))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    unpacked(tmp_path / "a")
+    unpacked(tmp_path / "b")
+    assert (tmp_path / "a" / "kit.zip").read_bytes() == (tmp_path / "b" / "kit.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a" / "kit.zip") as archive:
+        assert archive.read("measure.py").decode() == text
+
+
+def test_a_request_survives_its_json_and_a_kit_that_is_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(settings=replace(FEW, fps=30.0, soak_seconds=60.0, seconds=600.0), threads=None)
+    assert Request.from_json(json.loads(json.dumps(asked.as_json())), SMALL) == asked
+    monkeypatch.setattr(pack, "MAX_BYTES", 1000)
+    from .kits import graph
+
+    with pytest.raises(LatencyTableError, match="the kit would have"):
+        list(write_kit(tmp_path / "kit.zip", kit_plan(asked), graph))
+    assert not list(tmp_path.iterdir())
