@@ -3,7 +3,8 @@
 Batch 4, 256 px, pool 15, two threads, the supernet of `pvt-covidx` at its largest widths. With ``COVITPP=FOLDER``, a checkout of
 hungnv142/COViTPlusPlus, its own supernet is run in turn with ours, many short visits each, and the ratio is that of medians;
 without it the ratio is to 0.853 s, measured once with its code on another day. ``COMPILE=1`` adds our blocks under torch.compile,
-block by block, since the whole net takes minutes to compile. ``CLOCK=cpu`` takes the process's CPU time, for a shared machine.
+block by block, since the whole net takes minutes to compile, its
+convolutions kept channels-last. ``CLOCK=cpu`` takes the process's CPU time, for a shared machine.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def ancestor(folder: str) -> nn.Module:
 
 
 def compiled(forward: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    plain, fast = pvt.block_forward, torch.compile(pvt.block_forward, dynamic=False)
+    options = {"force_layout_optimization": True}  # else depthwise convolutions run in the slow layout in backward
+    plain, fast = pvt.block_forward, torch.compile(pvt.block_forward, dynamic=False, options=options)
 
     def run() -> Any:
         monkeypatch.setattr(pvt, "block_forward", fast)
