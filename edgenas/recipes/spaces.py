@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from edgenas.costs import cost_models
 from edgenas.runs import Outcome, Record
 from edgenas.spaces import SPACES, Choice, SearchSpace, get_space
@@ -39,9 +41,9 @@ def _describe(space: SearchSpace, *, with_choices: bool) -> dict[str, Any]:
         "num_genes": space.num_genes,
         "task": asdict(space.default_task),
     }
-    for name, largest in ENDS.items():
-        row_AG = space.extreme(largest=largest)
-        result[name] = {cost: round(float(models[cost](row_AG)[0])) for cost in ("params", "macs")}
+    for name, largest in ENDS.items():  # of every cost on its own: no single net has them all where choices trade off
+        rows_AG, end = space.corners(largest=largest), np.max if largest else np.min
+        result[name] = {cost: round(float(end(models[cost](rows_AG)))) for cost in ("params", "macs")}
     if with_choices:
         result["choices"] = [_choice(choice) for choice in space.choices]
         result["named"] = [

@@ -32,6 +32,7 @@ from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
 from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
+from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.sampling import SAMPLING_RULES, as_key
 from edgenas.training.teacher import build_teacher
 
@@ -63,6 +64,8 @@ def run(config: TrainConfig) -> Iterator[Record]:
     result: dict[str, Any] = {}
     outputs: dict[str, Path] = {}
     with locked(project.run):
+        if config.only != "teacher":
+            _try_start(project, images, force=config.force)
         yield from decode(images, "train", "select")
         if config.only in (None, "teacher"):
             asked = config.flags.get("teacher", {}).get("name")
@@ -263,6 +266,17 @@ def _draw(rule: Any, space: SearchSpace, num_random: int, rng: np.random.Generat
 
 def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) -> dict[str, Any]:
     return accuracy(probabilities_NK.argmax(axis=1), labels_N).as_json()
+
+
+def _try_start(project: Project, images: Images, *, force: bool) -> None:
+    """Find out before anything is trained whether the supernet can start where it shall."""
+    source, folder = project.settings.train.init, project.run.supernet
+    if source is None or (has_weights(folder) and not force):
+        return
+    if is_file(source):
+        start_from(new_supernet(project, images.task), source, folder / STATE)
+    else:
+        require_timm_model(source.removeprefix("timm:"))
 
 
 def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> dict[str, Any]:

@@ -71,6 +71,9 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
     broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise CheckpointError(f"{source} holds values that are not finite", problems=abbreviated(broken, "names"))
+    whole = [f"{name} is {value.dtype}" for name, value in state.items() if value.numel() > 1 and not value.is_floating_point()]
+    if whole:
+        raise CheckpointError(f"{source} holds numbers that are no floating-point weights", problems=abbreviated(whole, "tensors"))
     name = f"edgenas.supernets.{cast(Supernet, supernet).space.family}_start"
     try:
         module = import_module(name)

@@ -105,8 +105,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error
     except _UNREADABLE as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read: {first}", hint=_HINT) from error
+        raise CheckpointError(f"{path} cannot be read: {_reason(error)}", hint=_HINT) from error
     for key in _NESTED:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
@@ -114,6 +113,16 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(map(_is_plain, loaded.values())):
         raise CheckpointError(f"{path} holds no dictionary of tensors", hint=_HINT)
     return {str(name): value for name, value in loaded.items()}
+
+
+def _reason(error: BaseException) -> str:
+    """Why a file cannot be read; PyTorch's own words would advise to unpickle it all the same."""
+    text = str(error).strip()
+    if "Unsupported global" in text or "Unsupported class" in text:
+        return "it holds Python objects beside tensors, which are never loaded"
+    if "Weights only load failed" in text or isinstance(error, pickle.UnpicklingError):
+        return "it is no PyTorch file of tensors"
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _is_plain(value: object) -> bool:

@@ -85,7 +85,7 @@ CASES: list[tuple[Callable[[Path], None], tuple[str, ...], str]] = [
     (make_empty, BOTH, "cannot be read"),
     (make_truncated, BOTH, "cannot be read"),
     (make_nothing, BOTH, "does not exist"),
-    (make_code, BOTH[:1], "cannot be read: Weights only load failed"),
+    (make_code, BOTH[:1], "cannot be read: it holds Python objects beside tensors, which are never loaded"),
     (make_numbers, BOTH[:1], "holds no dictionary of tensors"),
     (make_sparse, BOTH[:1], "holds no dictionary of tensors"),
 ]
