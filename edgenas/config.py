@@ -165,5 +165,7 @@ def describe(hint: Any) -> str:
         return " or ".join(describe(argument) for argument in arguments if argument is not type(None))
     if origin is tuple:
         return f"a list of {describe(arguments[0])}"
+    if origin is dict:
+        return f"a table whose values are {describe(arguments[1])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", Path: "a path"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

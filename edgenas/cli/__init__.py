@@ -17,6 +17,8 @@ COMMANDS = (
     "count",
     "train",
     "profile",
+    "tables",
+    "plan",
     "search",
     "retrain",
     "evaluate",
@@ -47,7 +49,7 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """From labelled images to a small vision transformer that is proven to fit an edge device.
 
-    The usual order: init, train, profile, search, retrain, export. `edgenas demo` shows it all on real images.
+    The usual order: init, profile, plan, train, search, retrain, export. `edgenas demo` shows it all on real images.
     """
 
 

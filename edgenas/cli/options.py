@@ -68,6 +68,93 @@ def parse_count(flag: str, text: str | None) -> int | None:
     return round(value)
 
 
+def limit_options(function: Function) -> Function:
+    """Limits on costs and the tables that they are predicted by; `limit_settings` and `parse_tables` read them."""
+    for option in reversed(
+        (
+            click.option("--latency-ms", multiple=True, metavar="[NAME=]MS", help="Limit on the latency; NAME=MS for each table."),
+            click.option("--latency-quantile", type=click.Choice(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
+            click.option(
+                "--confidence",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                help="One-sided, of the promise. [default: 0.95 with a quantile]",
+            ),
+            click.option("--max-params", metavar="N", help="Limit on the parameters, e.g. 3e6 or 3M."),
+            click.option("--max-macs", metavar="N", help="Limit on the multiply-accumulates, e.g. 500M."),
+            click.option(
+                "--table", multiple=True, metavar="[NAME=]FILE", help="Latency table; default: the run's newest that fits."
+            ),
+            click.option(
+                "--allow-foreign-table", is_flag=True, help="Take a table of another device, runtime, precision or batch size."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def limit_settings(
+    latency_ms: tuple[str, ...],
+    latency_quantile: str | None,
+    confidence: float | None,
+    max_params: str | None,
+    max_macs: str | None,
+) -> dict[str, Any]:
+    """The settings of ``[search]`` that `limit_options` give.
+
+    Raises:
+        click.BadParameter: if one cannot be read.
+    """
+    return {
+        "latency_ms": parse_latency(latency_ms),
+        "latency_quantile": latency_quantile,
+        "confidence": confidence,
+        "max_params": parse_count("--max-params", max_params),
+        "max_macs": parse_count("--max-macs", max_macs),
+    }
+
+
+def parse_latency(texts: tuple[str, ...]) -> float | dict[str, float] | None:
+    """``MS`` as a number, ``NAME=MS`` and more than one by name; empty is the name of the one without.
+
+    Raises:
+        click.BadParameter: if one is no positive number, or two have one name.
+    """
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise click.BadParameter(f"--latency-ms is {text!r}; write a positive number such as 5, or NAME=5")
+        if name in limits:
+            raise click.BadParameter(f"--latency-ms is given twice {_for(name)}; name each: NAME=MS")
+        limits[name] = value
+    return limits[""] if list(limits) == [""] else (limits or None)
+
+
+def parse_tables(texts: tuple[str, ...]) -> dict[str, str]:
+    """``FILE`` and ``NAME=FILE`` by name; empty is the name of the one without. A file that is there is never a name.
+
+    Raises:
+        click.BadParameter: if two have one name.
+    """
+    tables: dict[str, str] = {}
+    for text in texts:
+        name, _, file = ("", "", text) if Path(text).is_file() else text.partition("=")
+        name, file = (name, file) if file else ("", name)
+        if name in tables:
+            raise click.BadParameter(f"--table is given twice {_for(name)}; name each: NAME=FILE")
+        tables[name] = file
+    return tables
+
+
+def _for(name: str) -> str:
+    return f"for {name}" if name else "without a name"
+
+
 def parse_floors(texts: tuple[str, ...]) -> dict[str, float]:
     """``CLASS=SHARE`` floors by class.
 

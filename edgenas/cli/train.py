@@ -15,6 +15,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
 @click.option("--teacher", metavar="NAME", help="self (trained first on the same data) or timm:NAME.")
 @click.option("--teacher-checkpoint", type=click.Path(path_type=Path), help="Weights of a timm teacher (.safetensors, .pth).")
+@click.option("--init", metavar="SOURCE", help="Weights that the supernet starts from: timm:NAME or a file (.safetensors, .pth).")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the supernet.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
@@ -23,6 +24,7 @@ def train(
     only: str | None,
     teacher: str | None,
     teacher_checkpoint: Path | None,
+    init: str | None,
     epochs: int | None,
     device: str | None,
     force: bool,
@@ -40,7 +42,7 @@ def train(
 
         flags = compact(
             teacher={"name": teacher, "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None},
-            train={"epochs": epochs, "device": device},
+            train={"init": init, "epochs": epochs, "device": device},
         )
         return recipe(TrainConfig(run, flags, overrides, only, force))
 

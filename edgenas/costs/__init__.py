@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from edgenas.costs.model import CostModel, Factor, Term, distinct_components, sum_of_components
+from edgenas.costs.shape import shape_models
 
 if TYPE_CHECKING:
     from edgenas.spaces import SearchSpace, Task
@@ -23,4 +24,4 @@ def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     return models
 
 
-__all__ = ["CostModel", "Factor", "Term", "cost_models", "decompose", "distinct_components", "sum_of_components"]
+__all__ = ["CostModel", "Factor", "Term", "cost_models", "decompose", "distinct_components", "shape_models", "sum_of_components"]

@@ -92,7 +92,7 @@ def count_macs(component: Hashable) -> int:
 
 
 def count_reference_macs(component: Hashable) -> int:
-    """MACs of a component in the literature's convention: as `count_macs`, but adaptive pooling is free."""
+    """MACs of a component in the literature's convention: as `count_macs`, but pooling is free and before the linear layer."""
     match component:
         case PatchEmbedSpec():
             return component.grid**2 * component.embed_dim * component.in_channels * component.kernel_size**2
@@ -113,10 +113,12 @@ def count_reference_macs(component: Hashable) -> int:
 
 
 def _pooling_macs(component: Hashable) -> int:
+    """What averaging adds; where there are more cells than tokens it comes after the linear layer, which then sees fewer."""
     if not isinstance(component, BlockSpec) or component.reduction != "pool" or component.reduction_size == component.grid:
         return 0
     cells, grid = component.reduction_size, component.grid
-    return (cells * grid * grid + cells * cells * grid) * component.embed_dim
+    saved = max(0, cells**2 - grid**2) * component.embed_dim**2
+    return (cells * grid * grid + cells * cells * grid) * component.embed_dim - saved
 
 
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:

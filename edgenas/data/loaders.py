@@ -47,6 +47,7 @@ class ImageStore:
     ) -> None:
         self.source = source
         self.preprocess = preprocess
+        self.memory_bytes = memory_bytes
         self.num_threads = min(8, os.cpu_count() or 1) if num_threads is None else num_threads
         shape = (len(source.labels_N), 3, preprocess.image_px, preprocess.image_px)
         self.cached = math.prod(shape) <= memory_bytes

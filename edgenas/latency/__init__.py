@@ -5,11 +5,14 @@ from edgenas.latency.context import Context, context_of
 from edgenas.latency.measure import Measurement, Measurements, measure_nets
 from edgenas.latency.plan import Plan, ProfileSettings, make_plan
 from edgenas.latency.profile import ProfileResult, SourceBuilder, profile
+from edgenas.latency.promise import QUANTILES, Bound, Promise, Quantile, nets_needed
 from edgenas.latency.store import find_tables, named_table, newest_that_fits, shipped_tables
 from edgenas.latency.table import LatencyTable
 from edgenas.latency.timing import Memory, Part, Target, TimingSettings
 
 __all__ = [
+    "QUANTILES",
+    "Bound",
     "ChainTracer",
     "ComponentGraphs",
     "ComposedOnnx",
@@ -22,6 +25,8 @@ __all__ = [
     "Plan",
     "ProfileResult",
     "ProfileSettings",
+    "Promise",
+    "Quantile",
     "SourceBuilder",
     "Target",
     "TimingSettings",
@@ -30,6 +35,7 @@ __all__ = [
     "make_plan",
     "measure_nets",
     "named_table",
+    "nets_needed",
     "newest_that_fits",
     "profile",
     "shipped_tables",

@@ -36,6 +36,7 @@ class ProfileSettings:
         timing: visits and runs of every net.
         copies: of a block in the net that tells its cost.
         calibration_nets: random nets that scale, offset and bound are fitted on.
+        bound_nets: further random nets that nothing is fitted on, measured twice, which promises come from; none, no promises.
         validation_nets: random nets that nothing is fitted on, measured twice.
         confidence: one-sided, of the upper bound.
         seconds: budget; fewer visits, then fewer blocks are timed where more would not fit. None is no limit.
@@ -46,6 +47,7 @@ class ProfileSettings:
     timing: TimingSettings = field(default_factory=TimingSettings)
     copies: int = 4
     calibration_nets: int = 20
+    bound_nets: int = 0
     validation_nets: int = 20
     confidence: float = 0.95
     seconds: float | None = None
@@ -61,8 +63,10 @@ class Plan:
         skeletons: nets without blocks; costs of all others are sums of what these tell.
         block_chains: for every distinct block, a skeleton with copies of it in its place.
         calibration: rows of genes, shape (nets, genes).
-        validation: rows of genes of other nets.
+        bound: rows of genes of other nets.
+        validation: rows of genes of yet other nets.
         calibration_chains: of these rows.
+        bound_chains: of these rows.
         validation_chains: of these rows.
         reference: a net of middling size.
         tracing: chains of distinct components that fit together, each with the skeleton that holds it together; every component
@@ -72,16 +76,23 @@ class Plan:
     skeletons: tuple[Chain, ...]
     block_chains: dict[Hashable, Chain]
     calibration: Genes
+    bound: Genes
     validation: Genes
     calibration_chains: tuple[Chain, ...]
+    bound_chains: tuple[Chain, ...]
     validation_chains: tuple[Chain, ...]
     reference: Chain
     tracing: tuple[tuple[Chain, Chain], ...]
 
     @property
     def first_chains(self) -> tuple[Chain, ...]:
-        """What the first session times: skeletons, the nets of blocks, calibration and validation nets."""
-        return (*self.skeletons, *self.block_chains.values(), *self.calibration_chains, *self.validation_chains)
+        """What the first session times: skeletons, the nets of blocks, calibration, bound and validation nets."""
+        return (*self.skeletons, *self.block_chains.values(), *self.calibration_chains, *self.second_chains)
+
+    @property
+    def second_chains(self) -> tuple[Chain, ...]:
+        """What the second session times again, the last of the first: bound and validation nets."""
+        return (*self.bound_chains, *self.validation_chains)
 
     @property
     def num_nets(self) -> int:
@@ -90,8 +101,8 @@ class Plan:
 
     @property
     def num_visits(self) -> int:
-        """Visits to nets in one round of the first session and one of the second, which repeats the validation nets."""
-        return len(self.first_chains) + len(self.validation_chains)
+        """Visits to nets in one round of the first session and one of the second."""
+        return len(self.first_chains) + len(self.second_chains)
 
 
 def components_of(space: SearchSpace, genes_G: Genes, task: Task) -> Chain:
@@ -117,17 +128,20 @@ def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng:
     """
     terms = decompose(space, task)
     places = _places(space, task, terms)
-    rows, chains = _random_nets(space, task, settings.calibration_nets + settings.validation_nets, rng)
-    split = len(chains) * settings.calibration_nets // max(1, settings.calibration_nets + settings.validation_nets)
     parts = [component for component in distinct_components(terms) if not is_block(space, component)]
+    wanted = (settings.calibration_nets, settings.bound_nets, settings.validation_nets)
+    rows, chains = _random_nets(space, task, sum(wanted), rng)
+    fitted, bound = (len(chains) * end // max(1, sum(wanted)) for end in (wanted[0], wanted[0] + wanted[1]))
     skeletons = _skeletons(space, task, parts, [place.skeleton for place in places.values()], rng)
     return Plan(
         skeletons=skeletons,
         block_chains={block: place.around(block, settings.copies) for block, place in places.items()},
-        calibration=rows[:split],
-        validation=rows[split:],
-        calibration_chains=chains[:split],
-        validation_chains=chains[split:],
+        calibration=rows[:fitted],
+        bound=rows[fitted:bound],
+        validation=rows[bound:],
+        calibration_chains=chains[:fitted],
+        bound_chains=chains[fitted:bound],
+        validation_chains=chains[bound:],
         reference=reference_net(space, task),
         tracing=_tracing(skeletons, places),
     )

@@ -18,6 +18,7 @@ from edgenas.latency.context import SCOPE, context_of
 from edgenas.latency.duty import Duty, Soaked, soak
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.remarks import remarks
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
 from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
@@ -32,7 +33,6 @@ STATISTIC = (
     "geometric mean of fastest run / reference's fastest run and the median over visits of that ratio around each visit, "
     "times the reference's median"
 )
-NOISY = 0.04  # noise floor above which the user is told to measure longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class ProfileResult:
             "num_nets_timed": self.num_nets_timed,
             "seconds": self.seconds,
             "validation": self.table.validation,
+            "promises": [bound.as_json() for bound in self.table.promise.bounds()],
         }
 
 
@@ -67,7 +68,7 @@ class Measured:
 
     Attributes:
         first: of all nets, in the order of `Plan.first_chains`.
-        second: of the validation nets again.
+        second: of the bound and validation nets again.
         level_ms: milliseconds that the reference stands for: the median of all calls of it.
     """
 
@@ -126,6 +127,8 @@ def profile(
     yield Note(announcement(plan, timing, visit_seconds, num_blocks=blocks, soak_seconds=settings.soak_seconds))
     soaked = yield from _soaked(target, reference, settings.soak_seconds, memory, is_here=machine is None)
     measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
+    if machine is not None and memory is not None:
+        measured = _made_elsewhere(measured, memory)
     costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=smoothed)
     calibration = _calibrate(plan, measured, costs, settings.confidence)
     validation = _validate(space, plan, measured, costs, calibration)
@@ -145,6 +148,7 @@ def profile(
         validation=validation.as_json(),
         reference=_reference(plan, measured),
         measuring=_measuring(space, settings, timing, plan, measured),
+        bound_nets=_bound_nets(space, plan, measured, costs, calibration),
     )
     yield from _notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
@@ -173,8 +177,9 @@ def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float, *, nu
     seconds = timing.visits * round_seconds(plan, timing, visit_seconds) + soak_seconds
     timed = len(plan.block_chains)
     blocks = f"{timed} blocks" if timed == num_blocks else f"{timed} of {num_blocks} blocks, which tell the others"
+    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
     return (
-        f"timing {plan.num_nets} nets ({blocks}, {len(plan.calibration)} for calibration, "
+        f"timing {plan.num_nets} nets ({blocks}, {len(plan.calibration)} for calibration, {bound}"
         f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds:.0f} s"
     )
 
@@ -207,9 +212,9 @@ def _measure(
     rng: np.random.Generator,
     memory: Memory | None,
 ) -> Generator[Progress, None, Measured]:
-    """Time all nets, then the validation nets once more."""
+    """Time all nets, then those that fit nothing once more."""
     sources = [build(chain) for chain in plan.first_chains]
-    again = sources[len(sources) - len(plan.validation_chains) :]
+    again = sources[len(sources) - len(plan.second_chains) :]
     total = timing.visits * plan.num_visits
     first_rng, second_rng = rng.spawn(2)  # so that the orders of the second do not depend on the visits of the first
     records = time_nets(target, sources, reference, timing, rng=first_rng, memory=_part(memory, 1))
@@ -220,6 +225,15 @@ def _measure(
     second = yield from _follow(later, total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
     return Measured(first, second, level_ms)
+
+
+def _made_elsewhere(measured: Measured, memory: Memory) -> Measured:
+    """With what went on there in the meantime, as far as it was recorded, instead of here."""
+    seen = (memory.recall(f"session {number} machine") for number in (1, 2))
+    first, second = (
+        replace(session, machine=dict(value or {})) for session, value in zip((measured.first, measured.second), seen, strict=True)
+    )
+    return Measured(first, second, measured.level_ms)
 
 
 def _part(memory: Memory | None, session: int) -> Memory | None:
@@ -284,14 +298,27 @@ def _validate(
 ) -> Validation:
     """Predict the validation nets, then look at what they measured in both sessions."""
     predicted = calibration.predict(_sums(plan.validation_chains, costs))
-    early = measured.first.timings[len(measured.first.timings) - len(plan.validation) :]
-    late = measured.second.timings
+    early, late = (session.timings[len(session.timings) - len(plan.validation) :] for session in (measured.first, measured.second))
     rows = []
     for genes_G, ms, first, second in zip(plan.validation, predicted, early, late, strict=True):
         once = (measured.ms(first) + measured.ms(second)) / 2
         rows.append(_row(space, genes_G, float(ms), calibration, first.joined(second), once))
     floor = mape(np.array([t.relative for t in early]), np.array([t.relative for t in late]))
     return Validation(tuple(rows), floor)
+
+
+def _bound_nets(
+    space: SearchSpace, plan: Plan, measured: Measured, costs: Mapping[Hashable, float], calibration: Calibration
+) -> tuple[dict[str, Any], ...]:
+    """What promises come from: nets that fit nothing, measured as the validation nets are."""
+    predicted = calibration.predict(_sums(plan.bound_chains, costs))
+    start = len(measured.first.timings) - len(plan.second_chains)
+    early, late = measured.first.timings[start:], measured.second.timings
+    rows = []
+    for position, (genes_G, ms) in enumerate(zip(plan.bound, predicted, strict=True)):
+        both = early[position].joined(late[position])
+        rows.append({"arch": space.to_json(genes_G), "predicted_ms": float(ms), **_quantiles(both), "n": both.num_runs})
+    return tuple(rows)
 
 
 def _row(
@@ -303,21 +330,36 @@ def _row(
         "upper_ms": ms * calibration.upper_factor,
         "measured_ms": measured_ms,
         "mad_ms": timing.mad_ms,
+        "variation": timing.variation,
         "median_ms": timing.median_ms,
-        "p95_ms": timing.quantile_ms(0.95),
+        **_quantiles(timing),
         "min_ms": timing.min_ms,
         "n": timing.num_runs,
     }
 
 
+def _quantiles(timing: NetTiming) -> dict[str, float]:
+    """Of the plain distribution of calls."""
+    return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
+
+
+def _calibration_rows(space: SearchSpace, plan: Plan, measured: Measured) -> list[dict[str, Any]]:
+    """The nets that the calibration was fitted on, so that it can be fitted again."""
+    start = len(plan.skeletons) + len(plan.block_chains)
+    timings = measured.first.timings[start : start + len(plan.calibration)]
+    return [
+        {"arch": space.to_json(genes_G), "measured_ms": measured.ms(timing), "n": timing.num_runs}
+        for genes_G, timing in zip(plan.calibration, timings, strict=True)
+    ]
+
+
 def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
     both = measured.first.reference.joined(measured.second.reference)
-    quantiles = {f"p{share}_ms": both.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
     compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
     return {
         "components": [component_json(component) for component in plan.reference],
         "level_ms": measured.level_ms,
-        **quantiles,
+        **_quantiles(both),
         "min_ms": both.min_ms,
         "mad_ms": both.mad_ms,
         "variation": both.variation,
@@ -339,6 +381,8 @@ def _measuring(
         **asdict(timing),
         "seconds": measured.first.seconds + measured.second.seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": [dict(measured.first.machine), dict(measured.second.machine)],
+        "calibration_rows": _calibration_rows(space, plan, measured),
     }
 
 
@@ -351,10 +395,5 @@ def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSetting
             f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
             is_warning=True,
         )
-    floor = table.validation["noise_floor_mape"]
-    if floor > NOISY:
-        fact = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}"
-        yield Note(f"{fact}; close other programs, or take more visits", is_warning=True)
-    if table.reference["p95_ms"] > 1.5 * table.reference["p50_ms"]:
-        ratio = table.reference["p95_ms"] / table.reference["p50_ms"]
-        yield Note(f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more", is_warning=True)
+    for text in remarks(table):
+        yield Note(text, is_warning=True)

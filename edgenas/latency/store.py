@@ -19,21 +19,25 @@ def find_tables(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name)))
 
 
-def named_table(name: str) -> Path:
-    """A table by file or by the name of one that comes with edgenas.
+def named_table(name: str, folder: Path | None = None) -> Path:
+    """A table by file, by the name of one in ``folder``, or of one that comes with edgenas.
 
     Raises:
-        LatencyTableError: naming those that come with edgenas.
+        LatencyTableError: naming those that there are.
     """
     path = Path(name)
     if path.is_file():
         return path
+    own = {} if folder is None else {path.stem: path for path in find_tables(folder)}
     shipped = shipped_tables()
     stem = name.removesuffix(".json")
-    if stem not in shipped:
+    if stem not in own and stem not in shipped:
         known = ", ".join(sorted(shipped)) or "none"
-        raise LatencyTableError(f"there is no latency table {name!r}", hint=f"give a file, or one that comes with edgenas: {known}")
-    return shipped[stem]
+        hint = f"give a file, or one that comes with edgenas: {known}"
+        if own:
+            hint += f"; or one of the run: {', '.join(sorted(own))}"
+        raise LatencyTableError(f"there is no latency table {name!r}", hint=hint)
+    return own[stem] if stem in own else shipped[stem]
 
 
 def shipped_tables() -> dict[str, Path]:

@@ -12,8 +12,10 @@ import numpy as np
 
 from edgenas.costs import CostModel, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
+from edgenas.latency.content import content_problems
 from edgenas.latency.context import SCOPE, Context
 from edgenas.latency.fit import Calibration
+from edgenas.latency.promise import Bound, Promise
 from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -56,6 +58,7 @@ class LatencyTable:
         validation: the contract's object.
         reference: the net that was returned to: ``components`` count, ``ms`` and quantiles.
         measuring: visits, runs, statistic, nets, seconds, command, date.
+        bound_nets: nets that fitted nothing, which promises come from; a table without them makes none.
     """
 
     context: Context
@@ -67,6 +70,7 @@ class LatencyTable:
     validation: dict[str, Any]
     reference: dict[str, Any]
     measuring: dict[str, Any]
+    bound_nets: tuple[dict[str, Any], ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -93,6 +97,8 @@ class LatencyTable:
             "measuring": self.measuring,
             "entries": [asdict(entry) for entry in self.entries],
         }
+        if self.bound_nets:
+            content["promise"] = {"nets": self.bound_nets, "bounds": [bound.as_json() for bound in self.promise.bounds()]}
         plain: dict[str, Any] = jsonable(content)
         return plain
 
@@ -103,8 +109,16 @@ class LatencyTable:
             RunFolderError: if it cannot be written.
         """
         path = folder / self.file_name
-        write_json(path, self._content() | {"sha256": self.sha256})
+        self.write(path)
         return path
+
+    def write(self, path: Path) -> None:
+        """Write the table into a file of any name.
+
+        Raises:
+            RunFolderError: if it cannot be written.
+        """
+        write_json(path, self._content() | {"sha256": self.sha256})
 
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
@@ -118,10 +132,14 @@ class LatencyTable:
         except RunFolderError as error:
             raise LatencyTableError(error.message, hint=_HINT) from error
         stored = content.pop("sha256", None)
-        if stored != sha256_json(content):
+        try:
+            intact = stored == sha256_json(content)
+        except ValueError:  # text that is no Unicode, numbers beyond JSON
+            intact = False
+        if not intact:
             raise LatencyTableError(f"{path} was edited or damaged: its content does not match its sha256", hint=_HINT)
         try:
-            return cls(
+            table = cls(
                 context=Context(**content["context"]),
                 task=Task(**content["task"]),
                 space=content["space"]["name"],
@@ -131,9 +149,14 @@ class LatencyTable:
                 validation=content["validation"],
                 reference=content["reference"],
                 measuring=content["measuring"],
+                bound_nets=tuple(content.get("promise", {}).get("nets", ())),
             )
-        except (KeyError, TypeError) as error:
+            problems = content_problems(table)
+        except (KeyError, TypeError, AttributeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
+        if problems:
+            raise LatencyTableError(f"{path} is not a latency table", problems=problems, hint=_HINT)
+        return table
 
     def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:
         """Predicted ``latency_ms`` of every architecture of ``space``; unknown where a component was never measured."""
@@ -147,17 +170,22 @@ class LatencyTable:
             offset=self.calibration.offset_ms,
         )
 
-    def upper(self, space: SearchSpace, task: Task) -> CostModel:
-        """The one-sided conformal bound, ``latency_ms_upper``, at the calibration's confidence."""
-        model, factor = self.to_cost_model(space, task), self.calibration.upper_factor
+    @property
+    def promise(self) -> Promise:
+        """What bounds on quantiles of calls come from."""
+        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())))
+
+    def upper(self, space: SearchSpace, task: Task, bound: Bound | None = None) -> CostModel:
+        """``latency_ms_upper``: a bound of `promise`, by default the calibration's own on the level that was fitted."""
+        model = self.to_cost_model(space, task)
+        factor = self.calibration.upper_factor if bound is None else bound.factor
         return CostModel("latency_ms_upper", "ms", model.factors, model.scale * factor, model.offset * factor)
 
     def _costs(self) -> dict[str, float]:
         """Milliseconds per component; those of one entry share its cost evenly, as they only occur together."""
         costs: dict[str, float] = {}
         for entry in self.entries:
-            for component in entry.components:
-                key = dump_json(component, indent=None)
+            for key in entry_keys(entry):
                 costs[key] = costs.get(key, 0.0) + entry.ms / len(entry.components)
         return costs
 
@@ -187,7 +215,7 @@ class LatencyTable:
             batch_size: images a call.
             threads: on a CPU.
             scope: ``end_to_end`` or ``compute``.
-            runtime_version: another one only warns.
+            runtime_version: another patch version only warns; another major or minor version is another runtime.
             allow_foreign: differences of the context become warnings; those of space and task never do.
             name: of the table, for messages.
 
@@ -210,14 +238,17 @@ class LatencyTable:
             for key, value in wanted.items()
             if value is not None and value != getattr(self.context, key)
         ]
+        measured = self.context.runtime_version
+        here = measured if runtime_version is None else runtime_version
+        if minor_version(here) != minor_version(measured):
+            foreign.append(f"runtime_version: measured on {measured}, asked for {here}")
         other = self._other_net(space, task)
         if other or (foreign and not allow_foreign):
             hint = "run `edgenas profile` here" + ("" if other else ", or pass --allow-foreign-table to use it all the same")
             raise LatencyTableError(f"{name} does not fit", problems=[*foreign, *other], hint=hint)
         warnings = [f"{name} is foreign: {difference}" for difference in foreign]
-        measured = self.context.runtime_version
-        if runtime_version is not None and runtime_version != measured:
-            warnings.append(f"{name} was measured with {self.context.runtime} {measured}, here is {runtime_version}")
+        if here != measured and minor_version(here) == minor_version(measured):
+            warnings.append(f"{name} was measured with {self.context.runtime} {measured}, here is {here}")
         return tuple(warnings)
 
     def _other_net(self, space: SearchSpace, task: Task) -> list[str]:
@@ -245,6 +276,11 @@ def component_key(component: Hashable) -> str:
     return dump_json(component_json(component), indent=None)
 
 
+def entry_keys(entry: Entry) -> tuple[str, ...]:
+    """The keys of an entry's components, in order."""
+    return tuple(dump_json(component, indent=None) for component in entry.components)
+
+
 def space_hash(space: SearchSpace) -> str:
     """Hex SHA-256 of a space's choices."""
     choices = [
@@ -256,6 +292,11 @@ def space_hash(space: SearchSpace) -> str:
         for choice in space.choices
     ]
     return sha256_json({"family": space.family, "choices": choices})
+
+
+def minor_version(version: str) -> tuple[str, ...]:
+    """Major and minor of a version, e.g. of ``1.23.2+cu12``."""
+    return tuple(version.split("+")[0].split(".")[:2])
 
 
 def slug(text: str) -> str:

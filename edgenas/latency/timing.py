@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
+from edgenas.latency.machine import Watch
 from edgenas.latency.samples import NetTiming
 from edgenas.runs import Progress
 
@@ -152,6 +153,7 @@ class Session:
         info: what the reference's live runner says of itself.
         seconds: wall time of the series.
         num_runs: timed runs a visit.
+        machine: what else went on in the meantime, by `machine.summary`.
     """
 
     timings: tuple[NetTiming, ...]
@@ -159,6 +161,7 @@ class Session:
     info: RunnerInfo
     seconds: float
     num_runs: int
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -260,7 +263,7 @@ def time_nets(
         MissingBackendError: as `Runtime.load`.
         ArtefactError: as `Runtime.load`.
     """
-    start = target.clock()
+    start, watch = target.clock(), Watch(target.runtime.device_kind)
     loader = _Loader(target, stays_loaded(target, [*sources, reference]))
     visit = _Visitor(loader, settings, memory)
     visits: list[list[_Visit]] = [[] for _ in sources]
@@ -277,6 +280,7 @@ def time_nets(
                     beside.append(visit(f"reference {len(beside)}", -1, reference))
                 visits[net].append(visit(f"round {round_index} net {net}", net, sources[net]))
                 around[net].append((len(beside) - 1, len(beside)))
+                watch.glance()
                 yield Progress(label, round_index * len(sources) + position + 1, settings.visits * len(sources))
             gc.collect(1)  # what one round left behind, not the whole heap
         beside.append(visit(f"reference {len(beside)}", -1, reference))
@@ -290,7 +294,8 @@ def time_nets(
         _net_timing(mine, np.array([(fastest[a] + fastest[b]) / 2 for a, b in pairs]), floor_ms)
         for mine, pairs in zip(visits, around, strict=True)
     )
-    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, (target.clock() - start) / 1e9, visit.num_runs)
+    seconds = (target.clock() - start) / 1e9
+    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, seconds, visit.num_runs, watch.end())
 
 
 def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:

@@ -1,4 +1,4 @@
-"""DSS, the training-free indicator of TF-TAS, of one subnet of an AutoFormer supernet.
+"""DSS, the training-free indicator of TF-TAS, of one subnet of a supernet.
 
 Attention weights are judged by the diversity of their synapses, ``|dL/dW|_nuc * |W|_nuc``, MLP weights by their saliency,
 ``sum |dL/dW * W|``, summed over all blocks; L is the sum of the logits of an image of ones in eval mode (Zhou et al., Training-free
@@ -9,21 +9,28 @@ q, k and v as one stacked matrix or as three. The released code (decemberzhou/TF
 made without a gradient, and its absolute values reach only the class token and the positions, because every other slice keeps
 its own storage.
 
+The article knows nets whose attention and MLPs consist of linear layers. PVT's have one more weight each. The convolution that
+reduces the tokens of keys and values is a learnt matrix of the attention (with pooling, just a linear layer) and is judged like
+its others, one row an output channel; the depthwise convolution belongs to the MLP and is judged like its others. Both are parts
+of their own, so that a score without them is a subtraction away. The released code tells layers by being linear and would see
+neither. Embeddings, poolings between stages, norms, biases and heads are not judged in any family.
+
 Weights are slices of the supernet's; nothing else is copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from edgenas.supernets.autoformer import AutoFormerSupernet
-from edgenas.supernets.autoformer_net import net_forward
+from edgenas.supernets import Supernet, functional_subnet
+from edgenas.supernets.functional import FunctionalSubnet, Role, WeightGroup
 
 ABSOLUTE_AS_RELEASED = ("cls_token", "pos_embed")
+ROLES_AS_RELEASED: tuple[Role, ...] = ("proj", "mlp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +42,26 @@ class Dss:
         qkv_split: of q, k and v one by one; 0 as released.
         proj: of the attention's projections.
         mlp: of both linear layers of the MLPs.
+        reduction: of the convolutions that reduce the tokens of keys and values; 0 where there are none, and as released.
+        depthwise: of the depthwise convolutions inside MLPs; 0 where there are none, and as released.
     """
 
     qkv_stacked: float
     qkv_split: float
     proj: float
     mlp: float
+    reduction: float = 0.0
+    depthwise: float = 0.0
 
     @property
     def stacked(self) -> float:
         """The score with q, k and v as one matrix."""
-        return self.qkv_stacked + self.proj + self.mlp
+        return self.qkv_stacked + self.proj + self.mlp + self.reduction + self.depthwise
 
     @property
     def split(self) -> float:
         """The score with q, k and v one by one."""
-        return self.qkv_split + self.proj + self.mlp
+        return self.qkv_split + self.proj + self.mlp + self.reduction + self.depthwise
 
 
 def nuclear_norm(matrix: Tensor) -> float:
@@ -66,19 +77,18 @@ def nuclear_norm(matrix: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class WeightNorms:
-    """Nuclear norms of weight slices by name and shape, for many subnets of one supernet whose weights do not change meanwhile."""
+    """Nuclear norms of weight slices, for many subnets of one supernet whose weights do not change meanwhile."""
 
-    known: dict[tuple[str, tuple[int, ...], bool], float] = field(default_factory=dict)
+    known: dict[Hashable, float] = field(default_factory=dict)
 
-    def __call__(self, name: str, matrix: Tensor, *, absolute: bool) -> float:
-        """The norm of a slice, computed once."""
-        key = (name, tuple(matrix.shape), absolute)
+    def __call__(self, key: Hashable, matrix: Tensor) -> float:
+        """The norm of the slice that ``key`` stands for, computed once."""
         if key not in self.known:
             self.known[key] = nuclear_norm(matrix)
         return self.known[key]
 
 
-def dss_as_published(supernet: AutoFormerSupernet, genes: tuple[int, ...], norms: WeightNorms | None = None) -> Dss:
+def dss_as_published(supernet: Supernet, genes: tuple[int, ...], norms: WeightNorms | None = None) -> Dss:
     """The article's formula.
 
     Args:
@@ -86,48 +96,68 @@ def dss_as_published(supernet: AutoFormerSupernet, genes: tuple[int, ...], norms
         genes: the subnet.
         norms: of this supernet, to be filled and used; none are kept by default.
     """
-    weights = {name: tensor.detach().abs() for name, tensor in supernet.slices(genes).items()}
-    names = [name for name in weights if name.endswith(("qkv.weight", "proj.weight", "fc1.weight", "fc2.weight"))]
-    return _score(weights, _gradients(supernet, genes, weights, names), WeightNorms() if norms is None else norms, absolute=True)
+    subnet = functional_subnet(supernet, genes)
+    weights = {name: tensor.detach().abs() for name, tensor in subnet.weights.items()}
+    gradients = _gradients(supernet, subnet, weights, subnet.groups)
+    return _score(subnet.groups, weights, gradients, WeightNorms() if norms is None else norms, absolute=True)
 
 
-def dss_as_released(supernet: AutoFormerSupernet, genes: tuple[int, ...], norms: WeightNorms | None = None) -> Dss:
-    """What the released code sums; arguments as of `dss_as_published`."""
+def dss_as_released(supernet: Supernet, genes: tuple[int, ...], norms: WeightNorms | None = None) -> Dss:
+    """What the released code sums; arguments as of `dss_as_published`. Other nets than AutoFormer's get its rule."""
+    subnet = functional_subnet(supernet, genes)
     weights = {
-        name: tensor.detach().abs() if name in ABSOLUTE_AS_RELEASED else tensor.detach()
-        for name, tensor in supernet.slices(genes).items()
+        name: tensor.detach().abs() if name in ABSOLUTE_AS_RELEASED else tensor.detach() for name, tensor in subnet.weights.items()
     }
-    names = [name for name in weights if name.endswith(("attn.proj.weight", "fc1.weight", "fc2.weight"))]
-    return _score(weights, _gradients(supernet, genes, weights, names), WeightNorms() if norms is None else norms, absolute=False)
+    groups = tuple(group for group in subnet.groups if group.role in ROLES_AS_RELEASED)
+    gradients = _gradients(supernet, subnet, weights, groups)
+    return _score(groups, weights, gradients, WeightNorms() if norms is None else norms, absolute=False)
 
 
 def _gradients(
-    supernet: AutoFormerSupernet, genes: tuple[int, ...], weights: dict[str, Tensor], names: list[str]
+    supernet: Supernet, subnet: FunctionalSubnet, weights: dict[str, Tensor], groups: Sequence[WeightGroup]
 ) -> dict[str, Tensor]:
-    """Gradients of the sum of logits, by the named weights inside blocks, which need gradients afterwards."""
-    names = [name for name in names if name.startswith("blocks.")]
+    """Gradients of the sum of logits, by the weights of ``groups``, which need gradients afterwards."""
+    names = [name for group in groups for name in group.names]
     task = supernet.task
     with torch.enable_grad():
         for name in names:
             weights[name].requires_grad_()
-        first = weights["cls_token"]
+        first = weights[names[0]]
         ones_NCHW = torch.ones((1, task.in_channels, task.image_px, task.image_px), device=first.device, dtype=first.dtype)
-        loss = net_forward(ones_NCHW, supernet.spec(genes), weights, supernet.layout()).sum()
+        loss = subnet.logits(ones_NCHW, weights).sum()
         gradients = torch.autograd.grad(loss, [weights[name] for name in names])
     return dict(zip(names, gradients, strict=True))
 
 
 @torch.no_grad()
-def _score(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], norms: WeightNorms, *, absolute: bool) -> Dss:
-    qkv_stacked = qkv_split = proj = mlp = 0.0
-    for name, gradient in gradients.items():
-        weight = weights[name]
-        if name.endswith("qkv.weight"):
-            qkv_stacked += nuclear_norm(gradient) * norms(name, weight, absolute=absolute)
-            for part, gradient_part, weight_part in zip("qkv", gradient.chunk(3), weight.chunk(3), strict=True):
-                qkv_split += nuclear_norm(gradient_part) * norms(f"{name}.{part}", weight_part, absolute=absolute)
-        elif name.endswith("proj.weight"):
-            proj += nuclear_norm(gradient) * norms(name, weight, absolute=absolute)
-        else:
-            mlp += float((gradient * weight).abs().sum(dtype=torch.float64))
-    return Dss(qkv_stacked, qkv_split, proj, mlp)
+def _score(
+    groups: Sequence[WeightGroup],
+    weights: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    norms: WeightNorms,
+    *,
+    absolute: bool,
+) -> Dss:
+    sums = dict.fromkeys(("qkv_stacked", "qkv_split", "proj", "mlp", "reduction", "depthwise"), 0.0)
+    for group in groups:
+        weight, gradient = _matrix(group, weights), _matrix(group, gradients)
+        if group.role in ("mlp", "depthwise"):
+            sums[group.role] += float((gradient * weight).abs().sum(dtype=torch.float64))
+            continue
+        key = (group.names, tuple(weight.shape), group.variant, absolute)
+        whole = nuclear_norm(gradient) * norms(key, weight)
+        if group.role != "qkv":
+            sums[group.role] += whole
+            continue
+        sums["qkv_stacked"] += whole
+        for part, (gradient_part, weight_part) in enumerate(
+            zip(gradient.chunk(group.parts), weight.chunk(group.parts), strict=True)
+        ):
+            sums["qkv_split"] += nuclear_norm(gradient_part) * norms((*key, part), weight_part)
+    return Dss(**sums)
+
+
+def _matrix(group: WeightGroup, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The group's weights, or their gradients, row upon row; a convolution's row is all that an output channel multiplies."""
+    matrices = [tensors[name].flatten(1) for name in group.names]
+    return matrices[0] if len(matrices) == 1 else torch.cat(matrices)

@@ -15,6 +15,7 @@ import numpy as np
 from edgenas.errors import ArchError
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.named import Reported, find_named, unknown_name
+from edgenas.spaces.reported import host
 
 MAX_BYTES = 64 * 2**20
 MAX_SHOWN = 60  # characters of what a file holds, in a message
@@ -25,12 +26,14 @@ class Given:
     """Architectures of a space, in the order given.
 
     Attributes:
-        genes_AG: canonical.
+        genes_AG: canonical rows of ``space``.
+        space: that was asked for, or the same with more options where a named architecture lies outside of it.
         name: of a named one, as the user wrote it; None where they come from a file.
         reported: what the source of a named one says of it.
     """
 
     genes_AG: Genes
+    space: SearchSpace
     name: str | None = None
     reported: Reported | None = None
 
@@ -43,7 +46,8 @@ def read_given(space: SearchSpace, text: str) -> Given:
     """
     named = find_named(space, text)
     if named is not None:
-        return Given(space.from_json(named.arch), text, named.reported)
+        hosting = host(space, named)
+        return Given(hosting.from_json(named.arch), hosting, text, named.reported)
     try:
         if Path(text).exists() and not (Path(text).is_file() or Path(text).is_dir()):  # a pipe would wait for a writer
             raise ArchError(f"{text} is no file", hint="give a file or a name")
@@ -53,19 +57,26 @@ def read_given(space: SearchSpace, text: str) -> Given:
         raise unknown_name(space, text) from error
     except OSError as error:
         raise ArchError(f"{text} cannot be read: {error.strerror or error}") from error
-    return Given(_rows(space, parse_archs(content, text), text))
+    return Given(_rows(space, parse_archs(content, text), text), space)
 
 
 def read_one(space: SearchSpace, text: str) -> dict[str, Any]:
-    """As `read_given`, where just one is meant; readable.
+    """As `read_given`, where just one net of the space is meant; readable.
 
     Raises:
-        ArchError: if there are several, too.
+        ArchError: if there are several, or it is a named one outside of the space, too.
     """
-    genes_AG = read_given(space, text).genes_AG
-    if len(genes_AG) != 1:
-        raise ArchError(f"{text} holds {len(genes_AG)} architectures", hint="give a file with one")
-    return space.to_json(genes_AG[0])
+    given = read_given(space, text)
+    if len(given.genes_AG) != 1:
+        raise ArchError(f"{text} holds {len(given.genes_AG)} architectures", hint="give a file with one")
+    arch = given.space.to_json(given.genes_AG[0])
+    if given.space != space:
+        try:
+            space.from_json(arch)
+        except ArchError as error:
+            hint = "`edgenas count` counts it; no supernet has its weights"
+            raise ArchError(f"{text} was published outside of {space.name}", problems=error.problems, hint=hint) from error
+    return arch
 
 
 def parse_archs(content: bytes, name: str) -> list[Mapping[str, Any]]:

@@ -46,6 +46,7 @@ def run(config: CountConfig) -> Iterator[Record]:
     """
     space = get_space(config.space)
     given = read_given(space, config.arch)
+    space = given.space
     task = _task(config, space.default_task)
     genes_AG = given.genes_AG if config.image_px is None else _at_resolution(space, given.genes_AG, config.image_px)
     models = _models(space, task)

@@ -24,6 +24,7 @@ QUICK = (
     "retrain.epochs=1",
     "profile.visits=2",
     "profile.calibration_nets=6",
+    "profile.bound_nets=0",
     "profile.validation_nets=4",
     "search.num_generations=1",
     "search.population=6",

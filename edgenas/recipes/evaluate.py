@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgenas.recipes.nets import load_final
+from edgenas.recipes.nets import final_images, load_final
 from edgenas.recipes.project import decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Record
 from edgenas.training.evaluation import predict, report
@@ -32,7 +32,7 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(config.device)
-    images = open_images(project)
+    images = final_images(project, open_images(project))
     yield from decode(images, "calibrate", config.split)
     final = load_final(project, images)
     for warning in final.warnings:

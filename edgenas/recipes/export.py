@@ -19,7 +19,7 @@ from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.recipes.background import watched
-from edgenas.recipes.nets import FinalNet, load_final
+from edgenas.recipes.nets import FinalNet, final_images, load_final
 from edgenas.recipes.parity import Judge, gates_of
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
 from edgenas.recipes.staging import Staging
@@ -60,6 +60,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     folder = config.output if config.output is not None else project.run.export / config.format_name
     with locked(project.run):
         require_writable(folder)
+        images = final_images(project, images)
         yield from decode(images, "calibrate", "test")
         final = load_final(project, images)
         for warning in final.warnings:
@@ -130,7 +131,7 @@ def report_of(
 def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
     settings = project.settings.export
-    shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
+    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
     precision = settings.precision or DEFAULT_PRECISION[name]
     return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
@@ -138,7 +139,7 @@ def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
 
 def _facts(project: Project, images: Images, final: FinalNet, metrics: Mapping[str, Any]) -> Facts:
     settings = project.settings
-    shape = (images.task.in_channels, images.task.image_px, images.task.image_px)
+    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
     return Facts(
         input_shape=shape,

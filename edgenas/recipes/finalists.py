@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from edgenas.stats import accuracy, sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 
 if TYPE_CHECKING:
+    from edgenas.recipes.budget import Device
     from edgenas.recipes.project import Images, Project
     from edgenas.recipes.search import Question
 
@@ -27,10 +28,15 @@ MAX_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A candidate with its measurement and its confirmation; ``row`` is the contract's CAND."""
+    """A candidate with its measurement and its confirmation; ``row`` is the contract's CAND.
+
+    Attributes:
+        measured: what the limits of devices judge, by their name: the median of all calls, or the quantile that is promised.
+    """
 
     candidate: Candidate
     row: dict[str, Any]
+    measured: dict[str, float] = field(default_factory=dict)
 
     @property
     def rank(self) -> tuple[float, ...]:
@@ -59,51 +65,62 @@ def judge_finalists(
     Returns:
         The finalists of every round, in order; ``rejected_by`` says why one cannot win.
     """
-    settings = project.settings.search
-    cost = "latency_ms_predicted" if question.table is not None else "macs"
+    cost = "latency_ms_predicted" if question.budget.devices else "macs"
     order = sorted(
         range(len(candidates)), key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i][cost], candidates[i].rank)
     )
-    limit = next((limit.limit for limit in question.limits if limit.name == "latency_ms"), None)
+    genes_AG = np.array([candidate.genes for candidate in candidates], dtype=np.int16)
+    limits = {d.name: (d.limit_ms, d.limited(genes_AG)) for d in question.budget.devices if d.limit_ms is not None}
     finalists: list[Finalist] = []
-    margin = 1.0
+    margins = dict.fromkeys(limits, 1.0)
     for _ in range(MAX_ROUNDS):
         taken = {finalist.candidate.genes for finalist in finalists}
         allowed = [
             i
             for i in order
-            if candidates[i].genes not in taken and (limit is None or described[i]["latency_ms_predicted"] <= limit * margin)
+            if candidates[i].genes not in taken and all(ms_A[i] <= top * margins[name] for name, (top, ms_A) in limits.items())
         ]
-        chosen = allowed[: settings.num_finalists]
+        chosen = allowed[: project.settings.search.num_finalists]
         if not chosen:
             break
         fresh = [Finalist(candidates[i], dict(described[i])) for i in chosen]
-        yield from _measure(project, images, fresh, limit, memory)
+        for place in question.budget.devices:
+            yield from _measure(project, images, fresh, place, is_first=place is question.budget.devices[0], memory=memory)
         _confirm(images, supernet, fresh, question, device, evaluations)
         finalists += fresh
-        if limit is None or choose(finalists) is not None or any("latency_ms" not in f.row["rejected_by"] for f in fresh):
+        if choose(finalists) is not None or any(not limits.keys() & set(f.row["rejected_by"]) for f in fresh):
             break
-        margin *= 0.98 * min(limit / finalist.row["latency_ms_measured"] for finalist in fresh)
+        for name, (top, _) in limits.items():
+            slower = min((top / finalist.measured[name] for finalist in fresh if name in finalist.measured), default=1.0)
+            margins[name] *= 0.98 * slower if slower < 1 else 1.0
         yield Note("every finalist measured slower than the limit; trying nets that are predicted faster", is_warning=True)
     return finalists
 
 
 def _measure(
-    project: Project,
-    images: Images,
-    finalists: Sequence[Finalist],
-    limit: float | None,
-    memory: Memory,
+    project: Project, images: Images, finalists: Sequence[Finalist], device: Device, *, is_first: bool, memory: Memory
 ) -> Iterator[Record]:
-    rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    measured = yield from measure_archs(project, images.task, rows, label="measuring finalists", memory=memory)
-    if measured is None:
+    """Time the finalists on a device that is here and judge them; the limit without a name is always judged here."""
+    if device.alias and not device.is_here:
         return
-    for finalist, net in zip(finalists, measured, strict=True):
-        finalist.row["latency_ms_measured"] = net.latency_ms
-        finalist.row["latency_ms_p95"] = net.p95_ms
-        if limit is not None and net.latency_ms > limit:
-            finalist.row["rejected_by"].append("latency_ms")
+    rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
+    table = device.table if device.is_here else None
+    label = f"measuring on {device.alias}" if device.alias else "measuring finalists"
+    nets = yield from measure_archs(project, images.task, rows, label=label, table=table, memory=memory)
+    if nets is None:
+        return
+    for finalist, net in zip(finalists, nets, strict=True):
+        row = finalist.row
+        judged_ms = net.latency_ms if device.bound is None else net.quantile_ms(device.bound.quantile)
+        finalist.measured[device.name] = judged_ms
+        if is_first:
+            row |= {"latency_ms_measured": net.latency_ms, "latency_ms_p95": net.p95_ms}
+            row |= {} if device.bound is None else {"latency_ms_quantile": {"quantile": device.bound.quantile, "ms": judged_ms}}
+        if "latencies" in row:
+            values = {"measured_ms": net.latency_ms} | {f"{q}_ms": net.quantile_ms(q) for q in ("p50", "p90", "p95", "p99")}
+            row["latencies"] = {**row["latencies"], device.label: {**row["latencies"][device.label], **values}}
+        if device.limit_ms is not None and judged_ms > device.limit_ms:
+            row["rejected_by"].append(device.name)
 
 
 def _confirm(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Job:
         evaluate: on the select split.
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
+        begin: fills the model where training does not go on from a saved state; None where it is filled already.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Job:
     anew: bool
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
+    begin: Callable[[], None] | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -118,9 +120,12 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         DataError: if an image or a process that loads images is lost; the state is saved.
     """
     settle(job.folder)
-    state = start(job.build(), job.loop, torch.device(job.device))
+    model = job.build()
+    state = start(model, job.loop, torch.device(job.device))
     path, identity = job.folder / STATE, job.identity
-    yield from _resume(state, path, identity, job)
+    if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
+        job.begin()
+        state = start(model, job.loop, torch.device(job.device))
     last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
     steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate)
@@ -188,7 +193,9 @@ def settle(folder: Path, *, finished: bool = False) -> None:
         state.unlink(missing_ok=True)
 
 
-def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Iterator[Note]:
+def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job) -> Generator[Note, None, bool]:
+    """Fill ``state`` from a saved one of the same work; whether there was one."""
+    resumed = False
     if path.is_file():
         try:
             load_state(path, state, identity)
@@ -198,8 +205,10 @@ def _resume(state: TrainState, path: Path, identity: Mapping[str, Any], job: Job
                 raise CheckpointError(error.message, problems=error.problems, hint=hint) from error
             yield Note(f"{job.label} starts again: {error}", is_warning=True)
         else:
+            resumed = True
             yield Note(f"{job.label} goes on after step {state.step}, epoch {state.epoch} of {state.epochs}")
     trim_log(job.folder / PART, state.epoch)
+    return resumed
 
 
 def trim_log(path: Path, epochs: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.config import build, merge, parse_overrides
+from edgenas.costs import cost_models
 from edgenas.data import ImageSource, absolute_source, scan_source
 from edgenas.data.divide import Divided, Division, divide
 from edgenas.data.inspect import Inspection, inspect
@@ -17,8 +18,7 @@ from edgenas.errors import ConfigError, RunFolderError
 from edgenas.recipes.project import image_px_of, positive_index
 from edgenas.recipes.settings import DataSettings, ProjectSettings
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
-from edgenas.spaces import Task, get_space
-from edgenas.spaces.pvt import GEOMETRIES
+from edgenas.spaces import SearchSpace, Task, get_space
 
 TEMPLATE = """\
 # Settings of this edgenas project. Every key that is not here has its default; `edgenas COMMAND --set table.key=value`
@@ -31,7 +31,7 @@ TEMPLATE = """\
 # augmentation = "light"         # none, light, base, autoaug, randaug, torchio
 
 # [search]                       # limits; the flags of `edgenas search` do the same
-# latency_ms = 5.0
+# latency_ms = 5.0               # or by latency table: {{ jetson = 5.0, cpu = 30.0 }}
 # min_sensitivity = {{ "CLASS" = 0.95 }}
 
 [gates]                          # what an export must show on the whole test split
@@ -69,7 +69,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     positive_index(settings.data.positive, source.class_names)
     space = get_space(settings.space.name)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
-    _require_grid(space.name, task)
+    _require_grid(space, task)
     for line in source.notes:
         yield Note(line)
     with locked(folder):
@@ -142,10 +142,13 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)  # strings, numbers, booleans and lists are written alike in TOML
 
 
-def _require_grid(space: str, task: Task) -> None:
-    geometry = GEOMETRIES.get(space)
-    if geometry is not None and min(geometry.grids(task.image_px)) < 1:
-        raise ConfigError(f"images of {task.image_px} px are too small for {space}", hint="choose a larger --image-px")
+def _require_grid(space: SearchSpace, task: Task) -> None:
+    """Check that the space has nets for such images."""
+    try:
+        cost_models(space, task)
+    except ValueError as error:  # the layers' own word for a task that a family has no nets for
+        text = f"images of {task.image_px} px are too small for {space.name}"
+        raise ConfigError(text, hint="choose a larger --image-px") from error
 
 
 def _provable(splits: Splits, positive: str | None) -> list[str]:

@@ -11,13 +11,15 @@ import numpy as np
 from torch import nn
 
 from edgenas import stats
-from edgenas.costs import cost_models
+from edgenas.costs import cost_models, decompose
 from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.project import Images, Project
 from edgenas.runs import read_sealed, sha256_file
+from edgenas.spaces import Task
 from edgenas.supernets import Supernet, build_net, build_supernet
-from edgenas.training.checkpoints import load_weights
+from edgenas.supernets.classical import ClassicalSupernet
+from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.evaluation import predict, recalibrate
 
 WEIGHTS = "weights.safetensors"
@@ -75,6 +77,24 @@ def genes_of(project: Project, arch: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(int(gene) for gene in project.space.from_json(arch)[0])
 
 
+def new_supernet(project: Project, task: Task) -> nn.Module:
+    """A freshly initialised supernet whose weights are shared as ``train.sharing`` says."""
+    if project.settings.train.sharing == "classical":
+        return ClassicalSupernet(project.space, task, decompose(project.space, task))
+    return build_supernet(project.space, task)
+
+
+def sharing_facts(project: Project) -> dict[str, Any]:
+    """What a supernet's checkpoint says of its weights besides `facts_of`; nothing where they are entangled."""
+    sharing = project.settings.train.sharing
+    return {} if sharing == "entangled" else {"sharing": sharing}
+
+
+def images_for(project: Project, images: Images, arch: Mapping[str, Any]) -> Images:
+    """The images as the net of a readable architecture reads them: at its own resolution where a gene chooses that."""
+    return images.at(project.space.task_of(genes_of(project, arch), images.task).image_px)
+
+
 def load_supernet(project: Project, images: Images) -> nn.Module:
     """The trained supernet, in eval mode, on the CPU.
 
@@ -85,9 +105,12 @@ def load_supernet(project: Project, images: Images) -> nn.Module:
     path = project.run.supernet / WEIGHTS
     if not has_weights(project.run.supernet):
         raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
-    supernet = build_supernet(project.space, images.task)
-    _, facts = load_weights(path, supernet)
-    require_facts(facts, facts_of(project, images, "supernet"), path, "edgenas train --force")
+    tensors, facts = load_weights(path)
+    found = {"sharing": "entangled", **facts}
+    expected = facts_of(project, images, "supernet", sharing=project.settings.train.sharing)
+    require_facts(found, expected, path, "edgenas train --force")
+    supernet = new_supernet(project, images.task)
+    copy_into(supernet, tensors, path)
     return supernet.eval()
 
 
@@ -146,13 +169,41 @@ class FinalNet:
     warnings: tuple[str, ...] = ()
 
 
+def final_images(project: Project, images: Images) -> Images:
+    """The images as the net of `load_final` reads them.
+
+    Raises:
+        MissingInputError, CheckpointError, ArchError: as `load_final`.
+    """
+    arch, _, _ = _chosen(project, images)
+    return images_for(project, images, arch)
+
+
 def load_final(project: Project, images: Images) -> FinalNet:
     """`retrain`'s net when there is one, else the winner with the supernet's weights.
+
+    Args:
+        project: whose run folder is read.
+        images: from `final_images`.
 
     Raises:
         MissingInputError: if there is neither.
         CheckpointError, ArchError: if a file belongs to another project.
     """
+    arch, facts, warnings = _chosen(project, images)
+    genes = genes_of(project, arch)
+    if facts is not None:
+        net = build_net(project.space, images.task, genes)
+        load_weights(project.run.retrain / WEIGHTS, net)
+        origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
+        return _final(project, images, net, genes, origin, project.run.retrain / WEIGHTS, ())
+    net = cast(Supernet, load_supernet(project, images)).extract(genes)
+    recalibrate(net, images.norm_images())
+    return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
+
+
+def _chosen(project: Project, images: Images) -> tuple[dict[str, Any], Mapping[str, Any] | None, tuple[str, ...]]:
+    """Architecture to deploy, what its retrained weights say of themselves if they are to be taken, and warnings."""
     retrained = project.run.retrain / WEIGHTS
     searched, is_retrained = project.run.search / RESULT, has_weights(project.run.retrain)
     winner = load_search(project)["winner"] if searched.is_file() or not is_retrained else None
@@ -162,16 +213,12 @@ def load_final(project: Project, images: Images) -> FinalNet:
         require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
         outdated = _outdated(project, facts, winner)
         if outdated is None:
-            return _retrained(project, images, retrained, facts)
+            return facts["arch"], facts, ()
         if winner is None or not facts.get("from_search"):
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
-    supernet = load_supernet(project, images)
-    genes = genes_of(project, winner["arch"])
-    net: nn.Module = cast(Supernet, supernet).extract(genes)
-    recalibrate(net, images.norm_images())
-    return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
+    return dict(winner["arch"]), None, warnings
 
 
 def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, Any] | None) -> str | None:
@@ -182,14 +229,6 @@ def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, A
     if source is not None and has_weights(project.run.supernet) and source != supernet_sha256(project):
         return "was fine-tuned from an earlier supernet"
     return None
-
-
-def _retrained(project: Project, images: Images, path: Path, facts: Mapping[str, Any]) -> FinalNet:
-    genes = genes_of(project, facts["arch"])
-    net = build_net(project.space, images.task, genes)
-    load_weights(path, net)
-    origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
-    return _final(project, images, net, genes, origin, path, ())
 
 
 def _final(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from edgenas import __version__
 from edgenas.costs import CostModel
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import LatencyTableError, MissingBackendError
+from edgenas.errors import LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable, Memory, ProfileResult, find_tables, named_table, newest_that_fits, profile
+from edgenas.latency.context import gpu_state
 from edgenas.latency.duty import Duty
 from edgenas.latency.table import space_hash
 from edgenas.recipes.journals import JOURNAL, journal
@@ -23,7 +25,7 @@ from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.timed_nets import Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
-from edgenas.spaces import Genes, Task
+from edgenas.spaces import Genes, SearchSpace, Task
 
 CPU_RUNTIME = "onnxruntime-cpu"
 
@@ -179,13 +181,50 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
             return None
         path, table, warnings = newest_that_fits(paths, device=_device_of(LatencyTable.load(paths[0])), **wanted)
     else:
-        path = named_table(name)
+        path = named_table(name, project.run.latency)
         table = LatencyTable.load(path)
         kind = table.context.device_kind
         wanted |= {"precision": settings.precision or "fp32", "batch_size": settings.batch_size or 1}
         wanted |= {"runtime": settings.runtime or (CPU_RUNTIME if kind == "cpu" else None)}
         warnings = table.require_matches(name=str(path), device=_device_of(table), **wanted)
+    warnings += _changes_since(path, table, project.space, allow_foreign=allow_foreign)
     return RunTable(path, table, table.to_cost_model(project.space, task), table.upper(project.space, task), warnings)
+
+
+def _changes_since(path: Path, table: LatencyTable, space: SearchSpace, *, allow_foreign: bool) -> tuple[str, ...]:
+    """Versions of runtime and driver that are not what they were; a runtime that does not work here has none.
+
+    What is here says nothing about a device that a kit was brought to.
+
+    Raises:
+        LatencyTableError: for another major or minor version of the runtime.
+    """
+    if is_elsewhere(table):
+        return ()
+    here = _version_here(table.context.runtime)
+    warnings = table.require_matches(
+        space=space, task=table.task, runtime_version=here, allow_foreign=allow_foreign, name=str(path)
+    )
+    was = (table.context.details.get("gpu") or {}).get("driver")
+    now = gpu_state().get("driver") if was is not None else None
+    if now is not None and now != was:
+        warnings += (f"{path} was measured with driver {was}, here is {now}",)
+    return warnings
+
+
+@cache
+def _version_here(name: str) -> str | None:
+    try:
+        probe = get_runtime(name).probe()
+    except UsageError:
+        return None
+    return probe.version if probe.works else None
+
+
+def is_elsewhere(table: LatencyTable) -> bool:
+    """Whether a table is of a device that a kit was brought to, and not of this one."""
+    context = table.context
+    return "kit" in context.details and context.device != device_name(context.device_kind)
 
 
 def _device_of(table: LatencyTable) -> str:
@@ -223,7 +262,7 @@ def measure_archs(
     if found is None:
         return None
     context = found.table.context
-    if "kit" in context.details and context.device != device_name(context.device_kind):
+    if is_elsewhere(found.table):
         yield Note(f"nets are not measured: the latency table is of {context.device}, which is not here", is_warning=True)
         return None
     try:

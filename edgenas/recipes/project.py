@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ class Images:
     """The data set of a project, divided and decoded.
 
     Attributes:
+        store: reads images at the resolution of ``task``, or of one net (`at`).
+        task: of the project, whatever the store's resolution.
         positive: index of the class that must not be missed.
     """
 
@@ -82,6 +84,13 @@ class Images:
     def preprocess(self) -> Preprocess:
         """From a decoded image to what a net reads."""
         return self.store.preprocess
+
+    def at(self, image_px: int) -> Images:
+        """The same images as a net of another resolution reads them, resized once from the original."""
+        if image_px == self.preprocess.image_px:
+            return self
+        preprocess = replace(self.preprocess, image_px=image_px)
+        return replace(self, store=ImageStore(self.source, preprocess, memory_bytes=self.store.memory_bytes))
 
     @property
     def class_names(self) -> tuple[str, ...]:

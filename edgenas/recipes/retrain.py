@@ -24,6 +24,7 @@ from edgenas.recipes.nets import (
     choose_threshold,
     facts_of,
     genes_of,
+    images_for,
     load_search,
     load_supernet,
     supernet_epochs,
@@ -33,7 +34,7 @@ from edgenas.recipes.profile import load_cost_model, measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.train import load_teacher, teacher_sha256
 from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
-from edgenas.spaces.pvt import hand_designed
+from edgenas.spaces.designed import hand_designed
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy, predict, report
@@ -56,12 +57,14 @@ class Plan:
 
     Attributes:
         name: on the progress bar and in the checkpoint.
+        images: as this net reads them.
         weights: ``finetuned`` from the supernet's or from ``scratch``.
     """
 
     name: str
     folder: Path
     arch: dict[str, Any]
+    images: Images
     epochs: int
     weights: str
     from_search: bool
@@ -79,17 +82,17 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     device = torch_device(settings.device)
     images = open_images(project)
     arch = read_one(project.space, config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
-    genes_of(project, arch)
+    own = images_for(project, images, arch)
     origin = "finetuned" if settings.start == "inherited" else "scratch"
-    winner = Plan("winner", project.run.retrain, arch, settings.epochs, origin, config.arch is None)
+    winner = Plan("winner", project.run.retrain, arch, own, settings.epochs, origin, config.arch is None)
     with locked(project.run):
-        yield from decode(images, "train", "select", "calibrate", "test")
+        yield from decode(images, "train")
         yield from _fit(project, images, winner, device, force=config.force)
-        result = _report(project, images, winner)
+        result = _report(project, winner)
         if settings.baseline:
             baseline = _baseline(project, images, winner)
             yield from _fit(project, images, baseline, device, force=config.force)
-            result["baseline"] = _report(project, images, baseline)
+            result["baseline"] = _report(project, baseline)
             with journal(project.run.retrain / JOURNAL, {"archs": [arch, baseline.arch]}) as memory:
                 latencies = yield from _measure_both(project, images, arch, baseline.arch, memory=memory)
                 result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
@@ -107,6 +110,7 @@ def _start_net(project: Project, images: Images, plan: Plan) -> nn.Module:
 
 def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bool) -> Iterator[Record]:
     """Train one net; nothing if that was done already with the same settings, supernet and teacher."""
+    yield from decode(plan.images, "select", "calibrate", "test")
     teacher = load_teacher(project, images)
     job = _job(project, images, plan, teacher, device)
     changes = changes_since(job)
@@ -144,16 +148,16 @@ def _job(project: Project, images: Images, plan: Plan, teacher: nn.Module, devic
         batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
         device=device,
         facts=facts,
-        evaluate=net_accuracy(*images.arrays("select")),
+        evaluate=net_accuracy(*plan.images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # a search may have chosen another winner since
         teacher=teacher,
     )
 
 
-def _report(project: Project, images: Images, plan: Plan) -> dict[str, Any]:
+def _report(project: Project, plan: Plan) -> dict[str, Any]:
     """Costs, and accuracy and sensitivities on the test split at the threshold that calibrate chose."""
-    genes = genes_of(project, plan.arch)
+    genes, images = genes_of(project, plan.arch), plan.images
     net = build_net(project.space, images.task, genes)
     load_weights(plan.folder / WEIGHTS, net)
     threshold = choose_threshold(project, images, net.eval())
@@ -196,7 +200,8 @@ def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
     slower = [position for position in np.argsort(costs_A) if costs_A[position] >= least]
     chosen = archs[slower[0] if slower else int(np.argmax(costs_A))]
     epochs = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
-    return Plan("hand-designed", project.run.retrain / "baseline", chosen, epochs, "scratch", from_search=False)
+    own = images_for(project, images, chosen)
+    return Plan("hand-designed", project.run.retrain / "baseline", chosen, own, epochs, "scratch", from_search=False)
 
 
 def _measure_both(

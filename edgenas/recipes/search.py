@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgenas.costs import CostModel, cost_models
-from edgenas.errors import ConfigError, InfeasibleError, MissingInputError
+from edgenas.errors import ConfigError, InfeasibleError
+from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
 from edgenas.recipes.finalists import Finalist, choose, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
 from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
-from edgenas.recipes.profile import RunTable, find_table
+from edgenas.recipes.pace import evolution_settings
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
 from edgenas.search import (
     Candidate,
-    EvolutionSettings,
     Feasibility,
     SensitivityFloor,
-    UpperLimit,
-    closest,
     evolve,
     pareto_front,
     survey,
@@ -37,54 +34,42 @@ from edgenas.training.evaluation import SupernetEvaluator
 
 @dataclass(frozen=True, slots=True)
 class SearchConfig:
-    """What `edgenas search` was asked for."""
+    """What `edgenas search` was asked for.
+
+    Attributes:
+        tables: names or files of latency tables by the alias of their limit.
+    """
 
     run: Path
     flags: Mapping[str, Any]
     overrides: tuple[str, ...]
-    table: str | None = None
+    tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is searched: limits, costs and the split that is read.
-
-    Attributes:
-        costs: params, macs and, with a table, latency_ms.
-    """
+    """What is searched: limits, costs and the split that is read."""
 
     project: Project
     images: Images
-    table: RunTable | None
-    costs: Mapping[str, CostModel]
-    limits: tuple[UpperLimit, ...]
+    budget: Budget
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
 
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this question from others, JSON-ready."""
-        return {
-            "settings": asdict(self.project.settings.search),
-            "table": None if self.table is None else self.table.table.sha256,
-        }
+        return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
 
     def describe(self, candidate: Candidate) -> dict[str, Any]:
         """The contract's CAND of one candidate, not measured yet."""
-        space, images = self.project.space, self.images
-        row = np.array([candidate.genes], dtype=np.int16)
         decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
-        latency = self.costs.get("latency_ms")
+        shares = sensitivities(decided_N, self.labels_N, self.images.class_names)
         return {
-            "arch": space.to_json(row[0]),
-            "params": int(self.costs["params"](row)[0]),
-            "macs": int(self.costs["macs"](row)[0]),
-            "latency_ms_predicted": float(latency(row)[0]) if latency is not None else None,
-            "latency_ms_upper": float(self.table.upper(row)[0]) if self.table is not None else None,
-            "latency_ms_measured": None,
+            **self.budget.describe(np.array(candidate.genes, dtype=np.int16)),
             "top1": candidate.top1,
-            "sensitivity": {k: v.as_json() for k, v in sensitivities(decided_N, self.labels_N, images.class_names).items()},
+            "sensitivity": {name: share.as_json() for name, share in shares.items()},
             "generation": candidate.generation,
             "origin": candidate.origin,
             "rejected_by": list(candidate.rejected_by),
@@ -104,17 +89,16 @@ def run(config: SearchConfig) -> Iterator[Record]:
     device = torch_device(settings.device)
     images = open_images(project)
     supernet = load_supernet(project, images)
-    table = find_table(project, images.task, config.table, allow_foreign=config.allow_foreign_table)
-    for warning in table.warnings if table is not None else ():
-        yield Note(warning, is_warning=True)
-    question = _question(project, images, table)
+    budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
+    yield from budget.notes()
+    question = _question(project, images, budget)
     rng = np.random.default_rng(settings.seed)
     with locked(project.run), ExitStack() as stack:
-        found = survey(project.space, question.limits, rng)
-        space_facts = _space_facts(question, found)
-        yield Note(_survey_line(question, found))
+        found = survey(project.space, budget.limits, rng)
+        facts = space_facts(budget, found)
+        yield Note(survey_line(budget, found))
         if not found.feasible_A.any():
-            raise _infeasible(question, found, space_facts)
+            raise infeasible(budget, found, _nothing(question, found, facts))
         yield from decode(images, "select", "confirm")
         images_NCHW, labels_N = images.arrays("select")
         predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
@@ -125,15 +109,8 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
         candidates: list[Candidate] = []
-        sizes = EvolutionSettings(
-            settings.num_generations,
-            settings.population,
-            settings.num_parents,
-            settings.num_mutations,
-            settings.num_crossovers,
-            settings.mutation_prob,
-        )
-        for generation in evolve(project.space, evaluator, labels_N, question.limits, question.floors, rng=rng, settings=sizes):
+        sizes = evolution_settings(project)
+        for generation in evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes):
             candidates += generation.fresh
             best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
             yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
@@ -141,12 +118,12 @@ def run(config: SearchConfig) -> Iterator[Record]:
         finalists = yield from judge_finalists(
             project, images, supernet, candidates, described, question, device, evaluations=evaluations, memory=timings
         )
-        result = _result(question, found, space_facts, described, finalists)
+        result = _result(question, found, facts, described, finalists)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result["winner"] is None:
             timings.remove()
-            raise _nothing_left(question, result)
+            raise _nothing_left(question, result, finalists)
     yield Outcome(result, outputs)
 
 
@@ -162,15 +139,8 @@ def _weights_identity(project: Project, images: Images, device: str) -> dict[str
     }
 
 
-def _question(project: Project, images: Images, table: RunTable | None) -> Question:
+def _question(project: Project, images: Images, budget: Budget) -> Question:
     settings = project.settings.search
-    costs = dict(cost_models(project.space, images.task))
-    if table is not None:
-        costs["latency_ms"] = table.predicted
-    elif settings.latency_ms is not None:
-        raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
-    wanted = {"latency_ms": settings.latency_ms, "params": settings.max_params, "macs": settings.max_macs}
-    limits = tuple(UpperLimit(name, limit, costs[name]) for name, limit in wanted.items() if limit is not None)
     if settings.min_sensitivity and images.positive is None:
         raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
     unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
@@ -183,66 +153,22 @@ def _question(project: Project, images: Images, table: RunTable | None) -> Quest
         SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
         for name, floor in settings.min_sensitivity.items()
     )
-    return Question(project, images, table, costs, limits, floors, images.labels("select"))
+    return Question(project, images, budget, floors, images.labels("select"))
 
 
-def _space_facts(question: Question, found: Feasibility) -> dict[str, Any]:
-    """The contract's ``space``: smallest, median and largest net of what was looked at, by latency or MACs."""
-    space = question.project.space
-    by = question.costs.get("latency_ms", question.costs["macs"])
-    order = np.argsort(by(found.genes_AG), kind="stable")
-
-    def net(position: int) -> dict[str, Any]:
-        row = found.genes_AG[order[position]][None]
-        costs: dict[str, float] = {name: int(question.costs[name](row)[0]) for name in ("params", "macs")}
-        if "latency_ms" in question.costs:
-            costs["latency_ms"] = float(question.costs["latency_ms"](row)[0])
-        return {"arch": space.to_json(row[0]), **costs}
-
+def _nothing(question: Question, found: Feasibility, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": space.name,
-        "num_subnets": space.cardinality,
-        "feasible_share": found.share,
-        "is_exact": found.is_exact,
-        "smallest": net(0),
-        "median": net(len(order) // 2),
-        "largest": net(-1),
-    }
-
-
-def _survey_line(question: Question, found: Feasibility) -> str:
-    looked = "all" if found.is_exact else "a sample of"
-    limits = ", ".join(str(limit) for limit in question.limits) or "no limits"
-    latency = question.costs.get("latency_ms")
-    span = ""
-    if latency is not None:
-        values_A = latency(found.genes_AG)
-        span = f"; predicted latency {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}"
-    of = f"{looked} {len(found.genes_AG):,} nets of {question.project.space.name}"
-    return f"feasible: {100 * found.share:.1f} % of {of} ({limits}){span}"
-
-
-def _infeasible(question: Question, found: Feasibility, space_facts: Mapping[str, Any]) -> InfeasibleError:
-    nearest = closest(question.project.space, question.limits, found)
-    problems = [f"{name}: asked {entry['asked']:g}, achievable {entry['achievable']:.4g}" for name, entry in nearest.items()]
-    result: dict[str, Any] = {
-        "space": space_facts,
+        "space": facts,
         "limits": _limits(question),
+        **question.budget.facts(),
         "finalists": [],
         "winner": None,
-        "closest": nearest,
+        "evaluations": _evaluations(question, found, 0),
     }
-    limits = ", ".join(str(limit) for limit in question.limits)
-    return InfeasibleError(
-        f"no architecture of {question.project.space.name} meets {limits}",
-        problems=problems,
-        hint="loosen the limit, or take another space",
-        result={**result, "evaluations": _evaluations(question, found, 0), "binding": list(found.binding)},
-    )
 
 
 def _limits(question: Question) -> dict[str, float]:
-    return {limit.name: limit.limit for limit in question.limits} | {floor.name: floor.floor for floor in question.floors}
+    return {limit.name: limit.limit for limit in question.budget.limits} | {floor.name: floor.floor for floor in question.floors}
 
 
 def _evaluations(question: Question, found: Feasibility, evaluated: int) -> dict[str, Any]:
@@ -257,7 +183,7 @@ def _evaluations(question: Question, found: Feasibility, evaluated: int) -> dict
 def _result(
     question: Question,
     found: Feasibility,
-    space_facts: Mapping[str, Any],
+    facts: Mapping[str, Any],
     described: Sequence[Mapping[str, Any]],
     finalists: Sequence[Finalist],
 ) -> dict[str, Any]:
@@ -269,9 +195,9 @@ def _result(
         "schema_version": RESULT_SCHEMA,
         "splits_sha256": question.images.splits.sha256,
         "supernet_sha256": supernet_sha256(question.project),
-        "space": space_facts,
+        "space": facts,
         "limits": _limits(question),
-        "table": question.table.facts if question.table is not None else None,
+        **question.budget.facts(),
         "evaluations": evaluations,
         "finalists": [finalist.row for finalist in finalists],
         "winner": winner.row if winner is not None else None,
@@ -281,14 +207,15 @@ def _result(
     }
 
 
-def _nothing_left(question: Question, result: Mapping[str, Any]) -> InfeasibleError:
+def _nothing_left(question: Question, result: Mapping[str, Any], judged: Sequence[Finalist]) -> InfeasibleError:
     """Nets were feasible as predicted, but none of the best met the floors, or the latency when measured."""
     nearest: dict[str, dict[str, Any]] = {}
     finalists = result["finalists"]
-    for limit in question.limits:
-        if limit.name == "latency_ms" and finalists and all(limit.name in row["rejected_by"] for row in finalists):
-            best = min(finalists, key=lambda row: row["latency_ms_measured"])
-            nearest[limit.name] = {"asked": limit.limit, "achievable": best["latency_ms_measured"], "arch": best["arch"]}
+    for device in question.budget.devices:
+        name = device.name
+        if judged and all(name in finalist.row["rejected_by"] for finalist in judged):
+            fastest = min(judged, key=lambda finalist: finalist.measured[name])
+            nearest[name] = {"asked": device.limit_ms, "achievable": fastest.measured[name], "arch": fastest.row["arch"]}
     for floor in question.floors:
         rows = [row for row in finalists if floor.name in row["rejected_by"]]
         if rows:
@@ -311,7 +238,10 @@ def _write(
     folder = project.run.search
     outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}
     write_text(outputs["candidates"], "".join(dump_json(row, indent=None) + "\n" for row in described))
-    cost, name = ("latency_ms_predicted", "latency_ms") if question.table is not None else ("macs", "macs")
+    cost, name = "macs", "macs"
+    if question.budget.devices:
+        first = question.budget.devices[0]
+        cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
     front = pareto_front(np.array([row[cost] for row in described]), np.array([row["top1"] for row in described]))
     data = {
         "rows": described,

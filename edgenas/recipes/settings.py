@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Device = Literal["auto", "cpu", "cuda"]
+THIS_DEVICE = ""  # name of the latency limit that was given without one
 LARGEST = 1e6
 
 
@@ -127,8 +128,8 @@ class TrainSettings:
     """``[train]``: the supernet.
 
     Attributes:
-        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one) or
-            uniform-genes (one, all depths alike).
+        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one),
+            uniform-genes (one, all depths alike) or identities (one, half of its blocks left out where a space allows it).
         kd_weight: share of the distillation in the loss.
         temperature: of the soft targets.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
@@ -137,6 +138,9 @@ class TrainSettings:
         threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
             too small for more, else all cores.
         checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
+        init: weights that the supernet starts from, timm:NAME or a file; None draws them.
+        sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
+            needs more memory and steps), to compare with.
     """
 
     epochs: int = 40
@@ -147,7 +151,7 @@ class TrainSettings:
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
-    sampling: Literal["sandwich", "uniform", "uniform-genes"] = "sandwich"
+    sampling: Literal["sandwich", "uniform", "uniform-genes", "identities"] = "sandwich"
     num_random: int = 1
     kd_weight: float = 0.9
     temperature: float = 2.0
@@ -158,9 +162,13 @@ class TrainSettings:
     threads: int | None = None
     checkpoint_every: float = 60.0
     seed: int = 0
+    init: str | None = None
+    sharing: Literal["entangled", "classical"] = "entangled"
 
     def __post_init__(self) -> None:
         _check_training(self)
+        if self.init is not None and self.sharing == "classical":
+            raise ValueError("init goes with sharing entangled: existing weights are those of one net")
         if not 1 <= self.repeats <= 10:
             raise ValueError(f"repeats is {self.repeats}; allowed is 1 to 10")
         if self.repeats > 1 and self.balance in ("sampler", "downsample"):
@@ -177,7 +185,8 @@ class ProfileSettings:
         batch_size: None takes 1.
         threads: on a CPU; None takes all usable cores.
         visits, runs_per_visit: every net is timed ``visits`` times, far apart, ``runs_per_visit`` calls each.
-        calibration_nets: whole nets that the calibration and the bound are fitted on.
+        calibration_nets: whole nets that the calibration and its bound are fitted on.
+        bound_nets: whole nets that nothing is fitted on, which promises of a quantile come from; a confidence of 0.95 needs 19.
         validation_nets: whole nets that nothing is fitted on.
         budget_min: minutes that timing may take: fewer visits, then fewer blocks; None is no limit.
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
@@ -192,6 +201,7 @@ class ProfileSettings:
     visits: int = 6
     runs_per_visit: int = 3
     calibration_nets: int = 20
+    bound_nets: int = 40
     validation_nets: int = 20
     budget_min: float | None = None
     fps: float | None = None
@@ -205,19 +215,27 @@ class ProfileSettings:
             raise ValueError("fps is in [0.01, 10000]")
         if self.visits < 1 or self.runs_per_visit < 1:
             raise ValueError("visits and runs_per_visit are at least 1")
-        if max(self.visits, self.runs_per_visit, self.calibration_nets, self.validation_nets) > 10_000:
-            raise ValueError("visits, runs_per_visit, calibration_nets and validation_nets are at most 10000")
+        if max(self.visits, self.runs_per_visit, self.calibration_nets, self.bound_nets, self.validation_nets) > 10_000:
+            raise ValueError("visits, runs_per_visit, calibration_nets, bound_nets and validation_nets are at most 10000")
         if (self.batch_size or 1) < 1 or (self.threads or 1) < 1 or not 0 <= self.seed < 2**32:
             raise ValueError("batch_size and threads are at least 1, seed in [0, 2**32)")
-        if self.calibration_nets < 4 or self.validation_nets < 2:
-            raise ValueError("calibration_nets is at least 4 and validation_nets at least 2")
+        if self.calibration_nets < 4 or self.validation_nets < 2 or self.bound_nets < 0:
+            raise ValueError("calibration_nets is at least 4, validation_nets at least 2, bound_nets at least 0")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """``[search]``: limits and the size of the search; limits that are None do not count."""
+    """``[search]``: limits and the size of the search; limits that are None do not count.
 
-    latency_ms: float | None = None
+    Attributes:
+        latency_ms: one limit, or limits by the name of their latency table.
+        latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
+        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+    """
+
+    latency_ms: float | dict[str, float] | None = None
+    latency_quantile: Literal["p50", "p90", "p95", "p99"] | None = None
+    confidence: float | None = None
     max_params: int | None = None
     max_macs: int | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
@@ -232,15 +250,24 @@ class SearchSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        limits = [limit for limit in (self.latency_ms, self.max_params, self.max_macs) if limit is not None]
-        if any(limit <= 0 for limit in limits):
+        limits = [*self.latency_limits.values(), *(limit for limit in (self.max_params, self.max_macs) if limit is not None)]
+        if any(not 0 < limit < float("inf") for limit in limits):
             raise ValueError("latency_ms, max_params and max_macs must be positive")
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise ValueError("confidence must be in (0, 1)")
         if any(not 0 < floor <= 1 for floor in self.min_sensitivity.values()):
             raise ValueError("a floor in min_sensitivity must be in (0, 1]")
         if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
             raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
         if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:
             raise ValueError("num_mutations and num_crossovers are at least 0, mutation_prob in [0, 1], seed in [0, 2**32)")
+
+    @property
+    def latency_limits(self) -> dict[str, float]:
+        """Milliseconds by name; under `THIS_DEVICE` the limit without one."""
+        if self.latency_ms is None:
+            return {}
+        return self.latency_ms if isinstance(self.latency_ms, dict) else {THIS_DEVICE: self.latency_ms}
 
 
 @dataclass(frozen=True, slots=True)

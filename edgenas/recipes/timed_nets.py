@@ -27,10 +27,12 @@ from edgenas.latency import (
     Part,
     Plan,
     ProfileSettings,
+    Quantile,
     Target,
     TimingSettings,
     measure_nets,
 )
+from edgenas.latency.drift import SAME_SPEED
 from edgenas.latency.duty import fps_of
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.recipes.background import watched
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 SECONDS_TO_TRACE = (2.0, 0.3)  # once, and a component; on two cores
-SAME_SPEED = 0.15  # share by which calls may be slower or faster than when the device was profiled
 CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph")
 
 
@@ -79,6 +80,7 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
     return ProfileSettings(
         timing=TimingSettings(visits=table.visits, runs=table.runs_per_visit),
         calibration_nets=table.calibration_nets,
+        bound_nets=table.bound_nets,
         validation_nets=table.validation_nets,
         seconds=None if table.budget_min is None else table.budget_min * 60,
         fps=table.fps,
@@ -198,12 +200,14 @@ class Measured:
 
     Attributes:
         latency_ms: median of all calls; where the machine ran at another speed than when it was profiled, at the profiled speed.
-        p95_ms: 95th percentile of the calls, at the same speed.
+        p90_ms, p95_ms, p99_ms: percentiles of the calls, at the same speed.
         speed: how many times slower calls were than at the profiled speed.
     """
 
     latency_ms: float
+    p90_ms: float
     p95_ms: float
+    p99_ms: float
     speed: float
 
     @classmethod
@@ -211,7 +215,12 @@ class Measured:
         """From a measurement beside the table's reference net, which took ``level_ms`` when the device was profiled."""
         speed = net.latency_ms / (net.relative * level_ms)
         correction = 1.0 if abs(speed - 1) <= SAME_SPEED else speed
-        return cls(net.latency_ms / correction, net.p95_ms / correction, speed)
+        p50, p90, p95, p99 = (ms / correction for ms in (net.latency_ms, net.p90_ms, net.p95_ms, net.p99_ms))
+        return cls(p50, p90, p95, p99, speed)
+
+    def quantile_ms(self, quantile: Quantile) -> float:
+        """One of the percentiles; ``p50`` is the median."""
+        return {"p50": self.latency_ms, "p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}[quantile]
 
 
 def measure(

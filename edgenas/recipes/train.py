@@ -14,13 +14,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.recipes.fitting import Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
-from edgenas.recipes.nets import WEIGHTS, facts_of, has_weights, load_supernet, require_facts, supernet_epochs
+from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
+from edgenas.recipes.initial import Start, require_same_start, start_from
+from edgenas.recipes.nets import (
+    WEIGHTS,
+    facts_of,
+    has_weights,
+    load_supernet,
+    new_supernet,
+    require_facts,
+    sharing_facts,
+    supernet_epochs,
+)
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Record, locked, sha256_file, write_sealed, write_text
 from edgenas.spaces import SearchSpace
 from edgenas.stats import accuracy
-from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import load_weights, save_weights
 from edgenas.training.evaluation import SupernetEvaluator, net_accuracy, predict, subnet_accuracies
 from edgenas.training.sampling import SAMPLING_RULES, as_key
@@ -69,7 +78,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
+def teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
     """A teacher as it is before training here: the space's largest net, or timm's, possibly with a checkpoint."""
     return build_teacher(
         name,
@@ -87,9 +96,9 @@ def teacher_facts(project: Project) -> dict[str, Any] | None:
     return load_weights(path)[1] if has_weights(project.run.teacher) else None
 
 
-def teacher_sha256(project: Project) -> str:
-    """Hash of the run's teacher, on which what it teaches depends."""
-    return sha256_file(project.run.teacher / WEIGHTS)
+def teacher_sha256(project: Project) -> str | None:
+    """Hash of the run's teacher, on which what it teaches depends; None if there is none yet."""
+    return sha256_file(project.run.teacher / WEIGHTS) if has_weights(project.run.teacher) else None
 
 
 def load_teacher(project: Project, images: Images) -> nn.Module:
@@ -104,7 +113,7 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
     if facts is None:
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint="run `edgenas train` first")
     require_facts(facts, facts_of(project, images, "teacher"), path, "edgenas train --force")
-    net = _teacher_net(project, images, str(facts.get("teacher", "self")))
+    net = teacher_net(project, images, str(facts.get("teacher", "self")))
     load_weights(path, net)
     return net.eval()
 
@@ -118,7 +127,7 @@ def _fit_teacher(project: Project, images: Images, device: str, *, asked: str | 
         whole: the supernet follows.
     """
     settings = project.settings.teacher
-    job = _teacher_job(project, images, device, anew=force)
+    job = teacher_job(project, images, device, anew=force)
     found, changes = teacher_facts(project), changes_since(job)
     if found is not None and changes is not None and not force:
         if asked not in (None, found.get("teacher")):
@@ -143,12 +152,13 @@ def _is_done(project: Project) -> bool:
     return begun.is_file() and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
 
 
-def _teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+def teacher_job(project: Project, images: Images, device: str, *, anew: bool) -> Job:
+    """The training of the teacher."""
     settings, train = project.settings.teacher, project.settings.train
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        return _teacher_net(project, images, settings.name, settings.checkpoint)
+        return teacher_net(project, images, settings.name, settings.checkpoint)
 
     smoothing = settings.label_smoothing
     return Job(
@@ -177,28 +187,44 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
 
 
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
-    job = _supernet_job(project, images, teacher, device, anew=force)
-    changes = changes_since(job)
-    if changes is not None and not force:
-        yield from keep(job.label, job.folder, changes)
+    settings, folder = project.settings.train, project.run.supernet
+    if has_weights(folder) and not force:
+        require_same_start(folder / WEIGHTS, settings.init)
+        job = supernet_job(project, images, teacher, device, anew=False)
+        yield from keep(job.label, job.folder, changes_since(job) or [])
         return
-    yield from fit(job)
+    torch.manual_seed(settings.seed)
+    model = new_supernet(project, images.task)
+    start = start_from(model, settings.init, folder / STATE)
+    yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
+    yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     (project.run.supernet / FORCED).unlink(missing_ok=True)
 
 
-def _supernet_job(project: Project, images: Images, teacher: nn.Module, device: str, *, anew: bool) -> Job:
+def supernet_job(
+    project: Project,
+    images: Images,
+    teacher: nn.Module,
+    device: str,
+    *,
+    anew: bool,
+    start: Start | None = None,
+    model: nn.Module | None = None,
+) -> Job:
+    """The training of the supernet by a teacher.
+
+    Args:
+        anew: give up an unfinished training with other settings.
+        start: where the weights start.
+        model: with these weights; None makes a fresh one when it is needed.
+    """
     settings, space = project.settings.train, project.space
     rule = SAMPLING_RULES[settings.sampling]
     num_random = settings.num_random if settings.sampling == "sandwich" else 1
-
-    def build() -> nn.Module:
-        torch.manual_seed(settings.seed)
-        return build_supernet(space, images.task)
-
     return Job(
         label="supernet",
         folder=project.run.supernet,
-        build=build,
+        build=lambda: new_supernet(project, images.task) if model is None else model,
         images=images,
         loop=loop_settings(settings, seed=settings.seed),
         objective=objective_for(
@@ -218,12 +244,15 @@ def _supernet_job(project: Project, images: Images, teacher: nn.Module, device: 
             sampling=settings.sampling,
             num_random=num_random,
             teacher_sha256=teacher_sha256(project),
+            **sharing_facts(project),
+            **(start.facts if start is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
         teacher=teacher,
         subnets=partial(_draw, rule, space, num_random),
+        begin=start.begin if start is not None else None,
     )
 
 
@@ -251,6 +280,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
-    result = {"epochs": supernet_epochs(project), "select_top1": top1}
+    _, facts = load_weights(project.run.supernet / WEIGHTS)
+    result = {"epochs": supernet_epochs(project), "select_top1": top1, "init": facts.get("init")}
     write_sealed(project.run.supernet / "result.json", "supernet result", {"schema_version": 1, **result})
     return result

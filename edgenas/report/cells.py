@@ -58,7 +58,9 @@ def arch_line(arch: Mapping[str, Any]) -> str:
 
 
 def arch_value(value: Any) -> str:
-    """A gene, a list of them joined by dots, or an object's in brackets."""
+    """A gene, a list of them joined by dots, or an object's in brackets; a dash where there is none."""
+    if value is None:
+        return "–"
     if isinstance(value, Mapping):
         return f"({' '.join(map(arch_value, value.values()))})"
     return "·".join(map(arch_value, value)) if isinstance(value, list) else str(value)

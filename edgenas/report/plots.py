@@ -59,7 +59,12 @@ def pareto_plot(
         axes.scatter(
             [winner[cost]], [100 * winner["top1"]], marker="*", s=220, color="gold", edgecolor="black", zorder=4, label="winner"
         )
-    labels = {"latency_ms_predicted": "predicted latency (ms)", "macs": "multiply-accumulates", "params": "parameters"}
+    labels = {
+        "latency_ms_predicted": "predicted latency (ms)",
+        "latency_ms_upper": "upper bound on the latency (ms)",
+        "macs": "multiply-accumulates",
+        "params": "parameters",
+    }
     axes.set_xlabel(labels.get(cost, cost))
     axes.set_ylabel("top-1 on the select split (%), inherited weights")
     axes.set_title(title, fontsize=10)

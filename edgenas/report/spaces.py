@@ -51,9 +51,13 @@ def _choices(choices: list[Mapping[str, Any]]) -> Table:
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for choice in choices:
         when = choice["active_when"]
-        condition = "" if when is None else f"{when['choice']} is {' or '.join(map(_option, when['values']))}"
         options = ", ".join(map(_option, choice["options"]))
         before, number, after = re.fullmatch(r"(.*?)(\d*)(\D*)", choice["name"]).groups()  # type: ignore[union-attr]  # fits all
+        condition = ""
+        if when is not None:
+            name, own = when["choice"], f"{before}{number}]."
+            name = f"its {name.removeprefix(own)}" if name.startswith(own) else name  # alike for every number
+            condition = f"{name} is {' or '.join(map(_option, when['values']))}"
         groups.setdefault((before, after, options, condition), []).append(number)
     rows = table("gene", "options", "exists when")
     rows.columns[0].no_wrap = True
@@ -94,7 +98,7 @@ def _reported(reported: Mapping[str, Any] | None) -> Iterator[RenderableType]:
     if reported["top1"] is not None:
         parts.append(f"top-1 {100 * reported['top1']:.2f} % on {reported['dataset']}")
     parts += [f"{reported[cost]:,} {name}" for cost, name in (("params", "params"), ("macs", "MACs")) if reported[cost] is not None]
-    yield Text(f"  reported: {', '.join(parts)}; {reported['source']}", style="dim")
+    yield Text(f"  reported: {', '.join(parts) or 'no numbers'}; {reported['source']}", style="dim")
     if reported["note"]:
         yield Text(f"  note: {reported['note']}", style="dim")
 

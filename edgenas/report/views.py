@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.report.cells import arch_line, arch_value, count, interval, milliseconds, percent, table, verdict
+from edgenas.report.plan import latencies, plan_view, promises
 from edgenas.report.spaces import count_view, spaces_view
+from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
 MAX_CLASSES = 40  # listed one by one
@@ -85,8 +87,9 @@ def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
     tau = validation["kendall_tau"]
     rows.add_row("Kendall's tau", "–" if tau is None else f"{tau:.3f}")
     yield rows
+    yield from promises(result.get("promises", ()))
     yield Text(f"{result['num_entries']} entries from {result['num_nets_timed']} nets in {result['seconds']:.0f} s")
-    yield Text("next: edgenas search --latency-ms MS")
+    yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
 
 
 def _kit_view(kit: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -113,6 +116,8 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
             interval(candidate.get("top1_confirm")),
         )
     yield rows
+    yield from latencies(result["finalists"])
+    yield from promises(result.get("promises", {}))
     for position, candidate in enumerate(result["finalists"], 1):
         if candidate["rejected_by"]:
             yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
@@ -274,6 +279,8 @@ VIEWS: dict[str, Callable[[Outcome], Iterator[RenderableType]]] = {
     "count": count_view,
     "train": train_view,
     "profile": profile_view,
+    "tables": tables_view,
+    "plan": plan_view,
     "search": search_view,
     "retrain": retrain_view,
     "evaluate": evaluate_view,

@@ -2,6 +2,7 @@
 
 from edgenas.search.constraints import CostConstraint, MetricConstraint, SensitivityFloor, UpperLimit, total_violation
 from edgenas.search.evolution import Candidate, Evaluator, EvolutionSettings, Generation, evolve
+from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Feasibility, closest, repair, survey
 from edgenas.search.pareto import pareto_front
 
@@ -18,6 +19,7 @@ __all__ = [
     "MetricConstraint",
     "SensitivityFloor",
     "UpperLimit",
+    "best_within",
     "closest",
     "evolve",
     "pareto_front",

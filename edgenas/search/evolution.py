@@ -148,7 +148,7 @@ def _start(space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.ra
     drawn_AG = unique_rows(space.sample(num * 40, rng))
     feasible_AG = drawn_AG[total_violation(constraints, drawn_AG) == 0][:num]
     if len(feasible_AG) < num:
-        smallest_AG = space.extreme(largest=False)
+        smallest_AG = space.corners(largest=False)
         mended_AG = repair(space, np.concatenate([drawn_AG[: 2 * num], smallest_AG]), constraints, rng)
         feasible_AG = unique_rows(np.concatenate([feasible_AG, mended_AG]))[:num]
     if len(feasible_AG) == 0:

@@ -43,7 +43,7 @@ def survey(
     if space.cardinality <= max_rows:
         genes_AG = space.enumerate()
     else:
-        extremes = [space.extreme(largest=False), space.extreme(largest=True)]
+        extremes = [space.corners(largest=False), space.corners(largest=True)]
         genes_AG = np.concatenate([*extremes, space.sample(max_rows, rng)])
     broken_LA = np.array([c.violation(genes_AG) > 0 for c in constraints]).reshape(len(constraints), len(genes_AG))
     num_broken_A = broken_LA.sum(axis=0)
@@ -94,7 +94,7 @@ def repair(
             if excess == 0:
                 kept.append(row_G)
                 break
-            neighbours_AG = _neighbours(space, row_G)
+            neighbours_AG = neighbours(space, row_G)
             left_A = total_violation(constraints, neighbours_AG)
             gain_A = np.maximum(0.0, excess - left_A)
             if not gain_A.any():
@@ -104,7 +104,8 @@ def repair(
     return np.array(kept, dtype=np.int16).reshape(-1, space.num_genes)
 
 
-def _neighbours(space: SearchSpace, row_G: NDArray[np.int16]) -> Genes:
+def neighbours(space: SearchSpace, row_G: NDArray[np.int16]) -> Genes:
+    """Every row that another option of one active gene makes, canonical."""
     rows = []
     for column, choice in enumerate(space.choices):
         for option in range(len(choice.options)):
@@ -112,4 +113,4 @@ def _neighbours(space: SearchSpace, row_G: NDArray[np.int16]) -> Genes:
                 changed_G = row_G.copy()
                 changed_G[column] = option
                 rows.append(changed_G)
-    return space.canonical(np.array(rows, dtype=np.int16))
+    return space.canonical(np.array(rows, dtype=np.int16).reshape(-1, space.num_genes))

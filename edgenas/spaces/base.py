@@ -3,6 +3,7 @@
 An architecture is a row of option indices, one per choice, -1 where a choice is inactive. The name of a choice is its place in
 the readable JSON: ``pool_size``, ``depths[2]``, ``blocks[0].num_heads``; an option that is a tuple sets a whole list at once, or an
 object where the choice has ``keys``; a choice with ``length_of`` is not written at all: its value is the length of lists that are.
+A space with a ``form`` is written otherwise than its names say.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,18 @@ class Choice:
         return f"{self.name} (the length of {' and of '.join(self.length_of)})" if self.length_of else self.name
 
 
+class Form(Protocol):
+    """A readable form that is not the one which the names of a space's choices spell out."""
+
+    def write(self, tree: Mapping[str, Any], /) -> dict[str, Any]:
+        """The readable form of what the names spell out."""
+        ...
+
+    def read(self, arch: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """The reverse. What is no such form stays as it is, for the space to name."""
+        ...
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """Choices and the rules between them. An architecture is a row of option indices, -1 where a choice is inactive.
@@ -81,12 +94,16 @@ class SearchSpace:
         family: module name under `edgenas.spaces`, `edgenas.costs` and `edgenas.supernets` that knows what the genes mean.
         choices: a condition names an earlier choice.
         default_task: classes, channels and resolution of the publication.
+        trade_offs: choices along which one cost grows while another shrinks; every other one lists its options in growing order.
+        form: of the JSON, where it is not the one that the names of the choices spell out.
     """
 
     name: str
     family: str
     choices: tuple[Choice, ...]
     default_task: Task
+    trade_offs: tuple[str, ...] = ()
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, Choice] = {}
@@ -205,6 +222,15 @@ class SearchSpace:
         row = [len(choice.options) - 1 if largest else 0 for choice in self.choices]
         return self.canonical(np.array([row], dtype=np.int16))
 
+    def corners(self, *, largest: bool) -> Genes:
+        """`extreme` with every option of the ``trade_offs``, shape (rows, genes): in one of them each cost has its end."""
+        rows_AG = self.extreme(largest=largest)
+        for name in self.trade_offs:
+            num = len(self.choices[self.index[name]].options)
+            rows_AG = np.repeat(rows_AG, num, axis=0)
+            rows_AG[:, self.index[name]] = np.tile(np.arange(num), len(rows_AG) // num)
+        return self.canonical(rows_AG)
+
     def task_of(self, genes_G: Sequence[int] | NDArray[np.integer], task: Task) -> Task:
         """What one net reads and gives: ``task``, at the net's own resolution where a gene chooses it."""
         if RESOLUTION not in self.index:
@@ -218,6 +244,11 @@ class SearchSpace:
 
     def to_json(self, genes_G: NDArray[np.integer]) -> dict[str, Any]:
         """The readable form of one row, e.g. ``{"pool_size": 7, "depths": [2, 2, 2, 2], ...}``."""
+        tree = self._spelt(genes_G)
+        return tree if self.form is None else self.form.write(tree)
+
+    def _spelt(self, genes_G: NDArray[np.integer]) -> dict[str, Any]:
+        """The values of one row where the names of the choices say."""
         tree: dict[str, Any] = {}
         for name, value in self.values(genes_G).items():
             if not self.choices[self.index[name]].length_of:
@@ -230,24 +261,27 @@ class SearchSpace:
         Raises:
             ArchError: naming every gene that is missing or outside its options, with what is allowed, and unknown keys.
         """
+        arch = arch if self.form is None else self.form.read(arch)
         genes_G = np.full(self.num_genes, -1, dtype=np.int16)
         problems: list[str] = []
+        illegal: set[int] = set()  # whether what hangs on them exists is not known
         for column, choice in enumerate(self.choices):
             parent = self._parents[column]
-            if parent is not None and not parent[1][genes_G[parent[0]]]:
-                continue
             value = _length(arch, choice.length_of) if choice.length_of else _get(arch, _tokens(choice.name))
+            if parent is not None and not parent[1][genes_G[parent[0]]] and (parent[0] not in illegal or value is None):
+                continue
             match = [i for i, option in enumerate(choice.options) if _same(choice.readable(option), value)]
             if match:
                 genes_G[column] = match[0]
             else:
+                illegal.add(column)
                 allowed = ", ".join(str(choice.readable(option)) for option in choice.options)
                 problems.append(f"{choice} is {'missing' if value is None else _brief(value)}; allowed: {allowed}")
         if problems:
             known = {_tokens(choice.name)[0] for choice in self.choices if not choice.length_of}
             problems += [f"{_brief(key)} is unknown" for key in arch if key not in known]
         else:
-            problems = _surplus(arch, self.to_json(genes_G))
+            problems = _surplus(arch, self._spelt(genes_G))
         if problems:
             raise ArchError(f"this is no architecture of {self.name}", problems=problems)
         return genes_G[None]
@@ -342,6 +376,9 @@ def _surplus(given: Any, known: Any, where: str = "") -> list[str]:
         for key in known:
             problems += _surplus(given.get(key), known[key], f"{where}{key}.")
         return problems
-    if isinstance(given, (list, tuple)) and isinstance(known, list) and len(given) != len(known):
-        return [f"{where.rstrip('.')} has {len(given)} entries; allowed: {len(known)}"]
+    if isinstance(given, (list, tuple)) and isinstance(known, list):
+        if len(given) != len(known):
+            return [f"{where.rstrip('.')} has {len(given)} entries; allowed: {len(known)}"]
+        pairs = enumerate(zip(given, known, strict=True))
+        return [problem for index, pair in pairs for problem in _surplus(*pair, f"{where.rstrip('.')}[{index}].")]
     return []

@@ -5,42 +5,16 @@ What is reported is quoted, not measured here, and may contradict what edgenas c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from edgenas.errors import ArchError
 from edgenas.spaces.base import SearchSpace
+from edgenas.spaces.named_autoformer import AUTOFORMER_ARCHS
+from edgenas.spaces.named_pit import PIT_ARCHS
+from edgenas.spaces.named_vitas import VITAS_ARCHS
+from edgenas.spaces.reported import NamedArch, Reported
 
 ENDS = {"smallest": False, "largest": True}  # names that every space has
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What a publication says of a net; None where it says nothing.
-
-    Attributes:
-        source: where it says so.
-        dataset: that ``top1``, a fraction, is the accuracy on.
-        note: what does not reproduce, and why.
-    """
-
-    source: str
-    top1: float | None = None
-    dataset: str | None = None
-    params: int | None = None
-    macs: int | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NamedArch:
-    """A readable architecture of the space called ``space``."""
-
-    space: str
-    arch: Mapping[str, Any]
-    reported: Reported | None = None
 
 
 def _covitpp(pool_size: int, depths: list[int], qkv_dims: list[int], reported: Reported) -> NamedArch:
@@ -76,7 +50,7 @@ COVITPP_COUNTER = (
     "the counter behind these numbers leaves out depthwise convolutions and stage norms, and empties every stage that is shallower "
     "than the supernet's"
 )
-NAMED: dict[str, NamedArch] = {
+COVITPP_ARCHS = {
     "COViT++": _covitpp(
         7,
         [2, 2, 2, 2],
@@ -125,6 +99,8 @@ NAMED: dict[str, NamedArch] = {
     "pvt_v2_b2": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.820, 25_400_000, 4_000_000_000)),
     "pvt_v2_b2_li": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.821, 22_600_000, 3_900_000_000), linear=True),
 }
+# One dictionary a family; a new one is a line here. Names are told apart in any case.
+NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS, **VITAS_ARCHS, **PIT_ARCHS}
 
 
 def named_archs(space: SearchSpace) -> dict[str, NamedArch]:
@@ -147,3 +123,6 @@ def unknown_name(space: SearchSpace, name: str) -> ArchError:
     elsewhere = [f"{other} is in {named.space}" for other, named in NAMED.items() if other.casefold() == name.casefold()]
     hint = [*elsewhere, f"similar: {', '.join(similar)}" if similar else f"known are: {', '.join(known)}"]
     return ArchError(f"{name} is no file and no architecture of {space.name}", hint="; ".join(hint))
+
+
+__all__ = ["ENDS", "NAMED", "NamedArch", "Reported", "find_named", "named_archs", "unknown_name"]

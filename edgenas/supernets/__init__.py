@@ -1,7 +1,7 @@
 """Supernets and the plain nets extracted from them, by the space's family.
 
-A family's module offers ``build_supernet(space, task)``, ``build_net(space, task, genes)``, ``build_component(component)`` and
-``component_input_shape(component)``.
+A family's module offers ``build_supernet(space, task)``, ``build_net(space, task, genes)``, ``build_component(component)``,
+``component_input_shape(component)`` and, for training-free indicators, ``functional_subnet(supernet, genes)``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgenas.spaces import SearchSpace, Task
+    from edgenas.supernets.functional import FunctionalSubnet
 
 
 class Supernet(Protocol):
@@ -46,3 +47,9 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> nn.Modu
     """A freshly initialised plain net of one architecture."""
     module: nn.Module = family(space).build_net(space, task, genes)
     return module
+
+
+def functional_subnet(supernet: Supernet, genes: tuple[int, ...]) -> FunctionalSubnet:
+    """One subnet as a function of its weights, with their roles."""
+    subnet: FunctionalSubnet = family(supernet.space).functional_subnet(supernet, genes)
+    return subnet

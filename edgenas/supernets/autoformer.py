@@ -21,6 +21,7 @@ from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.autoformer import GEOMETRIES, AutoFormerSpec, BlockSpec, GlobalPool, assemble, lower
 from edgenas.supernets.autoformer_net import AutoFormerBlock, AutoFormerNet, build_component, component_input_shape, net_forward
 from edgenas.supernets.autoformer_position import Layout, make_layout
+from edgenas.supernets.functional import FunctionalSubnet, transformer_block_groups
 
 
 def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSpec) -> dict[str, Tensor]:
@@ -124,11 +125,23 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> AutoFor
     return AutoFormerNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
+def functional_subnet(supernet: AutoFormerSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
+    """One subnet as a function of its weights."""
+    spec, layout = supernet.spec(genes), supernet.layout()
+    groups = [group for index in range(len(spec.blocks)) for group in transformer_block_groups(f"blocks.{index}.")]
+
+    def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        return net_forward(images_NCHW, spec, weights, layout)
+
+    return FunctionalSubnet(supernet.slices(genes), logits, tuple(groups))
+
+
 __all__ = [
     "AutoFormerSupernet",
     "build_component",
     "build_net",
     "build_supernet",
     "component_input_shape",
+    "functional_subnet",
     "slice_block",
 ]

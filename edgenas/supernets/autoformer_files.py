@@ -7,7 +7,7 @@ drawn, and its surplus is left out. Two of their defects stay visible in what is
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edgenas.errors import CheckpointError
 from edgenas.supernets.autoformer import AutoFormerSupernet
+from edgenas.supernets.starting import abbreviated, fill, refuse
 
 DEFECTS = (
     "biases of q, k and v were not interleaved as their weights were: nets with fewer heads than the largest were trained with "
@@ -60,17 +61,25 @@ def read_ancestor_weights(path: Path) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def load_ancestor_weights(supernet: AutoFormerSupernet, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def load_ancestor_weights(
+    supernet: AutoFormerSupernet, state: Mapping[str, Tensor], *, fresh: Collection[str] = (), source: str = "the file"
+) -> tuple[str, ...]:
     """Fill ``supernet`` from a state dict of an ancestor's and say which of their defects stay visible.
+
+    Args:
+        supernet: changed in place.
+        state: under their names.
+        fresh: names of ours that may be missing and then keep what they are.
+        source: of the weights, for messages.
 
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
     found = {_our_name(name): value for name, value in state.items()}
     ours = supernet.net.state_dict()
-    problems = [f"{name} is missing" for name in ours if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in ours]
-    weights = {}
+    problems = abbreviated([f"{name} is missing" for name in ours if name not in found and name not in fresh], "missing")
+    problems += abbreviated([f"{name} is unknown" for name in found if name not in ours], "unknown")
+    shapes, weights = [], {}
     for name, target in ours.items():
         if name not in found:
             continue
@@ -78,10 +87,9 @@ def load_ancestor_weights(supernet: AutoFormerSupernet, state: Mapping[str, Tens
         if _fits(name, value, target):
             weights[name] = value[tuple(slice(size) for size in target.shape)]
         else:
-            problems.append(f"{name} has shape {tuple(value.shape)}; wanted: {tuple(target.shape)}")
-    if problems:
-        raise CheckpointError(f"these are no weights of {supernet.space.name}", problems=problems)
-    supernet.net.load_state_dict(weights)
+            shapes.append(f"{name} has shape {tuple(value.shape)}; wanted: {tuple(target.shape)}")
+    refuse(problems + abbreviated(shapes, "of other shapes"), supernet, source)
+    fill(ours, weights)
     return DEFECTS
 
 

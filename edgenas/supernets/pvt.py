@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pvt import BlockSpec, PvtSpec, lower
+from edgenas.supernets.pvt_functional import functional_subnet
 from edgenas.supernets.pvt_net import (
     PvtBlock,
     PvtNet,
@@ -95,19 +96,23 @@ class PvtSupernet(nn.Module):
         logits_NK: Tensor = self.net.head(self.net.pool(x_NLC))
         return logits_NK
 
-    @torch.no_grad()
-    def extract(self, genes: tuple[int, ...]) -> PvtNet:
-        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
-        spec = self.spec(genes)
-        net = PvtNet(spec).to(next(self.parameters()).device)
-        source = dict(self.net.state_dict())
-        for stage_index, stage_spec in enumerate(spec.stages):
+    def slices(self, genes: tuple[int, ...]) -> dict[str, Tensor]:
+        """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
+        result: dict[str, Tensor] = {name: value for name, value in self.net.named_parameters() if ".blocks." not in name}
+        for stage_index, stage_spec in enumerate(self.spec(genes).stages):
             stage = self._stage(stage_index)
             for block_index, block_spec in enumerate(stage_spec.blocks):
                 block = stage.blocks[block_index]
                 assert isinstance(block, PvtBlock)
                 weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                source |= {f"stages.{stage_index}.blocks.{block_index}.{name}": value for name, value in weights.items()}
+                result |= {f"stages.{stage_index}.blocks.{block_index}.{name}": value for name, value in weights.items()}
+        return result
+
+    @torch.no_grad()
+    def extract(self, genes: tuple[int, ...]) -> PvtNet:
+        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
+        net = PvtNet(self.spec(genes)).to(next(self.parameters()).device)
+        source = self.net.state_dict() | self.slices(genes)
         net.load_state_dict({name: source[name] for name in net.state_dict()})
         return net.train(self.training)
 
@@ -122,4 +127,12 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PvtNet:
     return PvtNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
-__all__ = ["PvtSupernet", "build_component", "build_net", "build_supernet", "component_input_shape", "slice_block"]
+__all__ = [
+    "PvtSupernet",
+    "build_component",
+    "build_net",
+    "build_supernet",
+    "component_input_shape",
+    "functional_subnet",
+    "slice_block",
+]

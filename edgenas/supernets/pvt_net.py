@@ -92,9 +92,13 @@ def attention(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor], poo
             x_NCHW = to_grid(x_NLC, spec.grid)
             x_NLC = to_tokens(F.conv2d(x_NCHW, weights["attn.sr.weight"], weights["attn.sr.bias"], stride=size))
         else:
-            if pool_PH is not None:
-                x_NLC = average_pool(x_NLC, pool_PH)
-            x_NLC = F.linear(x_NLC, weights["attn.sr.weight"].flatten(1), weights["attn.sr.bias"])
+            weight_CC, bias_C = weights["attn.sr.weight"].flatten(1), weights["attn.sr.bias"]
+            if pool_PH is None:
+                x_NLC = F.linear(x_NLC, weight_CC, bias_C)
+            elif spec.reduction_size > spec.grid:  # averages and a linear layer commute: fewer tokens go through it first
+                x_NLC = average_pool(F.linear(x_NLC, weight_CC, bias_C), pool_PH)
+            else:
+                x_NLC = F.linear(average_pool(x_NLC, pool_PH), weight_CC, bias_C)
         x_NLC = F.layer_norm(x_NLC, (dim,), weights["attn.norm.weight"], weights["attn.norm.bias"])
         if spec.reduction == "pool":
             x_NLC = F.gelu(x_NLC)

@@ -89,12 +89,31 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     """Hex SHA-256 over the header and every tensor's name, type, shape and bytes; safetensors itself has no checksum."""
-    digest = hashlib.sha256(sha256_json(header).encode())
+    return digest_of(tensors, sha256_json(header))
+
+
+def digest_of(tensors: Mapping[str, Tensor], start: str = "") -> str:
+    """Hex SHA-256 over a text and every tensor's name, type, shape and bytes, in the order of their names."""
+    digest = hashlib.sha256(start.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return digest.hexdigest()
+
+
+def facts_in(path: Path) -> dict[str, Any]:
+    """The facts that a file of weights or a training state tells of itself, without reading its tensors; none if it cannot.
+
+    Nothing is checked: whoever goes on to use the file reads it with `load_weights` or `load_state`.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
+    except (OSError, SafetensorError, ValueError, RecursionError):
+        return {}
+    facts = header.get("facts") if isinstance(header, dict) else None
+    return facts if isinstance(facts, dict) else {}
 
 
 def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -208,7 +227,8 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
     expected = json.loads(dump_json(dict(facts)))
     found = header.get("facts")
     if found != expected:
-        problems = differences(found if isinstance(found, dict) else {}, expected)
+        found = found if isinstance(found, dict) else {}
+        problems = [*differences(found, expected), *(f"{name} is set there, not here" for name in found if name not in expected)]
         raise OtherWorkError(f"{path} is of a training with other settings", problems=problems)
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
     for name, tensor in tensors.items():

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgenas.spaces import SearchSpace
+from edgenas.errors import InfeasibleError
+from edgenas.spaces import Genes, SearchSpace
+from edgenas.spaces.vitas import IDENTITY
 
 Subnets = list[tuple[int, ...]]
 SamplingRule = Callable[[SearchSpace, np.random.Generator, int], Subnets]
@@ -29,9 +32,86 @@ def uniform_genes(space: SearchSpace, rng: np.random.Generator, num_random: int 
     return [as_key(row) for row in space.mutate(start_AG, rng, prob=1.0)]
 
 
+def with_identities(share: float) -> SamplingRule:
+    """A rule like `uniform_genes` in which a block is an identity with probability ``share`` (Su et al., arXiv:2106.13700)."""
+
+    def rule(space: SearchSpace, rng: np.random.Generator, num_random: int = 1) -> Subnets:
+        return [as_key(row) for row in draw_with_identities(space, rng, max(1, num_random), share)]
+
+    return rule
+
+
+def draw_with_identities(space: SearchSpace, rng: np.random.Generator, num: int, share: float) -> Genes:
+    """``num`` canonical rows whose genes are uniform, but for identities, which have probability ``share`` each.
+
+    A larger share makes of the same random numbers the same nets with more identities.
+    """
+    drawn_AG = np.column_stack([_but_identities(choice.options, rng, num) for choice in space.choices]).astype(np.int16)
+    for column, choice in enumerate(space.choices):
+        if IDENTITY in choice.options:
+            is_identity_A = rng.random(num) < share
+            drawn_AG[is_identity_A, column] = choice.options.index(IDENTITY)
+    return space.canonical(drawn_AG)
+
+
+def _but_identities(options: tuple[object, ...], rng: np.random.Generator, num: int) -> NDArray[np.int64]:
+    others = np.array([index for index, option in enumerate(options) if option != IDENTITY])
+    return others[rng.integers(len(others), size=num)]
+
+
+def share_of_identities(
+    space: SearchSpace,
+    cost: Callable[[Genes], NDArray[np.float64]],
+    low: float,
+    high: float,
+    *,
+    seed: int,
+    num: int = 1000,
+    max_steps: int = 60,
+) -> float:
+    """The share with which nets cost from ``low`` to ``high`` on average, as ViTAS calibrates it before it trains.
+
+    ViTAS steps by 0.01 from 0.5 with other nets at every step, for ever where the window is narrow. Here the same random numbers
+    serve all shares, so that the mean cost falls as the share grows, and is bisected.
+
+    Args:
+        space: with identities.
+        cost: of rows of genes, e.g. a cost model.
+        low: least mean cost.
+        high: most mean cost.
+        seed: of the random numbers.
+        num: nets that the mean is taken over.
+        max_steps: bisections at most.
+
+    Raises:
+        InfeasibleError: if no share gives such a mean cost.
+    """
+
+    def mean_at(share: float) -> float:
+        return float(np.mean(cost(draw_with_identities(space, np.random.default_rng(seed), num, share))))
+
+    dearest, cheapest = mean_at(0.0), mean_at(1.0)
+    least, most = 0.0, 1.0
+    for _ in range(max_steps):
+        share = (least + most) / 2
+        mean = mean_at(share)
+        if low <= mean <= high:
+            return share
+        least, most = (share, most) if mean > high else (least, share)
+    raise InfeasibleError(
+        f"no share of identities makes nets of {space.name} cost {low:g} to {high:g} on average",
+        hint=f"their mean cost is {cheapest:g} with nothing but identities and {dearest:g} without any; widen the window",
+    )
+
+
 def as_key(row_G: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> tuple[int, ...]:
     """A row of genes as the tuple that a supernet takes."""
     return tuple(int(gene) for gene in row_G)
 
 
-SAMPLING_RULES: dict[str, SamplingRule] = {"sandwich": sandwich, "uniform": uniform, "uniform-genes": uniform_genes}
+SAMPLING_RULES: dict[str, SamplingRule] = {
+    "sandwich": sandwich,
+    "uniform": uniform,
+    "uniform-genes": uniform_genes,
+    "identities": with_identities(0.5),
+}

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from edgenas.errors import CheckpointError, UsageError
+from edgenas.errors import UsageError
 from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import copy_into
+from edgenas.training.foreign import read_foreign, require_timm_model
 
-_NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
 _PREFIXES = ("module.", "_orig_mod.", "model.")
-# what PyTorch's restricted unpickler raises on bytes that are no checkpoint
-_UNREADABLE = (
-    *(OSError, SafetensorError, pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError, LookupError),
-    *(AttributeError, TypeError, AssertionError, ArithmeticError, MemoryError),
-)
 
 
 def build_teacher(
@@ -62,14 +50,10 @@ def build_teacher(
 
 
 def _build_timm(name: str, num_classes: int, image_px: int, in_channels: int) -> nn.Module:
-    import timm
-
     kind, _, model_name = name.partition(":")
     if kind != "timm" or not model_name:
         raise UsageError(f"teacher {name!r} must be written self or timm:NAME")
-    if not timm.is_model(model_name):
-        similar = timm.list_models(f"*{model_name.split('.')[0]}*")[:5] or timm.list_models(f"{model_name[:5]}*")[:5]
-        raise UsageError(f"timm has no model {model_name!r}", hint=f"similar are: {', '.join(similar) or 'none'}")
+    require_timm_model(model_name)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels, "pretrained": False}
     try:
         model: nn.Module = _create(model_name, arguments, image_px)
@@ -88,31 +72,6 @@ def _create(model_name: str, arguments: dict[str, Any], image_px: int) -> Any:
         if "img_size" not in str(error):
             raise
         return timm.create_model(model_name, **arguments)
-
-
-def read_foreign(path: Path) -> dict[str, Tensor]:
-    """Weights by name from a .safetensors file or a PyTorch file of tensors; nothing else is unpickled.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, or holds more than plain data.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols; what matters is raised
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except _UNREADABLE as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read: {first}", hint="save a plain state_dict, or a .safetensors file") from error
-    for key in _NESTED:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise CheckpointError(f"{path} holds no dictionary of tensors", hint="save a plain state_dict, or a .safetensors file")
-    return {str(name): value for name, value in loaded.items()}
 
 
 def load_foreign(model: nn.Module, path: Path) -> None:

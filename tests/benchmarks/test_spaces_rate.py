@@ -16,7 +16,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from edgenas.costs import CostModel, Factor, cost_models
+from edgenas.costs import CostModel, Factor, cost_models, decompose, distinct_components
+from edgenas.latency import Context, LatencyTable
+from edgenas.latency.fit import Calibration
+from edgenas.latency.table import Entry, component_json, space_hash
 from edgenas.spaces import SPACES, Choice, Condition, SearchSpace, Task, unique_rows
 
 NUM = 100_000
@@ -84,6 +87,31 @@ def rate(work: Callable[[], object]) -> str:
     rates = [NUM / value / 1e6 for value in seconds]
     median = statistics.median(rates)
     return f"{median:.2f} ± {statistics.median(abs(value - median) for value in rates):.2f}"
+
+
+def latency_model(space: SearchSpace) -> CostModel:
+    """The cost model of a table with a cost for every component, none of them an integer."""
+    rng = np.random.default_rng(0)
+    parts = distinct_components(decompose(space, space.default_task))
+    entries = tuple(Entry((component_json(part),), float(rng.uniform(0.01, 1.0)), 0.0, 18, "measured") for part in parts)
+    context = Context("any", "cpu", "any", "1.0", "fp32", 1, 1, "end_to_end", None)
+    calibration = Calibration(1.1, 0.05, 1.05, 0.95, 20)
+    table = LatencyTable(context, space.default_task, space.name, space_hash(space), entries, calibration, {}, {}, {})
+    return table.to_cost_model(space, space.default_task)
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("name", ["pvt-covidx", "pvt-nano"])
+def test_predicted_latencies_a_second(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == "1", "set OPENBLAS_NUM_THREADS=1: rates are per core"
+    space = SPACES[name]
+    model = latency_model(space)
+    genes_AG = space.sample(NUM, np.random.default_rng(0))
+    measured = rate(lambda: model(genes_AG))
+    with capsys.disabled():
+        host = f"{platform.machine()}, numpy {np.__version__}, {REPEATS} repeats of {NUM:,}"
+        print(f"\n{name}, latency table: {measured} million/s ({host})")  # noqa: T201 - a benchmark
+    assert float(measured.split()[0]) >= 5.0
 
 
 @pytest.mark.benchmark

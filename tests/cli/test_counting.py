@@ -112,7 +112,7 @@ def test_check_names_both_numbers_where_model_and_net_differ(edgenas: Run, monke
     value = as_object(out)
     assert (code, value["status"], value["error"]["type"]) == (1, "error", "CostError")
     assert "architecture 1: params is 5 by the model, 3,224,451 in the net" in value["error"]["problems"]
-    assert "architecture 1: macs is 5 by the model, 493,948,144 in the net" in value["error"]["problems"]
+    assert "architecture 1: macs is 5 by the model, 492,244,208 in the net" in value["error"]["problems"]
     assert value["result"]["rows"][0]["built"]["params"] == 3_224_451
     code, _, err = edgenas(*command, "--check")
     assert code == 1
@@ -279,3 +279,9 @@ def test_retrain_takes_a_name_a_file_and_nothing_else(edgenas: Run, tmp_path: Pa
     code, _, err = edgenas("retrain", "--arch", "smallest")
     assert code == 1
     assert "edgenas train" in err  # the name is known; what is missing is the supernet
+
+
+def test_a_source_without_numbers_says_so(edgenas: Run) -> None:
+    shown = edgenas("spaces", "pit-ti")[2]
+    assert "reported: no numbers; TF-TAS (decemberzhou/TF_TAS)" in shown
+    assert "reported: top-1 73.00 % on ImageNet val, 4,900,000 params, 710,000,000 MACs" in " ".join(shown.split())

@@ -35,6 +35,7 @@ def test_a_second_init_does_not_overwrite(edgenas: Run) -> None:
     [
         (("train",), "edgenas init"),
         (("profile",), "edgenas init"),
+        (("plan", "--latency-ms", "5"), "edgenas init"),
         (("search", "--latency-ms", "5"), "edgenas init"),
         (("retrain",), "edgenas init"),
         (("evaluate",), "edgenas init"),
@@ -54,6 +55,7 @@ def test_a_stage_whose_input_is_missing_names_the_command_that_makes_it(edgenas:
     edgenas("init", "--data", "digits")
     for command, hint in (
         (("search", "--latency-ms", "5"), "edgenas train"),
+        (("plan", "--latency-ms", "5"), "edgenas profile"),
         (("retrain",), "edgenas search"),
         (("export",), "edgenas search"),
         (("evaluate",), "edgenas search"),
@@ -68,6 +70,9 @@ def test_a_stage_whose_input_is_missing_names_the_command_that_makes_it(edgenas:
     [
         ("search", "--latency-ms", "0"),
         ("search", "--latency-ms", "fast"),
+        ("search", "--latency-ms", "cpu="),
+        ("search", "--latency-ms", "5", "--latency-quantile", "p42"),
+        ("plan", "--latency-ms", "5", "--confidence", "1.5"),
         ("search", "--max-params", "lots"),
         ("search", "--min-sensitivity", "8"),
         ("search", "--min-sensitivity", "8=1.5"),

@@ -109,7 +109,7 @@ def test_the_result_has_what_the_contract_names(result: ProfileResult) -> None:
     found = result.as_json()
     names = "device device_kind runtime runtime_version precision batch_size threads scope spinning"
     assert found["context"].keys() >= set(names.split())
-    assert found.keys() == {"table_sha256", "context", "num_entries", "num_nets_timed", "seconds", "validation"}
+    assert found.keys() == {"table_sha256", "context", "num_entries", "num_nets_timed", "seconds", "validation", "promises"}
     assert found["num_entries"] == 37
     assert found["context"]["scope"] == "end_to_end"
 
@@ -187,10 +187,13 @@ def test_another_space_or_task_is_refused_even_where_foreign_tables_are_allowed(
         table.require_matches(space=changed, task=TASK)
 
 
-def test_another_runtime_version_only_warns(table: LatencyTable) -> None:
+def test_another_patch_version_only_warns_and_another_minor_version_is_refused(table: LatencyTable) -> None:
     assert table.require_matches(space=PVT_NANO, task=TASK, runtime_version="1.2.3", scope="end_to_end") == ()
     (warning,) = table.require_matches(space=PVT_NANO, task=TASK, runtime_version="1.2.4")
     assert "1.2.3, here is 1.2.4" in warning
+    with pytest.raises(LatencyTableError, match=r"runtime_version: measured on 1\.2\.3, asked for 1\.3\.3"):
+        table.require_matches(space=PVT_NANO, task=TASK, runtime_version="1.3.3")
+    assert len(table.require_matches(space=PVT_NANO, task=TASK, runtime_version="2.0", allow_foreign=True)) == 1
 
 
 def test_what_was_never_measured_says_so(table: LatencyTable) -> None:

@@ -23,6 +23,7 @@ SMALL = (
     "retrain.epochs=2",
     "profile.visits=2",
     "profile.calibration_nets=6",
+    "profile.bound_nets=2",
     "profile.validation_nets=4",
     "search.num_generations=2",
     "search.population=8",

@@ -29,6 +29,7 @@ SMALL = {
     "retrain.epochs": 1,
     "profile.visits": 2,
     "profile.calibration_nets": 6,
+    "profile.bound_nets": 20,
     "profile.validation_nets": 20,
     "search.num_generations": 1,
     "search.population": 6,

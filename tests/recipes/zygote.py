@@ -22,7 +22,7 @@ HEAVY = (
     "rich.progress",
     "safetensors.torch",
 )
-RECIPES = ("train", "profile", "search", "retrain", "export", "evaluate", "verify", "info", "init")
+RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate", "verify", "info", "init")
 
 
 def child(order: dict[str, object]) -> None:

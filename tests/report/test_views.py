@@ -168,7 +168,84 @@ def profile() -> Outcome:
         "rows": [],
     }
     result = {"table": "latency/t.json", "context": context, "num_entries": 77, "num_nets_timed": 96, "seconds": 61.4}
-    return Outcome({**result, "table_sha256": "0" * 64, "validation": validation})
+    return Outcome({**result, "table_sha256": "0" * 64, "validation": validation, "promises": [BOUND]})
+
+
+BOUND = {
+    "quantile": "p95",
+    "confidence": 0.95,
+    "factor": 1.2345,
+    "num_nets": 40,
+    "num_runs": 36,
+    "coverage": share(0.95, 0.751, 0.999, 20),
+    "slack": share(0.087, 0.061, 0.113, 20),
+}
+
+
+def plan(*, is_exact: bool = True) -> Outcome:
+    fits = {k: v for k, v in candidate(ARCH, measured=None).items() if k.startswith(("arch", "params", "macs", "latency"))}
+    fits |= {"depth": 6, "mean_width": 151.7, "used": {"latency_ms": 0.97}}
+    seconds = {"value": 754.0, "low": 701.0, "high": 9_876.0, "n": 40}
+    part = {"seconds": seconds, "epochs": 40, "steps": 1_234, "batch_size": 64, "step_ms": seconds, "evaluation_s": 1.0}
+    feasible = share(0.4321, 0.4321, 0.4321, 62_208) if is_exact else share(0.4321, 0.4299, 0.4343, 200_000)
+    result = {
+        "space": {"name": "pvt-nano", "num_subnets": 62_208, "feasible_share": 0.4321, "is_exact": is_exact, "feasible": feasible}
+        | {"num_feasible": {"value": 26_880, "low": 26_743, "high": 27_017}},
+        "limits": {"latency_ms": 1.25, "macs": 2_000_000},
+        "rejected": {"latency_ms": 35_328, "macs": 0},
+        "promises": {"latency_ms": BOUND},
+        "nets": {"largest_macs": fits, "deepest": fits | {"depth": 8}, "fastest": fits},
+        "method": "enumeration" if is_exact else "evolution",
+        "binding": ["latency_ms"],
+        "device": "cpu",
+        "training": {"teacher": part | {"net": "self", "is_done": True}, "supernet": part | {"net": "pvt-nano", "is_done": False}},
+        "search": {"seconds": seconds, "nets": 288, "images": 270},
+    }
+    return Outcome(result)
+
+
+def latency_tables() -> Outcome:
+    """What `edgenas tables show` says."""
+    machine = {"num_cores": 2, "other_cores": 0.31, "steal_share": 0.004, "governors": None, "load_average_before": 1.25}
+    gpu = {"driver": "590.44", "sm_clock_mhz": {"min": 1100, "max": 1980}, "power_w": None, "throttle_reasons": ["power limit"]}
+    parts = [
+        {"stage": 1, "kind": "block", "num": 2, "ms": 0.5, "share": 0.5},
+        {"stage": None, "kind": "frame", "num": 9, "ms": 0.51, "share": 0.51},
+        {"stage": None, "kind": "call", "num": 1, "ms": -0.01, "share": -0.01},
+    ]
+    result = {
+        "action": "show",
+        "table": latency_header(),
+        "entries": {"measured": 44, "interpolated": 3, "missing": 1},
+        "calibration": {"scale": 1.0625, "offset_ms": -0.0123},
+        "reference": {"p50_ms": 1.44, "p90_ms": 1.55, "p95_ms": 1.61, "p99_ms": 1.72, "mad_ms": 0.0315, "variation": 0.046},
+        "measuring": {"machine": [machine, machine | {"gpu": gpu}, machine | {"gpu": {"unknown": "there is no NVML"}}]},
+        "remarks": ["this machine is noisy"],
+        "nets": [{"name": "median", "arch": ARCH, "predicted_ms": 1.0, "upper_ms": 1.03, "parts": parts}],
+    }
+    return Outcome(result)
+
+
+def latency_header() -> dict[str, Any]:
+    """What every subcommand says of a table."""
+    validation = {"mape": 0.021, "noise_floor_mape": 0.011, "num_subnets": 20}
+    return {
+        "name": "xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano",
+        "device": "Xeon 6975P-C",
+        "runtime": "onnxruntime-cpu",
+        "runtime_version": "1.23.2",
+        "precision": "fp32",
+        "batch_size": 1,
+        "threads": 1,
+        "scope": "end_to_end",
+        "space": "pvt-nano",
+        "task": {"num_classes": 10, "in_channels": 3, "image_px": 32},
+        "date": "2026-11-25T06:48:00+00:00",
+        "age_days": 12.3,
+        "validation": validation,
+        "source": "edgenas",
+        "of_this_device": True,
+    }
 
 
 def search(classes: tuple[str, ...] = CLASSES) -> Outcome:
@@ -293,7 +370,17 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
-    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61"),
+    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61 p95 1.234 [75, 8.7"),
+    "tables": (
+        latency_tables(),
+        "6975P-C, thread, end_to_end; block frame call 0.51 51.0 -1.0 ████████████ 44 3 1 1.062 -0.0123 2.1 1.1 1.72 0.0315 4.6 "
+        "0.31 unknown, 590.44, 1100 1980 unknown, noisy 1.03 2·2·1·1 NVML)",
+    ),
+    "plan": (
+        plan(),
+        "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
+        "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already)",
+    ),
     "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
     "evaluate": (evaluate(), METRICS),
@@ -329,6 +416,22 @@ def test_a_class_name_is_shown_as_it_is(command: str) -> None:
     make = {"init": init, "retrain": retrain, "evaluate": evaluate, "demo": demo}[command]
     text = drawn(command, make(("[red]x[/red]", "[/]", "[link=a]b")), 160)
     assert all(name in text for name in ("[red]x[/red]", "[/]", "[link=a]b")), text
+
+
+def test_a_sampled_plan_says_how_sure_it_is() -> None:
+    text = drawn("plan", plan(is_exact=False), 80)
+    assert "43.2 % [43, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
+    assert "there may be better ones" in text
+
+
+def test_every_device_of_a_search_is_shown() -> None:
+    result = search().result
+    values = {"predicted_ms": 4.321, "upper_ms": 5.0, "measured_ms": None}
+    for row in result["finalists"]:
+        row["latencies"] = {"jetson": values, "cpu": values | {"predicted_ms": 28.76, "measured_ms": 29.1}}
+    text = drawn("search", Outcome(result | {"promises": {"latency_ms[jetson]": BOUND}}), 80)
+    assert all(word in text for word in ("jetson: predicted", "cpu: measured", "4.32 ms", "28.8 ms", "29.1 ms")), text
+    assert "latency_ms[jetson]" in text
 
 
 def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
@@ -457,3 +560,61 @@ def test_many_counts_are_cut_with_a_word() -> None:
     assert " 100 " in text
     assert " 101 " not in text
     assert "20 more; --json lists all" in text
+
+
+def timed_again(verdict: str) -> Outcome:
+    """What `edgenas tables validate --measure` says."""
+    row = {"arch": ARCH, "predicted_ms": 1.0, "measured_ms": 1.5, "ratio": 1.5, "error": 0.031}
+    drift = {
+        "verdict": verdict,
+        "words": "no longer holds: the machine now takes 1.50 times as long",
+        "noise_floor_mape": 0.017,
+        "ratios": {"n": 1, "median": 1.5, "mad": 0.0, "min": 1.5, "max": 1.5},
+        "rows": [row],
+        "machine": {"num_cores": 2},
+    }
+    checks = [{"name": "entries", "verdict": "passed", "reason": "45 components measured"}]
+    return Outcome({"action": "validate", "table": latency_header(), "checks": checks, "drift": drift, "remarks": ["noisy"]})
+
+
+def compared() -> Outcome:
+    """What `edgenas tables diff` says."""
+    ratios = {"n": 37, "median": 1.25, "mad": 0.011, "p5": 1.1, "p95": 1.4, "min": 1.0, "max": 3.0}
+    components = [{"kind": "Block", "grid": 8, "relu": True}, {"kind": "Block", "grid": 4}]
+    entry = {"components": components, "first_ms": 0.1, "second_ms": 0.3, "ratio": 3.0}
+    differences = [
+        {"key": "device", "first": "A", "second": "[b]B", "weight": "refused"},
+        {"key": "driver", "first": "1", "second": "2", "weight": "warns"},
+    ]
+    entries = {"ratios": ratios, "only_first": 2, "only_second": 0, "largest": [entry]}
+    result = {"action": "diff", "differences": differences, "entries": entries, "nets": {"ratios": ratios, "kendall_tau": 0.987}}
+    return Outcome(result)
+
+
+def merged() -> Outcome:
+    return Outcome({"action": "merge", "table": latency_header() | {"name": "week"}, "sources": [latency_header()]})
+
+
+def listed() -> Outcome:
+    return Outcome({"action": "list", "tables": [latency_header(), latency_header() | {"age_days": None, "of_this_device": None}]})
+
+
+@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (listed(), "xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano one), 12 unknown 2.1 1.1 edgenas,"),
+        (timed_again("failed"), "failed passed 1.5 1.500 3.1 1.7 2·2·1·1 noisy unknown,"),
+        (compared(), "device [b]B driver 1.250, 3.000, 37 0.987 0.3 Block, only mixed"),
+        (merged(), "week xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano 20 2.1 1.1"),
+    ],
+    ids=["list", "validate", "diff", "merge"],
+)
+def test_tables_are_shown_whole(outcome: Outcome, words: str, width: int) -> None:
+    text = drawn("tables", outcome, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert [word for word in words.split() if word not in text.replace("(", " ").split()] == [], text
+
+
+def test_no_tables_name_the_command_that_makes_one() -> None:
+    assert "edgenas profile" in drawn("tables", Outcome({"action": "list", "tables": []}), 80)

@@ -107,3 +107,10 @@ def test_a_choice_may_be_the_length_of_a_list() -> None:
     assert space.from_json({"width": [16]}).tolist() == [[0, 1]]
     with pytest.raises(ArchError, match=r"depth \(the length of width\) is missing; allowed: 1, 2"):
         space.from_json({})
+
+
+def test_corners_are_the_ends_with_every_option_of_the_trade_offs() -> None:
+    space = SearchSpace("two", "toy", (Choice("a", (1, 2, 3)), Choice("b", (4, 5)), Choice("c", (6, 7))), Task(2), ("a", "c"))
+    assert space.corners(largest=True).tolist() == [[a, 1, c] for a in (0, 1, 2) for c in (0, 1)]
+    assert space.corners(largest=False).tolist() == [[a, 0, c] for a in (0, 1, 2) for c in (0, 1)]
+    assert np.array_equal(TREE.corners(largest=True), TREE.extreme(largest=True))

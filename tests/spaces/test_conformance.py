@@ -63,6 +63,56 @@ class TestAutoFormerBase(SpaceConformance):
         return get_space("autoformer-base")
 
 
+class TestVitasNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-nano")
+
+
+class TestVitas384(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-384")
+
+
+class TestVitas768(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-768")
+
+
+class TestVitasBlock(SpaceConformance):
+    max_enumerated = 200_000
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-block")
+
+
+class TestPitNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-nano")
+
+
+class TestPitTi(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-ti")
+
+
+class TestPitXs(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-xs")
+
+
+class TestPitS(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-s")
+
+
 class TestConditionalSpace(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

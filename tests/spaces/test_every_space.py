@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgenas.spaces import SPACES, Genes, SearchSpace, unique_rows
 from edgenas.spaces.named import NAMED, find_named, named_archs
+from edgenas.spaces.reported import host
 from tests.spaces import reference
 
 NAMES = sorted(SPACES)
@@ -55,7 +56,8 @@ def test_readable_architectures_come_back_as_the_same_row(name: str, seed: int) 
 def test_named_architectures_are_in_their_space(name: str) -> None:
     space = SPACES[name]
     for known, named in named_archs(space).items():
-        assert space.to_json(space.from_json(named.arch)[0]) == named.arch
+        hosting = host(space, named)
+        assert hosting.to_json(hosting.from_json(named.arch)[0]) == named.arch
         assert find_named(space, known.upper()) == named
 
 

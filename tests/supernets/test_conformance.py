@@ -7,7 +7,7 @@ import pytest
 
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.testing.supernets import SupernetConformance
-from edgenas.training.sampling import uniform_genes
+from edgenas.training.sampling import sandwich, uniform_genes
 
 
 class TestPvtNano(SupernetConformance):
@@ -41,6 +41,34 @@ class TestAutoFormerNano(SupernetConformance):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
+class TestPvtElastic32(SupernetConformance):
+    """The last row of a stage's last block learns in one of some hundred draws, unless the largest net is among them."""
+
+    num_random = 1
+    max_steps = 400
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic-32")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=160)
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """The largest, as the sandwich rule draws it, then every gene uniformly: all depths alike."""
+        largest = tuple(int(gene) for gene in space.extreme(largest=True)[0])
+        return [largest, *uniform_genes(space, np.random.default_rng(0), self.max_steps)]
+
+
+class TestPvtElastic(TestPvtElastic32):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-elastic")
+
+
+@pytest.mark.slow
 class TestAutoFormerTiny(SupernetConformance):
     """At 240 px the grid is just large enough for a pair at every distance of the position tables."""
 
@@ -69,3 +97,87 @@ class TestAutoFormerBase(TestAutoFormerTiny):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("autoformer-base")
+
+
+class TestVitasNano(SupernetConformance):
+    max_steps = 64
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-nano")
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """Every gene uniformly, as ViTAS draws: uniformly over networks an identity comes once in 401 blocks of the large space."""
+        return uniform_genes(space, np.random.default_rng(0), self.max_steps)
+
+
+@pytest.mark.slow
+class TestVitas384(TestVitasNano):
+    max_steps = 160
+
+
+class TestPitNano(SupernetConformance):
+    """One draw in 24 has the last rows of a stage: all heads, rows, hidden channels and blocks."""
+
+    max_steps = 128
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-nano")
+
+
+@pytest.mark.slow
+class TestPitTi(SupernetConformance):
+    """At 56 px the grids are 6, 3 and 2: odd and even ones are pooled."""
+
+    num_random = 1
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-384")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=64)
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """The widest nets of all patch sizes and head numbers, too: in a block the last row of one comes once in 50 draws."""
+        widest_AG = space.extreme(largest=True).repeat(40, axis=0)
+        free = [choice.name.endswith(("patch_size", "num_heads")) for choice in space.choices]
+        widest_AG = space.mutate(widest_AG, np.random.default_rng(1), prob=np.array(free, dtype=float))
+        return [*super().drawn(space), *(tuple(map(int, row_G)) for row_G in widest_AG)]
+
+
+class TestVitas768(TestVitas384):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-768")
+
+
+class TestVitasBlock(TestVitas384):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("vitas-block")
+
+        return get_space("pit-ti")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=56)
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """By the sandwich rule: one uniform draw in 144 has the last rows of a stage."""
+        rng = np.random.default_rng(0)
+        return [genes for _ in range(self.max_steps // 4) for genes in sandwich(space, rng)]
+
+
+class TestPitXs(TestPitTi):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-xs")
+
+
+class TestPitS(TestPitTi):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-s")

@@ -9,7 +9,7 @@ from edgenas.spaces import Task, get_space
 from edgenas.spaces.pvt import BlockSpec, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec, lower
 from edgenas.supernets import build_supernet
 from edgenas.supernets.pvt import PvtSupernet, build_component, slice_block
-from edgenas.supernets.pvt_net import PvtNet, average_pool, averaging_matrix
+from edgenas.supernets.pvt_net import PvtBlock, PvtNet, attention, average_pool, averaging_matrix
 from tests.macs import fvcore_macs
 
 
@@ -94,3 +94,26 @@ def test_components_in_a_row_compute_what_the_net_computes(name: str) -> None:
     images = torch.randn(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(chain(images), net(images), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pool", [4, 6, 15])
+def test_attention_is_that_of_adaptive_pooling_before_the_linear_layer(pool: int) -> None:
+    grid, dim, heads = 6, 16, 2
+    spec = BlockSpec(grid, dim, heads, qkv_dim=8, reduction="pool", reduction_size=pool, mlp_hidden=8, relu=True)
+    torch.manual_seed(0)
+    block = PvtBlock(spec).double()
+    weights = {name: torch.randn_like(value) for name, value in block.named_parameters()}
+    x_NLC = torch.randn(2, grid**2, dim, dtype=torch.float64)
+    cells_NCPP = F.adaptive_avg_pool2d(x_NLC.transpose(1, 2).reshape(2, dim, grid, grid), pool)
+    y_NMC = F.conv2d(cells_NCPP, weights["attn.sr.weight"], weights["attn.sr.bias"]).flatten(2).transpose(1, 2)
+    y_NMC = F.gelu(F.layer_norm(y_NMC, (dim,), weights["attn.norm.weight"], weights["attn.norm.bias"]))
+    q, k, v = (
+        part.reshape(2, -1, heads, 4).transpose(1, 2)
+        for part in (
+            F.linear(x_NLC, weights["attn.q.weight"], weights["attn.q.bias"]),
+            *F.linear(y_NMC, weights["attn.kv.weight"], weights["attn.kv.bias"]).chunk(2, dim=-1),
+        )
+    )
+    gathered = ((q @ k.transpose(-1, -2) / 2).softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
+    expected_NLC = F.linear(gathered, weights["attn.proj.weight"], weights["attn.proj.bias"])
+    torch.testing.assert_close(attention(x_NLC, spec, weights, block.pool_PH), expected_NLC, atol=1e-6, rtol=1e-6)

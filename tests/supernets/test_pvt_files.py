@@ -59,7 +59,15 @@ def answer(net: nn.Module, *arguments: Any) -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "resolution_px"),
-    [("pvt_v2_b0", 224), ("pvt_v2_b0", 256), ("pvt_v2_b1", 224), ("pvt_v2_b2", 160), ("pvt_v2_b2_li", 224), ("pvt_v2_b2_li", 256)],
+    [
+        ("pvt_v2_b0", 224),
+        ("pvt_v2_b1", 224),
+        ("pvt_v2_b2_li", 224),
+        *(
+            pytest.param(name, px, marks=pytest.mark.slow)
+            for name, px in (("pvt_v2_b0", 256), ("pvt_v2_b2", 160), ("pvt_v2_b2_li", 256))
+        ),
+    ],
 )
 def test_supernet_and_extracted_net_give_timms_logits_for_timms_weights(name: str, resolution_px: int) -> None:
     theirs, supernet = timm_net(name), supernet_for(name)

@@ -111,7 +111,7 @@ def kit_plan(request: Request) -> KitPlan:
     sessions = rng.bit_generator.seed_seq.spawn(2)  # type: ignore[attr-defined] # as Generator.spawn, but to begin with twice
 
     def shape(part: Plan) -> dict[str, Any]:
-        nets = {"first": part.first_chains, "second": part.validation_chains}
+        nets = {"first": part.first_chains, "second": part.second_chains}
         orders = {}
         for (key, timed), sequence in zip(nets.items(), sessions, strict=True):
             own = np.random.default_rng(sequence)
@@ -154,8 +154,11 @@ def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelP
 
             for done, (name, chain) in enumerate(zip(planned.content["nets"], planned.chains, strict=True), 1):
                 parts = store.take_apart(graph(chain))
-                add(f"nets/{name}.graph", parts.graph)
                 add(f"nets/{name}.json", json.dumps(parts.as_json()).encode())
+                for piece in parts.pieces:
+                    data = store.pieces.pop(piece)
+                    if f"pieces/{piece}" not in hashes:
+                        add(f"pieces/{piece}", data)
                 yield Progress("packing nets", done, len(planned.chains))
             add("constants.bin", bytes(store.constants))
             weights = {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()}

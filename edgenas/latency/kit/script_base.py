@@ -174,11 +174,11 @@ class Kit:
         return list(self._parts(net)["input"])
 
     def model(self, net: int) -> bytes:
-        """The ONNX file of a net: its graph, then its weights as further messages, which protocol buffers merge."""
+        """The ONNX file of a net: pieces of its graph, then its weights, as messages that protocol buffers merge."""
         assert self._weights is not None
-        name = self.plan["nets"][net]
-        out = [self._read(f"nets/{name}.graph")]
-        for head, kind, start, num in self._parts(net)["tensors"]:
+        parts = self._parts(net)
+        out = [self._read(f"pieces/{name}") for name in parts["pieces"]]
+        for head, kind, start, num in parts["tensors"]:
             data = self._constants[start : start + num] if kind == "constant" else self._weights.bytes_of(kind, start, num)
             tensor = bytes.fromhex(head) + field(VARINT_RAW, data)
             out.append(field(FIELD_GRAPH, field(FIELD_INITIALIZER, tensor)))

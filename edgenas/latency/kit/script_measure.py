@@ -16,7 +16,7 @@ from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
 from edgenas.latency.kit.script_base import Journal, Kit, KitError, choose, write_sealed
-from edgenas.latency.kit.script_machine import machine_facts, machine_state
+from edgenas.latency.kit.script_machine import Look, machine_facts, machine_state
 from edgenas.latency.kit.script_runners import Trtexec
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
@@ -56,6 +56,7 @@ class Measurement:
     def _session(self, session: int, nets: list[int], orders: list[list[int]], runs: int | None, total: int) -> Any:
         """Rounds of visits in the plan's orders; a net that is returned to before and after every few."""
         prefix = f"session {session} "
+        look = Look()
         found = self.backend.num_runs(self.reference)  # and the processor is awake
         runs = int(self._once(f"{prefix}runs", lambda: found if runs is None else runs))
         beside, every, before = 0, self.timing["reference_every"], (total - len(nets) * len(orders)) * (session - 1)
@@ -70,6 +71,7 @@ class Measurement:
                 yield "timing nets", before + number * len(nets) + position + 1, total
             gc.collect(1)
         self._visit(f"{prefix}reference {beside}", self.reference, runs)
+        self._once(f"{prefix}machine", look.until_now)
         return runs
 
     def _visit(self, key: str, net: int, runs: int) -> None:

@@ -1,0 +1,43 @@
+"""`edgenas plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgenas.cli.options import compact, device_option, limit_options, limit_settings, parse_tables, project_options
+
+
+@click.command()
+@limit_options
+@device_option
+@project_options
+def plan(
+    latency_ms: tuple[str, ...],
+    latency_quantile: str | None,
+    confidence: float | None,
+    max_params: str | None,
+    max_macs: str | None,
+    table: tuple[str, ...],
+    allow_foreign_table: bool,
+    device: str | None,
+    run: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """What limits leave and how long training would take, before any training."""
+    from edgenas.cli.runner import execute
+
+    def start() -> Iterator[Any]:
+        from edgenas.recipes.plan import PlanConfig
+        from edgenas.recipes.plan import run as recipe
+
+        settings = limit_settings(latency_ms, latency_quantile, confidence, max_params, max_macs)
+        flags = compact(search=settings, train={"device": device})
+        return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table))
+
+    execute("plan", start, run=run, as_json=as_json, verbose=verbose)

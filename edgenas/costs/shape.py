@@ -1,0 +1,33 @@
+"""Shapes of nets as sums of factors: how many blocks, and how wide they are inside."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from edgenas.costs.model import CostModel, Term, sum_of_components
+
+INNER = ("qkv_dim", "mlp_hidden")  # features of a token inside a block
+
+
+def shape_models(terms: tuple[Term, ...]) -> dict[str, CostModel]:
+    """``depth``, the blocks of a net, and ``inner_dims``, their inner features added up.
+
+    Args:
+        terms: from the family's decomposition; its blocks are the components whose type's name has ``Block`` in it.
+    """
+    return {
+        "depth": sum_of_components("depth", "blocks", terms, lambda component: float(is_block(component))),
+        "inner_dims": sum_of_components("inner_dims", "features", terms, _inner),
+    }
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is a block of attention and MLP, rather than an embedding, a norm or a head."""
+    return "Block" in type(component).__name__
+
+
+def _inner(component: Hashable) -> float:
+    if not is_block(component):
+        return 0.0
+    known = [float(getattr(component, name)) for name in INNER if hasattr(component, name)]
+    return sum(known) if known else float(getattr(component, "embed_dim", 0))

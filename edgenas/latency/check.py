@@ -1,0 +1,107 @@
+"""Whether a table is sound: every component of its space has an entry, and predictions are what its entries really give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgenas.costs import decompose, distinct_components
+from edgenas.errors import ArchError
+from edgenas.latency.content import ORIGINS
+from edgenas.latency.table import LatencyTable, component_key, entry_keys, space_hash
+from edgenas.spaces import SearchSpace
+
+EXACT = 1e-6  # relative difference between a stored prediction and the one that the entries give
+MAX_NAMED = 5  # of many problems of one kind
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: of the check.
+        verdict: whether it holds.
+        reason: what was seen.
+        problems: every single one.
+    """
+
+    name: str
+    verdict: Literal["passed", "failed", "not_run"]
+    reason: str
+    problems: tuple[str, ...] = ()
+
+
+def check_table(table: LatencyTable, space: SearchSpace) -> tuple[Check, ...]:
+    """Everything that can be checked without the device.
+
+    Args:
+        table: that was loaded, so its content is sound.
+        space: of its name.
+    """
+    same = table.space_sha256 == space_hash(space)
+    changed = f"the choices of {space.name} have changed since it was measured"
+    checks = [Check("space", "passed" if same else "failed", "the choices are those it was measured for" if same else changed)]
+    complete = _completeness(table, space)
+    checks.append(complete)
+    if complete.verdict == "passed" and same:
+        return (*checks, _predictions(table, space))
+    return (*checks, Check("predictions", "not_run", "the space or its entries are not what they were"))
+
+
+def origins(table: LatencyTable, space: SearchSpace) -> dict[str, int]:
+    """How many components of the space were measured and interpolated, and how many are missing."""
+    found = _origin_of(table)
+    known = [found.get(key) for key in _keys_of(table, space)]
+    return {**{origin: known.count(origin) for origin in ORIGINS}, "missing": known.count(None)}
+
+
+def _keys_of(table: LatencyTable, space: SearchSpace) -> list[str]:
+    return [component_key(component) for component in distinct_components(decompose(space, table.task))]
+
+
+def _origin_of(table: LatencyTable) -> dict[str, str]:
+    return {key: entry.origin for entry in table.entries for key in entry_keys(entry)}
+
+
+def _completeness(table: LatencyTable, space: SearchSpace) -> Check:
+    found = _origin_of(table)
+    missing = tuple(key for key in _keys_of(table, space) if key not in found)
+    counted = origins(table, space)
+    if missing:
+        num = sum(counted.values())
+        return Check("entries", "failed", f"{len(missing)} of {num} components have no entry", _short(missing))
+    return Check("entries", "passed", f"{counted['measured']} components measured, {counted['interpolated']} interpolated")
+
+
+def _predictions(table: LatencyTable, space: SearchSpace) -> Check:
+    """The stored predictions of the validation nets, against what entries and calibration give."""
+    rows = table.validation["rows"]
+    try:
+        genes_AG = (
+            np.concatenate([space.from_json(row["arch"]) for row in rows]) if rows else np.zeros((0, space.num_genes), np.int16)
+        )
+    except ArchError as error:
+        return Check("predictions", "failed", f"a validation net is not of {space.name}", error.problems or (error.message,))
+    predicted = table.to_cost_model(space, table.task)(genes_AG)
+    stored = np.array([row["predicted_ms"] for row in rows], dtype=np.float64)
+    wrong = [
+        f"net {number}: {was:.6g} ms stored, {now:.6g} ms by the entries"
+        for number, (was, now) in enumerate(zip(stored, predicted, strict=True), 1)
+        if abs(was / now - 1) > EXACT
+    ]
+    if wrong:
+        return Check("predictions", "failed", f"{len(wrong)} of {len(rows)} stored predictions differ", _short(wrong))
+    measured = np.array([row["measured_ms"] for row in rows], dtype=np.float64)
+    mape, stated = float(np.abs(stored / measured - 1).mean()) if rows else None, table.validation.get("mape")
+    if mape is not None and (stated is None or abs(mape - stated) > EXACT):
+        return Check("predictions", "failed", f"the error of its rows is {mape:.4g}, not {stated!r}")
+    return Check("predictions", "passed", f"{len(rows)} stored predictions are what the entries give")
+
+
+def _short(problems: Sequence[str]) -> tuple[str, ...]:
+    more = (f"and {len(problems) - MAX_NAMED} more",) if len(problems) > MAX_NAMED else ()
+    return (*problems[:MAX_NAMED], *more)

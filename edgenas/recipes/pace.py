@@ -1,0 +1,156 @@
+"""How long training and search would take here: a few real steps are timed, the rest is extrapolated and called estimated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgenas.recipes.fitting import Job
+from edgenas.recipes.nets import has_weights
+from edgenas.recipes.project import Images, Project
+from edgenas.recipes.train import supernet_job, teacher_job, teacher_net
+from edgenas.runs import Progress
+from edgenas.search import EvolutionSettings
+from edgenas.spaces import Genes
+from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.loop import StepRecord, start, train
+
+WARMUP_STEPS = 2  # caches fill, loading processes start
+MIN_STEPS, MAX_STEPS, SECONDS = 5, 40, 4.0  # timed, of every net
+EVALUATED = 6  # subnets
+MAX_IMAGES = 512  # of select, for one timed evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds that are extrapolated from timed parts.
+
+    Attributes:
+        value: from their mean.
+        low, high: from their 10th and 90th percentile; no interval of the truth, for other programs may come or go.
+        n: parts that were timed.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, seconds: list[float], times: float, plus: float = 0.0) -> Estimate:
+        """``times`` such parts, and ``plus`` seconds that are known."""
+        low, high = np.quantile(seconds, [0.1, 0.9])
+        mean = float(np.mean(seconds))
+        ends = (min(float(low), mean), mean, max(float(high), mean))
+        low_s, value, high_s = (each * times + plus for each in ends)
+        return cls(value, low_s, high_s, len(seconds))
+
+    def as_json(self) -> dict[str, float | int]:
+        """Like the contract's intervals."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def time_training(project: Project, images: Images, device: str) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
+    """Time steps of the teacher and of the supernet as `edgenas train` would take them; nothing is written.
+
+    Returns:
+        Per net its estimate, and the supernet that the steps trained.
+    """
+    settings = project.settings
+    found: dict[str, Any] = {}
+    if settings.teacher.checkpoint is None:
+        found["teacher"], _ = yield from _time_job(teacher_job(project, images, device, anew=False))
+        found["teacher"] |= {"net": settings.teacher.name, "is_done": has_weights(project.run.teacher)}
+    teacher = teacher_net(project, images, settings.teacher.name)
+    found["supernet"], supernet = yield from _time_job(supernet_job(project, images, teacher, device, anew=False))
+    found["supernet"] |= {"net": project.space.name, "is_done": has_weights(project.run.supernet)}
+    return found, supernet
+
+
+def _time_job(job: Job) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
+    """Estimate of one job, and its net after the timed steps."""
+    state = start(job.build(), job.loop, torch.device(job.device))
+    laps: list[float] = []
+    begun = time.perf_counter()
+    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets)
+    for lap in _laps(steps):
+        laps.append(lap)
+        yield Progress(f"timing the {job.label}", min(len(laps), MAX_STEPS + WARMUP_STEPS), MAX_STEPS + WARMUP_STEPS)
+        enough = len(laps) >= WARMUP_STEPS + MIN_STEPS and time.perf_counter() - begun > SECONDS
+        if enough or len(laps) == MAX_STEPS + WARMUP_STEPS:
+            break
+    if isinstance(steps, Generator):
+        steps.close()
+    yield Progress(f"timing the {job.label}", MAX_STEPS + WARMUP_STEPS, MAX_STEPS + WARMUP_STEPS)
+    timed = laps[WARMUP_STEPS:] or laps
+    began = time.perf_counter()
+    job.evaluate(state.result.eval())
+    evaluation_s = time.perf_counter() - began
+    num_steps = job.loop.epochs * job.batches.num_batches
+    estimate = Estimate.of(timed, num_steps, job.loop.epochs * evaluation_s)
+    facts = {
+        "seconds": estimate.as_json(),
+        "epochs": job.loop.epochs,
+        "steps": num_steps,
+        "batch_size": job.batches.batch_size,
+        "step_ms": Estimate.of(timed, 1e3).as_json(),
+        "evaluation_s": evaluation_s,
+    }
+    return facts, state.result
+
+
+def _laps(steps: Iterator[Any]) -> Iterator[float]:
+    """Seconds of every optimiser step, loading included."""
+    mark = time.perf_counter()
+    for record in steps:
+        if isinstance(record, StepRecord):
+            yield time.perf_counter() - mark
+        mark = time.perf_counter()
+
+
+def evolution_settings(project: Project) -> EvolutionSettings:
+    """Sizes of the search from ``[search]``."""
+    settings = project.settings.search
+    return EvolutionSettings(
+        num_generations=settings.num_generations,
+        population=settings.population,
+        num_parents=settings.num_parents,
+        num_mutations=settings.num_mutations,
+        num_crossovers=settings.num_crossovers,
+        mutation_prob=settings.mutation_prob,
+    )
+
+
+def time_search(
+    project: Project, images: Images, supernet: nn.Module, genes_AG: Genes, device: str, *, num_feasible: int | None
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Time the evaluation of a few nets that meet the limits, and extrapolate to what `edgenas search` evaluates.
+
+    Args:
+        project: sizes of the search.
+        images: decoded.
+        supernet: of the space, trained or not.
+        genes_AG: rows that meet the limits.
+        device: where to compute.
+        num_feasible: all that meet them, where that is known; a search cannot evaluate more.
+    """
+    images_NCHW, labels_N = images.arrays("select")
+    evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
+    indices = np.arange(min(len(labels_N), MAX_IMAGES))
+    laps = []
+    for position, row_G in enumerate(genes_AG[: EVALUATED + 1]):
+        began = time.perf_counter()
+        evaluator(row_G[None], indices)
+        laps.append(time.perf_counter() - began)
+        yield Progress("timing evaluations", position + 1, min(len(genes_AG), EVALUATED + 1))
+    budget = evolution_settings(project).budget
+    nets = budget if num_feasible is None else min(budget, num_feasible)
+    confirmed = min(project.settings.search.num_finalists, nets) * len(images.labels("confirm")) / len(labels_N)
+    estimate = Estimate.of(laps[1:] or laps, (nets + confirmed) * len(labels_N) / len(indices))
+    return {"seconds": estimate.as_json(), "nets": nets, "images": len(labels_N)}

@@ -1,0 +1,156 @@
+"""`edgenas plan`: what limits leave of a space and how long training would take, before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.costs import decompose, shape_models
+from edgenas.errors import ConfigError
+from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
+from edgenas.recipes.pace import time_search, time_training
+from edgenas.recipes.project import decode, open_images, open_project, torch_device
+from edgenas.runs import Note, Outcome, Record
+from edgenas.search import Feasibility, best_within, survey
+from edgenas.search.extremes import Objective
+from edgenas.spaces import Genes, Task
+from edgenas.stats import Proportion, clopper_pearson
+
+NUM_EXTREMES = 2  # that a survey of a sample puts before its draws
+
+
+@dataclass(frozen=True, slots=True)
+class PlanConfig:
+    """What `edgenas plan` was asked for.
+
+    Attributes:
+        tables: names or files of latency tables by the alias of their limit.
+    """
+
+    run: Path
+    flags: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    tables: Mapping[str, str] = field(default_factory=dict)
+    allow_foreign_table: bool = False
+
+
+def run(config: PlanConfig) -> Iterator[Record]:
+    """Survey the space, find the extreme nets that fit, time a few steps of training and a few evaluations.
+
+    Raises:
+        ConfigError: if there is no limit.
+        InfeasibleError: if no architecture meets the limits, with the nearest achievable.
+        MissingInputError, LatencyTableError: if images or a table are missing or do not fit.
+    """
+    project = open_project(config.run, config.flags, config.overrides)
+    device = torch_device(project.settings.train.device)
+    images = open_images(project)
+    budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
+    yield from budget.notes()
+    result = plan_nets(budget, images.task, np.random.default_rng(project.settings.search.seed))
+    yield Note(result.line)
+    yield from decode(images, "train", "select")
+    training, supernet = yield from time_training(project, images, device)
+    num_feasible = int(result.found.feasible_A.sum()) if result.found.is_exact else None
+    rows_AG = result.found.genes_AG[result.found.feasible_A]
+    rows_AG = rows_AG if len(rows_AG) else result.largest_G[None]
+    rows_AG = np.random.default_rng(0).permutation(rows_AG)
+    search = yield from time_search(project, images, supernet, rows_AG, device, num_feasible=num_feasible)
+    yield Outcome({**result.facts, "device": device, "training": training, "search": search})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What limits leave.
+
+    Attributes:
+        facts: of the command's result.
+        found: the survey.
+        largest_G: the net with most MACs that fits.
+        line: the survey in words.
+    """
+
+    facts: dict[str, Any]
+    found: Feasibility
+    largest_G: NDArray[np.int16]
+    line: str
+
+
+def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows: int = 200_000) -> Plan:
+    """What the limits leave of the space, and the extreme nets among it.
+
+    Args:
+        budget: costs and limits.
+        task: classes, channels and resolution.
+        rng: of samples and evolution; spaces of up to ``max_rows`` nets are enumerated.
+        max_rows: most nets that are looked at one by one.
+
+    Raises:
+        ConfigError: if there is no limit.
+        InfeasibleError: if no architecture is known that meets the limits, with the nearest achievable.
+    """
+    if not budget.limits:
+        raise ConfigError("no limit is set", hint="give --latency-ms, --max-params or --max-macs")
+    found = survey(budget.space, budget.limits, rng, max_rows=max_rows)
+    objectives = objectives_of(budget, task)
+    largest_G = best_within(budget.space, budget.limits, objectives["largest_macs"], found, rng)
+    facts: dict[str, Any] = {
+        "space": {**space_facts(budget, found), "feasible": feasible_share(found).as_json()},
+        "limits": {limit.name: limit.limit for limit in budget.limits},
+        **budget.facts(),
+        "rejected": dict(found.rejected),
+    }
+    facts["space"]["num_feasible"] = _counts(facts["space"]["feasible"], budget.space.cardinality)
+    if largest_G is None:
+        raise infeasible(budget, found, {**facts, "nets": {}})
+    rows = {"largest_macs": largest_G}
+    for name, keys in objectives.items():
+        if name not in rows:
+            row_G = best_within(budget.space, budget.limits, keys, found, rng)
+            rows[name] = row_G if row_G is not None else largest_G
+    facts |= {
+        "nets": {name: _net(budget, task, row_G) for name, row_G in rows.items()},
+        "method": "enumeration" if found.is_exact else "evolution",
+        "binding": list(found.binding),
+    }
+    return Plan(facts, found, largest_G, survey_line(budget, found))
+
+
+def feasible_share(found: Feasibility) -> Proportion:
+    """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval."""
+    if found.is_exact:
+        return Proportion(found.share, found.share, found.share, len(found.genes_AG))
+    drawn_A = found.feasible_A[NUM_EXTREMES:]
+    return clopper_pearson(int(drawn_A.sum()), len(drawn_A))
+
+
+def _counts(share: Mapping[str, Any], cardinality: int) -> dict[str, int]:
+    return {name: round(share[name] * cardinality) for name in ("value", "low", "high")}
+
+
+def objectives_of(budget: Budget, task: Task) -> dict[str, list[Objective]]:
+    """What is looked for, by name; of equal nets the one with more MACs, of the smallest the faster."""
+    macs, params = budget.costs["macs"], budget.costs["params"]
+    wanted: dict[str, list[Objective]] = {"largest_macs": [macs, params], "largest_params": [params, macs]}
+    shapes = shape_models(decompose(budget.space, task))
+    depth, inner_dims = shapes["depth"], shapes["inner_dims"]
+
+    def width(genes_AG: Genes) -> NDArray[np.float64]:
+        return np.asarray(inner_dims(genes_AG) / np.maximum(1.0, depth(genes_AG)))
+
+    wanted |= {"deepest": [depth, macs], "widest": [width, macs]}
+    cost = budget.devices[0].limited if budget.devices else macs
+    return wanted | {"fastest" if budget.devices else "smallest": [lambda genes_AG: -cost(genes_AG), macs]}
+
+
+def _net(budget: Budget, task: Task, row_G: NDArray[np.int16]) -> dict[str, Any]:
+    """Costs and shape of one net, and what share of every limit it uses."""
+    shapes = {name: float(model(row_G[None])[0]) for name, model in shape_models(decompose(budget.space, task)).items()}
+    used = {limit.name: float(limit.cost(row_G[None])[0]) / limit.limit for limit in budget.limits}
+    depth = int(shapes["depth"])
+    return {**budget.describe(row_G), "depth": depth, "mean_width": shapes["inner_dims"] / max(1, depth), "used": used}

@@ -1,0 +1,141 @@
+"""`edgenas tables validate`: is a table whole, does it cover its space, and does it still hold on this device?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgenas.config import build
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import EdgeNASError, GateError, LatencyTableError, MissingBackendError, UsageError
+from edgenas.latency import LatencyTable
+from edgenas.latency.check import check_table, origins
+from edgenas.latency.drift import Drift, drift_of, nets_to_time, same_timing
+from edgenas.latency.plan import components_of, reference_net
+from edgenas.latency.remarks import remarks
+from edgenas.latency.timing import Session, time_nets
+from edgenas.recipes.background import watched
+from edgenas.recipes.project import Project
+from edgenas.recipes.settings import ProjectSettings
+from edgenas.recipes.tables import header, open_table
+from edgenas.recipes.timed_nets import SECONDS_TO_TRACE, Workshop, device_name
+from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked
+from edgenas.spaces import Genes, SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateConfig:
+    """What `edgenas tables validate` was asked for.
+
+    Attributes:
+        run: whose tables go by name too, and whose traced components are used.
+        table: name or file.
+        measure: nets to time again on this device; 0 for none.
+        seed: draws these nets.
+    """
+
+    run: Path
+    table: str
+    measure: int = 0
+    seed: int = 1
+
+
+def run(config: ValidateConfig) -> Iterator[Record]:
+    """Check file, content, space, entries and predictions; with ``measure``, time nets and compare.
+
+    Raises:
+        LatencyTableError: if the file is missing, truncated, edited or of another schema; with ``measure``, if it is of another
+            device.
+        MissingBackendError: if its runtime does not work here.
+    """
+    path, table, space = open_table(config.run, config.table)
+    checks = check_table(table, space)
+    problems = [f"{check.name}: {problem}" for check in checks if check.verdict == "failed" for problem in _named(check)]
+    for text in remarks(table):
+        yield Note(text, is_warning=True, in_view=True)
+    failure: EdgeNASError | None = None
+    drift: Drift | None = None
+    if problems:
+        failure = LatencyTableError(f"{path} is not sound", problems=problems, hint="measure again with `edgenas profile`")
+    elif config.measure:
+        drift = yield from _measure(config, table, space)
+        if drift.verdict != "passed":
+            failure = GateError(f"{path} {drift.words}", hint="measure again with `edgenas profile`")
+    file = {"name": "file", "verdict": "passed", "reason": "whole, unchanged, and every number can be", "problems": ()}
+    result = {
+        "action": "validate",
+        "table": header(path, table),
+        "checks": [file, *map(asdict, checks)],
+        "entries": origins(table, space),
+        "remarks": list(remarks(table)),
+        "drift": None if drift is None else drift.as_json(),
+    }
+    yield Outcome(result, failure=failure)
+
+
+def _named(check: Any) -> tuple[str, ...]:
+    return tuple(check.problems) or (check.reason,)
+
+
+def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) -> Generator[Record, None, Drift]:
+    """Time fresh nets as the table's were and compare."""
+    context = table.context
+    here = device_name(context.device_kind)
+    try:
+        runtime = get_runtime(context.runtime)
+    except UsageError as error:
+        raise MissingBackendError(error.message, hint=error.hint) from error
+    probe = runtime.probe()
+    if not probe.works:
+        raise MissingBackendError(f"runtime {context.runtime} does not work here: {probe.reason}", hint=probe.fix)
+    if context.device != here:
+        hint = "validate it there; `edgenas profile` measures this one"
+        raise LatencyTableError(f"the table is of {context.device}, this device is {here}", hint=hint)
+    rng = np.random.default_rng(config.seed)
+    genes_AG = nets_to_time(table, space, config.measure, rng)
+    with _project(config, table) as project, Workshop(project, table.task, runtime, context.precision, context.batch_size) as shop:
+        session = yield from _time(shop, table, genes_AG, rng)
+    if session.info.runtime_version != context.runtime_version:
+        text = f"the table was measured with {context.runtime} {context.runtime_version}, here is {session.info.runtime_version}"
+        yield Note(text, is_warning=True)
+    drift = drift_of(table, space, genes_AG, session)
+    yield Note(f"the table {drift.words}", is_warning=drift.verdict != "passed", in_view=True)
+    return drift
+
+
+@contextmanager
+def _project(config: ValidateConfig, table: LatencyTable) -> Iterator[Project]:
+    """The run folder where there is one, so that traced components are found; else one of the moment."""
+    opset = table.context.details.get("opset")
+    export = {} if opset is None else {"opset": opset}
+    tables = {"data": {"source": "none"}, "space": {"name": table.space}, "export": export}
+    settings = build(ProjectSettings, tables, source=f"table of {table.space}")
+    folder = RunFolder(config.run)
+    if folder.config.exists():
+        with locked(folder):
+            yield Project(folder, settings)
+    else:
+        with tempfile.TemporaryDirectory(prefix="edgenas-") as name:
+            yield Project(RunFolder(Path(name)), settings)
+
+
+def _time(shop: Workshop, table: LatencyTable, genes_AG: Genes, rng: np.random.Generator) -> Generator[Progress, None, Session]:
+    chains = [components_of(shop.space, genes_G, shop.task) for genes_G in genes_AG]
+    reference = reference_net(shop.space, shop.task)
+    if "module" not in shop.runtime.accepts:
+        seconds = SECONDS_TO_TRACE[0] + SECONDS_TO_TRACE[1] * len({part for chain in chains for part in chain})
+        yield from watched(partial(shop.prepare_chains, [reference, *chains]), "tracing components", expected_s=seconds)
+    sources, beside = [shop.build(chain) for chain in chains], shop.build(reference)
+    target = shop.target(table.context.threads)
+    for record in time_nets(target, sources, beside, same_timing(table), rng=rng, label="timing nets again"):
+        if isinstance(record, Session):
+            return record
+        yield record
+    raise AssertionError("a series of rounds ends with its session")

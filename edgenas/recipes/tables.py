@@ -1,0 +1,206 @@
+"""`edgenas tables`: list, show, compare and merge latency tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgenas.errors import EdgeNASError, LatencyTableError, UsageError
+from edgenas.latency import LatencyTable, find_tables, named_table, shipped_tables
+from edgenas.latency.breakdown import break_down, typical_nets
+from edgenas.latency.check import origins
+from edgenas.latency.compare import compare_entries, compare_nets, differences
+from edgenas.latency.context import cpu_model
+from edgenas.latency.merge import merge_tables
+from edgenas.latency.remarks import remarks
+from edgenas.recipes.archs import read_given
+from edgenas.runs import Note, Outcome, Record, RunFolder
+from edgenas.spaces import Genes, SearchSpace, get_space
+
+FIGURES = ("mape", "noise_floor_mape", "within_5", "within_10", "p95_error", "kendall_tau", "num_subnets")
+
+
+@dataclass(frozen=True, slots=True)
+class ListConfig:
+    """What `edgenas tables list` was asked for: the tables of a run and those that come with edgenas."""
+
+    run: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ShowConfig:
+    """What `edgenas tables show` was asked for.
+
+    Attributes:
+        run: whose tables go by name too.
+        table: name or file.
+        arch: name or file of architectures; None shows the smallest, the median and the largest net.
+    """
+
+    run: Path
+    table: str
+    arch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiffConfig:
+    """What `edgenas tables diff` was asked for."""
+
+    run: Path
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConfig:
+    """What `edgenas tables merge` was asked for.
+
+    Attributes:
+        run: whose tables go by name too.
+        tables: names or files.
+        output: file to write.
+        force: replace it.
+    """
+
+    run: Path
+    tables: tuple[str, ...]
+    output: Path
+    force: bool = False
+
+
+def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
+    """A table by name or file, with the space it is of.
+
+    Raises:
+        LatencyTableError: if there is none, it is damaged, or of a space that this edgenas does not know.
+    """
+    path = named_table(name, RunFolder(run).latency)
+    table = LatencyTable.load(path)
+    try:
+        return path, table, get_space(table.space)
+    except UsageError as error:
+        raise LatencyTableError(f"{path} is of the space {table.space!r}, which this edgenas does not know") from error
+
+
+def header(path: Path, table: LatencyTable) -> dict[str, Any]:
+    """What every command says of a table."""
+    context = {key: value for key, value in table.context.as_json().items() if key != "details"}
+    date = str(table.measuring.get("date", ""))
+    return {
+        "name": path.stem,
+        "path": str(path),
+        "sha256": table.sha256,
+        **context,
+        "space": table.space,
+        "task": asdict(table.task),
+        "date": date,
+        "age_days": _age_days(date),
+        "num_entries": len(table.entries),
+        "validation": {name: table.validation.get(name) for name in FIGURES},
+    }
+
+
+def _age_days(date: str) -> float | None:
+    try:
+        made = datetime.fromisoformat(date)
+    except ValueError:
+        return None
+    made = made if made.tzinfo is not None else made.replace(tzinfo=UTC)
+    return (datetime.now(UTC) - made).total_seconds() / 86400
+
+
+def run_list(config: ListConfig) -> Iterator[Record]:
+    """Describe every table of the run and of edgenas; those that cannot be read are named in warnings."""
+    here = cpu_model()
+    places = [("run", path) for path in find_tables(RunFolder(config.run).latency)]
+    places += [("edgenas", path) for _, path in sorted(shipped_tables().items())]
+    rows = []
+    for source, path in places:
+        try:
+            table = LatencyTable.load(path)
+        except EdgeNASError as error:
+            yield Note(str(error), is_warning=True)
+            continue
+        same = table.context.device == here if table.context.device_kind == "cpu" else None
+        rows.append({**header(path, table), "source": source, "of_this_device": same})
+    yield Outcome({"action": "list", "device": here, "tables": rows})
+
+
+def run_show(config: ShowConfig) -> Iterator[Record]:
+    """Where the predicted time goes, and how the table was measured.
+
+    Raises:
+        LatencyTableError: as `open_table`, or if a net needs an entry that the table lacks.
+        ArchError: if ``arch`` is none of the space.
+    """
+    path, table, space = open_table(config.run, config.table)
+    nets = [break_down(table, space, genes_G, name) for name, genes_G in _chosen(config, table, space).items()]
+    for text in remarks(table):
+        yield Note(text, is_warning=True, in_view=True)
+    result = {
+        "action": "show",
+        "table": header(path, table),
+        "entries": origins(table, space),
+        "calibration": asdict(table.calibration),
+        "reference": {key: value for key, value in table.reference.items() if key != "components"},
+        "measuring": {key: value for key, value in table.measuring.items() if key != "calibration_rows"},
+        "details": table.context.details,
+        "remarks": list(remarks(table)),
+        "nets": [net.as_json() for net in nets],
+    }
+    yield Outcome(result)
+
+
+def _chosen(config: ShowConfig, table: LatencyTable, space: SearchSpace) -> Mapping[str, Genes]:
+    if config.arch is None:
+        return typical_nets(table, space, np.random.default_rng(0))
+    given = read_given(space, config.arch)
+    names = [given.name or f"architecture {number}" for number in range(1, len(given.genes_AG) + 1)]
+    return dict(zip(names, given.genes_AG, strict=True))
+
+
+def run_diff(config: DiffConfig) -> Iterator[Record]:
+    """Compare contexts, entries and predictions of two tables, the second to the first.
+
+    Raises:
+        LatencyTableError: as `open_table`.
+    """
+    (first_path, first, space), (second_path, second, _) = (open_table(config.run, name) for name in (config.first, config.second))
+    found = differences(first, second)
+    other_nets = [each for each in found if each.key in ("space", "choices of the space", *asdict(first.task))]
+    if other_nets:
+        problems = [str(difference) for difference in other_nets]
+        raise LatencyTableError("the tables are of different nets, so their costs cannot be compared", problems=problems)
+    result = {
+        "action": "diff",
+        "first": header(first_path, first),
+        "second": header(second_path, second),
+        "differences": [asdict(difference) for difference in found],
+        "can_be_merged": not any(difference.weight == "refused" for difference in found),
+        "entries": compare_entries(first, second),
+        "nets": compare_nets(first, second, space, np.random.default_rng(0)),
+    }
+    yield Outcome(result)
+
+
+def run_merge(config: MergeConfig) -> Iterator[Record]:
+    """Write one table of several.
+
+    Raises:
+        LatencyTableError: as `open_table` and `merge_tables`; if the output exists.
+    """
+    if config.output.exists() and not config.force:
+        raise LatencyTableError(f"{config.output} exists already", hint="take another name, or --force to replace it")
+    opened = [open_table(config.run, name) for name in config.tables]
+    merged = merge_tables([table for _, table, _ in opened], opened[0][2])
+    for text in (*merged.warnings, *remarks(merged.table)):
+        yield Note(text, is_warning=True)
+    merged.table.write(config.output)
+    sources: Sequence[dict[str, Any]] = [header(path, table) for path, table, _ in opened]
+    result = {"action": "merge", "table": header(config.output, merged.table), "sources": sources}
+    yield Outcome(result, {"table": config.output})

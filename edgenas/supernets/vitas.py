@@ -1,0 +1,174 @@
+"""The ViTAS supernet: shared blocks, with what different patches and head numbers cannot share private to each.
+
+Sharing (Su et al., ViTAS, arXiv:2106.13700, section 3): every patch size has its own convolution, class token and table of
+positions; in every block each head number has its own q and k, while v, the projection and the MLP are shared; narrower nets keep
+the leading channels. With ``side="right"`` they keep the trailing ones instead: trained on both sides, every channel is used
+equally often over all widths (BCNet, Su et al., CVPR 2021, pages 2175-2184).
+
+Deviations from xiusu/ViTAS: every patch size learns, not just the first; positions are a table, not the last one's vector for all;
+q, k and v are sliced apart and head by head, so that a row means the same head at every width, instead of rows of k becoming rows
+of q; logits are scaled by the true width of a head, instead of a third of the embedding's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgenas.spaces import SearchSpace, Task
+from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, Geometry, VitasSpec, frame, lower
+from edgenas.supernets.autoformer_net import Embed, Head, embed_forward, head_forward, initialise
+from edgenas.supernets.vitas_net import BLOCK_NORM_EPS, Mlp, VitasNet, block_forward, build_component, component_input_shape
+
+Side = Literal["left", "right"]
+
+
+def cut(value: Tensor, axis: int, size: int, side: Side) -> Tensor:
+    """A view of the leading (``left``) or trailing (``right``) ``size`` places of an axis."""
+    return value.narrow(axis, 0 if side == "left" else value.shape[axis] - size, size)
+
+
+def cut_heads(value: Tensor, axis: int, num_heads: int, size: int, side: Side) -> Tensor:
+    """`cut` of each head's part of an axis, ``size`` places in all: a place means the same head at every size."""
+    if size == value.shape[axis]:
+        return value
+    parts = value.reshape(*value.shape[:axis], num_heads, -1, *value.shape[axis + 1 :])
+    return cut(parts, axis + 1, size // num_heads, side).flatten(axis, axis + 1)
+
+
+def slice_block(weights: Mapping[str, Tensor], spec: BlockSpec, side: Side = "left") -> dict[str, Tensor]:
+    """A shared block's weights at the widths and the head number of ``spec``, by their names in a plain block.
+
+    Args:
+        weights: of a `SharedBlock`, by name.
+        spec: widths to cut to, none above the block's.
+        side: which channels are kept.
+    """
+    dim, qkv, hidden, heads = spec.embed_dim, spec.qkv_dim, spec.mlp_hidden, spec.num_heads
+    names = ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "attn.proj.bias", "mlp.fc2.bias")
+    result = {name: cut(weights[name], 0, dim, side) for name in names}
+    for kind in ("weight", "bias"):
+        rows = [*weights[f"attn.qk.{heads}.{kind}"].chunk(2), weights[f"attn.v.{kind}"]]
+        if kind == "weight":
+            rows = [cut(row, 1, dim, side) for row in rows]
+        result[f"attn.qkv.{kind}"] = torch.cat([cut_heads(row, 0, heads, qkv, side) for row in rows])
+    proj, fc1, fc2 = (weights[f"{name}.weight"] for name in ("attn.proj", "mlp.fc1", "mlp.fc2"))
+    return result | {
+        "attn.proj.weight": cut_heads(cut(proj, 0, dim, side), 1, heads, qkv, side),
+        "mlp.fc1.weight": cut(cut(fc1, 0, hidden, side), 1, dim, side),
+        "mlp.fc1.bias": cut(weights["mlp.fc1.bias"], 0, hidden, side),
+        "mlp.fc2.weight": cut(cut(fc2, 0, dim, side), 1, hidden, side),
+    }
+
+
+def slice_frame(embed: Mapping[str, Tensor], head: Mapping[str, Tensor], embed_dim: int, side: Side = "left") -> dict[str, Tensor]:
+    """Views of the weights around the blocks: of one patch size, and of the head."""
+    result = {name: cut(embed[name], 0, embed_dim, side) for name in ("patch_embed.proj.weight", "patch_embed.proj.bias")}
+    result |= {name: cut(embed[name], -1, embed_dim, side) for name in ("cls_token", "pos_embed")}
+    result |= {name: cut(head[name], -1, embed_dim, side) for name in ("norm.weight", "norm.bias", "head.weight")}
+    return result | {"head.bias": head["head.bias"]}
+
+
+class _SharedAttention(nn.Module):
+    """q and k of every head number, all rows of q before those of k, with one v and one projection."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        dim, width = geometry.embed_dim, geometry.qkv_out // 3
+        self.qk = nn.ModuleDict({str(heads): nn.Linear(dim, 2 * width) for heads in geometry.num_heads})
+        self.v = nn.Linear(dim, width)
+        self.proj = nn.Linear(width, dim)
+
+
+class SharedBlock(nn.Module):
+    """Parameters of a block at full width, for every head number."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(geometry.embed_dim, eps=BLOCK_NORM_EPS)
+        self.attn = _SharedAttention(geometry)
+        self.norm2 = nn.LayerNorm(geometry.embed_dim, eps=BLOCK_NORM_EPS)
+        self.mlp = Mlp(geometry.embed_dim, geometry.mlp_hidden)
+
+
+class VitasSupernet(nn.Module):
+    """One set of weights that runs every architecture of a ViTAS space.
+
+    No active subnet is kept: the architecture and the side are arguments of `forward`. A net of tied blocks runs the first ones.
+    """
+
+    def __init__(self, space: SearchSpace, task: Task) -> None:
+        super().__init__()
+        self.space = space
+        self.task = task
+        self.geometry = GEOMETRIES[space.name]
+        self.spec = lru_cache(maxsize=65536)(self._spec)
+        frames = {patch: frame(task, patch, self.geometry.embed_dim) for patch in self.geometry.patch_sizes}
+        self.embeds = nn.ModuleDict({str(patch): Embed(embed) for patch, (embed, _) in frames.items()})
+        self.blocks = nn.ModuleList(SharedBlock(self.geometry) for _ in range(self.geometry.num_blocks))
+        self.head = Head(frames[self.geometry.patch_sizes[0]][1])
+        initialise(self)
+
+    def _spec(self, genes: tuple[int, ...]) -> VitasSpec:
+        return lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
+
+    def _parts(self, spec: VitasSpec, side: Side) -> list[dict[str, Tensor]]:
+        """The weights of every block."""
+        shared = (dict(self.blocks[place].named_parameters()) for place in spec.places)
+        return [slice_block(weights, block, side) for weights, block in zip(shared, spec.blocks, strict=True)]
+
+    def _frame(self, spec: VitasSpec, side: Side) -> dict[str, Tensor]:
+        """The weights around the blocks."""
+        embed = dict(self.embeds[str(spec.embed.patch_size)].named_parameters())
+        return slice_frame(embed, dict(self.head.named_parameters()), spec.embed.embed_dim, side)
+
+    def slices(self, genes: tuple[int, ...], side: Side = "left") -> dict[str, Tensor]:
+        """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
+        spec = self.spec(genes)
+        parts = enumerate(self._parts(spec, side))
+        return self._frame(spec, side) | {f"blocks.{i}.{name}": tensor for i, part in parts for name, tensor in part.items()}
+
+    def forward(self, images_NCHW: Tensor, genes: tuple[int, ...], side: Side = "left") -> Tensor:
+        """Logits, shape (N, classes), of the subnet that one row of genes stands for, with the channels of that side."""
+        spec = self.spec(genes)
+        around = self._frame(spec, side)
+        x_NLC = embed_forward(images_NCHW, spec.embed, around)
+        for block, part in zip(spec.blocks, self._parts(spec, side), strict=True):
+            x_NLC = block_forward(x_NLC, block, part)
+        return head_forward(x_NLC, spec.head, around)
+
+    @torch.no_grad()
+    def extract(self, genes: tuple[int, ...], side: Side = "left") -> VitasNet:
+        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
+        with torch.device("meta"):  # nothing is drawn that the slices replace
+            net = VitasNet(self.spec(genes))
+        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in self.slices(genes, side).items()}
+        net.load_state_dict(copies, assign=True)
+        return net.train(self.training)
+
+
+def build_supernet(space: SearchSpace, task: Task) -> VitasSupernet:
+    """A freshly initialised supernet of a ViTAS space."""
+    return VitasSupernet(space, task)
+
+
+def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> VitasNet:
+    """A freshly initialised plain net."""
+    return VitasNet(lower(space, np.asarray(genes, dtype=np.int16), task))
+
+
+__all__ = [
+    "VitasSupernet",
+    "build_component",
+    "build_net",
+    "build_supernet",
+    "component_input_shape",
+    "cut",
+    "cut_heads",
+    "slice_block",
+]

@@ -1,0 +1,120 @@
+"""Weights that were made elsewhere: files of tensors, and timm's pretrained models."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import stat
+import struct
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from edgenas.errors import CheckpointError, UsageError
+from edgenas.training.checkpoints import digest_of
+
+_NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
+_HINT = "save a plain state_dict, or a .safetensors file"
+_TIMM = "timm:"
+# what PyTorch's restricted unpickler raises on bytes that are no checkpoint
+_UNREADABLE = (
+    *(OSError, SafetensorError, pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError, LookupError),
+    *(AttributeError, TypeError, AssertionError, ArithmeticError, MemoryError),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Weights by name.
+
+    Attributes:
+        source: as the user named it.
+        sha256: of every tensor's name, type, shape and values, whatever the file around them.
+    """
+
+    source: str
+    tensors: Mapping[str, Tensor]
+    sha256: str
+
+
+def is_file(source: str) -> bool:
+    """Whether a source means a file, not one of timm's models."""
+    return not source.startswith(_TIMM)
+
+
+def fetch(source: str) -> Foreign:
+    """The weights that ``timm:NAME`` or the path of a file means.
+
+    Raises:
+        UsageError: if timm has no such model, with similar names.
+        CheckpointError: if the weights cannot be fetched or read.
+    """
+    tensors = read_foreign(Path(source)) if is_file(source) else _pretrained(source.removeprefix(_TIMM))
+    return Foreign(source, tensors, digest_of(tensors))
+
+
+def require_timm_model(name: str) -> None:
+    """Check that timm knows a model.
+
+    Raises:
+        UsageError: with similar names.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        similar = timm.list_models(f"*{name.split('.')[0]}*")[:5] or timm.list_models(f"{name[:5]}*")[:5]
+        raise UsageError(f"timm has no model {name!r}", hint=f"similar are: {', '.join(similar) or 'none'}")
+
+
+def _pretrained(name: str) -> dict[str, Tensor]:
+    import timm
+
+    require_timm_model(name)
+    try:
+        model = timm.create_model(name, pretrained=True)
+    except Exception as error:  # of whatever library fetches them
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise CheckpointError(
+            f"the weights of timm:{name} could not be fetched: {first}", hint="give a file of them instead: --init FILE"
+        ) from error
+    return dict(model.state_dict())
+
+
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """Weights by name from a .safetensors file or a PyTorch file of tensors; nothing else is unpickled.
+
+    Raises:
+        CheckpointError: if the file is missing, no plain file, damaged, or holds more than plain data.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise CheckpointError(f"{path} is no file of weights but a folder, pipe or device")
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        with (
+            warnings.catch_warnings(action="ignore"),  # of pickle protocols; what matters is raised
+            torch.serialization.safe_globals([argparse.Namespace]),  # plain data, which training scripts like to add
+        ):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except _UNREADABLE as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path} cannot be read: {first}", hint=_HINT) from error
+    for key in _NESTED:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+            break
+    if not isinstance(loaded, Mapping) or not all(map(_is_plain, loaded.values())):
+        raise CheckpointError(f"{path} holds no dictionary of tensors", hint=_HINT)
+    return {str(name): value for name, value in loaded.items()}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"

@@ -1,0 +1,34 @@
+"""Small tables of the toy runtime, made once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, TimingSettings, profile
+from edgenas.spaces import SearchSpace, get_space
+
+from .toy import ToyRuntime, build
+
+TIMING = TimingSettings(visits=3)
+
+
+def measured(runtime: ToyRuntime, *, space: str = "pvt-nano", seed: int = 0, num: int = 8) -> LatencyTable:
+    """What a profile of this runtime finds out."""
+    of = get_space(space)
+    settings = ProfileSettings(timing=TIMING, calibration_nets=num, validation_nets=num)
+    rng = np.random.default_rng(seed)
+    *_, last = profile(of, of.default_task, runtime.target(), build, settings=settings, rng=rng)
+    assert isinstance(last, ProfileResult)
+    return last.table
+
+
+@cache
+def toy_table(seed: int = 0, *, noise: float = 0.02, space: str = "pvt-nano", draws: int = 0) -> LatencyTable:
+    """``seed`` is of the noise, ``draws`` of the nets."""
+    return measured(ToyRuntime(noise=noise, rng=np.random.default_rng(seed)), space=space, seed=draws)
+
+
+def nano() -> SearchSpace:
+    return get_space("pvt-nano")

@@ -1,0 +1,83 @@
+"""A project with a supernet that was never trained and latency tables of devices that are formulas."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgenas.cli import main
+from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, profile
+from edgenas.recipes.nets import WEIGHTS, facts_of
+from edgenas.recipes.project import open_images, open_project
+from edgenas.recipes.timed_nets import device_name
+from edgenas.spaces.pvt import PVT_NANO
+from edgenas.supernets import build_supernet
+from edgenas.training.checkpoints import save_weights
+from tests.latency.toy import ToyRuntime, build
+
+TASK = PVT_NANO.default_task
+SMALL = (
+    "train.threads=1",
+    "search.num_generations=1",
+    "search.population=6",
+    "search.num_mutations=3",
+    "search.num_crossovers=3",
+    "search.num_finalists=3",
+)
+
+
+def edgenas_in(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the JSON object and stderr of a command."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([*arguments, *(part for setting in SMALL for part in ("--set", setting)), "--json"])
+    return int(ended.value.code or 0), json.loads(out.getvalue()), err.getvalue()
+
+
+@cache
+def toy_table(bound_nets: int = 40) -> LatencyTable:
+    """Of a device that is not here."""
+    settings = ProfileSettings(bound_nets=bound_nets)
+    records = profile(PVT_NANO, TASK, ToyRuntime(noise=0.05).target(), build, settings=settings, rng=np.random.default_rng(0))
+    *_, last = records
+    assert isinstance(last, ProfileResult)
+    return last.table
+
+
+def scaled(table: LatencyTable, factor: float) -> LatencyTable:
+    """The table of a device that is so many times slower."""
+    calibration = table.calibration
+    slower = replace(calibration, scale=calibration.scale * factor, offset_ms=calibration.offset_ms * factor)
+    return replace(table, calibration=slower)
+
+
+def of_this_machine(table: LatencyTable) -> LatencyTable:
+    """The table as if it had been measured here, with the runtime that ships."""
+    return replace(table, context=replace(table.context, device=device_name("cpu"), runtime="onnxruntime-cpu"))
+
+
+def make_project(folder: Path) -> Path:
+    """A divided data set, an untrained supernet, and this machine's table in the run folder."""
+    code, value, _ = edgenas_in(folder, "init", "--data", "digits")
+    assert code == 0, value["error"]
+    project = open_project(folder / "edgenas-run", {}, SMALL)
+    images = open_images(project)
+    torch.manual_seed(0)
+    save_weights(project.run.supernet / WEIGHTS, build_supernet(PVT_NANO, images.task), facts_of(project, images, "supernet"))
+    project.run.latency.mkdir(exist_ok=True)
+    of_this_machine(toy_table()).save(project.run.latency)
+    return folder

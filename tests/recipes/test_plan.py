@@ -1,0 +1,154 @@
+"""Planning: numbers against every net of a space, times against what they are extrapolated from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgenas.costs import cost_models
+from edgenas.errors import ConfigError, InfeasibleError
+from edgenas.recipes.budget import Budget, Device
+from edgenas.recipes.pace import Estimate
+from edgenas.recipes.plan import plan_nets
+from edgenas.recipes.profile import RunTable
+from edgenas.search import UpperLimit
+from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower
+from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled, toy_table
+
+MODELS = cost_models(PVT_NANO, TASK)
+EVERY_AG = PVT_NANO.enumerate()
+
+
+def device(alias: str, factor: float, limit_ms: float | None) -> Device:
+    table = scaled(toy_table(), factor)
+    predicted, upper = table.to_cost_model(PVT_NANO, TASK), table.upper(PVT_NANO, TASK)
+    return Device(alias, RunTable(Path(f"{alias or 'own'}.json"), table, predicted, upper, ()), limit_ms, None)
+
+
+def budget_of(*devices: Device, **others: float) -> Budget:
+    limits = [UpperLimit(d.name, d.limit_ms, d.limited) for d in devices if d.limit_ms is not None]
+    limits += [UpperLimit(name, limit, MODELS[name]) for name, limit in others.items()]
+    costs = dict(MODELS) | ({"latency_ms": devices[0].table.predicted} if devices else {})
+    return Budget(PVT_NANO, devices, costs, tuple(limits))
+
+
+@pytest.fixture(scope="module")
+def budget() -> Budget:
+    median = float(np.median(toy_table().to_cost_model(PVT_NANO, TASK)(EVERY_AG)))
+    return budget_of(device("", 1.0, median), device("slow", 4.0, 3.6 * median), params=160_000.0)
+
+
+@pytest.fixture(scope="module")
+def truth(budget: Budget) -> dict[str, Any]:
+    """By brute force, shapes read off the lowered nets, costs off the factors one by one."""
+    latency_A = toy_table().to_cost_model(PVT_NANO, TASK)(EVERY_AG)
+    params_A, macs_A = MODELS["params"](EVERY_AG), MODELS["macs"](EVERY_AG)
+    first, second, _ = (limit.limit for limit in budget.limits)
+    broken = np.array([latency_A > first, 4 * latency_A > second, params_A > 160_000])
+    fits = ~broken.any(axis=0)
+    depth_A, width_A = np.zeros(len(EVERY_AG)), np.zeros(len(EVERY_AG))
+    for row in np.flatnonzero(fits)[::7]:
+        blocks = [c for c in lower(PVT_NANO, EVERY_AG[row], TASK).components if isinstance(c, BlockSpec)]
+        depth_A[row], width_A[row] = len(blocks), np.mean([block.qkv_dim + block.mlp_hidden for block in blocks])
+    return {"broken": broken, "fits": fits, "latency": latency_A, "params": params_A, "macs": macs_A, "some": (depth_A, width_A)}
+
+
+def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any]) -> None:
+    facts = plan_nets(budget, TASK, np.random.default_rng(0)).facts
+    fits: NDArray[np.bool_] = truth["fits"]
+    assert facts["method"] == "enumeration"
+    assert facts["space"]["feasible"] == {"value": fits.mean(), "low": fits.mean(), "high": fits.mean(), "n": 62_208}
+    assert facts["space"]["num_feasible"]["value"] == fits.sum() > 1000
+    assert list(facts["rejected"].values()) == truth["broken"].sum(axis=1).tolist()
+    alone = [
+        name
+        for name, broken in zip(facts["rejected"], truth["broken"], strict=True)
+        if (truth["broken"].sum(axis=0) == 1)[broken].any()
+    ]
+    assert facts["binding"] == alone == ["latency_ms[slow]", "params"]
+    nets, macs_A = facts["nets"], np.where(fits, truth["macs"], 0)
+    assert nets["largest_macs"]["macs"] == macs_A.max()
+    assert nets["largest_params"]["params"] == np.where(fits, truth["params"], 0).max()
+    assert nets["fastest"]["latency_ms_predicted"] == pytest.approx(truth["latency"][fits].min())
+    depth_A, width_A = truth["some"]
+    assert nets["deepest"]["depth"] == sum(nets["deepest"]["arch"]["depths"]) >= depth_A.max()
+    assert nets["deepest"]["macs"] >= macs_A[depth_A == nets["deepest"]["depth"]].max(initial=0)
+    assert nets["widest"]["mean_width"] >= width_A.max()
+    for net in nets.values():
+        row = PVT_NANO.from_json(net["arch"])
+        index = int(np.flatnonzero((row == EVERY_AG).all(axis=1))[0])
+        assert fits[index]
+        assert net["used"]["latency_ms[slow]"] == pytest.approx(net["latencies"]["slow"]["predicted_ms"] / budget.limits[1].limit)
+        assert all(share <= 1 for share in net["used"].values())
+
+
+def test_a_sample_gives_an_interval_and_evolution_the_same_nets(budget: Budget, truth: dict[str, Any]) -> None:
+    exact = plan_nets(budget, TASK, np.random.default_rng(0)).facts
+    facts = plan_nets(budget, TASK, np.random.default_rng(1), max_rows=3000).facts
+    share = facts["space"]["feasible"]
+    assert facts["method"] == "evolution"
+    assert share["n"] == 3000
+    assert share["low"] < truth["fits"].mean() < share["high"] < share["low"] + 0.05
+    counts = facts["space"]["num_feasible"]
+    assert counts["low"] < truth["fits"].sum() < counts["high"]
+    costs = {name: {n: net[n] for n in ("macs", "params", "depth", "mean_width")} for name, net in exact["nets"].items()}
+    assert {name: {n: net[n] for n in costs[name]} for name, net in facts["nets"].items()} == costs
+
+
+def test_what_does_not_fit_says_how_near_one_can_get() -> None:
+    smallest = float(toy_table().to_cost_model(PVT_NANO, TASK)(EVERY_AG).min())
+    with pytest.raises(InfeasibleError, match="no architecture of pvt-nano meets latency_ms <= ") as raised:
+        plan_nets(budget_of(device("", 1.0, 0.5 * smallest)), TASK, np.random.default_rng(0))
+    nearest = raised.value.result["closest"]["latency_ms"]
+    assert nearest["achievable"] == pytest.approx(smallest)
+    assert raised.value.exit_code == 3
+    with pytest.raises(ConfigError, match="no limit is set"):
+        plan_nets(budget_of(device("", 1.0, None)), TASK, np.random.default_rng(0))
+
+
+def test_without_a_table_the_smallest_net_takes_the_fastest_ones_place() -> None:
+    nets = plan_nets(budget_of(macs=1.2e6), TASK, np.random.default_rng(0)).facts["nets"]
+    assert nets["smallest"]["macs"] == MODELS["macs"](EVERY_AG).min()
+    assert nets["smallest"]["latency_ms_predicted"] is None
+    assert "fastest" not in nets
+
+
+def test_estimates_are_parts_times_their_number() -> None:
+    found = Estimate.of([1.0, 2.0, 3.0], 10, plus=5.0)
+    assert (found.value, found.n) == (25.0, 3)
+    assert found.low == pytest.approx(17.0)
+    assert found.high == pytest.approx(33.0)
+    skewed = Estimate.of([1.0] * 19 + [100.0], 1)
+    assert skewed.low <= skewed.value <= skewed.high
+
+
+def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    run = folder / "edgenas-run"
+    (run / "supernet" / "weights.safetensors").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, value, err = edgenas_in(folder, "plan", "--latency-ms", "1000", "--max-params", "150k", "--set", "train.epochs=3")
+    assert code == 0, value["error"]
+    result = value["result"]
+    assert result["limits"] == {"latency_ms": 1000.0, "params": 150_000}
+    assert result["binding"] == ["params"]
+    training = result["training"]
+    assert {name: part["is_done"] for name, part in training.items()} == {"teacher": False, "supernet": False}
+    supernet = training["supernet"]
+    assert supernet["steps"] == 3 * 13  # of 64 of the 808 training images
+    assert supernet["seconds"]["n"] >= 5
+    expected = supernet["steps"] * supernet["step_ms"]["value"] / 1e3 + 3 * supernet["evaluation_s"]
+    assert supernet["seconds"]["value"] == pytest.approx(expected)
+    assert result["search"]["nets"] == 12
+    assert result["search"]["seconds"]["value"] > 0
+    assert "timing the supernet" in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    code, value, _ = edgenas_in(folder, "plan", "--max-params", "1k")
+    assert (code, value["status"]) == (3, "infeasible")
+    assert value["result"]["closest"]["params"]["achievable"] == 82_074
+    code, value, _ = edgenas_in(folder, "plan")
+    assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params or --max-macs")
