@@ -19,7 +19,8 @@ from torch import nn
 
 from edgenas.latency import ComponentGraphs
 from edgenas.latency.kit.nets import INLINE_BYTES, Parts, Store
-from edgenas.latency.kit.script_base import Kit, Weights
+from edgenas.latency.kit.pack import _graphs
+from edgenas.latency.kit.script_base import Kit, Weights, unpacked
 from edgenas.supernets.pvt_net import build_component
 
 from .test_compose import BLOCK, LATER, SPEC
@@ -49,8 +50,8 @@ def put_together(parts: Parts, store: Store) -> onnx.ModelProto:
     kit = Kit.__new__(Kit)
     kit.plan = {"nets": ["net"]}
     kit._weights, kit._constants = Weights(store.num_weights), bytes(store.constants)
-    described = json.dumps(parts.as_json()).encode()
-    kit._read = lambda name: described if name == "nets/net.json" else store.pieces[name.removeprefix("pieces/")]  # type: ignore[method-assign]
+    head, _, kit._pieces = unpacked(_graphs({"net": parts.as_json()}, store.pieces)).partition(b"\n")
+    kit._graphs = json.loads(head)
     data = kit.model(0)
     assert 0 < kit.num_bytes(0) < len(data)
     return onnx.load_model_from_string(data)
