@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ORIGINS = ("measured", "interpolated")
 REFERENCE = ("p90_ms", "p99_ms", "mad_ms", "variation", "compute_ms", "n")
 MACHINE = ("seconds", "own_cores", "other_cores", "steal_share", "throttle_events", "load_average_before", "load_average_after")
+QUANTILES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "bias")
 
 
@@ -70,16 +71,25 @@ def _row_problems(table: LatencyTable) -> Iterator[str]:
     if not isinstance(rows, list):
         yield "validation has no rows"
         return
+    for number, net in enumerate(table.bound_nets, 1):
+        yield from _bound_net_problems(f"bound net {number}", net)
     positive = dict.fromkeys(("predicted_ms", "upper_ms", "measured_ms"), 0.0)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping) or not isinstance(row.get("arch"), Mapping):
             yield f"validation: row {number} has no arch"
         else:
             yield from _numbers(f"validation: row {number}", row, positive, {})
+            yield from _maybe_numbers(f"validation: row {number}", row, (*QUANTILES, "mad_ms", "min_ms", "n"))
     yield from _maybe_numbers("validation", validation, FIGURES)
     for name in ("mape", "noise_floor_mape"):
         if validation.get(name) is not None:
             yield from _numbers("validation", validation, {}, {name: 0.0})
+
+
+def _bound_net_problems(name: str, net: Any) -> Iterator[str]:
+    yield from _numbers(name, net, dict.fromkeys(("predicted_ms", "n", *QUANTILES), 0.0), {})
+    if isinstance(net, Mapping) and not isinstance(net.get("arch"), Mapping):
+        yield f"{name} has no arch"
 
 
 def _measuring_problems(measuring: Any) -> Iterator[str]:

@@ -3,8 +3,9 @@
 Every table says costs in milliseconds of its own moment. They are compared by what they share, the reference net: a cost over the
 level of its table says how many references it is. These are averaged arithmetically, because costs add up: predicted sums of the
 merged table are then averages of the predicted sums, which no other mean gives. Weights are visits: more runs inside one visit tell
-little more. Costs that were smoothed are averaged before and smoothed again afterwards; calibration, bound and validation are made
-again from the whole nets of all tables.
+little more. Costs that were smoothed are averaged before and smoothed again afterwards; calibration, bounds and validation are made
+again from the whole nets of all tables. Quantiles of calls are averages of the tables' own at the common level: a change of speed
+from one table to the other is in no quantile.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from edgenas.costs import decompose, distinct_components
 from edgenas.errors import LatencyTableError
 from edgenas.latency.compare import differences
+from edgenas.latency.content import QUANTILES
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
 from edgenas.latency.plan import is_block
 from edgenas.latency.table import Entry, LatencyTable, component_key, entry_keys
@@ -25,7 +27,7 @@ from edgenas.runs import dump_json
 from edgenas.spaces import SearchSpace
 
 OTHER_SPEED = 0.15  # difference of levels that is said
-QUANTILES = ("median_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms")
+TIMES = ("median_ms", *QUANTILES, "mad_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,21 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Net:
-    """A whole net as several tables measured it: how many references it costs each time, with its rows."""
+    """A whole net as several tables measured it, with their levels."""
 
-    costs: tuple[float, ...]
     rows: tuple[Mapping[str, Any], ...]
     visits: tuple[float, ...]
+    levels_ms: tuple[float, ...]
 
     @property
-    def cost(self) -> float:
-        return float(np.average(self.costs, weights=self.visits))
+    def costs(self) -> tuple[float, ...]:
+        """References of each time."""
+        return tuple(row["measured_ms"] / level_ms for row, level_ms in zip(self.rows, self.levels_ms, strict=True))
+
+    def at(self, level_ms: float, key: str) -> float:
+        """Average of some milliseconds of the rows, at a common level."""
+        values = [row[key] * level_ms / own_ms for row, own_ms in zip(self.rows, self.levels_ms, strict=True)]
+        return float(np.average(values, weights=self.visits))
 
 
 def merge_tables(tables: Sequence[LatencyTable], space: SearchSpace) -> Merged:
@@ -70,11 +78,15 @@ def merge_tables(tables: Sequence[LatencyTable], space: SearchSpace) -> Merged:
     calibration = _calibrate(merged, space, fitting, level_ms)
     merged = replace(merged, calibration=calibration)
     held_out = {key: net for key, net in held_out.items() if key not in fitting}
+    bounding = _nets([(table, table.bound_nets) for table in tables])
+    bounding = {key: net for key, net in bounding.items() if key not in fitting and key not in held_out}
     if not held_out:
         raise LatencyTableError("no net is left for validation: each that one table held out fitted another", hint=_OTHER_SEED)
     validation = _validate(merged, space, held_out, level_ms, tables)
     measuring = _measuring(tables, len(fitting))
-    return Merged(replace(merged, validation=validation, measuring=measuring), tuple(warnings))
+    bound_nets = _bound_nets(merged, space, bounding, level_ms)
+    merged = replace(merged, validation=validation, measuring=measuring, bound_nets=bound_nets)
+    return Merged(merged, tuple(warnings))
 
 
 _OTHER_SEED = "profile with the same seed, or with another that draws other nets: --set profile.seed=1"
@@ -167,14 +179,13 @@ def _reference(tables: Sequence[LatencyTable], level_ms: float) -> dict[str, Any
 
 def _nets(sources: Sequence[tuple[LatencyTable, Sequence[Mapping[str, Any]]]]) -> dict[str, _Net]:
     """Whole nets by their architecture, each with what every table says of it."""
-    found: dict[str, list[tuple[float, Mapping[str, Any], float]]] = {}
+    found: dict[str, list[tuple[Mapping[str, Any], float, float]]] = {}
     for table, rows in sources:
         for row in rows:
             visits = row["n"] / table.measuring["runs_per_visit"]
-            cost = (row["measured_ms"] / _level(table), row, visits)
-            found.setdefault(dump_json(row["arch"], indent=None), []).append(cost)
+            found.setdefault(dump_json(row["arch"], indent=None), []).append((row, visits, _level(table)))
     return {
-        key: _Net(tuple(c for c, _, _ in each), tuple(r for _, r, _ in each), tuple(v for _, _, v in each))
+        key: _Net(tuple(row for row, _, _ in each), tuple(visits for _, visits, _ in each), tuple(level for _, _, level in each))
         for key, each in found.items()
     }
 
@@ -187,7 +198,7 @@ def _raw_sums(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net])
 
 
 def _calibrate(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net], level_ms: float) -> Calibration:
-    truth = np.array([net.cost * level_ms for net in nets.values()])
+    truth = np.array([net.at(level_ms, "measured_ms") for net in nets.values()])
     return calibrate(_raw_sums(table, space, nets), truth, confidence=table.calibration.confidence)
 
 
@@ -201,20 +212,34 @@ def _validate(
 
 
 def _row(net: _Net, predicted_ms: float, upper_ms: float, level_ms: float) -> dict[str, Any]:
-    numbers = {key: float(np.average([row[key] for row in net.rows], weights=net.visits)) for key in _common(net.rows)}
+    known = [key for key in TIMES if all(isinstance(row.get(key), (int, float)) for row in net.rows)]
+    least = [row["min_ms"] * level_ms / own_ms for row, own_ms in zip(net.rows, net.levels_ms, strict=True)]
     return {
         **net.rows[0],
-        **numbers,
+        **{key: net.at(level_ms, key) for key in known},
         "predicted_ms": predicted_ms,
         "upper_ms": upper_ms,
-        "measured_ms": net.cost * level_ms,
-        "min_ms": min(row["min_ms"] for row in net.rows),
+        "measured_ms": net.at(level_ms, "measured_ms"),
+        "variation": float(np.average([row["variation"] for row in net.rows], weights=net.visits)),
+        "min_ms": min(least),
         "n": sum(row["n"] for row in net.rows),
     }
 
 
-def _common(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [key for key in (*QUANTILES, "mad_ms", "variation") if all(isinstance(row.get(key), (int, float)) for row in rows)]
+def _bound_nets(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net], level_ms: float) -> tuple[dict[str, Any], ...]:
+    """What promises come from: predictions of the merged table, and quantiles of the calls of all."""
+    if not nets:
+        return ()
+    predicted = table.calibration.predict(_raw_sums(table, space, nets))
+    return tuple(
+        {
+            "arch": net.rows[0]["arch"],
+            "predicted_ms": float(ms),
+            **{key: net.at(level_ms, key) for key in QUANTILES},
+            "n": sum(row["n"] for row in net.rows),
+        }
+        for net, ms in zip(nets.values(), predicted, strict=True)
+    )
 
 
 def _noise_floor(nets: Mapping[str, _Net], tables: Sequence[LatencyTable]) -> float:

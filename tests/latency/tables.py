@@ -14,10 +14,10 @@ from .toy import ToyRuntime, build
 TIMING = TimingSettings(visits=3)
 
 
-def measured(runtime: ToyRuntime, *, space: str = "pvt-nano", seed: int = 0, num: int = 8) -> LatencyTable:
+def measured(runtime: ToyRuntime, *, space: str = "pvt-nano", seed: int = 0, num: int = 8, bound: int = 0) -> LatencyTable:
     """What a profile of this runtime finds out."""
     of = get_space(space)
-    settings = ProfileSettings(timing=TIMING, calibration_nets=num, validation_nets=num)
+    settings = ProfileSettings(timing=TIMING, calibration_nets=num, validation_nets=num, bound_nets=bound)
     rng = np.random.default_rng(seed)
     *_, last = profile(of, of.default_task, runtime.target(), build, settings=settings, rng=rng)
     assert isinstance(last, ProfileResult)
@@ -25,9 +25,9 @@ def measured(runtime: ToyRuntime, *, space: str = "pvt-nano", seed: int = 0, num
 
 
 @cache
-def toy_table(seed: int = 0, *, noise: float = 0.02, space: str = "pvt-nano", draws: int = 0) -> LatencyTable:
-    """``seed`` is of the noise, ``draws`` of the nets."""
-    return measured(ToyRuntime(noise=noise, rng=np.random.default_rng(seed)), space=space, seed=draws)
+def toy_table(seed: int = 0, *, noise: float = 0.02, space: str = "pvt-nano", draws: int = 0, bound: int = 0) -> LatencyTable:
+    """``seed`` is of the noise, ``draws`` of the nets; ``bound`` of them are behind promises."""
+    return measured(ToyRuntime(noise=noise, rng=np.random.default_rng(seed)), space=space, seed=draws, bound=bound)
 
 
 def nano() -> SearchSpace:

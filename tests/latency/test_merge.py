@@ -41,6 +41,7 @@ def scaled(table: LatencyTable, times: float) -> LatencyTable:
         reference=slower(table.reference),
         calibration=replace(table.calibration, offset_ms=table.calibration.offset_ms * times),
         validation={**table.validation, "rows": [slower(row) for row in table.validation["rows"]]},
+        bound_nets=tuple(slower(row) for row in table.bound_nets),
         measuring={**table.measuring, "calibration_rows": rows, "date": "2030-01-01T00:00:00+00:00"},
     )
 
@@ -214,3 +215,17 @@ def test_on_a_gpu_merged_costs_stay_averages() -> None:
         level = merged.reference["level_ms"]
         expected = (first.ms / tables[0].reference["level_ms"] + second.ms / tables[1].reference["level_ms"]) / 2 * level
         assert mine.ms == pytest.approx(expected)
+
+
+def test_promises_are_made_again_from_nets_that_fitted_and_checked_nothing() -> None:
+    one, other = toy_table(1, bound=20), toy_table(2, bound=20, draws=1)
+    merged = merge_tables([one, scaled(other, 1.3)], nano()).table
+    assert [check.verdict for check in check_table(merged, nano())] == ["passed"] * 3
+    archs = [row["arch"] for row in merged.bound_nets]
+    assert 20 < len(archs) <= 40
+    used = [*merged.measuring["calibration_rows"], *merged.validation["rows"]]
+    assert not [row for row in used if row["arch"] in archs]
+    factor = merged.promise.bound("p95", 0.95).factor
+    assert factor == pytest.approx(one.promise.bound("p95", 0.95).factor, rel=0.05)
+    assert merge_tables([one, toy_table(2)], nano()).table.bound_nets
+    assert merge_tables([toy_table(1), toy_table(2)], nano()).table.bound_nets == ()

@@ -27,7 +27,7 @@ SEED, DAMAGES = 20261125, 200
 
 @pytest.fixture
 def content(tmp_path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(toy_table().save(tmp_path).read_text(encoding="utf-8"))
+    value: dict[str, Any] = json.loads(toy_table(bound=20).save(tmp_path).read_text(encoding="utf-8"))
     return value
 
 
@@ -95,6 +95,9 @@ NONSENSE: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a row without a net": (change("validation", "rows", 0, "arch", value="x"), "validation: row 1 has no arch"),
     "a net of no time": (change("validation", "rows", 0, "measured_ms", value=0.0), "row 1: measured_ms is 0.0"),
     "a negative error": (change("validation", "mape", value=-0.1), "validation: mape is -0.1"),
+    "a bound of no net": (change("promise", "nets", value="net"), "bound net 1 is no object"),
+    "a quantile in words": (change("promise", "nets", 2, "p95_ms", value="slow"), "bound net 3: p95_ms is 'slow'"),
+    "a promise that is none": (change("promise", value=[]), "is not a latency table"),
     "no context": (change("context", value=[]), "is not a latency table"),
     "a key too many": (change("context", "colour", value="red"), "is not a latency table"),
 }

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from edgenas.cli import main
+from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, profile
 from edgenas.recipes.nets import WEIGHTS, facts_of
 from edgenas.recipes.project import open_images, open_project
@@ -67,7 +68,9 @@ def scaled(table: LatencyTable, factor: float) -> LatencyTable:
 
 def of_this_machine(table: LatencyTable) -> LatencyTable:
     """The table as if it had been measured here, with the runtime that ships."""
-    return replace(table, context=replace(table.context, device=device_name("cpu"), runtime="onnxruntime-cpu"))
+    runtime = get_runtime("onnxruntime-cpu")
+    here = {"device": device_name("cpu"), "runtime": runtime.name, "runtime_version": runtime.probe().version}
+    return replace(table, context=replace(table.context, **here))
 
 
 def make_project(folder: Path) -> Path:

@@ -148,6 +148,7 @@ class TestPitTi(SupernetConformance):
         return [*super().drawn(space), *(tuple(map(int, row_G)) for row_G in widest_AG)]
 
 
+@pytest.mark.timeout(1800)  # four times the weights, all of which are looked at after every step
 class TestVitas768(TestVitas384):
     @pytest.fixture
     def space(self) -> SearchSpace:
