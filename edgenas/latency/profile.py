@@ -34,6 +34,8 @@ STATISTIC = (
     "times the reference's median"
 )
 
+OVER = 1.1  # times a budget before it is said that it cannot be kept
+
 
 @dataclass(frozen=True, slots=True)
 class ProfileResult:
@@ -125,6 +127,9 @@ def profile(
     blocks = len(plan.block_chains)
     plan = thin if shape.is_thin else plan
     yield Note(announcement(plan, timing, visit_seconds, num_blocks=blocks, soak_seconds=settings.soak_seconds))
+    least_s = timing.visits * round_seconds(plan, timing, visit_seconds)
+    if settings.seconds is not None and least_s > OVER * settings.seconds:
+        yield Note(f"that is more than the budget of {settings.seconds:g} s, but the least that makes a table", is_warning=True)
     soaked = yield from _soaked(target, reference, settings.soak_seconds, memory, is_here=machine is None)
     measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
     if machine is not None and memory is not None:

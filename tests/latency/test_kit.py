@@ -284,6 +284,7 @@ def test_the_plan_is_shown_and_a_budget_on_the_device_shapes_it(home: Path) -> N
     done = run_bare(home / "kit", "--check", "--budget", "0.00001", "--output", "other.json", folder=home)
     assert done.returncode == 0
     assert "2 visits each, about" in done.stderr
+    assert "more than the budget of 1e-05 min" in done.stderr
     assert not (home / "other.json").exists()
     wrong = run_bare(home / "kit", "--budget", "-1", folder=home)
     assert wrong.returncode == 2

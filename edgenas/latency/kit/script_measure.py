@@ -21,6 +21,7 @@ from edgenas.latency.kit.script_runners import Trtexec
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
 TENTHS = 10
+OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
 class Measurement:
@@ -175,6 +176,8 @@ def measure(asked: argparse.Namespace) -> int:
         f"{request['space']['name']} on {backend.info()['device']}, {request['runtime']} {backend.info()['runtime_version']}: "
         f"{len({kit.plan['reference'], *shape['first']})} nets{thin}, {visits} visits each, about {expected_s / 60:.1f} min"
     )
+    if seconds is not None and expected_s > OVER * seconds:
+        say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
     if request["runtime"] == "tensorrt":
         say("engines are built first, which can take a minute each; they are kept")
     if asked.check:
