@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs import Term, decompose, distinct_components
-from edgenas.latency.budget import Shape, round_seconds, shape_of, thinned
+from edgenas.latency.budget import Shape, shape_of, thinned
 from edgenas.latency.context import SCOPE, context_of
 from edgenas.latency.duty import Duty, Soaked, soak
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
+from edgenas.latency.notes import closing_notes, opening_notes
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
-from edgenas.latency.remarks import remarks
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
 from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
@@ -33,8 +33,6 @@ STATISTIC = (
     "geometric mean of fastest run / reference's fastest run and the median over visits of that ratio around each visit, "
     "times the reference's median"
 )
-
-OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +124,7 @@ def profile(
     timing = replace(settings.timing, visits=shape.visits)
     blocks = len(plan.block_chains)
     plan = thin if shape.is_thin else plan
-    yield Note(announcement(plan, timing, visit_seconds, num_blocks=blocks, soak_seconds=settings.soak_seconds))
-    least_s = timing.visits * round_seconds(plan, timing, visit_seconds)
-    if settings.seconds is not None and least_s > OVER * settings.seconds:
-        yield Note(f"that is more than the budget of {settings.seconds:g} s, but the least that makes a table", is_warning=True)
+    yield from opening_notes(settings, plan, timing, visit_seconds, num_blocks=blocks)
     soaked = yield from _soaked(target, reference, settings.soak_seconds, memory, is_here=machine is None)
     measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
     if machine is not None and memory is not None:
@@ -155,7 +150,7 @@ def profile(
         measuring=_measuring(space, settings, timing, plan, measured),
         bound_nets=_bound_nets(space, plan, measured, costs, calibration),
     )
-    yield from _notes(table, settings, timing)
+    yield from closing_notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
 
 
@@ -167,26 +162,6 @@ def remembered(memory: Memory | None, key: str, find: Callable[[], Any]) -> Any:
         if memory is not None:
             memory.record(key, value)
     return value
-
-
-def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float, *, num_blocks: int, soak_seconds: float = 0.0) -> str:
-    """What will be timed and how long it will take, for the user.
-
-    Args:
-        plan: what is left of it.
-        timing: what is left of it.
-        visit_seconds: that one visit takes.
-        num_blocks: that there are, timed or not.
-        soak_seconds: before anything is timed.
-    """
-    seconds = timing.visits * round_seconds(plan, timing, visit_seconds) + soak_seconds
-    timed = len(plan.block_chains)
-    blocks = f"{timed} blocks" if timed == num_blocks else f"{timed} of {num_blocks} blocks, which tell the others"
-    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
-    return (
-        f"timing {plan.num_nets} nets ({blocks}, {len(plan.calibration)} for calibration, {bound}"
-        f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds:.0f} s"
-    )
 
 
 def _soaked(
@@ -389,16 +364,3 @@ def _measuring(
         "machine": [dict(measured.first.machine), dict(measured.second.machine)],
         "calibration_rows": _calibration_rows(space, plan, measured),
     }
-
-
-def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSettings) -> Iterator[Note]:
-    if timing.visits < settings.timing.visits and settings.seconds is not None:
-        text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
-        yield Note(text, is_warning=True)
-    if settings.fps is not None and table.reference["level_ms"] > 1000 / settings.fps:
-        yield Note(
-            f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
-            is_warning=True,
-        )
-    for text in remarks(table):
-        yield Note(text, is_warning=True)
