@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs import Term, decompose, distinct_components
-from edgenas.latency.budget import Shape, round_seconds, shape_of, thinned
+from edgenas.latency.budget import Shape, shape_of, thinned
 from edgenas.latency.context import SCOPE, context_of
 from edgenas.latency.duty import Duty, Soaked, soak
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
+from edgenas.latency.notes import closing_notes, opening_notes
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
-from edgenas.latency.remarks import remarks
 from edgenas.latency.samples import NetTiming
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
 from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
@@ -124,9 +124,11 @@ def profile(
     timing = replace(settings.timing, visits=shape.visits)
     blocks = len(plan.block_chains)
     plan = thin if shape.is_thin else plan
-    yield Note(announcement(plan, timing, visit_seconds, num_blocks=blocks, soak_seconds=settings.soak_seconds))
+    yield from opening_notes(settings, plan, timing, visit_seconds, num_blocks=blocks)
     soaked = yield from _soaked(target, reference, settings.soak_seconds, memory, is_here=machine is None)
     measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
+    if machine is not None and memory is not None:
+        measured = _made_elsewhere(measured, memory)
     costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=smoothed)
     calibration = _calibrate(plan, measured, costs, settings.confidence)
     validation = _validate(space, plan, measured, costs, calibration)
@@ -148,7 +150,7 @@ def profile(
         measuring=_measuring(space, settings, timing, plan, measured),
         bound_nets=_bound_nets(space, plan, measured, costs, calibration),
     )
-    yield from _notes(table, settings, timing)
+    yield from closing_notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
 
 
@@ -160,26 +162,6 @@ def remembered(memory: Memory | None, key: str, find: Callable[[], Any]) -> Any:
         if memory is not None:
             memory.record(key, value)
     return value
-
-
-def announcement(plan: Plan, timing: TimingSettings, visit_seconds: float, *, num_blocks: int, soak_seconds: float = 0.0) -> str:
-    """What will be timed and how long it will take, for the user.
-
-    Args:
-        plan: what is left of it.
-        timing: what is left of it.
-        visit_seconds: that one visit takes.
-        num_blocks: that there are, timed or not.
-        soak_seconds: before anything is timed.
-    """
-    seconds = timing.visits * round_seconds(plan, timing, visit_seconds) + soak_seconds
-    timed = len(plan.block_chains)
-    blocks = f"{timed} blocks" if timed == num_blocks else f"{timed} of {num_blocks} blocks, which tell the others"
-    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
-    return (
-        f"timing {plan.num_nets} nets ({blocks}, {len(plan.calibration)} for calibration, {bound}"
-        f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds:.0f} s"
-    )
 
 
 def _soaked(
@@ -223,6 +205,15 @@ def _measure(
     second = yield from _follow(later, total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
     return Measured(first, second, level_ms)
+
+
+def _made_elsewhere(measured: Measured, memory: Memory) -> Measured:
+    """With what went on there in the meantime, as far as it was recorded, instead of here."""
+    seen = (memory.recall(f"session {number} machine") for number in (1, 2))
+    first, second = (
+        replace(session, machine=dict(value or {})) for session, value in zip((measured.first, measured.second), seen, strict=True)
+    )
+    return Measured(first, second, measured.level_ms)
 
 
 def _part(memory: Memory | None, session: int) -> Memory | None:
@@ -373,16 +364,3 @@ def _measuring(
         "machine": [dict(measured.first.machine), dict(measured.second.machine)],
         "calibration_rows": _calibration_rows(space, plan, measured),
     }
-
-
-def _notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSettings) -> Iterator[Note]:
-    if timing.visits < settings.timing.visits and settings.seconds is not None:
-        text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
-        yield Note(text, is_warning=True)
-    if settings.fps is not None and table.reference["level_ms"] > 1000 / settings.fps:
-        yield Note(
-            f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
-            is_warning=True,
-        )
-    for text in remarks(table):
-        yield Note(text, is_warning=True)

@@ -99,7 +99,8 @@ def _announcement(planned: KitPlan) -> str:
     thin = len(set(planned.content["shapes"]["thin"]["first"])) - len(set(planned.content["shapes"]["full"]["first"]))
     fewer = f", {-thin} nets fewer where that would mean less than 4 visits" if thin else ""
     budget = f"; at most {seconds / 60:g} min there: fewer visits where more would not fit{fewer}" if seconds is not None else ""
+    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
     return (
-        f"a kit of {len(planned.chains)} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, "
+        f"a kit of {len(planned.chains)} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, {bound}"
         f"{len(plan.validation)} for validation), {visits} visits each with {request['runtime']}{budget}"
     )

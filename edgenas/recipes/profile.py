@@ -194,9 +194,13 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
 def _changes_since(path: Path, table: LatencyTable, space: SearchSpace, *, allow_foreign: bool) -> tuple[str, ...]:
     """Versions of runtime and driver that are not what they were; a runtime that does not work here has none.
 
+    What is here says nothing about a device that a kit was brought to.
+
     Raises:
         LatencyTableError: for another major or minor version of the runtime.
     """
+    if is_elsewhere(table):
+        return ()
     here = _version_here(table.context.runtime)
     warnings = table.require_matches(
         space=space, task=table.task, runtime_version=here, allow_foreign=allow_foreign, name=str(path)
@@ -215,6 +219,12 @@ def _version_here(name: str) -> str | None:
     except UsageError:
         return None
     return probe.version if probe.works else None
+
+
+def is_elsewhere(table: LatencyTable) -> bool:
+    """Whether a table is of a device that a kit was brought to, and not of this one."""
+    context = table.context
+    return "kit" in context.details and context.device != device_name(context.device_kind)
 
 
 def _device_of(table: LatencyTable) -> str:
@@ -252,7 +262,7 @@ def measure_archs(
     if found is None:
         return None
     context = found.table.context
-    if "kit" in context.details and context.device != device_name(context.device_kind):
+    if is_elsewhere(found.table):
         yield Note(f"nets are not measured: the latency table is of {context.device}, which is not here", is_warning=True)
         return None
     try:

@@ -99,8 +99,9 @@ def test_the_script_makes_the_visits_that_profile_makes(changes: dict[str, Any],
     visits, shape, _ = work.shape()
     steps = list(work.run(visits, shape))
     journal.close()
-    assert journal.found.keys() == memory.keys()
-    assert {k: v for k, v in journal.found.items() if k != "soak"} == {k: v for k, v in memory.items() if k != "soak"}
+    own = {"session 1 machine", "session 2 machine"}
+    assert journal.found.keys() == memory.keys() | own
+    assert {k: v for k, v in journal.found.items() if k not in own | {"soak"}} == {k: v for k, v in memory.items() if k != "soak"}
     assert [load.chain for load in there.loads] == [load.chain for load in here.loads]
     assert steps[-1][1] == steps[-1][2]
     assert isinstance(result, ProfileResult)
@@ -118,6 +119,8 @@ def test_the_script_needs_nothing_but_numpy_and_onnx_runtime_and_its_table_is_pr
     assert table.context.details["python"] == content["machine"]["python"]
     assert "torch" not in table.context.details["versions"]
     assert table.measuring["date"] == content["machine"]["ended"]
+    assert table.measuring["machine"] == [content["memory"][f"session {number} machine"] for number in (1, 2)]
+    assert table.measuring["machine"][0]["own_cores"] > 0
     # the same visits in the memory of a profile give the same table
     runtime = ToyRuntime(name="onnxruntime-cpu")
     memory = DictMemory(content["memory"])
@@ -148,7 +151,7 @@ def test_a_killed_script_goes_on_where_it_was(home: Path, tmp_path: Path) -> Non
     whole = kept[: kept.rindex("\n") + 1]
     assert journal.read_text().startswith(whole)
     keys = [json.loads(line[17:])["key"] for line in journal.read_text().splitlines()[1:]]
-    assert len(keys) == len(set(keys)) == NUM_VISITS + 4
+    assert len(keys) == len(set(keys)) == NUM_VISITS + 6
     assert imported(tmp_path / "results.json").validation["num_subnets"] == 2
 
 
@@ -246,10 +249,10 @@ def test_edited_or_foreign_files_are_refused(home: Path, tmp_path: Path) -> None
 
 def test_a_damaged_kit_is_one_line_that_names_the_file(home: Path, tmp_path: Path) -> None:
     kit = unpacked(tmp_path)
-    name = next((kit / "nets").glob("*.graph"))
+    name = kit / "graphs.xz"
     for damage, words in (
-        (lambda: name.write_bytes(name.read_bytes()[:-1]), f"nets/{name.name} is damaged"),
-        (lambda: name.unlink(), f"nets/{name.name} cannot be read"),
+        (lambda: name.write_bytes(name.read_bytes()[:-1]), "graphs.xz is damaged"),
+        (lambda: name.unlink(), "graphs.xz cannot be read"),
         (lambda: (kit / "plan.json").write_text("{"), "plan.json cannot be used"),
     ):
         damage()
@@ -281,6 +284,7 @@ def test_the_plan_is_shown_and_a_budget_on_the_device_shapes_it(home: Path) -> N
     done = run_bare(home / "kit", "--check", "--budget", "0.00001", "--output", "other.json", folder=home)
     assert done.returncode == 0
     assert "2 visits each, about" in done.stderr
+    assert "more than the budget of 1e-05 min" in done.stderr
     assert not (home / "other.json").exists()
     wrong = run_bare(home / "kit", "--budget", "-1", folder=home)
     assert wrong.returncode == 2

@@ -19,7 +19,8 @@ from torch import nn
 
 from edgenas.latency import ComponentGraphs
 from edgenas.latency.kit.nets import INLINE_BYTES, Parts, Store
-from edgenas.latency.kit.script_base import Kit, Weights
+from edgenas.latency.kit.pack import _graphs
+from edgenas.latency.kit.script_base import Kit, Weights, unpacked
 from edgenas.supernets.pvt_net import build_component
 
 from .test_compose import BLOCK, LATER, SPEC
@@ -49,8 +50,8 @@ def put_together(parts: Parts, store: Store) -> onnx.ModelProto:
     kit = Kit.__new__(Kit)
     kit.plan = {"nets": ["net"]}
     kit._weights, kit._constants = Weights(store.num_weights), bytes(store.constants)
-    described = json.dumps(parts.as_json()).encode()
-    kit._read = lambda name: parts.graph if name.endswith(".graph") else described  # type: ignore[method-assign]
+    head, _, kit._pieces = unpacked(_graphs({"net": parts.as_json()}, store.pieces)).partition(b"\n")
+    kit._graphs = json.loads(head)
     data = kit.model(0)
     assert 0 < kit.num_bytes(0) < len(data)
     return onnx.load_model_from_string(data)
@@ -69,6 +70,7 @@ def test_a_net_of_a_kit_is_the_composed_net_with_other_weights(composed: onnx.Mo
     store = Store()
     found = put_together(store.take_apart(copy.deepcopy(composed)), store)
     onnx.checker.check_model(found, full_check=True)
+    assert len(store.pieces) == len(CHAIN) + 1
     assert found.ir_version == composed.ir_version
     assert list(found.graph.node) == list(composed.graph.node)
     assert list(found.graph.value_info) == list(composed.graph.value_info)
@@ -87,6 +89,17 @@ def test_a_net_of_a_kit_is_the_composed_net_with_other_weights(composed: onnx.Mo
     for tensor in same.graph.initializer:
         tensor.CopyFrom(mine[tensor.name])
     np.testing.assert_array_equal(logits(found, tmp_path / "kit.onnx"), logits(same, tmp_path / "composed.onnx"))
+
+
+def test_nets_share_the_pieces_that_they_have_in_common(composed: onnx.ModelProto) -> None:
+    store = Store()
+    first = store.take_apart(copy.deepcopy(composed))
+    num = len(store.pieces)
+    assert store.take_apart(copy.deepcopy(composed)) == first
+    other = copy.deepcopy(composed)
+    next(node for node in other.graph.node if node.name.startswith("3.")).name += "_other"
+    assert set(store.take_apart(other).pieces) ^ set(first.pieces) <= set(store.pieces)
+    assert len(store.pieces) == num + 1
 
 
 def test_half_precision_nets_are_those_that_ship(composed: onnx.ModelProto) -> None:
@@ -122,6 +135,7 @@ def test_what_is_no_weight_stays_and_every_use_has_its_own_memory() -> None:
         assert len(store.constants) == 2 * average.nbytes + dense.nbytes + indices.nbytes
         assert store.num_weights == 2 * weight.size
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in put_together(parts, store).graph.initializer}
+    assert len(parts.pieces) == 1
     for name in "abcfg":
         np.testing.assert_array_equal(found[name], values[name])
     assert not (found["d"] == found["e"]).all()

@@ -126,6 +126,7 @@ def test_progress_ends_at_its_total_and_the_plan_is_announced() -> None:
 def test_a_budget_means_fewer_visits_and_a_warning() -> None:
     notes = [r for r in records_of(ToyRuntime(), seconds=0.1) if isinstance(r, Note)]
     assert any(note.is_warning and "allowed 2 of 6 visits" in note.text for note in notes)
+    assert any(note.is_warning and "more than the budget of 0.1 s" in note.text for note in notes)
 
 
 def test_a_noisy_machine_is_called_noisy() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import lzma
 import zipfile
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -144,30 +145,43 @@ def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelP
         LatencyTableError: if the kit would be larger than 50 MB.
         RunFolderError: if it cannot be written.
     """
-    store, hashes = Store(), {}
+    store, nets = Store(), {}
+    for done, (name, chain) in enumerate(zip(planned.content["nets"], planned.chains, strict=True), 1):
+        nets[name] = store.take_apart(graph(chain)).as_json()
+        yield Progress("packing nets", done, len(planned.chains))
+    members = {"graphs.xz": _graphs(nets, store.pieces), "constants.bin": bytes(store.constants)}
+    sealed = {
+        "kind": KIND,
+        "plan": planned.content,
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+        "weights": {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()},
+    }
+    members["plan.json"] = json.dumps({**sealed, "sha256": sha256_json(sealed)}).encode()
+    members["measure.py"] = script().encode()
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-
-            def add(name: str, data: bytes) -> None:
-                hashes[name] = hashlib.sha256(data).hexdigest()
+            for name, data in members.items():
                 archive.writestr(_entry(name), data)
-
-            for done, (name, chain) in enumerate(zip(planned.content["nets"], planned.chains, strict=True), 1):
-                parts = store.take_apart(graph(chain))
-                add(f"nets/{name}.graph", parts.graph)
-                add(f"nets/{name}.json", json.dumps(parts.as_json()).encode())
-                yield Progress("packing nets", done, len(planned.chains))
-            add("constants.bin", bytes(store.constants))
-            weights = {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()}
-            sealed = {"kind": KIND, "plan": planned.content, "files": hashes, "weights": weights}
-            archive.writestr(_entry("plan.json"), json.dumps({**sealed, "sha256": sha256_json(sealed)}))
-            archive.writestr(_entry("measure.py"), script())
         size = temporary.stat().st_size
         if size > MAX_BYTES:
             raise LatencyTableError(
                 f"the kit would have {size / 2**20:.0f} MB, more than {MAX_BYTES >> 20}",
                 hint="take fewer nets: --set profile.calibration_nets=10, --set profile.validation_nets=10",
             )
+
+
+def _graphs(nets: Mapping[str, Any], pieces: Mapping[str, bytes]) -> bytes:
+    """What `script_base.Kit` reads: a line that says what nets are made of and where that is, and all pieces, compressed together.
+
+    A component at another place differs by its number alone, which costs hardly anything beside its like.
+    """
+    places, start = {}, 0
+    for name, data in pieces.items():
+        places[name] = [start, len(data)]
+        start += len(data)
+    head = json.dumps({"nets": nets, "pieces": places}).encode()
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 4, "dict_size": 32 << 20}]
+    return lzma.compress(b"\n".join([head, b"".join(pieces.values())]), filters=filters)
 
 
 def script() -> str:

@@ -143,6 +143,19 @@ def field(tag: int, data: bytes) -> bytes:
     return bytes([tag]) + varint(len(data)) + data
 
 
+def unpacked(data: bytes) -> bytes:
+    """What was compressed with xz.
+
+    Raises:
+        KitError: where this Python cannot.
+    """
+    try:
+        import lzma
+    except ImportError as error:
+        raise KitError("this Python was built without lzma; on Debian take the system's python3") from error
+    return lzma.decompress(data)
+
+
 class Kit:
     """An unpacked kit: its plan, and nets put together when they are asked for."""
 
@@ -153,7 +166,8 @@ class Kit:
         self.sha256 = canonical_sha256(self.plan)
         self._content = content
         self._weights: Weights | None = None
-        self._constants = b""
+        self._constants = self._pieces = b""
+        self._graphs: dict[str, Any] = {}
 
     def prepare(self) -> None:
         """Check every file and make the weights.
@@ -165,6 +179,8 @@ class Kit:
             if hashlib.sha256(self._read(name)).hexdigest() != sha256:
                 raise KitError(f"{name} is damaged; unpack the kit again")
         self._constants = self._read("constants.bin")
+        head, _, self._pieces = unpacked(self._read("graphs.xz")).partition(b"\n")
+        self._graphs = json.loads(head.decode())
         self._weights = Weights(self._content["weights"]["num"])
         if self._weights.sha256() != self._content["weights"]["sha256"]:
             raise KitError("this Python makes other random numbers than the kit was made with; please report it")
@@ -174,11 +190,12 @@ class Kit:
         return list(self._parts(net)["input"])
 
     def model(self, net: int) -> bytes:
-        """The ONNX file of a net: its graph, then its weights as further messages, which protocol buffers merge."""
+        """The ONNX file of a net: pieces of its graph, then its weights, as messages that protocol buffers merge."""
         assert self._weights is not None
-        name = self.plan["nets"][net]
-        out = [self._read(f"nets/{name}.graph")]
-        for head, kind, start, num in self._parts(net)["tensors"]:
+        parts = self._parts(net)
+        places = [self._graphs["pieces"][name] for name in parts["pieces"]]
+        out = [self._pieces[start : start + num] for start, num in places]
+        for head, kind, start, num in parts["tensors"]:
             data = self._constants[start : start + num] if kind == "constant" else self._weights.bytes_of(kind, start, num)
             tensor = bytes.fromhex(head) + field(VARINT_RAW, data)
             out.append(field(FIELD_GRAPH, field(FIELD_INITIALIZER, tensor)))
@@ -190,7 +207,7 @@ class Kit:
         return sum(sizes[kind] * num for _, kind, _, num in self._parts(net)["tensors"])
 
     def _parts(self, net: int) -> dict[str, Any]:
-        return dict(json.loads(self._read(f"nets/{self.plan['nets'][net]}.json").decode()))
+        return dict(self._graphs["nets"][self.plan["nets"][net]])
 
     def _read(self, name: str) -> bytes:
         try:

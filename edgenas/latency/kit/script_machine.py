@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_runners import cpu_model, read_text, usable_cores
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
+SHORTEST_S = 0.2  # the system counts in hundredths of a second
 THERMAL_FOLDER = Path("/sys/class/thermal")
 
 
@@ -40,6 +42,53 @@ def machine_state() -> dict[str, Any]:
         "frequency_mhz": _number(CPU_FOLDER / "cpu0/cpufreq/scaling_cur_freq", 1e-3),
     }
     return {key: value for key, value in state.items() if value is not None}
+
+
+class Look:
+    """The machine at one moment, on the cores that this process may use."""
+
+    def __init__(self) -> None:
+        self.seconds, self.own_s, self.cores = time.monotonic(), sum(os.times()[:4]), usable_cores()
+        self.busy_s, self.steal_s = _core_seconds(self.cores)
+        self.state = machine_state()
+
+    def until_now(self) -> dict[str, Any]:
+        """What else went on since; None where the system does not tell."""
+        now = Look()
+        seconds = max(now.seconds - self.seconds, 1e-3)
+        others = steal = None
+        if self.busy_s is not None and now.busy_s is not None and self.steal_s is not None and now.steal_s is not None:
+            others = max(0.0, (now.busy_s - self.busy_s) - (now.own_s - self.own_s)) / seconds
+            steal = max(0.0, now.steal_s - self.steal_s) / seconds / len(self.cores)
+        governor = read_text(CPU_FOLDER / "cpu0/cpufreq/scaling_governor")
+        clocks = [look.state["frequency_mhz"] for look in (self, now) if "frequency_mhz" in look.state]
+        loads = [look.state.get("load_average", [None])[0] for look in (self, now)]
+        return {
+            "seconds": seconds,
+            "num_cores": len(self.cores),
+            "own_cores": (now.own_s - self.own_s) / seconds,
+            "other_cores": others if seconds >= SHORTEST_S else None,
+            "steal_share": steal if seconds >= SHORTEST_S else None,
+            "load_average_before": loads[0],
+            "load_average_after": loads[1],
+            "governors": [governor] if governor else None,
+            "frequency_min_mhz": min(clocks, default=None),
+            "frequency_max_mhz": max(clocks, default=None),
+            "temperature_before_c": self.state.get("temperature_c"),
+            "temperature_after_c": now.state.get("temperature_c"),
+        }
+
+
+def _core_seconds(cores: list[int]) -> tuple[float | None, float | None]:
+    """Busy and stolen seconds of these cores together since the machine started."""
+    wanted, busy, steal, found = {f"cpu{core}" for core in cores}, 0, 0, False
+    for line in (read_text(Path("/proc/stat")) or "").splitlines():
+        name, *fields = line.split() or [""]
+        if name in wanted and len(fields) >= 8:
+            user, nice, system, _, _, irq, softirq, stolen = (int(field) for field in fields[:8])
+            busy, steal, found = busy + user + nice + system + irq + softirq, steal + stolen, True
+    ticks = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+    return (busy / ticks, steal / ticks) if found else (None, None)
 
 
 def _memory_mb() -> int | None:

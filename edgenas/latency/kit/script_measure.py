@@ -16,11 +16,12 @@ from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
 from edgenas.latency.kit.script_base import Journal, Kit, KitError, choose, write_sealed
-from edgenas.latency.kit.script_machine import machine_facts, machine_state
+from edgenas.latency.kit.script_machine import Look, machine_facts, machine_state
 from edgenas.latency.kit.script_runners import Trtexec
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
 TENTHS = 10
+OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
 class Measurement:
@@ -56,6 +57,7 @@ class Measurement:
     def _session(self, session: int, nets: list[int], orders: list[list[int]], runs: int | None, total: int) -> Any:
         """Rounds of visits in the plan's orders; a net that is returned to before and after every few."""
         prefix = f"session {session} "
+        look = Look()
         found = self.backend.num_runs(self.reference)  # and the processor is awake
         runs = int(self._once(f"{prefix}runs", lambda: found if runs is None else runs))
         beside, every, before = 0, self.timing["reference_every"], (total - len(nets) * len(orders)) * (session - 1)
@@ -70,6 +72,7 @@ class Measurement:
                 yield "timing nets", before + number * len(nets) + position + 1, total
             gc.collect(1)
         self._visit(f"{prefix}reference {beside}", self.reference, runs)
+        self._once(f"{prefix}machine", look.until_now)
         return runs
 
     def _visit(self, key: str, net: int, runs: int) -> None:
@@ -173,6 +176,8 @@ def measure(asked: argparse.Namespace) -> int:
         f"{request['space']['name']} on {backend.info()['device']}, {request['runtime']} {backend.info()['runtime_version']}: "
         f"{len({kit.plan['reference'], *shape['first']})} nets{thin}, {visits} visits each, about {expected_s / 60:.1f} min"
     )
+    if seconds is not None and expected_s > OVER * seconds:
+        say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
     if request["runtime"] == "tensorrt":
         say("engines are built first, which can take a minute each; they are kept")
     if asked.check:

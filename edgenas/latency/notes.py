@@ -1,0 +1,52 @@
+"""What a profile says to the user: what it will time before it starts, and what to make of it in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgenas.latency.budget import round_seconds
+from edgenas.latency.plan import Plan, ProfileSettings
+from edgenas.latency.remarks import remarks
+from edgenas.latency.table import LatencyTable
+from edgenas.latency.timing import TimingSettings
+from edgenas.runs import Note
+
+OVER = 1.1  # times a budget before it is said that it cannot be kept
+
+
+def opening_notes(
+    settings: ProfileSettings, plan: Plan, timing: TimingSettings, visit_seconds: float, *, num_blocks: int
+) -> Iterator[Note]:
+    """The plan and how long it will take.
+
+    Args:
+        settings: that were asked for.
+        plan: what the budget leaves of it.
+        timing: what the budget leaves of it.
+        visit_seconds: that one visit takes.
+        num_blocks: that there are, timed or not.
+    """
+    seconds = timing.visits * round_seconds(plan, timing, visit_seconds)
+    timed = len(plan.block_chains)
+    blocks = f"{timed} blocks" if timed == num_blocks else f"{timed} of {num_blocks} blocks, which tell the others"
+    bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
+    yield Note(
+        f"timing {plan.num_nets} nets ({blocks}, {len(plan.calibration)} for calibration, {bound}"
+        f"{len(plan.validation)} for validation), {timing.visits} visits each: about {seconds + settings.soak_seconds:.0f} s"
+    )
+    if settings.seconds is not None and seconds > OVER * settings.seconds:
+        yield Note(f"that is more than the budget of {settings.seconds:g} s, but the least that makes a table", is_warning=True)
+
+
+def closing_notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSettings) -> Iterator[Note]:
+    """What a budget left out, a pace that cannot be kept, and what disturbed the measurement."""
+    if timing.visits < settings.timing.visits and settings.seconds is not None:
+        text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
+        yield Note(text, is_warning=True)
+    if settings.fps is not None and table.reference["level_ms"] > 1000 / settings.fps:
+        yield Note(
+            f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
+            is_warning=True,
+        )
+    for text in remarks(table):
+        yield Note(text, is_warning=True)
