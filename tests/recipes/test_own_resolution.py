@@ -97,9 +97,3 @@ def test_a_retrained_net_is_judged_and_exported_at_its_own_resolution(project: P
         baseline = retrained["baseline"]
         assert baseline["arch"] in hand_designed(NANO)
         assert baseline["macs"] >= retrained["macs"]
-
-
-def test_a_space_without_a_fixed_frame_is_not_profiled_in_one_line(project: Path) -> None:
-    code, value, _ = edgenas_in(project, "profile", "--device", "cpu")
-    assert (code, value["error"]["type"]) == (1, "LatencyTableError")
-    assert value["error"]["message"].startswith("pvt-elastic-nano cannot be profiled yet")
