@@ -119,6 +119,8 @@ def _gradients(
     """Gradients of the sum of logits, by the weights of ``groups``, which need gradients afterwards."""
     names = [name for group in groups for name in group.names]
     task = supernet.task
+    if not names:  # a net of identities
+        return {}
     with torch.enable_grad():
         for name in names:
             weights[name].requires_grad_()

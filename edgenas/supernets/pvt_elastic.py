@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pvt import BlockSpec, PatchEmbedSpec, PvtSpec
 from edgenas.spaces.pvt_elastic import GEOMETRIES, NUM_STAGES, lower
+from edgenas.supernets.pvt_functional import functional_subnet
 from edgenas.supernets.pvt_net import (
     NORM_EPS,
     PvtBlock,
@@ -149,6 +150,12 @@ class PvtElasticSupernet(nn.Module):
         head = dict(self.net.head.named_parameters())
         return result | {"head.weight": head["weight"][:, : spec.head.embed_dim], "head.bias": head["bias"]}
 
+    def slices(self, genes: tuple[int, ...]) -> dict[str, Tensor]:
+        """`views` in the shapes that the plain net has; gradients flow through to the supernet's."""
+        with torch.device("meta"):
+            shapes = PvtNet(self.spec(genes)).state_dict()
+        return {name: value.reshape(shapes[name].shape) for name, value in self.views(genes).items()}
+
     @torch.no_grad()
     def extract(self, genes: tuple[int, ...]) -> PvtNet:
         """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
@@ -204,4 +211,5 @@ __all__ = [
     "build_supernet",
     "component_input_shape",
     "cut_block",
+    "functional_subnet",
 ]

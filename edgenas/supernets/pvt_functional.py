@@ -14,9 +14,10 @@ from edgenas.supernets.pvt_net import PvtBlock, PvtNet, averaging_matrix
 
 if TYPE_CHECKING:
     from edgenas.supernets.pvt import PvtSupernet
+    from edgenas.supernets.pvt_elastic import PvtElasticSupernet
 
 
-def functional_subnet(supernet: PvtSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
+def functional_subnet(supernet: PvtSupernet | PvtElasticSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
     """One subnet; its modules hold no weights, it is called with those given."""
     with torch.device("meta"):
         net = PvtNet(supernet.spec(genes)).eval()

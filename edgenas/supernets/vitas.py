@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, Geometry, VitasSpec, frame, lower
 from edgenas.supernets.autoformer_net import Embed, Head, embed_forward, head_forward, initialise
+from edgenas.supernets.functional import FunctionalSubnet, transformer_block_groups
 from edgenas.supernets.vitas_net import BLOCK_NORM_EPS, Mlp, VitasNet, block_forward, build_component, component_input_shape
 
 Side = Literal["left", "right"]
@@ -162,6 +163,26 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> VitasNe
     return VitasNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
+def functional_subnet(supernet: VitasSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
+    """One subnet as a function of its weights; blocks of other places or head numbers are other slices of equal shape."""
+    spec = supernet.spec(genes)
+    groups = [
+        group
+        for index, (place, block) in enumerate(zip(spec.places, spec.blocks, strict=True))
+        for group in transformer_block_groups(f"blocks.{index}.", (place, block.num_heads))
+    ]
+
+    def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        x_NLC = embed_forward(images_NCHW, spec.embed, weights)
+        for index, block in enumerate(spec.blocks):
+            prefix = f"blocks.{index}."
+            part = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+            x_NLC = block_forward(x_NLC, block, part)
+        return head_forward(x_NLC, spec.head, weights)
+
+    return FunctionalSubnet(supernet.slices(genes), logits, tuple(groups))
+
+
 __all__ = [
     "VitasSupernet",
     "build_component",
@@ -170,5 +191,6 @@ __all__ = [
     "component_input_shape",
     "cut",
     "cut_heads",
+    "functional_subnet",
     "slice_block",
 ]

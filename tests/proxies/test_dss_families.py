@@ -20,6 +20,8 @@ TASKS = {
     "pit-nano": Task(5, 3, 32),
     "pvt-nano": Task(5, 1, 32),
     "pvt-covidx": Task(3, 3, 64),
+    "pvt-elastic-nano": Task(5, 3, 32),
+    "vitas-nano": Task(5, 3, 32),
 }
 
 
