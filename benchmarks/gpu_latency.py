@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.latency_study import Study, run, say, stem_of, study_of, write
+from benchmarks.latency_report import stem_of, write
+from benchmarks.latency_study import Study, run, say, study_of
 from benchmarks.latency_study import parser as study_parser
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError

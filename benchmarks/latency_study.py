@@ -21,24 +21,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.latency_report import scores, stem_of, write
 from benchmarks.predictors import Chain, Predict, gradient_boosting, hat_mlp, isolated_sum, macs_regression
 from edgenas.config import build
 from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, Part, ProfileResult, ProfileSettings, Target, TimingSettings, profile
-from edgenas.latency.fit import bootstrap_mean, kendall_tau, mape
+from edgenas.latency.fit import mape
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.latency.timing import Session, time_nets
 from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings
 from edgenas.recipes.timed_nets import Workshop
-from edgenas.report.scatter import scatter_plot
-from edgenas.runs import Journal, RunFolder, write_json, write_text
+from edgenas.runs import Journal, RunFolder
 from edgenas.spaces import Genes, SearchSpace, Task, get_space, unique_rows
-from edgenas.stats import clopper_pearson, wilson
+from edgenas.stats import clopper_pearson
 
 Floats = NDArray[np.float64]
-NEAR = 0.2  # nets within this share of the budget are compared with each other too
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,24 +183,6 @@ def _session(
     raise AssertionError("a series of rounds ends with its session")
 
 
-def scores(predicted_A: Floats, measured_A: Floats) -> dict[str, Any]:
-    """Error shares with intervals, and rank correlations: of all nets, and of those near the median as a budget."""
-    error_A = np.abs(predicted_A / measured_A - 1)
-    budget = float(np.median(measured_A))
-    near_A = np.abs(measured_A / budget - 1) <= NEAR
-    return {
-        "mape": mape(predicted_A, measured_A),
-        "mape_interval": bootstrap_mean(error_A),
-        "within_5": wilson(int((error_A <= 0.05).sum()), len(error_A)).as_json(),
-        "within_10": wilson(int((error_A <= 0.10).sum()), len(error_A)).as_json(),
-        "p95_error": float(np.quantile(error_A, 0.95)),
-        "bias": float((predicted_A / measured_A - 1).mean()),
-        "kendall_tau": kendall_tau(predicted_A, measured_A),
-        "kendall_tau_near_budget": kendall_tau(predicted_A[near_A], measured_A[near_A]),
-        "num_near_budget": int(near_A.sum()),
-    }
-
-
 def predictors(study: Study, table: LatencyTable, genes: Mapping[str, Genes], timed: Mapping[str, Any]) -> dict[str, Predict]:
     """Ours, then the others, which learn from more whole nets than ours is calibrated on."""
     space, task = study.space, study.task
@@ -262,63 +243,6 @@ def _report(study: Study, result: ProfileResult, genes: Mapping[str, Genes], tim
             for i, (row, ms, a, b, p95) in enumerate(zip(held, truth_A, timed["first"], timed["second"], p95_A, strict=True))
         ],
     }
-
-
-def markdown(report: Mapping[str, Any], picture: str) -> str:
-    """The report for a reader."""
-    context, bound = report["context"], report["bound"]
-    lines = [
-        f"# Latency of {report['space']} on {context['device']}",
-        "",
-        f"{context['runtime']} {context['runtime_version']}, {context['precision']}, batch {context['batch_size']}, "
-        f"{context['threads']} thread(s), {report['task']['image_px']} px, {report['date']}.",
-        f"`{report['command']}`",
-        "",
-        f"{report['num_held_out']} random nets that fitted nothing ({report['measured_ms']['min']:.2f} to "
-        f"{report['measured_ms']['max']:.2f} ms), each timed in two sessions; {report['num_nets_profiled']} nets profiled in "
-        f"{report['seconds']['profile'] / 60:.1f} min. The other ways learn from {report['num_train']} further nets.",
-        f"Noise floor (MAPE between the two sessions): {report['noise_floor_mape']:.2%}; "
-        f"{report['noise_floor_within_5']:.1%} of the nets repeat within 5 %.",
-        "",
-        "| way | MAPE | ±5 % | ±10 % | p95 error | bias | tau | tau near the budget |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, found in report["methods"].items():
-        interval = found["mape_interval"]
-        lines.append(
-            f"| {name} | {found['mape']:.2%} ({interval['low']:.2%} to {interval['high']:.2%}) | "
-            f"{found['within_5']['value']:.1%} | {found['within_10']['value']:.1%} | {found['p95_error']:.1%} | "
-            f"{found['bias']:+.1%} | {found['kendall_tau']:.3f} | {found['kendall_tau_near_budget']:.3f} |"
-        )
-    covers = bound["coverage"]
-    lines += [
-        "",
-        f"Tau near the budget: {next(iter(report['methods'].values()))['num_near_budget']} nets within ±{NEAR:.0%} of the median.",
-        f"The bound at confidence {bound['confidence']:g} covers {covers['value']:.1%} of the nets "
-        f"(95 % interval {covers['low']:.1%} to {covers['high']:.1%}) and lies {bound['slack']:.1%} above them on average.",
-        "",
-        f"![predicted against measured]({picture})",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def write(report: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
-    """Report as text, numbers and picture."""
-    paths = [folder / f"{stem}.md", folder / f"{stem}.json", folder / f"{stem}.png"]
-    write_text(paths[0], markdown(report, paths[2].name))
-    write_json(paths[1], report)
-    rows = report["rows"]
-    title = (
-        f"{report['space']}, {report['context']['runtime']} on {report['context']['device']}: {len(rows)} nets that fitted nothing"
-    )
-    scatter_plot(
-        [row["measured_ms"] for row in rows],
-        {name: [row["predicted_ms"][name] for row in rows] for name in report["methods"]},
-        title=title,
-        paths=[paths[2]],
-    )
-    return paths
 
 
 def parser() -> argparse.ArgumentParser:
@@ -391,20 +315,6 @@ def study_of(options: argparse.Namespace) -> Study:
         pause_s=options.pause_s,
         seed=options.seed,
     )
-
-
-def stem_of(report: Mapping[str, Any]) -> str:
-    """``latency-<space>_<device>_<runtime>_<precision>_<yyyymm>``."""
-    from edgenas.latency.table import slug
-
-    context = report["context"]
-    parts = [
-        f"latency-{report['space']}-{report['task']['image_px']}px",
-        context["device"],
-        context["runtime"],
-        context["precision"],
-    ]
-    return "_".join([*map(slug, parts), report["date"][:7].replace("-", "")])
 
 
 def say(record: Any) -> None:

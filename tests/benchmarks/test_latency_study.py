@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.latency_study import scores
+from benchmarks.latency_report import scores
 from benchmarks.predictors import affine, gradient_boosting, hat_features, hat_mlp, isolated_sum, macs_regression
 from edgenas.costs import cost_models
 from edgenas.latency import LatencyTable
