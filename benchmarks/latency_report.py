@@ -39,7 +39,7 @@ def scores(predicted_A: Floats, measured_A: Floats) -> dict[str, Any]:
 
 def markdown(report: Mapping[str, Any], picture: str) -> str:
     """The report for a reader."""
-    context, bound = report["context"], report["bound"]
+    context = report["context"]
     lines = [
         f"# Latency of {report['space']} on {context['device']}",
         "",
@@ -49,8 +49,9 @@ def markdown(report: Mapping[str, Any], picture: str) -> str:
         "",
         f"{report['num_held_out']} random nets that fitted nothing ({report['measured_ms']['min']:.2f} to "
         f"{report['measured_ms']['max']:.2f} ms), each timed in two sessions; {report['num_nets_profiled']} nets profiled in "
-        f"{report['seconds']['profile'] / 60:.1f} min. The other ways learn from {report['num_train']} further nets.",
-        f"Noise floor (MAPE between the two sessions): {report['noise_floor_mape']:.2%}; "
+        f"{report['seconds']['profile'] / 60:.1f} min, {report['num_calibration_nets']} of them whole nets for calibration and "
+        f"{report['num_bound_nets']} behind the bounds.",
+        f"Noise floor between the two sessions: MAPE {report['noise_floor_mape']:.2%}, tau {report['noise_floor_tau']:.3f}; "
         f"{report['noise_floor_within_5']:.1%} of the nets repeat within 5 %.",
         "",
         "| way | MAPE | ±5 % | ±10 % | p95 error | bias | tau | tau near the budget |",
@@ -63,16 +64,17 @@ def markdown(report: Mapping[str, Any], picture: str) -> str:
             f"{found['within_5']['value']:.1%} | {found['within_10']['value']:.1%} | {found['p95_error']:.1%} | "
             f"{found['bias']:+.1%} | {found['kendall_tau']:.3f} | {found['kendall_tau_near_budget']:.3f} |"
         )
-    covers = bound["coverage"]
-    lines += [
-        "",
-        f"Tau near the budget: {next(iter(report['methods'].values()))['num_near_budget']} nets within ±{NEAR:.0%} of the median.",
-        f"The bound at confidence {bound['confidence']:g} covers {covers['value']:.1%} of the nets "
-        f"(95 % interval {covers['low']:.1%} to {covers['high']:.1%}) and lies {bound['slack']:.1%} above them on average.",
-        "",
-        f"![predicted against measured]({picture})",
-        "",
-    ]
+    near = next(iter(report["methods"].values()))["num_near_budget"]
+    lines += ["", f"Tau near the budget: {near} nets within ±{NEAR:.0%} of the median.", ""]
+    lines += ["| bound on | confidence | held for (95 % interval) | above what was measured, on average |", "|---|---|---|---|"]
+    for bound in report["bounds"]:
+        covers = bound["coverage"]
+        what = "what is predicted" if bound["of"] == "level" else f"{bound['of']} of a net's calls"
+        lines.append(
+            f"| {what} | {bound['confidence']:g} | {covers['value']:.1%} ({covers['low']:.1%} to {covers['high']:.1%}) | "
+            f"{bound['slack']['value']:.1%} |"
+        )
+    lines += ["", f"![predicted against measured]({picture})", ""]
     return "\n".join(lines)
 
 

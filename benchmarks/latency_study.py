@@ -1,7 +1,8 @@
 """How well a latency table predicts nets that fitted nothing, beside four other ways, on one device.
 
 Profiles the device as `edgenas profile` does, within a budget; then times many random nets twice, minutes apart, with the same
-visits, and as many others for the ways that learn from whole nets. Everything timed is kept in a journal: the same command goes on.
+visits. The other ways see what the table saw: the same calibration nets, and those that learn from many nets also the ones behind
+the table's bound. Everything timed is kept in a journal: the same command goes on.
 
     python -m benchmarks.latency_study --space pvt-covidx --num-subnets 100 --output docs/measurements
 """
@@ -12,8 +13,8 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from edgenas.config import build
 from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, Part, ProfileResult, ProfileSettings, Target, TimingSettings, profile
-from edgenas.latency.fit import mape
+from edgenas.latency.fit import bootstrap_mean, kendall_tau, mape
 from edgenas.latency.plan import components_of, reference_net
+from edgenas.latency.samples import NetTiming
+from edgenas.latency.table import space_hash
 from edgenas.latency.timing import Session, time_nets
 from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings
@@ -47,9 +50,8 @@ class Study:
     Attributes:
         task: classes, channels, resolution.
         num: random nets that nothing is fitted on; fewer where the space has not so many.
-        num_train: random nets that the ways that learn from whole nets learn from.
         profile: as `edgenas profile` takes it.
-        pause_s: between the two sessions of the held-out nets.
+        pause_s: before each of the two sessions of the held-out nets.
     """
 
     space: SearchSpace
@@ -58,7 +60,6 @@ class Study:
     precision: str
     threads: int | None
     num: int
-    num_train: int
     profile: ProfileSettings
     pause_s: float
     seed: int
@@ -86,8 +87,9 @@ def run(study: Study, run: RunFolder, *, log: Any) -> dict[str, Any]:
 
 
 def _identity(study: Study) -> dict[str, Any]:
-    facts = asdict(replace(study, space=None))  # type: ignore[type-var]
-    return {**facts, "space": study.space.name, "machine": platform.processor()}
+    facts = {field.name: getattr(study, field.name) for field in fields(study) if field.name not in ("space", "task", "profile")}
+    settings = {"task": asdict(study.task), "profile": asdict(study.profile)}
+    return {**facts, **settings, "space": space_hash(study.space), "machine": platform.processor()}
 
 
 def _profile(study: Study, workshop: Workshop, target: Target, memory: Journal, log: Any) -> ProfileResult:
@@ -109,59 +111,55 @@ def _profile(study: Study, workshop: Workshop, target: Target, memory: Journal, 
     raise AssertionError("a profile ends with its result")
 
 
-def _draw(study: Study, table: LatencyTable) -> dict[str, Genes]:
-    """Held-out and training nets, different from each other and from those that the table was calibrated or validated on."""
+def _draw(study: Study, table: LatencyTable) -> Genes:
+    """Held-out nets: different from each other and from all that the table was made, bounded or validated with."""
     rng = np.random.default_rng([study.seed, 1])
-    space, wanted = study.space, study.num + study.num_train
-    small = space.cardinality <= 4 * wanted
-    rows_AG = rng.permutation(space.enumerate()) if small else unique_rows(space.sample(4 * wanted, rng))
-    rows_AG = rng.permutation(rows_AG)
-    used = {components_of(space, space.from_json(row["arch"])[0], study.task) for row in table.validation["rows"]}
-    used |= {_chain_of(arch, space, study.task) for arch in table.measuring.get("calibration_archs", [])}
+    space = study.space
+    small = space.cardinality <= 4 * study.num
+    rows_AG = rng.permutation(space.enumerate() if small else unique_rows(space.sample(4 * study.num, rng)))
+    seen = [*table.validation["rows"], *table.bound_nets, *table.measuring["calibration_rows"]]
+    used = {components_of(space, genes_G, study.task) for genes_G in _genes(space, seen)}
     kept: dict[Chain, int] = {}
     for position, genes_G in enumerate(rows_AG):
         chain = components_of(space, genes_G, study.task)
-        if chain not in used and len(kept) < wanted:
+        if chain not in used and len(kept) < study.num:
             kept.setdefault(chain, position)
-    rows_AG = rows_AG[list(kept.values())]
-    num = min(study.num, int(len(rows_AG) * study.num / wanted)) if len(rows_AG) < wanted else study.num
-    return {"held out": rows_AG[:num], "train": rows_AG[num:]}
+    return rows_AG[list(kept.values())]
 
 
-def _chain_of(arch: Mapping[str, Any], space: SearchSpace, task: Task) -> Chain:
-    return components_of(space, space.from_json(arch)[0], task)
+def _genes(space: SearchSpace, rows: Sequence[Mapping[str, Any]]) -> Genes:
+    return np.concatenate([space.from_json(row["arch"]) for row in rows])
 
 
 def _time(
-    study: Study, workshop: Workshop, target: Target, table: LatencyTable, genes: Mapping[str, Genes], memory: Journal, log: Any
+    study: Study, workshop: Workshop, target: Target, table: LatencyTable, genes_AG: Genes, memory: Journal, log: Any
 ) -> dict[str, Any]:
-    """Milliseconds at the table's level: held-out nets in two sessions, training nets and single components in the first."""
-    chains = {name: [components_of(study.space, g, study.task) for g in rows] for name, rows in genes.items()}
+    """Milliseconds at the table's level: single components right after profiling, then held-out nets in two sessions."""
+    chains = [components_of(study.space, genes_G, study.task) for genes_G in genes_AG]
     parts = list(distinct_components(decompose(study.space, study.task)))
     reference = workshop.build(reference_net(study.space, study.task))
-    held = [workshop.build(chain) for chain in chains["held out"]]
-    train = [workshop.build(chain) for chain in chains["train"]]
-    single = [workshop.build((part,)) for part in parts]
     visits, runs = int(table.measuring["visits"]), int(table.measuring["runs_per_visit"])
     timing = TimingSettings(visits=visits, runs=runs, visit_ms=0.0)
     rng = np.random.default_rng([study.seed, 2])
-    first = _session(target, [*held, *train, *single], reference, timing, rng, Part(memory, "first "), "first session", log)
-    if memory.recall("paused") is None:
-        time.sleep(study.pause_s)
-        memory.record("paused", study.pause_s)
-    second = _session(target, held, reference, timing, rng, Part(memory, "second "), "second session", log)
+    single = [workshop.build((part,)) for part in parts]
+    alone = _session(target, single, reference, timing, rng, Part(memory, "alone "), "components alone", log)
+    held = [workshop.build(chain) for chain in chains]
+    sessions = []
+    for number, name in enumerate(("first", "second"), 1):
+        if memory.recall(f"paused {number}") is None:
+            time.sleep(study.pause_s)
+            memory.record(f"paused {number}", study.pause_s)
+        sessions.append(_session(target, held, reference, timing, rng, Part(memory, f"{name} "), f"{name} session", log))
+    first, second = sessions
     level = table.reference["level_ms"]
-    ms = np.array([timing.relative * level for timing in first.timings])
-    num, num_train = len(held), len(train)
-    again = np.array([timing.relative * level for timing in second.timings])
     return {
         "chains": chains,
-        "first": ms[:num],
-        "second": again,
-        "train": ms[num : num + num_train],
-        "alone": dict(zip(parts, ms[num + num_train :].tolist(), strict=True)),
-        "both": [a.joined(b) for a, b in zip(first.timings[:num], second.timings, strict=True)],
-        "seconds": [first.seconds, second.seconds],
+        "first": np.array([timing.relative * level for timing in first.timings]),
+        "second": np.array([timing.relative * level for timing in second.timings]),
+        "alone": {part: timing.relative * level for part, timing in zip(parts, alone.timings, strict=True)},
+        "both": [a.joined(b) for a, b in zip(first.timings, second.timings, strict=True)],
+        "seconds": [session.seconds for session in (alone, first, second)],
+        "machine": [dict(session.machine) for session in (alone, first, second)],
     }
 
 
@@ -183,53 +181,73 @@ def _session(
     raise AssertionError("a series of rounds ends with its session")
 
 
-def predictors(study: Study, table: LatencyTable, genes: Mapping[str, Genes], timed: Mapping[str, Any]) -> dict[str, Predict]:
-    """Ours, then the others, which learn from more whole nets than ours is calibrated on."""
+def predictors(study: Study, table: LatencyTable, alone: Mapping[Hashable, float]) -> dict[str, Predict]:
+    """Ours, then the others: a line through MACs and sums of what components cost alone learn from the calibration nets, as ours
+    does, and the ways that need many nets from those behind the bound too."""
     space, task = study.space, study.task
-    macs = cost_models(space, task)["macs"]
-    model = table.to_cost_model(space, task)
-    num = table.calibration.num_nets
-    train, ms, chains = genes["train"], timed["train"], timed["chains"]["train"]
+    model, macs = table.to_cost_model(space, task), cost_models(space, task)["macs"]
+    fitting = table.measuring["calibration_rows"]
+    num = len(fitting)
+    rows = [*fitting, *table.bound_nets]
+    genes_AG, ms = _genes(space, rows), np.array([row["measured_ms"] for row in rows])
+    chains = [components_of(space, genes_G, task) for genes_G in genes_AG]
     return {
         "edgenas table": lambda rows, _: model(rows),
-        "MACs regression": macs_regression(macs, train, ms),
-        "isolated sum": isolated_sum(timed["alone"]),
-        f"isolated sum, affine on {min(num, len(ms))} nets": isolated_sum(timed["alone"], chains[:num], ms[:num]),
-        "HAT: 10 features + MLP": hat_mlp(chains, ms),
-        "gradient boosting": gradient_boosting(space, train, ms),
+        f"MACs regression on {len(ms)} nets": macs_regression(macs, genes_AG, ms),
+        "isolated sum": isolated_sum(alone),
+        f"isolated sum, affine on {num} nets": isolated_sum(alone, chains[:num], ms[:num]),
+        f"HAT: 10 features + MLP on {len(ms)} nets": hat_mlp(chains, ms),
+        f"gradient boosting on {len(ms)} nets": gradient_boosting(space, genes_AG, ms),
     }
 
 
-def _report(study: Study, result: ProfileResult, genes: Mapping[str, Genes], timed: Mapping[str, Any]) -> dict[str, Any]:
-    table, held = result.table, genes["held out"]
+def _bounds(study: Study, table: LatencyTable, genes_AG: Genes, truth_A: Floats, both: Sequence[NetTiming]) -> list[dict[str, Any]]:
+    """How often every bound of the table held, and how far it lay above on average."""
+    space, task, calibration = study.space, study.task, table.calibration
+    found = [("level", calibration.confidence, table.upper(space, task)(genes_AG), truth_A)]
+    for bound in table.promise.bounds():
+        calls_A = np.array([timing.quantile_ms(int(bound.quantile[1:]) / 100) for timing in both])
+        found.append((bound.quantile, bound.confidence, table.upper(space, task, bound)(genes_AG), calls_A))
+    return [
+        {
+            "of": name,
+            "confidence": confidence,
+            "coverage": clopper_pearson(int((measured_A <= upper_A).sum()), len(upper_A)).as_json(),
+            "slack": bootstrap_mean(upper_A / measured_A - 1),
+        }
+        for name, confidence, upper_A, measured_A in found
+    ]
+
+
+def _report(study: Study, result: ProfileResult, held: Genes, timed: Mapping[str, Any]) -> dict[str, Any]:
+    table = result.table
     truth_A = (timed["first"] + timed["second"]) / 2
     upper_A = table.upper(study.space, study.task)(held)
-    methods = predictors(study, table, genes, timed)
-    predicted = {name: predict(held, timed["chains"]["held out"]) for name, predict in methods.items()}
-    covered = int((truth_A <= upper_A).sum())
+    methods = predictors(study, table, timed["alone"])
+    predicted = {name: predict(held, timed["chains"]) for name, predict in methods.items()}
     p95_A = [timing.quantile_ms(0.95) for timing in timed["both"]]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "context": table.context.as_json(),
         "space": study.space.name,
         "task": asdict(study.task),
         "num_held_out": len(held),
-        "num_train": len(genes["train"]),
+        "num_calibration_nets": table.calibration.num_nets,
+        "num_bound_nets": len(table.bound_nets),
         "num_nets_profiled": result.num_nets_timed,
         "num_entries": len(table.entries),
-        "measuring": table.measuring,
+        "calibration": asdict(table.calibration),
+        "measuring": {key: value for key, value in table.measuring.items() if key not in ("calibration_rows", "calibration_archs")},
         "session_seconds": timed["seconds"],
+        "machine": timed["machine"],
         "noise_floor_mape": mape(timed["first"], timed["second"]),
+        "noise_floor_tau": kendall_tau(timed["first"], timed["second"]),
         "noise_floor_within_5": float((np.abs(timed["first"] / timed["second"] - 1) <= 0.05).mean()),
         "measured_ms": {"min": float(truth_A.min()), "median": float(np.median(truth_A)), "max": float(truth_A.max())},
         "methods": {name: scores(values, truth_A) for name, values in predicted.items()},
-        "bound": {
-            "confidence": table.calibration.confidence,
-            "coverage": clopper_pearson(covered, len(held)).as_json(),
-            "slack": float(np.mean(upper_A / truth_A - 1)),
-        },
+        "bounds": _bounds(study, table, held, truth_A, timed["both"]),
         "rows": [
             {
                 "arch": study.space.to_json(row),
@@ -258,13 +276,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--precision", default="fp32")
     result.add_argument("--threads", type=int)
     result.add_argument("--num-subnets", type=int, default=300)
-    result.add_argument("--num-train", type=int, default=150)
-    result.add_argument("--calibration-nets", type=int, default=20)
+    result.add_argument("--calibration-nets", type=int, default=40)
+    result.add_argument("--bound-nets", type=int, default=100)
     result.add_argument("--validation-nets", type=int, default=20)
     result.add_argument("--visits", type=int, default=6)
     result.add_argument("--runs", type=int, default=3)
     result.add_argument("--budget-min", type=float, default=30.0, help="of profiling")
-    result.add_argument("--pause-s", type=float, default=120.0, help="between the two sessions")
+    result.add_argument("--pause-s", type=float, default=120.0, help="before each of the two sessions")
     result.add_argument("--seed", type=int, default=0)
     result.add_argument("--run", type=Path, default=Path("latency-study"), help="folder for journal, graphs and table")
     result.add_argument("--output", type=Path, default=Path("docs/measurements"))
@@ -300,6 +318,7 @@ def study_of(options: argparse.Namespace) -> Study:
     settings = ProfileSettings(
         timing=TimingSettings(visits=options.visits, runs=options.runs),
         calibration_nets=options.calibration_nets,
+        bound_nets=options.bound_nets,
         validation_nets=options.validation_nets,
         seconds=60 * options.budget_min,
     )
@@ -310,7 +329,6 @@ def study_of(options: argparse.Namespace) -> Study:
         precision=options.precision,
         threads=options.threads,
         num=options.num_subnets,
-        num_train=options.num_train,
         profile=settings,
         pause_s=options.pause_s,
         seed=options.seed,

@@ -14,6 +14,7 @@ from edgenas.errors import ArtefactError, MissingBackendError, UsageError
 
 from . import _half
 from ._cuda import new_event, new_stream
+from ._files import read_source, require_file
 from ._host import NO_GPU, cpu_name, find_gpu, usable_cores
 from ._probe import first_line, tiny_onnx, try_runner
 
@@ -50,7 +51,7 @@ class OnnxRuntimeCpu:
         """
         if precision not in self.precisions:
             raise UsageError(f"{self.name} computes in fp32, not in {precision}", hint="use onnxruntime-cuda or tensorrt")
-        return _CpuRunner(_package(), _read(source, self.name), threads, spinning)
+        return _CpuRunner(_package(), str(require_file(source, self.name)), threads, spinning)
 
 
 class OnnxRuntimeCuda:
@@ -75,7 +76,7 @@ class OnnxRuntimeCuda:
             ArtefactError: if the file cannot be loaded, or is float16 and asked for in fp32.
         """
         package = _package()
-        return _CudaRunner(package, in_precision(_read(source, self.name), precision), precision)
+        return _CudaRunner(package, in_precision(read_source(source, self.name), precision), precision)
 
 
 def in_precision(data: bytes, precision: Precision) -> bytes:
@@ -100,12 +101,12 @@ def in_precision(data: bytes, precision: Precision) -> bytes:
 
 
 class _CpuRunner:
-    def __init__(self, package: ModuleType, data: bytes, threads: int | None, spinning: bool) -> None:
+    def __init__(self, package: ModuleType, model: str | bytes, threads: int | None, spinning: bool) -> None:
         options = _options(package)
         options.intra_op_num_threads = usable_cores() if threads is None else threads
         options.add_session_config_entry(_SPINNING, "1" if spinning else "0")
         self._version: str = package.__version__
-        self._session = _open(package, data, options, ["CPUExecutionProvider"])
+        self._session = _open(package, model, options, ["CPUExecutionProvider"])
         self._input: str = self._session.get_inputs()[0].name
 
     @property
@@ -208,15 +209,6 @@ def _package() -> ModuleType:
     return package
 
 
-def _read(source: Path | nn.Module, name: str) -> bytes:
-    if not isinstance(source, Path):
-        raise UsageError(f"{name} runs ONNX files, not modules")
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise ArtefactError(f"{source} cannot be read: {error.strerror or error}") from error
-
-
 def _options(package: ModuleType) -> Any:
     options = package.SessionOptions()
     options.inter_op_num_threads = 1
@@ -230,9 +222,9 @@ def _level(options: Any) -> str:
     return str(options.graph_optimization_level.name).removeprefix("ORT_ENABLE_").lower()
 
 
-def _open(package: ModuleType, data: bytes, options: Any, providers: list[Any]) -> Any:
+def _open(package: ModuleType, model: str | bytes, options: Any, providers: list[Any]) -> Any:
     try:
-        return package.InferenceSession(data, options, providers=providers)
+        return package.InferenceSession(model, options, providers=providers)
     except _failures() as error:
         raise ArtefactError(f"ONNX Runtime cannot load the file: {first_line(error)}") from error
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
 from edgenas.errors import ArtefactError, MissingBackendError, UsageError
 
+from ._files import read_source
 from ._host import cpu_name, usable_cores
 from ._probe import first_line, tiny_onnx, try_runner
 
@@ -42,16 +43,9 @@ class OpenVinoCpu:
             ArtefactError: if the file cannot be loaded.
             UsageError: for a module, or a precision other than fp32.
         """
-        if not isinstance(source, Path):
-            raise UsageError(f"{self.name} runs ONNX files, not modules")
         if precision not in self.precisions:
             raise UsageError(f"{self.name} computes in fp32, not in {precision}", hint="use onnxruntime-cuda or tensorrt")
-        package = _package()
-        try:
-            data = source.read_bytes()
-        except OSError as error:
-            raise ArtefactError(f"{source} cannot be read: {error.strerror or error}") from error
-        return _Runner(package, data, threads)
+        return _Runner(_package(), read_source(source, self.name), threads)
 
 
 class _Runner:

@@ -15,6 +15,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe,
 from edgenas.errors import MissingBackendError
 
 from . import _trt, tensorrt_rtx
+from ._files import read_source
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from .onnx import save, typed_graph
@@ -85,7 +86,7 @@ class TensorRt:
             ArtefactError: if the file cannot be loaded.
         """
         gpu, trt = _require_gpu(), _package()
-        data = tensorrt_rtx.read_source(source, self.name)
+        data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
             typed = in_precision(data, precision)
             built = _trt.build(trt, typed, precision=precision, target=None, timing_cache=self._timing_cache)

@@ -11,6 +11,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe,
 from edgenas.errors import ArtefactError, MissingBackendError, UsageError
 
 from . import _trt
+from ._files import read_source
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from .onnx import save, typed_graph
@@ -96,7 +97,7 @@ class TensorRtRtx:
         """
         trt = load_package()
         gpu = _require_gpu(trt)
-        data = read_source(source, self.name)
+        data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
             data = _trt.build(trt, in_precision(data, precision), precision=precision, target=gpu.target).engine
         require_valid(trt, data, gpu)
@@ -132,21 +133,6 @@ def require_targets(trt: ModuleType, targets: Sequence[str]) -> None:
             f"TensorRT-RTX {trt.__version__} does not build for {', '.join(unknown)}",
             hint=f"supported are {', '.join(supported)}",
         )
-
-
-def read_source(source: Path | nn.Module, name: str) -> bytes:
-    """A file's bytes.
-
-    Raises:
-        UsageError: for a module.
-        ArtefactError: if it cannot be read.
-    """
-    if not isinstance(source, Path):
-        raise UsageError(f"{name} runs ONNX files and engines, not modules")
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise ArtefactError(f"{source} cannot be read: {error.strerror or error}") from error
 
 
 def require_valid(trt: ModuleType, data: bytes, gpu: Gpu) -> None:

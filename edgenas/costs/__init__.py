@@ -9,6 +9,8 @@ from edgenas.costs.model import CostModel, Factor, Term, distinct_components, su
 from edgenas.costs.shape import shape_models
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from edgenas.spaces import SearchSpace, Task
 
 
@@ -18,10 +20,26 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
     return terms
 
 
+def count_params(space: SearchSpace, component: Hashable) -> int:
+    """Parameters of one component, by the module of the space's family."""
+    number: int = import_module(f"edgenas.costs.{space.family}").count_params(component)
+    return number
+
+
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``, by the space's family."""
     models: dict[str, CostModel] = import_module(f"edgenas.costs.{space.family}").cost_models(space, task)
     return models
 
 
-__all__ = ["CostModel", "Factor", "Term", "cost_models", "decompose", "distinct_components", "shape_models", "sum_of_components"]
+__all__ = [
+    "CostModel",
+    "Factor",
+    "Term",
+    "cost_models",
+    "count_params",
+    "decompose",
+    "distinct_components",
+    "shape_models",
+    "sum_of_components",
+]

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from edgenas.costs import count_params
+from edgenas.latency.fit import MILLION
 from edgenas.latency.plan import components_of
 from edgenas.latency.table import LatencyTable, component_key, entry_keys
 from edgenas.spaces import Genes, SearchSpace
@@ -65,7 +67,7 @@ def break_down(table: LatencyTable, space: SearchSpace, genes_G: Genes, name: st
     predicted_ms = float(table.to_cost_model(space, table.task)(genes_G[None])[0])
     together = {key: entry for entry in table.entries if len(entry.components) > 1 for key in entry_keys(entry)}
     alone = {entry_keys(entry)[0]: entry.ms for entry in table.entries if len(entry.components) == 1}
-    scale = table.calibration.scale
+    scale, weights_ms = table.calibration.scale, table.calibration.weights_ms
     sums: dict[tuple[int | None, str], tuple[int, float]] = {}
     chain = components_of(space, genes_G, table.task)
     for component, stage in zip(chain, stages_of(chain), strict=True):
@@ -74,7 +76,7 @@ def break_down(table: LatencyTable, space: SearchSpace, genes_G: Genes, name: st
         where = (stage, kind_of(component)) if shared is None else (None, "frame")
         ms = alone[key] if shared is None else shared.ms / len(shared.components)
         num, before = sums.get(where, (0, 0.0))
-        sums[where] = (num + 1, before + scale * ms)
+        sums[where] = (num + 1, before + scale * ms + weights_ms * count_params(space, component) / MILLION)
     sums[(None, "call")] = (1, table.calibration.offset_ms)
     parts = tuple(Part(stage, kind, num, ms, ms / predicted_ms) for (stage, kind), (num, ms) in sums.items())
     upper_ms = float(table.upper(space, table.task)(genes_G[None])[0])

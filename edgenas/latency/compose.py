@@ -18,7 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgenas.errors import ExportError
+from edgenas.latency.drawn import HIGHEST, LOWEST, drawn_kind
 from edgenas.runs import atomic_path
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "image", "logits"
 _SEAL = "edgenas.sha256"
+WEIGHTS = "weights.bin"
+ALIGNED = 256  # bytes, as runtimes place what they allocate
 CUT_VERSION = 2  # part of the cache key: raise it when `cut_chain` changes
 
 ChainTracer = Callable[[Sequence[Hashable]], "onnx.ModelProto"]
@@ -171,6 +176,9 @@ class ComponentGraphs:
 class ComposedOnnx:
     """Writes the ONNX file of a chain of components, for runtimes that read files.
 
+    Weights that were drawn for tracing are not in it: all nets read them from one file of drawn numbers beside them, each from its
+    start, and every initialiser its own part.
+
     Attributes:
         graphs: of every component that will be asked for.
         folder: where the files go; the caller removes it.
@@ -178,14 +186,64 @@ class ComposedOnnx:
 
     graphs: ComponentGraphs
     folder: Path
+    _bare: dict[Hashable, onnx.ModelProto] = field(default_factory=dict, repr=False, compare=False)
+    _bytes: dict[Path, int] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, components: Sequence[Hashable]) -> Path:
         """The file of the net, written unless it is there."""
         path = self.folder / f"net-{hashlib.sha256(repr(tuple(components)).encode()).hexdigest()[:24]}.onnx"
-        if not path.exists():
+        if path not in self._bytes:
+            model = stitch([self._without_weights(component) for component in components])
+            needed = _placed(model)
+            _extend(self.folder / WEIGHTS, needed)
+            data = model.SerializeToString(deterministic=True)
             with atomic_path(path) as temporary:
-                temporary.write_bytes(self.graphs.net(components).SerializeToString(deterministic=True))
+                temporary.write_bytes(data)
+            self._bytes[path] = len(data) + needed
         return path
+
+    def bytes_of(self, path: Path) -> int:
+        """Of a file, with the weights that it reads if it was written here."""
+        return self._bytes.get(path) or path.stat().st_size
+
+    def _without_weights(self, component: Hashable) -> onnx.ModelProto:
+        import onnx
+
+        if component not in self._bare:
+            bare = onnx.ModelProto()
+            bare.CopyFrom(self.graphs(component))
+            for tensor in bare.graph.initializer:
+                if drawn_kind(tensor) is not None:
+                    size = len(tensor.raw_data)
+                    tensor.ClearField("raw_data")
+                    tensor.data_location = onnx.TensorProto.EXTERNAL
+                    tensor.external_data.add(key="location", value=WEIGHTS)
+                    tensor.external_data.add(key="length", value=str(size))
+            self._bare[component] = bare
+        return self._bare[component]
+
+
+def _placed(model: onnx.ModelProto) -> int:
+    """Give every outer initialiser a part of the weights file, one after the other; bytes that are needed."""
+    import onnx
+
+    end = 0
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.external_data.add(key="offset", value=str(end))
+            size = next(int(entry.value) for entry in tensor.external_data if entry.key == "length")
+            end += -(-size // ALIGNED) * ALIGNED
+    return end
+
+
+def _extend(path: Path, needed: int) -> None:
+    """Make the file of drawn single-precision numbers at least so many bytes long."""
+    size = path.stat().st_size if path.exists() else 0
+    if size < needed:
+        rng = np.random.default_rng(size)
+        num = (max(needed, 2 * size) - size) // 4
+        with path.open("ab") as file:
+            file.write((rng.random(num, dtype=np.float32) * (HIGHEST - LOWEST) + LOWEST).astype("<f4").tobytes())
 
 
 def _sealed(model: onnx.ModelProto) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgenas.latency.table import Entry, LatencyTable
 
+NOT_BELOW = {"offset_ms": -math.inf, "weights_ms": 0.0, "num_bound_nets": 0.0}
 ORIGINS = ("measured", "interpolated")
 REFERENCE = ("p90_ms", "p99_ms", "mad_ms", "variation", "compute_ms", "n")
 MACHINE = ("seconds", "own_cores", "other_cores", "steal_share", "throttle_events", "load_average_before", "load_average_after")
@@ -19,7 +20,7 @@ FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "
 def content_problems(table: LatencyTable) -> list[str]:
     """Everything that is wrong with the numbers and types of a table."""
     problems = [*_context_problems(table)]
-    problems += _numbers("calibration", _fields(table.calibration), {"scale": 0.0, "upper_factor": 0.0}, {"offset_ms": -math.inf})
+    problems += _numbers("calibration", _fields(table.calibration), {"scale": 0.0, "upper_factor": 0.0}, NOT_BELOW)
     for number, entry in enumerate(table.entries, 1):
         problems += _entry_problems(f"entry {number}", entry)
     if not table.entries:
@@ -87,7 +88,7 @@ def _row_problems(table: LatencyTable) -> Iterator[str]:
 
 
 def _bound_net_problems(name: str, net: Any) -> Iterator[str]:
-    yield from _numbers(name, net, dict.fromkeys(("predicted_ms", "n", *QUANTILES), 0.0), {})
+    yield from _numbers(name, net, dict.fromkeys(("predicted_ms", "measured_ms", "n", *QUANTILES), 0.0), {})
     if isinstance(net, Mapping) and not isinstance(net.get("arch"), Mapping):
         yield f"{name} has no arch"
 

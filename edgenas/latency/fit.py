@@ -21,12 +21,18 @@ from edgenas.stats import clopper_pearson, wilson
 
 Floats = NDArray[np.float64]
 PULL = 1e-3  # towards equal shares, against a relative error of 1
+MILLION = 1e6
+FEWEST_FOR_WEIGHTS = 10  # nets
+BETTER = 0.95  # of the squared error without weights
 SEPARATE = ("grid", "embed_dim")  # blocks that differ in these are smoothed apart
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Predicted = ``scale`` x sum of components + ``offset_ms``; the bound is ``upper_factor`` x predicted.
+    """Predicted = ``scale`` x sum of components + ``weights_ms`` x millions of parameters + ``offset_ms``.
+
+    Blocks are timed in small nets, whose weights stay in a cache; those of a large net are read from memory again at every call.
+    The bound is ``upper_factor`` x predicted.
 
     Attributes:
         scale: without unit, positive.
@@ -34,6 +40,8 @@ class Calibration:
         upper_factor: at least 1.
         confidence: one-sided, that the bound was made for.
         num_nets: that it was fitted on.
+        weights_ms: milliseconds per million parameters, at least 0; 0 where nets left out are predicted as well without.
+        num_bound_nets: that fitted nothing and gave ``upper_factor``; 0 where the fitted nets did, each left out once.
     """
 
     scale: float
@@ -41,10 +49,12 @@ class Calibration:
     upper_factor: float
     confidence: float
     num_nets: int
+    weights_ms: float = 0.0
+    num_bound_nets: int = 0
 
-    def predict(self, raw_ms: Floats) -> Floats:
-        """Calibrated milliseconds of sums of components."""
-        return np.asarray(self.scale * raw_ms + self.offset_ms)
+    def predict(self, raw_ms: Floats, params: Floats) -> Floats:
+        """Calibrated milliseconds of sums of components of nets with so many parameters."""
+        return np.asarray(self.scale * raw_ms + self.weights_ms * params / MILLION + self.offset_ms)
 
 
 def split_skeletons(skeletons: Sequence[Sequence[Hashable]], ms: Sequence[float]) -> dict[Hashable, float]:
@@ -69,41 +79,64 @@ def split_skeletons(skeletons: Sequence[Sequence[Hashable]], ms: Sequence[float]
 
 
 def smooth(
-    terms: Sequence[Term], cost_ms: Mapping[Hashable, float], *, group: Callable[[Hashable], Hashable] | None = None
+    terms: Sequence[Term],
+    cost_ms: Mapping[Hashable, float],
+    noise_ms: Mapping[Hashable, float] | None = None,
+    *,
+    group: Callable[[Hashable], Hashable] | None = None,
 ) -> dict[Hashable, float]:
-    """Replace the costs of a stage's blocks by the nearest product of one factor per gene (additive in the logarithm).
+    """Draw the costs of a stage's blocks towards the nearest product of one factor per gene (additive in the logarithm).
 
     Noise of one block is shared by all blocks of the stage. Only genes that change the block count, the effect of each option
     of pool, qkv and MLP is free (no line through them), and blocks of different widths of the stage are kept apart: costs step
     there. Blocks without a cost are interpolated where every option of theirs was seen.
 
+    How far a block is drawn follows from its noise: what residuals scatter more than noise does is what products cannot say, and
+    is kept in that proportion (empirical Bayes: Efron and Morris, JASA 1973). Evidence: 340 nets of `pvt-elastic` at 160 px, ONNX
+    Runtime, one thread; residuals scatter by 2.8 %, noise by 1 %; error of nets that fitted nothing 1.42 % drawn three quarters
+    less than all the way, 1.52 % all the way.
+
     Args:
         terms: from the family's decomposition.
         cost_ms: of the blocks that were timed.
+        noise_ms: standard deviation of these; None draws all the way.
         group: blocks of different groups share nothing; by default their grid and ``embed_dim``.
 
     Returns:
         Costs of every block that is known or can be interpolated.
     """
     group = group if group is not None else lambda component: tuple(getattr(component, name, None) for name in SEPARATE)
-    result = dict(cost_ms)
+    products = []
     for term in terms:
-        if not term.genes:
-            continue
         members: dict[Hashable, dict[Hashable, tuple[int, ...]]] = {}
-        for index, cell in term:
+        for index, cell in term if term.genes else ():
             for component in cell:
                 members.setdefault(group(component), {}).setdefault(component, index)
-        for blocks in members.values():
-            result |= _smooth_group(blocks, cost_ms)
+        products += [found for blocks in members.values() if (found := _nearest_product(blocks, cost_ms)) is not None]
+    own = _own_variance(products, noise_ms) if noise_ms else 0.0
+    result = dict(cost_ms)
+    for product in products:
+        result |= product.costs
+        for block, residual in product.residuals.items() if own > 0 else ():
+            noise = (noise_ms or {})[block] / product.costs[block]
+            result[block] = product.costs[block] * math.exp(residual * own / (own + noise**2))
     return result
 
 
-def _smooth_group(blocks: Mapping[Hashable, tuple[int, ...]], cost_ms: Mapping[Hashable, float]) -> dict[Hashable, float]:
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """Costs of a group's blocks that are products of factors, and what the timed ones' logarithms differ by."""
+
+    costs: dict[Hashable, float]
+    residuals: dict[Hashable, float]
+    num_free: int
+
+
+def _nearest_product(blocks: Mapping[Hashable, tuple[int, ...]], cost_ms: Mapping[Hashable, float]) -> _Product | None:
     known = [block for block in blocks if block in cost_ms]
     positive = [block for block in known if cost_ms[block] > 0]
     if len(positive) < 2:
-        return {}
+        return None
     floor = 0.05 * float(np.median([cost_ms[block] for block in positive]))  # noise can make a small difference negative
     columns = np.array(list(blocks.values()))
     design = [np.ones(len(blocks))]
@@ -115,21 +148,35 @@ def _smooth_group(blocks: Mapping[Hashable, tuple[int, ...]], cost_ms: Mapping[H
         design += [(columns[:, gene] == option).astype(np.float64) for option in options[1:]]
     design_BF = np.stack(design, axis=1)
     target_B = np.log([max(floor, cost_ms[block]) for block in known])
-    effects_F = np.linalg.lstsq(design_BF[seen], target_B, rcond=None)[0]
-    fitted_B = np.exp(design_BF @ effects_F)
-    return {block: float(fit) for block, fit, bad in zip(blocks, fitted_B, unknown, strict=True) if not bad}
+    effects_F, _, rank, _ = np.linalg.lstsq(design_BF[seen], target_B, rcond=None)
+    fitted_B = design_BF @ effects_F
+    costs = {block: float(np.exp(fit)) for block, fit, bad in zip(blocks, fitted_B, unknown, strict=True) if not bad}
+    residuals = {block: float(rest) for block, rest in zip(known, target_B - fitted_B[seen], strict=True)}
+    return _Product(costs, residuals, int(rank))
 
 
-def calibrate(raw_ms: Floats, measured_ms: Floats, *, confidence: float = 0.95) -> Calibration:
-    """Scale and offset by least relative squares, and a one-sided conformal factor.
+def _own_variance(products: Sequence[_Product], noise_ms: Mapping[Hashable, float]) -> float:
+    """How much more the residuals of all groups scatter than their noise, as a relative variance."""
+    free = sum(len(product.residuals) - product.num_free for product in products)
+    noises = [noise_ms[block] / product.costs[block] for product in products for block in product.residuals]
+    if free <= 0:
+        return 0.0
+    scatter = sum(residual**2 for product in products for residual in product.residuals.values()) / free
+    return max(0.0, scatter - float(np.mean(np.square(noises))))
+
+
+def calibrate(raw_ms: Floats, measured_ms: Floats, params: Floats | None = None, *, confidence: float = 0.95) -> Calibration:
+    """Scale, offset and, where it helps, a cost of weights by least relative squares, and a one-sided conformal factor.
 
     The factor is the ``ceil((n + 1) confidence)``-th smallest leave-one-out ratio of measured to predicted (jackknife scores:
     Barber et al., Annals of Statistics 2021, arXiv:1905.02928; one-sided, without the second set of fits), the largest one where
-    n is below 1 / (1 - confidence) - 1, which then promises n / (n + 1) only.
+    n is below 1 / (1 - confidence) - 1, which then promises n / (n + 1) only. Weights are counted only where nets that are left
+    out are predicted better so, and a parameter costs no less than nothing.
 
     Args:
         raw_ms: sums of components, shape (nets,).
         measured_ms: of the same nets.
+        params: of the same nets; None counts no weights.
         confidence: in (0, 1).
 
     Raises:
@@ -138,24 +185,41 @@ def calibrate(raw_ms: Floats, measured_ms: Floats, *, confidence: float = 0.95) 
     num = len(raw_ms)
     if num == 0:
         raise ValueError("calibration needs at least one net")
-    scale, offset_ms = _affine(raw_ms, measured_ms)
+    designs = [raw_ms[:, None]]
+    if params is not None and num >= FEWEST_FOR_WEIGHTS:
+        designs.append(np.stack([raw_ms, params / MILLION], axis=1))
+    scores = [_left_out(design, measured_ms) for design in designs]
+    lost = [float(((1 / score - 1) ** 2).sum()) for score in scores]
+    fits = [_affine(design, measured_ms) for design in designs]
+    best = 1 if len(fits) > 1 and fits[1][0][-1] > 0 and lost[1] < BETTER * lost[0] else 0
+    (scale, *weights), offset_ms = fits[best]
+    rank = min(num, math.ceil((num + 1) * confidence - 1e-9))
+    factor = max(1.0, float(np.sort(scores[best])[rank - 1]))
+    return Calibration(float(scale), offset_ms, factor, confidence, num, float(weights[0]) if weights else 0.0)
+
+
+def _left_out(design_NF: Floats, measured_ms: Floats) -> Floats:
+    """Measured over predicted for every net, by a fit without it."""
+    num = len(design_NF)
     scores = np.empty(num)
     for left_out in range(num):
-        rest = np.arange(num) != left_out
-        own_scale, own_offset = _affine(raw_ms[rest], measured_ms[rest]) if num > 1 else (scale, offset_ms)
-        scores[left_out] = measured_ms[left_out] / (own_scale * raw_ms[left_out] + own_offset)
-    rank = min(num, math.ceil((num + 1) * confidence - 1e-9))
-    return Calibration(scale, offset_ms, max(1.0, float(np.sort(scores)[rank - 1])), confidence, num)
+        rest = np.arange(num) != left_out if num > 1 else slice(None)
+        factors_F, offset_ms = _affine(design_NF[rest], measured_ms[rest])
+        scores[left_out] = measured_ms[left_out] / float(design_NF[left_out] @ factors_F + offset_ms)
+    return scores
 
 
-def _affine(raw_ms: Floats, measured_ms: Floats) -> tuple[float, float]:
-    """Scale and offset of least relative squares; no offset from fewer than four nets or with a scale that is not positive."""
+def _affine(design_NF: Floats, measured_ms: Floats) -> tuple[Floats, float]:
+    """Factors and offset of least relative squares; scale alone from fewer than four nets or where a fit makes no sense."""
+    raw_ms = design_NF[:, 0]
     if len(raw_ms) >= 4 and np.ptp(raw_ms) > 0.02 * float(raw_ms.mean()):
-        design_N2 = np.stack([raw_ms / measured_ms, 1.0 / measured_ms], axis=1)
-        scale, offset_ms = np.linalg.lstsq(design_N2, np.ones(len(raw_ms)), rcond=None)[0]
-        if scale > 0 and (scale * raw_ms + offset_ms > 0).all():
-            return float(scale), float(offset_ms)
-    return float(np.median(measured_ms / raw_ms)), 0.0
+        design = np.column_stack([design_NF, np.ones(len(raw_ms))]) / measured_ms[:, None]
+        factors = np.linalg.lstsq(design, np.ones(len(raw_ms)), rcond=None)[0]
+        if factors[0] > 0 and (design @ factors > 0).all():
+            return np.asarray(factors[:-1], dtype=np.float64), float(factors[-1])
+    scale_F = np.zeros(design_NF.shape[1])
+    scale_F[0] = float(np.median(measured_ms / raw_ms))
+    return scale_F, 0.0
 
 
 @dataclass(frozen=True, slots=True)

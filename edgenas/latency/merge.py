@@ -15,17 +15,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgenas.costs import decompose, distinct_components
+from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.errors import LatencyTableError
 from edgenas.latency.compare import differences
 from edgenas.latency.content import QUANTILES
 from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
 from edgenas.latency.plan import is_block
+from edgenas.latency.promise import bounded
+from edgenas.latency.samples import standard_error
 from edgenas.latency.table import Entry, LatencyTable, component_key, entry_keys
 from edgenas.runs import dump_json
 from edgenas.spaces import SearchSpace
 
+Floats = NDArray[np.float64]
 OTHER_SPEED = 0.15  # difference of levels that is said
 TIMES = ("median_ms", *QUANTILES, "mad_ms")
 
@@ -82,9 +86,10 @@ def merge_tables(tables: Sequence[LatencyTable], space: SearchSpace) -> Merged:
     bounding = {key: net for key, net in bounding.items() if key not in fitting and key not in held_out}
     if not held_out:
         raise LatencyTableError("no net is left for validation: each that one table held out fitted another", hint=_OTHER_SEED)
+    bound_nets = _bound_nets(merged, space, bounding, level_ms)
+    merged = replace(merged, calibration=bounded(calibration, bound_nets))
     validation = _validate(merged, space, held_out, level_ms, tables)
     measuring = _measuring(tables, len(fitting))
-    bound_nets = _bound_nets(merged, space, bounding, level_ms)
     merged = replace(merged, validation=validation, measuring=measuring, bound_nets=bound_nets)
     return Merged(merged, tuple(warnings))
 
@@ -156,12 +161,13 @@ def _smoothed(entries: Sequence[Entry], space: SearchSpace, table: LatencyTable)
     """Blocks smoothed from their averages, as after measuring."""
     terms = decompose(space, table.task)
     blocks: dict[str, Hashable] = {component_key(part): part for part in distinct_components(terms) if is_block(space, part)}
-    raw = {
-        blocks[keys[0]]: float(entry.raw_ms)
-        for entry in entries
-        if len(keys := entry_keys(entry)) == 1 and keys[0] in blocks and entry.raw_ms is not None
-    }
-    costs = {component_key(part): ms for part, ms in smooth(terms, raw).items()}
+    raw, noise, runs = {}, {}, float(table.measuring["runs_per_visit"])
+    for entry in entries:
+        keys = entry_keys(entry)
+        if len(keys) == 1 and keys[0] in blocks and entry.raw_ms is not None:
+            raw[blocks[keys[0]]] = float(entry.raw_ms)
+            noise[blocks[keys[0]]] = standard_error(entry.mad_ms, max(1.0, entry.n / runs))
+    costs = {component_key(part): ms for part, ms in smooth(terms, raw, noise).items()}
     return tuple(replace(e, ms=costs.get(entry_keys(e)[0], e.ms)) if len(e.components) == 1 else e for e in entries)
 
 
@@ -190,22 +196,23 @@ def _nets(sources: Sequence[tuple[LatencyTable, Sequence[Mapping[str, Any]]]]) -
     }
 
 
-def _raw_sums(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """What the nets' components cost together, before calibration."""
+def _sums(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net]) -> tuple[Floats, Floats]:
+    """What the nets' components cost together, before calibration, and their parameters."""
     genes_AG = np.concatenate([space.from_json(net.rows[0]["arch"]) for net in nets.values()])
-    plain = replace(table, calibration=replace(table.calibration, scale=1.0, offset_ms=0.0))
-    return plain.to_cost_model(space, table.task)(genes_AG)
+    plain = replace(table, calibration=replace(table.calibration, scale=1.0, weights_ms=0.0, offset_ms=0.0))
+    return plain.to_cost_model(space, table.task)(genes_AG), cost_models(space, table.task)["params"](genes_AG)
 
 
 def _calibrate(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net], level_ms: float) -> Calibration:
     truth = np.array([net.at(level_ms, "measured_ms") for net in nets.values()])
-    return calibrate(_raw_sums(table, space, nets), truth, confidence=table.calibration.confidence)
+    raw_ms, params = _sums(table, space, nets)
+    return calibrate(raw_ms, truth, params, confidence=table.calibration.confidence)
 
 
 def _validate(
     table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net], level_ms: float, tables: Sequence[LatencyTable]
 ) -> dict[str, Any]:
-    predicted = table.calibration.predict(_raw_sums(table, space, nets))
+    predicted = table.calibration.predict(*_sums(table, space, nets))
     factor = table.calibration.upper_factor
     rows = [_row(net, float(ms), float(ms) * factor, level_ms) for net, ms in zip(nets.values(), predicted, strict=True)]
     return Validation(tuple(rows), _noise_floor(nets, tables)).as_json()
@@ -230,11 +237,12 @@ def _bound_nets(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net
     """What promises come from: predictions of the merged table, and quantiles of the calls of all."""
     if not nets:
         return ()
-    predicted = table.calibration.predict(_raw_sums(table, space, nets))
+    predicted = table.calibration.predict(*_sums(table, space, nets))
     return tuple(
         {
             "arch": net.rows[0]["arch"],
             "predicted_ms": float(ms),
+            "measured_ms": net.at(level_ms, "measured_ms"),
             **{key: net.at(level_ms, key) for key in QUANTILES},
             "n": sum(row["n"] for row in net.rows),
         }

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs import Term, decompose, distinct_components
+from edgenas.costs import CostModel, Term, cost_models, decompose, distinct_components
 from edgenas.latency.budget import Shape, shape_of, thinned
 from edgenas.latency.context import SCOPE, context_of
 from edgenas.latency.duty import Duty, Soaked, soak
-from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth, split_skeletons
+from edgenas.latency.fit import Calibration, calibrate, smooth, split_skeletons
+from edgenas.latency.measured import Measured, bound_nets, measuring_of, reference_of, validate
 from edgenas.latency.notes import closing_notes, opening_notes
 from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
-from edgenas.latency.samples import NetTiming
+from edgenas.latency.promise import bounded
+from edgenas.latency.samples import standard_error
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
 from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
 from edgenas.runs import Note, Progress
@@ -28,11 +30,8 @@ from edgenas.spaces import Genes, SearchSpace, Task
 if TYPE_CHECKING:
     from torch import nn
 
+Floats = NDArray[np.float64]
 SourceBuilder = Callable[[Sequence[Hashable]], "Path | nn.Module"]
-STATISTIC = (
-    "geometric mean of fastest run / reference's fastest run and the median over visits of that ratio around each visit, "
-    "times the reference's median"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +59,6 @@ class ProfileResult:
             "validation": self.table.validation,
             "promises": [bound.as_json() for bound in self.table.promise.bounds()],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Both sessions of a profile.
-
-    Attributes:
-        first: of all nets, in the order of `Plan.first_chains`.
-        second: of the bound and validation nets again.
-        level_ms: milliseconds that the reference stands for: the median of all calls of it.
-    """
-
-    first: Session
-    second: Session
-    level_ms: float
-
-    def ms(self, timing: NetTiming) -> float:
-        """A net's milliseconds, free of the moment it was timed in."""
-        return timing.relative * self.level_ms
 
 
 def profile(
@@ -130,8 +110,12 @@ def profile(
     if machine is not None and memory is not None:
         measured = _made_elsewhere(measured, memory)
     costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=smoothed)
-    calibration = _calibrate(plan, measured, costs, settings.confidence)
-    validation = _validate(space, plan, measured, costs, calibration)
+    params = cost_models(space, task)["params"]
+    fitted = _calibrate(plan, measured, costs, params(plan.calibration), settings.confidence)
+    predict = partial(_predict, params=params, costs=costs, calibration=fitted)
+    bounding = bound_nets(space, plan, measured, predict(plan.bound, plan.bound_chains))
+    calibration = bounded(fitted, bounding)
+    validation = validate(space, plan, measured, predict(plan.validation, plan.validation_chains), calibration)
     table = LatencyTable(
         context=context_of(
             measured.first.info,
@@ -146,9 +130,9 @@ def profile(
         entries=entries,
         calibration=calibration,
         validation=validation.as_json(),
-        reference=_reference(plan, measured),
-        measuring=_measuring(space, settings, timing, plan, measured),
-        bound_nets=_bound_nets(space, plan, measured, costs, calibration),
+        reference=reference_of(plan, measured),
+        measuring=measuring_of(space, settings, timing, plan, measured),
+        bound_nets=bounding,
     )
     yield from closing_notes(table, settings, timing)
     yield ProfileResult(table, plan.num_nets, time.perf_counter() - start)
@@ -240,8 +224,9 @@ def _entries(
     for (block, chain), timing in zip(plan.block_chains.items(), nets, strict=True):
         raw[block] = (measured.ms(timing) - sum(parts[part] for part in chain if part != block)) / copies
         spread[block] = float(np.hypot(timing.ratio_mad, bare_mad)) * measured.level_ms / copies
-    costs = raw | (smooth(terms, raw) if smoothed else {})
-    runs = bare[0].num_runs
+    visits, runs = len(bare[0].samples_VR), bare[0].num_runs
+    noise = {block: standard_error(mad_ms, visits) for block, mad_ms in spread.items()}
+    costs = raw | (smooth(terms, raw, noise) if smoothed else {})
     entries = _skeleton_entries(plan, parts, bare_mad * measured.level_ms, runs)
     for component in distinct_components(terms):
         if component in raw:
@@ -262,105 +247,18 @@ def _skeleton_entries(plan: Plan, parts: Mapping[Hashable, float], mad_ms: float
     return [Entry((component_json(part),), ms, mad_ms, behind[part], "measured", ms) for part, ms in parts.items()]
 
 
-def _sums(chains: Sequence[Chain], costs: Mapping[Hashable, float]) -> NDArray[np.float64]:
+def _sums(chains: Sequence[Chain], costs: Mapping[Hashable, float]) -> Floats:
     return np.array([sum(costs[component] for component in chain) for chain in chains], dtype=np.float64)
 
 
-def _calibrate(plan: Plan, measured: Measured, costs: Mapping[Hashable, float], confidence: float) -> Calibration:
+def _calibrate(plan: Plan, measured: Measured, costs: Mapping[Hashable, float], params_A: Floats, confidence: float) -> Calibration:
     start = len(plan.skeletons) + len(plan.block_chains)
     timings = measured.first.timings[start : start + len(plan.calibration_chains)]
     truth = np.array([measured.ms(timing) for timing in timings])
-    return calibrate(_sums(plan.calibration_chains, costs), truth, confidence=confidence)
+    return calibrate(_sums(plan.calibration_chains, costs), truth, params_A, confidence=confidence)
 
 
-def _validate(
-    space: SearchSpace, plan: Plan, measured: Measured, costs: Mapping[Hashable, float], calibration: Calibration
-) -> Validation:
-    """Predict the validation nets, then look at what they measured in both sessions."""
-    predicted = calibration.predict(_sums(plan.validation_chains, costs))
-    early, late = (session.timings[len(session.timings) - len(plan.validation) :] for session in (measured.first, measured.second))
-    rows = []
-    for genes_G, ms, first, second in zip(plan.validation, predicted, early, late, strict=True):
-        once = (measured.ms(first) + measured.ms(second)) / 2
-        rows.append(_row(space, genes_G, float(ms), calibration, first.joined(second), once))
-    floor = mape(np.array([t.relative for t in early]), np.array([t.relative for t in late]))
-    return Validation(tuple(rows), floor)
-
-
-def _bound_nets(
-    space: SearchSpace, plan: Plan, measured: Measured, costs: Mapping[Hashable, float], calibration: Calibration
-) -> tuple[dict[str, Any], ...]:
-    """What promises come from: nets that fit nothing, measured as the validation nets are."""
-    predicted = calibration.predict(_sums(plan.bound_chains, costs))
-    start = len(measured.first.timings) - len(plan.second_chains)
-    early, late = measured.first.timings[start:], measured.second.timings
-    rows = []
-    for position, (genes_G, ms) in enumerate(zip(plan.bound, predicted, strict=True)):
-        both = early[position].joined(late[position])
-        rows.append({"arch": space.to_json(genes_G), "predicted_ms": float(ms), **_quantiles(both), "n": both.num_runs})
-    return tuple(rows)
-
-
-def _row(
-    space: SearchSpace, genes_G: Genes, ms: float, calibration: Calibration, timing: NetTiming, measured_ms: float
-) -> dict[str, Any]:
-    return {
-        "arch": space.to_json(genes_G),
-        "predicted_ms": ms,
-        "upper_ms": ms * calibration.upper_factor,
-        "measured_ms": measured_ms,
-        "mad_ms": timing.mad_ms,
-        "variation": timing.variation,
-        "median_ms": timing.median_ms,
-        **_quantiles(timing),
-        "min_ms": timing.min_ms,
-        "n": timing.num_runs,
-    }
-
-
-def _quantiles(timing: NetTiming) -> dict[str, float]:
-    """Of the plain distribution of calls."""
-    return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
-
-
-def _calibration_rows(space: SearchSpace, plan: Plan, measured: Measured) -> list[dict[str, Any]]:
-    """The nets that the calibration was fitted on, so that it can be fitted again."""
-    start = len(plan.skeletons) + len(plan.block_chains)
-    timings = measured.first.timings[start : start + len(plan.calibration)]
-    return [
-        {"arch": space.to_json(genes_G), "measured_ms": measured.ms(timing), "n": timing.num_runs}
-        for genes_G, timing in zip(plan.calibration, timings, strict=True)
-    ]
-
-
-def _reference(plan: Plan, measured: Measured) -> dict[str, Any]:
-    both = measured.first.reference.joined(measured.second.reference)
-    compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
-    return {
-        "components": [component_json(component) for component in plan.reference],
-        "level_ms": measured.level_ms,
-        **_quantiles(both),
-        "min_ms": both.min_ms,
-        "mad_ms": both.mad_ms,
-        "variation": both.variation,
-        "compute_ms": compute_ms,
-        "n": both.num_runs,
-    }
-
-
-def _measuring(
-    space: SearchSpace, settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured
-) -> dict[str, Any]:
-    return {
-        "statistic": STATISTIC,
-        "copies": settings.copies,
-        "num_nets": plan.num_nets,
-        "num_calibration_nets": len(plan.calibration),
-        "calibration_archs": [space.to_json(genes_G) for genes_G in plan.calibration],
-        "runs_per_visit": measured.first.num_runs,
-        **asdict(timing),
-        "seconds": measured.first.seconds + measured.second.seconds,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": [dict(measured.first.machine), dict(measured.second.machine)],
-        "calibration_rows": _calibration_rows(space, plan, measured),
-    }
+def _predict(
+    genes_AG: Genes, chains: Sequence[Chain], params: CostModel, costs: Mapping[Hashable, float], calibration: Calibration
+) -> Floats:
+    return calibration.predict(_sums(chains, costs), params(genes_AG))

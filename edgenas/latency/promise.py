@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency.fit import bootstrap_mean
+from edgenas.latency.fit import Calibration, bootstrap_mean
 from edgenas.stats import clopper_pearson
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
@@ -110,6 +110,19 @@ class Promise:
         if len(self.nets) < nets_needed(confidence):
             return ()
         return tuple(self.bound(quantile, confidence) for quantile in QUANTILES)
+
+
+def bounded(calibration: Calibration, nets: Rows) -> Calibration:
+    """The calibration with an ``upper_factor`` from nets that fitted nothing, where there are enough; never below 1.
+
+    Args:
+        calibration: fitted on other nets.
+        nets: per net ``predicted_ms`` by it, and ``measured_ms``.
+    """
+    if len(nets) < nets_needed(calibration.confidence):
+        return calibration
+    factor = conformal_factor(_column(nets, "measured_ms") / _column(nets, "predicted_ms"), calibration.confidence)
+    return replace(calibration, upper_factor=max(1.0, factor), num_bound_nets=len(nets))
 
 
 def nets_needed(confidence: float) -> int:

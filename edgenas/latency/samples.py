@@ -10,10 +10,19 @@ The geometric mean was chosen among nine statistics on these sessions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation of normal noise
+NORMAL_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that of a mean, of normal noise
+
+
+def standard_error(mad: float, visits: float) -> float:
+    """Of a median of so many visits that scatter with this median absolute deviation, in its unit."""
+    return mad * NORMAL_MAD * NORMAL_MEDIAN / math.sqrt(visits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgenas.costs import CostModel, decompose, sum_of_components
+from edgenas.costs import CostModel, count_params, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.content import content_problems
 from edgenas.latency.context import SCOPE, Context
-from edgenas.latency.fit import Calibration
+from edgenas.latency.fit import MILLION, Calibration
 from edgenas.latency.promise import Bound, Promise
 from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
@@ -160,15 +160,14 @@ class LatencyTable:
 
     def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:
         """Predicted ``latency_ms`` of every architecture of ``space``; unknown where a component was never measured."""
-        known = self._costs()
-        return sum_of_components(
-            "latency_ms",
-            "ms",
-            decompose(space, task),
-            lambda component: known.get(component_key(component), np.nan),
-            scale=self.calibration.scale,
-            offset=self.calibration.offset_ms,
-        )
+        known, calibration = self._costs(), self.calibration
+        each_ms = calibration.weights_ms / calibration.scale / MILLION
+
+        def cost(component: Hashable) -> float:
+            return known.get(component_key(component), np.nan) + each_ms * count_params(space, component)
+
+        terms = decompose(space, task)
+        return sum_of_components("latency_ms", "ms", terms, cost, scale=calibration.scale, offset=calibration.offset_ms)
 
     @property
     def promise(self) -> Promise:

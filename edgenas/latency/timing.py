@@ -93,6 +93,7 @@ class Target:
         spinning: as in `Runtime.load`.
         clock: nanoseconds.
         images_of: the input of a source, where nets read images of several sizes.
+        bytes_of: of a file and the weights it reads; None for the file's own size.
         fps: calls a second, with idle time between them; None for call after call.
         sleep: waits for seconds.
     """
@@ -104,6 +105,7 @@ class Target:
     spinning: bool = True
     clock: Clock = time.perf_counter_ns
     images_of: Callable[[Path | nn.Module], NDArray[np.float32]] | None = None
+    bytes_of: Callable[[Path], int] | None = None
     fps: float | None = None
     sleep: Callable[[float], None] = time.sleep
 
@@ -120,6 +122,12 @@ class Target:
     def feed(self, source: Path | nn.Module) -> NDArray[np.float32]:
         """What a source is called with."""
         return self.images_NCHW if self.images_of is None else self.images_of(source)
+
+    def size(self, source: Path | nn.Module) -> int:
+        """Bytes of what is loaded; of a module, too many to keep it."""
+        if not isinstance(source, Path):
+            return RESIDENT_BYTES
+        return source.stat().st_size if self.bytes_of is None else self.bytes_of(source)
 
     def load(self, source: Path | nn.Module) -> Runner:
         """A live runner; the caller closes it."""
@@ -323,8 +331,7 @@ def stays_loaded(target: Target, sources: Sequence[Path | nn.Module]) -> bool:
         return True
     if target.threads != 1 and target.spinning:
         return False
-    sizes = [source.stat().st_size if isinstance(source, Path) else RESIDENT_BYTES for source in set(sources)]
-    return sum(sizes) <= RESIDENT_BYTES
+    return sum(target.size(source) for source in set(sources)) <= RESIDENT_BYTES
 
 
 def _begin(loader: _Loader, reference: Path | nn.Module, settings: TimingSettings) -> tuple[RunnerInfo, int]:

@@ -130,7 +130,15 @@ class Workshop:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
         images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
-        return Target(self.runtime, images_NCHW, self.precision, threads, images_of=self._inputs.__getitem__, fps=fps)
+        return Target(
+            self.runtime,
+            images_NCHW,
+            self.precision,
+            threads,
+            images_of=self._inputs.__getitem__,
+            bytes_of=self._composed.bytes_of,
+            fps=fps,
+        )
 
     def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""

@@ -80,7 +80,9 @@ def _show(outcome: Outcome) -> Iterator[RenderableType]:
     for net in result["nets"]:
         yield from _net(net)
     validation, calibration, reference = result["table"]["validation"], result["calibration"], result["reference"]
-    formula = f"{calibration['scale']:.4g} × their sum {calibration['offset_ms']:+.3g} ms"
+    weights_ms = calibration.get("weights_ms", 0.0)
+    weights = f" + {weights_ms:.3g} ms per million parameters" if weights_ms else ""
+    formula = f"{calibration['scale']:.4g} × their sum {calibration['offset_ms']:+.3g} ms{weights}"
     yield Text(f"{_entries(result['entries'])}; predicted = {formula}; {_accuracy(validation)}")
     quantiles = "  ".join(f"{name} {milliseconds(reference.get(f'{name}_ms'))}" for name in ("p50", "p90", "p95", "p99"))
     yield Text(

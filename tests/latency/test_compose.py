@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters._files import read_source
 from edgenas.exporters.onnx import export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision
 from torch import nn
 
-from edgenas.errors import ExportError
+from edgenas.errors import ArtefactError, ExportError
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
 from edgenas.latency.compose import cut_chain
 from edgenas.latency.measure import Measurements
@@ -126,6 +129,42 @@ def test_every_piece_takes_and_gives_what_its_component_does(traced: onnx.ModelP
         onnx.checker.check_model(piece, full_check=True)
         dims = tuple(dim.dim_value for dim in piece.graph.input[0].type.tensor_type.shape.dim)
         assert dims == (1, *component_input_shape(component))
+
+
+def test_nets_with_drawn_weights_read_them_from_one_file_and_every_copy_of_a_block_its_own_part(tmp_path: Path) -> None:
+    wide = BlockSpec(8, 64, 2, 64, "pool", 3, 128, relu=True)
+    chain = (replace(FRAME[0], embed_dim=64), wide, wide, replace(FRAME[1], embed_dim=64))
+
+    def trace(components: Sequence[Hashable]) -> onnx.ModelProto:
+        module = chain_module(components)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.uniform_(0.01, 0.05)
+        return export_graph(module, (3, 32, 32))
+
+    graphs = ComponentGraphs(trace, tmp_path / "cache")
+    graphs.prepare(list(dict.fromkeys(chain)))
+    build = ComposedOnnx(graphs, tmp_path)
+    long, short = build(chain), build((*chain[:2], chain[3]))
+    assert {path.name for path in tmp_path.glob("*.*")} == {long.name, short.name, "weights.bin"}
+    inline, outer = graphs.net(chain), onnx.load(long, load_external_data=False)
+    assert [node.op_type for node in outer.graph.node] == [node.op_type for node in inline.graph.node]
+    places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in outer.graph.initializer]
+    parts = sorted((int(place["offset"]), int(place["length"])) for place in places if place)
+    assert len(parts) >= 8
+    assert all(start + length <= after for (start, length), (after, _) in pairwise(parts))
+    whole, packed = inline.ByteSize(), build.bytes_of(long)
+    assert 0.9 * whole < packed < 1.5 * whole
+    assert long.stat().st_size < 0.5 * whole
+    loaded = onnx.load(long)
+    images_NCHW = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    onnx.save(loaded, tmp_path / "inline.onnx")
+    np.testing.assert_array_equal(logits(long, images_NCHW), logits(tmp_path / "inline.onnx", images_NCHW))
+    assert in_precision(read_source(long, "a runtime"), "fp32") == loaded.SerializeToString()
+    (tmp_path / "weights.bin").unlink()
+    for read in (lambda: read_source(long, "a runtime"), lambda: logits(long, images_NCHW)):
+        with pytest.raises(ArtefactError):
+            read()
 
 
 def test_what_does_not_fit_together_is_refused(graphs: ComponentGraphs, traced: onnx.ModelProto) -> None:

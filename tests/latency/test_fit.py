@@ -63,7 +63,41 @@ def test_calibration_finds_scale_and_offset() -> None:
     raw = np.linspace(1.0, 3.0, 20)
     found = calibrate(raw, 1.2 * raw + 0.3)
     assert (found.scale, found.offset_ms, found.upper_factor) == pytest.approx((1.2, 0.3, 1.0))
-    assert found.predict(np.array([2.0])) == pytest.approx([2.7])
+    assert found.predict(np.array([2.0]), np.array([1e6])) == pytest.approx([2.7])
+
+
+def test_weights_are_counted_where_nets_that_are_left_out_are_predicted_better_so() -> None:
+    rng = np.random.default_rng(0)
+    raw, params = rng.uniform(10, 40, 20), rng.uniform(2e6, 16e6, 20)
+    noise = np.exp(0.01 * rng.standard_normal(20))
+    found = calibrate(raw, (1.05 * raw + 0.2 * params / 1e6 + 0.5) * noise, params)
+    assert found.weights_ms == pytest.approx(0.2, rel=0.2)
+    truth = 1.05 * 25.0 + 0.2 * 8 + 0.5
+    assert found.predict(np.array([25.0]), np.array([8e6])) == pytest.approx([truth], rel=0.01)
+    for without in (1.05 * raw * noise, (1.05 * raw - 0.1 * params / 1e6) * noise):  # no cost of weights, one below nothing
+        assert calibrate(raw, without, params).weights_ms == 0.0
+    assert calibrate(raw[:9], (raw + params / 1e6)[:9], params[:9]).weights_ms == 0.0  # too few nets to tell
+
+
+def test_what_factors_cannot_say_is_kept_in_proportion_to_the_noise() -> None:
+    """Interactions of 4 % and noise of 2 %: the error is below that of the raw costs and of the nearest products."""
+    rng = np.random.default_rng(0)
+    truth = {block: ms * math.exp(0.04 * rng.standard_normal()) for block, ms in TRUTH.items()}
+    error: dict[str, list[float]] = {"raw": [], "products": [], "drawn": []}
+    for _ in range(40):
+        raw = {block: ms * math.exp(0.02 * rng.standard_normal()) for block, ms in truth.items()}
+        noise = {block: 0.02 * ms for block, ms in raw.items()}
+        for name, costs in (("raw", raw), ("products", smooth(TERMS, raw)), ("drawn", smooth(TERMS, raw, noise))):
+            error[name] += [math.log(costs[block] / ms) ** 2 for block, ms in truth.items()]
+    mean = {name: math.sqrt(np.mean(values)) for name, values in error.items()}
+    assert mean["drawn"] < 0.95 * min(mean["raw"], mean["products"])
+
+
+def test_noise_alone_is_smoothed_away_and_its_absence_keeps_everything() -> None:
+    rng = np.random.default_rng(1)
+    raw = {block: ms * math.exp(0.03 * rng.standard_normal()) for block, ms in TRUTH.items()}
+    assert smooth(TERMS, raw, {block: 0.06 * ms for block, ms in raw.items()}) == pytest.approx(smooth(TERMS, raw))
+    assert smooth(TERMS, raw, dict.fromkeys(raw, 0.0)) == pytest.approx(raw)
 
 
 def test_calibration_of_nets_that_are_all_alike_has_no_offset() -> None:
@@ -80,7 +114,7 @@ def test_the_bound_is_an_order_statistic_that_covers_its_own_nets(seed: int, con
     raw = rng.uniform(1, 3, 40)
     measured = raw * np.exp(0.05 * rng.standard_normal(40))
     found = calibrate(raw, measured, confidence=confidence)
-    covered = (measured <= found.upper_factor * found.predict(raw)).mean()
+    covered = (measured <= found.upper_factor * found.predict(raw, raw)).mean()
     assert found.upper_factor >= 1.0
     assert covered >= confidence - 0.05
 
@@ -92,7 +126,7 @@ def test_the_bound_holds_for_fresh_nets_as_often_as_it_says() -> None:
         raw = rng.uniform(1, 3, 240)
         measured = (1.1 * raw + 0.2) * np.exp(0.04 * rng.standard_normal(240))
         found = calibrate(raw[:40], measured[:40], confidence=0.9)
-        shares.append(float((measured[40:] <= found.upper_factor * found.predict(raw[40:])).mean()))
+        shares.append(float((measured[40:] <= found.upper_factor * found.predict(raw[40:], raw[40:])).mean()))
     assert 0.88 <= np.mean(shares) <= 0.95
 
 

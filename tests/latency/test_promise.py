@@ -130,7 +130,7 @@ def test_promises_survive_the_file_and_can_be_read_in_it(table: LatencyTable, tm
     assert LatencyTable.load(path) == table
     stored = json.loads(path.read_text())["promise"]
     assert len(stored["nets"]) == 39
-    assert {"arch", "predicted_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "n"} == set(stored["nets"][0])
+    assert {"arch", "predicted_ms", "measured_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "n"} == set(stored["nets"][0])
     assert stored["bounds"] == [bound.as_json() for bound in table.promise.bounds()]
 
 

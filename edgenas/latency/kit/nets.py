@@ -14,15 +14,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from edgenas.latency.drawn import INLINE_BYTES, drawn_kind
 
 if TYPE_CHECKING:
     import onnx
-
-INLINE_BYTES = 1024  # smaller tensors stay in the graph: shapes, biases, constants
-LOWEST, HIGHEST = 0.0099, 0.0501  # weights of traced components, rounded to half precision or not
-DISTINCT = 64  # different values that drawn weights have at least; averaging matrices have a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +63,9 @@ class Store:
             if len(data) < INLINE_BYTES:
                 kept.append(tensor)
                 continue
+            kind = drawn_kind(tensor)
             tensor.ClearField("raw_data")
             head = tensor.SerializeToString(deterministic=True).hex()
-            kind = _drawn(data, tensor.data_type)
             if kind is None:
                 tensors.append((head, "constant", self._constant(data, seen), len(data)))
                 continue
@@ -131,17 +126,3 @@ def _prefix(name: str) -> str:
     """The number of a link that a name begins with, as ``7.`` or ``link7``; empty for none."""
     number = name.removeprefix("link").partition(".")[0]
     return number if number.isdigit() else ""
-
-
-def _drawn(data: bytes, data_type: int) -> str | None:
-    """``f4`` or ``f2`` for weights that were drawn for tracing, None for what must stay as it is."""
-    import onnx
-
-    kinds: dict[int, str] = {onnx.TensorProto.FLOAT: "f4", onnx.TensorProto.FLOAT16: "f2"}
-    kind = kinds.get(data_type)
-    if kind is None:
-        return None
-    values: NDArray[Any] = np.frombuffer(data, dtype=f"<{kind}")
-    if not LOWEST <= float(values.min()) <= float(values.max()) <= HIGHEST:
-        return None
-    return kind if len(np.unique(values[: 64 * DISTINCT])) >= min(DISTINCT, len(values) // 2) else None
