@@ -12,6 +12,8 @@ from ._probe import first_line
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgenas.deploy.contracts import Precision, Runtime
+
 
 def require_file(source: Path | nn.Module, name: str, kinds: str = "ONNX files") -> Path:
     """The source, if it is a file that can be read.
@@ -27,6 +29,17 @@ def require_file(source: Path | nn.Module, name: str, kinds: str = "ONNX files")
             return source
     except OSError as error:
         raise ArtefactError(f"{source} cannot be read: {error.strerror or error}") from error
+
+
+def require_precision(runtime: Runtime, precision: Precision, *, hint: str = "") -> None:
+    """Refuse a precision that a runtime does not compute in.
+
+    Raises:
+        UsageError: naming those that it knows.
+    """
+    if precision not in runtime.precisions:
+        known = " and ".join(runtime.precisions)
+        raise UsageError(f"{runtime.name} computes in {known}, not in {precision}", hint=hint)
 
 
 def read_source(source: Path | nn.Module, name: str, kinds: str = "ONNX files") -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenas import __version__
-from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, FilePrecision
 from edgenas.errors import ExportError
 from edgenas.runs import atomic_path
 
@@ -53,7 +53,7 @@ class OnnxExporter:
         runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
 
-    def in_precision(self, data: bytes, precision: Precision) -> bytes:
+    def in_precision(self, data: bytes, precision: FilePrecision) -> bytes:
         """The bytes of a float32 file, converted to typed float16 if that is asked for.
 
         Raises:

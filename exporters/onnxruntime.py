@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
-from edgenas.errors import ArtefactError, MissingBackendError, UsageError
+from edgenas.errors import ArtefactError, MissingBackendError
 
 from . import _half
 from ._cuda import new_event, new_stream
-from ._files import read_source, require_file
+from ._files import read_source, require_file, require_precision
 from ._host import NO_GPU, cpu_name, find_gpu, usable_cores
 from ._probe import first_line, tiny_onnx, try_runner
 
@@ -49,8 +49,7 @@ class OnnxRuntimeCpu:
             ArtefactError: if the file cannot be loaded.
             UsageError: for a precision other than fp32.
         """
-        if precision not in self.precisions:
-            raise UsageError(f"{self.name} computes in fp32, not in {precision}", hint="use onnxruntime-cuda or tensorrt")
+        require_precision(self, precision, hint="use onnxruntime-cuda or tensorrt")
         return _CpuRunner(_package(), str(require_file(source, self.name)), threads, spinning)
 
 
@@ -75,6 +74,7 @@ class OnnxRuntimeCuda:
             MissingBackendError: without ONNX Runtime or a GPU, or if the session fell back to the CPU.
             ArtefactError: if the file cannot be loaded, or is float16 and asked for in fp32.
         """
+        require_precision(self, precision, hint="use torch-cuda-graph")
         package = _package()
         return _CudaRunner(package, in_precision(read_source(source, self.name), precision), precision)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
-from edgenas.errors import ArtefactError, MissingBackendError, UsageError
+from edgenas.errors import ArtefactError, MissingBackendError
 
-from ._files import read_source
+from ._files import read_source, require_precision
 from ._host import cpu_name, usable_cores
 from ._probe import first_line, tiny_onnx, try_runner
 
@@ -43,8 +43,7 @@ class OpenVinoCpu:
             ArtefactError: if the file cannot be loaded.
             UsageError: for a module, or a precision other than fp32.
         """
-        if precision not in self.precisions:
-            raise UsageError(f"{self.name} computes in fp32, not in {precision}", hint="use onnxruntime-cuda or tensorrt")
+        require_precision(self, precision, hint="use onnxruntime-cuda or tensorrt")
         return _Runner(_package(), read_source(source, self.name), threads)
 
 

@@ -15,7 +15,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe,
 from edgenas.errors import MissingBackendError
 
 from . import _trt, tensorrt_rtx
-from ._files import read_source
+from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from .onnx import save, typed_graph
@@ -86,6 +86,7 @@ class TensorRt:
             ArtefactError: if the file cannot be loaded.
         """
         gpu, trt = _require_gpu(), _package()
+        require_precision(self, precision, hint="use torch-cuda-graph")
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
             typed = in_precision(data, precision)

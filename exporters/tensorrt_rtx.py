@@ -11,7 +11,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe,
 from edgenas.errors import ArtefactError, MissingBackendError, UsageError
 
 from . import _trt
-from ._files import read_source
+from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from .onnx import save, typed_graph
@@ -97,6 +97,7 @@ class TensorRtRtx:
         """
         trt = load_package()
         gpu = _require_gpu(trt)
+        require_precision(self, precision, hint="use torch-cuda-graph")
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
             data = _trt.build(trt, in_precision(data, precision), precision=precision, target=gpu.target).engine

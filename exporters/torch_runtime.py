@@ -1,4 +1,4 @@
-"""PyTorch itself: eager on the CPU, captured CUDA graphs on a GPU. Runtimes without a format; they take modules."""
+"""PyTorch itself: eager on the CPU and on a GPU, and as captured CUDA graphs. Runtimes without a format; they take modules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, Sourc
 from edgenas.errors import MissingBackendError, UsageError
 
 from ._cuda import GraphedNet
+from ._files import require_precision
 from ._host import NO_GPU, cpu_name, find_gpu, usable_cores
 from ._probe import tiny_module, try_runner
 
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+_NAMES: dict[str, Precision] = {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
+
+
 class TorchCpu:
-    """Runs a copy of a module eagerly on the CPU, in float32."""
+    """Runs a copy of a module eagerly on the CPU."""
 
     name = "torch-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("module",)
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = PRECISIONS
 
     def probe(self) -> Probe:
         """Try a tiny net."""
@@ -35,26 +40,25 @@ class TorchCpu:
     def load(
         self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
     ) -> Runner:
-        """Copy a module into eval mode.
+        """Copy a module into eval mode; inputs and outputs stay float32.
 
         PyTorch has one thread count a process: each call sets ``threads`` and restores what was. Whether idle threads spin
         is the OpenMP library's choice; ``spinning`` changes nothing here and is reported as unknown.
 
         Raises:
-            UsageError: for a file, or a precision other than fp32.
+            UsageError: for a file, or an unknown precision.
         """
-        if precision not in self.precisions:
-            raise UsageError(f"{self.name} computes in fp32, not in {precision}", hint="use torch-cuda-graph")
-        return _TorchCpuRunner(_module(source, self.name), usable_cores() if threads is None else threads)
+        require_precision(self, precision)
+        return _TorchCpuRunner(_module(source, self.name), precision, usable_cores() if threads is None else threads)
 
 
-class TorchCudaGraph:
-    """Runs a copy of a module as one captured CUDA graph."""
+class TorchCuda:
+    """Runs a copy of a module eagerly on a GPU: every operator is launched from Python."""
 
-    name = "torch-cuda-graph"
+    name = "torch-cuda"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("module",)
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = PRECISIONS
 
     def probe(self) -> Probe:
         """Try a tiny net."""
@@ -63,30 +67,57 @@ class TorchCudaGraph:
     def load(
         self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
     ) -> Runner:
-        """Copy a module to the GPU; captured at the first call, inputs and outputs stay float32.
+        """Copy a module to the GPU; inputs and outputs stay float32.
 
         Raises:
             MissingBackendError: without a GPU.
-            UsageError: for a file.
+            UsageError: for a file, or an unknown precision.
         """
-        return _TorchCudaRunner(_module(source, self.name), precision)
+        require_precision(self, precision)
+        return _TorchCudaRunner(_module(source, self.name), precision, self.name, capture=False)
+
+
+class TorchCudaGraph(TorchCuda):
+    """Runs a copy of a module as one captured CUDA graph; captured at the first call."""
+
+    name = "torch-cuda-graph"
+
+    def load(
+        self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
+    ) -> Runner:
+        """As `TorchCuda.load`."""
+        require_precision(self, precision)
+        return _TorchCudaRunner(_module(source, self.name), precision, self.name, capture=True)
+
+
+def _copied(module: nn.Module, precision: Precision, device: str) -> nn.Module:
+    import torch
+
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    return copy.deepcopy(module).to(device, dtype).eval().requires_grad_(False)
+
+
+def _precision_of(module: nn.Module) -> Precision:
+    return _NAMES[str(next(module.parameters()).dtype)]
 
 
 class _TorchCpuRunner:
-    def __init__(self, module: nn.Module, threads: int) -> None:
-        self._module: nn.Module | None = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    def __init__(self, module: nn.Module, precision: Precision, threads: int) -> None:
+        self._module: nn.Module | None = _copied(module, precision, "cpu")
+        self._dtype = next(self._module.parameters()).dtype
         self._threads = threads
 
     @property
     def info(self) -> RunnerInfo:
         import torch
 
+        assert self._module is not None, "the runner is closed"
         return RunnerInfo(
             device=cpu_name(),
             device_kind="cpu",
             runtime=TorchCpu.name,
             runtime_version=torch.__version__,
-            precision="fp32",
+            precision=_precision_of(self._module),
             threads=self._threads,
             spinning=None,
         )
@@ -100,7 +131,8 @@ class _TorchCpuRunner:
             torch.set_num_threads(self._threads)
         try:
             with torch.inference_mode():
-                result: NDArray[np.float32] = self._module(torch.from_numpy(np.require(images_NCHW, requirements="W"))).numpy()
+                image = torch.from_numpy(np.require(images_NCHW, requirements="W"))
+                result: NDArray[np.float32] = self._module(image.to(self._dtype)).float().numpy()
         finally:
             if before != self._threads:
                 torch.set_num_threads(before)
@@ -114,16 +146,14 @@ class _TorchCpuRunner:
 
 
 class _TorchCudaRunner:
-    def __init__(self, module: nn.Module, precision: Precision) -> None:
-        import torch
-
+    def __init__(self, module: nn.Module, precision: Precision, name: str, *, capture: bool) -> None:
         gpu = find_gpu()
         if gpu is None:
             raise MissingBackendError(NO_GPU)
-        self._gpu, self._precision = gpu, precision
-        self._dtype = torch.float16 if precision == "fp16" else torch.float32
-        self._module = copy.deepcopy(module).cuda().to(self._dtype).eval().requires_grad_(False)
-        self._net = GraphedNet(self._compute)
+        self._gpu, self._name, self._capture = gpu, name, capture
+        self._module = _copied(module, precision, "cuda")
+        self._dtype = next(self._module.parameters()).dtype
+        self._net = GraphedNet(self._compute, capture=capture)
 
     def _compute(self, image: Tensor) -> Tensor:
         import torch
@@ -136,15 +166,18 @@ class _TorchCudaRunner:
     def info(self) -> RunnerInfo:
         import torch
 
+        where = next(self._module.parameters()).device
+        if where.type != "cuda":
+            raise MissingBackendError(f"PyTorch keeps the net on {where} instead of {self._gpu.name}")
         return RunnerInfo(
             device=self._gpu.name,
             device_kind="cuda",
-            runtime=TorchCudaGraph.name,
+            runtime=self._name,
             runtime_version=torch.__version__,
-            precision="fp16" if next(self._module.parameters()).dtype == torch.float16 else "fp32",
+            precision=_precision_of(self._module),
             threads=None,
             spinning=None,
-            details={"cuda_graph": True, "target": self._gpu.target, "tf32": bool(torch.backends.cudnn.allow_tf32)},
+            details={"cuda_graph": self._capture, "target": self._gpu.target, "tf32": bool(torch.backends.cudnn.allow_tf32)},
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import nn
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "bf16"]
+FilePrecision = Literal["fp32", "fp16"]  # files are written in these; bf16 is for runtimes of modules
 SourceKind = Literal["onnx", "engine", "module"]
 
 
@@ -47,7 +48,7 @@ class ExportSpec:
 
     input_shape: tuple[int, int, int]
     batch_size: int | None = 1
-    precision: Precision = "fp32"
+    precision: FilePrecision = "fp32"
     opset: int = 18
     targets: tuple[str, ...] = ()
 
@@ -70,7 +71,7 @@ class ExportedFile:
     path: Path
     kind: Literal["onnx", "engine"]
     runtime: str
-    precision: Precision
+    precision: FilePrecision
     batch_size: int | None
     targets: tuple[str, ...] = ()
     emulation: Path | None = None
@@ -96,7 +97,7 @@ class Exporter(Protocol):
 class TypedExporter(Exporter, Protocol):
     """An exporter of files whose precision can be chosen after they were traced."""
 
-    def in_precision(self, data: bytes, precision: Precision) -> bytes:
+    def in_precision(self, data: bytes, precision: FilePrecision) -> bytes:
         """The bytes of a float32 file in the precision asked for, as ``export`` would have written it.
 
         Raises:

@@ -14,7 +14,7 @@ from torch import nn
 
 from edgenas import __version__
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
-from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec, Precision
+from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec, FilePrecision
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
@@ -28,7 +28,7 @@ from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.training.evaluation import logits, report
 
 SECONDS_A_GRAPH, SECONDS_AN_ENGINE = 4.0, 2.0  # what writing takes on two cores
-DEFAULT_PRECISION: Mapping[str, Precision] = {"onnx": "fp32", "trt": "fp16"}
+DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ class ProfileSettings:
 
     device: Device = "auto"
     runtime: str | None = None
-    precision: Literal["fp32", "fp16"] | None = None
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
     batch_size: int | None = None
     threads: int | None = None
     visits: int = 6

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 SECONDS_TO_TRACE = (2.0, 0.3)  # once, and a component; on two cores
-CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph")
+CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph", "torch-cuda")
 
 
 def device_name(kind: str) -> str:
@@ -104,7 +104,7 @@ class Workshop:
         self.project = project
         self.task = task
         self.runtime = runtime
-        self.precision: Precision = "fp16" if precision == "fp16" else "fp32"
+        self.precision = cast(Precision, precision)
         self.batch_size = batch_size
         self._inputs: dict[Path | nn.Module, NDArray[np.float32]] = {}
         self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
@@ -167,10 +167,10 @@ class Workshop:
         import onnx
 
         composed = self._composed.graphs.net(components)
-        if self.precision == "fp32":
+        if self.precision != "fp16":
             return composed
         exporter = cast(TypedExporter, get_exporter("onnx"))
-        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), self.precision))
+        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), "fp16"))
 
     def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
         shape = family(self.space).component_input_shape(components[0])

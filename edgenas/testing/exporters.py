@@ -12,12 +12,12 @@ import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
 
-from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
+from edgenas.deploy.contracts import Exporter, ExportSpec, FilePrecision, Precision, Probe, Runtime
 from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 INPUT_SHAPE = (3, 8, 8)
-_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2}
+_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
 _HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino")
 
 
@@ -89,7 +89,7 @@ class ExporterConformance:
         """The format under test."""
         raise NotImplementedError
 
-    def spec(self, precision: Precision = "fp32", batch_size: int | None = 1) -> ExportSpec:
+    def spec(self, precision: FilePrecision = "fp32", batch_size: int | None = 1) -> ExportSpec:
         """What the tests ask for."""
         return ExportSpec(INPUT_SHAPE, batch_size=batch_size, precision=precision, targets=self.targets)
 
@@ -100,7 +100,7 @@ class ExporterConformance:
 
     @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None)])
     def test_writes_files_that_answer_as_the_model(
-        self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
+        self, exporter: Exporter, tmp_path: Path, precision: FilePrecision, batch_size: int | None
     ) -> None:
         net = tiny_net()
         try:
@@ -201,6 +201,16 @@ class RuntimeConformance:
                 assert runner.info.precision == precision
             finally:
                 runner.close()
+
+    def test_refuses_a_precision_that_it_does_not_compute_in(
+        self, runtime: Runtime, probe: Probe, source: Path | nn.Module
+    ) -> None:
+        self._require(probe)
+        others = sorted({"fp32", "fp16", "bf16"} - {*runtime.precisions})
+        for precision in others:
+            with pytest.raises(UsageError, match=precision):
+                runtime.load(source, precision=cast(Precision, precision))
+        assert others or len(runtime.precisions) == 3
 
     def test_takes_read_only_images(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
         self._require(probe)

@@ -8,7 +8,7 @@ from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
 from edgenas.exporters.openvino import OpenVinoCpu
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
-from edgenas.exporters.torch_runtime import TorchCpu, TorchCudaGraph
+from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
 from edgenas.deploy.contracts import Exporter, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
@@ -52,6 +52,12 @@ class TestTorchCpu(RuntimeConformance):
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TorchCpu()
+
+
+class TestTorchCuda(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return TorchCuda()
 
 
 class TestTorchCudaGraph(RuntimeConformance):
