@@ -36,11 +36,14 @@ class GraphedNet:
         compute: launches the net on the current stream; reads the given static input, returns its output. It must not
             synchronise, and must write to the same memory when replayed.
         capture: False launches anew every time, for runtimes that capture graphs themselves.
+
+    Attributes:
+        stream: that everything is launched on.
     """
 
     def __init__(self, compute: Callable[[Tensor], Tensor], *, capture: bool = True) -> None:
         self._compute, self._capture = compute, capture
-        self._stream = new_stream()
+        self.stream = new_stream()
         self._shape: tuple[int, ...] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -49,11 +52,11 @@ class GraphedNet:
         import torch
 
         self._load(images_NCHW)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self.stream):
             self._device_in.copy_(self._host_in, non_blocking=True)
             self._launch()
             self._host_out.copy_(self._device_out, non_blocking=True)
-        self._stream.synchronize()
+        self.stream.synchronize()
         result: NDArray[np.float32] = self._host_out.numpy().copy()
         return result
 
@@ -63,9 +66,9 @@ class GraphedNet:
 
         self._load(images_NCHW)
         start, end = new_event(), new_event()
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self.stream):
             self._device_in.copy_(self._host_in, non_blocking=True)
-            self._stream.synchronize()
+            self.stream.synchronize()
             start.record()
             self._launch()
             end.record()
@@ -74,7 +77,7 @@ class GraphedNet:
 
     def close(self) -> None:
         """Free the graph and the buffers."""
-        self._stream.synchronize()
+        self.stream.synchronize()
         self._graph = None
         self._shape = None
         for name in ("_host_in", "_host_out", "_device_in", "_device_out"):
@@ -94,14 +97,14 @@ class GraphedNet:
         self._graph = None
         self._host_in = torch.zeros(shape, dtype=torch.float32).pin_memory()
         self._device_in = self._host_in.cuda()
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
             for _ in range(_WARM_UPS):
                 self._device_out = self._compute(self._device_in)
-        self._stream.synchronize()
+        self.stream.synchronize()
         if self._capture:
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):
+            with torch.cuda.graph(self._graph, stream=self.stream):
                 self._device_out = self._compute(self._device_in)
         self._host_out = torch.empty(self._device_out.shape, dtype=torch.float32).pin_memory()
         self._shape = shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, Sourc
 from edgenas.errors import ArtefactError, MissingBackendError
 
 from . import _half
-from ._cuda import new_event, new_stream
+from ._cuda import GraphedNet
 from ._files import read_source, require_file, require_precision
 from ._host import NO_GPU, cpu_name, find_gpu, usable_cores
 from ._probe import first_line, tiny_onnx, try_runner
@@ -21,7 +22,7 @@ from ._probe import first_line, tiny_onnx, try_runner
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from torch import nn
+    from torch import Tensor, nn
 
 _SPINNING = "session.intra_op.allow_spinning"
 _FATAL = 4
@@ -138,22 +139,62 @@ class _CpuRunner:
 
 
 class _CudaRunner:
+    """A session on buffers that stay on the GPU, replayed as a CUDA graph where all of the net runs there."""
+
     def __init__(self, package: ModuleType, data: bytes, precision: Precision) -> None:
         gpu = find_gpu()
         if gpu is None:
             raise MissingBackendError(NO_GPU)
+        self._package, self._data = package, data
         self._gpu, self._precision = gpu, precision
         self._version: str = package.__version__
-        self._stream = new_stream()
-        provider = ("CUDAExecutionProvider", {"user_compute_stream": str(self._stream.cuda_stream)})
-        self._session = _open(package, data, _options(package), [provider, "CPUExecutionProvider"])
+        self._net = GraphedNet(self._compute, capture=False)
+        self._bound: dict[tuple[int, tuple[int, ...]], _Bound] = {}
+        try:
+            self._open(graph=True)
+        except ArtefactError:  # a part of the net that the provider leaves to the CPU
+            self._open(graph=False)
+
+    def _open(self, *, graph: bool) -> None:
+        own = {"user_compute_stream": str(self._net.stream.cuda_stream), "enable_cuda_graph": str(int(graph))}
+        providers: list[Any] = [("CUDAExecutionProvider", own), "CPUExecutionProvider"]
+        self._bound.clear()
+        self._session = _open(self._package, self._data, _options(self._package), providers)
         live = self._session.get_providers()
         if live[0] != "CUDAExecutionProvider":
             raise MissingBackendError(
-                f"ONNX Runtime {self._version} fell back to {live[0]} on {gpu.name}", hint="pip install onnxruntime-gpu"
+                f"ONNX Runtime {self._version} fell back to {live[0]} on {self._gpu.name}", hint="pip install onnxruntime-gpu"
             )
+        self._graph = graph
         self._input: str = self._session.get_inputs()[0].name
-        self._output: str = self._session.get_outputs()[0].name
+        self._output = self._session.get_outputs()[0]
+
+    def _compute(self, image: Tensor) -> Tensor:
+        key = (image.data_ptr(), tuple(image.shape))
+        if key not in self._bound:
+            self._bound[key] = self._bind(image)
+        bound = self._bound[key]
+        try:
+            self._session.run_with_iobinding(bound.binding, bound.options)
+        except _failures() as error:
+            if not self._graph:
+                raise ArtefactError(f"the net does not run on images of shape {key[1]}: {first_line(error)}") from error
+            self._open(graph=False)  # it cannot be captured
+            return self._compute(image)
+        return bound.logits
+
+    def _bind(self, image: Tensor) -> _Bound:
+        """Static addresses, and a graph of its own for every shape."""
+        import torch
+
+        shape = tuple(len(image) if axis == 0 else int(dim) for axis, dim in enumerate(self._output.shape))
+        logits = torch.empty(shape, dtype=torch.float32, device="cuda")
+        binding, options = self._session.io_binding(), self._package.RunOptions()
+        binding.bind_input(self._input, "cuda", 0, np.float32, tuple(image.shape), image.data_ptr())
+        binding.bind_output(self._output.name, "cuda", 0, np.float32, shape, logits.data_ptr())
+        if self._graph:
+            options.add_run_config_entry("gpu_graph_id", str(len(self._bound) + 1))
+        return _Bound(binding, options, logits)
 
     @property
     def info(self) -> RunnerInfo:
@@ -169,34 +210,27 @@ class _CudaRunner:
                 "provider": self._session.get_providers()[0],
                 "target": self._gpu.target,
                 "graph_optimization": _level(self._session.get_session_options()),
+                "cuda_graph": self._graph,
             },
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        binding = self._session.io_binding()
-        binding.bind_cpu_input(self._input, images_NCHW)
-        binding.bind_output(self._output, "cpu")
-        self._session.run_with_iobinding(binding)
-        result: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
-        return result
+        return self._net(images_NCHW)
 
     def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
-        import torch
-
-        image = torch.from_numpy(np.require(images_NCHW, requirements="W")).cuda()
-        torch.cuda.synchronize()
-        binding = self._session.io_binding()
-        binding.bind_input(self._input, "cuda", 0, np.float32, tuple(image.shape), image.data_ptr())
-        binding.bind_output(self._output, "cuda")
-        start, end = new_event(), new_event()
-        start.record(self._stream)
-        self._session.run_with_iobinding(binding)
-        end.record(self._stream)
-        end.synchronize()
-        return float(start.elapsed_time(end))
+        return self._net.compute_ms(images_NCHW)
 
     def close(self) -> None:
+        self._net.close()
+        self._bound.clear()
         self._session = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    binding: Any
+    options: Any
+    logits: Tensor
 
 
 def _package() -> ModuleType:
