@@ -100,7 +100,7 @@ def stem_of(report: Mapping[str, Any]) -> str:
     """``latency-<space>_<device>_<runtime>_<precision>_<yyyymm>``."""
     context = report["context"]
     parts = [
-        f"latency-{report['space']}-{report['task']['image_px']}px",
+        f"latency-{report['space']}",
         context["device"],
         context["runtime"],
         context["precision"],

@@ -268,8 +268,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, conflict_handler="resolve"
     )
-    result.add_argument("--space", default="pvt-covidx")
-    result.add_argument("--pin", action="append", default=[], metavar="NAME=VALUE", help="a choice with one value only")
+    result.add_argument("--space", default="pvt-covidx", help="NAME, or NAME[CHOICE=VALUE] for a part of one")
     result.add_argument("--image-px", type=int)
     result.add_argument("--num-classes", type=int)
     result.add_argument("--runtime", default="onnxruntime-cpu")
@@ -289,27 +288,9 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def pinned(space: SearchSpace, pins: Sequence[str]) -> SearchSpace:
-    """The part of a space in which choices have one value, each written ``NAME=VALUE``.
-
-    Raises:
-        SystemExit: naming the choices or values there are.
-    """
-    wanted = dict(pin.partition("=")[::2] for pin in pins)
-    if unknown := sorted(set(wanted) - set(space.index)):
-        raise SystemExit(f"{space.name} has no choice {', '.join(unknown)}; it has {', '.join(space.index)}")
-    choices = []
-    for choice in space.choices:
-        options = tuple(option for option in choice.options if str(option) == wanted.get(choice.name, str(option)))
-        if not options:
-            raise SystemExit(f"{choice.name} is one of {', '.join(map(str, choice.options))}")
-        choices.append(replace(choice, options=options))
-    return replace(space, choices=tuple(choices))
-
-
 def study_of(options: argparse.Namespace) -> Study:
     """From the command line."""
-    space = pinned(get_space(options.space), options.pin)
+    space = get_space(options.space)
     task = space.default_task
     if options.image_px is not None:
         task = replace(task, image_px=options.image_px)

@@ -22,7 +22,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
         space: of the AutoFormer family.
         task: classes, channels and resolution.
     """
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
     embed_column = space.index["embed_dim"]
     embed_dims: Any = space.choices[embed_column].options
     frames = np.empty(len(embed_dims), dtype=object)

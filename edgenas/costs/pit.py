@@ -31,7 +31,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
         space: of the PiT family.
         task: classes, channels and resolution.
     """
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
 
     def term(names: Sequence[str], components: Callable[..., tuple[Hashable, ...]]) -> Term:
         """Cells by the options of the named genes, which are handed over in order."""

@@ -28,7 +28,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
         space: of the PVT family.
         task: classes, channels and resolution.
     """
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
     smallest = lower(space, space.extreme(largest=False)[0], task)
     frame = np.empty((), dtype=object)
     frame[()] = tuple(component for component in smallest.components if not isinstance(component, BlockSpec))

@@ -27,7 +27,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
     """
     terms = [_frame(space, stage, task) for stage in range(NUM_STAGES)]
     last = f"stages[{NUM_STAGES - 1}].embed_dim"
-    grids = GEOMETRIES[space.name].grids
+    grids = GEOMETRIES[space.base_name].grids
     terms.append(_term(space, (RESOLUTION, last), lambda px, dim: (HeadSpec(grids(px)[-1], dim, (), (), task.num_classes),)))
     for stage in range(NUM_STAGES):
         depths: Any = space.choices[space.index[f"stages[{stage}].depth"]].options
@@ -48,7 +48,7 @@ def _term(space: SearchSpace, names: tuple[str, ...], components: Callable[..., 
 
 def _frame(space: SearchSpace, stage: int, task: Task) -> Term:
     """Patch embedding and norm of a stage."""
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
 
     def components(resolution_px: int, *dims: int) -> tuple[Any, ...]:
         in_channels = dims[0] if stage else task.in_channels
@@ -60,7 +60,7 @@ def _frame(space: SearchSpace, stage: int, task: Task) -> Term:
 
 
 def _block(space: SearchSpace, stage: int, block: int) -> Term:
-    geometry, at = GEOMETRIES[space.name], f"stages[{stage}]"
+    geometry, at = GEOMETRIES[space.base_name], f"stages[{stage}]"
 
     def components(resolution_px: int, embed_dim: int, reduction: Any, qkv_dim: int, mlp_ratio: float) -> tuple[Any, ...]:
         grid = geometry.grids(resolution_px)[stage]

@@ -25,7 +25,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
         space: of the ViTAS family.
         task: classes, channels and resolution.
     """
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
     patches, dims, heads, qkv, hidden = _axes(space)
     frames = np.empty((len(patches), len(dims)), dtype=object)
     for index in np.ndindex(frames.shape):
@@ -50,7 +50,7 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
 
 def _axes(space: SearchSpace) -> tuple[Any, ...]:
     """Patch sizes, embedding dimensions, head numbers and widths of q, k and v together and of the MLP."""
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
     widths = (geometry.widths(full) for full in (geometry.embed_dim, geometry.qkv_out, geometry.mlp_hidden))
     embed_dims, qkv_outs, hidden = widths
     return geometry.patch_sizes, embed_dims, geometry.num_heads, qkv_outs, hidden
@@ -102,7 +102,7 @@ def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
 
 def _model(space: SearchSpace, task: Task, name: str, unit: str, count: Callable[[Hashable], int]) -> CostModel:
     """As `sum_of_components` of the terms, but from one small table for all blocks: head numbers change no count."""
-    geometry = GEOMETRIES[space.name]
+    geometry = GEOMETRIES[space.base_name]
     patches, dims, heads, qkv, hidden = _axes(space)
     frames = [[sum(map(count, frame(task, patch, dim))) for dim in dims] for patch in patches]
     table = np.array(

@@ -1,5 +1,9 @@
 """Search spaces by name."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
 from edgenas.errors import UsageError
 from edgenas.spaces.autoformer import AUTOFORMER_SPACES
 from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
@@ -9,20 +13,52 @@ from edgenas.spaces.pvt_elastic import PVT_ELASTIC_SPACES
 from edgenas.spaces.rows import unique_rows
 from edgenas.spaces.vitas import VITAS_SPACES
 
+_NEXT_PIN = re.compile(r",(?=[^,=]+=)")  # an option may hold commas itself
+
 SPACES: dict[str, SearchSpace] = {
     space.name: space for space in (PVT_NANO, PVT_COVIDX, *PVT_ELASTIC_SPACES, *AUTOFORMER_SPACES, *VITAS_SPACES, *PIT_SPACES)
 }
 
 
 def get_space(name: str) -> SearchSpace:
-    """The space called ``name``.
+    """The space called ``name``, or the part of it in which some choices have one value: ``NAME[CHOICE=VALUE,...]``.
 
     Raises:
-        UsageError: naming the known ones.
+        UsageError: naming the known ones, or the choices or values there are.
     """
-    if name not in SPACES:
+    base, bracket, pins = name.partition("[")
+    if base not in SPACES or (bracket and not pins.endswith("]")):
         raise UsageError(f"there is no search space {name!r}", hint=f"known are: {', '.join(SPACES)}")
-    return SPACES[name]
+    return pinned(SPACES[base], _NEXT_PIN.split(pins[:-1])) if bracket else SPACES[base]
 
 
-__all__ = ["SPACES", "Choice", "Condition", "Genes", "SearchSpace", "Task", "get_space", "unique_rows"]
+def pinned(space: SearchSpace, pins: Sequence[str]) -> SearchSpace:
+    """The part of a space in which choices have one value.
+
+    Args:
+        space: the whole.
+        pins: each written ``CHOICE=VALUE``; none gives the whole.
+
+    Raises:
+        UsageError: naming the choices or values there are.
+    """
+    if not pins:
+        return space
+    wanted = {name.strip(): value.strip() for name, _, value in (pin.partition("=") for pin in pins)}
+    if unknown := sorted(set(wanted) - set(space.index)):
+        raise UsageError(f"{space.name} has no choice {', '.join(unknown)}", hint=f"it has {', '.join(space.index)}")
+    choices = []
+    for choice in space.choices:
+        options = tuple(option for option in choice.options if str(option) == wanted.get(choice.name, str(option)))
+        if not options:
+            known = ", ".join(map(str, choice.options))
+            raise UsageError(f"{choice.name} cannot be {wanted[choice.name]!r} in {space.name}", hint=f"it is one of {known}")
+        choices.append(replace(choice, options=options))
+    name = f"{space.name}[{','.join(f'{key}={wanted[key]}' for key in sorted(wanted))}]"
+    try:
+        return replace(space, name=name, choices=tuple(choices))
+    except ValueError as error:
+        raise UsageError(f"{space.name} cannot be cut down to {', '.join(pins)}: {error}") from error
+
+
+__all__ = ["SPACES", "Choice", "Condition", "Genes", "SearchSpace", "Task", "get_space", "pinned", "unique_rows"]

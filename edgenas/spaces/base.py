@@ -105,6 +105,11 @@ class SearchSpace:
     trade_offs: tuple[str, ...] = ()
     form: Form | None = None
 
+    @property
+    def base_name(self) -> str:
+        """The name of the space that this one is a part of, or its own."""
+        return self.name.partition("[")[0]
+
     def __post_init__(self) -> None:
         seen: dict[str, Choice] = {}
         for choice in self.choices:

@@ -106,7 +106,7 @@ NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS, **VITAS_ARCH
 def named_archs(space: SearchSpace) -> dict[str, NamedArch]:
     """Every architecture of ``space`` that has a name: both ends, then the published ones."""
     ends = {name: NamedArch(space.name, space.to_json(space.extreme(largest=largest)[0])) for name, largest in ENDS.items()}
-    return ends | {name: named for name, named in NAMED.items() if named.space == space.name}
+    return ends | {name: named for name, named in NAMED.items() if named.space == space.base_name}
 
 
 def find_named(space: SearchSpace, name: str) -> NamedArch | None:

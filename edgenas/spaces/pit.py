@@ -225,7 +225,7 @@ def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PitSp
     Raises:
         ValueError: if the image holds no patch.
     """
-    return assemble(GEOMETRIES[space.name], task, space.to_json(genes_G))
+    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
 
 
 def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PitSpec:

@@ -206,7 +206,7 @@ def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PvtSp
         ValueError: if the image is too small for the strides.
     """
     arch = space.to_json(genes_G)
-    return assemble(GEOMETRIES[space.name], task, arch)
+    return assemble(GEOMETRIES[space.base_name], task, arch)
 
 
 def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec:

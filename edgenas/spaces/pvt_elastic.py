@@ -174,7 +174,7 @@ def patch_embed_spec(geometry: Geometry, stage: int, resolution_px: int, *, in_c
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PvtSpec:
     """The net that one row of genes stands for, at the classes and channels of ``task`` and its own resolution."""
-    return assemble(GEOMETRIES[space.name], task, space.to_json(genes_G))
+    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
 
 
 def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> PvtSpec:

@@ -75,7 +75,7 @@ class AutoFormerSupernet(nn.Module):
         super().__init__()
         self.space = space
         self.task = task
-        geometry = GEOMETRIES[space.name]
+        geometry = GEOMETRIES[space.base_name]
         self.geometry = geometry if global_pool is None else replace(geometry, global_pool=global_pool)
         self.spec = lru_cache(maxsize=65536)(self._spec)
         self.net = AutoFormerNet(self._spec(tuple(space.extreme(largest=True)[0].tolist())))

@@ -91,7 +91,7 @@ class PvtElasticSupernet(nn.Module):
         super().__init__()
         self.space = space
         self.task = task
-        self.geometry = GEOMETRIES[space.name]
+        self.geometry = GEOMETRIES[space.base_name]
         self.spec = lru_cache(maxsize=65536)(self._spec)
         largest = self._spec(tuple(space.extreme(largest=True)[0].tolist()))
         self.net = PvtNet(_without_reductions(largest))

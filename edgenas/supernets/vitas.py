@@ -107,7 +107,7 @@ class VitasSupernet(nn.Module):
         super().__init__()
         self.space = space
         self.task = task
-        self.geometry = GEOMETRIES[space.name]
+        self.geometry = GEOMETRIES[space.base_name]
         self.spec = lru_cache(maxsize=65536)(self._spec)
         frames = {patch: frame(task, patch, self.geometry.embed_dim) for patch in self.geometry.patch_sizes}
         self.embeds = nn.ModuleDict({str(patch): Embed(embed) for patch, (embed, _) in frames.items()})
