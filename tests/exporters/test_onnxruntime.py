@@ -64,9 +64,39 @@ def test_files_are_converted_to_half_precision_but_not_back() -> None:
         in_precision(b"\xff\xff\xff", "fp16")
 
 
+def on_no_stream(compute: Any, *, capture: bool) -> Any:
+    assert not capture
+    return SimpleNamespace(stream=SimpleNamespace(cuda_stream=7), close=lambda: None)
+
+
+def test_a_net_that_is_not_all_on_the_gpu_is_run_without_a_graph(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_gpu", lambda: Gpu("GeForce RTX 3060", "sm86"))
+    monkeypatch.setattr(module, "GraphedNet", on_no_stream)
+    asked = []
+
+    def opened(package: Any, model: Any, options: Any, providers: list[Any]) -> Any:
+        asked.append(providers[0][1])
+        if providers[0][1]["enable_cuda_graph"] == "1":
+            raise ArtefactError("this session cannot use the graph capture feature")
+        named = SimpleNamespace(name="logits", shape=["batch", 3])
+        return SimpleNamespace(
+            get_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            get_inputs=lambda: [named],
+            get_outputs=lambda: [named],
+            get_session_options=lambda: options,
+        )
+
+    monkeypatch.setattr(module, "_open", opened)
+    runner = OnnxRuntimeCuda().load(path)
+    assert [each["enable_cuda_graph"] for each in asked] == ["1", "0"]
+    assert {each["user_compute_stream"] for each in asked} == {"7"}
+    assert runner.info.details["cuda_graph"] is False
+    runner.close()
+
+
 def test_a_session_that_fell_back_to_the_cpu_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_gpu", lambda: Gpu("GeForce RTX 3060", "sm86"))
-    monkeypatch.setattr(module, "new_stream", lambda: SimpleNamespace(cuda_stream=0))
+    monkeypatch.setattr(module, "GraphedNet", on_no_stream)
 
     def fallen_back(package: Any, data: bytes, options: Any, providers: list[Any]) -> Any:
         assert providers[0][0] == "CUDAExecutionProvider"
