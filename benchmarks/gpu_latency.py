@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not runtimes:
         sys.stderr.write("no runtime works on a GPU here; --dry-run tries the same on the CPU\n")
         return 1
+    for name in ("output", "tables"):
+        if options.dry_run and getattr(options, name) == parser().get_default(name):  # what it measures is not meant to be kept
+            setattr(options, name, options.run / f"dry-{name}")
     options.budget_min = 0.45 * options.minutes / len(runtimes)
     failed = []
     for name, precision in runtimes:

@@ -6,7 +6,7 @@ from edgenas.latency.measure import Measurement, Measurements, measure_nets
 from edgenas.latency.plan import Plan, ProfileSettings, make_plan
 from edgenas.latency.profile import ProfileResult, SourceBuilder, profile
 from edgenas.latency.promise import QUANTILES, Bound, Promise, Quantile, nets_needed
-from edgenas.latency.store import find_tables, named_table, newest_that_fits, shipped_tables
+from edgenas.latency.store import find_tables, named_table, one_context, shipped_tables, tables_that_fit
 from edgenas.latency.table import LatencyTable
 from edgenas.latency.timing import Memory, Part, Target, TimingSettings
 
@@ -36,8 +36,9 @@ __all__ = [
     "measure_nets",
     "named_table",
     "nets_needed",
-    "newest_that_fits",
+    "one_context",
     "profile",
     "shipped_tables",
     "stitch",
+    "tables_that_fit",
 ]

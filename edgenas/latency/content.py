@@ -20,6 +20,9 @@ FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "
 def content_problems(table: LatencyTable) -> list[str]:
     """Everything that is wrong with the numbers and types of a table."""
     problems = [*_context_problems(table)]
+    confidence = table.calibration.confidence
+    if not (_is_number(confidence) and 0 < confidence < 1):
+        problems.append(f"calibration: confidence is {confidence!r}")
     problems += _numbers("calibration", _fields(table.calibration), {"scale": 0.0, "upper_factor": 0.0}, NOT_BELOW)
     for number, entry in enumerate(table.entries, 1):
         problems += _entry_problems(f"entry {number}", entry)
@@ -105,14 +108,15 @@ def _measuring_problems(measuring: Any) -> Iterator[str]:
             yield f"measuring: {name} is no list of objects"
             return
     for number, seen in enumerate(measuring.get("machine", []), 1):
-        yield from _machine_problems(f"machine in session {number}", seen)
+        yield from machine_problems(f"machine in session {number}", seen)
     for number, row in enumerate(measuring.get("calibration_rows", []), 1):
         yield from _numbers(f"calibration net {number}", row, {"measured_ms": 0.0, "n": 0.0}, {})
         if not isinstance(row.get("arch"), Mapping):
             yield f"calibration net {number} has no arch"
 
 
-def _machine_problems(owner: str, seen: Mapping[str, Any]) -> Iterator[str]:
+def machine_problems(owner: str, seen: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot be in a summary of what else a machine did."""
     yield from _maybe_numbers(owner, seen, MACHINE)
     if seen:
         yield from _numbers(owner, seen, {"num_cores": 0.0}, {})

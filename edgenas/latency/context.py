@@ -56,6 +56,16 @@ class Context:
     spinning: bool | None
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells contexts apart, whatever the versions."""
+        return (self.device, self.runtime, self.precision, self.batch_size, self.threads, self.scope)
+
+    def __str__(self) -> str:
+        threads = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
+        scope = "" if self.scope == SCOPE else f", {self.scope.replace('_', ' ')}"
+        return f"{self.device}, {self.runtime} {self.precision}, batch {self.batch_size}{threads}{scope}"
+
     def as_json(self) -> dict[str, Any]:
         """The contract's ``context``."""
         return {name: getattr(self, name) for name in self.__slots__}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from edgenas.latency.context import gpu_state, usable_cores
 
 STAT = Path("/proc/stat")
 CPUS = Path("/sys/devices/system/cpu")
+RANGES = ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c")
 APART_S = 0.5  # between two looks: the system counts in hundredths of a second
 SHORTEST_S = 0.2  # a series below says nothing about other processes
 
@@ -84,6 +85,11 @@ class Watch:
         self.device_kind = device_kind
         self.looks = [look(device_kind)]
 
+    @property
+    def seconds(self) -> float:
+        """Since the first look."""
+        return time.monotonic() - self.looks[0].seconds
+
     def glance(self) -> None:
         """Look, unless the last time was just now. Called between visits, never during one."""
         if time.monotonic() - self.looks[-1].seconds >= APART_S:
@@ -126,6 +132,40 @@ def summary(looks: Sequence[Look]) -> dict[str, Any]:
     return result | ({"gpu": _gpu(states)} if states else {})
 
 
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One summary of several that follow each other, e.g. from before and after a kill."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    result: dict[str, Any] = {"seconds": sum(part["seconds"] for part in parts), "num_cores": min(p["num_cores"] for p in parts)}
+    for name in ("own_cores", "other_cores", "steal_share"):
+        known = [(part[name], part["seconds"]) for part in parts if part.get(name) is not None]
+        total = sum(seconds for _, seconds in known)
+        result[name] = sum(value * seconds for value, seconds in known) / total if total > 0 else None
+    for name, choose in (
+        ("other_cores_max", max),
+        ("frequency_min_mhz", min),
+        ("frequency_max_mhz", max),
+        ("throttle_events", sum),
+    ):
+        values = [part[name] for part in parts if part.get(name) is not None]
+        result[name] = choose(values) if values else None
+    result["load_average_before"] = parts[0].get("load_average_before")
+    result["load_average_after"] = parts[-1].get("load_average_after")
+    result["governors"] = sorted({name for part in parts for name in part.get("governors") or ()}) or None
+    states = [part["gpu"] for part in parts if part.get("gpu")]
+    return result | ({"gpu": _joined_gpu(states)} if states else {})
+
+
+def _joined_gpu(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    result = dict(states[0])
+    for name in RANGES:
+        ranges = [state[name] for state in states if isinstance(state.get(name), Mapping)]
+        if ranges:
+            result[name] = {"min": min(each["min"] for each in ranges), "max": max(each["max"] for each in ranges)}
+    reasons = [state["throttle_reasons"] for state in states if state.get("throttle_reasons") is not None]
+    return result | ({"throttle_reasons": sorted({name for seen in reasons for name in seen})} if reasons else {})
+
+
 def _long(before: Look, after: Look) -> bool:
     return after.seconds - before.seconds >= APART_S * 0.9
 
@@ -147,7 +187,7 @@ def _stolen(before: Look, after: Look, cores: int) -> float | None:
 def _gpu(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Facts that do not change, ranges of those that do, and every throttle reason that was seen."""
     result = dict(states[0])
-    for name in ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c"):
+    for name in RANGES:
         values = [state[name] for state in states if state.get(name) is not None]
         if values:
             result[name] = {"min": min(values), "max": max(values)}

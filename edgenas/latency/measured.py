@@ -128,7 +128,14 @@ def measuring_of(
         "runs_per_visit": measured.first.num_runs,
         **asdict(timing),
         "seconds": measured.first.seconds + measured.second.seconds,
+        "sessions_apart_seconds": (_wall_s(measured.first) + _wall_s(measured.second)) / 2 + settings.pause_seconds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": [dict(measured.first.machine), dict(measured.second.machine)],
         "calibration_rows": _calibration_rows(space, plan, measured),
     }
+
+
+def _wall_s(session: Session) -> float:
+    """How long a session took where it was made."""
+    seconds = session.machine.get("seconds")
+    return session.seconds if seconds is None else float(seconds)

@@ -98,8 +98,10 @@ _OTHER_SEED = "profile with the same seed, or with another that draws other nets
 
 
 def _require_same(tables: Sequence[LatencyTable]) -> list[str]:
-    if len({table.sha256 for table in tables}) < len(tables):
-        raise LatencyTableError("a table is given twice", hint="give tables that were measured at different times")
+    sources = [name for table in tables for name in (table.sha256, *_merged_from(table))]
+    if len(set(sources)) < len(sources):
+        hint = "give tables that were measured at different times, none of them merged from another"
+        raise LatencyTableError("a table is given twice", hint=hint)
     problems: list[str] = []
     warnings: list[str] = []
     for number, table in enumerate(tables[1:], 2):
@@ -117,6 +119,10 @@ def _require_same(tables: Sequence[LatencyTable]) -> list[str]:
         times = max(levels) / min(levels)
         warnings.append(f"the machine ran {times:.2f} times slower for one table than for another; milliseconds are in between")
     return warnings
+
+
+def _merged_from(table: LatencyTable) -> list[str]:
+    return [str(source.get("sha256")) for source in table.measuring.get("merged_from", ())]
 
 
 def _level(table: LatencyTable) -> float:

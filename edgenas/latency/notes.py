@@ -11,6 +11,7 @@ from edgenas.latency.table import LatencyTable
 from edgenas.latency.timing import TimingSettings
 from edgenas.runs import Note
 
+APART_S = 60.0  # between two measurements of a net, below which it is said
 OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
@@ -43,10 +44,20 @@ def closing_notes(table: LatencyTable, settings: ProfileSettings, timing: Timing
     if timing.visits < settings.timing.visits and settings.seconds is not None:
         text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"
         yield Note(text, is_warning=True)
+    seconds = table.measuring["seconds"]
+    if settings.seconds is not None and seconds > OVER * settings.seconds:
+        yield Note(
+            f"timing took {seconds:.0f} s, the budget was {settings.seconds:g} s: the machine became slower", is_warning=True
+        )
     if settings.fps is not None and table.reference["level_ms"] > 1000 / settings.fps:
         yield Note(
             f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
             is_warning=True,
+        )
+    apart = table.measuring["sessions_apart_seconds"]
+    if apart < APART_S and settings.validation_nets:
+        yield Note(
+            f"the two sessions behind the noise floor were {apart:.0f} s apart; `--set profile.pause_min=2` shows slower drifts too"
         )
     for text in remarks(table):
         yield Note(text, is_warning=True)

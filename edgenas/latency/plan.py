@@ -42,6 +42,7 @@ class ProfileSettings:
         seconds: budget; fewer visits, then fewer blocks are timed where more would not fit. None is no limit.
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
         soak_seconds: of work before anything is timed.
+        pause_seconds: between the two sessions.
     """
 
     timing: TimingSettings = field(default_factory=TimingSettings)
@@ -53,6 +54,7 @@ class ProfileSettings:
     seconds: float | None = None
     fps: float | None = None
     soak_seconds: float = 0.0
+    pause_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def profile(
     plan = thin if shape.is_thin else plan
     yield from opening_notes(settings, plan, timing, visit_seconds, num_blocks=blocks)
     soaked = yield from _soaked(target, reference, settings.soak_seconds, memory, is_here=machine is None)
-    measured = yield from _measure(plan, target, build, reference, timing, rng, memory)
+    measured = yield from _measure(plan, target, build, reference, timing, settings.pause_seconds, rng, memory)
     if machine is not None and memory is not None:
         measured = _made_elsewhere(measured, memory)
     costs, entries = _entries(plan, terms, measured, settings.copies, smoothed=smoothed)
@@ -173,6 +173,7 @@ def _measure(
     build: SourceBuilder,
     reference: Path | nn.Module,
     timing: TimingSettings,
+    pause_seconds: float,
     rng: np.random.Generator,
     memory: Memory | None,
 ) -> Generator[Progress, None, Measured]:
@@ -184,11 +185,24 @@ def _measure(
     records = time_nets(target, sources, reference, timing, rng=first_rng, memory=_part(memory, 1))
     first = yield from _follow(records, total, 0)
     done = timing.visits * len(sources)
+    yield from _pause(target, pause_seconds, memory)
     same_runs = replace(timing, runs=first.num_runs, visit_ms=0.0)  # minima of more runs would be lower
     later = time_nets(target, again, reference, same_runs, rng=second_rng, memory=_part(memory, 2))
     second = yield from _follow(later, total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
     return Measured(first, second, level_ms)
+
+
+def _pause(target: Target, seconds: float, memory: Memory | None) -> Iterator[Progress]:
+    """Let the time between the sessions pass, once."""
+    if seconds <= 0 or (memory is not None and memory.recall("paused") is not None):
+        return
+    total = round(seconds)
+    for passed in range(total):
+        yield Progress("waiting between the sessions", passed, total, unit="s")
+        target.sleep(seconds / total)
+    if memory is not None:
+        memory.record("paused", seconds)
 
 
 def _made_elsewhere(measured: Measured, memory: Memory) -> Measured:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency.table import LatencyTable
+
+
+class Fitting(NamedTuple):
+    """A table that fits what was asked for.
+
+    Attributes:
+        warnings: differences that are allowed.
+    """
+
+    path: Path
+    table: LatencyTable
+    warnings: tuple[str, ...]
 
 
 def find_tables(folder: Path) -> tuple[Path, ...]:
@@ -46,23 +58,46 @@ def shipped_tables() -> dict[str, Path]:
     return {Path(str(item)).stem: Path(str(item)) for item in folder.iterdir() if item.name.endswith(".json")}
 
 
-def newest_that_fits(paths: Sequence[Path], **wanted: Any) -> tuple[Path, LatencyTable, tuple[str, ...]]:
-    """The first of ``paths`` that `LatencyTable.require_matches`, with its warnings.
+def tables_that_fit(paths: Sequence[Path], device_of: Callable[[LatencyTable], str], **wanted: Any) -> list[Fitting]:
+    """Those of ``paths`` that `LatencyTable.require_matches`, with their warnings, in their order.
 
     Args:
         paths: newest first, as `find_tables` gives them.
-        wanted: arguments of `LatencyTable.require_matches`.
+        device_of: the device that a table has to be of.
+        wanted: other arguments of `LatencyTable.require_matches`.
 
     Raises:
-        LatencyTableError: naming what is wrong with every one.
+        LatencyTableError: if none fits, naming what is wrong with every one.
     """
-    problems = []
+    found, problems = [], []
     for path in paths:
         try:
             table = LatencyTable.load(path)
-            return path, table, table.require_matches(name=str(path), **wanted)
+            found.append(Fitting(path, table, table.require_matches(name=str(path), device=device_of(table), **wanted)))
         except LatencyTableError as error:
             problems.append(f"{error.message}{': ' if error.problems else ''}{', '.join(error.problems)}")
+    if found:
+        return found
     if not problems:
         raise LatencyTableError("there is no latency table", hint="run `edgenas profile`")
     raise LatencyTableError("no latency table fits", problems=problems, hint="run `edgenas profile`")
+
+
+def one_context(fitting: Sequence[Fitting], *, usual: Callable[[LatencyTable], bool]) -> Fitting:
+    """The newest of tables of one context; of several contexts, of the usual one where all are of this device.
+
+    Raises:
+        LatencyTableError: naming the tables of several contexts that are left.
+    """
+    newest: dict[tuple[Any, ...], Fitting] = {}
+    for each in fitting:
+        newest.setdefault(each.table.context.key, each)
+    if len(newest) > 1 and len({each.table.context.device for each in newest.values()}) == 1:
+        newest = {key: each for key, each in newest.items() if usual(each.table)} or newest
+    if len(newest) > 1:
+        raise LatencyTableError(
+            f"there are latency tables of {len(newest)} contexts",
+            problems=[f"{each.path.stem}: {each.table.context}" for each in newest.values()],
+            hint="choose one with --table NAME",
+        )
+    return next(iter(newest.values()))

@@ -103,14 +103,24 @@ class LatencyTable:
         return plain
 
     def save(self, folder: Path) -> Path:
-        """Write the table into ``folder`` under its own name; return the path.
+        """Write the table into ``folder`` under its own name, return the path; an earlier one of its kind is replaced.
+
+        Where the name belongs to a table of other threads, of another task or from a kit, the name says what is different.
 
         Raises:
             RunFolderError: if it cannot be written.
         """
-        path = folder / self.file_name
+        own, stem = self._kind(), Path(self.file_name).stem
+        details = (f"{self.context.threads}-threads", f"{self.task.image_px}px", "kit" if own[-1] else "", self.sha256[:8])
+        for number in range(len(details) + 1):
+            path = folder / ("_".join([stem, *filter(None, details[:number])]) + ".json")
+            if not path.exists() or _kind_of_file(path) in (own, None):
+                break
         self.write(path)
         return path
+
+    def _kind(self) -> tuple[Any, ...]:
+        return (*self.context.key, *asdict(self.task).values(), self.space_sha256, "kit" in self.context.details)
 
     def write(self, path: Path) -> None:
         """Write the table into a file of any name.
@@ -262,6 +272,14 @@ class LatencyTable:
         return problems
 
 
+def _kind_of_file(path: Path) -> tuple[Any, ...] | None:
+    """Of a table in a file; None where it cannot be used."""
+    try:
+        return LatencyTable.load(path)._kind()
+    except LatencyTableError:
+        return None
+
+
 def component_json(component: Hashable) -> dict[str, Any]:
     """A component as readable JSON: its kind and its fields."""
     if not is_dataclass(component) or isinstance(component, type):
@@ -299,5 +317,5 @@ def minor_version(version: str) -> tuple[str, ...]:
 
 
 def slug(text: str) -> str:
-    """Lower-case letters, digits, dots and dashes, as in file names."""
-    return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\((r|tm)\)", " ", text.lower())).strip("-.")
+    """Lower-case letters, digits, dots and dashes, as in file names; never nothing."""
+    return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\((r|tm)\)", " ", text.lower())).strip("-.") or "device"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
-from edgenas.latency.machine import Watch
+from edgenas.latency.machine import Watch, joined
 from edgenas.latency.samples import NetTiming
 from edgenas.runs import Progress
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], int]
 
 MAX_RUNS = 32
+PART_S = 5.0  # of what is seen of the machine is kept at once
 RESIDENT_BYTES = 256 << 20  # of model files that may stay loaded together; sessions need about three times that
 
 
@@ -223,6 +224,7 @@ class _Visitor:
     settings: TimingSettings
     memory: Memory | None
     num_runs: int = 0
+    num_made: int = 0
 
     def begin(self, reference: Path | nn.Module) -> RunnerInfo:
         """Wake the processor up and decide how many runs a visit has."""
@@ -241,9 +243,48 @@ class _Visitor:
         if kept is not None:
             return _Visit.from_plain(kept)
         visit = _visit(self.loader, index, source, self.settings, self.num_runs)
+        self.num_made += 1
         if self.memory is not None:
             self.memory.record(key, visit.plain)
         return visit
+
+
+@dataclass(slots=True)
+class _Watches:
+    """What went on beside the visits, in parts of some seconds, so that a kill loses one of them at most."""
+
+    device_kind: str
+    memory: Memory | None
+    watch: Watch = field(init=False)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    seconds_before: float = 0.0
+    num_kept: int = 0
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.device_kind)
+        while self.memory is not None and (kept := self.memory.recall(f"machine {len(self.parts)}")) is not None:
+            self.parts.append(kept)
+        self.seconds_before = sum(part["seconds"] for part in self.parts)
+
+    def glance(self, num_made: int) -> None:
+        """Look now and then; keep what was seen for long enough, unless no visit of ``num_made`` is new."""
+        self.watch.glance()
+        if self.watch.seconds >= PART_S:
+            self._keep(num_made)
+            self.watch = Watch(self.device_kind)
+
+    def end(self, num_made: int) -> dict[str, Any]:
+        """Of all parts, those of an interrupted process included."""
+        self._keep(num_made)
+        return joined(self.parts) if self.parts else self.watch.end()
+
+    def _keep(self, num_made: int) -> None:
+        if num_made == self.num_kept:
+            return
+        self.num_kept = num_made
+        self.parts.append(self.watch.end())
+        if self.memory is not None:
+            self.memory.record(f"machine {len(self.parts) - 1}", self.parts[-1])
 
 
 def time_nets(
@@ -271,7 +312,7 @@ def time_nets(
         MissingBackendError: as `Runtime.load`.
         ArtefactError: as `Runtime.load`.
     """
-    start, watch = target.clock(), Watch(target.runtime.device_kind)
+    start, watch = target.clock(), _Watches(target.runtime.device_kind, memory)
     loader = _Loader(target, stays_loaded(target, [*sources, reference]))
     visit = _Visitor(loader, settings, memory)
     visits: list[list[_Visit]] = [[] for _ in sources]
@@ -288,7 +329,7 @@ def time_nets(
                     beside.append(visit(f"reference {len(beside)}", -1, reference))
                 visits[net].append(visit(f"round {round_index} net {net}", net, sources[net]))
                 around[net].append((len(beside) - 1, len(beside)))
-                watch.glance()
+                watch.glance(visit.num_made)
                 yield Progress(label, round_index * len(sources) + position + 1, settings.visits * len(sources))
             gc.collect(1)  # what one round left behind, not the whole heap
         beside.append(visit(f"reference {len(beside)}", -1, reference))
@@ -302,8 +343,9 @@ def time_nets(
         _net_timing(mine, np.array([(fastest[a] + fastest[b]) / 2 for a, b in pairs]), floor_ms)
         for mine, pairs in zip(visits, around, strict=True)
     )
-    seconds = (target.clock() - start) / 1e9
-    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, seconds, visit.num_runs, watch.end())
+    seconds = (target.clock() - start) / 1e9 + watch.seconds_before
+    machine = watch.end(visit.num_made)
+    yield Session(timings, _net_timing(beside, fastest, floor_ms), info, seconds, visit.num_runs, machine)
 
 
 def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:

@@ -12,10 +12,9 @@ from edgenas.costs import CostModel, cost_models
 from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError, UsageError
 from edgenas.latency import Bound, LatencyTable, named_table
 from edgenas.latency.promise import CONFIDENCE
-from edgenas.recipes.profile import RunTable, find_table
 from edgenas.recipes.project import Project
+from edgenas.recipes.run_tables import RunTable, as_run_table, find_table, is_here, version_changes
 from edgenas.recipes.settings import THIS_DEVICE
-from edgenas.recipes.timed_nets import device_name
 from edgenas.runs import Note
 from edgenas.search import Feasibility, UpperLimit, closest
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -55,8 +54,7 @@ class Device:
     @property
     def is_here(self) -> bool:
         """Whether the table was measured on this machine's device."""
-        context = self.table.table.context
-        return context.device == device_name(context.device_kind)
+        return is_here(self.table.table)
 
     def values(self, row_AG: Genes) -> dict[str, float | None]:
         """Latencies of one row, not measured yet."""
@@ -112,10 +110,12 @@ class Budget:
         for device in self.devices:
             for warning in device.table.warnings:
                 yield Note(warning, is_warning=True)
+            context = device.table.table.context
+            where = "this device" if device.is_here else "another device: nets are not measured there"
             if device.alias:
-                context = device.table.table.context
-                where = "measured on this device" if device.is_here else "another device: nets are not measured there"
-                yield Note(f"{device.alias}: {context.device}, {context.runtime}, {context.precision}, {where}")
+                yield Note(f"{device.alias}: {context}, {where}")
+            else:
+                yield Note(f"latency by {device.table.path.name}: {context}")
             if device.bound is not None:
                 yield Note(f"{device.label}: {device.bound}")
                 if device.bound.is_coarse:
@@ -180,7 +180,9 @@ def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str
         raise LatencyTableError(f"the limit on {alias}: {error.message}", hint=hint) from error
     table = LatencyTable.load(path)
     warnings = table.require_matches(space=project.space, task=task, name=f"{alias} ({path})")
-    return RunTable(path, table, table.to_cost_model(project.space, task), table.upper(project.space, task), warnings)
+    if is_here(table):
+        warnings += version_changes(path, table, project.space)
+    return as_run_table(project, task, path, table, warnings)
 
 
 def _with_bound(project: Project, task: Task, device: Device) -> Device:

@@ -14,6 +14,7 @@ import numpy as np
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.recipes.project import open_project
+from edgenas.recipes.run_tables import run_table
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_sealed
 from edgenas.spaces import Task
 
@@ -113,9 +114,9 @@ def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome]:
 def _middle(run_path: Path, overrides: tuple[str, ...]) -> float:
     """Half-way between the fastest and the slowest net of the space as predicted, to three digits."""
     project = open_project(run_path, {}, overrides)
-    cost = profile.load_cost_model(project, Task(10, 3, 32))
-    assert cost is not None
-    values_A = cost(project.space.enumerate())
+    found = run_table(project, Task(10, 3, 32))
+    assert found is not None
+    values_A = found.predicted(project.space.enumerate())
     return float(f"{(values_A.min() + values_A.max()) / 2:.3g}")
 
 

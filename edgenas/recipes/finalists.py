@@ -13,6 +13,7 @@ from torch import nn
 from edgenas.latency import Memory
 from edgenas.recipes.journals import JournaledEvaluator
 from edgenas.recipes.profile import measure_archs
+from edgenas.recipes.run_tables import is_elsewhere
 from edgenas.runs import Journal, Note, Record
 from edgenas.search import Candidate
 from edgenas.stats import accuracy, sensitivities
@@ -104,7 +105,8 @@ def _measure(
     if device.alias and not device.is_here:
         return
     rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    table = device.table if device.is_here else None
+    elsewhere = is_elsewhere(device.table.table)  # its nets are not measured; those of a foreign table are, with the run's own
+    table = device.table if device.is_here or elsewhere else None
     label = f"measuring on {device.alias}" if device.alias else "measuring finalists"
     nets = yield from measure_archs(project, images.task, rows, label=label, table=table, memory=memory)
     if nets is None:

@@ -10,7 +10,7 @@ from typing import Any
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
 from edgenas.latency import ProfileResult
-from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan, write_kit
+from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, is_kit, kit_plan, write_kit
 from edgenas.latency.kit.results import read_results, table_of
 from edgenas.recipes.project import Project, open_images
 from edgenas.recipes.timed_nets import Workshop, timing_settings
@@ -27,6 +27,8 @@ def pack(project: Project, path: Path) -> Iterator[Record]:
         ExportError: if a component cannot be traced.
     """
     images = open_images(project)
+    if path.exists() and not is_kit(path):
+        raise UsageError(f"{path} exists and is no kit", hint="take another name")
     request = _request(project, images.task)
     with locked(project.run):
         planned = kit_plan(request)
@@ -45,6 +47,7 @@ def pack(project: Project, path: Path) -> Iterator[Record]:
         "size_bytes": path.stat().st_size,
         "kit": str(path),
     }
+    yield Note(_there(request))
     yield Outcome(result, {"kit": path.absolute()})
 
 
@@ -90,6 +93,14 @@ def _request(project: Project, task: Task) -> Request:
         seed=settings.seed,
         settings=timing_settings(settings),
     )
+
+
+def _there(request: Request) -> str:
+    """What the device needs."""
+    if request.runtime == "tensorrt":
+        return "there: python3 measure.py --trtexec PROGRAM (TensorRT 10 or 11)"
+    version = get_runtime(request.runtime).probe().version
+    return f"there: pip install numpy onnxruntime=={version}, as here (another version is another runtime); python3 measure.py"
 
 
 def _announcement(planned: KitPlan) -> str:

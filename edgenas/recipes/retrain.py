@@ -20,6 +20,7 @@ from edgenas.recipes.nets import (
     RESULT,
     RESULT_SCHEMA,
     RETRAIN,
+    SEARCH,
     WEIGHTS,
     choose_threshold,
     facts_of,
@@ -30,8 +31,9 @@ from edgenas.recipes.nets import (
     supernet_epochs,
     supernet_sha256,
 )
-from edgenas.recipes.profile import load_cost_model, measure_archs
+from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.recipes.run_tables import RunTable, run_table
 from edgenas.recipes.train import load_teacher, teacher_sha256
 from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
 from edgenas.spaces.designed import hand_designed
@@ -164,14 +166,14 @@ def _report(project: Project, plan: Plan) -> dict[str, Any]:
     images_NCHW, labels_N = images.arrays("test")
     row = np.array([genes], dtype=np.int16)
     costs = cost_models(project.space, images.task)
-    table = load_cost_model(project, images.task)
+    table = _table(project, images)
     return {
         "arch": plan.arch,
         "weights": plan.weights,
         "epochs": plan.epochs,
         "params": int(costs["params"](row)[0]),
         "macs": int(costs["macs"](row)[0]),
-        "latency_ms_predicted": float(table(row)[0]) if table is not None else None,
+        "latency_ms_predicted": float(table.predicted(row)[0]) if table is not None else None,
         "latency_ms_measured": None,
         "split": "test",
         **report(
@@ -192,8 +194,8 @@ def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
     It is trained for as many epochs as the winner's weights saw, in the supernet and here.
     """
     space = project.space
-    table = load_cost_model(project, images.task)
-    cost = table if table is not None else cost_models(space, images.task)["macs"]
+    table = _table(project, images)
+    cost = table.predicted if table is not None else cost_models(space, images.task)["macs"]
     archs = hand_designed(space)
     rows = np.concatenate([space.from_json(arch) for arch in archs])
     costs_A, least = cost(rows), cost(space.from_json(winner.arch))[0]
@@ -209,8 +211,15 @@ def _measure_both(
 ) -> Generator[Record, None, list[float | None]]:
     """Latencies of the nets, in turn in one session, on the device of the run's table; None without one."""
     rows = np.concatenate([project.space.from_json(arch) for arch in archs])
-    measured = yield from measure_archs(project, images.task, rows, label="measuring", memory=memory)
+    measured = yield from measure_archs(project, images.task, rows, label="measuring", table=_table(project, images), memory=memory)
     return [None] * len(archs) if measured is None else [net.latency_ms for net in measured]
+
+
+def _table(project: Project, images: Images) -> RunTable | None:
+    """The table that the search rested on, else the run's; None without any that fits."""
+    path = project.run.search / RESULT
+    searched = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA).get("table") if path.is_file() else None
+    return run_table(project, images.task, (searched or {}).get("sha256"))
 
 
 def read_result(project: Project) -> dict[str, Any] | None:

@@ -191,6 +191,7 @@ class ProfileSettings:
         budget_min: minutes that timing may take: fewer visits, then fewer blocks; None is no limit.
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
         soak_min: minutes of work before anything is timed, so that the device has settled.
+        pause_min: minutes between the two sessions that tell how well measurements repeat.
     """
 
     device: Device = "auto"
@@ -206,18 +207,21 @@ class ProfileSettings:
     budget_min: float | None = None
     fps: float | None = None
     soak_min: float = 0.0
+    pause_min: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < (1.0 if self.budget_min is None else self.budget_min) < LARGEST or not 0 <= self.soak_min < LARGEST:
-            raise ValueError("budget_min is above 0, soak_min at least 0")
+        if not 0 < (1.0 if self.budget_min is None else self.budget_min) < LARGEST or any(
+            not 0 <= minutes < LARGEST for minutes in (self.soak_min, self.pause_min)
+        ):
+            raise ValueError("budget_min is above 0, soak_min and pause_min at least 0")
         if self.fps is not None and not 0.01 <= self.fps <= 10_000:
             raise ValueError("fps is in [0.01, 10000]")
         if self.visits < 1 or self.runs_per_visit < 1:
             raise ValueError("visits and runs_per_visit are at least 1")
         if max(self.visits, self.runs_per_visit, self.calibration_nets, self.bound_nets, self.validation_nets) > 10_000:
             raise ValueError("visits, runs_per_visit, calibration_nets, bound_nets and validation_nets are at most 10000")
-        if (self.batch_size or 1) < 1 or (self.threads or 1) < 1 or not 0 <= self.seed < 2**32:
+        if any(value is not None and value < 1 for value in (self.batch_size, self.threads)) or not 0 <= self.seed < 2**32:
             raise ValueError("batch_size and threads are at least 1, seed in [0, 2**32)")
         if self.calibration_nets < 4 or self.validation_nets < 2 or self.bound_nets < 0:
             raise ValueError("calibration_nets is at least 4, validation_nets at least 2, bound_nets at least 0")

@@ -13,7 +13,7 @@ import numpy as np
 from edgenas.errors import EdgeNASError, LatencyTableError, UsageError
 from edgenas.latency import LatencyTable, find_tables, named_table, shipped_tables
 from edgenas.latency.breakdown import break_down, typical_nets
-from edgenas.latency.check import origins
+from edgenas.latency.check import check_table, origins
 from edgenas.latency.compare import compare_entries, compare_nets, differences
 from edgenas.latency.context import cpu_model
 from edgenas.latency.merge import merge_tables
@@ -197,6 +197,10 @@ def run_merge(config: MergeConfig) -> Iterator[Record]:
     if config.output.exists() and not config.force:
         raise LatencyTableError(f"{config.output} exists already", hint="take another name, or --force to replace it")
     opened = [open_table(config.run, name) for name in config.tables]
+    for path, table, space in opened:
+        failed = [f"{check.name}: {check.reason}" for check in check_table(table, space) if check.verdict == "failed"]
+        if failed:
+            raise LatencyTableError(f"{path} is not sound", problems=failed, hint="`edgenas tables validate` says more")
     merged = merge_tables([table for _, table, _ in opened], opened[0][2])
     for text in (*merged.warnings, *remarks(merged.table)):
         yield Note(text, is_warning=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExporter
 from edgenas.deploy.plugins import get_exporter, get_runtime
-from edgenas.errors import LatencyTableError
+from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.latency import (
     ComponentGraphs,
     ComposedOnnx,
@@ -32,6 +32,7 @@ from edgenas.latency import (
     TimingSettings,
     measure_nets,
 )
+from edgenas.latency.context import usable_cores
 from edgenas.latency.drift import SAME_SPEED
 from edgenas.latency.duty import fps_of
 from edgenas.latency.plan import components_of, reference_net
@@ -85,6 +86,7 @@ def timing_settings(table: ProfileTable) -> ProfileSettings:
         seconds=None if table.budget_min is None else table.budget_min * 60,
         fps=table.fps,
         soak_seconds=table.soak_min * 60,
+        pause_seconds=table.pause_min * 60,
     )
 
 
@@ -125,10 +127,18 @@ class Workshop:
         return self.project.space
 
     def target(self, threads: int | None, fps: float | None = None) -> Target:
-        """Runtime, input and pace for timing."""
+        """Runtime, input and pace for timing.
+
+        Raises:
+            LatencyTableError: for a precision that the runtime does not compute in.
+            MissingBackendError: for more threads than cores.
+        """
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
+        cores = len(usable_cores())
+        if self.runtime.device_kind == "cpu" and threads is not None and threads > cores:
+            raise MissingBackendError(f"{threads} threads: this process may use {cores} core{'s' if cores > 1 else ''}")
         images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
         return Target(
             self.runtime,

@@ -18,10 +18,11 @@ import pytest
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, TimingSettings, profile
 from edgenas.latency.kit import pack
-from edgenas.latency.kit.pack import Request, kit_plan, script, write_kit
+from edgenas.latency.kit.pack import Request, is_kit, kit_plan, script, write_kit
 from edgenas.latency.kit.results import expected_keys, read_results, table_of
 from edgenas.latency.kit.script_backends import OrtBackend
 from edgenas.latency.kit.script_base import Journal, Kit, KitError
+from edgenas.latency.kit.script_machine import joined
 from edgenas.latency.kit.script_measure import Measurement
 from edgenas.runs import jsonable
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
@@ -99,9 +100,13 @@ def test_the_script_makes_the_visits_that_profile_makes(changes: dict[str, Any],
     visits, shape, _ = work.shape()
     steps = list(work.run(visits, shape))
     journal.close()
-    own = {"session 1 machine", "session 2 machine"}
-    assert journal.found.keys() == memory.keys() | own
-    assert {k: v for k, v in journal.found.items() if k not in own | {"soak"}} == {k: v for k, v in memory.items() if k != "soak"}
+    assert {"session 1 machine", "session 2 machine", "session 1 machine 0", "session 2 machine 0"} <= journal.found.keys()
+
+    def visits_of(found: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in found.items() if " machine" not in key and key != "soak"}
+
+    assert visits_of(journal.found) == visits_of(memory)
+    assert ("soak" in journal.found) == ("soak" in memory)
     assert [load.chain for load in there.loads] == [load.chain for load in here.loads]
     assert steps[-1][1] == steps[-1][2]
     assert isinstance(result, ProfileResult)
@@ -117,7 +122,7 @@ def test_the_script_needs_nothing_but_numpy_and_onnx_runtime_and_its_table_is_pr
     assert (table.context.threads, table.context.batch_size, table.context.scope) == (1, 1, "end_to_end")
     assert table.context.details["kit"]["plan_sha256"] == content["plan_sha256"] == kit_plan(request()).sha256
     assert table.context.details["python"] == content["machine"]["python"]
-    assert "torch" not in table.context.details["versions"]
+    assert set(table.context.details["versions"]) == {"numpy", "onnxruntime"}
     assert table.measuring["date"] == content["machine"]["ended"]
     assert table.measuring["machine"] == [content["memory"][f"session {number} machine"] for number in (1, 2)]
     assert table.measuring["machine"][0]["own_cores"] > 0
@@ -151,7 +156,12 @@ def test_a_killed_script_goes_on_where_it_was(home: Path, tmp_path: Path) -> Non
     whole = kept[: kept.rindex("\n") + 1]
     assert journal.read_text().startswith(whole)
     keys = [json.loads(line[17:])["key"] for line in journal.read_text().splitlines()[1:]]
-    assert len(keys) == len(set(keys)) == NUM_VISITS + 6
+    assert len(keys) == len(set(keys)) == NUM_VISITS + 9
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["machine"]["started"] == content["memory"]["begun"]["started"]
+    seen = [content["memory"][f"session {number} machine"]["seconds"] for number in (1, 2)]
+    assert content["machine"]["seconds"] == pytest.approx(sum(seen))
+    assert imported(tmp_path / "results.json").measuring["seconds"] == pytest.approx(sum(seen))
     assert imported(tmp_path / "results.json").validation["num_subnets"] == 2
 
 
@@ -204,6 +214,34 @@ def no_info(content: dict[str, Any]) -> None:
     del content["info"]["device"]
 
 
+def other_precision(content: dict[str, Any]) -> None:
+    content["info"]["precision"] = "fp64"
+
+
+def unfinished(content: dict[str, Any]) -> None:
+    content["complete"] = False
+
+
+def no_compute(content: dict[str, Any]) -> None:
+    del content["memory"]["session 1 reference 0"]["compute_ms"]
+
+
+def too_many_visits(content: dict[str, Any]) -> None:
+    content["memory"]["shape"] = [99, False]
+
+
+def strange_machine(content: dict[str, Any]) -> None:
+    content["memory"]["session 1 machine"]["own_cores"] = "hello"
+
+
+def no_machine(content: dict[str, Any]) -> None:
+    content["memory"]["session 2 machine"] = None
+
+
+def endless(content: dict[str, Any]) -> None:
+    content["machine"]["seconds"] = 1e300
+
+
 def empty(content: dict[str, Any]) -> None:
     content["memory"] = {}
 
@@ -217,7 +255,14 @@ def empty(content: dict[str, Any]) -> None:
         (negative, "hold no times"),
         (other_seed, "made with another plan"),
         (other_version, "edgenas: packed by 0.0.1, this is"),
-        (no_info, "holds no results of a kit"),
+        (no_info, "device is None"),
+        (other_precision, "precision: the kit was packed for fp32, it says 'fp64'"),
+        (unfinished, "the measurement was not finished"),
+        (no_compute, "hold no times"),
+        (too_many_visits, "visits are 99, the kit asks for 2"),
+        (strange_machine, "session 1: machine: own_cores is 'hello'"),
+        (no_machine, "session 2: what the machine did is None"),
+        (endless, "seconds is inf"),
         (empty, "nothing is measured yet"),
     ],
 )
@@ -290,6 +335,55 @@ def test_the_plan_is_shown_and_a_budget_on_the_device_shapes_it(home: Path) -> N
     assert wrong.returncode == 2
     assert "minutes above 0" in wrong.stderr
     assert "--trtexec" in run_bare(home / "kit", "--help", folder=home).stdout
+
+
+def test_a_look_at_the_plan_decides_nothing_but_a_begun_measurement_does(home: Path, tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        return run_bare(home / "kit", *arguments, "--output", str(tmp_path / "r.json"), folder=home).stderr
+
+    assert "2 visits each" in said("--check")
+    assert "more than the budget" in said("--check", "--budget", "0.00001")
+    assert "more than the budget" not in said("--check")
+    assert run_bare(home / "kit", "--output", str(tmp_path / "r.json"), folder=home).returncode == 0
+    again = said("--check", "--budget", "0.00001")
+    assert "is decided: to decide anew, delete" in again
+    assert str(tmp_path / "r.progress.jsonl") in again
+    assert "more than the budget" not in again
+
+
+def test_two_scripts_do_not_measure_beside_each_other(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "results.progress.jsonl"
+    journal = Journal(path, {"plan": "a"})
+    with pytest.raises(KitError, match=r"another measure.py is at work on .*results.progress.jsonl"):
+        Journal(path, {"plan": "a"})
+    journal.close()
+    Journal(path, {"plan": "a"}).close()
+
+
+def test_parts_from_before_a_kill_are_joined() -> None:
+    part = {
+        "seconds": 10.0,
+        "num_cores": 2,
+        "own_cores": 1.0,
+        "other_cores": 0.0,
+        "steal_share": None,
+        "governors": ["performance"],
+    }
+    part |= {"load_average_before": 0.1, "load_average_after": 0.2, "frequency_min_mhz": None, "frequency_max_mhz": 1500.0}
+    part |= {"temperature_before_c": 50.0, "temperature_after_c": 60.0}
+    later = {**part, "seconds": 30.0, "other_cores": 1.0, "load_average_after": 1.5, "governors": ["powersave"]}
+    whole = joined([part, later])
+    assert (whole["seconds"], whole["other_cores"], whole["steal_share"]) == (40.0, 0.75, None)
+    assert (whole["load_average_before"], whole["load_average_after"]) == (0.1, 1.5)
+    assert whole["governors"] == ["performance", "powersave"]
+    assert joined([part]) == part
+
+
+def test_only_a_kit_is_replaced_by_a_kit(tmp_path: Path) -> None:
+    assert is_kit(unpacked(tmp_path).with_name("kit.zip"))
+    other = tmp_path / "notes.txt"
+    other.write_text("precious")
+    assert not is_kit(other)
 
 
 def test_the_script_is_python_3_8_and_equal_kits_are_equal_files(tmp_path: Path) -> None:

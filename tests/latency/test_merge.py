@@ -113,6 +113,14 @@ def test_a_merged_table_is_sound_and_predicts_better_than_its_parts() -> None:
     assert len(merged.measuring["machine"]) == 8
 
 
+def test_a_table_is_not_counted_twice_in_what_it_was_merged_into() -> None:
+    tables = [toy_table(seed) for seed in (1, 2, 3)]
+    week = merge_tables(tables[:2], nano()).table
+    with pytest.raises(LatencyTableError, match="a table is given twice"):
+        merge_tables([week, tables[1]], nano())
+    assert len(merge_tables([week, tables[2]], nano()).table.measuring["merged_from"]) == 2
+
+
 def test_levels_are_reconciled_by_the_reference_net() -> None:
     table = toy_table()
     result = merge_tables([table, scaled(table, 1.5)], nano())

@@ -16,11 +16,13 @@ from edgenas.latency import (
     find_tables,
     make_plan,
     named_table,
-    newest_that_fits,
+    one_context,
     profile,
+    tables_that_fit,
 )
 from edgenas.latency.fit import split_skeletons
 from edgenas.latency.plan import components_of
+from edgenas.latency.store import Fitting
 from edgenas.latency.table import slug, space_hash
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Choice, SearchSpace, get_space
@@ -210,13 +212,49 @@ def test_the_newest_table_that_fits_is_taken(table: LatencyTable, tmp_path: Path
     old, new = table.save(tmp_path), other.save(tmp_path)
     os.utime(old, (1, 1))
     assert find_tables(tmp_path) == (new, old)
-    path, _, _ = newest_that_fits(find_tables(tmp_path), space=PVT_NANO, task=TASK, device=table.context.device)
-    assert path == old
+
+    def fitting(folder: Path, device: str) -> list[Path]:
+        return [each.path for each in tables_that_fit(find_tables(folder), lambda _: device, space=PVT_NANO, task=TASK)]
+
+    assert fitting(tmp_path, table.context.device) == [old]
     with pytest.raises(LatencyTableError) as caught:
-        newest_that_fits(find_tables(tmp_path), space=PVT_NANO, task=TASK, device="Third")
+        fitting(tmp_path, "Third")
     assert len(caught.value.problems) == 2
     with pytest.raises(LatencyTableError, match="there is no latency table"):
-        newest_that_fits(find_tables(tmp_path / "none"), space=PVT_NANO, task=TASK)
+        fitting(tmp_path / "none", "Third")
+
+
+def test_tables_of_several_contexts_are_not_chosen_from_by_their_age(table: LatencyTable, tmp_path: Path) -> None:
+    def of(**changes: Any) -> Fitting:
+        return Fitting(tmp_path / f"{changes}.json", replace(table, context=replace(table.context, **changes)), ())
+
+    def usual(each: LatencyTable) -> bool:
+        return each.context.batch_size == 1 and each.context.scope == "end_to_end"
+
+    def chosen(*fitting: Fitting) -> Fitting:
+        return one_context(fitting, usual=usual)
+
+    one, four, paced, board = of(), of(batch_size=4), of(scope="end_to_end_30fps"), of(device="Board")
+    assert chosen(one, of()) == one
+    assert chosen(four, one, paced) == one
+    assert chosen(four) == four
+    for several in ((four, paced), (board, one), (one, board)):
+        with pytest.raises(LatencyTableError, match="there are latency tables of 2 contexts") as caught:
+            chosen(*several)
+        assert len(caught.value.problems) == 2
+    assert "end to end 30fps" in str(paced.table.context)
+    assert "batch 4" in str(four.table.context)
+
+
+def test_a_table_replaces_only_one_of_its_kind(table: LatencyTable, tmp_path: Path) -> None:
+    first = table.save(tmp_path)
+    assert replace(table, reference={**table.reference, "level_ms": 2.0}).save(tmp_path) == first
+    threaded = replace(table, context=replace(table.context, threads=1))
+    assert threaded.save(tmp_path).name == f"{first.stem}_1-threads.json"
+    assert threaded.save(tmp_path).name == f"{first.stem}_1-threads.json"
+    large = replace(threaded, task=replace(table.task, image_px=64)).save(tmp_path)
+    assert large.name == f"{first.stem}_1-threads_64px.json"
+    assert len(find_tables(tmp_path)) == 3
 
 
 def test_tables_go_by_file_or_name(table: LatencyTable, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +106,32 @@ def test_finalists_get_the_plain_distribution_of_calls() -> None:
         assert net.latency_ms == net.p50_ms == pytest.approx(cost * (1 + 0.1 * np.log(2)), rel=0.05)
     with pytest.raises(ValueError, match="no nets"):
         list(measure_nets(runtime.target(), [], rng=np.random.default_rng(0)))
+
+
+def test_what_went_on_before_a_kill_is_not_forgotten() -> None:
+    memory: dict[str, Any] = {}
+
+    class Kept:
+        def recall(self, key: str) -> Any:
+            return memory.get(key)
+
+        def record(self, key: str, value: Any) -> None:
+            memory[key] = value
+
+    def session() -> Session:
+        rng = np.random.default_rng(0)
+        *_, last = time_nets(ToyRuntime().target(), NETS, NETS[2], TimingSettings(visits=3), rng=rng, memory=Kept())
+        assert isinstance(last, Session)
+        return last
+
+    session()
+    memory["machine 0"] |= {"seconds": 100.0, "other_cores": 1.5}
+    again = session()  # nothing is timed anew
+    assert again.machine["seconds"] == 100.0
+    assert again.seconds >= 100.0
+    assert "machine 1" not in memory
+    del memory["round 2 net 3"]
+    later = session()
+    assert later.machine["seconds"] > 100.0
+    assert later.machine["other_cores"] == 1.5  # the rest was too short to tell
+    assert "machine 1" in memory

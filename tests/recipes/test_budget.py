@@ -77,7 +77,8 @@ def test_of_two_tables_the_second_binds(project: Path, calls: dict[str, float]) 
     winner = result["winner"]
     assert winner["latencies"]["jetson"]["measured_ms"] is None
     assert winner["latency_ms_measured"] > 0
-    assert "jetson: Toy 3000 (R) CPU, toy, fp32, another device: nets are not measured there" in " ".join(err.split())
+    where = "jetson: Toy 3000 (R) CPU, toy fp32, batch 1, 2 threads, another device: nets are not measured there"
+    assert where in " ".join(err.split())
 
 
 def test_limits_with_names_can_stand_in_the_settings(project: Path) -> None:

@@ -170,6 +170,15 @@ def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelP
             )
 
 
+def is_kit(path: Path) -> bool:
+    """Whether a file is a zip with a plan and the script."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"plan.json", "measure.py"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _graphs(nets: Mapping[str, Any], pieces: Mapping[str, bytes]) -> bytes:
     """What `script_base.Kit` reads: a line that says what nets are made of and where that is, and all pieces, compressed together.
 

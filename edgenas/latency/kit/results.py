@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from edgenas import __version__
 from edgenas.deploy.contracts import Precision, Probe, RunnerInfo, SourceKind
 from edgenas.errors import LatencyTableError, RunFolderError
+from edgenas.latency.content import machine_problems
 from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan
 from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
 from edgenas.latency.profile import ProfileResult, profile
@@ -25,6 +25,7 @@ from edgenas.spaces import SearchSpace, Task
 if TYPE_CHECKING:
     from torch import nn
 
+LONGEST = 1e9  # seconds or milliseconds that a measurement may say
 HINT = "pack a new kit with `edgenas profile --pack`"
 GO_ON = "run the same `python measure.py` there once more, it goes on, and bring its results again"
 
@@ -74,8 +75,7 @@ def read_results(path: Path, space: SearchSpace, task: Task) -> Results:
         if planned.sha256 != content["plan_sha256"]:
             raise LatencyTableError(f"{path} was made with another plan than this edgenas and NumPy make", hint=HINT)
         _require(path, _gaps(planned, content["memory"]), GO_ON)
-        if not math.isfinite(content["machine"].get("seconds", math.nan)):
-            raise LatencyTableError(f"{path} does not say how long the measurement took", hint=HINT)
+        _require(path, _impossible(content, request), HINT)
         return Results(
             request=replace(request, settings=replace(request.settings, seconds=seconds)),
             info=RunnerInfo(**content["info"]),
@@ -121,11 +121,42 @@ def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[t
                 yield f"session {session} round {number} net {net}", runs
 
 
+def _impossible(content: Mapping[str, Any], request: Request) -> list[str]:
+    """What no measurement of this kit says of itself."""
+    info, memory, machine = content["info"], content["memory"], content["machine"]
+    problems = [] if content.get("complete") is True else ["the measurement was not finished"]
+    for name in ("runtime", "precision"):
+        if info.get(name) != getattr(request, name):
+            problems.append(f"{name}: the kit was packed for {getattr(request, name)}, it says {info.get(name)!r}")
+    for name in ("device", "runtime_version"):
+        if not isinstance(info.get(name), str) or not info[name].strip():
+            problems.append(f"{name} is {info.get(name)!r}")
+    for name, value in (("seconds", machine.get("seconds")), ("visit seconds", memory.get("visit seconds"))):
+        if not _is_time(value):
+            problems.append(f"{name} is {value!r}")
+    if content["seconds"] is not None and not _is_time(content["seconds"]):
+        problems.append(f"the budget is {content['seconds']!r}")
+    for session in (1, 2):
+        seen = memory.get(f"session {session} machine")
+        if not isinstance(seen, Mapping):
+            problems.append(f"session {session}: what the machine did is {seen!r}")
+        else:
+            problems += [f"session {session}: {text}" for text in machine_problems("machine", seen)]
+    return problems
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and 0 < value < LONGEST
+
+
 def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
     """Measurements that are missing, and those that are no times."""
     if "shape" not in memory:
         return ["nothing is measured yet"]
     visits, is_thin = memory["shape"]
+    most = planned.content["request"]["settings"]["timing"]["visits"]
+    if not isinstance(visits, int) or isinstance(visits, bool) or not 1 <= visits <= most:
+        return [f"visits are {visits!r}, the kit asks for {most}"]
     keys = list(expected_keys(planned, int(visits), is_thin=bool(is_thin)))
     missing = [key for key, _ in keys if key not in memory]
     bad = [key for key, runs in keys if key in memory and not _is_visit(memory[key], memory.get(runs))]
@@ -141,7 +172,8 @@ def _is_visit(value: Any, runs: Any) -> bool:
     samples = value.get("ms") if isinstance(value, dict) else None
     if not isinstance(samples, list) or not isinstance(runs, int) or len(samples) != runs:
         return False
-    return all(isinstance(ms, float | int) and math.isfinite(ms) and ms > 0 for ms in samples)
+    compute_ms = value.get("compute_ms", "missing")
+    return all(_is_time(ms) for ms in samples) and (compute_ms is None or _is_time(compute_ms))
 
 
 def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progress | Note | ProfileResult]:

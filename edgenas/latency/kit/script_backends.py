@@ -183,4 +183,5 @@ class TrtexecBackend:
         """Nothing is kept open."""
 
     def _engine(self, net: int) -> Path:
-        return self.tool.engine(self.kit.plan["nets"][net], lambda: self.kit.model(net))
+        name = f"{self.kit.plan['nets'][net]}-{self.kit.sha256[:8]}"  # another plan may compute the same net otherwise
+        return self.tool.engine(name, lambda: self.kit.model(net))

@@ -63,14 +63,16 @@ class Journal:
         self.path = path
         self.found: dict[str, Any] = {}
         header = f"{self._sealed({'identity': identity})}\n".encode()
-        data = path.read_bytes() if path.exists() else b""
+        self.file = path.open("ab")
+        if not alone(self.file):
+            raise KitError(f"another measure.py is at work on {path}")
+        data = path.read_bytes()
         lines = data.split(b"\n")[:-1]
         if lines and lines[0] + b"\n" != header:
             raise KitError(f"{path} was made with another kit, device or runtime: delete it to start again")
         for number, line in enumerate(lines[1:], 2):
             key, value = self._parsed(line, number)
             self.found[key] = value
-        self.file = path.open("ab")
         self.file.truncate(sum(len(line) + 1 for line in lines))
         if not lines:
             self.file.write(header)
@@ -103,6 +105,19 @@ class Journal:
             return value["key"], value["value"]
         except (ValueError, KeyError, TypeError) as error:
             raise KitError(f"{self.path} line {number} is damaged ({error}): delete the file to start again") from error
+
+
+def alone(file: Any) -> bool:
+    """Lock a file until it is closed, by a kill too; whether nobody else had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class Weights:

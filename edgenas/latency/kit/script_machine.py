@@ -79,6 +79,22 @@ class Look:
         }
 
 
+def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One of several that follow each other, e.g. from before and after a kill."""
+    first, last = parts[0], parts[-1]
+    result = {**first, "seconds": sum(part["seconds"] for part in parts), "num_cores": min(part["num_cores"] for part in parts)}
+    for name in ("own_cores", "other_cores", "steal_share"):
+        known = [(part[name], part["seconds"]) for part in parts if part[name] is not None]
+        total = sum(seconds for _, seconds in known)
+        result[name] = sum(value * seconds for value, seconds in known) / total if total > 0 else None
+    for name, choose in (("frequency_min_mhz", min), ("frequency_max_mhz", max)):
+        values = [part[name] for part in parts if part[name] is not None]
+        result[name] = choose(values) if values else None
+    result["governors"] = sorted({name for part in parts for name in part["governors"] or []}) or None
+    result.update({name: last[name] for name in ("load_average_after", "temperature_after_c")})
+    return result
+
+
 def _core_seconds(cores: list[int]) -> tuple[float | None, float | None]:
     """Busy and stolen seconds of these cores together since the machine started."""
     wanted, busy, steal, found = {f"cpu{core}" for core in cores}, 0, 0, False

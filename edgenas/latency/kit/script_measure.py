@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,11 +17,12 @@ from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
 from edgenas.latency.kit.script_base import Journal, Kit, KitError, choose, write_sealed
-from edgenas.latency.kit.script_machine import Look, machine_facts, machine_state
+from edgenas.latency.kit.script_machine import Look, joined, machine_facts, machine_state
 from edgenas.latency.kit.script_runners import Trtexec
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
 TENTHS = 10
+PART_S = 10.0  # of what is seen of the machine is kept at once
 OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
@@ -34,17 +36,23 @@ class Measurement:
         self.reference: int = kit.plan["reference"]
         self.made = 0
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the journal holds visits, so that what a budget leaves of the plan is decided."""
+        return self.journal.recall("shape") is not None
+
     def shape(self) -> tuple[int, dict[str, Any], float]:
-        """Visits to every net, the nets, and the seconds that all will take; what a budget leaves of them is decided once."""
+        """Visits to every net, the nets, and the seconds that all will take, as the budget leaves them or as it was begun."""
         each = self._once("visit seconds", lambda: self.backend.probe(self.reference))
         shapes = self.kit.plan["shapes"]
         rounds = [self._round_s(shapes[name], each) for name in ("full", "thin")]
-        chosen = self._once("shape", lambda: list(choose(self.seconds, self.timing["visits"], *rounds)))
+        chosen = self.journal.recall("shape") or choose(self.seconds, self.timing["visits"], *rounds)
         visits, is_thin = int(chosen[0]), bool(chosen[1])
         return visits, shapes["thin" if is_thin else "full"], visits * rounds[1 if is_thin else 0]
 
     def run(self, visits: int, shape: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
         """Make every visit; what is going on, how much of it is done, and how much there is."""
+        self._once("shape", lambda: [visits, shape is self.kit.plan["shapes"]["thin"]])
         nets = sorted({self.reference, *shape["first"]})
         for done in self.backend.prepare(nets):
             yield "building engines", done, len(nets)
@@ -52,12 +60,36 @@ class Measurement:
         total = visits * (len(shape["first"]) + len(shape["second"]))
         runs = None
         for session, key in ((1, "first"), (2, "second")):
+            yield from self._pause() if session == 2 else ()
             runs = yield from self._session(session, shape[key], shape["orders"][key][:visits], runs, total)
+
+    def _pause(self) -> Iterator[tuple[str, int, int]]:
+        """Let the time between the sessions pass, once."""
+        seconds = self.request["settings"]["pause_seconds"]
+        if seconds <= 0 or self.journal.recall("paused") is not None:
+            return
+        for passed in range(round(seconds)):
+            yield "waiting between the sessions, seconds", passed, round(seconds)
+            time.sleep(1)
+        self.journal.record("paused", seconds)
+
+    def begin(self) -> dict[str, Any]:
+        """When the measurement was begun, also by an earlier process, and how the machine was then."""
+        return dict(self._once("begun", lambda: {"started": now(), "before": machine_state()}))
+
+    def seconds_timed(self) -> float:
+        """Of both sessions so far, over all processes, but for some seconds before a kill."""
+        found = self.journal.found
+        whole = [found.get(f"session {session} machine") for session in (1, 2)]
+        parts = [value for key, value in found.items() if re.match(r"session \d machine \d", key)]
+        if all(whole):
+            parts = whole
+        return float(sum(part["seconds"] for part in parts))
 
     def _session(self, session: int, nets: list[int], orders: list[list[int]], runs: int | None, total: int) -> Any:
         """Rounds of visits in the plan's orders; a net that is returned to before and after every few."""
         prefix = f"session {session} "
-        look = Look()
+        watch = Watch(self.journal, prefix)
         found = self.backend.num_runs(self.reference)  # and the processor is awake
         runs = int(self._once(f"{prefix}runs", lambda: found if runs is None else runs))
         beside, every, before = 0, self.timing["reference_every"], (total - len(nets) * len(orders)) * (session - 1)
@@ -69,10 +101,11 @@ class Measurement:
                     self._visit(f"{prefix}reference {beside}", self.reference, runs)
                     beside += 1
                 self._visit(f"{prefix}round {number} net {net}", nets[net], runs)
+                watch.glance(self.made)
                 yield "timing nets", before + number * len(nets) + position + 1, total
             gc.collect(1)
         self._visit(f"{prefix}reference {beside}", self.reference, runs)
-        self._once(f"{prefix}machine", look.until_now)
+        self._once(f"{prefix}machine", lambda: watch.end(self.made))
         return runs
 
     def _visit(self, key: str, net: int, runs: int) -> None:
@@ -105,6 +138,34 @@ class Measurement:
     def _round_s(self, shape: dict[str, Any], visit_s: float) -> float:
         num = len(shape["first"]) + len(shape["second"])
         return float(visit_s) * num * (1 + 1 / float(self.timing["reference_every"]))
+
+
+class Watch:
+    """What went on beside the visits of a session, in parts of some seconds, so that a kill loses one of them at most."""
+
+    def __init__(self, journal: Journal, prefix: str) -> None:
+        self.journal, self.prefix, self.look, self.kept = journal, prefix, Look(), 0
+        self.parts: list[dict[str, Any]] = []
+        while journal.recall(f"{prefix}machine {len(self.parts)}") is not None:
+            self.parts.append(journal.recall(f"{prefix}machine {len(self.parts)}"))
+
+    def glance(self, made: int) -> None:
+        """Keep what was seen for long enough, unless no visit is new."""
+        if time.monotonic() - self.look.seconds >= PART_S:
+            self._keep(made)
+            self.look = Look()
+
+    def end(self, made: int) -> dict[str, Any]:
+        """Of all parts, those before a kill included."""
+        self._keep(made)
+        return joined(self.parts) if self.parts else self.look.until_now()
+
+    def _keep(self, made: int) -> None:
+        if made == self.kept:
+            return
+        self.kept = made
+        self.parts.append(self.look.until_now())
+        self.journal.record(f"{self.prefix}machine {len(self.parts) - 1}", self.parts[-1])
 
 
 class Screen:
@@ -161,13 +222,16 @@ def measure(asked: argparse.Namespace) -> int:
         backend = TrtexecBackend(kit, Trtexec(asked.trtexec, folder))
     else:
         backend = OrtBackend(kit)
-    facts = machine_facts()
-    identity = {"plan": kit.sha256, "cpu": facts["cpu"], "info": {k: v for k, v in backend.info().items() if k != "device"}}
+    info = {key: value for key, value in backend.info().items() if key != "device"}
+    facts = machine_facts()  # after the runtime is imported, so that its version is known
+    identity = {"plan": kit.sha256, "cpu": facts["cpu"], "info": info}
     journal = Journal(output.with_suffix(".progress.jsonl"), identity)
     seconds = request["settings"]["seconds"] if asked.budget is None else asked.budget * 60
     work = Measurement(kit, backend, journal, seconds)
-    if journal.found:
-        say(f"going on after {len(journal.found)} measurements")
+    is_begun = work.is_begun
+    if is_begun:
+        say(f"going on after {len(journal.found)} measurements; what a budget left of the plan is decided: to decide anew, delete")
+        say(f"{journal.path}")
     visits, shape, expected_s = work.shape()
     thin = (
         " (only blocks that the others can be interpolated from, to keep the budget)" if shape is kit.plan["shapes"]["thin"] else ""
@@ -176,15 +240,15 @@ def measure(asked: argparse.Namespace) -> int:
         f"{request['space']['name']} on {backend.info()['device']}, {request['runtime']} {backend.info()['runtime_version']}: "
         f"{len({kit.plan['reference'], *shape['first']})} nets{thin}, {visits} visits each, about {expected_s / 60:.1f} min"
     )
-    if seconds is not None and expected_s > OVER * seconds:
+    if seconds is not None and expected_s > OVER * seconds and not is_begun:
         say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
     if request["runtime"] == "tensorrt":
         say("engines are built first, which can take a minute each; they are kept")
     if asked.check:
         journal.close()
         return 0
-    state: dict[str, Any] = {"started": now(), "before": machine_state()}
-    complete, start = False, time.monotonic()
+    state: dict[str, Any] = work.begin()
+    complete = False
     screen = Screen()
     try:
         gc.disable()
@@ -194,7 +258,7 @@ def measure(asked: argparse.Namespace) -> int:
     finally:
         backend.close()
         journal.close()
-        state.update(ended=now(), after=machine_state(), seconds=time.monotonic() - start, visits_made=work.made)
+        state.update(ended=now(), after=machine_state(), seconds=work.seconds_timed(), visits_made=work.made)
         results = {"schema_version": RESULTS_SCHEMA, "plan_sha256": kit.sha256, "request": request, "seconds": seconds}
         results.update(info=backend.info(), machine={**facts, **state}, complete=complete, memory=journal.found)
         write_sealed(output, RESULTS_KIND, results)

@@ -122,6 +122,7 @@ class Trtexec:
 
         Typed graphs are built as they are: always in 11, with a flag in 10.
         """
+        name = f"{name}-trt{'.'.join(map(str, self.version))}"
         path = self.folder / f"{name}.engine"
         if not path.exists():
             source, beside = self.folder / f"{name}.onnx", self.folder / f"{name}.tmp"
