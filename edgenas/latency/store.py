@@ -83,8 +83,12 @@ def tables_that_fit(paths: Sequence[Path], device_of: Callable[[LatencyTable], s
     raise LatencyTableError("no latency table fits", problems=problems, hint="run `edgenas profile`")
 
 
-def one_context(fitting: Sequence[Fitting], *, usual: Callable[[LatencyTable], bool]) -> Fitting:
-    """The newest of tables of one context; of several contexts, of the usual one where all are of this device.
+def one_context(fitting: Sequence[Fitting], *usual: Callable[[LatencyTable], bool]) -> Fitting:
+    """The newest of tables of one context; of several contexts of one device, of the usual one.
+
+    Args:
+        fitting: newest first.
+        usual: what the usual context is; every one is asked in turn, as long as several are left.
 
     Raises:
         LatencyTableError: naming the tables of several contexts that are left.
@@ -92,8 +96,10 @@ def one_context(fitting: Sequence[Fitting], *, usual: Callable[[LatencyTable], b
     newest: dict[tuple[Any, ...], Fitting] = {}
     for each in fitting:
         newest.setdefault(each.table.context.key, each)
-    if len(newest) > 1 and len({each.table.context.device for each in newest.values()}) == 1:
-        newest = {key: each for key, each in newest.items() if usual(each.table)} or newest
+    is_one_device = len({each.table.context.device for each in newest.values()}) == 1
+    for is_usual in usual if is_one_device else ():
+        if len(newest) > 1:
+            newest = {key: each for key, each in newest.items() if is_usual(each.table)} or newest
     if len(newest) > 1:
         raise LatencyTableError(
             f"there are latency tables of {len(newest)} contexts",

@@ -58,7 +58,7 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
         if not paths:
             return None
         fitting = tables_that_fit(paths, _device_of, **wanted)
-        path, table, warnings = one_context(fitting, usual=lambda each: _is_usual(each, project))
+        path, table, warnings = one_context(fitting, lambda each: _is_usual(each, project), _uses_all_cores)
     else:
         path = named_table(name, project.run.latency)
         table = LatencyTable.load(path)
@@ -111,11 +111,13 @@ def _usual(project: Project, table: LatencyTable) -> dict[str, Any]:
 
 
 def _is_usual(table: LatencyTable, project: Project) -> bool:
-    """Whether a table is of this device and used as usual, on as many threads as it has cores."""
-    context, usual = table.context, _usual(project, table)
-    threads = project.settings.profile.threads or len(usable_cores())
-    same = all(value is None or getattr(context, key) == value for key, value in usual.items())
-    return bool(usual) and same and context.threads in (None, threads)
+    """Whether a table is of this device, used as usual."""
+    usual = _usual(project, table)
+    return bool(usual) and all(value is None or getattr(table.context, key) == value for key, value in usual.items())
+
+
+def _uses_all_cores(table: LatencyTable) -> bool:
+    return table.context.threads in (None, len(usable_cores()))
 
 
 def version_changes(path: Path, table: LatencyTable, space: SearchSpace, *, allow_foreign: bool = False) -> tuple[str, ...]:

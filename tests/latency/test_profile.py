@@ -232,12 +232,13 @@ def test_tables_of_several_contexts_are_not_chosen_from_by_their_age(table: Late
         return each.context.batch_size == 1 and each.context.scope == "end_to_end"
 
     def chosen(*fitting: Fitting) -> Fitting:
-        return one_context(fitting, usual=usual)
+        return one_context(fitting, usual, lambda each: each.context.threads == 2)
 
     one, four, paced, board = of(), of(batch_size=4), of(scope="end_to_end_30fps"), of(device="Board")
     assert chosen(one, of()) == one
     assert chosen(four, one, paced) == one
     assert chosen(four) == four
+    assert chosen(of(threads=1), one, four) == one
     for several in ((four, paced), (board, one), (one, board)):
         with pytest.raises(LatencyTableError, match="there are latency tables of 2 contexts") as caught:
             chosen(*several)
