@@ -31,7 +31,7 @@ INPUT, OUTPUT = "image", "logits"
 _SEAL = "edgenas.sha256"
 WEIGHTS = "weights.bin"
 ALIGNED = 256  # bytes, as runtimes place what they allocate
-CUT_VERSION = 2  # part of the cache key: raise it when `cut_chain` changes
+CUT_VERSION = 3  # part of the cache key: raise it when `cut_chain` changes
 
 ChainTracer = Callable[[Sequence[Hashable]], "onnx.ModelProto"]
 """Traces a chain of components, batch 1, into a graph with one input and one output.
@@ -41,12 +41,16 @@ are equal and none is all zeros or ones: exporters merge equal tensors and drop 
 """
 
 
-def cut_chain(model: onnx.ModelProto, num_links: int) -> list[onnx.ModelProto]:
+def cut_chain(
+    model: onnx.ModelProto, num_links: int, input_shapes: Sequence[tuple[int, ...]] | None = None
+) -> list[onnx.ModelProto]:
     """Cut the graph of a chain into its links, each with one input and one output.
 
     Args:
         model: from a `ChainTracer`.
         num_links: components that were traced.
+        input_shapes: of one image as every link takes it; where exporters renamed a parameter that a link ends with (a class token
+            that was expanded), shapes tell where it ends.
 
     Raises:
         ExportError: naming the first link that has no parameters, or no single tensor at its end.
@@ -58,12 +62,15 @@ def cut_chain(model: onnx.ModelProto, num_links: int) -> list[onnx.ModelProto]:
     if missing:
         raise ExportError(f"link {missing[0]} of {num_links} left no parameters in the traced graph")
     bridges = _bridges(graph)
+    shapes = {info.name: _shape(info)[1:] for info in graph.value_info}
     borders = [graph.input[0].name]
     for link in range(num_links - 1):
         stop = first[link + 1]
         # tensors of equal content are merged under the name of the first: only uses before the next link's own count
         start = max(position for position, owner in uses if owner == link and position < max(stop, first[link] + 1))
         found = [name for position, name in bridges if start <= position < stop]
+        if input_shapes is not None:
+            found = [name for name in found if shapes.get(name) == input_shapes[link + 1]] or found
         if not found or found[0] in borders:
             raise ExportError(f"no single tensor leads from link {link} to link {link + 1} of the traced graph")
         borders.append(found[0])
@@ -107,11 +114,13 @@ class ComponentGraphs:
         trace: traces a chain; called once for everything that is missing.
         folder: of the cache; files are named after component, package versions and opset.
         opset: that ``trace`` writes.
+        input_shape: of one image as a component takes it.
     """
 
     trace: ChainTracer
     folder: Path
     opset: int = 18
+    input_shape: Callable[[Hashable], tuple[int, ...]] | None = None
     _loaded: dict[Hashable, onnx.ModelProto] = field(default_factory=dict, repr=False, compare=False)
 
     def prepare(self, chain: Sequence[Hashable], *, always: Iterable[Hashable] = ()) -> int:
@@ -129,7 +138,8 @@ class ComponentGraphs:
             return 0
         frame = set(always)
         links = [component for component in chain if component in missing or component in frame]
-        pieces = cut_chain(self.trace(links), len(links))
+        shapes = None if self.input_shape is None else [self.input_shape(component) for component in links]
+        pieces = cut_chain(self.trace(links), len(links), shapes)
         for component, piece in zip(links, pieces, strict=True):
             with atomic_path(self._path(component)) as temporary:
                 temporary.write_bytes(_sealed(piece))

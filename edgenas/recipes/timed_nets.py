@@ -112,7 +112,12 @@ class Workshop:
         self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._scratch = scratch(project.run)
         opset = project.settings.export.opset
-        graphs = ComponentGraphs(self._trace, project.run.latency / "components" / f"b{batch_size}", opset=opset)
+        graphs = ComponentGraphs(
+            self._trace,
+            project.run.latency / "components" / f"b{batch_size}",
+            opset=opset,
+            input_shape=family(project.space).component_input_shape,
+        )
         self._composed = ComposedOnnx(graphs, self._scratch.__enter__())
 
     def __enter__(self) -> Workshop:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from edgenas.errors import ArtefactError, ExportError
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
 from edgenas.latency.compose import cut_chain
 from edgenas.latency.measure import Measurements
-from edgenas.spaces import Task
+from edgenas.latency.plan import components_of, is_block
+from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.spaces.pvt import BlockSpec, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec
+from edgenas.supernets import family
 from edgenas.supernets.pvt_net import PvtNet, build_component, component_input_shape
 
 BLOCK = BlockSpec(8, 8, 2, 8, "pool", 3, 16, relu=True)
@@ -187,3 +190,46 @@ def test_real_sessions_are_timed(graphs: ComponentGraphs, tmp_path: Path) -> Non
     assert 0 < small.min_ms <= small.p50_ms <= small.p95_ms
     assert large.relative > small.relative > 0
     assert last.info.runtime == "onnxruntime-cpu"
+
+
+@pytest.mark.parametrize("name", ["pvt-nano", "pvt-elastic-nano", "autoformer-nano", "vitas-nano", "pit-nano"])
+def test_nets_of_every_family_are_stitched_as_they_are_exported(name: str, tmp_path: Path) -> None:
+    space = get_space(name)
+    net = components_of(space, space.sample(1, np.random.default_rng(3))[0], space.default_task)
+    chain = tuple(dict.fromkeys(net))
+    skeleton = tuple(component for component in net if not is_block(space, component))
+    module = drawn(chain, space)
+    whole = export_graph(module, input_shape(space, chain[0]))
+    graphs = ComponentGraphs(lambda links: whole, tmp_path, input_shape=partial(input_shape, space))
+    graphs.prepare(chain, always=skeleton)
+    stitched = graphs.net(chain)
+    onnx.checker.check_model(stitched, full_check=True)
+    assert [node.op_type for node in stitched.graph.node] == [node.op_type for node in whole.graph.node]
+    path = tmp_path / "net.onnx"
+    onnx.save(stitched, path)
+    image = np.random.default_rng(0).standard_normal((1, *input_shape(space, chain[0]))).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(image)).numpy()
+    np.testing.assert_allclose(logits(path, image), expected, rtol=1e-4, atol=1e-4)
+    # without blocks the same components are cut at the same places
+    bare = export_graph(drawn(skeleton, space), input_shape(space, skeleton[0]))
+    shapes = [input_shape(space, component) for component in skeleton]
+    for piece, component in zip(cut_chain(bare, len(skeleton), shapes), skeleton, strict=True):
+        dims = tuple(dim.dim_value for dim in piece.graph.input[0].type.tensor_type.shape.dim)
+        assert dims == (1, *input_shape(space, component))
+    onnx.checker.check_model(graphs.net((*chain[:2], chain[1], *chain[2:])), full_check=True)
+
+
+def input_shape(space: SearchSpace, component: Hashable) -> tuple[int, ...]:
+    shape: tuple[int, ...] = family(space).component_input_shape(component)
+    return shape
+
+
+def drawn(components: Sequence[Any], space: SearchSpace) -> nn.Sequential:
+    """As for tracing: no two parameters are equal, none is all zeros or ones."""
+    chain = nn.Sequential(*(family(space).build_component(component) for component in components)).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in [*chain.parameters(), *(b for n, b in chain.named_buffers() if n.endswith(("running_mean", "running_var")))]:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
+    return chain
