@@ -24,6 +24,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError
 from edgenas.latency import LatencyTable, find_tables
 from edgenas.runs import RunFolder
+from edgenas.spaces import get_space
 
 WANTED = (("torch-cuda-graph", "fp16"), ("onnxruntime-cuda", "fp16"), ("tensorrt", "fp16"), ("tensorrt-rtx", "fp16"))
 DRY = (("torch-cpu", "fp32"), ("onnxruntime-cpu", "fp32"))
@@ -51,6 +52,12 @@ def small(study: Study) -> Study:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Study every runtime in turn; 1 if none works here or one failed."""
     options = parser().parse_args(arguments)
+    if not options.minutes > 0:
+        raise SystemExit(f"--minutes is {options.minutes:g}; minutes above 0 are allowed")
+    try:
+        get_space(options.space)
+    except EdgeNASError as error:
+        raise SystemExit(str(error)) from error
     runtimes = working(DRY if options.dry_run else WANTED)
     if not runtimes:
         sys.stderr.write("no runtime works on a GPU here; --dry-run tries the same on the CPU\n")

@@ -27,6 +27,7 @@ from benchmarks.predictors import Chain, Predict, gradient_boosting, hat_mlp, is
 from edgenas.config import build
 from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import EdgeNASError
 from edgenas.latency import LatencyTable, Part, ProfileResult, ProfileSettings, Target, TimingSettings, profile
 from edgenas.latency.fit import bootstrap_mean, kendall_tau, mape
 from edgenas.latency.plan import components_of, reference_net
@@ -328,7 +329,10 @@ def say(record: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a study and write its report."""
     options = parser().parse_args(arguments)
-    report = run(study_of(options), RunFolder(options.run), log=say)
+    try:
+        report = run(study_of(options), RunFolder(options.run), log=say)
+    except EdgeNASError as error:
+        raise SystemExit(str(error)) from error
     for path in write(report, options.output, stem_of(report)):
         sys.stdout.write(f"{path}\n")
 
