@@ -44,7 +44,7 @@ def markdown(report: Mapping[str, Any], picture: str) -> str:
         f"# Latency of {report['space']} on {context['device']}",
         "",
         f"{context['runtime']} {context['runtime_version']}, {context['precision']}, batch {context['batch_size']}, "
-        f"{context['threads']} thread(s), {report['task']['image_px']} px, {report['date']}.",
+        f"{context['threads']} thread(s), {_image_px(report)}, {report['date']}.",
         f"`{report['command']}`",
         "",
         f"{report['num_held_out']} random nets that fitted nothing ({report['measured_ms']['min']:.2f} to "
@@ -74,8 +74,19 @@ def markdown(report: Mapping[str, Any], picture: str) -> str:
             f"| {what} | {bound['confidence']:g} | {covers['value']:.1%} ({covers['low']:.1%} to {covers['high']:.1%}) | "
             f"{bound['slack']['value']:.1%} |"
         )
+    lines += [
+        "",
+        "What is predicted is compared beside a reference net, so that a slower hour slows both. Bounds on calls are on the plain",
+    ]
+    lines += ["distribution: drift of the machine between the profile and these sessions is in them."]
     lines += ["", f"![predicted against measured]({picture})", ""]
     return "\n".join(lines)
+
+
+def _image_px(report: Mapping[str, Any]) -> str:
+    """Of the images that the nets read."""
+    sizes = sorted({row["arch"].get("resolution_px", report["task"]["image_px"]) for row in report["rows"]})
+    return f"{' and '.join(map(str, sizes))} px"
 
 
 def write(report: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:

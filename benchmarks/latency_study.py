@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -230,7 +231,7 @@ def _report(study: Study, result: ProfileResult, held: Genes, timed: Mapping[str
     return {
         "schema_version": 2,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "context": table.context.as_json(),
         "space": study.space.name,
         "task": asdict(study.task),

@@ -25,6 +25,10 @@ def scatter_plot(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    def plain(value: float, _: int) -> str:
+        return f"{value:g}"
 
     rows = -(-len(predicted_ms) // COLUMNS)
     columns = min(COLUMNS, len(predicted_ms))
@@ -42,6 +46,10 @@ def scatter_plot(
         for factor in (0.9, 1.1):
             axes.plot([low, high], [factor * low, factor * high], color="black", linewidth=0.6, linestyle=":")
         axes.set(xlim=(low, high), ylim=(low, high), xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(plain))
+            axis.set_minor_formatter(FuncFormatter(plain))
+            axis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0)))
         axes.set_title(f"{name}: MAPE {error:.1%}", fontsize=8)
         axes.set_xlabel("measured (ms)", fontsize=7)
         axes.set_ylabel("predicted (ms)", fontsize=7)
