@@ -262,7 +262,7 @@ def empty(content: dict[str, Any]) -> None:
         (too_many_visits, "visits are 99, the kit asks for 2"),
         (strange_machine, "session 1: machine: own_cores is 'hello'"),
         (no_machine, "session 2: what the machine did is None"),
-        (endless, "seconds is inf"),
+        (endless, "seconds is 1e+300"),
         (empty, "nothing is measured yet"),
     ],
 )

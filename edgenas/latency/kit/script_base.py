@@ -64,15 +64,18 @@ class Journal:
         self.found: dict[str, Any] = {}
         header = f"{self._sealed({'identity': identity})}\n".encode()
         self.file = path.open("ab")
-        if not alone(self.file):
-            raise KitError(f"another measure.py is at work on {path}")
-        data = path.read_bytes()
-        lines = data.split(b"\n")[:-1]
-        if lines and lines[0] + b"\n" != header:
-            raise KitError(f"{path} was made with another kit, device or runtime: delete it to start again")
-        for number, line in enumerate(lines[1:], 2):
-            key, value = self._parsed(line, number)
-            self.found[key] = value
+        try:
+            if not alone(self.file):
+                raise KitError(f"another measure.py is at work on {path}")
+            lines = path.read_bytes().split(b"\n")[:-1]
+            if lines and lines[0] + b"\n" != header:
+                raise KitError(f"{path} was made with another kit, device or runtime: delete it to start again")
+            for number, line in enumerate(lines[1:], 2):
+                key, value = self._parsed(line, number)
+                self.found[key] = value
+        except BaseException:
+            self.file.close()
+            raise
         self.file.truncate(sum(len(line) + 1 for line in lines))
         if not lines:
             self.file.write(header)
