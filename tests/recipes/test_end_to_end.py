@@ -156,6 +156,9 @@ def test_a_device_without_pytorch_is_measured_with_a_kit_and_searched_for(projec
     assert (code, value["result"]["context"]["device"]) == (0, "Raspberry Pi 5 Model B Rev 1.0")
     assert value["result"]["table"] == "latency/raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano.json"
     code, value, _ = edgenas_in(tmp_path, "search", "--latency-ms", "50")
+    assert (code, value["error"]["hint"]) == (1, "choose one with --table NAME")  # this machine was profiled too
+    board = "raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano"
+    code, value, _ = edgenas_in(tmp_path, "search", "--latency-ms", "50", "--table", board)
     assert code == 0, value["error"]
     assert value["result"]["table"]["device"] == "Raspberry Pi 5 Model B Rev 1.0"
     assert any("not measured: the latency table is of Raspberry Pi 5" in text for text in value["warnings"])
