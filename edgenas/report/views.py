@@ -73,7 +73,8 @@ def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
         return
     result, validation = outcome.result, outcome.result["validation"]
     context = result["context"]
-    threads = f", {context['threads']} threads" if context.get("threads") else ""
+    number = context.get("threads")
+    threads = f", {number} thread{'s' if number > 1 else ''}" if number else ""
     yield Text(
         f"{context['device']}, {context['runtime']} {context['runtime_version']}, {context['precision']}, "
         f"batch {context['batch_size']}{threads}, scope {context['scope']}"
