@@ -58,13 +58,14 @@ class Context:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells contexts apart, whatever the versions."""
-        return (self.device, self.runtime, self.precision, self.batch_size, self.threads, self.scope)
+        """What tells contexts apart, whatever the versions; what a kit measured is another one."""
+        return (self.device, self.runtime, self.precision, self.batch_size, self.threads, self.scope, "kit" in self.details)
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
         scope = "" if self.scope == SCOPE else f", {self.scope.replace('_', ' ')}"
-        return f"{self.device}, {self.runtime} {self.precision}, batch {self.batch_size}{threads}{scope}"
+        kit = ", by a kit" if "kit" in self.details else ""
+        return f"{self.device}, {self.runtime} {self.precision}, batch {self.batch_size}{threads}{scope}{kit}"
 
     def as_json(self) -> dict[str, Any]:
         """The contract's ``context``."""

@@ -27,7 +27,7 @@ def find_tables(folder: Path) -> tuple[Path, ...]:
     """The JSON files of ``folder``, newest first."""
     if not folder.is_dir():
         return ()
-    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+    paths = [path for path in folder.glob("*.json") if not path.name.startswith(".") and path.exists()]  # no dangling link
     return tuple(sorted(paths, key=lambda path: (-path.stat().st_mtime_ns, path.name)))
 
 

@@ -110,17 +110,25 @@ class LatencyTable:
         Raises:
             RunFolderError: if it cannot be written.
         """
-        own, stem = self._kind(), Path(self.file_name).stem
-        details = (f"{self.context.threads}-threads", f"{self.task.image_px}px", "kit" if own[-1] else "", self.sha256[:8])
-        for number in range(len(details) + 1):
-            path = folder / ("_".join([stem, *filter(None, details[:number])]) + ".json")
-            if not path.exists() or _kind_of_file(path) in (own, None):
-                break
+        own, path = self._kind(), folder / self.file_name
+        details: list[str] = []
+        while path.exists() and (other := _kind_of_file(path)) not in (own, None):
+            assert other is not None
+            fresh = [text for name, text in self._differences() if own[name] != other[name] and text not in details]
+            details += fresh or [self.sha256[: 8 + len(details)]]
+            path = folder / f"{'_'.join([Path(self.file_name).stem, *details])}.json"
         self.write(path)
         return path
 
-    def _kind(self) -> tuple[Any, ...]:
-        return (*self.context.key, *asdict(self.task).values(), self.space_sha256, "kit" in self.context.details)
+    def _kind(self) -> dict[str, Any]:
+        context = {str(number): value for number, value in enumerate(self.context.key)}
+        named = {"threads": self.context.threads, "image_px": self.task.image_px, "kit": "kit" in self.context.details}
+        return {**context, **asdict(self.task), "space": self.space_sha256, **named}
+
+    def _differences(self) -> tuple[tuple[str, str], ...]:
+        """What a name says of a table that differs from another in this."""
+        kit = "kit" if "kit" in self.context.details else "no-kit"
+        return ("threads", f"{self.context.threads}-threads"), ("image_px", f"{self.task.image_px}px"), ("kit", kit)
 
     def write(self, path: Path) -> None:
         """Write the table into a file of any name.
@@ -272,7 +280,7 @@ class LatencyTable:
         return problems
 
 
-def _kind_of_file(path: Path) -> tuple[Any, ...] | None:
+def _kind_of_file(path: Path) -> dict[str, Any] | None:
     """Of a table in a file; None where it cannot be used."""
     try:
         return LatencyTable.load(path)._kind()

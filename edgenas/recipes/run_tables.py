@@ -62,7 +62,8 @@ def find_table(project: Project, task: Task, name: str | None, *, allow_foreign:
     else:
         path = named_table(name, project.run.latency)
         table = LatencyTable.load(path)
-        wanted |= {key: value for key, value in _usual(project, table).items() if wanted[key] is None}
+        if path.resolve().parent != project.run.latency.resolve():  # naming one of the run's own is choosing it
+            wanted |= {key: value for key, value in _usual(project, table).items() if wanted[key] is None}
         warnings = table.require_matches(name=str(path), device=_device_of(table), **wanted)
     warnings += version_changes(path, table, project.space, allow_foreign=allow_foreign)
     return as_run_table(project, task, path, table, warnings)

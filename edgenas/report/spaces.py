@@ -28,7 +28,7 @@ def spaces_view(outcome: Outcome) -> Iterator[RenderableType]:
         task = space["task"]
         shown = f"{task['image_px']} px, {task['num_classes']} classes"
         nets = cardinality(space["num_subnets"])
-        rows.add_row(space["name"], space["family"], nets, str(space["num_genes"]), shown, params, macs)
+        rows.add_row(escape(space["name"]), space["family"], nets, str(space["num_genes"]), shown, params, macs)
     yield rows
     for space in spaces:
         if "choices" in space:

@@ -45,6 +45,8 @@ def pinned(space: SearchSpace, pins: Sequence[str]) -> SearchSpace:
     if not pins:
         return space
     wanted = {name.strip(): value.strip() for name, _, value in (pin.partition("=") for pin in pins)}
+    if len(wanted) < len(pins):
+        raise UsageError(f"a choice is given twice in {', '.join(pins)}")
     if unknown := sorted(set(wanted) - set(space.index)):
         raise UsageError(f"{space.name} has no choice {', '.join(unknown)}", hint=f"it has {', '.join(space.index)}")
     choices = []

@@ -106,7 +106,19 @@ NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS, **VITAS_ARCH
 def named_archs(space: SearchSpace) -> dict[str, NamedArch]:
     """Every architecture of ``space`` that has a name: both ends, then the published ones."""
     ends = {name: NamedArch(space.name, space.to_json(space.extreme(largest=largest)[0])) for name, largest in ENDS.items()}
-    return ends | {name: named for name, named in NAMED.items() if named.space == space.base_name}
+    published = {name: named for name, named in NAMED.items() if named.space == space.base_name}
+    if space.name != space.base_name:
+        published = {name: named for name, named in published.items() if _is_in(space, named)}
+    return ends | published
+
+
+def _is_in(space: SearchSpace, named: NamedArch) -> bool:
+    """Whether a part of a space has the architecture."""
+    try:
+        space.from_json(named.arch)
+    except ArchError:
+        return False
+    return True
 
 
 def find_named(space: SearchSpace, name: str) -> NamedArch | None:

@@ -255,7 +255,15 @@ def test_a_table_replaces_only_one_of_its_kind(table: LatencyTable, tmp_path: Pa
     assert threaded.save(tmp_path).name == f"{first.stem}_1-threads.json"
     large = replace(threaded, task=replace(table.task, image_px=64)).save(tmp_path)
     assert large.name == f"{first.stem}_1-threads_64px.json"
-    assert len(find_tables(tmp_path)) == 3
+    details = {**table.context.details, "kit": {}}
+    kit = replace(threaded, context=replace(threaded.context, details=details))
+    assert kit.save(tmp_path / "only").name == first.name
+    assert kit.save(tmp_path).name == f"{first.stem}_1-threads_kit.json"
+    assert len(find_tables(tmp_path)) == 4
+    sole = tmp_path / "sole"
+    threaded.save(sole)
+    assert kit.save(sole).name == f"{first.stem}_kit.json"
+    assert kit.save(sole).name == f"{first.stem}_kit.json"
 
 
 def test_tables_go_by_file_or_name(table: LatencyTable, tmp_path: Path) -> None:

@@ -46,7 +46,13 @@ def test_the_usual_table_is_taken_whatever_was_profiled_last(project: Path) -> N
     assert value["result"]["space"]["feasible"]["value"] == pytest.approx(0.5, abs=0.01)
     assert f"latency by {value['result']['table']['path']}: " in " ".join(err.split())
     assert "batch 1, 2 threads" in " ".join(err.split())
-    code, value, _ = edgenas_in(project, "plan", "--latency-ms", "1", "--table", "camera")
+    code, value, err = edgenas_in(project, "plan", "--latency-ms", f"{2 * median_ms()}", "--table", "camera")
+    assert code == 0, value["error"]  # naming one of the run's own is choosing it
+    assert "end to end 30fps settled" in " ".join(err.split())
+    own = project / "edgenas-run" / "latency" / "camera.json"
+    elsewhere = project / "elsewhere.json"
+    elsewhere.write_bytes(own.read_bytes())
+    code, value, _ = edgenas_in(project, "plan", "--latency-ms", "1", "--table", str(elsewhere))
     assert code == 1
     assert "scope: measured on end_to_end_30fps_settled, asked for end_to_end" in value["error"]["problems"]
     asked = ("--set", "profile.fps=30", "--set", "profile.soak_min=1")
@@ -79,6 +85,15 @@ def test_what_a_kit_measured_elsewhere_is_not_judged_by_this_machine(project: Pa
     code, value, _ = edgenas_in(project, "plan", "--latency-ms", "1")
     assert code == 1
     assert "tables of 2 contexts" in value["error"]["message"]
+
+
+def test_a_kits_table_of_this_device_does_not_hide_its_own(project: Path) -> None:
+    add(project, "kit", 3.0, kit=True)
+    (project / "edgenas-run" / "latency" / "dangling.json").symlink_to("/nowhere/at/all")
+    code, value, err = edgenas_in(project, "plan", "--latency-ms", f"{median_ms()}")
+    assert code == 0, value["error"]
+    assert value["result"]["space"]["feasible"]["value"] == pytest.approx(0.5, abs=0.01)
+    assert "by a kit" not in err
 
 
 def test_later_commands_rest_on_the_table_of_the_search(project: Path) -> None:

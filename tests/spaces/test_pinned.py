@@ -40,7 +40,9 @@ def test_a_part_has_a_supernet_whose_subnets_are_its_nets(name: str) -> None:
 
 
 def test_named_nets_of_the_whole_go_by_name_where_they_are_in_the_part() -> None:
-    assert set(named_archs(get_space("pvt-covidx"))) == set(named_archs(get_space("pvt-covidx[pool_size=7]")))
+    named, of_part = (set(named_archs(get_space(name))) for name in ("pvt-covidx", "pvt-covidx[pool_size=7]"))
+    assert "COViT++" in of_part < named
+    assert set(named_archs(get_space("pvt-elastic[resolution_px=160]"))) == {"smallest", "largest"}
 
 
 def test_a_part_goes_by_its_own_name() -> None:
@@ -56,6 +58,7 @@ def test_a_part_goes_by_its_own_name() -> None:
         ("nowhere[depth=1]", "there is no search space"),
         ("pvt-nano[depth=1]", "has no choice depth"),
         ("pvt-elastic-nano[stages[0].depth=1]", "cannot be cut down to stages[0].depth=1: choice 'stages[0].blocks[1].qkv_dim'"),
+        ("pvt-nano[pool_size=4,pool_size=2]", "a choice is given twice"),
         ("pvt-nano[]", "has no choice"),
         ("pvt-elastic[resolution_px=161]", "cannot be '161' in pvt-elastic. it is one of 160, 192, 224, 256"),
     ],

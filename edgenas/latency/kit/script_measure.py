@@ -246,6 +246,8 @@ def measure(asked: argparse.Namespace) -> int:
         say("engines are built first, which can take a minute each; they are kept")
     if asked.check:
         journal.close()
+        if not is_begun:
+            journal.path.unlink()  # nothing was measured yet
         return 0
     state: dict[str, Any] = work.begin()
     complete = False
