@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgenas.latency.context import gpu_state, usable_cores
+
+if TYPE_CHECKING:
+    from edgenas.latency.timing import Memory
 
 STAT = Path("/proc/stat")
 CPUS = Path("/sys/devices/system/cpu")
 RANGES = ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c")
 APART_S = 0.5  # between two looks: the system counts in hundredths of a second
+PART_S = 5.0  # of what is seen of the machine is kept at once
 SHORTEST_S = 0.2  # a series below says nothing about other processes
 
 
@@ -99,6 +103,44 @@ class Watch:
         """Look once more; what was seen, JSON-ready."""
         self.looks.append(look(self.device_kind))
         return summary(self.looks)
+
+
+@dataclass(slots=True)
+class Watches:
+    """What went on beside the visits, in parts of some seconds, so that a kill loses one of them at most."""
+
+    device_kind: str
+    memory: Memory | None
+    watch: Watch = field(init=False)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    seconds_before: float = 0.0
+    num_kept: int = 0
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.device_kind)
+        while self.memory is not None and (kept := self.memory.recall(f"machine {len(self.parts)}")) is not None:
+            self.parts.append(kept)
+        self.seconds_before = sum(part["seconds"] for part in self.parts)
+
+    def glance(self, num_made: int) -> None:
+        """Look now and then; keep what was seen for long enough, unless no visit of ``num_made`` is new."""
+        self.watch.glance()
+        if self.watch.seconds >= PART_S:
+            self._keep(num_made)
+            self.watch = Watch(self.device_kind)
+
+    def end(self, num_made: int) -> dict[str, Any]:
+        """Of all parts, those of an interrupted process included."""
+        self._keep(num_made)
+        return joined(self.parts) if self.parts else self.watch.end()
+
+    def _keep(self, num_made: int) -> None:
+        if num_made == self.num_kept:
+            return
+        self.num_kept = num_made
+        self.parts.append(self.watch.end())
+        if self.memory is not None:
+            self.memory.record(f"machine {len(self.parts) - 1}", self.parts[-1])
 
 
 def summary(looks: Sequence[Look]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
-from edgenas.latency.machine import Watch, joined
+from edgenas.latency.machine import Watches
 from edgenas.latency.samples import NetTiming
 from edgenas.runs import Progress
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Clock = Callable[[], int]
 
 MAX_RUNS = 32
-PART_S = 5.0  # of what is seen of the machine is kept at once
 RESIDENT_BYTES = 256 << 20  # of model files that may stay loaded together; sessions need about three times that
 
 
@@ -249,44 +248,6 @@ class _Visitor:
         return visit
 
 
-@dataclass(slots=True)
-class _Watches:
-    """What went on beside the visits, in parts of some seconds, so that a kill loses one of them at most."""
-
-    device_kind: str
-    memory: Memory | None
-    watch: Watch = field(init=False)
-    parts: list[dict[str, Any]] = field(default_factory=list)
-    seconds_before: float = 0.0
-    num_kept: int = 0
-
-    def __post_init__(self) -> None:
-        self.watch = Watch(self.device_kind)
-        while self.memory is not None and (kept := self.memory.recall(f"machine {len(self.parts)}")) is not None:
-            self.parts.append(kept)
-        self.seconds_before = sum(part["seconds"] for part in self.parts)
-
-    def glance(self, num_made: int) -> None:
-        """Look now and then; keep what was seen for long enough, unless no visit of ``num_made`` is new."""
-        self.watch.glance()
-        if self.watch.seconds >= PART_S:
-            self._keep(num_made)
-            self.watch = Watch(self.device_kind)
-
-    def end(self, num_made: int) -> dict[str, Any]:
-        """Of all parts, those of an interrupted process included."""
-        self._keep(num_made)
-        return joined(self.parts) if self.parts else self.watch.end()
-
-    def _keep(self, num_made: int) -> None:
-        if num_made == self.num_kept:
-            return
-        self.num_kept = num_made
-        self.parts.append(self.watch.end())
-        if self.memory is not None:
-            self.memory.record(f"machine {len(self.parts) - 1}", self.parts[-1])
-
-
 def time_nets(
     target: Target,
     sources: Sequence[Path | nn.Module],
@@ -312,7 +273,7 @@ def time_nets(
         MissingBackendError: as `Runtime.load`.
         ArtefactError: as `Runtime.load`.
     """
-    start, watch = target.clock(), _Watches(target.runtime.device_kind, memory)
+    start, watch = target.clock(), Watches(target.runtime.device_kind, memory)
     loader = _Loader(target, stays_loaded(target, [*sources, reference]))
     visit = _Visitor(loader, settings, memory)
     visits: list[list[_Visit]] = [[] for _ in sources]
