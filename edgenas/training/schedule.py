@@ -1,8 +1,8 @@
 """Learning rates over a run: a cosine that is laid out from the start, or a plateau whose end the select split decides.
 
-The second is warm-up, stable, decay (Hu et al., MiniCPM, arXiv:2404.06395, section 4): a constant learning rate, then a short decay,
-so that a run may end early or go on without having been laid out for it (Hägele et al., arXiv:2405.18392). Deviation: the decay
-begins when the accuracy on select no longer rises, or when the epochs or the time are spent.
+The second is warm-up, stable, decay (Hu et al., MiniCPM, arXiv:2404.06395, section 4): a constant learning rate, then a short
+decay, so that a run may end early or go on without having been laid out for it (Hägele et al., arXiv:2405.18392). Deviation: the
+decay begins when the accuracy on select no longer rises, or when the epochs or the time are spent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Schedule:
     warmup_epochs: float
 
     def __call__(self, step: int, *, epochs: int, steps_per_epoch: int, decay_from: int | None = None) -> float:
-        """Learning rate of step 0, 1, ... of a run of ``epochs``; wsd falls from epoch ``decay_from`` on, and not before it is set."""
+        """Learning rate of step 0, 1, ... of a run of ``epochs``; wsd falls from epoch ``decay_from`` on, never where that is None."""
         warmup_steps = min(self.warmup_epochs, epochs / 2) * steps_per_epoch
         if step < warmup_steps:
             return self.highest * (step + 1) / (warmup_steps + 1)
@@ -56,7 +56,7 @@ def cooldown_epochs(stable_epochs: int) -> int:
 
 
 def is_rising(history: Sequence[float], epochs: int) -> bool:
-    """Whether accuracies, one an epoch, still rose in the last `PATIENCE` of the laid-out ``epochs``; True while there are fewer."""
+    """Whether accuracies, one an epoch, rose in the last `PATIENCE` of the laid-out ``epochs``; True while there are fewer."""
     patience = max(MIN_PATIENCE, round(PATIENCE * epochs))
     return len(history) <= patience or max(history[-patience:]) > max(history[:-patience])
 
