@@ -36,7 +36,7 @@ class Schedule:
     warmup_epochs: float
 
     def __call__(self, step: int, *, epochs: int, steps_per_epoch: int, decay_from: int | None = None) -> float:
-        """Learning rate of step 0, 1, ... of a run of ``epochs``; wsd falls from epoch ``decay_from`` on, never where that is None."""
+        """Learning rate of step 0, 1, ... of a run of ``epochs``; wsd falls from epoch ``decay_from`` on, if that is known."""
         warmup_steps = min(self.warmup_epochs, epochs / 2) * steps_per_epoch
         if step < warmup_steps:
             return self.highest * (step + 1) / (warmup_steps + 1)
