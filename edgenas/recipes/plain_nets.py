@@ -13,8 +13,8 @@ from torch import nn
 from edgenas.recipes.fitting import Job, batches_for, loop_settings, objective_for
 from edgenas.recipes.nets import facts_of, genes_of, images_for, load_supernet, supernet_sha256
 from edgenas.recipes.project import Images, Project
+from edgenas.recipes.teacher import teacher_sha256
 from edgenas.recipes.teaching import teaching_of
-from edgenas.recipes.train import teacher_sha256
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.evaluation import net_accuracy
 

@@ -5,31 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+ScheduleName = Literal["cosine", "wsd"]
 Device = Literal["auto", "cpu", "cuda"]
+AUTO: Literal["auto"] = "auto"  # a probe decides
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 LARGEST = 1e6
 
 
 def _check_training(settings: TeacherSettings | TrainSettings | RetrainSettings) -> None:
     """Ranges that all three tables share."""
-    names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0}
-    problems = [f"{name} is at least {least}" for name, least in names.items() if getattr(settings, name, least) < least]
-    for name in ("learning_rate", "clip_norm", "temperature", "checkpoint_every"):
-        if not 0 < getattr(settings, name, 1.0) < LARGEST:
+    names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0, "probe_steps": 1}
+    problems = [f"{name} is at least {least}" for name, least in names.items() if _number(settings, name, least) < least]
+    for name in ("learning_rate", "clip_norm", "temperature", "checkpoint_every", "budget_min"):
+        if not 0 < _number(settings, name, 1.0) < LARGEST:
             problems.append(f"{name} must be above 0 and below {LARGEST:g}")
     if not 0 <= getattr(settings, "weight_decay", 0.0) < LARGEST:
         problems.append(f"weight_decay must be 0 or above and below {LARGEST:g}")
-    for name in ("label_smoothing", "ema_decay"):
+    for name in ("label_smoothing", "ema_decay", "drop_path_rate"):
         if not 0 <= getattr(settings, name, 0.0) < 1:
             problems.append(f"{name} must be in [0, 1)")
-    if not 0 <= getattr(settings, "kd_weight", 0.0) <= 1:
-        problems.append("kd_weight must be in [0, 1]")
+    if not 0 <= _number(settings, "kd_weight", 0.0) <= 1:
+        problems.append("kd_weight must be in [0, 1] or auto")
     if getattr(settings, "num_random", 0) < 0 or (getattr(settings, "threads", None) or 1) < 1:
         problems.append("num_random is at least 0 and threads at least 1")
     if not 0 <= getattr(settings, "seed", 0) < 2**32:
         problems.append("seed must be in [0, 2**32)")
     if problems:
         raise ValueError("; ".join(problems))
+
+
+def _number(settings: object, name: str, default: float) -> float:
+    """A setting's number; the default's where the table has none, it is None or a probe decides."""
+    value = getattr(settings, name, None)
+    return default if value is None or value == AUTO else float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +109,29 @@ class SpaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class TeacherSettings:
-    """``[teacher]``: self (the space's largest net, trained first on the same data) or timm:NAME.
+    """``[teacher]``: who teaches.
 
     Attributes:
-        checkpoint: trained weights of a timm model; without them it is trained first.
+        name: auto (the best on select of a few that are tried on labels), cnn (a plain convolutional net), self (the space's
+            largest net) or timm:NAME.
+        checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice.
+        candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
+        probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
+        warmup_epochs: None takes a tenth of the run.
+        schedule, end_early: as in ``[train]``.
     """
 
-    name: str = "self"
+    name: str = AUTO
     checkpoint: str | None = None
+    candidates: tuple[str, ...] = ()
+    probe_steps: int = 300
     epochs: int = 20
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
-    warmup_epochs: float = 3.0
+    warmup_epochs: float | None = None
+    schedule: ScheduleName = "cosine"
+    end_early: bool = True
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
@@ -128,10 +146,19 @@ class TrainSettings:
     """``[train]``: the supernet.
 
     Attributes:
-        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one),
-            uniform-genes (one, all depths alike) or identities (one, half of its blocks left out where a space allows it).
-        kd_weight: share of the distillation in the loss.
-        temperature: of the soft targets.
+        warmup_epochs: None takes a tenth of the run.
+        schedule: of the learning rate: cosine, or wsd (constant, then a short decay).
+        end_early: with wsd, a plateau on select ends the run before its epochs are spent.
+        budget_min: minutes for the supernet; with wsd it trains beyond ``epochs`` while its accuracy rises and time is left.
+        sampling: which subnets learn in a step: even (``num_random``, evenly over cost and depth, and now and then the largest or
+            the smallest), sandwich (largest, smallest, ``num_random`` others), uniform (one), uniform-genes (one, all depths alike)
+            or identities (one, half of its blocks left out where a space allows it).
+        latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
+        near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
+        in_place: the first subnet of a step teaches the others.
+        drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
+        kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best.
+        temperature: of the soft targets, or auto.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
             every class as many as the smallest has, drawn anew every epoch (downsample).
         repeats: differently augmented copies of an image in a batch; an epoch then shows one in ``repeats`` images.
@@ -147,14 +174,21 @@ class TrainSettings:
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
-    warmup_epochs: float = 3.0
+    warmup_epochs: float | None = None
+    schedule: ScheduleName = "cosine"
+    end_early: bool = True
+    budget_min: float | None = None
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
-    sampling: Literal["sandwich", "uniform", "uniform-genes", "identities"] = "sandwich"
-    num_random: int = 1
-    kd_weight: float = 0.9
-    temperature: float = 2.0
+    sampling: Literal["even", "sandwich", "uniform", "uniform-genes", "identities"] = "even"
+    num_random: int = 2
+    latency_ms: float | None = None
+    near_share: float = 0.7
+    in_place: bool = False
+    drop_path_rate: float = 0.0
+    kd_weight: float | Literal["auto"] = AUTO
+    temperature: float | Literal["auto"] = AUTO
     balance: Literal["none", "weights", "sampler", "downsample"] = "weights"
     repeats: int = 1
     clip_norm: float = 1.0
@@ -167,6 +201,12 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _check_training(self)
+        if self.latency_ms is not None and not 0 < self.latency_ms < LARGEST:
+            raise ValueError(f"latency_ms must be above 0 and below {LARGEST:g}")
+        if not 0 <= self.near_share <= 1:
+            raise ValueError("near_share must be in [0, 1]")
+        if self.sampling == "even" and self.num_random < 1:
+            raise ValueError("num_random is at least 1 with sampling even")
         if self.init is not None and self.sharing == "classical":
             raise ValueError("init goes with sharing entangled: existing weights are those of one net")
         if not 1 <= self.repeats <= 10:

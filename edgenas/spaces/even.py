@@ -124,8 +124,9 @@ def _cells(cost_A: NDArray[np.float64], depth_A: NDArray[np.float64]) -> tuple[N
 
 
 def _steps(values_A: NDArray[np.float64], num: int) -> NDArray[np.int64]:
-    """Which of ``num`` equal steps between the smallest and the largest each value lies in; whole values keep steps of their own."""
+    """Which of ``num`` equal steps between the smallest and the largest value each one lies in."""
     low, span = values_A.min(), np.ptp(values_A)
     if span == 0:
         return np.zeros(len(values_A), dtype=np.int64)
-    return np.minimum(((values_A - low) / span * num).astype(np.int64), num - 1)
+    steps_A: NDArray[np.int64] = np.minimum(((values_A - low) / span * num).astype(np.int64), num - 1)
+    return steps_A

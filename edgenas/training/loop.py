@@ -174,8 +174,9 @@ def train(
         _lay_out(state, settings)
         meter = _Meter(state.sums)
         for images_NCHW, labels_N in _seeded(batches, state, settings.seed):
-            place = {"epochs": state.epochs, "steps_per_epoch": batches.num_batches, "decay_from": state.decay_from}
-            learning_rate = schedule(state.step, **place)
+            learning_rate = schedule(
+                state.step, epochs=state.epochs, steps_per_epoch=batches.num_batches, decay_from=state.decay_from
+            )
             losses = step_once(state, images_NCHW, labels_N, learning_rate)
             state.elapsed_s += meter.add(losses, len(labels_N), learning_rate)
             yield StepRecord(state.step, state.epochs * batches.num_batches, losses["loss"])
