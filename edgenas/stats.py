@@ -160,6 +160,21 @@ def paired_difference(
     return Proportion(value, min(float(low), value), max(float(high), value), n)
 
 
+def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *, confidence: float = 0.95) -> Proportion:
+    """Kendall's rank correlation (tau-b) of two rankings of the same things, with its interval.
+
+    The interval is normal in atanh(tau), of variance 0.437 / (n - 4) (Fieller, Hartley & Pearson, Biometrika 1957); with fewer than
+    six things, or where one ranking is all ties (then the value is NaN or nearly so), it is [-1, 1].
+    """
+    n = len(first_A)
+    tau = float(scipy_stats.kendalltau(first_A, second_A).statistic) if n > 1 else math.nan
+    if n < 6 or math.isnan(tau):
+        return Proportion(tau, -1.0, 1.0, n)
+    half = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(0.437 / (n - 4))
+    centre = math.atanh(max(-1 + 1e-9, min(1 - 1e-9, tau)))
+    return Proportion(tau, math.tanh(centre - half), math.tanh(centre + half), n)
+
+
 def pick_threshold(
     positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], *, min_sensitivity: float | None
 ) -> float:

@@ -50,7 +50,7 @@ class Job:
         teacher: in eval mode, or None.
         subnets: which ones learn in a step, for a supernet.
         in_place: the first of them teaches the others.
-        evaluate: on the select split.
+        evaluate: on the select split, after every epoch; None for a net that is judged once it is trained.
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
@@ -65,7 +65,7 @@ class Job:
     batches: TrainBatches
     device: str
     facts: Mapping[str, Any]
-    evaluate: Evaluate
+    evaluate: Evaluate | None
     checkpoint_every_s: float
     anew: bool
     teacher: nn.Module | None = None

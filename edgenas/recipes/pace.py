@@ -92,7 +92,8 @@ def _time_job(job: Job) -> Generator[Progress, None, tuple[dict[str, Any], nn.Mo
     yield Progress(f"timing the {job.label}", MAX_STEPS + WARMUP_STEPS, MAX_STEPS + WARMUP_STEPS)
     timed = laps[WARMUP_STEPS:] or laps
     began = time.perf_counter()
-    job.evaluate(state.result.eval())
+    if job.evaluate is not None:
+        job.evaluate(state.result.eval())
     evaluation_s = time.perf_counter() - began
     num_steps = job.loop.epochs * job.batches.num_batches
     estimate = Estimate.of(timed, num_steps, job.loop.epochs * evaluation_s)

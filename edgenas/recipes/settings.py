@@ -275,6 +275,9 @@ class SearchSettings:
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
         confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+        proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
+        proof_nets, proof_hand: searched and hand-designed nets that are proven.
+        num_finalists: that are measured and confirmed where nothing is proven.
     """
 
     latency_ms: float | dict[str, float] | None = None
@@ -290,6 +293,9 @@ class SearchSettings:
     num_crossovers: int = 16
     mutation_prob: float = 0.2
     num_finalists: int = 5
+    proof_epochs: int = 12
+    proof_nets: int = 12
+    proof_hand: int = 4
     device: Device = "auto"
     seed: int = 0
 
@@ -301,6 +307,8 @@ class SearchSettings:
             raise ValueError("confidence must be in (0, 1)")
         if any(not 0 < floor <= 1 for floor in self.min_sensitivity.values()):
             raise ValueError("a floor in min_sensitivity must be in (0, 1]")
+        if min(self.proof_epochs, self.proof_hand) < 0 or self.proof_nets < 1:
+            raise ValueError("proof_epochs and proof_hand are at least 0, proof_nets at least 1")
         if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
             raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
         if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:

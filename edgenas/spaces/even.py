@@ -67,6 +67,8 @@ class EvenPool:
 
     def spread(self, num: int, rng: np.random.Generator) -> Genes:
         """``num`` distinct rows (fewer when there are no more) that take turns over the cells."""
+        if not self.cells:
+            return self.genes_AG[:0]
         order = [rng.permutation(cell) for cell in self.cells]
         picked: list[int] = []
         for turn in range(max(len(cell) for cell in order)):
