@@ -267,6 +267,11 @@ class SearchSettings:
             raise ValueError("num_mutations and num_crossovers are at least 0, mutation_prob in [0, 1], seed in [0, 2**32)")
 
     @property
+    def has_cost_limit(self) -> bool:
+        """Whether anything limits what a net may cost."""
+        return bool(self.latency_limits) or self.max_params is not None or self.max_macs is not None
+
+    @property
     def latency_limits(self) -> dict[str, float]:
         """Milliseconds by name; under `THIS_DEVICE` the limit without one."""
         if self.latency_ms is None:
