@@ -22,6 +22,9 @@ SOURCES = (
 @click.option("--space", metavar="NAME", help="Search space; `edgenas spaces` lists them.")
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits.")
+@click.option(
+    "--max-per-class", type=click.IntRange(min=1), metavar="N", help="Use N images of every class; a published test stays whole."
+)
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out images that cannot be decoded.")
 @click.option(
     "--drop-overlap",
@@ -37,6 +40,7 @@ def init(
     space: str | None,
     image_px: int | None,
     seed: int | None,
+    max_per_class: int | None,
     skip_bad_images: bool | None,
     drop_overlap: tuple[str, ...],
     force: bool,
@@ -57,6 +61,7 @@ def init(
             "positive": positive,
             "image_px": image_px,
             "seed": seed,
+            "max_per_class": max_per_class,
             "skip_bad_images": skip_bad_images,
             "drop_overlap": drop_overlap,
         }

@@ -5,7 +5,7 @@ Shapes: N images, K classes, S splits, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -86,11 +86,17 @@ def pick_per_class(
     ]
     if small:
         raise DataError("select_per_class is too large", problems=small)
-    names = list(groups) if groups is not None else [str(index) for index in range(len(labels_N))]
-    members: dict[str, list[int]] = {}
+    return take_per_class(labels_N, range(len(labels_N)) if groups is None else groups, num, len(class_names), rng)
+
+
+def take_per_class(
+    labels_N: NDArray[np.int64], groups: Sequence[Hashable], num: int, num_classes: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Mask of ``num`` images of every class, in random order; a group is taken whole while each of its classes lacks images."""
+    members: dict[Hashable, list[int]] = {}
     for position in rng.permutation(len(labels_N)).tolist():
-        members.setdefault(names[position], []).append(position)
-    missing_K = np.full(len(class_names), num)
+        members.setdefault(groups[position], []).append(position)
+    missing_K = np.full(num_classes, num)
     chosen_N = np.zeros(len(labels_N), dtype=np.bool_)
     for positions in members.values():
         wanted_M = labels_N[positions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -29,6 +30,8 @@ class Division:
         skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
         drop_overlap: published parts that give way where parts overlap.
         select_per_class, val_as: as in `make_splits`.
+        max_per_class: images of every class that were drawn before (`draw_per_class`), of what is not published as test; None for
+            all of them.
     """
 
     fractions: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
@@ -37,6 +40,7 @@ class Division:
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
     select_per_class: int | None = None
     val_as: ValAs = "select"
+    max_per_class: int | None = None
 
     @property
     def options(self) -> dict[str, object]:
@@ -46,6 +50,7 @@ class Division:
             "drop_overlap": list(self.drop_overlap),
             "select_per_class": self.select_per_class,
             "val_as": self.val_as,
+            "max_per_class": self.max_per_class,
         }
 
 
@@ -63,7 +68,7 @@ class Divided:
     warnings: tuple[str, ...]
 
 
-def divide(source: ImageSource, found: Inspection, how: Division) -> Divided:
+def divide(source: ImageSource, found: Inspection, how: Division, *, left_out: Mapping[str, str] = MappingProxyType({})) -> Divided:
     """Check everything, leave out what may be, and divide the rest.
 
     Images of one file, one picture or one patient stay in one split.
@@ -72,6 +77,7 @@ def divide(source: ImageSource, found: Inspection, how: Division) -> Divided:
         source: as `scan_source` gives it.
         found: by looking at every image of it.
         how: seed, shares and what may be left out.
+        left_out: the reason by id of every image that ``source`` lacks already.
 
     Raises:
         DataError: listing every problem: of the layout, images that cannot be decoded, overlapping parts, classes with too few
@@ -103,10 +109,12 @@ def divide(source: ImageSource, found: Inspection, how: Division) -> Divided:
             empty = tuple(f"class {name!r} has 0 images" for name in kept.class_names) if source.problems else ()
             problems += [line for line in error.problems if not line.startswith(empty)]
             hints += [error.hint] if error.hint else []
+            if how.max_per_class is not None:
+                hints.append(f"data.max_per_class is {how.max_per_class}; a larger one draws more")
     if facts or splits is None:
         raise DataError(f"{source.name} cannot be used: {', '.join(facts)}", problems=problems, hint="; ".join(hints))
     contents = [content for name, content in zip(source.ids, found.contents, strict=True) if name not in excluded]
-    splits = replace(splits, fingerprint=fingerprint_of(kept, contents), excluded=excluded, options=how.options)
+    splits = replace(splits, fingerprint=fingerprint_of(kept, contents), excluded={**left_out, **excluded}, options=how.options)
     return Divided(kept, splits, tuple(_warnings(broken, dropped, contradictions(good, shown))))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from edgenas.config import build, merge, parse_overrides
 from edgenas.costs import cost_models
 from edgenas.data import ImageSource, absolute_source, scan_source
-from edgenas.data.divide import Divided, Division, divide
+from edgenas.data.divide import Division, divide
+from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
@@ -73,8 +74,11 @@ def run(config: InitConfig) -> Iterator[Record]:
     for line in source.notes:
         yield Note(line)
     with locked(folder):
-        found = yield from _inspect(source)
-        divided = _divide(source, found, settings.data)
+        drawn = _draw(source, settings.data)
+        if settings.data.max_per_class is not None:
+            yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
+        found = yield from _inspect(drawn.source)
+        divided = divide(drawn.source, found, _division(settings.data), left_out=drawn.left_out)
         splits = divided.splits
         found.index.save(folder.files)
         save_splits(folder.splits, splits)
@@ -87,7 +91,8 @@ def run(config: InitConfig) -> Iterator[Record]:
     result = {
         "data": source.name,
         "num_images": len(splits),
-        "num_excluded": len(splits.excluded),
+        "num_excluded": len(splits.excluded) - len(drawn.left_out),
+        "num_not_drawn": len(drawn.left_out),
         "notes": list(source.notes),
         "classes": list(source.class_names),
         "positive": settings.data.positive,
@@ -109,16 +114,23 @@ def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
     raise AssertionError("an inspection ends with its findings")
 
 
-def _divide(source: ImageSource, found: Inspection, data: DataSettings) -> Divided:
-    how = Division(
+def _draw(source: ImageSource, data: DataSettings) -> Drawn:
+    """What is used of the source; the rest is neither read nor decoded."""
+    if data.max_per_class is None:
+        return Drawn(source)
+    return draw_per_class(source, data.max_per_class, seed=data.seed, val_as=data.val_as)
+
+
+def _division(data: DataSettings) -> Division:
+    return Division(
         fractions=data.fractions,
         seed=data.seed,
         skip_bad_images=data.skip_bad_images,
         drop_overlap=data.drop_overlap,
         select_per_class=data.select_per_class,
         val_as=data.val_as,
+        max_per_class=data.max_per_class,
     )
-    return divide(source, found, how)
 
 
 def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:

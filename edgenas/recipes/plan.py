@@ -48,6 +48,8 @@ def run(config: PlanConfig) -> Iterator[Record]:
         MissingInputError, LatencyTableError: if images or a table are missing or do not fit.
     """
     project = open_project(config.run, config.flags, config.overrides)
+    if not project.settings.search.has_cost_limit:
+        raise _no_limit()  # before an image is read
     device = torch_device(project.settings.train.device)
     images = open_images(project)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
@@ -95,7 +97,7 @@ def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows:
         InfeasibleError: if no architecture is known that meets the limits, with the nearest achievable.
     """
     if not budget.limits:
-        raise ConfigError("no limit is set", hint="give --latency-ms, --max-params or --max-macs")
+        raise _no_limit()
     found = survey(budget.space, budget.limits, rng, max_rows=max_rows)
     objectives = objectives_of(budget, task)
     largest_G = best_within(budget.space, budget.limits, objectives["largest_macs"], found, rng)
@@ -119,6 +121,10 @@ def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows:
         "binding": list(found.binding),
     }
     return Plan(facts, found, largest_G, survey_line(budget, found))
+
+
+def _no_limit() -> ConfigError:
+    return ConfigError("no limit is set", hint="give --latency-ms, --max-params or --max-macs")
 
 
 def feasible_share(found: Feasibility) -> Proportion:

@@ -53,6 +53,7 @@ class DataSettings:
         skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
         drop_overlap: published parts (train, val) that give way where parts share files, pictures or patients.
         select_per_class: images of every class in select instead of a share.
+        max_per_class: images of every class that are used, drawn by ``seed`` from what is not published as test; None uses all.
         val_as: what a published val is: select (with confirm and calibrate) or test.
         cache_mb: memory for decoded images.
         workers: processes that load training images; 0 loads in the main process, None decides by the machine.
@@ -70,6 +71,7 @@ class DataSettings:
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
     select_per_class: int | None = None
+    max_per_class: int | None = None
     val_as: Literal["select", "test"] = "select"
     cache_mb: int = 2048
     workers: int | None = None
@@ -79,15 +81,17 @@ class DataSettings:
             raise ValueError("train, select, confirm, calibrate and test must be positive and sum to 1")
         if not 16 <= (self.image_px or 16) <= 4096 or self.cache_mb < 0 or not 0 <= self.seed < 2**32:
             raise ValueError("image_px is in [16, 4096], cache_mb at least 0, seed in [0, 2**32)")
-        if (self.select_per_class or 1) < 1:
-            raise ValueError("select_per_class is at least 1")
+        for name in ("select_per_class", "max_per_class"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; allowed is 1 or more")
         if self.workers is not None and not 0 <= self.workers <= 64:
             raise ValueError(f"workers is {self.workers}; allowed is 0 to 64")
 
     @property
     def division(self) -> dict[str, Any]:
         """What decides which image goes where, by setting; splits are only of use to settings that they were drawn with."""
-        names = ("seed", "skip_bad_images", "select_per_class", "val_as")
+        names = ("seed", "skip_bad_images", "select_per_class", "max_per_class", "val_as")
         return {
             "fractions": self.fractions,
             "drop_overlap": list(self.drop_overlap),
@@ -313,6 +317,11 @@ class SearchSettings:
             raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
         if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:
             raise ValueError("num_mutations and num_crossovers are at least 0, mutation_prob in [0, 1], seed in [0, 2**32)")
+
+    @property
+    def has_cost_limit(self) -> bool:
+        """Whether anything limits what a net may cost."""
+        return bool(self.latency_limits) or self.max_params is not None or self.max_macs is not None
 
     @property
     def latency_limits(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from edgenas.data.splits import load_splits, save_splits
 from edgenas.errors import RunFolderError
 from edgenas.recipes.fitting import keep, settle
 from edgenas.runs import RunFolder, locked, sha256_file
@@ -55,6 +57,38 @@ def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
     assert "left out 1 image(s) that cannot be used" in value["warnings"][0]
     code, value, _ = edgenas_in(tmp_path, "info")
     assert value["result"]["loader"]["images_per_second"] > 0
+
+
+def test_so_many_images_of_a_class_are_used_and_bad_ones_among_the_rest_do_not_matter(tmp_path: Path) -> None:
+    file = table(tmp_path / "data")
+    arguments = ("init", "--data", f"csv:{file}", "--space", "pvt-nano", "--image-px", "32", "--max-per-class", "30")
+    code, value, err = edgenas_in(tmp_path, *arguments)
+    assert code == 0, value["error"]
+    result = value["result"]
+    assert (result["num_images"], result["num_excluded"], result["num_not_drawn"]) == (60, 0, 60)
+    assert {name: sum(split[name] for split in result["splits"].values()) for name in "ab"} == {"a": 30, "b": 30}
+    assert "max_per_class 30: 60 of 120 images drawn, 60 left out" in err
+    assert "checking images: 60/60" in err
+    unused = json.loads((tmp_path / "edgenas-run" / "data" / "splits.json").read_text())["excluded"]
+    for name in unused:
+        (tmp_path / "data" / name).write_bytes(b"")
+    code, value, _ = edgenas_in(tmp_path, "info")
+    assert (code, value["warnings"], value["result"]["stages"][0]["state"]) == (0, [], "there")
+    assert edgenas_in(tmp_path, *arguments, "--force")[0] == 0
+    code, value, _ = edgenas_in(tmp_path, "train", "--set", "data.max_per_class=20")
+    assert value["error"]["problems"] == ["data.max_per_class is 20 now, 30 when the images were divided"]
+    code, value, _ = edgenas_in(tmp_path, "train", "--set", "data.max_per_class=0")
+    assert value["error"]["problems"] == ["[data] max_per_class is 0; allowed is 1 or more"]
+
+
+def test_splits_from_before_a_setting_was_there_are_read_as_without_it(project: Path) -> None:
+    path = project / "edgenas-run" / "data" / "splits.json"
+    splits = load_splits(path)
+    save_splits(path, replace(splits, options={name: value for name, value in splits.options.items() if name != "max_per_class"}))
+    code, value, _ = edgenas_in(project, "info")
+    assert (code, value["warnings"]) == (0, [])
+    code, value, _ = edgenas_in(project, "train", "--set", "data.max_per_class=20")
+    assert value["error"]["problems"] == ["data.max_per_class is 20 now, None when the images were divided"]
 
 
 def test_changed_files_are_named_and_info_says_it(project: Path) -> None:

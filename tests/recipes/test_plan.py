@@ -152,3 +152,16 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path) -> N
     assert value["result"]["closest"]["params"]["achievable"] == 82_074
     code, value, _ = edgenas_in(folder, "plan")
     assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params or --max-macs")
+
+
+def test_without_a_limit_no_image_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert edgenas_in(tmp_path, "init", "--data", "digits")[0] == 0
+
+    def opened(*_: object) -> None:
+        raise AssertionError("the images were opened")
+
+    monkeypatch.setattr("edgenas.recipes.plan.open_images", opened)
+    code, value, _ = edgenas_in(tmp_path, "plan")
+    assert (code, value["error"]["type"], value["error"]["message"]) == (1, "ConfigError", "no limit is set")
+    code, value, _ = edgenas_in(tmp_path, "plan", "--max-params", "1M")
+    assert "the images were opened" in value["error"]["message"]
