@@ -13,10 +13,22 @@ from edgenas.cli.options import compact, device_option, project_options
 
 @click.command()
 @click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
-@click.option("--teacher", metavar="NAME", help="self (trained first on the same data) or timm:NAME.")
-@click.option("--teacher-checkpoint", type=click.Path(path_type=Path), help="Weights of a timm teacher (.safetensors, .pth).")
+@click.option("--teacher", metavar="NAME", help="auto (tries a few, takes the best), cnn, self or timm:NAME.  [default: auto]")
+@click.option(
+    "--teacher-checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Trained weights of the teacher (.safetensors, .pth); NAME=FILE takes part in auto's choice.",
+)
 @click.option("--init", metavar="SOURCE", help="Weights that the supernet starts from: timm:NAME or a file (.safetensors, .pth).")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the supernet.")
+@click.option("--latency-ms", type=click.FloatRange(min=0, min_open=True), help="Train mostly nets near this limit; needs a table.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MIN",
+    help="Minutes for the supernet: it trains on while its accuracy rises, and ends in time.",
+)
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @project_options
@@ -26,6 +38,8 @@ def train(
     teacher_checkpoint: Path | None,
     init: str | None,
     epochs: int | None,
+    latency_ms: float | None,
+    budget: float | None,
     device: str | None,
     force: bool,
     run: Path,
@@ -42,7 +56,14 @@ def train(
 
         flags = compact(
             teacher={"name": teacher, "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None},
-            train={"init": init, "epochs": epochs, "device": device},
+            train={
+                "init": init,
+                "epochs": epochs,
+                "latency_ms": latency_ms,
+                "budget_min": budget,
+                "schedule": "wsd" if budget is not None else None,
+                "device": device,
+            },
         )
         return recipe(TrainConfig(run, flags, overrides, only, force))
 

@@ -71,9 +71,26 @@ def _affine_grid(theta_N23: Tensor, num_rows: int, num_columns: int) -> Tensor:
     return grid_NHW2
 
 
-def batch_transform(name: Augmentation) -> BatchTransform | None:
-    """The transform of whole batches of values in [0, 1], or None where ``name`` has none."""
-    return light if name == "light" else None
+def mirrored(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Every other image from right to left, drawn image by image; a new tensor."""
+    flip_N111 = (torch.rand(len(images_NCHW), generator=generator) < 0.5)[:, None, None, None]
+    return torch.where(flip_N111, images_NCHW.flip(-1), images_NCHW)
+
+
+def _mirrored_light(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    return light(mirrored(images_NCHW, generator), generator)
+
+
+def batch_transform(name: Augmentation, *, flip: bool = False) -> BatchTransform | None:
+    """The transform of whole batches of values in [0, 1], or None where there is none.
+
+    Args:
+        name: of the augmentation.
+        flip: also mirror every other image; of none and light only, the others that mirror do so already.
+    """
+    if name == "light":
+        return _mirrored_light if flip else light
+    return mirrored if flip and name == "none" else None
 
 
 def image_transform(name: Augmentation, image_px: int) -> ImageTransform | None:

@@ -39,6 +39,7 @@ class TrainBatches:
         balance: see `edgenas.data.order.epoch_order`.
         repeats: differently augmented copies of an image in a batch; needs ``balance`` none or weights.
         workers: processes that load; None decides, see `edgenas.data.workers.choose_workers`.
+        flip: mirror every other image, see `edgenas.data.augment.batch_transform`.
 
     Raises:
         MissingBackendError: if the package that ``augmentation`` needs is absent.
@@ -52,6 +53,7 @@ class TrainBatches:
     balance: Balance = "none"
     repeats: int = 1
     workers: int | None = None
+    flip: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or len(self.indices_N) == 0:
@@ -73,7 +75,7 @@ class TrainBatches:
     @property
     def plan(self) -> WorkerPlan:
         """How the next epoch is loaded on this machine."""
-        value_bytes = 1 if batch_transform(self.augmentation) is None else 4
+        value_bytes = 1 if batch_transform(self.augmentation, flip=self.flip) is None else 4
         return choose_workers(
             cached=self.store.cached,
             augmentation=self.augmentation,
@@ -100,7 +102,7 @@ class TrainBatches:
         for _ in self.store.fill(self.indices_N if plan.num else self.indices_N[:0]):
             pass  # what workers decode would be gone with them
         transform = image_transform(self.augmentation, self.store.preprocess.image_px)
-        images = SampleImages(self.store, transform, self.seed, batch_transform(self.augmentation))
+        images = SampleImages(self.store, transform, self.seed, batch_transform(self.augmentation, flip=self.flip))
         with closing(load(images, keys, plan)) as stream:
             for step, images_NCHW in enumerate(stream, first_step):
                 yield self._normalised(images_NCHW), torch.from_numpy(self.store.source.labels_N[chosen[step]])

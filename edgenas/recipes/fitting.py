@@ -97,9 +97,17 @@ def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> Lo
 
 
 def batches_for(
-    images: Images, settings: TrainSettings | TeacherSettings, *, balance: Balance, seed: int, workers: int | None = None
+    images: Images,
+    settings: TrainSettings | TeacherSettings,
+    *,
+    balance: Balance,
+    seed: int,
+    workers: int | None = None,
+    flip: bool = False,
 ) -> TrainBatches:
     """Augmented batches of the train split; ``workers`` processes load them, None decides by the machine.
+
+    With ``flip`` every other image is mirrored, where the augmentation does not do that anyway.
 
     Raises:
         MissingBackendError: if the package that the augmentation needs is absent.
@@ -113,6 +121,7 @@ def batches_for(
         balance=balance,
         repeats=settings.repeats if isinstance(settings, TrainSettings) else 1,
         workers=workers,
+        flip=flip,
     )
 
 
@@ -290,5 +299,5 @@ def _objective(job: Job) -> dict[str, Any]:
 
 
 def _batches(job: Job) -> dict[str, Any]:
-    names = ("batch_size", "augmentation", "balance", "repeats")  # not workers, which change no bit
+    names = ("batch_size", "augmentation", "flip", "balance", "repeats")  # not workers, which change no bit
     return {name: getattr(job.batches, name) for name in names}

@@ -14,7 +14,7 @@ from edgenas.recipes.fitting import Job, batches_for, loop_settings, objective_f
 from edgenas.recipes.nets import facts_of, genes_of, images_for, load_supernet, supernet_sha256
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.teacher import teacher_sha256
-from edgenas.recipes.teaching import teaching_of
+from edgenas.recipes.teaching import flip_of, teaching_of
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.evaluation import net_accuracy
 
@@ -86,7 +86,9 @@ def plain_job(
             balance=train.balance,
             device=device,
         ),
-        batches=batches_for(images, train, balance=train.balance, seed=seed, workers=project.settings.data.workers),
+        batches=batches_for(
+            images, train, balance=train.balance, seed=seed, workers=project.settings.data.workers, flip=flip_of(project)
+        ),
         device=device,
         facts=facts_of(project, images, kind if kind is not None else label, **said, **(facts or {})),
         evaluate=net_accuracy(*own.arrays(split)),

@@ -163,6 +163,7 @@ class TrainSettings:
         drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
         kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best.
         temperature: of the soft targets, or auto.
+        flip: mirror every other image where augmentation is none or light; auto where a short probe found it no worse.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
             every class as many as the smallest has, drawn anew every epoch (downsample).
         repeats: differently augmented copies of an image in a batch; an epoch then shows one in ``repeats`` images.
@@ -184,6 +185,7 @@ class TrainSettings:
     budget_min: float | None = None
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
+    flip: bool | Literal["auto"] = AUTO
     ema_decay: float = 0.99
     sampling: Literal["even", "sandwich", "uniform", "uniform-genes", "identities"] = "even"
     num_random: int = 2

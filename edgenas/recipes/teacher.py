@@ -97,7 +97,14 @@ def teacher_job(
         images=images,
         loop=loop_settings(settings, seed=train.seed),
         objective=objective_for(images, smoothing=smoothing, kd_weight=0.0, temperature=1.0, balance=train.balance, device=device),
-        batches=batches_for(images, settings, balance=train.balance, seed=train.seed, workers=project.settings.data.workers),
+        batches=batches_for(
+            images,
+            settings,
+            balance=train.balance,
+            seed=train.seed,
+            workers=project.settings.data.workers,
+            flip=train.flip is True,  # a probe that decides comes later
+        ),
         device=device,
         facts=facts_of(project, images, "teacher", teacher=net.name, checkpoint=net.checkpoint),
         evaluate=net_accuracy(*images.arrays("select")),

@@ -22,6 +22,12 @@ def teaching_of(project: Project) -> tuple[float, float]:
     return float(kd_weight), float(temperature)
 
 
+def flip_of(project: Project) -> bool:
+    """Whether every other training image is mirrored."""
+    flip = project.settings.train.flip
+    return bool((probed_teaching(project) or {}).get("flip", False)) if isinstance(flip, str) else flip
+
+
 def probed_teaching(project: Project) -> dict[str, Any] | None:
     """What the probe found for the run's teacher; None if it was not made, or for another teacher."""
     path = project.run.teacher / TEACHING

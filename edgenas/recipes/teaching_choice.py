@@ -1,9 +1,10 @@
-"""The weight and the temperature of the distillation, from a short probe: one student, labels alone against several teachings."""
+"""How to teach, by a short probe of one student: labels alone against lessons of the teacher, and whether to mirror images."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,37 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.costs import cost_models
+from edgenas.recipes.fitting import Job
 from edgenas.recipes.nets import images_for, weights_sha256
 from edgenas.recipes.plain_nets import plain_job
 from edgenas.recipes.probing import clear, probe, shortened, told
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.teacher_choice import guesses_no_better
 from edgenas.recipes.teaching import KIND, TEACHING, TEMPERATURE, probed_teaching
-from edgenas.runs import Note, Record, write_sealed
+from edgenas.runs import Note, Record, sha256_json, write_sealed
 from edgenas.spaces.designed import hand_designed
-from edgenas.stats import Proportion, accuracy, paired_difference
+from edgenas.stats import Proportion, paired_difference, wilson
 from edgenas.training.evaluation import predict
 
-ARMS = ((0.0, TEMPERATURE), (0.5, 2.0), (0.9, 2.0), (0.9, 4.0))  # weight of the distillation, temperature
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One way to teach."""
+
+    kd_weight: float
+    temperature: float
+    flip: bool = False
+
+    def __str__(self) -> str:
+        text = f"weight {self.kd_weight:g}, temperature {self.temperature:g}" if self.kd_weight else "labels alone"
+        return text + (", mirrored" if self.flip else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One way to teach, as the student took it; ``right_N`` are the images of select that it got right."""
+    """A lesson as the student took it; ``right_N`` are the images of select that it got right."""
 
-    kd_weight: float
-    temperature: float
+    lesson: Lesson
     right_N: NDArray[np.bool_]
 
     @property
@@ -39,48 +51,66 @@ class Arm:
         return float(self.right_N.mean())
 
 
+LESSONS = (Lesson(0.0, TEMPERATURE), Lesson(0.5, 2.0), Lesson(0.9, 2.0), Lesson(0.9, 4.0))
+
+
 def choose_teaching(project: Project, images: Images, teacher: nn.Module, device: str) -> Iterator[Record]:
-    """Find weight and temperature where they are ``auto``, unless that was done for this teacher."""
+    """Find the weight and the temperature, and whether to mirror images, where they are ``auto`` and not known for this teacher."""
     train = project.settings.train
     images_NCHW, labels_N = images.arrays("select")
     right_N = predict(teacher.to(device), images_NCHW).argmax(axis=1) == labels_N
-    poor = guesses_no_better(accuracy(right_N, np.ones_like(right_N)).as_json(), labels_N, images.class_names)
-    if not isinstance(train.kd_weight, str):
-        if poor is not None and train.kd_weight > 0:
-            yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
+    poor = guesses_no_better(wilson(int(right_N.sum()), len(right_N)).as_json(), labels_N, images.class_names)
+    if poor is not None and not isinstance(train.kd_weight, str) and train.kd_weight > 0:
+        yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
+    if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
         return
     found = probed_teaching(project)
     if found is not None:
         yield Note(f"teaching: {found['words']}")
         return
-    if poor is not None:
-        words = f"{poor}: nets learn from labels alone (train.kd_weight 0)"
-        yield Note(words, is_warning=True)
-        _write(project, 0.0, TEMPERATURE, words, [])
-        return
-    arms = yield from _try(project, images, teacher, device)
-    chosen, words = choose(arms, right_N)
+    prober = Prober(project, images, teacher, device)
+    arms: list[Arm] = []
+    if not isinstance(train.kd_weight, str):
+        chosen = Lesson(float(train.kd_weight), TEMPERATURE if isinstance(train.temperature, str) else float(train.temperature))
+        words = f"weight {chosen.kd_weight:g} as asked"
+    elif poor is not None:
+        chosen, words = Lesson(0.0, TEMPERATURE), f"{poor}: nets learn from labels alone (train.kd_weight 0)"
+    else:
+        arms = yield from prober.arms(LESSONS)
+        chosen, words = choose(arms, right_N)
     yield Note(f"teaching: {words}", is_warning=chosen.kd_weight == 0)
-    rows = [{"kd_weight": arm.kd_weight, "temperature": arm.temperature, "select_top1": arm.top1} for arm in arms]
-    _write(project, chosen.kd_weight, chosen.temperature, words, rows)
+    flip = train.flip is True
+    if isinstance(train.flip, str):
+        plain = next((arm for arm in arms if arm.lesson == chosen), None) or (yield from prober.arms([chosen]))[0]
+        (mirrored,) = yield from prober.arms([replace(chosen, flip=True)])
+        arms.append(mirrored)
+        flip = mirrored.top1 >= plain.top1
+        shown = f"the student gets {_points(mirrored.top1)} % of select with mirrored images, {_points(plain.top1)} % without"
+        yield Note(f"flip: {'yes' if flip else 'no'}, {shown} (train.flip)")
+        words += f"; flip {'yes' if flip else 'no'}: {shown}"
+    prober.write(chosen, flip, words, arms)
 
 
-def choose(arms: list[Arm], teacher_right_N: NDArray[np.bool_]) -> tuple[Arm, str]:
-    """The best arm with its reason in words.
+def choose(arms: Sequence[Arm], teacher_right_N: NDArray[np.bool_]) -> tuple[Lesson, str]:
+    """The best lesson with its reason in words.
 
     Short trainings on few images tell small differences badly. A teacher that is better than a student of labels is trusted unless
     labels win clearly (the paired interval of the difference excludes 0); one that is not has to win clearly itself.
+
+    Args:
+        arms: labels alone, and one lesson of the teacher or more.
+        teacher_right_N: images of select that the teacher gets right.
     """
-    labels = next(arm for arm in arms if arm.kd_weight == 0)
-    best = max((arm for arm in arms if arm.kd_weight > 0), key=lambda arm: arm.top1)
+    labels = next(arm for arm in arms if arm.lesson.kd_weight == 0)
+    best = max((arm for arm in arms if arm.lesson.kd_weight > 0), key=lambda arm: arm.top1)
     gain = paired_difference(best.right_N, labels.right_N, rng=np.random.default_rng(0))
     is_better = float(teacher_right_N.mean()) > labels.top1
     taught = gain.high >= 0 if is_better else gain.low > 0
     shown = f"a student gets {_points(best.top1)} % of select with the teacher, {_points(labels.top1)} % with labels alone"
     shown += f" (difference {_interval(gain)} points), the teacher {_points(float(teacher_right_N.mean()))} %"
     if taught:
-        return best, f"weight {best.kd_weight:g}, temperature {best.temperature:g}: {shown}"
-    return labels, f"labels alone beat the teacher: {shown}; nets learn from labels (train.kd_weight 0)"
+        return best.lesson, f"{best.lesson}: {shown}"
+    return labels.lesson, f"labels alone beat the teacher: {shown}; nets learn from labels (train.kd_weight 0)"
 
 
 def _points(share: float) -> str:
@@ -99,39 +129,58 @@ def student_of(project: Project, images: Images) -> dict[str, Any]:
     return nets[int(order[len(order) // 2])]
 
 
-def _try(project: Project, images: Images, teacher: nn.Module, device: str) -> Generator[Record, None, list[Arm]]:
-    """Train the student once per arm."""
-    arch, folder = student_of(project, images), project.run.teacher / "teaching"
-    jobs = []
-    for position, (kd_weight, temperature) in enumerate(ARMS):
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """Trains a student shortly, one lesson at a time; what an interrupted probe has done is not done again."""
+
+    project: Project
+    images: Images
+    teacher: nn.Module
+    device: str
+
+    @property
+    def folder(self) -> Path:
+        """Of the students, until the answer is written."""
+        return self.project.run.teacher / "teaching"
+
+    def arms(self, lessons: Sequence[Lesson]) -> Generator[Record, None, list[Arm]]:
+        """What a student learns from each lesson, told before."""
+        arch = student_of(self.project, self.images)
+        jobs = [self._job(arch, lesson) for lesson in lessons]
+        yield told(f"trying {', '.join(map(str, lessons))}: {jobs[0].loop.epochs} epochs each", jobs)
+        images_NCHW, labels_N = images_for(self.project, self.images, arch).arrays("select")
+        arms = []
+        for job, lesson in zip(jobs, lessons, strict=True):
+            student = yield from probe(job)
+            arms.append(Arm(lesson, predict(student, images_NCHW).argmax(axis=1) == labels_N))
+        return arms
+
+    def _job(self, arch: dict[str, Any], lesson: Lesson) -> Job:
+        train = self.project.settings.train
         job = plain_job(
-            project,
-            images,
-            label=f"trying weight {kd_weight:g}, temperature {temperature:g}" if kd_weight else "trying labels alone",
-            folder=folder / str(position),
+            self.project,
+            self.images,
+            label=f"trying {lesson}",
+            folder=self.folder / sha256_json(asdict(lesson))[:16],
             arch_or_build=arch,
-            epochs=project.settings.train.epochs,
-            learning_rate=project.settings.train.learning_rate,
-            teacher=teacher if kd_weight else None,
-            device=device,
-            seed=project.settings.train.seed,
+            epochs=train.epochs,
+            learning_rate=train.learning_rate,
+            teacher=self.teacher if lesson.kd_weight else None,
+            device=self.device,
+            seed=train.seed,
             kind="student",
         )
-        objective = replace(job.objective, kd_weight=kd_weight, temperature=temperature)
-        jobs.append(shortened(replace(job, objective=objective), project.settings.teacher.probe_steps))
-    yield told(f"trying {len(jobs)} ways to teach, {jobs[0].loop.epochs} epochs each", jobs)
-    images_NCHW, labels_N = images_for(project, images, arch).arrays("select")
-    arms = []
-    for job, (kd_weight, temperature) in zip(jobs, ARMS, strict=True):
-        student = yield from probe(job)
-        arms.append(Arm(kd_weight, temperature, predict(student, images_NCHW).argmax(axis=1) == labels_N))
-    return arms
+        objective = replace(job.objective, kd_weight=lesson.kd_weight, temperature=lesson.temperature)
+        batches = replace(job.batches, flip=lesson.flip)
+        return shortened(replace(job, objective=objective, batches=batches), self.project.settings.teacher.probe_steps)
 
-
-def _write(project: Project, kd_weight: float, temperature: float, words: str, rows: list[dict[str, Any]]) -> None:
-    content = {"schema_version": 1, "teacher_sha256": weights_sha256(project.run.teacher), "words": words, "rows": rows}
-    write_sealed(project.run.teacher / TEACHING, KIND, {**content, "kd_weight": kd_weight, "temperature": temperature})
-    clear(project.run.teacher / "teaching")
+    def write(self, lesson: Lesson, flip: bool, words: str, arms: Sequence[Arm]) -> None:
+        """Keep the answer in the run's folder, for this teacher."""
+        rows = [{**asdict(arm.lesson), "select_top1": arm.top1} for arm in arms]
+        content = {"schema_version": 1, "teacher_sha256": weights_sha256(self.project.run.teacher), "words": words, "rows": rows}
+        answer = {"kd_weight": lesson.kd_weight, "temperature": lesson.temperature, "flip": flip}
+        write_sealed(self.project.run.teacher / TEACHING, KIND, {**content, **answer})
+        clear(self.folder)
 
 
 def at_the_ceiling(teacher_top1: Mapping[str, Any], student_top1: Mapping[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ from edgenas.recipes.project import Images, Project, decode, open_images, open_p
 from edgenas.recipes.sampling import sampling_of
 from edgenas.recipes.teacher import load_teacher, teacher_facts, teacher_sha256
 from edgenas.recipes.teacher_choice import FORCED, fit_teacher
-from edgenas.recipes.teaching import teaching_of
+from edgenas.recipes.teaching import flip_of, teaching_of
 from edgenas.recipes.teaching_choice import at_the_ceiling, choose_teaching
 from edgenas.runs import Note, Outcome, Record, locked, write_sealed
 from edgenas.spaces import SearchSpace
@@ -144,7 +144,14 @@ def supernet_job(
             balance=settings.balance,
             device=device,
         ),
-        batches=batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=project.settings.data.workers),
+        batches=batches_for(
+            images,
+            settings,
+            balance=settings.balance,
+            seed=settings.seed,
+            workers=project.settings.data.workers,
+            flip=flip_of(project),
+        ),
         device=device,
         facts=facts_of(
             project,

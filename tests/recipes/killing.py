@@ -17,6 +17,8 @@ from typing import Any
 
 SMALL = (
     "teacher.epochs=2",
+    "teacher.probe_steps=6",
+    'teacher.candidates=["cnn", "self"]',
     "train.epochs=2",
     "train.checkpoint_every=0.2",
     "train.threads=1",
@@ -30,6 +32,9 @@ SMALL = (
     "search.num_mutations=4",
     "search.num_crossovers=4",
     "search.num_finalists=2",
+    "search.proof_epochs=2",
+    "search.proof_nets=2",
+    "search.proof_hand=1",
 )
 STAGES: dict[str, tuple[str, ...]] = {
     "train": ("train",),

@@ -25,6 +25,7 @@ from tests.latency.kits import resealed, run_bare
 
 SMALL = {
     "teacher.epochs": 2,
+    "teacher.probe_steps": 6,
     "train.epochs": 2,
     "retrain.epochs": 1,
     "profile.visits": 2,
@@ -36,6 +37,9 @@ SMALL = {
     "search.num_mutations": 3,
     "search.num_crossovers": 3,
     "search.num_finalists": 2,
+    "search.proof_epochs": 3,
+    "search.proof_nets": 3,
+    "search.proof_hand": 2,
 }
 HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
 Result = tuple[int, dict[str, Any], str]

@@ -152,7 +152,18 @@ def test_patients_stay_together_and_sites_are_reported(project: Path) -> None:
         for index in indices:
             owners.setdefault(index // 3, set()).add(name)
     assert all(len(names) == 1 for names in owners.values())
-    quick = [part for setting in ("teacher.epochs=1", "train.epochs=1", "search.num_generations=0") for part in ("--set", setting)]
+    quick = [
+        part
+        for setting in (
+            "teacher.name=self",
+            "teacher.epochs=1",
+            "train.epochs=1",
+            "train.kd_weight=0.5",
+            "search.num_generations=0",
+            "search.proof_epochs=0",
+        )
+        for part in ("--set", setting)
+    ]
     assert edgenas_in(project, "train", *quick)[0] == 0
     code, value, _ = edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *quick)
     assert code == 0, value["error"]
@@ -167,7 +178,18 @@ def test_patients_stay_together_and_sites_are_reported(project: Path) -> None:
 
 
 def test_weights_and_winners_of_another_division_are_refused(project: Path) -> None:
-    quick = [part for setting in ("teacher.epochs=1", "train.epochs=1", "search.num_generations=0") for part in ("--set", setting)]
+    quick = [
+        part
+        for setting in (
+            "teacher.name=self",
+            "teacher.epochs=1",
+            "train.epochs=1",
+            "train.kd_weight=0.5",
+            "search.num_generations=0",
+            "search.proof_epochs=0",
+        )
+        for part in ("--set", setting)
+    ]
     assert edgenas_in(project, "train", *quick)[0] == 0
     assert edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *quick)[0] == 0
     again = (

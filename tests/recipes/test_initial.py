@@ -21,7 +21,14 @@ from edgenas.testing.supernets import awakened_supernet
 from edgenas.training.checkpoints import load_weights
 from tests.recipes.test_end_to_end import edgenas_in
 
-SETTINGS = ("teacher.epochs=1", "train.epochs=1", "train.ema_decay=0", "train.threads=1")
+SETTINGS = (
+    "teacher.name=self",
+    "train.kd_weight=0.5",
+    "teacher.epochs=1",
+    "train.epochs=1",
+    "train.ema_decay=0",
+    "train.threads=1",
+)
 PVT = get_space("pvt-nano")
 
 

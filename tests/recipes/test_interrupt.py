@@ -31,7 +31,7 @@ def wait_for_epochs(path: Path, num: int, process: subprocess.Popen[str]) -> Non
 
 
 def test_an_interrupted_training_saves_its_state_and_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    train = ("train", "--only", "teacher", "--set", "teacher.epochs=4")
+    train = ("train", "--only", "teacher", "--set", "teacher.epochs=4", "--teacher", "self")
     (tmp_path / "whole").mkdir()
     assert finish(start(tmp_path / "whole", "init", "--data", "digits"))[0] == 0
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
