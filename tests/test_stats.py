@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenas.stats import accuracy, clopper_pearson, decide, mcnemar, pick_threshold, sensitivities, trials_to_prove, wilson
+from edgenas.stats import (
+    accuracy,
+    clopper_pearson,
+    decide,
+    mcnemar,
+    paired_difference,
+    pick_threshold,
+    sensitivities,
+    trials_to_prove,
+    wilson,
+)
 
 
 def test_wilson_gives_the_textbook_interval() -> None:
@@ -75,3 +85,58 @@ def test_of_equally_good_thresholds_the_nearest_to_one_half_is_taken() -> None:
     scores, positive = np.array([0.9, 0.8, 0.1]), np.array([True, True, False])
     assert pick_threshold(scores, positive, min_sensitivity=None) == pytest.approx(0.45)
     assert pick_threshold(scores, np.zeros(3, dtype=bool), min_sensitivity=0.9) == 0.5
+
+
+def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which images two classifiers get right, from how many both, just one and neither do."""
+    cells = np.repeat([0, 1, 2, 3], [both, first, second, neither])
+    return (cells == 0) | (cells == 1), (cells == 0) | (cells == 2)
+
+
+def test_a_paired_difference_has_the_interval_of_resampled_images() -> None:
+    first_N, second_N = right(both=800, first=90, second=50, neither=60)
+    found = paired_difference(first_N, second_N, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    rows_RN = rng.integers(0, 1000, (4000, 1000))
+    resampled = first_N[rows_RN].mean(axis=1) - second_N[rows_RN].mean(axis=1)
+    assert (found.value, found.n) == (pytest.approx(0.04), 1000)
+    assert found.low == pytest.approx(np.quantile(resampled, 0.025), abs=0.002)
+    assert found.high == pytest.approx(np.quantile(resampled, 0.975), abs=0.002)
+    assert 0 < found.low < 0.04 < found.high
+    swapped = paired_difference(second_N, first_N, rng=np.random.default_rng(0))
+    assert swapped.high < 0
+    assert (first_N.sum(), second_N.sum()) == (890, 850)
+
+
+def test_a_paired_difference_is_narrower_than_that_of_classifiers_on_other_images() -> None:
+    paired = paired_difference(*right(900, 12, 8, 80), rng=np.random.default_rng(0))
+    apart = paired_difference(*right(830, 82, 78, 10), rng=np.random.default_rng(0))
+    assert paired.value == pytest.approx(apart.value)
+    assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
+
+
+def test_few_images_that_just_one_gets_right_decide_nothing() -> None:
+    assert mcnemar(5, 0) == 0.0625
+    assert paired_difference(*right(95, 5, 0, 0), rng=np.random.default_rng(0)).low == 0.0
+    assert mcnemar(6, 0) == 0.03125
+    assert paired_difference(*right(94, 6, 0, 0), rng=np.random.default_rng(0)).low > 0
+    same = paired_difference(*right(97, 0, 0, 3), rng=np.random.default_rng(0))
+    assert same.value == 0
+    assert same.high == -same.low == pytest.approx(0.0362, abs=1e-4)  # 1 - 0.025 ** (1 / 100)
+
+
+@given(cells=st.tuples(*[st.integers(0, 60)] * 4), seed=st.integers(0, 2**32 - 1))
+def test_a_paired_difference_never_decides_where_the_exact_test_does_not(cells: tuple[int, int, int, int], seed: int) -> None:
+    found = paired_difference(*right(*cells), rng=np.random.default_rng(seed), num_resamples=200)
+    assert -1 <= found.low <= found.high <= 1
+    if sum(cells):
+        assert found.low <= found.value <= found.high
+    if mcnemar(cells[1], cells[2]) > 0.05:
+        assert found.low <= 0 <= found.high
+
+
+def test_a_paired_difference_needs_the_same_images() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        paired_difference(np.ones(3, dtype=bool), np.ones(4, dtype=bool), rng=np.random.default_rng(0))
+    nothing = np.ones(0, dtype=bool)
+    assert math.isnan(paired_difference(nothing, nothing, rng=np.random.default_rng(0)).value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.latency import Memory
@@ -15,13 +16,15 @@ from edgenas.recipes.journals import JournaledEvaluator
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.run_tables import is_elsewhere
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate
+from edgenas.search import Candidate, pick_evenly
+from edgenas.spaces.even import NEAR
 from edgenas.stats import accuracy, sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 
 if TYPE_CHECKING:
     from edgenas.recipes.budget import Device
     from edgenas.recipes.project import Images, Project
+    from edgenas.recipes.proof import Proof, Score
     from edgenas.recipes.search import Question
 
 MAX_ROUNDS = 3
@@ -33,43 +36,111 @@ class Finalist:
 
     Attributes:
         measured: what the limits of devices judge, by their name: the median of all calls, or the quantile that is promised.
+        is_hand_designed: an engineer would have written it down without a search.
+        proof: of a few epochs alone; None where it was not proven.
     """
 
     candidate: Candidate
     row: dict[str, Any]
     measured: dict[str, float] = field(default_factory=dict)
+    is_hand_designed: bool = False
+    proof: Proof | None = None
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Smaller is better: accuracy on confirm, then on select; of equally accurate nets the faster, then the smaller."""
+        """Smaller is better; of equal nets the faster, then the smaller.
+
+        Nets that were proven come first, by how far they came, the floors they miss, and their score; others go by their inherited
+        accuracy on confirm, then on select.
+        """
         measured, predicted = self.row["latency_ms_measured"], self.row["latency_ms_predicted"]
         latency_ms = measured if measured is not None else (predicted if predicted is not None else 0.0)
-        return (-self.row["top1_confirm"]["value"], -self.candidate.top1, latency_ms, self.row["macs"])
+        proven: tuple[float, ...] = (0, 0, 0)
+        if self.proof is not None:
+            proven = (-self.proof.epochs, len(self.proof.low_floors), -self.proof.score)
+        return (*proven, -self.row["top1_confirm"]["value"], -self.candidate.top1, latency_ms, self.row["macs"])
+
+    def proven(self, proof: Proof | None) -> Finalist:
+        """With its proof, also in the row."""
+        if proof is None:
+            return self
+        return replace(self, proof=proof, row={**self.row, "proof": proof.as_json()})
 
 
-def judge_finalists(
-    project: Project,
-    images: Images,
-    supernet: nn.Module,
-    candidates: Sequence[Candidate],
-    described: Sequence[dict[str, Any]],
-    question: Question,
-    device: str,
-    *,
-    evaluations: Journal,
-    memory: Memory,
-) -> Generator[Record, None, list[Finalist]]:
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Measures and confirms candidates.
+
+    Attributes:
+        described: the contract's CAND of every candidate.
+        hand_designed: genes of the space's hand-designed nets.
+        evaluations: predictions, by weights; what is there already is not made again.
+        memory: timings, likewise.
+    """
+
+    project: Project
+    images: Images
+    supernet: nn.Module
+    candidates: Sequence[Candidate]
+    described: Sequence[dict[str, Any]]
+    hand_designed: frozenset[tuple[int, ...]]
+    question: Question
+    device: str
+    evaluations: Journal
+    memory: Memory
+
+    def judge(self, chosen: Sequence[int]) -> Generator[Record, None, list[Finalist]]:
+        """The candidates at these positions, measured and read once on confirm."""
+        picked = [(self.candidates[i], dict(self.described[i])) for i in chosen]
+        fresh = [Finalist(candidate, row, is_hand_designed=candidate.genes in self.hand_designed) for candidate, row in picked]
+        for finalist in fresh:
+            finalist.row["rejected_by"] = list(finalist.row["rejected_by"])
+            finalist.row["hand_designed"] = finalist.is_hand_designed
+        for place in self.question.budget.devices:
+            is_first = place is self.question.budget.devices[0]
+            yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
+        if fresh:
+            _confirm(self.images, self.supernet, fresh, self.question, self.device, self.evaluations)
+        return fresh
+
+    def costs(self) -> tuple[NDArray[np.float64], float | None]:
+        """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
+        genes_AG = np.array([candidate.genes for candidate in self.candidates], dtype=np.int16)
+        budget = self.question.budget
+        limited = next((limit for limit in budget.limits if limit.name.startswith("latency_ms")), None)
+        limited = limited if limited is not None else next(iter(budget.limits), None)
+        if limited is not None:
+            return limited.cost(genes_AG), limited.limit
+        return budget.costs.get("latency_ms", budget.costs["macs"])(genes_AG), None
+
+    def pick(self, allowed: Sequence[int]) -> list[int]:
+        """Those of the allowed candidates, best first, that are worth judging."""
+        settings = self.project.settings.search
+        if settings.proof_epochs == 0:
+            return list(allowed[: settings.num_finalists])
+        costs_A, limit = self.costs()
+        searched = [i for i in allowed if self.candidates[i].genes not in self.hand_designed]
+        mine_A = costs_A[searched]
+        high = limit if limit is not None else float(mine_A.max(initial=1.0))
+        low = NEAR * high if limit is not None else float(mine_A.min(initial=high))
+        places = pick_evenly(-np.arange(len(searched), dtype=np.float64), mine_A, settings.proof_nets, low=low, high=high)
+        return [*(searched[place] for place in places), *self._pick_hand_designed(allowed, settings.proof_hand)]
+
+    def _pick_hand_designed(self, allowed: Sequence[int], num: int) -> list[int]:
+        """In turn the best by inherited accuracy, by parameters and by MACs."""
+        mine = [i for i in allowed if self.candidates[i].genes in self.hand_designed]
+        orders = [mine, *(sorted(mine, key=lambda i: -self.described[i][name]) for name in ("params", "macs"))]
+        return list(dict.fromkeys(i for turn in zip(*orders, strict=True) for i in turn))[:num]
+
+
+def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
     """Measure and confirm the best candidates; when the measurement rejects them all, the best of those predicted faster.
-
-    Predictions are kept in ``evaluations`` and timings in ``memory``; what is there already is not made again.
 
     Returns:
         The finalists of every round, in order; ``rejected_by`` says why one cannot win.
     """
-    cost = "latency_ms_predicted" if question.budget.devices else "macs"
-    order = sorted(
-        range(len(candidates)), key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i][cost], candidates[i].rank)
-    )
+    question, candidates = panel.question, panel.candidates
+    order = in_order(panel)
     genes_AG = np.array([candidate.genes for candidate in candidates], dtype=np.int16)
     limits = {d.name: (d.limit_ms, d.limited(genes_AG)) for d in question.budget.devices if d.limit_ms is not None}
     finalists: list[Finalist] = []
@@ -81,13 +152,10 @@ def judge_finalists(
             for i in order
             if candidates[i].genes not in taken and all(ms_A[i] <= top * margins[name] for name, (top, ms_A) in limits.items())
         ]
-        chosen = allowed[: project.settings.search.num_finalists]
+        chosen = panel.pick(allowed)
         if not chosen:
             break
-        fresh = [Finalist(candidates[i], dict(described[i])) for i in chosen]
-        for place in question.budget.devices:
-            yield from _measure(project, images, fresh, place, is_first=place is question.budget.devices[0], memory=memory)
-        _confirm(images, supernet, fresh, question, device, evaluations)
+        fresh = yield from panel.judge(chosen)
         finalists += fresh
         if choose(finalists) is not None or any(not limits.keys() & set(f.row["rejected_by"]) for f in fresh):
             break
@@ -96,6 +164,27 @@ def judge_finalists(
             margins[name] *= 0.98 * slower if slower < 1 else 1.0
         yield Note("every finalist measured slower than the limit; trying nets that are predicted faster", is_warning=True)
     return finalists
+
+
+def in_order(panel: Panel) -> list[int]:
+    """Positions of the candidates, best inherited accuracy first; of equal ones the cheaper."""
+    candidates, described = panel.candidates, panel.described
+    cost = "latency_ms_predicted" if panel.question.budget.devices else "macs"
+    return sorted(
+        range(len(candidates)), key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i][cost], candidates[i].rank)
+    )
+
+
+def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
+    """So many finalists more, near the limit, the best by a score, measured and confirmed."""
+    known = {finalist.candidate.genes for finalist in taken}
+    costs_A, limit = panel.costs()
+    places = [i for i in in_order(panel) if panel.candidates[i].genes not in known and panel.candidates[i].shortfall == 0]
+    near = [i for i in places if limit is None or costs_A[i] >= NEAR * limit] or places
+    if not near:
+        return []
+    scores_A = score([Finalist(panel.candidates[i], panel.described[i]) for i in near])
+    return (yield from panel.judge([near[i] for i in np.argsort(-scores_A, kind="stable")[:num]]))
 
 
 def _measure(

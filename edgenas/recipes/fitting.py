@@ -49,7 +49,8 @@ class Job:
         facts: what the checkpoint says of itself, beside how it was trained.
         teacher: in eval mode, or None.
         subnets: which ones learn in a step, for a supernet.
-        evaluate: on the select split.
+        in_place: the first of them teaches the others.
+        evaluate: on the select split, after every epoch; None for a net that is judged once it is trained.
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
@@ -64,11 +65,12 @@ class Job:
     batches: TrainBatches
     device: str
     facts: Mapping[str, Any]
-    evaluate: Evaluate
+    evaluate: Evaluate | None
     checkpoint_every_s: float
     anew: bool
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
+    in_place: bool = False
     begin: Callable[[], None] | None = None
 
     @property
@@ -87,6 +89,10 @@ def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> Lo
         clip_norm=settings.clip_norm,
         ema_decay=settings.ema_decay,
         seed=seed,
+        schedule=settings.schedule,
+        end_early=settings.end_early,
+        keep_best=True,
+        max_seconds=settings.budget_min * 60 if isinstance(settings, TrainSettings) and settings.budget_min is not None else None,
     )
 
 
@@ -138,7 +144,16 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         state = start(model, job.loop, torch.device(job.device))
     last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
-    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, evaluate=job.evaluate)
+    steps = train(
+        state,
+        job.batches,
+        job.objective,
+        job.loop,
+        teacher=job.teacher,
+        subnets=job.subnets,
+        in_place=job.in_place,
+        evaluate=job.evaluate,
+    )
     keep_state = partial(save_state, path, state, identity, replaces=replaces)
     while (record := _next(steps, keep_state)) is not None:
         if isinstance(record, EpochRecord):
@@ -266,7 +281,12 @@ def _objective(job: Job) -> dict[str, Any]:
     objective = job.objective
     weights = objective.class_weights_C.tolist() if objective.class_weights_C is not None else None
     names = ("smoothing", "kd", "kd_weight", "temperature")
-    return {**{name: getattr(objective, name) for name in names}, "class_weights": weights, "taught": job.teacher is not None}
+    return {
+        **{name: getattr(objective, name) for name in names},
+        "class_weights": weights,
+        "taught": job.teacher is not None,
+        "in_place": job.in_place,
+    }
 
 
 def _batches(job: Job) -> dict[str, Any]:

@@ -72,16 +72,27 @@ class JournaledEvaluator:
         key = f"{self.split} {' '.join(map(str, row_G.tolist()))}"
         kept = self.journal.recall(key)
         if kept is not None:
-            return self._unpack(kept, len(image_indices))
+            return unpack(kept, len(image_indices), self.journal.path)
         probabilities_NC: NDArray[np.float16] = self.evaluate(row_G[None], image_indices)[0]
-        packed = base64.b64encode(np.ascontiguousarray(probabilities_NC, dtype="<f2").tobytes()).decode()
-        self.journal.record(key, {"classes": probabilities_NC.shape[1], "float16": packed})
+        self.journal.record(key, pack(probabilities_NC))
         return probabilities_NC
 
-    def _unpack(self, kept: Any, num_images: int) -> NDArray[np.float16]:
-        try:
-            values = np.frombuffer(base64.b64decode(kept["float16"], validate=True), dtype="<f2")
-            result: NDArray[np.float16] = values.reshape(num_images, int(kept["classes"])).astype(np.float16)
-        except (KeyError, TypeError, ValueError, binascii.Error) as error:
-            raise RunFolderError(f"{self.journal.path} is damaged: {error}", hint="delete it to start again") from error
-        return result
+
+def pack(probabilities_NC: NDArray[np.floating]) -> dict[str, Any]:
+    """Probabilities, shape (images, classes), as a JSON-ready entry of a journal, in float16."""
+    packed = base64.b64encode(np.ascontiguousarray(probabilities_NC, dtype="<f2").tobytes()).decode()
+    return {"classes": probabilities_NC.shape[1], "float16": packed}
+
+
+def unpack(kept: Any, num_images: int, path: Path) -> NDArray[np.float16]:
+    """What `pack` packed.
+
+    Raises:
+        RunFolderError: naming the journal, if the entry is none of so many images.
+    """
+    try:
+        values = np.frombuffer(base64.b64decode(kept["float16"], validate=True), dtype="<f2")
+        result: NDArray[np.float16] = values.reshape(num_images, int(kept["classes"])).astype(np.float16)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise RunFolderError(f"{path} is damaged: {error}", hint="delete it to start again") from error
+    return result

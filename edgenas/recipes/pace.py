@@ -14,7 +14,9 @@ from torch import nn
 from edgenas.recipes.fitting import Job
 from edgenas.recipes.nets import has_weights
 from edgenas.recipes.project import Images, Project
-from edgenas.recipes.train import supernet_job, teacher_job, teacher_net
+from edgenas.recipes.teacher import teacher_job, teacher_net
+from edgenas.recipes.teacher_choice import likely_teacher
+from edgenas.recipes.train import supernet_job
 from edgenas.runs import Progress
 from edgenas.search import EvolutionSettings
 from edgenas.spaces import Genes
@@ -62,12 +64,12 @@ def time_training(project: Project, images: Images, device: str) -> Generator[Pr
     Returns:
         Per net its estimate, and the supernet that the steps trained.
     """
-    settings = project.settings
     found: dict[str, Any] = {}
-    if settings.teacher.checkpoint is None:
-        found["teacher"], _ = yield from _time_job(teacher_job(project, images, device, anew=False))
-        found["teacher"] |= {"net": settings.teacher.name, "is_done": has_weights(project.run.teacher)}
-    teacher = teacher_net(project, images, settings.teacher.name)
+    net = likely_teacher(project)
+    if net.checkpoint is None:
+        found["teacher"], _ = yield from _time_job(teacher_job(project, images, device, net, anew=False))
+        found["teacher"] |= {"net": net.name, "is_done": has_weights(project.run.teacher)}
+    teacher = teacher_net(project, images, net.name)
     found["supernet"], supernet = yield from _time_job(supernet_job(project, images, teacher, device, anew=False))
     found["supernet"] |= {"net": project.space.name, "is_done": has_weights(project.run.supernet)}
     return found, supernet
@@ -90,7 +92,8 @@ def _time_job(job: Job) -> Generator[Progress, None, tuple[dict[str, Any], nn.Mo
     yield Progress(f"timing the {job.label}", MAX_STEPS + WARMUP_STEPS, MAX_STEPS + WARMUP_STEPS)
     timed = laps[WARMUP_STEPS:] or laps
     began = time.perf_counter()
-    job.evaluate(state.result.eval())
+    if job.evaluate is not None:
+        job.evaluate(state.result.eval())
     evaluation_s = time.perf_counter() - began
     num_steps = job.loop.epochs * job.batches.num_batches
     estimate = Estimate.of(timed, num_steps, job.loop.epochs * evaluation_s)

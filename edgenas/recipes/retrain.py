@@ -34,7 +34,8 @@ from edgenas.recipes.nets import (
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.run_tables import RunTable, run_table
-from edgenas.recipes.train import load_teacher, teacher_sha256
+from edgenas.recipes.teacher import load_teacher, teacher_sha256
+from edgenas.recipes.teaching import teaching_of
 from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.supernets import Supernet, build_net
@@ -142,8 +143,8 @@ def _job(project: Project, images: Images, plan: Plan, teacher: nn.Module, devic
         objective=objective_for(
             images,
             smoothing=train.label_smoothing,
-            kd_weight=train.kd_weight,
-            temperature=train.temperature,
+            kd_weight=teaching_of(project)[0],
+            temperature=teaching_of(project)[1],
             balance=train.balance,
             device=device,
         ),

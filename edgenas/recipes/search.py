@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgenas.costs import decompose, shape_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
-from edgenas.recipes.finalists import Finalist, choose, judge_finalists
+from edgenas.recipes.finalists import Finalist, Panel, choose, further, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
 from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
 from edgenas.recipes.pace import evolution_settings
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
+from edgenas.recipes.proof import HAND, Proven, Prover, Score, first_epochs, prove
+from edgenas.recipes.teacher import load_teacher
+from edgenas.recipes.teaching import teaching_of
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
 from edgenas.search import (
     Candidate,
@@ -27,9 +32,16 @@ from edgenas.search import (
     evolve,
     pareto_front,
     survey,
+    total_violation,
 )
+from edgenas.spaces import Genes
+from edgenas.spaces.designed import hand_designed
+from edgenas.spaces.even import even_pool
 from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.sampling import as_key
+
+PROOFS = "proofs.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     yield from budget.notes()
     question = _question(project, images, budget)
     rng = np.random.default_rng(settings.seed)
+    began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
         found = survey(project.space, budget.limits, rng)
         facts = space_facts(budget, found)
@@ -108,23 +121,67 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
+        hand_AG = _hand_designed(project)
         candidates: list[Candidate] = []
         sizes = evolution_settings(project)
-        for generation in evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes):
+        start = _start(project, budget, hand_AG, sizes.population)
+        search = evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes, start=start)
+        for generation in search:
             candidates += generation.fresh
             best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
             yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
         described = [question.describe(candidate) for candidate in candidates]
-        finalists = yield from judge_finalists(
-            project, images, supernet, candidates, described, question, device, evaluations=evaluations, memory=timings
-        )
+        hand = frozenset(as_key(row) for row in hand_AG)
+        panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
+        finalists = yield from judge_finalists(panel)
+        proven = None
+        if settings.proof_epochs and any(not finalist.row["rejected_by"] for finalist in finalists):
+            proven = yield from _prove(panel, finalists)
+            finalists = proven.finalists
         result = _result(question, found, facts, described, finalists)
+        if proven is not None:
+            result["fidelity"] = proven.as_json(first_epochs(settings.proof_epochs))
+        result["seconds"] = round(time.monotonic() - began, 1)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result["winner"] is None:
             timings.remove()
             raise _nothing_left(question, result, finalists)
     yield Outcome(result, outputs)
+
+
+def _hand_designed(project: Project) -> Genes:
+    """Rows of the space's hand-designed nets."""
+    return np.concatenate([project.space.from_json(arch) for arch in hand_designed(project.space)])
+
+
+def _start(project: Project, budget: Budget, hand_AG: Genes, population: int) -> dict[str, Genes]:
+    """The first population by origin: hand-designed nets that meet the limits, then nets spread evenly over cost and depth."""
+    space = project.space
+
+    def is_allowed(genes_AG: Genes) -> NDArray[np.bool_]:
+        return np.asarray(total_violation(budget.limits, genes_AG) == 0)
+
+    hand_AG = hand_AG[is_allowed(hand_AG)][: population // 2]
+    depth = shape_models(decompose(space, space.default_task))["depth"]
+    cost = budget.costs.get("latency_ms", budget.costs["macs"])
+    pool = even_pool(space, cost, depth, np.random.default_rng(project.settings.search.seed), allowed=is_allowed)
+    spread_AG = pool.spread(population - len(hand_AG), np.random.default_rng(project.settings.search.seed))
+    return {HAND: hand_AG, "even": spread_AG}
+
+
+def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
+    """Train the finalists alone for a few epochs; what was trained before is known."""
+    project, images = panel.project, panel.images
+    yield from decode(images, "train")
+    teacher = load_teacher(project, images).to(panel.device) if teaching_of(project)[0] > 0 else None
+    with journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
+        prover = Prover(project, images, teacher, panel.device, memory)
+
+        def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
+            return further(panel, finalists, num, score)
+
+        return (yield from prove(prover, finalists, panel.question.floors, more))
 
 
 def _weights_identity(project: Project, images: Images, device: str) -> dict[str, Any]:

@@ -5,31 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+ScheduleName = Literal["cosine", "wsd"]
 Device = Literal["auto", "cpu", "cuda"]
+AUTO: Literal["auto"] = "auto"  # a probe decides
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 LARGEST = 1e6
 
 
 def _check_training(settings: TeacherSettings | TrainSettings | RetrainSettings) -> None:
     """Ranges that all three tables share."""
-    names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0}
-    problems = [f"{name} is at least {least}" for name, least in names.items() if getattr(settings, name, least) < least]
-    for name in ("learning_rate", "clip_norm", "temperature", "checkpoint_every"):
-        if not 0 < getattr(settings, name, 1.0) < LARGEST:
+    names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0, "probe_steps": 1}
+    problems = [f"{name} is at least {least}" for name, least in names.items() if _number(settings, name, least) < least]
+    for name in ("learning_rate", "clip_norm", "temperature", "checkpoint_every", "budget_min"):
+        if not 0 < _number(settings, name, 1.0) < LARGEST:
             problems.append(f"{name} must be above 0 and below {LARGEST:g}")
     if not 0 <= getattr(settings, "weight_decay", 0.0) < LARGEST:
         problems.append(f"weight_decay must be 0 or above and below {LARGEST:g}")
-    for name in ("label_smoothing", "ema_decay"):
+    for name in ("label_smoothing", "ema_decay", "drop_path_rate"):
         if not 0 <= getattr(settings, name, 0.0) < 1:
             problems.append(f"{name} must be in [0, 1)")
-    if not 0 <= getattr(settings, "kd_weight", 0.0) <= 1:
-        problems.append("kd_weight must be in [0, 1]")
+    if not 0 <= _number(settings, "kd_weight", 0.0) <= 1:
+        problems.append("kd_weight must be in [0, 1] or auto")
     if getattr(settings, "num_random", 0) < 0 or (getattr(settings, "threads", None) or 1) < 1:
         problems.append("num_random is at least 0 and threads at least 1")
     if not 0 <= getattr(settings, "seed", 0) < 2**32:
         problems.append("seed must be in [0, 2**32)")
     if problems:
         raise ValueError("; ".join(problems))
+
+
+def _number(settings: object, name: str, default: float) -> float:
+    """A setting's number; the default's where the table has none, it is None or a probe decides."""
+    value = getattr(settings, name, None)
+    return default if value is None or value == AUTO else float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +113,29 @@ class SpaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class TeacherSettings:
-    """``[teacher]``: self (the space's largest net, trained first on the same data) or timm:NAME.
+    """``[teacher]``: who teaches.
 
     Attributes:
-        checkpoint: trained weights of a timm model; without them it is trained first.
+        name: auto (the best on select of a few that are tried on labels), cnn (a plain convolutional net), self (the space's
+            largest net) or timm:NAME.
+        checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice.
+        candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
+        probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
+        warmup_epochs: None takes a tenth of the run.
+        schedule, end_early: as in ``[train]``.
     """
 
-    name: str = "self"
+    name: str = AUTO
     checkpoint: str | None = None
+    candidates: tuple[str, ...] = ()
+    probe_steps: int = 300
     epochs: int = 20
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
-    warmup_epochs: float = 3.0
+    warmup_epochs: float | None = None
+    schedule: ScheduleName = "cosine"
+    end_early: bool = True
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
@@ -132,10 +150,19 @@ class TrainSettings:
     """``[train]``: the supernet.
 
     Attributes:
-        sampling: which subnets learn in a step: sandwich (largest, smallest, ``num_random`` others) uniform (one),
-            uniform-genes (one, all depths alike) or identities (one, half of its blocks left out where a space allows it).
-        kd_weight: share of the distillation in the loss.
-        temperature: of the soft targets.
+        warmup_epochs: None takes a tenth of the run.
+        schedule: of the learning rate: cosine, or wsd (constant, then a short decay).
+        end_early: with wsd, a plateau on select ends the run before its epochs are spent.
+        budget_min: minutes for the supernet; with wsd it trains beyond ``epochs`` while its accuracy rises and time is left.
+        sampling: which subnets learn in a step: even (``num_random``, evenly over cost and depth, and now and then the largest or
+            the smallest), sandwich (largest, smallest, ``num_random`` others), uniform (one), uniform-genes (one, all depths alike)
+            or identities (one, half of its blocks left out where a space allows it).
+        latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
+        near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
+        in_place: the first subnet of a step teaches the others.
+        drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
+        kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best.
+        temperature: of the soft targets, or auto.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
             every class as many as the smallest has, drawn anew every epoch (downsample).
         repeats: differently augmented copies of an image in a batch; an epoch then shows one in ``repeats`` images.
@@ -151,14 +178,21 @@ class TrainSettings:
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
-    warmup_epochs: float = 3.0
+    warmup_epochs: float | None = None
+    schedule: ScheduleName = "cosine"
+    end_early: bool = True
+    budget_min: float | None = None
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: float = 0.99
-    sampling: Literal["sandwich", "uniform", "uniform-genes", "identities"] = "sandwich"
-    num_random: int = 1
-    kd_weight: float = 0.9
-    temperature: float = 2.0
+    sampling: Literal["even", "sandwich", "uniform", "uniform-genes", "identities"] = "even"
+    num_random: int = 2
+    latency_ms: float | None = None
+    near_share: float = 0.7
+    in_place: bool = False
+    drop_path_rate: float = 0.0
+    kd_weight: float | Literal["auto"] = AUTO
+    temperature: float | Literal["auto"] = AUTO
     balance: Literal["none", "weights", "sampler", "downsample"] = "weights"
     repeats: int = 1
     clip_norm: float = 1.0
@@ -171,6 +205,12 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _check_training(self)
+        if self.latency_ms is not None and not 0 < self.latency_ms < LARGEST:
+            raise ValueError(f"latency_ms must be above 0 and below {LARGEST:g}")
+        if not 0 <= self.near_share <= 1:
+            raise ValueError("near_share must be in [0, 1]")
+        if self.sampling == "even" and self.num_random < 1:
+            raise ValueError("num_random is at least 1 with sampling even")
         if self.init is not None and self.sharing == "classical":
             raise ValueError("init goes with sharing entangled: existing weights are those of one net")
         if not 1 <= self.repeats <= 10:
@@ -239,6 +279,9 @@ class SearchSettings:
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
         confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+        proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
+        proof_nets, proof_hand: searched and hand-designed nets that are proven.
+        num_finalists: that are measured and confirmed where nothing is proven.
     """
 
     latency_ms: float | dict[str, float] | None = None
@@ -254,6 +297,9 @@ class SearchSettings:
     num_crossovers: int = 16
     mutation_prob: float = 0.2
     num_finalists: int = 5
+    proof_epochs: int = 12
+    proof_nets: int = 12
+    proof_hand: int = 4
     device: Device = "auto"
     seed: int = 0
 
@@ -265,6 +311,8 @@ class SearchSettings:
             raise ValueError("confidence must be in (0, 1)")
         if any(not 0 < floor <= 1 for floor in self.min_sensitivity.values()):
             raise ValueError("a floor in min_sensitivity must be in (0, 1]")
+        if min(self.proof_epochs, self.proof_hand) < 0 or self.proof_nets < 1:
+            raise ValueError("proof_epochs and proof_hand are at least 0, proof_nets at least 1")
         if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
             raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
         if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:

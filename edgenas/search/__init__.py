@@ -5,6 +5,7 @@ from edgenas.search.evolution import Candidate, Evaluator, EvolutionSettings, Ge
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Feasibility, closest, repair, survey
 from edgenas.search.pareto import pareto_front
+from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_evenly, shrunk
 
 ALGORITHMS = {"evolution": evolve}
 
@@ -15,15 +16,21 @@ __all__ = [
     "Evaluator",
     "EvolutionSettings",
     "Feasibility",
+    "Fidelity",
     "Generation",
     "MetricConstraint",
+    "Ranker",
     "SensitivityFloor",
     "UpperLimit",
     "best_within",
     "closest",
     "evolve",
+    "fidelity",
+    "fit_ranker",
     "pareto_front",
+    "pick_evenly",
     "repair",
+    "shrunk",
     "survey",
     "total_violation",
 ]

@@ -7,7 +7,7 @@ larger than the budget is enumerated; equal accuracy is decided by likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,7 +37,7 @@ class Candidate:
     Attributes:
         genes: its row.
         generation: 0 for the start.
-        origin: ``random``, ``mutation``, ``crossover`` or ``enumeration``.
+        origin: ``random``, ``mutation``, ``crossover``, ``enumeration``, or as the caller calls what it starts with.
         probabilities_NC: its predictions on the split that is searched, shape (images, classes), float16.
         top1: share of right argmax decisions there.
         log_likelihood: mean log-probability of the right class; decides between equal ``top1``.
@@ -106,6 +106,7 @@ def evolve(
     *,
     rng: np.random.Generator,
     settings: EvolutionSettings | None = None,
+    start: Mapping[str, Genes] | None = None,
 ) -> Iterator[Generation]:
     """Search ``space`` for the most accurate nets that meet every constraint.
 
@@ -117,6 +118,8 @@ def evolve(
         floors: limits on predictions; candidates that break one rank behind all that do not.
         rng: the only source of randomness.
         settings: sizes of the search.
+        start: canonical rows of the first population by origin; those that break a limit are left out, and where they are fewer
+            than the population random ones are added.
 
     Raises:
         InfeasibleError: if none of the architectures drawn at the start can be made feasible.
@@ -126,14 +129,17 @@ def evolve(
     if space.cardinality <= settings.budget:
         yield from _enumerate(space, judge, constraints, keep=settings.population)
         return
-    start_AG = _start(space, constraints, rng, settings.population)
-    seen = {row.tobytes() for row in start_AG}
+    seen: set[bytes] = set()
+    first = list(_given(constraints, start or {}, settings.population, seen))
+    missing = settings.population - sum(len(rows_AG) for _, rows_AG in first)
+    if missing > 0:
+        first.append(("random", _unseen(_start(space, constraints, rng, missing), seen)))
     elite: list[Candidate] = []
     num_evaluated = 0
-    batches: Iterable[tuple[str, Genes]] = [("random", start_AG)]
+    batches: Iterable[tuple[str, Genes]] = first
     for index in range(settings.num_generations + 1):
         rows = [(origin, rows_AG[i : i + PIECE]) for origin, rows_AG in batches for i in range(0, len(rows_AG), PIECE)]
-        for position, (origin, piece_AG) in enumerate(rows or [("none", start_AG[:0])], 1):
+        for position, (origin, piece_AG) in enumerate(rows or [("none", first[0][1][:0])], 1):
             fresh = judge(piece_AG, index, origin)
             elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[: settings.population]
             num_evaluated += len(fresh)
@@ -141,6 +147,18 @@ def evolve(
             yield Generation(index, settings.num_generations, tuple(fresh), tuple(elite), num_evaluated, done)
         parents_AG = np.array([candidate.genes for candidate in elite[: settings.num_parents]], dtype=np.int16)
         batches = _offspring(space, parents_AG, constraints, rng, settings, seen)
+
+
+def _given(
+    constraints: Sequence[CostConstraint], start: Mapping[str, Genes], num: int, seen: set[bytes]
+) -> Iterator[tuple[str, Genes]]:
+    """What the search is started with, by origin, as far as it is feasible and distinct; at most ``num`` rows."""
+    for origin, rows_AG in start.items():
+        feasible_AG = rows_AG[total_violation(constraints, rows_AG) == 0] if len(rows_AG) else rows_AG
+        fresh_AG = _unseen(feasible_AG[:num], seen) if len(feasible_AG) else feasible_AG
+        if len(fresh_AG):
+            num -= len(fresh_AG)
+            yield origin, fresh_AG
 
 
 def _start(space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, num: int) -> Genes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from itertools import product
 from typing import Any
@@ -21,12 +22,16 @@ def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
     return nets
 
 
+def at_step(step: float, num_options: int) -> int:
+    """Position of the option at a step of ``STEPS``; of two options in the middle the larger, so that middle is never small."""
+    return math.floor(step * (num_options - 1) + 0.5)
+
+
 def uniform_nets(space: SearchSpace) -> list[dict[str, Any]]:
     """Small, middle and large depths with small, middle and large everything else; each choice at the same step of its options."""
     is_depth = [bool(choice.length_of) or "depth" in choice.name for choice in space.choices]
-    last = [len(choice.options) - 1 for choice in space.choices]
     rows = [
-        [round((depth if deep else width) * index) for deep, index in zip(is_depth, last, strict=True)]
+        [at_step(depth if deep else width, len(choice.options)) for deep, choice in zip(is_depth, space.choices, strict=True)]
         for depth, width in product(STEPS, STEPS)
     ]
     return [space.to_json(genes_G) for genes_G in unique_rows(space.canonical(np.array(rows, dtype=np.int16)))]

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.base import Choice, Option, SearchSpace, Task
+from edgenas.spaces.designed import STEPS, at_step
 
 ReductionKind = Literal["none", "conv", "pool"]
 
@@ -249,13 +251,11 @@ def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
         middle = [{name: values[-1] for name, values in options.items()} | {"depths": d} for d in options["depths"]]
         return [_listed(values) for values in middle]
     nets = []
-    for depth in (1, 2, 3):
-        for width in (0, 1, 2):
-            genes: dict[str, Option] = {}
-            for name, values in options.items():
-                step = depth - 1 if name.startswith("depths") else width
-                genes[name] = values[min(step, len(values) - 1)]
-            nets.append(space.to_json(space.canonical(_row(space, genes))[0]))
+    for depth, width in product(STEPS, STEPS):
+        genes: dict[str, Option] = {}
+        for name, values in options.items():
+            genes[name] = values[at_step(depth if name.startswith("depths") else width, len(values))]
+        nets.append(space.to_json(space.canonical(_row(space, genes))[0]))
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
 
 

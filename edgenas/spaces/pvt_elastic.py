@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.base import RESOLUTION, Choice, Condition, Option, SearchSpace, Task
+from edgenas.spaces.designed import STEPS, at_step
 from edgenas.spaces.pvt import (
     BlockSpec,
     HeadSpec,
@@ -205,10 +206,9 @@ def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
     Every stage gets the same step of its widths and of its depths, and the reduction that PVT v2 has there: a strided
     convolution where the stage offers one, else none.
     """
-    steps = (0.0, 0.5, 1.0)
     nets = [
         _uniform(space, resolution_px, depth, width)
-        for resolution_px, depth, width in product(space.choices[space.index[RESOLUTION]].options, steps, steps)
+        for resolution_px, depth, width in product(space.choices[space.index[RESOLUTION]].options, STEPS, STEPS)
     ]
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
 
@@ -223,5 +223,5 @@ def _uniform(space: SearchSpace, resolution_px: Option, depth: float, width: flo
             row.append(kinds.index("conv" if "conv" in kinds else "none"))
         else:
             step = depth if choice.length_of else width
-            row.append(round(step * (len(choice.options) - 1)))
+            row.append(at_step(step, len(choice.options)))
     return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])

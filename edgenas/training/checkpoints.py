@@ -49,6 +49,9 @@ class TrainState:
         epochs: that the learning rate's schedule is laid out for; a time budget may lower it.
         elapsed_s: training time so far, however often it was interrupted.
         sums: of losses, images and seconds in the epoch that is under way.
+        decay_from: epoch at which the decay of a wsd schedule begins; None while that is open.
+        history: accuracy on select of every evaluated epoch.
+        best_tensors: the result's as they were when it was best; empty where they are not kept.
     """
 
     model: nn.Module
@@ -60,6 +63,9 @@ class TrainState:
     epochs: int
     elapsed_s: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
+    decay_from: int | None = None
+    history: list[float] = field(default_factory=list)
+    best_tensors: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def result(self) -> nn.Module:
@@ -216,7 +222,8 @@ def save_state(path: Path, state: TrainState, facts: Mapping[str, Any], *, repla
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.module.state_dict().items()}
     for index, entry in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entry.items()}
-    progress = {name: getattr(state, name) for name in ("epoch", "step", "epochs", "elapsed_s", "sums")}
+    tensors |= {f"best.{name}": tensor for name, tensor in state.best_tensors.items()}
+    progress = {name: getattr(state, name) for name in ("epoch", "step", "epochs", "elapsed_s", "sums", "decay_from", "history")}
     scaler = None if state.scaler is None else state.scaler.state_dict()
     header = {"kind": "training state", "facts": dict(facts), "progress": progress, "scaler": scaler, "replaces": replaces}
     save_tensors(path, tensors, header)
@@ -236,7 +243,7 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
         found = found if isinstance(found, dict) else {}
         problems = [*differences(found, expected), *(f"{name} is set there, not here" for name in found if name not in expected)]
         raise OtherWorkError(f"{path} is of a training with other settings", problems=problems)
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}, "best": {}}
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups.setdefault(group, {})[rest] = tensor
@@ -247,14 +254,30 @@ def load_state(path: Path, state: TrainState, facts: Mapping[str, Any]) -> None:
         _load_optimizer(state.optimizer, groups["optimizer"])
         if state.scaler is not None:
             state.scaler.load_state_dict(header["scaler"])
-        for name in ("epoch", "step", "epochs"):
-            setattr(state, name, int(header["progress"][name]))
-        state.elapsed_s = float(header["progress"]["elapsed_s"])
-        state.sums = {str(name): float(value) for name, value in header["progress"]["sums"].items()}
+        _load_progress(state, header["progress"])
+        _load_best(state, groups["best"])
         if not 0 <= state.epoch <= state.epochs or state.step < 0 or not 0 <= state.elapsed_s < math.inf:
             raise ValueError(f"progress {header['progress']} is impossible")
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}", hint="delete it to start again") from error
+
+
+def _load_progress(state: TrainState, progress: Mapping[str, Any]) -> None:
+    for name in ("epoch", "step", "epochs"):
+        setattr(state, name, int(progress[name]))
+    state.elapsed_s = float(progress["elapsed_s"])
+    state.sums = {str(name): float(value) for name, value in progress["sums"].items()}
+    decay_from = progress.get("decay_from")
+    state.decay_from = None if decay_from is None else int(decay_from)
+    state.history = [float(score) for score in progress.get("history", ())]
+
+
+def _load_best(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
+    shapes = {name: tensor.shape for name, tensor in state.result.state_dict().items()}
+    if tensors and {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+        raise ValueError("the best weights are of another net")
+    device = next(state.model.parameters()).device
+    state.best_tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,6 @@ Everything random is decided by (seed, epoch, step), and the learning rate by (s
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +17,13 @@ from torch import Tensor, nn
 
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import Objective
+from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+WARMUP = 0.1  # share of the epochs
 
 
 class Batches(Protocol):
@@ -42,28 +44,41 @@ class LoopSettings:
     """How a net is optimised.
 
     Attributes:
-        epochs: passes over the training images.
-        learning_rate: highest; after a linear warm-up it falls to ``final_learning_rate`` along a cosine.
+        epochs: passes over the training images that the run is laid out for; wsd may end earlier.
+        learning_rate: highest, after a linear warm-up.
         final_learning_rate: at the end.
-        warmup_epochs: may be a fraction.
+        warmup_epochs: may be a fraction; None takes `WARMUP` of the epochs.
+        schedule: of the learning rate, see `edgenas.training.schedule`.
         weight_decay: of weights with two axes or more; norms and biases have none.
         clip_norm: largest gradient norm; None does not clip.
         ema_decay: largest decay of the weights' moving average, which starts lower; None keeps no average.
         amp: mixed precision on CUDA: bf16 where the GPU has it, else fp16 with loss scaling.
         seed: of everything random.
-        max_seconds: time budget; when the pace of the epochs so far does not fit, fewer epochs are laid out.
+        max_seconds: time budget; when the pace of the epochs so far does not fit, fewer epochs are laid out. With wsd the run goes
+            on beyond ``epochs`` while the accuracy on select rises and time is left.
+        keep_best: end with the weights of the epoch that was best on select, rather than with the last.
+        end_early: a plateau on select ends wsd before its epochs are spent.
     """
 
     epochs: int
     learning_rate: float
     final_learning_rate: float = 1e-5
-    warmup_epochs: float = 1.0
+    warmup_epochs: float | None = None
+    schedule: ScheduleName = "cosine"
     weight_decay: float = 0.05
     clip_norm: float | None = 1.0
     ema_decay: float | None = 0.998
     amp: bool = True
     seed: int = 0
     max_seconds: float | None = None
+    keep_best: bool = False
+    end_early: bool = False
+
+    @property
+    def plan(self) -> Schedule:
+        """The learning rate of every step."""
+        warmup_epochs = self.warmup_epochs if self.warmup_epochs is not None else WARMUP * self.epochs
+        return Schedule(self.schedule, self.learning_rate, self.final_learning_rate, warmup_epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +136,6 @@ def _amp_dtype(settings: LoopSettings, device: torch.device) -> torch.dtype | No
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def learning_rate_at(step: int, settings: LoopSettings, *, epochs: int, steps_per_epoch: int) -> float:
-    """Learning rate of step 0, 1, ...: linear warm-up, then a cosine (Loshchilov & Hutter, arXiv:1608.03983) over the rest."""
-    warmup_steps = min(settings.warmup_epochs, epochs / 2) * steps_per_epoch
-    if step < warmup_steps:
-        return settings.learning_rate * (step + 1) / (warmup_steps + 1)
-    progress = min(1.0, (step - warmup_steps) / max(1.0, epochs * steps_per_epoch - 1 - warmup_steps))
-    span = settings.learning_rate - settings.final_learning_rate
-    return settings.final_learning_rate + span * (1 + math.cos(math.pi * progress)) / 2
-
-
 def train(
     state: TrainState,
     batches: Batches,
@@ -164,23 +169,32 @@ def train(
         teacher.to(device).eval()
     amp = _amp_dtype(settings, device)
     step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp)
+    schedule = settings.plan
     while state.epoch < state.epochs:
+        _lay_out(state, settings)
         meter = _Meter(state.sums)
         for images_NCHW, labels_N in _seeded(batches, state, settings.seed):
-            learning_rate = learning_rate_at(state.step, settings, epochs=state.epochs, steps_per_epoch=batches.num_batches)
+            learning_rate = schedule(
+                state.step, epochs=state.epochs, steps_per_epoch=batches.num_batches, decay_from=state.decay_from
+            )
             losses = step_once(state, images_NCHW, labels_N, learning_rate)
             state.elapsed_s += meter.add(losses, len(labels_N), learning_rate)
             yield StepRecord(state.step, state.epochs * batches.num_batches, losses["loss"])
             meter.resume()
         state.epoch += 1
-        _fit_budget(state, settings)
+        if settings.schedule == "cosine" or state.decay_from is not None:
+            _fit_budget(state, settings)
         due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
         began = time.perf_counter()
         select = dict(evaluate(state.result.eval())) if evaluate is not None and due else {}
         state.elapsed_s += time.perf_counter() - began
         record = meter.record(state, select)
         state.sums = {}
+        if select:
+            _judge(state, select, settings)
         yield record
+    if state.best_tensors:
+        state.result.load_state_dict(state.best_tensors)
 
 
 @dataclass(slots=True)
@@ -235,11 +249,41 @@ def _seeded(batches: Batches, state: TrainState, seed: int) -> Iterator[tuple[Te
         yield batch
 
 
+def _judge(state: TrainState, select: Mapping[str, float], settings: LoopSettings) -> None:
+    """Note how good the epoch was, the mean over what was evaluated; of equally good ones the last is kept."""
+    score = sum(select.values()) / len(select)
+    if settings.keep_best and score >= max(state.history, default=0.0):
+        state.best_tensors = {name: tensor.detach().clone() for name, tensor in state.result.state_dict().items()}
+    state.history.append(score)
+
+
+def _lay_out(state: TrainState, settings: LoopSettings) -> None:
+    """Begin the decay of wsd where it is due, and lay out the epochs that it takes."""
+    if settings.schedule != "wsd" or state.decay_from is not None or state.sums:
+        return
+    due = decay_is_due(
+        state.history,
+        epoch=state.epoch,
+        epochs=settings.epochs,
+        elapsed_s=state.elapsed_s,
+        max_seconds=settings.max_seconds,
+        may_end_early=settings.end_early,
+    )
+    if due:
+        state.decay_from = state.epoch
+        ends = state.epoch + cooldown_epochs(state.epoch)
+        state.epochs = ends if settings.max_seconds is not None else min(ends, settings.epochs)
+        _fit_budget(state, settings)
+    elif settings.max_seconds is not None:
+        state.epochs = max(state.epochs, state.epoch + 1 + cooldown_epochs(state.epoch + 1))
+
+
 def _fit_budget(state: TrainState, settings: LoopSettings) -> None:
     """Lay out as many epochs as fit the time budget at the pace so far."""
-    if settings.max_seconds is not None:
+    if settings.max_seconds is not None and state.epoch:
         affordable = int((settings.max_seconds - state.elapsed_s) / (state.elapsed_s / state.epoch))
-        state.epochs = min(settings.epochs, state.epoch + max(0, affordable))
+        laid_out = settings.epochs if settings.schedule == "cosine" else state.epochs
+        state.epochs = min(laid_out, state.epoch + max(0, affordable))
 
 
 __all__ = [
@@ -250,7 +294,6 @@ __all__ = [
     "StepRecord",
     "Subnets",
     "TrainingDivergedError",
-    "learning_rate_at",
     "start",
     "train",
 ]

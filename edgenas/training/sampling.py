@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from edgenas.errors import InfeasibleError
 from edgenas.spaces import Genes, SearchSpace
+from edgenas.spaces.even import EvenPool
 from edgenas.spaces.vitas import IDENTITY
 
 Subnets = list[tuple[int, ...]]
 SamplingRule = Callable[[SearchSpace, np.random.Generator, int], Subnets]
+
+LARGEST_SHARE, SMALLEST_SHARE = 0.25, 0.1  # of the steps of `even`
 
 
 def sandwich(space: SearchSpace, rng: np.random.Generator, num_random: int = 2) -> Subnets:
@@ -30,6 +33,25 @@ def uniform_genes(space: SearchSpace, rng: np.random.Generator, num_random: int 
     """As `uniform`, but every gene uniform over its options, so that all depths are drawn alike (Chen et al., arXiv:2107.00651)."""
     start_AG = np.repeat(space.extreme(largest=True), max(1, num_random), axis=0)
     return [as_key(row) for row in space.mutate(start_AG, rng, prob=1.0)]
+
+
+def even(pool: EvenPool) -> SamplingRule:
+    """``num_random`` subnets of a pool, evenly over cost and depth, and the largest or the smallest in some steps.
+
+    The sandwich's extremes in every step take two thirds of the gradients; they are needed here only as long as slices of them are
+    (Yu et al., BigNAS, arXiv:2003.11142, section 3.1, keeps both; here their shares are `LARGEST_SHARE` and `SMALLEST_SHARE`).
+    """
+
+    def rule(space: SearchSpace, rng: np.random.Generator, num_random: int = 2) -> Subnets:
+        place = rng.random()
+        rows = list(pool.draw(max(1, num_random), rng))
+        if place < LARGEST_SHARE:
+            rows.insert(0, space.extreme(largest=True)[0])
+        elif place < LARGEST_SHARE + SMALLEST_SHARE:
+            rows.append(space.extreme(largest=False)[0])
+        return [as_key(row) for row in rows]
+
+    return rule
 
 
 def with_identities(share: float) -> SamplingRule:
@@ -109,6 +131,7 @@ def as_key(row_G: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> tuple[int,
     return tuple(int(gene) for gene in row_G)
 
 
+EVEN = "even"  # needs a pool
 SAMPLING_RULES: dict[str, SamplingRule] = {
     "sandwich": sandwich,
     "uniform": uniform,

@@ -1,4 +1,4 @@
-"""Nets from timm, as teachers or to be trained; nothing is ever downloaded."""
+"""Nets that teach: the largest of a space, a plain convolutional net, or timm's; nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from edgenas.errors import UsageError
 from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import copy_into
+from edgenas.training.cnn import plain_cnn
 from edgenas.training.foreign import read_foreign, require_timm_model
 
+SELF, CNN = "self", "cnn"
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
@@ -25,10 +27,10 @@ def build_teacher(
     checkpoint: Path | None = None,
     space: SearchSpace | None = None,
 ) -> nn.Module:
-    """A net of timm, or the largest net of a space, in eval mode.
+    """A net that is to teach, in eval mode.
 
     Args:
-        name: ``timm:NAME``, or ``self`` for the largest plain net of ``space``.
+        name: ``timm:NAME``, ``cnn`` for `plain_cnn`, or ``self`` for the largest plain net of ``space``.
         num_classes: logits.
         image_px: side of its images, passed on where the model fixes it.
         in_channels: of its images.
@@ -39,9 +41,12 @@ def build_teacher(
         UsageError: if timm has no such model, with similar names, or it cannot be built for these images.
         CheckpointError: listing every mismatch between checkpoint and model.
     """
-    if name == "self" and space is not None:
+    model: nn.Module
+    if name == SELF and space is not None:
         genes = tuple(int(gene) for gene in space.extreme(largest=True)[0])
         model = build_net(space, Task(num_classes, in_channels, image_px), genes)
+    elif name == CNN:
+        model = plain_cnn(num_classes, image_px, in_channels)
     else:
         model = _build_timm(name, num_classes, image_px, in_channels)
     if checkpoint is not None:
@@ -52,7 +57,7 @@ def build_teacher(
 def _build_timm(name: str, num_classes: int, image_px: int, in_channels: int) -> nn.Module:
     kind, _, model_name = name.partition(":")
     if kind != "timm" or not model_name:
-        raise UsageError(f"teacher {name!r} must be written self or timm:NAME")
+        raise UsageError(f"teacher {name!r} must be written auto, self, cnn or timm:NAME")
     require_timm_model(model_name)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels, "pretrained": False}
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from edgenas.costs import cost_models
 from edgenas.spaces import SPACES
-from edgenas.spaces.designed import hand_designed, uniform_nets
+from edgenas.spaces.designed import STEPS, at_step, hand_designed, uniform_nets
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))
@@ -28,3 +28,24 @@ def test_uniform_nets_take_one_step_for_depths_and_one_for_everything_else() -> 
     assert nets[-1] == space.to_json(space.extreme(largest=True)[0])
     assert all(len(set(net[gene])) == 1 for net in nets for gene in ("mlp_ratio", "num_heads"))
     assert sorted({len(net["mlp_ratio"]) for net in nets}) == [12, 13, 14]
+
+
+def test_the_middle_of_two_options_is_the_larger_and_of_more_the_middle() -> None:
+    assert [[at_step(step, number) for step in STEPS] for number in (1, 2, 3, 4, 5)] == [
+        [0, 0, 0],
+        [0, 1, 1],
+        [0, 1, 2],
+        [0, 2, 3],
+        [0, 2, 4],
+    ]
+
+
+def test_a_middle_net_is_not_the_small_one_where_lists_have_two_options() -> None:
+    middle = [net["mlp_ratio"] for net in hand_designed(SPACES["pit-nano"]) if net["base_dim"] == 6]
+    assert set(middle) == {2}  # of 1 and 2
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_no_hand_designed_net_is_listed_twice(name: str) -> None:
+    nets = hand_designed(SPACES[name])
+    assert all(net not in nets[:position] for position, net in enumerate(nets))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import nn
 from edgenas.training.checkpoints import TrainState, load_state, save_state
 from edgenas.training.distillation import Objective
 from edgenas.training.evaluation import net_accuracy, subnet_accuracies
-from edgenas.training.loop import EpochRecord, LoopSettings, StepRecord, TrainingDivergedError, learning_rate_at, start, train
+from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, TrainingDivergedError, start, train
 from edgenas.training.sampling import Subnets, sandwich
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, TinyBatches, tiny_images, tiny_net, tiny_supernet
 
@@ -153,20 +153,68 @@ def test_the_result_is_the_moving_average() -> None:
     assert any(not torch.equal(a, b) for a, b in zip(state.result.parameters(), state.model.parameters(), strict=True))
 
 
-def test_the_learning_rate_warms_up_and_falls_to_its_end() -> None:
-    settings = LoopSettings(epochs=10, learning_rate=1.0, final_learning_rate=0.1, warmup_epochs=2)
-    rates = [learning_rate_at(step, settings, epochs=10, steps_per_epoch=5) for step in range(50)]
-    assert rates[:10] == sorted(rates[:10])
-    assert max(rates) == rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert math.isclose(rates[-1], 0.1)
-
-
 def test_a_time_budget_lays_out_fewer_epochs() -> None:
     settings = replace(SETTINGS, epochs=500, max_seconds=0.5)
     state = start(tiny_net(), settings, CPU)
     *_, last = epochs_of(train(state, TinyBatches(), Objective(), settings))
     assert last.epoch == last.epochs == state.epochs < 500
+
+
+def scripted(*scores: float) -> Evaluate:
+    """An evaluation that gives these accuracies, one after the other, the last for ever."""
+    left = list(scores)
+    return lambda model: {"top1": left.pop(0) if len(left) > 1 else left[0]}
+
+
+def test_wsd_ends_early_on_a_plateau_of_select() -> None:
+    settings = replace(SETTINGS, epochs=40, schedule="wsd", end_early=True)
+    state = start(tiny_net(), settings, CPU)
+    records = epochs_of(train(state, TinyBatches(), Objective(), settings, evaluate=scripted(0.5, 0.6, 0.7, 0.7)))
+    assert state.decay_from == 11  # 3 that rose, 8 (a fifth of 40) that did not
+    assert records[-1].epoch == records[-1].epochs == state.epochs == 16
+    rates = [record.learning_rate for record in records]
+    assert rates[4] == rates[10] == settings.learning_rate
+    assert rates[11:] == sorted(rates[11:], reverse=True)
+    assert math.isclose(rates[-1], settings.final_learning_rate)
+
+
+def test_wsd_goes_on_within_its_budget_while_select_rises() -> None:
+    settings = replace(SETTINGS, epochs=2, schedule="wsd", max_seconds=2.0)
+    rising = itertools.count(1)
+    state = start(tiny_net(), settings, CPU)
+    *_, last = epochs_of(train(state, TinyBatches(), Objective(), settings, evaluate=lambda model: {"top1": next(rising) / 1e6}))
+    assert last.epoch == last.epochs > 2
+    assert last.elapsed_s < 4.0
+
+
+def test_wsd_without_a_budget_spends_the_epochs_it_was_laid_out_for() -> None:
+    settings = replace(SETTINGS, epochs=9, schedule="wsd")
+    state = start(tiny_net(), settings, CPU)
+    *_, last = epochs_of(train(state, TinyBatches(), Objective(), settings, evaluate=scripted(0.5)))
+    assert (state.decay_from, last.epoch, last.epochs) == (6, 9, 9)
+
+
+def test_the_best_epoch_is_kept_also_by_a_run_that_was_interrupted(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=4, keep_best=True)
+    seen: list[dict[str, bytes]] = []
+
+    def run(state: TrainState, scores: Sequence[float], stop: int | None = None) -> None:
+        evaluate = scripted(*scores)
+        for record in itertools.islice(train(state, TinyBatches(), Objective(), settings, evaluate=evaluate), stop):
+            if isinstance(record, EpochRecord):
+                seen.append(weights_of(state))
+
+    whole = start(tiny_net(), settings, CPU)
+    run(whole, (0.5, 0.8, 0.6, 0.7))
+    kept = {name: value for name, value in weights_of(whole).items() if name.startswith("result.")}
+    assert kept.items() <= seen[1].items()
+    assert not kept.items() <= seen[3].items()
+    first, again = start(tiny_net(), settings, CPU), start(tiny_net(seed=9), settings, CPU)
+    run(first, (0.5, 0.8, 0.6, 0.7), stop=9)  # steps and records of two epochs, and a step
+    save_state(tmp_path / "state.safetensors", first, {"seed": 7})
+    load_state(tmp_path / "state.safetensors", again, {"seed": 7})
+    run(again, (0.6, 0.7))
+    assert weights_of(again) == weights_of(whole)
 
 
 def test_a_run_that_fits_its_budget_ignores_it() -> None:

@@ -1,0 +1,320 @@
+"""The proof of a search's finalists: each is trained alone for a few epochs before one is chosen.
+
+Successive halving (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943) in two rungs: every finalist gets a third of the epochs,
+the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Where the supernet's
+weights rank no better than MACs do, more nets are proven, picked by what ranks better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas.recipes.fitting import Job
+from edgenas.recipes.journals import pack, unpack
+from edgenas.recipes.nets import images_for
+from edgenas.recipes.plain_nets import plain_job
+from edgenas.recipes.probing import clear, minutes, probe, seconds_of
+from edgenas.runs import Journal, Note, Record, sha256_json
+from edgenas.search import Fidelity, SensitivityFloor, fidelity, fit_ranker, shrunk
+from edgenas.stats import kendall_tau, wilson
+from edgenas.training.evaluation import predict
+
+if TYPE_CHECKING:
+    from edgenas.recipes.finalists import Finalist
+    from edgenas.recipes.project import Images, Project
+
+SPLITS = ("select", "confirm")  # that proven nets are judged on; they learnt from neither
+HAND = "hand-designed"
+FIRST_RUNG = 1 / 3  # of the epochs
+LEFT = 1 / 3  # of the nets, for the second rung
+MIN_LEFT = 3
+MIN_RANKED = 8  # proven nets that a ranker is fitted to
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a few epochs alone showed of a net.
+
+    Attributes:
+        epochs: of the last rung that it reached.
+        first_top1: accuracy of the first rung on select and confirm.
+        right_N: images of both that it got right after its last rung.
+        score: accuracy, drawn towards what the ranker expects as far as the images are few; what decides.
+        low_floors: floors on sensitivities that it does not reach yet.
+    """
+
+    epochs: int
+    first_top1: float
+    right_N: NDArray[np.bool_]
+    score: float
+    low_floors: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For the net's row."""
+        top1 = wilson(int(self.right_N.sum()), len(self.right_N))
+        return {"epochs": self.epochs, "top1": top1.as_json(), "score": self.score, "first_rung_top1": self.first_top1}
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Trains nets of a run alone; what is in the journal is not trained again.
+
+    Attributes:
+        teacher: None for labels alone.
+        memory: of predictions by training.
+    """
+
+    project: Project
+    images: Images
+    teacher: nn.Module | None
+    device: str
+    memory: Journal
+
+    def job(self, arch: dict[str, Any], epochs: int, label: str) -> Job:
+        """The training of one net for one rung."""
+        train = self.project.settings.train
+        job = plain_job(
+            self.project,
+            self.images,
+            label=label,
+            folder=self.project.run.search / "proof",
+            arch_or_build=arch,
+            epochs=epochs,
+            learning_rate=train.learning_rate,
+            teacher=self.teacher,
+            device=self.device,
+            seed=self.project.settings.search.seed,
+            kind="proof",
+        )
+        job = replace(job, loop=replace(job.loop, schedule="cosine", keep_best=False, max_seconds=None), evaluate=None)
+        return replace(job, folder=job.folder / self.key(job)[:16])
+
+    def key(self, job: Job) -> str:
+        """What the result of a job depends on."""
+        return sha256_json({**job.identity, "torch": [torch.__version__, torch.get_num_threads()], "device": self.device})
+
+    def predictions(self, arch: dict[str, Any], epochs: int, label: str) -> Generator[Record, None, NDArray[np.float16]]:
+        """Probabilities on select and confirm, shape (images, classes), of the net trained for so many epochs."""
+        job = self.job(arch, epochs, label)
+        key = self.key(job)
+        num_images = sum(len(self.images.splits[name]) for name in SPLITS)
+        kept = self.memory.recall(key)
+        if kept is not None:
+            return unpack(kept, num_images, self.memory.path)
+        net = yield from probe(job)
+        own = images_for(self.project, self.images, arch)
+        found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
+        self.memory.record(key, pack(found))
+        clear(job.folder)
+        return found
+
+    def seconds(self, archs: Sequence[dict[str, Any]], epochs: int) -> float:
+        """Estimated for those that are not trained yet, from the largest, a middle one and the first."""
+        left = [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
+        some = [left[i] for i in sorted({0, len(left) // 2, len(left) - 1})] if left else []
+        return seconds_of(some) * len(left) / max(1, len(some))
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The outcome of a proof.
+
+    Attributes:
+        finalists: with their proofs, in the order given, then those that were added.
+        fidelity: of cheap rankings against the first rung; None with too few nets.
+        ranker: what accuracies are expected from: ``combined``, or ``none``.
+    """
+
+    finalists: list[Finalist]
+    fidelity: Fidelity | None
+    ranker: str
+
+    def as_json(self, epochs: int) -> dict[str, Any]:
+        """The contract's ``fidelity``, as a search measures it."""
+        found = self.fidelity
+        rows = [
+            {
+                "arch": f.row["arch"],
+                "inherited": f.candidate.top1,
+                "alone": f.proof.first_top1,
+                "latency_ms_predicted": f.row["latency_ms_predicted"],
+            }
+            for f in self.finalists
+            if f.proof is not None
+        ]
+        return {
+            "num_nets": len(rows),
+            "epochs": epochs,
+            "band": list(found.band) if found is not None and found.band is not None else None,
+            "num_band": found.num_band if found is not None else 0,
+            "tau": {name: tau.as_json() for name, tau in found.tau.items()} if found is not None else {},
+            "tau_band": {name: tau.as_json() for name, tau in found.tau_band.items()} if found is not None else {},
+            "ranker": self.ranker,
+            "rows": rows,
+        }
+
+
+Score = Callable[[Sequence["Finalist"]], NDArray[np.float64]]
+More = Callable[[int, Score], Generator[Record, None, "list[Finalist]"]]
+
+
+def prove(
+    prover: Prover, finalists: Sequence[Finalist], floors: Sequence[SensitivityFloor], more: More
+) -> Generator[Record, None, Proven]:
+    """Train the finalists that nothing rejects, in two rungs, and score them.
+
+    Args:
+        prover: trains and remembers.
+        finalists: measured.
+        floors: on sensitivities; a net that misses one on confirm after its last rung ranks behind those that do not.
+        more: gives so many further finalists, the best by a score, measured; asked where inherited accuracy ranks no better than
+            MACs.
+    """
+    epochs = prover.project.settings.search.proof_epochs
+    alive = [f for f in finalists if not f.row["rejected_by"]]
+    first = first_epochs(epochs) if len(alive) > MIN_LEFT else epochs
+    seconds = prover.seconds([f.row["arch"] for f in alive], first)
+    seconds *= 1 + (num_left(len(alive)) / max(1, len(alive)) * epochs / first if first < epochs else 0)
+    yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
+    rung = yield from _rung(prover, alive, first, floors)
+    found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
+    if found is not None:
+        yield Note(words(found, first))
+    if found is not None and first < epochs and not found.tau["inherited"].value > found.tau["macs"].value:
+        text = "inherited accuracy ranks no better than MACs here: more nets are proven, picked by what ranks better"
+        yield Note(text, is_warning=True)
+        added = yield from more(max(2, len(alive) // 2), _expected(alive, rung.right_AN))
+        alive += [f for f in added if not f.row["rejected_by"]]
+        finalists = [*finalists, *added]
+        rung = yield from _rung(prover, alive, first, floors)  # those that are known come from memory
+        found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
+    proofs = rung.proofs(first, scores_A)
+    if first < epochs:
+        places = _survivors(alive, scores_A)
+        last = yield from _rung(prover, [alive[i] for i in places], epochs, floors)
+        alone_A = last.right_AN.mean(axis=1)
+        expected_A = scores_A[places] + (alone_A - scores_A[places]).mean()
+        second = last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.right_AN)))
+        for place, proof in zip(places, second, strict=True):
+            proofs[place] = replace(proof, first_top1=proofs[place].first_top1)
+    by_genes = {f.candidate.genes: proof for f, proof in zip(alive, proofs, strict=True)}
+    return Proven([f.proven(by_genes.get(f.candidate.genes)) for f in finalists], found, ranker)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    right_AN: NDArray[np.bool_]
+    low_floors: tuple[tuple[str, ...], ...]
+
+    def proofs(self, epochs: int, scores_A: NDArray[np.float64]) -> list[Proof]:
+        return [
+            Proof(epochs, float(right_N.mean()), right_N, float(score), low)
+            for right_N, score, low in zip(self.right_AN, scores_A, self.low_floors, strict=True)
+        ]
+
+
+def _rung(
+    prover: Prover, finalists: Sequence[Finalist], epochs: int, floors: Sequence[SensitivityFloor]
+) -> Generator[Record, None, _Rung]:
+    """Train all of them for so many epochs; what they get right, and which floors they miss on confirm."""
+    labels_N = np.concatenate([prover.images.labels(name) for name in SPLITS])
+    num_select = len(prover.images.labels(SPLITS[0]))
+    rights, lows = [], []
+    for number, finalist in enumerate(finalists, 1):
+        label = f"proof {number}/{len(finalists)}, {epochs} epochs"
+        p_NC = yield from prover.predictions(finalist.row["arch"], epochs, label)
+        rights.append(p_NC.argmax(axis=1) == labels_N)
+        missed = [floor.name for floor in floors if floor.violation(p_NC[None, num_select:], labels_N[num_select:])[0] > 0]
+        lows.append(tuple(missed))
+    return _Rung(np.array(rights).reshape(len(finalists), len(labels_N)), tuple(lows))
+
+
+def _survivors(finalists: Sequence[Finalist], scores_A: NDArray[np.float64]) -> list[int]:
+    """Places of the nets that reach the second rung; the best hand-designed net is among them."""
+    order = [int(i) for i in np.argsort(-scores_A, kind="stable")]
+    places = order[: num_left(len(order))]
+    hand = [i for i in order if finalists[i].is_hand_designed]
+    return places if not hand or hand[0] in places else [*places[:-1], hand[0]]
+
+
+def _expected(finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]) -> Score:
+    """A score for nets that were not trained: the ranker's, where it ranks the trained ones better than MACs, else their MACs."""
+    alone_A = right_AN.mean(axis=1)
+    ranker = fit_ranker(features_of(finalists), alone_A)
+    by_macs = rankings_of(finalists)["macs"]
+    if kendall_tau(ranker.held_out_A, alone_A).value > kendall_tau(by_macs, alone_A).value:
+        return lambda others: ranker(features_of(others))
+    return lambda others: rankings_of(others)["macs"]
+
+
+def features_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
+    """What a ranker sees of every net: inherited accuracy and likelihood, logarithms of parameters and MACs."""
+    return np.array(
+        [[f.candidate.top1, f.candidate.log_likelihood, np.log(f.row["params"]), np.log(f.row["macs"])] for f in finalists]
+    )
+
+
+def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]:
+    """Cheap rankings by name, larger for what should be better."""
+    columns = features_of(finalists).T
+    return {"inherited": columns[0] + 1e-6 * columns[1], "params": columns[2], "macs": columns[3]}
+
+
+def costs_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
+    """Predicted latency, or MACs without a table."""
+    predicted = [f.row["latency_ms_predicted"] for f in finalists]
+    return np.array([f.row["macs"] for f in finalists] if None in predicted else predicted, dtype=np.float64)
+
+
+def judge_first_rung(
+    finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]
+) -> tuple[Fidelity | None, str, NDArray[np.float64]]:
+    """Fidelity, the name of what accuracies are expected from, and the scores after the first rung."""
+    alone_A = right_AN.mean(axis=1)
+    if len(finalists) < MIN_RANKED:
+        return None, "none", alone_A
+    ranker = fit_ranker(features_of(finalists), alone_A)
+    rankings = rankings_of(finalists) | {"combined": ranker.held_out_A}
+    found = fidelity(alone_A, rankings, costs_of(finalists))
+    cheap = max(found.tau[name].value for name in ("inherited", "params", "macs"))
+    if not found.tau["combined"].value > max(cheap, 0.0):
+        return found, "none", alone_A
+    return found, "combined", shrunk(alone_A, ranker.held_out_A, noise_of(right_AN))
+
+
+def noise_of(right_AN: NDArray[np.bool_]) -> float:
+    """Variance of one net's accuracy beside the others' on the same images: half the share on which two nets differ, by images."""
+    shares_A = right_AN.mean(axis=0)
+    num_nets, num_images = len(right_AN), right_AN.shape[1]
+    differ: float = float(np.mean(2 * shares_A * (1 - shares_A))) * num_nets / max(1, num_nets - 1)
+    return differ / (2.0 * float(num_images))
+
+
+def words(found: Fidelity, epochs: int) -> str:
+    """What the fidelity says, for a reader."""
+    shown = ", ".join(f"{name} {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]" for name, tau in found.tau.items())
+    return f"Kendall's tau with {found.num_nets} nets trained alone for {epochs} epochs: {shown}"
+
+
+def told_proof(num: int, hand: int, epochs: int, first: int, seconds: float) -> Note:
+    """How many nets are going to be proven, and how long that takes."""
+    left = num_left(num)
+    text = f"proof: {num} nets ({hand} of them hand-designed) are trained alone for {first} epochs, the best {left} for {epochs}"
+    return Note(f"{text}: about {minutes(seconds)} (estimated from a few steps; search.proof_epochs)")
+
+
+def num_left(num: int) -> int:
+    """Nets of the second rung."""
+    return min(num, max(MIN_LEFT, round(LEFT * num)))
+
+
+def first_epochs(epochs: int) -> int:
+    """Epochs of the first rung."""
+    return max(1, round(FIRST_RUNG * epochs))

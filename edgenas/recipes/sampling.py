@@ -1,0 +1,101 @@
+"""Which subnets of a run's supernet learn in a step, and what its checkpoint says of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgenas.costs import CostModel, cost_models, decompose, shape_models
+from edgenas.errors import MissingInputError
+from edgenas.recipes.fitting import STATE
+from edgenas.recipes.nets import WEIGHTS
+from edgenas.recipes.project import Project
+from edgenas.recipes.run_tables import run_table
+from edgenas.spaces import Task
+from edgenas.spaces.even import EvenPool, even_pool
+from edgenas.training.checkpoints import facts_in
+from edgenas.training.sampling import EVEN, SAMPLING_RULES, Subnets, even
+from edgenas.training.step import Subnets as Draw
+
+MACS = "macs"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The rule of a run.
+
+    Attributes:
+        draw: subnets of a step.
+        facts: what a checkpoint says of it.
+    """
+
+    draw: Draw
+    facts: Mapping[str, Any]
+
+
+def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
+    """The sampling rule that the settings name.
+
+    With ``even`` costs are latencies where the run has a table, else MACs; a training that has begun keeps what it began with, also
+    if a table came meanwhile.
+
+    Args:
+        project: with settings and run folder.
+        task: classes, channels and resolution.
+        anew: an earlier training does not matter.
+
+    Raises:
+        MissingInputError: if ``train.latency_ms`` is set and there is no table.
+    """
+    settings, space = project.settings.train, project.space
+    rule, num_random = SAMPLING_RULES.get(settings.sampling), settings.num_random
+    facts: dict[str, Any] = {"sampling": settings.sampling}
+    if settings.sampling == EVEN:
+        pool, over = _pool(project, task, None if anew else _begun_with(project))
+        rule = even(pool)
+        facts["even_over"] = over
+    elif settings.sampling != "sandwich":
+        num_random = 1
+    assert rule is not None
+
+    def draw(rng: np.random.Generator) -> Subnets:
+        return rule(space, rng, num_random)
+
+    return Sampling(draw, facts | {"num_random": num_random})
+
+
+def _begun_with(project: Project) -> str | None:
+    """The cost of an earlier or unfinished training: macs or the hash of a table; None if there is none."""
+    for name in (STATE, WEIGHTS):
+        over = facts_in(project.run.supernet / name).get("even_over")
+        if isinstance(over, dict):
+            return str(over.get("cost"))
+    return None
+
+
+def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPool, dict[str, Any]]:
+    settings, space = project.settings.train, project.space
+    cost, name = cost_of(project, task, begun_with)
+    if settings.latency_ms is not None and name == MACS:
+        raise MissingInputError(
+            f"train.latency_ms is {settings.latency_ms:g}, but {project.run.latency} holds no latency table",
+            hint="run `edgenas profile` first",
+        )
+    depth = shape_models(decompose(space, task))["depth"]
+    rng = np.random.default_rng(settings.seed)
+    pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share)
+    over: dict[str, Any] = {"cost": name}
+    if settings.latency_ms is not None:
+        over |= {"latency_ms": settings.latency_ms, "near_share": settings.near_share}
+    return pool, over
+
+
+def cost_of(project: Project, task: Task, begun_with: str | None = None) -> tuple[CostModel, str]:
+    """What nets are spread over: predicted latency with its table's hash, or MACs."""
+    table = None if begun_with == MACS else run_table(project, task, begun_with)
+    if table is None:
+        return cost_models(project.space, task)["macs"], MACS
+    return table.predicted, table.table.sha256

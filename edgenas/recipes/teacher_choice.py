@@ -1,0 +1,196 @@
+"""Which teacher a run gets: the one that is asked for, or with ``auto`` the best on select of a few that are tried on labels."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgenas.errors import CheckpointError, ConfigError
+from edgenas.recipes.fitting import changes_since, fit, keep
+from edgenas.recipes.nets import WEIGHTS
+from edgenas.recipes.probing import clear, probe, shortened, told
+from edgenas.recipes.project import SMALL_PX, Images, Project
+from edgenas.recipes.settings import AUTO
+from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
+from edgenas.runs import Note, Record, read_sealed, write_sealed, write_text
+from edgenas.stats import accuracy
+from edgenas.training.checkpoints import save_weights
+from edgenas.training.evaluation import predict
+from edgenas.training.teacher import CNN, SELF
+
+FORCED = "forced"  # in the supernet's folder: a `train --force` began then; a teacher that is newer is its work
+PROBE, KIND = "probe.json", "teacher probe"
+SMALL = (CNN, "timm:test_resnet", "timm:resnet10t", SELF)
+LARGE = (CNN, "timm:resnet10t", "timm:mobilenetv3_small_100", SELF)  # from 65 px on
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A teacher that was tried; ``top1`` is the contract's interval on select."""
+
+    net: TeacherNet
+    params: int
+    top1: Mapping[str, Any]
+    epochs: int  # 0 for a checkpoint's
+
+    def as_json(self) -> dict[str, Any]:
+        """One row of the probe's file."""
+        return {
+            "name": self.net.name,
+            "checkpoint": self.net.checkpoint,
+            "params": self.params,
+            "select_top1": dict(self.top1),
+            "epochs": self.epochs,
+        }
+
+
+def given_checkpoint(project: Project) -> TeacherNet | None:
+    """The net of ``NAME=FILE`` that takes part in the choice; None without one.
+
+    Raises:
+        ConfigError: if it names no net.
+    """
+    text = project.settings.teacher.checkpoint
+    if text is None:
+        return None
+    name, equals, file = text.partition("=")
+    if not equals or not file:
+        hint = "write NAME=FILE, e.g. timm:resnet18=weights.pth, to let it take part, or name it: --teacher timm:NAME"
+        raise ConfigError(f"teacher.checkpoint {text} does not say whose weights it holds", hint=hint)
+    return TeacherNet(name, file)
+
+
+def candidates_of(project: Project, images: Images) -> tuple[TeacherNet, ...]:
+    """What ``auto`` tries: those of ``teacher.candidates``, by default by the images' size, and a given checkpoint's net."""
+    names = project.settings.teacher.candidates or (SMALL if images.task.image_px <= SMALL_PX else LARGE)
+    given = given_checkpoint(project)
+    return (*(TeacherNet(name) for name in dict.fromkeys(names)), *(() if given is None else (given,)))
+
+
+def fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool, whole: bool) -> Iterator[Record]:
+    """Train the teacher, or keep a checkpoint's or an earlier one.
+
+    Args:
+        asked: the name given on the command line.
+        force: replace what is there.
+        whole: the supernet follows.
+    """
+    found = teacher_facts(project)
+    net = _settled(project, found)
+    changes = None if net is None else changes_since(teacher_job(project, images, device, net, anew=force))
+    if found is not None and changes is not None and not force:
+        if asked not in (None, AUTO, found.get("teacher")):
+            raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
+        yield from keep("teacher", project.run.teacher, changes)
+        return
+    if force and whole:
+        if changes == [] and _is_done(project):
+            yield Note("teacher: this --force has trained it already, it goes on with the supernet")
+            return
+        write_text(project.run.supernet / FORCED, "")
+    if project.settings.teacher.name == AUTO:
+        net = yield from _choose(project, images, device)
+    assert net is not None
+    job = teacher_job(project, images, device, net, anew=force)
+    if net.checkpoint is not None:
+        save_weights(project.run.teacher / WEIGHTS, job.build(), job.identity)
+        yield Note(f"teacher: {net.name} with the weights of {net.checkpoint}")
+    else:
+        yield from fit(job)
+
+
+def _settled(project: Project, found: Mapping[str, Any] | None) -> TeacherNet | None:
+    """The net that is asked for; with ``auto`` the one that is there already, or None."""
+    settings = project.settings.teacher
+    if settings.name != AUTO:
+        return TeacherNet(settings.name, settings.checkpoint)
+    return None if found is None else TeacherNet(str(found.get("teacher")), found.get("checkpoint"))
+
+
+def likely_teacher(project: Project) -> TeacherNet:
+    """The net that teaches, or before ``auto`` has chosen the one that it tries first."""
+    return _settled(project, teacher_facts(project)) or TeacherNet(CNN)
+
+
+def _is_done(project: Project) -> bool:
+    """Whether a `train --force` that was interrupted had its teacher."""
+    begun = project.run.supernet / FORCED
+    return begun.is_file() and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
+
+
+def _choose(project: Project, images: Images, device: str) -> Generator[Record, None, TeacherNet]:
+    """Try every candidate on labels, shortly; the best on select. What an earlier probe of the same found is taken."""
+    path = project.run.teacher / PROBE
+    identity = _identity(project, images)
+    if path.is_file():
+        kept = read_sealed(path, KIND, schema_version=1)
+        if kept.get("identity") == identity:
+            best = kept["chosen"]
+            yield Note(f"teacher: {best['name']}, chosen by an earlier probe")
+            return TeacherNet(best["name"], best["checkpoint"])
+    folder = project.run.teacher / "probe"
+    nets = candidates_of(project, images)
+    steps = project.settings.teacher.probe_steps
+    jobs = {
+        net: shortened(
+            teacher_job(project, images, device, net, anew=True, folder=folder / str(position), label=f"trying {net.name}"), steps
+        )
+        for position, net in enumerate(nets)
+        if net.checkpoint is None
+    }
+    if jobs:
+        yield told(f"trying {len(nets)} teachers, {max(job.loop.epochs for job in jobs.values())} epochs each", list(jobs.values()))
+    tried = []
+    for net in nets:
+        trained = (
+            (yield from probe(jobs[net])) if net in jobs else teacher_net(project, images, net.name, net.checkpoint).to(device)
+        )
+        images_NCHW, labels_N = images.arrays("select")
+        top1 = accuracy(predict(trained.eval(), images_NCHW).argmax(axis=1), labels_N).as_json()
+        params = sum(parameter.numel() for parameter in trained.parameters())
+        tried.append(Tried(net, params, top1, jobs[net].loop.epochs if net in jobs else 0))
+    best = max(tried, key=lambda each: each.top1["value"])
+    shown = ", ".join(f"{each.net.name} {100 * each.top1['value']:.1f} %" for each in tried)
+    yield Note(f"teacher: {best.net.name} is the best on select ({shown})")
+    content = {"schema_version": 1, "identity": identity, "rows": [each.as_json() for each in tried]}
+    chosen = {"name": best.net.name, "checkpoint": best.net.checkpoint}
+    write_sealed(path, KIND, {**content, "chosen": chosen})
+    clear(folder)
+    return best.net
+
+
+def _identity(project: Project, images: Images) -> dict[str, Any]:
+    """Everything that the answer of a probe depends on, JSON-ready."""
+    settings = project.settings
+    nets = [[net.name, net.checkpoint] for net in candidates_of(project, images)]
+    return {
+        "space": project.space.name,
+        "splits_sha256": images.splits.sha256,
+        "image_px": images.task.image_px,
+        "nets": nets,
+        "probe_steps": settings.teacher.probe_steps,
+        "learning_rate": settings.teacher.learning_rate,
+        "batch_size": settings.teacher.batch_size,
+        "augmentation": settings.teacher.augmentation,
+        "balance": settings.train.balance,
+        "seed": settings.train.seed,
+    }
+
+
+def guesses_no_better(top1: Mapping[str, Any], labels_N: Any, class_names: Sequence[str]) -> str | None:
+    """In words, that a teacher is no better than always saying the most frequent class; None if it is better.
+
+    Args:
+        top1: interval on select.
+        labels_N: right classes there.
+        class_names: of the labels.
+    """
+    counts = np.bincount(labels_N, minlength=len(class_names))
+    share = counts.max() / counts.sum()
+    if top1["low"] > share:
+        return None
+    name = class_names[int(counts.argmax())]
+    return f"the teacher is right on {100 * top1['value']:.1f} % of select; always saying {name} is right on {100 * share:.1f} %"

@@ -1,0 +1,31 @@
+"""How much a teacher teaches the nets of a run: as the settings say, or with ``auto`` as a short probe found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgenas.recipes.nets import weights_sha256
+from edgenas.recipes.project import Project
+from edgenas.recipes.settings import AUTO
+from edgenas.runs import read_sealed
+
+TEACHING, KIND = "teaching.json", "teaching probe"
+KD_WEIGHT, TEMPERATURE = 0.9, 2.0  # where nothing was probed
+
+
+def teaching_of(project: Project) -> tuple[float, float]:
+    """Share of the distillation in the loss, 0 where labels alone teach, and the temperature of its soft targets."""
+    train = project.settings.train
+    found = probed_teaching(project) or {}
+    kd_weight = found.get("kd_weight", KD_WEIGHT) if train.kd_weight == AUTO else train.kd_weight
+    temperature = found.get("temperature", TEMPERATURE) if train.temperature == AUTO else train.temperature
+    return float(kd_weight), float(temperature)
+
+
+def probed_teaching(project: Project) -> dict[str, Any] | None:
+    """What the probe found for the run's teacher; None if it was not made, or for another teacher."""
+    path = project.run.teacher / TEACHING
+    if not path.is_file():
+        return None
+    kept = read_sealed(path, KIND, schema_version=1)
+    return kept if kept.get("teacher_sha256") == weights_sha256(project.run.teacher) else None
