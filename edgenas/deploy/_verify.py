@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,24 @@ def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[
     Raises:
         ArtefactError: if the manifest itself cannot be used.
     """
+    # engines for several targets share one emulation, which need not be listed again
+    return list(dict.fromkeys(check for checks in verify_files(folder, runtimes) for check in checks))
+
+
+def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> Iterator[list[Check]]:
+    """What `verify` checks, part by part: what goes with the models first, then each of them.
+
+    Raises:
+        ArtefactError: as `verify`.
+    """
     manifest = load_manifest(folder)
     checks = [_check_hash(folder, entry) for entry in manifest["support_files"]]
     golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):
         checks.append(golden)
+    yield checks
     for entry in manifest["files"]:
+        checks = []
         runnable = [(entry, entry["runtime"], entry["precision"])]
         if entry["emulation"] is not None:
             runnable.append((entry | {"kind": "emulation"} | entry["emulation"], EMULATION_RUNTIME, "fp32"))
@@ -63,12 +75,7 @@ def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[
             checks.append(hashed)
             if hashed.verdict == "passed":
                 checks += _check_live(folder, file, runtime, precision, golden, runtimes)
-    return _unique(checks)
-
-
-def _unique(checks: list[Check]) -> list[Check]:
-    """Engines for several targets share one emulation, which need not be listed again."""
-    return list(dict.fromkeys(checks))
+        yield checks
 
 
 def _check_hash(folder: Path, entry: Mapping[str, Any]) -> Check:

@@ -21,14 +21,24 @@ from numpy.typing import NDArray
 from edgenas import __version__
 from edgenas.deploy._manifest import MANIFEST, SCHEMA_VERSION, load_manifest
 from edgenas.deploy._readme import readme
-from edgenas.deploy._verify import Check, run_in_batches, verify
+from edgenas.deploy._verify import Check, run_in_batches, verify, verify_files
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Parity, Verdict
 from edgenas.errors import ArtefactError
 from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
 from edgenas.runs.files import TEMPORARY
 
-__all__ = ["Artefact", "Check", "Facts", "load_manifest", "overall", "run_in_batches", "verify", "write_artefact"]
+__all__ = [
+    "Artefact",
+    "Check",
+    "Facts",
+    "load_manifest",
+    "overall",
+    "run_in_batches",
+    "verify",
+    "verify_files",
+    "write_artefact",
+]
 
 REJECTED = "REJECTED"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>

@@ -31,6 +31,7 @@ INPUT, OUTPUT = "image", "logits"
 _SEAL = "edgenas.sha256"
 WEIGHTS = "weights.bin"
 ALIGNED = 256  # bytes, as runtimes place what they allocate
+PORTION = 20  # components that are traced at once, beside those that hold them together: exporters' passes are quadratic in a graph
 CUT_VERSION = 3  # part of the cache key: raise it when `cut_chain` changes
 
 ChainTracer = Callable[[Sequence[Hashable]], "onnx.ModelProto"]
@@ -111,7 +112,7 @@ class ComponentGraphs:
     """Component graphs, traced once and kept on disk.
 
     Attributes:
-        trace: traces a chain; called once for everything that is missing.
+        trace: traces a chain.
         folder: of the cache; files are named after component, package versions and opset.
         opset: that ``trace`` writes.
         input_shape: of one image as a component takes it.
@@ -122,6 +123,24 @@ class ComponentGraphs:
     opset: int = 18
     input_shape: Callable[[Hashable], tuple[int, ...]] | None = None
     _loaded: dict[Hashable, onnx.ModelProto] = field(default_factory=dict, repr=False, compare=False)
+
+    def missing(self, components: Iterable[Hashable]) -> list[Hashable]:
+        """Those that were never traced, each once."""
+        return [component for component in dict.fromkeys(components) if self._load(component) is None]
+
+    def portions(self, chain: Sequence[Hashable], *, always: Iterable[Hashable] = ()) -> list[tuple[Hashable, ...]]:
+        """What `prepare` takes one after the other, so that ``chain`` is known: chains of at most `PORTION` missing components.
+
+        Args:
+            chain: as `prepare` takes it.
+            always: in every portion.
+        """
+        frame = set(always)
+        missing = self.missing(chain)
+        blocks = [component for component in missing if component not in frame]
+        num = -(-len(blocks) // PORTION) if blocks else min(1, len(missing))
+        wanted = [frame | set(blocks[len(blocks) * i // num : len(blocks) * (i + 1) // num]) for i in range(num)]
+        return [tuple(component for component in chain if component in portion) for portion in wanted]
 
     def prepare(self, chain: Sequence[Hashable], *, always: Iterable[Hashable] = ()) -> int:
         """Make sure that every component of ``chain`` is known; return how many had to be traced.

@@ -109,6 +109,7 @@ def soak(target: Target, source: Path | nn.Module, seconds: float) -> Iterator[P
                 yield Progress("soaking", min(shown, round(seconds)), max(1, round(seconds)), unit="s")
     finally:
         runner.close()
+    yield Progress("soaking", max(1, round(seconds)), max(1, round(seconds)), unit="s")
     yield Soaked((target.clock() - start) / 1e9, _tenths(np.array(moments), np.array(samples)))
 
 

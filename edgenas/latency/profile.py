@@ -198,10 +198,11 @@ def _pause(target: Target, seconds: float, memory: Memory | None) -> Iterator[Pr
     """Let the time between the sessions pass, once."""
     if seconds <= 0 or (memory is not None and memory.recall("paused") is not None):
         return
-    total = round(seconds)
+    total = max(1, round(seconds))
     for passed in range(total):
         yield Progress("waiting between the sessions", passed, total, unit="s")
         target.sleep(seconds / total)
+    yield Progress("waiting between the sessions", total, total, unit="s")
     if memory is not None:
         memory.record("paused", seconds)
 

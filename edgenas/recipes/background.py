@@ -1,27 +1,53 @@
-"""Progress with time left for one long call that reports nothing itself."""
+"""Parts of long work that run in a thread, so that the terminal stays alive and Ctrl-C is heard."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import TypeVar
 
 from edgenas.runs import Progress
 
-Result = TypeVar("Result")
+Part = TypeVar("Part")
 TICK_S = 0.2
 
 
-def watched(call: Callable[[], Result], label: str, *, expected_s: float) -> Generator[Progress, None, Result]:
-    """Run ``call`` in a thread and report seconds of the expected ones until it ends; return or raise what it does.
+def _one(_: object) -> int:
+    return 1
+
+
+def watched(
+    parts: Iterator[Part], label: str, *, total: int, count: Callable[[Part], int] = _one
+) -> Generator[Progress, None, list[Part]]:
+    """Do work part by part in threads and report how many things are done; return the parts, or raise what one raises.
 
     Args:
-        call: touches nothing that the caller uses meanwhile.
+        parts: does the next part of the work when it is asked for it; touches nothing that the caller uses meanwhile.
         label: of the progress.
-        expected_s: from experience; a call that takes longer stays just below it.
+        total: things that all parts have together.
+        count: things that a part had.
     """
-    results: list[Result] = []
+    results: list[Part] = []
+    done = 0
+    while True:
+        found = yield from _in_thread(partial(_next, parts), label, done, total)
+        if not found:
+            return results
+        results += found
+        done += count(found[0])
+        yield Progress(label, done, total)
+
+
+def _next(parts: Iterator[Part]) -> list[Part]:
+    """The next part, or nothing."""
+    for part in parts:
+        return [part]
+    return []
+
+
+def _in_thread(call: Callable[[], list[Part]], label: str, done: int, total: int) -> Generator[Progress, None, list[Part]]:
+    results: list[list[Part]] = []
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -30,14 +56,11 @@ def watched(call: Callable[[], Result], label: str, *, expected_s: float) -> Gen
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
 
-    total = max(1, round(expected_s))
     thread = threading.Thread(target=work, name=label, daemon=True)
-    began = time.monotonic()
     thread.start()
     while thread.is_alive():
-        yield Progress(label, min(total - 1, int(time.monotonic() - began)), total, unit="s")
+        yield Progress(label, done, total)
         thread.join(TICK_S)
     if errors:
         raise errors[0]
-    yield Progress(label, total, total, unit="s")
     return results[0]

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from edgenas import __version__
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
-from edgenas.deploy.contracts import ExportedFile, Exporter, ExportSpec, FilePrecision
+from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
@@ -27,7 +26,6 @@ from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.training.evaluation import logits, report
 
-SECONDS_A_GRAPH, SECONDS_AN_ENGINE = 4.0, 2.0  # what writing takes on two cores
 DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16"}
 
 
@@ -72,9 +70,9 @@ def run(config: ExportConfig) -> Iterator[Record]:
         judge = Judge(
             *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
         )
-        seconds_a_spec = SECONDS_A_GRAPH + SECONDS_AN_ENGINE * len(settings.export.targets) * (config.format_name == "trt")
-        write = partial(_write, staging, exporter, final.net, specs)
-        files = yield from watched(write, f"writing {config.format_name}", expected_s=len(specs) * seconds_a_spec)
+        writing = (staging.files(f"spec-{i}", partial(exporter.export, final.net, spec)) for i, spec in enumerate(specs))
+        written = yield from watched(writing, f"writing {config.format_name}", total=len(specs))
+        files = [file for part in written for file in part]
         judged = []
         for position, file in enumerate(files):
             yield Progress("parity", position, len(files), {"file": file.path.name})
@@ -95,13 +93,6 @@ def run(config: ExportConfig) -> Iterator[Record]:
         if parity.verdict == "not_run":
             yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
     yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
-
-
-def _write(staging: Staging, exporter: Exporter, net: nn.Module, specs: Sequence[ExportSpec]) -> list[ExportedFile]:
-    files = []
-    for position, spec in enumerate(specs):
-        files += staging.files(f"spec-{position}", partial(exporter.export, net, spec))
-    return files
 
 
 def _identity(project: Project, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -112,12 +112,12 @@ class Judge:
 
 def repeat_parity(
     run: Path, overrides: Sequence[str], folder: Path, manifest: Mapping[str, Any], data: str
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Parity of every file of an artefact folder on a data set, against its first fp32 ONNX file.
 
     The test split of ``run`` is taken where it divides just these data; else every image.
 
-    Returns:
+    Yields:
         One check a file, as `verify` lists them, with ``parity`` added.
 
     Raises:
@@ -151,12 +151,10 @@ def repeat_parity(
         gates,
         reference=reference.path.name,
     )
-    checks = []
     for file in files:
         parity = judge(file)
         reason = parity.reason or f"{len(labels_N)} images agree with {reference.path.name} as the gates ask"
-        checks.append({"path": file.path.name, "name": "parity", "verdict": parity.verdict, "reason": reason, "parity": parity})
-    return checks
+        yield {"path": file.path.name, "name": "parity", "verdict": parity.verdict, "reason": reason, "parity": parity}
 
 
 def _exported(folder: Path, entry: Mapping[str, Any]) -> ExportedFile:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,10 @@ from edgenas.latency.drift import Drift, drift_of, nets_to_time, same_timing
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.latency.remarks import remarks
 from edgenas.latency.timing import Session, time_nets
-from edgenas.recipes.background import watched
 from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings
 from edgenas.recipes.tables import header, open_table
-from edgenas.recipes.timed_nets import SECONDS_TO_TRACE, Workshop, device_name
+from edgenas.recipes.timed_nets import Workshop, device_name
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked
 from edgenas.spaces import Genes, SearchSpace
 
@@ -129,9 +127,7 @@ def _project(config: ValidateConfig, table: LatencyTable) -> Iterator[Project]:
 def _time(shop: Workshop, table: LatencyTable, genes_AG: Genes, rng: np.random.Generator) -> Generator[Progress, None, Session]:
     chains = [components_of(shop.space, genes_G, shop.task) for genes_G in genes_AG]
     reference = reference_net(shop.space, shop.task)
-    if "module" not in shop.runtime.accepts:
-        seconds = SECONDS_TO_TRACE[0] + SECONDS_TO_TRACE[1] * len({part for chain in chains for part in chain})
-        yield from watched(partial(shop.prepare_chains, [reference, *chains]), "tracing components", expected_s=seconds)
+    yield from shop.prepare_chains([reference, *chains])
     sources, beside = [shop.build(chain) for chain in chains], shop.build(reference)
     target = shop.target(table.context.threads)
     for record in time_nets(target, sources, beside, same_timing(table), rng=rng, label="timing nets again"):

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from edgenas.recipes.project import Project
 
 ATTEMPTS = 6
-SECONDS_TO_TRACE = (2.0, 0.3)  # once, and a component; on two cores
 CUDA_RUNTIMES = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "torch-cuda-graph", "torch-cuda")
 
 
@@ -157,19 +155,23 @@ class Workshop:
 
     def prepare(self, plan: Plan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
-        if "module" not in self.runtime.accepts:
-            expected_s = sum(SECONDS_TO_TRACE[0] + SECONDS_TO_TRACE[1] * len(chain) for chain, _ in plan.tracing)
-            yield from watched(partial(self._trace_all, plan), "tracing components", expected_s=expected_s)
+        yield from self._prepare(plan.tracing)
 
-    def _trace_all(self, plan: Plan) -> None:
-        for chain, skeleton in plan.tracing:
-            self._composed.graphs.prepare(chain, always=skeleton)
-
-    def prepare_chains(self, chains: Sequence[Sequence[Hashable]]) -> None:
+    def prepare_chains(self, chains: Sequence[Sequence[Hashable]]) -> Iterator[Progress]:
         """Trace what these nets need and was never traced."""
-        if "module" not in self.runtime.accepts:
-            for chain in chains:
-                self._composed.graphs.prepare(tuple(dict.fromkeys(chain)), always=chain)
+        yield from self._prepare([(tuple(dict.fromkeys(chain)), chain) for chain in chains])
+
+    def _prepare(self, chains: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> Iterator[Progress]:
+        """Trace what is missing of chains of distinct components, each with what holds it together."""
+        if "module" in self.runtime.accepts:
+            return
+        graphs = self._composed.graphs
+        total = len(graphs.missing(component for chain, _ in chains for component in chain))
+        traced = (
+            graphs.prepare(portion, always=always) for chain, always in chains for portion in graphs.portions(chain, always=always)
+        )
+        if total:
+            yield from watched(traced, "tracing components", total=total, count=int)
 
     def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
         """What the runtime loads: an ONNX file, or a module."""
@@ -260,7 +262,7 @@ def measure(
     """
     chains = [components_of(workshop.space, genes_G, workshop.task) for genes_G in genes_AG]
     reference = reference_net(workshop.space, workshop.task)
-    workshop.prepare_chains([reference, *chains])
+    yield from workshop.prepare_chains([reference, *chains])
     sources, beside = [workshop.build(chain) for chain in chains], workshop.build(reference)
     target, rng = workshop.target(table.context.threads, fps_of(table.context.scope)), np.random.default_rng(seed)
     best: list[Measured] = []

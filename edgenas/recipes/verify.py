@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgenas.deploy.artefact import load_manifest, verify
+from edgenas.deploy.artefact import load_manifest, verify_files
 from edgenas.errors import EdgeNASError, GateError
 from edgenas.recipes.background import watched
 from edgenas.recipes.parity import repeat_parity
@@ -34,11 +33,12 @@ def run(config: VerifyConfig) -> Iterator[Record]:
         ArtefactError: if the folder has no usable manifest.
     """
     manifest = load_manifest(config.folder)
-    found = yield from watched(partial(verify, config.folder), "verifying", expected_s=1.0 + len(manifest["files"]))
-    checks: list[dict[str, Any]] = [check.as_json() for check in found]
+    num_files = len(manifest["files"])
+    found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
+    checks: list[dict[str, Any]] = [check.as_json() for check in dict.fromkeys(check for part in found for check in part)]
     if config.data is not None:
-        repeat = partial(repeat_parity, config.run, config.overrides, config.folder, manifest, config.data)
-        checks += yield from watched(repeat, "parity", expected_s=5.0)
+        repeated = repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
+        checks += yield from watched(repeated, "parity", total=num_files)
     verdicts = {check["verdict"] for check in checks}
     order = ("failed", "undecided", "not_run", "passed")
     verdict = next((name for name in order if name in verdicts), "not_run")

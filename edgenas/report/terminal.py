@@ -14,6 +14,8 @@ from edgenas.report.plots import draw
 from edgenas.runs import Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
+PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may take minutes each
+
 
 class Screen:
     """Shows a recipe's records as they come, then its outcome."""
@@ -74,6 +76,7 @@ class Screen:
             TextColumn("{task.fields[shown]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
             console=self.console,
             expand=True,
+            speed_estimate_period=PACE_S,
             disable=not self.console.is_terminal,
         )
 

@@ -14,7 +14,7 @@ from edgenas.errors import EdgeNASError
 class Progress:
     """One step of long work: ``done`` of ``total`` in the part called ``label``; ``fields`` are worth showing.
 
-    ``unit`` is empty for things that are counted, ``s`` where seconds of an estimate pass.
+    ``unit`` is empty for things that are counted, ``s`` where a known time is waited for; an estimate is never shown as progress.
     """
 
     label: str

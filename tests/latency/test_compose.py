@@ -19,7 +19,7 @@ from torch import nn
 
 from edgenas.errors import ArtefactError, ExportError
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
-from edgenas.latency.compose import cut_chain
+from edgenas.latency.compose import PORTION, cut_chain
 from edgenas.latency.measure import Measurements
 from edgenas.latency.plan import components_of, is_block
 from edgenas.spaces import SearchSpace, Task, get_space
@@ -125,6 +125,28 @@ def test_only_what_is_missing_is_traced_with_the_frame(tmp_path: Path, traced: o
     chain = [SPEC.components[0], BLOCK, other, *SPEC.components[2:]]
     assert ComponentGraphs(trace, tmp_path).prepare(chain, always=FRAME) == 1
     assert asked == [FRAME[0], other, *FRAME[1:]]
+
+
+def test_long_chains_are_traced_in_portions_that_hold_together(tmp_path: Path, traced: onnx.ModelProto) -> None:
+    blocks = [BlockSpec(8, 8, 2, 8, "pool", 3, hidden, relu=True) for hidden in range(1, 2 * PORTION + 2)]
+    chain = [FRAME[0], *blocks, *FRAME[1:]]
+    graphs = ComponentGraphs(lambda components: traced, tmp_path)
+    portions = graphs.portions(chain, always=FRAME)
+    assert [sum(isinstance(part, BlockSpec) for part in portion) for portion in portions] == [13, 14, 14]
+    assert [part for portion in portions for part in portion if isinstance(part, BlockSpec)] == blocks
+    for portion in portions:
+        assert [part for part in portion if not isinstance(part, BlockSpec)] == list(FRAME)
+    assert all(component_input_shape(after) == component_output(before) for before, after in pairwise(portions[0]))
+    graphs.prepare(SPEC.components)
+    assert graphs.missing([*chain, *chain]) == [block for block in blocks if block != BLOCK]
+    assert graphs.portions(SPEC.components, always=FRAME) == []
+    fresh = ComponentGraphs(lambda components: traced, tmp_path / "none")
+    assert fresh.portions(SPEC.components, always=SPEC.components) == [SPEC.components]
+
+
+def component_output(component: Any) -> tuple[int, ...]:
+    image = torch.zeros(1, *component_input_shape(component))
+    return tuple(build_component(component).eval()(image).shape[1:])
 
 
 def test_every_piece_takes_and_gives_what_its_component_does(traced: onnx.ModelProto) -> None:

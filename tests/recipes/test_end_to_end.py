@@ -126,6 +126,7 @@ def test_another_teacher_is_refused_without_force(edgenas: Run) -> None:
 
 def test_the_profile_is_the_contracts(project: Path) -> None:
     result = stored(project, "profile")
+    assert "tracing components: 45/45\n" in json.loads((project / "profile.json").read_text())["stderr"]
     context = result["context"]
     assert context["device_kind"] == "cpu"
     assert context["runtime"] == "onnxruntime-cpu"
