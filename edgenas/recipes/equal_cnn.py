@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgenas.latency import Memory
 from edgenas.recipes.baselines import Limits, table_of
 from edgenas.recipes.profile import measure_archs
-from edgenas.recipes.run_tables import is_here
+from edgenas.recipes.run_tables import RunTable, is_here
 from edgenas.recipes.ways import Bench, Net
 from edgenas.runs import Note, Record
 from edgenas.spaces import Task
@@ -37,46 +36,54 @@ def untrained(task: Task, width: int) -> nn.Module:
 
 
 def find_cnn(
-    bench: Bench, limits: Limits, winner_ms: float | None, *, memory: Memory
+    bench: Bench, limits: Limits, arch: Mapping[str, Any], *, memory: Memory
 ) -> Generator[Record, None, tuple[Net, int] | None]:
-    """The widest plain CNN whose latency, measured beside others here, is within the limit (or the winner's); None without any.
+    """The widest plain CNN whose latency as measured here is within the limit; None where nothing can be measured, or is.
 
     Args:
         bench: with the project.
-        limits: of the search.
-        winner_ms: latency of the winner as measured, which counts where the search had no limit; None if it was not.
+        limits: of the search; where they have none on latency, the CNN may take as long as the winner beside it.
+        arch: of the winner, readable.
         memory: keeps timings.
     """
-    project, task = bench.project, bench.images.task
-    table = table_of(project, bench.images)
+    table = table_of(bench.project, bench.images)
     if table is None or not is_here(table.table):
         why = "there is no latency table" if table is None else f"the latency table is of {table.table.context.device}, not here"
-        yield Note(f"no plain CNN of equal latency beside them: {why}", is_warning=table is not None)
-        return None
-    limit_ms = limits.latency_ms if limits.latency_ms is not None else winner_ms
-    if limit_ms is None:
-        yield Note("no plain CNN of equal latency beside them: the winner was not measured")
+        yield Note(f"no plain CNN of equal latency beside them: {why}")
         return None
     within: list[int] = []
     for start in range(0, len(WIDTHS), AT_ONCE):
         widths = WIDTHS[start : start + AT_ONCE]
-        others = {f"cnn-{width}": untrained(task, width) for width in widths}
-        none = np.empty((0, len(project.space.choices)), dtype=np.int16)
-        label = f"measuring plain CNNs {widths[0]} to {widths[-1]} wide"
-        nets = yield from measure_archs(project, task, none, label=label, table=table, memory=memory, others=others)
-        if nets is None:
+        latencies = yield from _beside(bench, limits, arch, widths, table, memory)
+        if latencies is None:
             return None
-        quantile = limits.quantile if limits.latency_ms is not None else None
-        measured = [net.latency_ms if quantile is None else net.quantile_ms(quantile) for net in nets]
+        limit_ms, *measured = latencies
         within += [width for width, ms in zip(widths, measured, strict=True) if ms <= limit_ms]
         if max(measured) > limit_ms:
             break
     if not within:
         yield Note(f"no plain CNN of equal latency beside them: even {WIDTHS[0]} channels take more than {limit_ms:.3g} ms")
         return None
-    width = max(within)
-    folder = project.run.retrain / "tries" / f"cnn-{width}"
+    width, task = max(within), bench.images.task
+    folder = bench.project.run.retrain / "tries" / f"cnn-{width}"
     return Net(PLAIN_CNN, folder, None, bench.images, partial(build, task, width), {"width": width}), width
+
+
+def _beside(
+    bench: Bench, limits: Limits, arch: Mapping[str, Any], widths: Sequence[int], table: RunTable, memory: Memory
+) -> Generator[Record, None, list[float] | None]:
+    """The limit in milliseconds, or the winner's latency, then those of plain CNNs, measured in turn; None where nothing can be."""
+    project, task = bench.project, bench.images.task
+    rows = project.space.from_json(arch)
+    others = {f"cnn-{width}": untrained(task, width) for width in widths}
+    label = f"measuring plain CNNs of {widths[0]} to {widths[-1]} channels"
+    nets = yield from measure_archs(project, task, rows, label=label, table=table, memory=memory, others=others, attempts=1)
+    if nets is None:
+        return None
+    if limits.latency_ms is None:
+        return [net.latency_ms for net in nets]
+    quantile = limits.quantile if limits.quantile is not None else "p50"
+    return [limits.latency_ms, *(net.quantile_ms(quantile) for net in nets[1:])]
 
 
 def shape_of(net: nn.Module, task: Task) -> dict[str, Any]:

@@ -132,10 +132,7 @@ def _cnn(
     bench: Bench, limits: Limits, arch: Mapping[str, Any], epochs: int, *, memory: Memory
 ) -> Generator[Record, None, Kept | None]:
     """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
-    winner_ms = None
-    if limits.latency_ms is None:
-        (winner_ms,) = yield from _measure(bench, [arch], [], memory=memory)
-    found = yield from find_cnn(bench, limits, winner_ms, memory=memory)
+    found = yield from find_cnn(bench, limits, arch, memory=memory)
     if found is None:
         return None
     net, width = found

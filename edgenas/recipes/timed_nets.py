@@ -267,11 +267,13 @@ def measure(
     seed: int,
     memory: Memory | None = None,
     others: Mapping[str, nn.Module] = MappingProxyType({}),
+    attempts: int = ATTEMPTS,
 ) -> Generator[Progress | Note, None, list[Measured]]:
     """Time whole nets in turn, beside the table's reference net; ``others`` by name are of no space and come last.
 
     Virtual and thermally limited machines jump between speeds; so the nets are measured again, a few times and a second apart,
-    until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning.
+    until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning
+    unless there was just one of ``attempts``.
     What ``memory`` holds of an interrupted measurement of the same nets is not measured again.
 
     Raises:
@@ -285,7 +287,7 @@ def measure(
     target, rng = workshop.target(table.context.threads, fps_of(table.context.scope)), np.random.default_rng(seed)
     best: list[Measured] = []
     named = sha256_json([table.sha256, genes_AG, *others])[:12]
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         part = None if memory is None else Part(memory, f"{label} {named} {attempt} ")
         for record in measure_nets(target, sources, rng=rng, reference=beside, label=label, memory=part):
             if isinstance(record, Measurements):
@@ -295,7 +297,9 @@ def measure(
                 yield record
         if _strangeness(best) <= SAME_SPEED:
             return best
-        time.sleep(1.0 if attempt < ATTEMPTS - 1 else 0.0)
+        time.sleep(1.0 if attempt < attempts - 1 else 0.0)
+    if attempts == 1:
+        return best
     speed = float(np.median([net.speed for net in best]))
     text = f"this machine now runs at {1 / speed:.2f} of the speed it was profiled at; latencies are given at the profiled speed"
     yield Note(text, is_warning=True)
