@@ -15,6 +15,11 @@ from edgenas.cli.options import compact, project_options
 @click.option(
     "--format", "format_name", type=click.Choice(["onnx", "trt"]), default="onnx", show_default=True, help="What to write."
 )
+@click.option(
+    "--net",
+    type=click.Choice(["auto", "searched", "baseline"]),
+    help="The searched net, the hand-made one (baseline), or the one that retrain chose. [default: auto]",
+)
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 for onnx, fp16 for trt.")
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
@@ -22,6 +27,7 @@ from edgenas.cli.options import compact, project_options
 @project_options
 def export(
     format_name: str,
+    net: str | None,
     precision: str | None,
     gpu: str | None,
     output: Path | None,
@@ -39,7 +45,7 @@ def export(
         from edgenas.recipes.export import run as recipe
 
         targets = [target.strip() for target in gpu.split(",") if target.strip()] if gpu is not None else None
-        flags = compact(export={"precision": precision, "targets": targets})
+        flags = compact(export={"net": net, "precision": precision, "targets": targets})
         return recipe(ExportConfig(run, flags, overrides, format_name, output, require_run))
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

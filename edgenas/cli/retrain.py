@@ -13,8 +13,10 @@ from edgenas.cli.options import compact, device_option, project_options
 
 @click.command()
 @click.option("--arch", metavar="FILE|NAME", help="JSON file of an architecture or a named one; default: the search's winner.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner.")
-@click.option("--baseline/--no-baseline", default=None, help="Also train the hand-designed net of equal or larger latency.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner with inherited weights.")
+@click.option(
+    "--baseline/--no-baseline", default=None, help="Compare with the best hand-designed net within the limits and with a plain CNN."
+)
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @project_options

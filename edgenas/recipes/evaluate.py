@@ -37,6 +37,8 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
     final = load_final(project, images)
     for warning in final.warnings:
         yield Note(warning, is_warning=True)
+    for note in final.notes:
+        yield Note(note)
     images_NCHW, labels_N = images.arrays(config.split)
     probabilities_NK = predict(final.net.to(device), images_NCHW)
     metrics = report(
@@ -48,4 +50,4 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         sites=images.sites(config.split),
     )
     costs = {"params": final.params, "macs": final.macs}
-    yield Outcome({"split": config.split, "weights": final.weights, "arch": final.arch, **costs, **metrics})
+    yield Outcome({"split": config.split, "weights": final.weights, "net": final.source, "arch": final.arch, **costs, **metrics})

@@ -63,6 +63,8 @@ def run(config: ExportConfig) -> Iterator[Record]:
         final = load_final(project, images)
         for warning in final.warnings:
             yield Note(warning, is_warning=True)
+        for note in final.notes:
+            yield Note(note)
         images_NCHW, labels_N = images.arrays("test")
         specs, exporter = _specs(project, config.format_name, images), get_exporter(config.format_name)
         staging = Staging.open(project.run, config.format_name, _identity(project, config.format_name, images, final, specs))
@@ -86,6 +88,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         "artifact": shown,
         "verdict": artefact.verdict,
         "weights": final.weights,
+        "net": final.source,
         "files": [{**file, "path": f"{shown}/{file['path']}"} for file in artefact.files],
     }
     parities = [parity for _, parity in judged]

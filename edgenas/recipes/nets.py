@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,6 +25,9 @@ from edgenas.training.evaluation import predict, recalibrate
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
 SEARCH, RETRAIN = "search result", "retrain result"  # kinds of such files
+BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
+HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
+Source = Literal["searched", "baseline"]
 RESULT_SCHEMA = 2  # 1: first; 2: with the hash of its content
 
 
@@ -160,6 +163,8 @@ class FinalNet:
         sha256: of the checkpoint.
         threshold: least probability at which the positive class is decided, chosen on the split calibrate.
         latency: predicted and measured, with the table's hash; None if unknown.
+        notes: why this net and no other.
+        source: ``searched``, or ``baseline`` for the hand-designed one.
     """
 
     net: nn.Module
@@ -172,6 +177,26 @@ class FinalNet:
     macs: int
     latency: dict[str, Any] | None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: Source = "searched"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which net is deployed.
+
+    Attributes:
+        arch: readable.
+        folder: of its own weights; None for those of the supernet.
+        facts: that these say of themselves.
+    """
+
+    arch: dict[str, Any]
+    folder: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    source: Source = "searched"
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def final_images(project: Project, images: Images) -> Images:
@@ -180,12 +205,11 @@ def final_images(project: Project, images: Images) -> Images:
     Raises:
         MissingInputError, CheckpointError, ArchError: as `load_final`.
     """
-    arch, _, _ = _chosen(project, images)
-    return images_for(project, images, arch)
+    return images_for(project, images, _chosen(project, images).arch)
 
 
 def load_final(project: Project, images: Images) -> FinalNet:
-    """`retrain`'s net when there is one, else the winner with the supernet's weights.
+    """`retrain`'s net when there is one, else the winner with the supernet's weights; ``export.net`` and `retrain` choose which.
 
     Args:
         project: whose run folder is read.
@@ -195,20 +219,67 @@ def load_final(project: Project, images: Images) -> FinalNet:
         MissingInputError: if there is neither.
         CheckpointError, ArchError: if a file belongs to another project.
     """
-    arch, facts, warnings = _chosen(project, images)
-    genes = genes_of(project, arch)
-    if facts is not None:
+    choice = _chosen(project, images)
+    genes = genes_of(project, choice.arch)
+    if choice.folder is not None:
         net = build_net(project.space, images.task, genes)
-        load_weights(project.run.retrain / WEIGHTS, net)
-        origin: Literal["finetuned", "scratch"] = "scratch" if facts.get("weights") == "scratch" else "finetuned"
-        return _final(project, images, net, genes, origin, project.run.retrain / WEIGHTS, ())
+        load_weights(choice.folder / WEIGHTS, net)
+        origin: Literal["finetuned", "scratch"] = "scratch" if choice.facts.get("weights") == "scratch" else "finetuned"
+        return _final(project, images, net, genes, origin, choice)
     net = cast(Supernet, load_supernet(project, images)).extract(genes)
     recalibrate(net, images.norm_images())
-    return _final(project, images, net, genes, "inherited", project.run.supernet / WEIGHTS, warnings)
+    return _final(project, images, net, genes, "inherited", choice)
 
 
-def _chosen(project: Project, images: Images) -> tuple[dict[str, Any], Mapping[str, Any] | None, tuple[str, ...]]:
-    """Architecture to deploy, what its retrained weights say of themselves if they are to be taken, and warnings."""
+def _chosen(project: Project, images: Images) -> Choice:
+    """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.
+
+    A net of an earlier winner or supernet is not taken by itself.
+    """
+    asked = project.settings.export.net
+    if asked == "baseline":
+        return _hand_designed(project, images, ())
+    choice = _searched(project, images)
+    if choice.folder is None:
+        return choice
+    result = read_retrain(project)
+    by = result.get("chosen_by") or {}
+    if result.get("chosen") != "baseline":
+        return replace(choice, notes=(by["words"],)) if "words" in by else choice
+    baseline = project.run.retrain / BASELINE
+    if by.get("weights_sha256") != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
+        text = f"{project.run.retrain / RESULT} is of other weights than are there; taking the searched net: run `edgenas retrain`"
+        return replace(choice, warnings=(*choice.warnings, text))
+    if asked == "searched":
+        return replace(choice, notes=(f"taking the searched net as asked for; {by['words']}",))
+    return _hand_designed(project, images, (by["words"],))
+
+
+def read_retrain(project: Project) -> dict[str, Any]:
+    """What the last `edgenas retrain` reported; empty without one."""
+    path = project.run.retrain / RESULT
+    return read_sealed(path, RETRAIN, schema_version=RESULT_SCHEMA) if path.is_file() else {}
+
+
+def _hand_designed(project: Project, images: Images, notes: tuple[str, ...]) -> Choice:
+    """The hand-designed net that `retrain --baseline` trained.
+
+    Raises:
+        MissingInputError: if there is none.
+        CheckpointError: if it belongs to another project.
+    """
+    folder = project.run.retrain / BASELINE
+    if not has_weights(folder):
+        raise MissingInputError(
+            f"{folder / WEIGHTS} does not exist: there is no hand-made net", hint="run `edgenas retrain --baseline`"
+        )
+    _, facts = load_weights(folder / WEIGHTS)
+    require_facts(facts, facts_of(project, images, HAND_DESIGNED), folder / WEIGHTS, "edgenas retrain --baseline --force")
+    return Choice(facts["arch"], folder, facts, "baseline", notes=notes)
+
+
+def _searched(project: Project, images: Images) -> Choice:
+    """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
     retrained = project.run.retrain / WEIGHTS
     searched, is_retrained = project.run.search / RESULT, has_weights(project.run.retrain)
     winner = load_search(project)["winner"] if searched.is_file() or not is_retrained else None
@@ -218,12 +289,12 @@ def _chosen(project: Project, images: Images) -> tuple[dict[str, Any], Mapping[s
         require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
         outdated = _outdated(project, facts, winner)
         if outdated is None:
-            return facts["arch"], facts, ()
+            return Choice(facts["arch"], project.run.retrain, facts)
         if winner is None or not facts.get("from_search"):
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
-    return dict(winner["arch"]), None, warnings
+    return Choice(dict(winner["arch"]), warnings=warnings)
 
 
 def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, Any] | None) -> str | None:
@@ -242,8 +313,7 @@ def _final(
     net: nn.Module,
     genes: tuple[int, ...],
     weights: Literal["inherited", "finetuned", "scratch"],
-    path: Path,
-    warnings: Sequence[str],
+    choice: Choice,
 ) -> FinalNet:
     row = np.array([genes], dtype=np.int16)
     costs = {name: int(model(row)[0]) for name, model in cost_models(project.space, images.task).items()}
@@ -253,12 +323,14 @@ def _final(
         genes=genes,
         arch=arch,
         weights=weights,
-        sha256=sha256_file(path),
+        sha256=sha256_file((project.run.supernet if choice.folder is None else choice.folder) / WEIGHTS),
         threshold=choose_threshold(project, images, net),
         params=costs["params"],
         macs=costs["macs"],
         latency=_latency(project, arch),
-        warnings=tuple(warnings),
+        warnings=choice.warnings,
+        notes=choice.notes,
+        source=choice.source,
     )
 
 
@@ -277,12 +349,12 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
 
 
 def _latency(project: Project, arch: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the last search knew of the latency of this architecture."""
+    """What the last search, or `retrain` of the hand-designed net, knew of the latency of this architecture."""
     path = project.run.search / RESULT
     if not path.is_file():
         return None
     result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
-    for candidate in [result.get("winner"), *result.get("finalists", [])]:
+    for candidate in [result.get("winner"), *result.get("finalists", []), read_retrain(project).get("baseline")]:
         if candidate is not None and candidate["arch"] == arch and candidate.get("latency_ms_predicted") is not None:
             names = ("latency_ms_predicted", "latency_ms_upper", "latency_ms_measured")
             return {**{name: candidate.get(name) for name in names}, "table": result.get("table")}

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,9 +26,12 @@ from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.run_tables import CPU_RUNTIME, RunTable, is_elsewhere, run_table
-from edgenas.recipes.timed_nets import Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
+from edgenas.recipes.timed_nets import ATTEMPTS, Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.spaces import Genes, Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +146,13 @@ def measure_archs(
     label: str,
     table: RunTable | None = None,
     memory: Memory | None = None,
+    others: Mapping[str, nn.Module] = MappingProxyType({}),
+    attempts: int = ATTEMPTS,
 ) -> Generator[Progress | Note, None, list[Measured] | None]:
-    """Time whole nets, in turn, with the runtime of a table, by default the run's; None without one or where it does not work."""
+    """Time whole nets, in turn, with the runtime of a table, by default the run's; None without one or where it does not work.
+
+    ``others`` by name are nets of no space; they come last. ``attempts`` as in `measure`.
+    """
     found = table if table is not None else run_table(project, task)
     if found is None:
         return None
@@ -154,7 +163,8 @@ def measure_archs(
     try:
         runtime = get_runtime(context.runtime)
         with Workshop(project, task, runtime, context.precision, context.batch_size) as workshop:
-            nets = yield from measure(workshop, genes_AG, found.table, label, project.settings.profile.seed, memory)
+            seed = project.settings.profile.seed
+            nets = yield from measure(workshop, genes_AG, found.table, label, seed, memory, others, attempts)
     except MissingBackendError as error:
         yield Note(f"nets are not measured: {error}", is_warning=True)
         return None

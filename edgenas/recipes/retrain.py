@@ -1,46 +1,28 @@
-"""`edgenas retrain`: the winner on its own, and its report on the test split."""
+"""`edgenas retrain`: the winner on its own, beside nets that no search has found, and its report on the test split."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from numpy.typing import NDArray
 
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.fitting import Job, batches_for, changes_since, fit, loop_settings, objective_for
+from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
 from edgenas.recipes.journals import JOURNAL, journal
-from edgenas.recipes.nets import (
-    RESULT,
-    RESULT_SCHEMA,
-    RETRAIN,
-    SEARCH,
-    WEIGHTS,
-    choose_threshold,
-    facts_of,
-    genes_of,
-    images_for,
-    load_search,
-    load_supernet,
-    supernet_epochs,
-    supernet_sha256,
-)
+from edgenas.recipes.nets import BASELINE, RESULT, RESULT_SCHEMA, RETRAIN, WEIGHTS, choose_threshold, genes_of, load_search
 from edgenas.recipes.profile import measure_archs
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.run_tables import RunTable, run_table
-from edgenas.recipes.teacher import load_teacher, teacher_sha256
-from edgenas.recipes.teaching import teaching_of
-from edgenas.runs import Note, Outcome, Record, locked, read_sealed, write_sealed
-from edgenas.spaces.designed import hand_designed
-from edgenas.supernets import Supernet, build_net
-from edgenas.training.checkpoints import load_weights
-from edgenas.training.evaluation import net_accuracy, predict, report
+from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
+from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
+from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, ways_of
+from edgenas.runs import Note, Outcome, Record, locked, write_sealed
+from edgenas.training.evaluation import predict, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,175 +37,183 @@ class RetrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One net to train here.
+class Kept:
+    """A net as it is reported: its best training on select among all, and its latency as measured.
 
     Attributes:
-        name: on the progress bar and in the checkpoint.
-        images: as this net reads them.
-        weights: ``finetuned`` from the supernet's or from ``scratch``.
+        tries: its trainings to the end.
     """
 
-    name: str
-    folder: Path
-    arch: dict[str, Any]
-    images: Images
-    epochs: int
-    weights: str
-    from_search: bool
+    best: Try
+    tries: Sequence[Try]
+    latency_ms: float | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(config: RetrainConfig) -> Iterator[Record]:
-    """Train the winner (and the hand-designed net where asked for), then read the test split once.
+    """Train the winner (and what it is compared with where asked for), keep the best on select, then read the test split once.
 
     Raises:
         MissingInputError: naming what an earlier command makes.
         ArchError: if ``arch`` is no name and no file of one architecture of the space.
     """
     project = open_project(config.run, config.flags, config.overrides)
-    settings = project.settings.retrain
-    device = torch_device(settings.device)
+    device = torch_device(project.settings.retrain.device)
     images = open_images(project)
     arch = read_one(project.space, config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
-    own = images_for(project, images, arch)
-    origin = "finetuned" if settings.start == "inherited" else "scratch"
-    winner = Plan("winner", project.run.retrain, arch, own, settings.epochs, origin, config.arch is None)
+    folder, from_search = project.run.retrain, config.arch is None
     with locked(project.run):
         yield from decode(images, "train")
-        yield from _fit(project, images, winner, device, force=config.force)
-        result = _report(project, winner)
-        if settings.baseline:
-            baseline = _baseline(project, images, winner)
-            yield from _fit(project, images, baseline, device, force=config.force)
-            result["baseline"] = _report(project, baseline)
-            with journal(project.run.retrain / JOURNAL, {"archs": [arch, baseline.arch]}) as memory:
-                latencies = yield from _measure_both(project, images, arch, baseline.arch, memory=memory)
-                result["latency_ms_measured"], result["baseline"]["latency_ms_measured"] = latencies
-        write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **result})
-    yield Outcome(result, {"weights": winner.folder / WEIGHTS, "result": project.run.retrain / RESULT})
+        bench = Bench.open(project, images, device, force=config.force)
+        net = Net.of_arch(bench, "winner", folder / "tries" / "searched", arch, from_search=from_search)
+        tries = yield from fit_all(bench, net, ways_of(bench))
+        winner = best_of(tries)
+        adopt(winner, folder)
+        said = list(ranker_words(tries))
+        if project.settings.retrain.baseline:
+            result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
+        else:
+            row, _ = yield from _report(bench, Kept(winner, tries))
+            cost = costs(bench, tries, [], [], None, from_search=from_search)
+            result = row | {"baseline": None, "cost": cost, "remarks": said}
+        write_sealed(folder / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **result})
+    for text in result["remarks"]:
+        yield Note(text, in_view=True)
+    yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT})
 
 
-def _start_net(project: Project, images: Images, plan: Plan) -> nn.Module:
-    genes = genes_of(project, plan.arch)
-    if plan.weights == "scratch":
-        torch.manual_seed(project.settings.retrain.seed)
-        return build_net(project.space, images.task, genes)
-    return cast(Supernet, load_supernet(project, images)).extract(genes)
+def _with_baseline(
+    bench: Bench, winner: Try, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
+) -> Generator[Record, None, dict[str, Any]]:
+    """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included."""
+    project, folder = bench.project, bench.project.run.retrain
+    limits = limits_for(project, bench.images, winner.net, from_search=from_search)
+    archs = yield from _allowed(project, limits)
+    epochs = baseline_epochs(project, winner, tries)
+    raced, finals = yield from find_best(bench, archs, epochs, _pace(tries))
+    baseline = best_of(finals)
+    adopt(baseline, folder / BASELINE)
+    own = [each for each in finals if each.net.arch == baseline.net.arch]
+    assert winner.net.arch is not None
+    assert baseline.net.arch is not None
+    with journal(folder / JOURNAL, {"archs": [winner.net.arch, baseline.net.arch]}) as memory:
+        cnn = yield from _cnn(bench, limits, winner.net.arch, epochs, memory=memory)
+        widths = [cnn.more["width"]] if cnn is not None else []
+        latencies = yield from _measure(bench, [winner.net.arch, baseline.net.arch], widths, memory=memory)
+        yield from decode(winner.net.images, *CHOSEN_ON)
+        yield from decode(baseline.net.images, *CHOSEN_ON)
+        nets = {"searched": Kept(winner, tries, latencies[0]), "baseline": Kept(baseline, own, latencies[1])}
+        if cnn is not None:
+            nets["cnn"] = Kept(cnn.best, cnn.tries, latencies[2], cnn.more)
+        result = yield from _judge(bench, nets)
+    result["cost"] = costs(bench, tries, raced, finals, baseline, from_search=from_search)
+    result["remarks"] = [*said, *result["remarks"]]
+    result["baseline"]["limits"] = {limit.name: limit.limit for limit in limits.costs}
+    result["baseline"]["num_nets"] = len(archs)
+    return result
 
 
-def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bool) -> Iterator[Record]:
-    """Train one net; nothing if that was done already with the same settings, supernet and teacher."""
-    yield from decode(plan.images, "select", "calibrate", "test")
-    teacher = load_teacher(project, images)
-    job = _job(project, images, plan, teacher, device)
-    changes = changes_since(job)
-    if changes == [] and not force:
-        yield Note(f"{plan.name}: already trained (--force trains it again)")
-        return
-    if changes:
-        yield Note(f"{plan.name}: is trained again: {'; '.join(changes)}")
-    yield from fit(job)
+def _allowed(project: Project, limits: Limits) -> Generator[Record, None, list[dict[str, Any]]]:
+    """The hand-designed nets within the limits, and what must be said of them."""
+    for text in limits.not_applied:
+        yield Note(f"hand-designed nets are not held to {text}", is_warning=True)
+    archs, any_fits = within(project, limits)
+    if not any_fits:
+        yield Note(f"no hand-designed net meets {limits}; the nearest is taken", is_warning=True)
+    return archs
 
 
-def _job(project: Project, images: Images, plan: Plan, teacher: nn.Module, device: str) -> Job:
-    """One net with the supernet's recipe and the same teacher."""
-    train, retrain = project.settings.train, project.settings.retrain
-    facts = facts_of(project, images, plan.name, arch=plan.arch, weights=plan.weights, from_search=plan.from_search)
-    facts["teacher_sha256"] = teacher_sha256(project)
-    source = supernet_sha256(project)
-    if plan.weights == "finetuned" and source is not None:
-        facts["supernet_sha256"] = source
-    learning_rate = retrain.learning_rate if plan.weights == "finetuned" else train.learning_rate
-    return Job(
-        label=plan.name,
-        folder=plan.folder,
-        build=lambda: _start_net(project, images, plan),
-        images=images,
-        loop=replace(loop_settings(train, seed=retrain.seed), epochs=plan.epochs, learning_rate=learning_rate),
-        objective=objective_for(
-            images,
-            smoothing=train.label_smoothing,
-            kd_weight=teaching_of(project)[0],
-            temperature=teaching_of(project)[1],
-            balance=train.balance,
-            device=device,
-        ),
-        batches=batches_for(images, train, balance=train.balance, seed=retrain.seed, workers=project.settings.data.workers),
-        device=device,
-        facts=facts,
-        evaluate=net_accuracy(*plan.images.arrays("select")),
-        checkpoint_every_s=train.checkpoint_every,
-        anew=True,  # a search may have chosen another winner since
-        teacher=teacher,
-    )
+def _pace(tries: Sequence[Try]) -> float | None:
+    """Seconds an epoch of the winner's trainings, the slowest; None without logs."""
+    return max((each.seconds / each.way.epochs for each in tries if each.seconds is not None), default=None)
 
 
-def _report(project: Project, plan: Plan) -> dict[str, Any]:
-    """Costs, and accuracy and sensitivities on the test split at the threshold that calibrate chose."""
-    genes, images = genes_of(project, plan.arch), plan.images
-    net = build_net(project.space, images.task, genes)
-    load_weights(plan.folder / WEIGHTS, net)
-    threshold = choose_threshold(project, images, net.eval())
+def _cnn(
+    bench: Bench, limits: Limits, arch: Mapping[str, Any], epochs: int, *, memory: Memory
+) -> Generator[Record, None, Kept | None]:
+    """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
+    found = yield from find_cnn(bench, limits, arch, memory=memory)
+    if found is None:
+        return None
+    net, width = found
+    ways = [way for way in ways_of(bench, scratch_epochs=epochs) if way.weights == "scratch"]
+    tries = yield from fit_all(bench, net, ways)
+    best = best_of(tries)
+    adopt(best, bench.project.run.retrain / "cnn")
+    return Kept(best, tries, more={"width": width})
+
+
+def _measure(
+    bench: Bench, archs: Sequence[Mapping[str, Any]], widths: Sequence[int], *, memory: Memory
+) -> Generator[Record, None, list[float | None]]:
+    """Latencies of nets and of plain CNNs, in turn in one session, on the device of the run's table; None without one."""
+    project, task = bench.project, bench.images.task
+    rows = np.concatenate([project.space.from_json(arch) for arch in archs])
+    others = {f"cnn-{width}": untrained(task, width) for width in widths}
+    table = table_of(project, bench.images)
+    nets = yield from measure_archs(project, task, rows, label="measuring", table=table, memory=memory, others=others)
+    return [None] * (len(archs) + len(widths)) if nets is None else [net.latency_ms for net in nets]
+
+
+def _judge(bench: Bench, nets: Mapping[str, Kept]) -> Generator[Record, None, dict[str, Any]]:
+    """Choose on select and confirm, then read test once and compare."""
+    chosen = choose(bench, nets["searched"].best, nets["baseline"].best)
+    rows: dict[str, dict[str, Any]] = {}
+    right: dict[str, NDArray[np.bool_]] = {}
+    for name, kept in nets.items():
+        rows[name], right[name] = yield from _report(bench, kept)
+    seed = bench.project.settings.retrain.seed
+    comparison = compare(right["searched"], right["baseline"], "baseline", HAND_WORDS, seed=seed)
+    result = {**rows["searched"], "baseline": rows["baseline"], "comparison": comparison, "cnn": None, **chosen}
+    against_cnn = None
+    if "cnn" in nets:
+        result["cnn"] = rows["cnn"] | {"comparison": compare(right["searched"], right["cnn"], "cnn", CNN_WORDS, seed=seed)}
+        against_cnn = compare(right["baseline"], right["cnn"], "cnn", CNN_WORDS, seed=seed)
+    return result | {"remarks": list(remarks(result, against_cnn))}
+
+
+def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[dict[str, Any], NDArray[np.bool_]]]:
+    """Costs, accuracy and sensitivities on the test split at the threshold that calibrate chose; which images were right."""
+    project, best = bench.project, kept.best
+    images = best.net.images
+    yield from decode(images, "calibrate", "test")
+    net = best.load(project)
+    threshold = choose_threshold(project, images, net)
     images_NCHW, labels_N = images.arrays("test")
-    row = np.array([genes], dtype=np.int16)
-    costs = cost_models(project.space, images.task)
-    table = _table(project, images)
-    return {
-        "arch": plan.arch,
-        "weights": plan.weights,
-        "epochs": plan.epochs,
-        "params": int(costs["params"](row)[0]),
-        "macs": int(costs["macs"](row)[0]),
-        "latency_ms_predicted": float(table.predicted(row)[0]) if table is not None else None,
-        "latency_ms_measured": None,
+    probabilities_NC = predict(net, images_NCHW)
+    found = report(
+        probabilities_NC,
+        labels_N,
+        images.class_names,
+        positive=project.settings.data.positive,
+        threshold=threshold,
+        sites=images.sites("test"),
+    )
+    row = {
+        **_costs(bench, kept),
+        "weights": best.way.weights,
+        "teaching": best.way.teaching,
+        "epochs": best.way.epochs,
+        "select_top1": best.select_top1.as_json(),
+        "starts": [each.as_json() for each in kept.tries],
+        "latency_ms_measured": kept.latency_ms,
         "split": "test",
-        **report(
-            predict(net, images_NCHW),
-            labels_N,
-            images.class_names,
-            positive=project.settings.data.positive,
-            threshold=threshold,
-            sites=images.sites("test"),
-        ),
+        **found,
         "baseline": None,
     }
+    return row, probabilities_NC.argmax(axis=1) == labels_N
 
 
-def _baseline(project: Project, images: Images, winner: Plan) -> Plan:
-    """The fastest hand-designed net that is no faster than the winner (by MACs where no table fits), from scratch.
-
-    It is trained for as many epochs as the winner's weights saw, in the supernet and here.
-    """
-    space = project.space
-    table = _table(project, images)
-    cost = table.predicted if table is not None else cost_models(space, images.task)["macs"]
-    archs = hand_designed(space)
-    rows = np.concatenate([space.from_json(arch) for arch in archs])
-    costs_A, least = cost(rows), cost(space.from_json(winner.arch))[0]
-    slower = [position for position in np.argsort(costs_A) if costs_A[position] >= least]
-    chosen = archs[slower[0] if slower else int(np.argmax(costs_A))]
-    epochs = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
-    own = images_for(project, images, chosen)
-    return Plan("hand-designed", project.run.retrain / "baseline", chosen, own, epochs, "scratch", from_search=False)
-
-
-def _measure_both(
-    project: Project, images: Images, *archs: Mapping[str, Any], memory: Memory
-) -> Generator[Record, None, list[float | None]]:
-    """Latencies of the nets, in turn in one session, on the device of the run's table; None without one."""
-    rows = np.concatenate([project.space.from_json(arch) for arch in archs])
-    measured = yield from measure_archs(project, images.task, rows, label="measuring", table=_table(project, images), memory=memory)
-    return [None] * len(archs) if measured is None else [net.latency_ms for net in measured]
-
-
-def _table(project: Project, images: Images) -> RunTable | None:
-    """The table that the search rested on, else the run's; None without any that fits."""
-    path = project.run.search / RESULT
-    searched = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA).get("table") if path.is_file() else None
-    return run_table(project, images.task, (searched or {}).get("sha256"))
-
-
-def read_result(project: Project) -> dict[str, Any] | None:
-    """What the last `edgenas retrain` reported, or None."""
-    path = project.run.retrain / RESULT
-    return read_sealed(path, RETRAIN, schema_version=RESULT_SCHEMA) if path.is_file() else None
+def _costs(bench: Bench, kept: Kept) -> dict[str, Any]:
+    """Architecture, params, MACs and predicted latency; a plain CNN has no prediction."""
+    project, net = bench.project, kept.best.net
+    if net.arch is None:
+        return {"arch": None, **kept.more, **shape_of(kept.best.load(project), bench.images.task), "latency_ms_predicted": None}
+    row = np.array([genes_of(project, net.arch)], dtype=np.int16)
+    models = cost_models(project.space, bench.images.task)
+    table = table_of(project, bench.images)
+    return {
+        "arch": dict(net.arch),
+        **{name: int(models[name](row)[0]) for name in ("params", "macs")},
+        "latency_ms_predicted": float(table.predicted(row)[0]) if table is not None else None,
+    }

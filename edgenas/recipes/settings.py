@@ -338,20 +338,39 @@ class RetrainSettings:
     """``[retrain]``: the winner on its own.
 
     Attributes:
-        start: inherited (fine-tune the supernet's weights) or scratch.
-        baseline: also train, from scratch, the hand-designed net of equal or larger latency, for as many epochs as the winner saw
-            in the supernet and here.
+        epochs: of weights that are inherited.
+        start: inherited (fine-tune the supernet's weights), scratch (fresh weights at the supernet's learning rate), or auto: both,
+            and the better on select is kept.
+        scratch_epochs: of fresh weights; None takes as many as inherited ones see in the supernet and here, or ``epochs`` where
+            start is scratch.
+        learning_rate: of inherited weights.
+        teaching: by the teacher, by labels alone, or auto: the teacher, and with a baseline both, of which the better on select is
+            kept.
+        baseline: also train the hand-designed nets that meet the search's limits, and a plain CNN of equal latency, in the same
+            ways.
+        baseline_epochs: of their fresh weights, at least as many as the winner was trained for here; None takes as many as the
+            winner's weights saw in the supernet and here.
+        race_epochs: of the first round in which hand-designed nets are compared on select until two are left, later rounds are
+            longer; None takes a quarter of the epochs to the end, 0 trains all of them to the end.
     """
 
     epochs: int = 15
-    start: Literal["inherited", "scratch"] = "inherited"
+    start: Literal["auto", "inherited", "scratch"] = "auto"
+    scratch_epochs: int | None = None
     learning_rate: float = 1e-3
+    teaching: Literal["auto", "teacher", "labels"] = "auto"
     baseline: bool = False
+    baseline_epochs: int | None = None
+    race_epochs: int | None = None
     device: Device = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         _check_training(self)
+        if any(epochs is not None and epochs < 1 for epochs in (self.scratch_epochs, self.baseline_epochs)):
+            raise ValueError("scratch_epochs and baseline_epochs are at least 1")
+        if (self.race_epochs or 0) < 0:
+            raise ValueError("race_epochs is at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,10 +378,12 @@ class ExportSettings:
     """``[export]``: what is written.
 
     Attributes:
+        net: the searched one, the hand-designed one (baseline), or auto: the one that `retrain` chose on select and confirm.
         precision: None takes fp32 for onnx and fp16 for trt.
         targets: GPU architectures that engines are built for where no GPU is.
     """
 
+    net: Literal["auto", "searched", "baseline"] = "auto"
     precision: Literal["fp32", "fp16"] | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: int = 18

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -116,7 +116,8 @@ class Workshop:
             opset=opset,
             input_shape=family(project.space).component_input_shape,
         )
-        self._composed = ComposedOnnx(graphs, self._scratch.__enter__())
+        self._folder = self._scratch.__enter__()
+        self._composed = ComposedOnnx(graphs, self._folder)
 
     def __enter__(self) -> Workshop:
         return self
@@ -177,6 +178,18 @@ class Workshop:
         """What the runtime loads: an ONNX file, or a module."""
         source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
         self._inputs[source] = self._input_of(components)
+        return source
+
+    def build_net(self, net: nn.Module, name: str) -> Path | nn.Module:
+        """What the runtime loads of any net in eval mode that reads the task's images; ``name`` tells it from others."""
+        shape = (self.task.in_channels, self.task.image_px, self.task.image_px)
+        source: Path | nn.Module = net
+        if "module" not in self.runtime.accepts:
+            spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
+            folder = self._folder / name
+            folder.mkdir(exist_ok=True)
+            source = get_exporter("onnx").export(net, spec, folder)[0].path
+        self._inputs[source] = self._arrays.setdefault(shape, input_array(shape, self.batch_size))
         return source
 
     def graph(self, components: Sequence[Hashable]) -> onnx.ModelProto:
@@ -249,12 +262,20 @@ class Measured:
 
 
 def measure(
-    workshop: Workshop, genes_AG: Genes, table: LatencyTable, label: str, seed: int, memory: Memory | None = None
+    workshop: Workshop,
+    genes_AG: Genes,
+    table: LatencyTable,
+    label: str,
+    seed: int,
+    memory: Memory | None = None,
+    others: Mapping[str, nn.Module] = MappingProxyType({}),
+    attempts: int = ATTEMPTS,
 ) -> Generator[Progress | Note, None, list[Measured]]:
-    """Time whole nets in turn, beside the table's reference net.
+    """Time whole nets in turn, beside the table's reference net; ``others`` by name are of no space and come last.
 
     Virtual and thermally limited machines jump between speeds; so the nets are measured again, a few times and a second apart,
-    until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning.
+    until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning
+    unless there was just one of ``attempts``.
     What ``memory`` holds of an interrupted measurement of the same nets is not measured again.
 
     Raises:
@@ -264,10 +285,11 @@ def measure(
     reference = reference_net(workshop.space, workshop.task)
     yield from workshop.prepare_chains([reference, *chains])
     sources, beside = [workshop.build(chain) for chain in chains], workshop.build(reference)
+    sources += [workshop.build_net(net, name) for name, net in others.items()]
     target, rng = workshop.target(table.context.threads, fps_of(table.context.scope)), np.random.default_rng(seed)
     best: list[Measured] = []
-    named = sha256_json([table.sha256, genes_AG])[:12]
-    for attempt in range(ATTEMPTS):
+    named = sha256_json([table.sha256, genes_AG, *others])[:12]
+    for attempt in range(attempts):
         part = None if memory is None else Part(memory, f"{label} {named} {attempt} ")
         for record in measure_nets(target, sources, rng=rng, reference=beside, label=label, memory=part):
             if isinstance(record, Measurements):
@@ -277,7 +299,9 @@ def measure(
                 yield record
         if _strangeness(best) <= SAME_SPEED:
             return best
-        time.sleep(1.0 if attempt < ATTEMPTS - 1 else 0.0)
+        time.sleep(1.0 if attempt < attempts - 1 else 0.0)
+    if attempts == 1:
+        return best
     speed = float(np.median([net.speed for net in best]))
     text = f"this machine now runs at {1 / speed:.2f} of the speed it was profiled at; latencies are given at the profiled speed"
     yield Note(text, is_warning=True)

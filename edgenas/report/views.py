@@ -11,7 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.report.cells import arch_line, arch_value, count, interval, milliseconds, percent, table, verdict
+from edgenas.report.cells import arch_line, count, interval, milliseconds, percent, table, verdict
+from edgenas.report.nets import metrics_table, net_rows, retrain_view, sites_table, verdict_lines
 from edgenas.report.plan import latencies, plan_view, promises
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
@@ -131,55 +132,6 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
     yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
 
 
-def metrics_table(reports: Mapping[str, Mapping[str, Any]], *, title: str) -> Table:
-    """Accuracy and sensitivity per class, one column a net."""
-    first = next(iter(reports.values()))
-    rows = table("", ">images", *(f">{name} %" for name in reports), title=title)
-    rows.add_row("top-1", str(first["top1"]["n"]), *(interval(report["top1"]) for report in reports.values()))
-    for name, share in first["sensitivity"].items():
-        mark = " (positive)" if name == first.get("positive") else ""
-        shares = (interval(report["sensitivity"][name]) for report in reports.values())
-        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share["n"]), *shares)
-    return rows
-
-
-def sites_table(result: Mapping[str, Any]) -> Iterator[Table]:
-    """Accuracy and the positive class's sensitivity at every site; nothing where sites are unknown."""
-    if not result.get("sites"):
-        return
-    positive = result.get("positive")
-    columns = [f">sensitivity {escape(positive)} %"] if positive is not None else []
-    rows = table("site", ">images", ">top-1 %", *columns, title="By site, 95 % intervals")
-    for name, found in result["sites"].items():
-        shares = [interval(found["sensitivity"][positive])] if positive is not None else []
-        rows.add_row(escape(name), str(found["n"]), interval(found["top1"]), *shares)
-    yield rows
-
-
-def _net_rows(nets: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = table("", *(f">{name}" for name in nets))
-    for name in next(iter(nets.values()))["arch"]:
-        rows.add_row(name.replace("_", " "), *(arch_value(net["arch"][name]) for net in nets.values()))
-    rows.add_row("parameters", *(f"{net['params']:,}" for net in nets.values()))
-    rows.add_row("MACs", *(f"{net['macs']:,}" for net in nets.values()))
-    if any(net.get("latency_ms_predicted") is not None for net in nets.values()):
-        rows.add_row("latency, predicted", *(milliseconds(net.get("latency_ms_predicted")) for net in nets.values()))
-    if any(net.get("latency_ms_measured") is not None for net in nets.values()):
-        rows.add_row("latency, measured", *(milliseconds(net.get("latency_ms_measured")) for net in nets.values()))
-    rows.add_row("weights", *(str(net["weights"]) for net in nets.values()))
-    return rows
-
-
-def retrain_view(outcome: Outcome) -> Iterator[RenderableType]:
-    """The winner on the test split, beside the hand-designed net if there is one."""
-    result = outcome.result
-    nets = {"winner": result} | ({"hand-designed": result["baseline"]} if result.get("baseline") else {})
-    yield _net_rows(nets)
-    yield metrics_table(nets, title="Test split, 95 % intervals")
-    yield from sites_table(result)
-    yield Text("next: edgenas export --format onnx, or --format trt")
-
-
 def evaluate_view(outcome: Outcome) -> Iterator[RenderableType]:
     """Accuracy and sensitivity on one split."""
     result = outcome.result
@@ -255,11 +207,13 @@ def info_view(outcome: Outcome) -> Iterator[RenderableType]:
 def demo_view(outcome: Outcome) -> Iterator[RenderableType]:
     """The one screen at the end of the demo."""
     result = outcome.result
-    nets = {"searched": result["winner"], "hand-designed": result["baseline"]}
+    nets = {"searched": result["winner"], "hand-made": result["baseline"]}
+    nets |= {"plain CNN": result["winner"]["cnn"]} if result["winner"].get("cnn") else {}
     parts: list[RenderableType] = [
         Text(f"limit: {result['latency_limit_ms']:.3g} ms on {result['device']} ({result['runtime']})"),
-        _net_rows(nets),
+        net_rows(nets),
         metrics_table(nets, title="Test split, 95 % intervals"),
+        *verdict_lines(result["winner"], cannot_tell=": this task cannot tell"),
         _verdicts(result["verdicts"]),
         Text(f"took {result['seconds']:.0f} s, at most {result['peak_memory_mb']:.0f} MB; everything is in {result['run']}"),
     ]

@@ -28,6 +28,7 @@ SMALL = {
     "teacher.probe_steps": 6,
     "train.epochs": 2,
     "retrain.epochs": 1,
+    "retrain.race_epochs": 1,
     "profile.visits": 2,
     "profile.calibration_nets": 6,
     "profile.bound_nets": 20,
@@ -260,17 +261,72 @@ def test_without_retraining_the_weights_are_inherited(edgenas: Run, project: Pat
     assert value["result"]["weights"] == "inherited"
 
 
-def test_retrain_reports_test_beside_the_hand_designed_net(project: Path) -> None:
+def test_retrain_reports_test_beside_the_best_hand_made_net_and_a_plain_cnn(project: Path) -> None:
     result = stored(project, "retrain")
     assert result["split"] == "test"
-    assert result["weights"] == "finetuned"
-    for net in (result, result["baseline"]):
+    for net in (result, result["baseline"], result["cnn"]):
         assert_interval(net["top1"])
         assert net["top1"]["n"] >= 381
         assert len(net["sensitivity"]) == 10
         assert net["latency_ms_measured"] > 0
-    assert result["baseline"]["latency_ms_predicted"] >= result["latency_ms_predicted"]
-    assert result["baseline"]["epochs"] == 3  # as many as the winner's weights saw
+        assert net["starts"][0]["seconds"] > 0
+        assert_interval(net["select_top1"])
+        assert net["select_top1"]["value"] == max(each["select_top1"]["value"] for each in net["starts"])
+    assert result["baseline"]["latency_ms_predicted"] <= 5.0
+    assert result["baseline"]["limits"] == {"latency_ms": 5.0}
+    assert result["baseline"]["num_nets"] == 9  # 5 ms keep none out
+
+
+def test_searched_and_hand_made_nets_are_trained_in_the_same_ways(project: Path) -> None:
+    result = stored(project, "retrain")
+    assert ways_of(result) == ways_of(result["baseline"])
+    assert ways_of(result) == [(w, t, e) for t in ("teacher", "labels") for w, e in (("finetuned", 1), ("scratch", 3))]
+    assert ways_of(result["cnn"]) == [("scratch", teaching, 3) for teaching in ("teacher", "labels")]
+
+
+def ways_of(net: dict[str, Any]) -> list[tuple[str, str, int]]:
+    return [(each["weights"], each["teaching"], each["epochs"]) for each in net["starts"]]
+
+
+def test_the_verdict_is_one_sentence_and_the_choice_is_not_made_on_test(project: Path) -> None:
+    result = stored(project, "retrain")
+    for comparison, other in ((result["comparison"], "baseline"), (result["cnn"]["comparison"], "cnn")):
+        found = comparison["difference"]
+        assert comparison["better"] == ("searched" if found["low"] > 0 else other if found["high"] < 0 else "neither")
+        assert found["n"] == result["top1"]["n"]
+        assert 0 <= comparison["p_mcnemar"] <= 1
+        assert comparison["words"].startswith(("better by ", "worse by ", "equal within "))
+    difference = result["top1"]["value"] - result["baseline"]["top1"]["value"]
+    assert result["comparison"]["difference"]["value"] == pytest.approx(difference)
+    by = result["chosen_by"]
+    assert by["splits"] == ["select", "confirm"]
+    better = by["baseline"]["value"] > by["searched"]["value"]
+    assert result["chosen"] == ("baseline" if better else "searched")
+    evaluated, exported = stored(project, "evaluate"), stored(project, "export")
+    assert evaluated["net"] == exported["net"] == result["chosen"]
+    assert evaluated["top1"] == (result["baseline"] if better else result)["top1"]
+
+
+def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path) -> None:
+    cost = stored(project, "retrain")["cost"]
+    for entry in cost.values():
+        parts = [value for name, value in entry.items() if name.endswith("_s") and name != "total_s" and value is not None]
+        assert entry["total_s"] == pytest.approx(sum(parts))
+    assert cost["searched"]["teacher_s"] > 0
+    assert cost["searched"]["supernet_s"] > 0
+    assert (cost["searched"]["supernet_epochs"], cost["searched"]["final_epochs"]) == (2, 8)
+    assert (cost["baseline"]["race_epochs"], cost["baseline"]["final_epochs"]) == (9 * 1 + 4 * 1, 16)
+
+
+def test_export_takes_the_net_that_it_is_told_to(edgenas: Run, project: Path) -> None:
+    result = stored(project, "retrain")
+    for name, net in (("searched", result), ("baseline", result["baseline"])):
+        code, value, _ = edgenas("export", "--net", name, "--output", name)
+        assert code == 0, value["error"]
+        assert (value["result"]["net"], value["result"]["weights"]) == (name, net["weights"])
+        manifest = json.loads((project / name / "manifest.json").read_text())
+        assert manifest["architecture"]["arch"] == net["arch"]
+        assert manifest["metrics"]["top1"] == net["top1"]
 
 
 def test_onnx_export_passes_parity_and_verifies(project: Path) -> None:

@@ -1,0 +1,185 @@
+"""The best hand-designed net under the limits of the search, found on the split select."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from edgenas.costs import CostModel, cost_models
+from edgenas.latency.promise import Quantile
+from edgenas.recipes.nets import HAND_DESIGNED, RESULT, RESULT_SCHEMA, SEARCH, supernet_epochs
+from edgenas.recipes.project import Images, Project
+from edgenas.recipes.run_tables import RunTable, run_table
+from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, ways_of
+from edgenas.runs import Note, Record, read_sealed
+from edgenas.search import UpperLimit
+from edgenas.spaces import Genes
+from edgenas.spaces.designed import hand_designed
+
+FINALISTS = 2  # that are trained to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What hand-designed nets may cost.
+
+    Attributes:
+        costs: each with its limit.
+        latency_ms: that a net measured on this device may take; None for no limit, or one that keeps out no net of the space: nets
+            of its latency are no equals of the winner.
+        quantile: of calls that is compared with it; None for their median.
+        not_applied: limits of the search that cannot be judged here, in words.
+    """
+
+    costs: tuple[UpperLimit, ...]
+    latency_ms: float | None = None
+    quantile: Quantile | None = None
+    not_applied: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(str(limit) for limit in self.costs)
+
+
+def searched(project: Project) -> Mapping[str, Any]:
+    """The result of the run's search, whatever it was made with; empty without one."""
+    path = project.run.search / RESULT
+    return read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA) if path.is_file() else {}
+
+
+def table_of(project: Project, images: Images) -> RunTable | None:
+    """The table that the search rested on, else the run's; None without any that fits."""
+    return run_table(project, images.task, (searched(project).get("table") or {}).get("sha256"))
+
+
+def limits_for(project: Project, images: Images, winner: Net, *, from_search: bool) -> Limits:
+    """The limits of the search that chose the winner; where it had none, or there was none, the winner's own latency (or MACs)."""
+    result = searched(project) if from_search else {}
+    costs: dict[str, CostModel] = dict(cost_models(project.space, images.task))
+    limits: list[UpperLimit] = []
+    missing: list[str] = []
+    for name, value in result.get("limits", {}).items():
+        if name in costs:
+            limits.append(UpperLimit(name, value, costs[name]))
+        elif name.startswith("latency_ms"):
+            model = _latency_model(project, images, result, name)
+            if model is None:
+                missing.append(f"{name} <= {value:g}: its latency table is not in {project.run.latency}")
+            else:
+                limits.append(UpperLimit(name, value, model))
+    if not limits:
+        table = table_of(project, images)
+        name, model = ("latency_ms", table.predicted) if table is not None else ("macs", costs["macs"])
+        assert winner.arch is not None
+        limits.append(UpperLimit(name, float(model(project.space.from_json(winner.arch))[0]), model))
+        return Limits(tuple(limits), not_applied=tuple(missing))
+    latency_ms = result["limits"].get("latency_ms") if "latency_ms" in result.get("binding", ()) else None
+    quantile = result.get("promises", {}).get("latency_ms", {}).get("quantile")
+    return Limits(tuple(limits), latency_ms, quantile, tuple(missing))
+
+
+def _latency_model(project: Project, images: Images, result: Mapping[str, Any], name: str) -> CostModel | None:
+    """What the search limited: a prediction, times its promise's factor where there is one; None where the table is gone."""
+    alias = name.removeprefix("latency_ms").strip("[]")
+    facts = result.get("tables", {}).get(alias) if alias else result.get("table")
+    sha256 = (facts or {}).get("sha256")
+    found = run_table(project, images.task, sha256)
+    if found is None or (alias and found.table.sha256 != sha256):
+        return None
+    factor = result.get("promises", {}).get(name, {}).get("factor", 1.0)
+    model = found.predicted
+    return CostModel(model.name, model.unit, model.factors, model.scale * factor, model.offset * factor)
+
+
+def within(project: Project, limits: Limits) -> tuple[list[dict[str, Any]], bool]:
+    """The hand-designed nets that meet the limits, and whether any does; where none does, the one that is nearest to them."""
+    archs = hand_designed(project.space)
+    rows_AG: Genes = np.concatenate([project.space.from_json(arch) for arch in archs])
+    excess_A = np.max([limit.violation(rows_AG) for limit in limits.costs], axis=0)
+    allowed = np.flatnonzero(excess_A <= 0)
+    if len(allowed):
+        return [archs[position] for position in allowed], True
+    return [archs[int(np.argmin(excess_A))]], False
+
+
+def baseline_epochs(project: Project, winner: Try, tries: Sequence[Try]) -> int:
+    """Of fresh hand-designed weights: as many as the winner's saw, or as was set, and never fewer than it was trained for here."""
+    asked = project.settings.retrain.baseline_epochs
+    seen = winner.way.epochs + (supernet_epochs(project) if winner.way.weights == "finetuned" else 0)
+    return max(seen if asked is None else asked, *(each.way.epochs for each in tries), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Rounds of short trainings from fresh weights, in which the less accurate half on select leaves.
+
+    Attributes:
+        rounds: nets and epochs of each; none where there are few nets.
+        way: of their training.
+    """
+
+    rounds: tuple[tuple[int, int], ...]
+    way: Way
+
+    @classmethod
+    def plan(cls, num_nets: int, ways: Sequence[Way], first: int | None) -> Race:
+        """Halve ``num_nets`` until two are left; rounds double their epochs up to half of a whole training."""
+        way = next(way for way in ways if way.weights == "scratch")
+        rounds: list[tuple[int, int]] = []
+        epochs = max(1, way.epochs // 4) if first is None else first
+        while epochs and num_nets > FINALISTS:
+            rounds.append((num_nets, min(epochs, way.epochs)))
+            num_nets, epochs = max(FINALISTS, num_nets // 2), max(epochs, min(2 * epochs, way.epochs // 2))
+        return cls(tuple(rounds), way)
+
+    @property
+    def epochs(self) -> int:
+        """Of all its trainings together."""
+        return sum(num * epochs for num, epochs in self.rounds)
+
+
+def find_best(
+    bench: Bench, archs: Sequence[Mapping[str, Any]], epochs: int, seconds_per_epoch: float | None
+) -> Generator[Record, None, tuple[list[Try], list[Try]]]:
+    """Race the nets until two are left, then train those to the end in every way.
+
+    Args:
+        bench: with what trains them.
+        archs: hand-designed nets.
+        epochs: of fresh weights, to the end.
+        seconds_per_epoch: of the winner's training, for an estimate; None without.
+
+    Returns:
+        The trainings of the race, and those to the end.
+    """
+    ways = ways_of(bench, scratch_epochs=epochs)
+    race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
+    yield from _told(archs, race, ways, seconds_per_epoch)
+    root = bench.project.run.retrain / "tries"
+    nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{number}", arch) for number, arch in enumerate(archs, 1)]
+    raced: list[Try] = []
+    for number, (_, short) in enumerate(race.rounds, 1):
+        tries = []
+        for net in nets:
+            shown = replace(net, folder=net.folder / f"round-{number}")
+            tries += yield from fit_all(bench, shown, [replace(race.way, epochs=short)], says_kept=False)
+        raced += tries
+        order = sorted(range(len(nets)), key=lambda position: -tries[position].select_top1.value)  # stable
+        nets = [nets[position] for position in sorted(order[: max(FINALISTS, len(nets) // 2)])]
+    finals: list[Try] = []
+    for net in nets:
+        finals += yield from fit_all(bench, net, ways)
+    return raced, finals
+
+
+def _told(archs: Sequence[Mapping[str, Any]], race: Race, ways: Sequence[Way], seconds_per_epoch: float | None) -> Iterator[Note]:
+    """What will be trained and about how long that takes."""
+    num = len(archs)
+    left = num if not race.rounds else FINALISTS
+    epochs = race.epochs + left * sum(way.epochs for way in ways)
+    minutes = "" if seconds_per_epoch is None else f", about {epochs * seconds_per_epoch / 60:.1f} minutes at the winner's pace"
+    rounds = "".join(f", {nets} for {short} epochs" for nets, short in race.rounds)
+    nets = f"{num} hand-designed net{'s' if num > 1 else ''}"
+    yield Note(f"{nets}: the best on select is looked for{rounds}, {left} to the end in {len(ways)} ways: {epochs} epochs{minutes}")

@@ -1,0 +1,142 @@
+"""Searched, hand-designed and plain: what the difference on test is, which net is to be deployed, and what each has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.recipes.baselines import searched
+from edgenas.recipes.nets import weights_sha256
+from edgenas.recipes.ways import Bench, Try, epochs_of, right_on, seconds_of
+from edgenas.runs import RunFolder
+from edgenas.stats import Proportion, mcnemar, paired_difference, wilson
+
+CHOSEN_ON = ("select", "confirm")
+HAND_WORDS, CNN_WORDS = "the best hand-made net", "the plain CNN"
+
+
+def compare(
+    searched_right_N: NDArray[np.bool_], other_right_N: NDArray[np.bool_], other: str, name: str, *, seed: int
+) -> dict[str, Any]:
+    """The contract's ``comparison`` of the searched net with another on the same images.
+
+    Args:
+        searched_right_N: which images it gets right.
+        other_right_N: the same of the other net.
+        other: its key in the result, ``baseline`` or ``cnn``.
+        name: of the other net in words.
+        seed: of the bootstrap.
+    """
+    difference = paired_difference(searched_right_N, other_right_N, rng=np.random.default_rng(seed))
+    only_searched = int((searched_right_N & ~other_right_N).sum())
+    only_other = int((other_right_N & ~searched_right_N).sum())
+    better = "searched" if difference.low > 0 else (other if difference.high < 0 else "neither")
+    return {
+        "better": better,
+        "difference": difference.as_json(),
+        "p_mcnemar": mcnemar(only_searched, only_other),
+        "words": _words(difference, better, name),
+    }
+
+
+def _words(difference: Proportion, better: str, name: str) -> str:
+    """One sentence, in points of accuracy."""
+    value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
+    if better == "searched":
+        return f"better by {value:.1f} [{low:.1f}, {high:.1f}] points than {name}"
+    if better != "neither":
+        instead = "take the hand-made one" if name == HAND_WORDS else f"take {name}"
+        than = "" if name == HAND_WORDS else f" than {name}"
+        return f"worse by {-value:.1f} [{-high:.1f}, {-low:.1f}] points{than}: {instead}"
+    return f"equal within {max(-low, high):.1f} points" + ("" if name == HAND_WORDS else f" to {name}")
+
+
+def choose(bench: Bench, winner: Try, baseline: Try) -> dict[str, Any]:
+    """Which of the two is to be deployed, by their accuracy on images that are not of test; of equal ones the searched.
+
+    Returns:
+        ``chosen`` and ``chosen_by``: both nets' accuracies there, the hashes of their weights, and the reason in words.
+    """
+    shares = {}
+    for name, each in (("searched", winner), ("baseline", baseline)):
+        right_N = right_on(each.load(bench.project).to(bench.device), each.net.images, *CHOSEN_ON)
+        shares[name] = wilson(int(right_N.sum()), right_N.size)
+    chosen = "baseline" if shares["baseline"].value > shares["searched"].value else "searched"
+    words = " and ".join(f"{_TITLES[name]} {100 * share.value:.1f} %" for name, share in shares.items())
+    return {
+        "chosen": chosen,
+        "chosen_by": {
+            "splits": list(CHOSEN_ON),
+            **{name: share.as_json() for name, share in shares.items()},
+            "weights_sha256": {"searched": weights_sha256(winner.folder), "baseline": weights_sha256(baseline.folder)},
+            "words": f"on {' and '.join(CHOSEN_ON)} {words}: {_TITLES[chosen]} is to be deployed",
+        },
+    }
+
+
+_TITLES = {"searched": "the searched net", "baseline": "the hand-made net"}
+
+
+def remarks(result: Mapping[str, Any], against_cnn: Mapping[str, Any] | None) -> Iterator[str]:
+    """What must be said beside the numbers: that test disagrees with the choice, that the plain CNN is better than both.
+
+    Args:
+        result: of `retrain`, with comparisons.
+        against_cnn: the comparison of the hand-designed net with the plain CNN.
+    """
+    better, chosen = result["comparison"]["better"], result["chosen"]
+    if better not in ("neither", chosen):
+        yield (
+            f"on test {_TITLES[better]} is the better one; {_TITLES[chosen]} was chosen on select and confirm and stays, "
+            f"export --net {better} takes the other"
+        )
+    if against_cnn is not None and result["cnn"]["comparison"]["better"] == "cnn" == against_cnn["better"]:
+        yield "the plain CNN of equal latency is better than both; it is of no space and is not exported"
+
+
+def costs(
+    bench: Bench, winner: Sequence[Try], raced: Sequence[Try], baseline: Sequence[Try], kept: Try | None, *, from_search: bool
+) -> dict[str, Any]:
+    """Seconds and epochs that the searched and the hand-designed net have cost here, by logs; null where none says.
+
+    Args:
+        bench: with the run folder.
+        winner: its final trainings.
+        raced: short trainings of hand-designed nets.
+        baseline: their final trainings.
+        kept: of those; it has cost the supernet, too, if it started from its weights. None without a baseline.
+        from_search: whether a search chose the winner, which then has cost the supernet wherever its last training started.
+    """
+    run, taught = bench.project.run, "teacher" in bench.teachings
+    inherits = from_search or any(each.way.weights == "finetuned" for each in winner)
+    found = {"searched": _stages(run, teacher=taught or inherits, supernet=inherits)}
+    found["searched"]["search_s"] = searched(bench.project).get("seconds") if from_search else 0.0
+    found["searched"] |= {"final_s": _sum(winner), "final_epochs": _epochs(winner)}
+    if kept is not None:
+        inherits = kept.way.weights == "finetuned"
+        found["baseline"] = _stages(run, teacher=taught or inherits, supernet=inherits)
+        found["baseline"] |= {"race_s": _sum(raced), "race_epochs": _epochs(raced)}
+        found["baseline"] |= {"final_s": _sum(baseline), "final_epochs": _epochs(baseline)}
+    for entry in found.values():
+        for unit in ("s", "epochs"):
+            entry[f"total_{unit}"] = sum(value for name, value in entry.items() if name.endswith(f"_{unit}") and value is not None)
+    return found
+
+
+def _stages(run: RunFolder, *, teacher: bool, supernet: bool) -> dict[str, Any]:
+    """Seconds and epochs of the trainings that a net rests on; 0 of those that it does not need."""
+    found: dict[str, Any] = {}
+    for name, folder, needed in (("teacher", run.teacher, teacher), ("supernet", run.supernet, supernet)):
+        found |= {f"{name}_s": seconds_of(folder) if needed else 0.0, f"{name}_epochs": epochs_of(folder) if needed else 0}
+    return found
+
+
+def _sum(tries: Sequence[Try]) -> float:
+    return sum(each.seconds for each in tries if each.seconds is not None)
+
+
+def _epochs(tries: Sequence[Try]) -> int:
+    return sum(each.way.epochs for each in tries)

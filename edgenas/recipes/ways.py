@@ -1,0 +1,273 @@
+"""The ways in which one net is trained to the end; the split select decides which weights are kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas.recipes.fitting import LOG, PART, STATE, Job, changes_since, fit
+from edgenas.recipes.nets import WEIGHTS, genes_of, images_for, supernet_epochs, weights_sha256
+from edgenas.recipes.plain_nets import Build, Weights, plain_job
+from edgenas.recipes.project import Images, Project, decode
+from edgenas.recipes.teacher import load_teacher
+from edgenas.recipes.teaching import teaching_of
+from edgenas.runs import Note, Record, atomic_path
+from edgenas.stats import Proportion, wilson
+from edgenas.supernets import build_net
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import predict
+
+START_WORDS: Mapping[str, str] = {"finetuned": "inherited weights", "scratch": "fresh weights"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every training of a `retrain` shares.
+
+    Attributes:
+        teacher: None where labels alone teach.
+        teachings: ``teacher`` and ``labels``, whichever are tried for every net.
+        force: train again what is there.
+    """
+
+    project: Project
+    images: Images
+    device: str
+    teacher: nn.Module | None
+    teachings: tuple[str, ...]
+    force: bool
+
+    @classmethod
+    def open(cls, project: Project, images: Images, device: str, *, force: bool) -> Bench:
+        """With the teacher, if any net is to learn from one.
+
+        Raises:
+            MissingInputError: if it was never trained.
+            CheckpointError: if it belongs to another project.
+        """
+        settings = project.settings.retrain
+        asked = ("teacher", "labels") if settings.baseline else ("teacher",)
+        teachings = asked if settings.teaching == "auto" else (settings.teaching,)
+        if teaching_of(project)[0] == 0:
+            teachings = ("labels",)
+        teacher = load_teacher(project, images) if "teacher" in teachings else None
+        return cls(project, images, device, teacher, teachings, force)
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A net to be trained.
+
+    Attributes:
+        name: of its kind, on the progress bar and in the checkpoint.
+        folder: for its trainings.
+        arch: readable; None for a net of no space.
+        images: as it reads them.
+        build: makes a net of no space.
+        facts: more that its checkpoints say.
+    """
+
+    name: str
+    folder: Path
+    arch: Mapping[str, Any] | None
+    images: Images
+    build: Build | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Mapping[str, Any], **facts: Any) -> Net:
+        """A net of the project's space."""
+        return cls(name, folder, arch, images_for(bench.project, bench.images, arch), facts=facts)
+
+    def bare(self, project: Project) -> nn.Module:
+        """With weights that are to be loaded."""
+        if self.arch is None:
+            assert self.build is not None
+            return self.build()
+        return build_net(project.space, self.images.task, genes_of(project, self.arch))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a net is trained: where its weights start, what teaches it, how long and how fast."""
+
+    weights: Weights
+    teaching: str
+    epochs: int
+    learning_rate: float
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.weights}-{self.teaching}"
+
+    def __str__(self) -> str:
+        return f"{START_WORDS[self.weights]}, {'the teacher' if self.teaching == 'teacher' else 'labels alone'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A net that was trained in one way.
+
+    Attributes:
+        folder: with its weights and log.
+        seconds: that its training took; None where its log is gone.
+        select_top1: with its interval.
+    """
+
+    net: Net
+    way: Way
+    folder: Path
+    seconds: float | None
+    select_top1: Proportion
+
+    def as_json(self) -> dict[str, Any]:
+        """One of the contract's ``starts``."""
+        way = self.way
+        facts = {"weights": way.weights, "teaching": way.teaching, "epochs": way.epochs}
+        return {**facts, "seconds": self.seconds, "select_top1": self.select_top1.as_json()}
+
+    def load(self, project: Project) -> nn.Module:
+        """The trained net in eval mode, on the CPU."""
+        return _load(project, self.net, self.folder)
+
+
+def _load(project: Project, net: Net, folder: Path) -> nn.Module:
+    model = net.bare(project)
+    load_weights(folder / WEIGHTS, model)
+    return model.eval()
+
+
+def ways_of(bench: Bench, *, scratch_epochs: int | None = None) -> tuple[Way, ...]:
+    """The ways of a net of the space; with ``scratch_epochs`` those of a hand-designed one, which may always start afresh."""
+    project = bench.project
+    settings = project.settings.retrain
+    ways: list[Way] = []
+    for teaching in bench.teachings:
+        if settings.start != "scratch":
+            ways.append(Way("finetuned", teaching, settings.epochs, settings.learning_rate))
+        if settings.start != "inherited" or scratch_epochs is not None:
+            epochs = _scratch_epochs(project) if scratch_epochs is None else scratch_epochs
+            ways.append(Way("scratch", teaching, epochs, project.settings.train.learning_rate))
+    return tuple(ways)
+
+
+def _scratch_epochs(project: Project) -> int:
+    settings = project.settings.retrain
+    if settings.scratch_epochs is not None:
+        return settings.scratch_epochs
+    return settings.epochs + (supernet_epochs(project) if settings.start == "auto" else 0)
+
+
+def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = True) -> Generator[Record, None, list[Try]]:
+    """Train a net in every way, in order; what was trained like this already is kept, and ``says_kept`` says so."""
+    yield from decode(net.images, "select")
+    kept = 0
+    tries = []
+    for way in ways:
+        job = job_of(bench, net, way)
+        changes = changes_since(job)
+        if changes == [] and not bench.force:
+            kept += 1
+        else:
+            if changes:
+                yield Note(f"{net.name}: is trained again: {way}: {'; '.join(changes)}")
+            yield from fit(job)
+        tries.append(_judge(bench, net, way, job.folder))
+    if kept == len(ways) and says_kept:
+        yield Note(f"{net.name}: already trained (--force trains it again)")
+    return tries
+
+
+def job_of(bench: Bench, net: Net, way: Way) -> Job:
+    """The training of a net in one way."""
+    what = net.arch if net.arch is not None else net.build
+    assert what is not None
+    return plain_job(
+        bench.project,
+        bench.images,
+        label=f"{net.name} ({way})",
+        folder=net.folder / way.name,
+        arch_or_build=what,
+        epochs=way.epochs,
+        learning_rate=way.learning_rate,
+        teacher=bench.teacher if way.teaching == "teacher" else None,
+        device=bench.device,
+        weights=way.weights,
+        kind=net.name,
+        facts=net.facts,
+    )
+
+
+def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
+    right_N = right_on(_load(bench.project, net, folder).to(bench.device), net.images, "select")
+    return Try(net, way, folder, seconds_of(folder), wilson(int(right_N.sum()), right_N.size))
+
+
+def right_on(model: nn.Module, images: Images, *splits: str) -> NDArray[np.bool_]:
+    """Which images of some splits, one after the other, a net gets right by its argmax."""
+    found = []
+    for split in splits:
+        images_NCHW, labels_N = images.arrays(split)
+        found.append(predict(model, images_NCHW).argmax(axis=1) == labels_N)
+    return np.concatenate(found)
+
+
+def best_of(tries: Sequence[Try]) -> Try:
+    """The most accurate on select; of equally accurate ones the first."""
+    return max(tries, key=lambda each: each.select_top1.value)
+
+
+def adopt(chosen: Try, folder: Path) -> None:
+    """Put the weights and the log of a try where its net is looked for.
+
+    Raises:
+        RunFolderError: if they cannot be written.
+    """
+    if weights_sha256(folder) != weights_sha256(chosen.folder):
+        for name in (name for name in (LOG, WEIGHTS) if (chosen.folder / name).is_file()):
+            with atomic_path(folder / name) as temporary:
+                shutil.copyfile(chosen.folder / name, temporary)
+    for name in (STATE, PART):  # of an earlier edgenas, which trained there
+        (folder / name).unlink(missing_ok=True)
+
+
+def seconds_of(folder: Path) -> float | None:
+    """Seconds that the training in a folder took, however often it was interrupted; None if its log does not say."""
+    return _last(folder, "elapsed_s")
+
+
+def epochs_of(folder: Path) -> int | None:
+    """Epochs of the training in a folder; None if its log does not say."""
+    found = _last(folder, "epoch")
+    return None if found is None else int(found)
+
+
+def _last(folder: Path, name: str) -> float | None:
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+        return float(json.loads(lines[-1])[name])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def ranker_words(tries: Sequence[Try]) -> Iterator[str]:
+    """That fresh weights beat inherited ones, if both were tried and they did."""
+    by_start = {name: [each for each in tries if each.way.weights == name] for name in START_WORDS}
+    if not all(by_start.values()):
+        return
+    inherited, fresh = best_of(by_start["finetuned"]), best_of(by_start["scratch"])
+    if fresh.select_top1.value > inherited.select_top1.value:
+        yield (f"fresh weights ({_after(fresh)}) beat inherited ones ({_after(inherited)}): shared weights are only a ranker here")
+
+
+def _after(each: Try) -> str:
+    return f"{100 * each.select_top1.value:.1f} % on select after {each.way.epochs} epochs"
