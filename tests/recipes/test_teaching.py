@@ -1,0 +1,124 @@
+"""Teachers and lessons that a short probe chooses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgenas.recipes.teacher_choice import guesses_no_better
+from edgenas.recipes.teaching_choice import Arm, Lesson, at_the_ceiling, choose
+from edgenas.stats import wilson
+from edgenas.training.checkpoints import load_weights
+from tests.recipes.test_end_to_end import edgenas_in
+
+LABELS, TAUGHT = Lesson(0.0, 2.0), Lesson(0.9, 2.0)
+QUICK = (
+    *("teacher.epochs=4", "teacher.probe_steps=13", "train.epochs=1", "train.threads=1"),
+    'teacher.candidates=["cnn", "timm:test_resnet"]',
+)
+SETS = [part for setting in QUICK for part in ("--set", setting)]
+
+
+def right(share: float, num: int = 1000) -> NDArray[np.bool_]:
+    return np.arange(num) < round(share * num)
+
+
+@pytest.mark.parametrize(
+    ("taught", "labels", "teacher", "weight"),
+    [
+        (0.80, 0.78, 0.90, 0.9),  # better
+        (0.78, 0.785, 0.90, 0.9),  # a good teacher is trusted where little is to be told
+        (0.70, 0.80, 0.90, 0.0),  # labels win clearly
+        (0.79, 0.785, 0.75, 0.0),  # a poor teacher has to win clearly
+        (0.85, 0.78, 0.75, 0.9),
+    ],
+)
+def test_labels_and_teacher_are_weighed(taught: float, labels: float, teacher: float, weight: float) -> None:
+    rng = np.random.default_rng(0)
+    arms = [Arm(LABELS, rng.permutation(right(labels))), Arm(TAUGHT, rng.permutation(right(taught)))]
+    lesson, words = choose(arms, right(teacher))
+    assert lesson.kd_weight == weight
+    assert ("labels alone beat the teacher" in words) == (weight == 0)
+
+
+def test_a_teacher_that_only_guesses_is_told_from_one_that_is_poor() -> None:
+    labels_N = np.array([0] * 60 + [1] * 40)
+    words = guesses_no_better(wilson(62, 100).as_json(), labels_N, ("healthy", "ill"))
+    assert words == "the teacher is right on 62.0 % of select; always saying healthy is right on 60.0 %"
+    assert guesses_no_better(wilson(80, 100).as_json(), labels_N, ("healthy", "ill")) is None
+
+
+def test_a_student_that_is_as_good_as_its_teacher_is_told() -> None:
+    assert at_the_ceiling(wilson(80, 100).as_json(), wilson(79, 100).as_json()) is None
+    words = at_the_ceiling(wilson(80, 100).as_json(), wilson(80, 100).as_json())
+    assert words is not None
+    assert words.startswith("the largest subnet (80.0 % of select) has reached its teacher (80.0 %)")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose teacher, lesson and mirroring were chosen by probes."""
+    folder = tmp_path_factory.mktemp("taught")
+    for command in (("init", "--data", "digits"), ("train",)):
+        code, value, err = edgenas_in(folder, *command, *SETS)
+        assert code == 0, (value["error"], err)
+        (folder / f"{command[0]}.txt").write_text(err)
+    return folder
+
+
+def test_the_best_candidate_on_select_becomes_the_teacher(project: Path) -> None:
+    found = json.loads((project / "edgenas-run" / "teacher" / "probe.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["cnn", "timm:test_resnet"]
+    best = max(found["rows"], key=lambda row: row["select_top1"]["value"])
+    _, facts = load_weights(project / "edgenas-run" / "teacher" / "weights.safetensors")
+    assert facts["teacher"] == best["name"] == found["chosen"]["name"]
+    assert not (project / "edgenas-run" / "teacher" / "probe").exists()
+    said = " ".join((project / "train.txt").read_text().split())
+    assert "trying 2 teachers, 1 epochs each, about" in said
+    assert f"teacher: {best['name']} is the best on select" in said
+
+
+def test_the_lesson_that_was_found_is_the_supernets(project: Path) -> None:
+    found = json.loads((project / "edgenas-run" / "teacher" / "teaching.json").read_text())
+    assert [row["kd_weight"] for row in found["rows"]] == [0.0, 0.5, 0.9, 0.9, found["kd_weight"]]
+    assert [row["flip"] for row in found["rows"]] == [False] * 4 + [True]
+    _, facts = load_weights(project / "edgenas-run" / "supernet" / "weights.safetensors")
+    assert facts["settings"]["kd_weight"] == found["kd_weight"]
+    assert facts["settings"]["flip"] == found["flip"]
+    assert facts["settings"]["taught"] == (found["kd_weight"] > 0)
+    assert facts["sampling"] == "even"
+    assert facts["even_over"] == {"cost": "macs"}
+
+
+def test_training_again_probes_nothing(project: Path) -> None:
+    code, value, err = edgenas_in(project, "train", *SETS)
+    assert code == 0, value["error"]
+    assert "trying" not in err
+    assert value["warnings"] == [text for text in value["warnings"] if "trained with other settings" not in text]
+
+
+def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) -> None:
+    weights = project / "edgenas-run" / "teacher" / "weights.safetensors"
+    name = json.loads((project / "edgenas-run" / "teacher" / "probe.json").read_text())["chosen"]["name"]
+    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    assert code == 0, value["error"]
+    asked = ("train", "--only", "teacher", *SETS, "--set", 'teacher.candidates=["self"]')
+    code, value, err = edgenas_in(tmp_path, *asked, "--teacher-checkpoint", f"{name}={weights}")
+    assert code == 0, (value["error"], err)
+    rows = json.loads((tmp_path / "edgenas-run" / "teacher" / "probe.json").read_text())["rows"]
+    assert [(row["name"], row["epochs"]) for row in rows] == [("self", 1), (name, 0)]
+    code, value, _ = edgenas_in(tmp_path, *asked, "--force", "--teacher-checkpoint", str(weights))
+    assert code == 1
+    assert "does not say whose weights it holds" in value["error"]["message"]
+    assert "NAME=FILE" in value["error"]["hint"]
+
+
+def test_training_near_a_limit_needs_a_table(project: Path) -> None:
+    code, value, _ = edgenas_in(project, "train", "--force", "--only", "supernet", *SETS, "--latency-ms", "5")
+    assert code == 1
+    assert "holds no latency table" in value["error"]["message"]
+    assert value["error"]["hint"] == "run `edgenas profile` first"
