@@ -14,6 +14,7 @@ from torch import nn
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
+from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import Job, batches_for, changes_since, fit, loop_settings, objective_for
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
@@ -123,6 +124,7 @@ def _fit(project: Project, images: Images, plan: Plan, device: str, *, force: bo
     if changes:
         yield Note(f"{plan.name}: is trained again: {'; '.join(changes)}")
     yield from fit(job)
+    yield training_picture(job.label, job.folder)
 
 
 def _job(project: Project, images: Images, plan: Plan, teacher: nn.Module, device: str) -> Job:
