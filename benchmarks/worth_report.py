@@ -100,7 +100,8 @@ def worth_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], pict
         "# Searched nets against hand-designed ones on Fashion-MNIST",
         "",
         f"pvt-elastic-nano, {facts['per_class']} of 6,000 training images a class (divided into train, select, confirm and "
-        f"calibrate), the whole test set of 10,000, {len(seeds)} subsets (seeds {', '.join(map(str, seeds))}), ONNX Runtime, one thread. DATE.",
+        f"calibrate), "
+        f"the whole test set of 10,000, {len(seeds)} subsets (seeds {', '.join(map(str, seeds))}), ONNX Runtime, one thread. DATE.",
         "",
         f"`{facts['command']}`",
         "",

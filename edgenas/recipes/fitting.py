@@ -19,7 +19,7 @@ from edgenas.errors import CheckpointError, DataError, RunFolderError
 from edgenas.recipes.nets import WEIGHTS, has_weights, weights_sha256
 from edgenas.recipes.project import Images
 from edgenas.recipes.settings import TeacherSettings, TrainSettings
-from edgenas.runs import Note, Progress, append_jsonl, sha256_file, write_text
+from edgenas.runs import Epoch, Note, Progress, append_jsonl, sha256_file, write_text
 from edgenas.training.checkpoints import (
     OtherWorkError,
     TrainState,
@@ -135,8 +135,12 @@ def objective_for(
     return Objective(smoothing=smoothing, class_weights_C=weights, kd_weight=kd_weight, temperature=temperature)
 
 
-def fit(job: Job) -> Iterator[Progress | Note]:
+def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     """Train to the end, going on from a saved state of the same settings; the weights are written last.
+
+    Args:
+        job: what is trained.
+        quiet: epochs are not told, for one of many short trainings; the log has them all the same.
 
     Raises:
         TrainingDivergedError: if a loss is not finite.
@@ -168,9 +172,10 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         if isinstance(record, EpochRecord):
             append_jsonl(job.folder / PART, asdict(record))
             shown = {name: round(value, 3) for name, value in record.select.items()}
-            continue
+            if quiet:
+                continue
         try:
-            yield Progress(job.label, record.step, record.num_steps, {"loss": record.loss, **shown})
+            yield _shown(job.label, record, shown)
         except (KeyboardInterrupt, GeneratorExit):  # interrupted here, between two steps, the state is whole
             keep_state()
             raise
@@ -181,6 +186,14 @@ def fit(job: Job) -> Iterator[Progress | Note]:
         last_step = now
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
+
+
+def _shown(label: str, record: StepRecord | EpochRecord, accuracies: Mapping[str, float]) -> Progress | Epoch:
+    """What the terminal makes of it."""
+    if isinstance(record, StepRecord):
+        return Progress(label, record.step, record.num_steps, {"loss": record.loss, **accuracies})
+    rate, seconds = record.learning_rate, record.seconds
+    return Epoch(label, record.epoch, record.epochs, record.losses.get("loss", float("nan")), record.select, rate, seconds)
 
 
 def _next(steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None]) -> StepRecord | EpochRecord | None:

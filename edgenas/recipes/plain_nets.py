@@ -10,12 +10,14 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
+from edgenas.costs import decompose, shape_models
 from edgenas.recipes.fitting import Job, batches_for, loop_settings, objective_for
 from edgenas.recipes.nets import facts_of, genes_of, images_for, load_supernet, supernet_sha256
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.teacher import teacher_sha256
 from edgenas.recipes.teaching import flip_of, teaching_of
 from edgenas.supernets import Supernet, build_net
+from edgenas.training.drop_path import add_drop_path
 from edgenas.training.evaluation import net_accuracy
 
 Weights = Literal["finetuned", "scratch"]
@@ -61,6 +63,8 @@ def plain_job(
     seed = project.settings.retrain.seed if seed is None else seed
     own = images
     said: dict[str, Any] = {"weights": weights}
+    if train.drop_path_rate:
+        said["drop_path_rate"] = train.drop_path_rate
     if isinstance(arch_or_build, Mapping):
         own = images_for(project, images, arch_or_build)
         said["arch"] = dict(arch_or_build)
@@ -107,5 +111,11 @@ def _start_net(
         return arch_or_build()
     genes = genes_of(project, arch_or_build)
     if weights == "scratch":
-        return build_net(project.space, images.task, genes)
-    return cast(Supernet, load_supernet(project, images)).extract(genes)
+        net = build_net(project.space, images.task, genes)
+    else:
+        net = cast(Supernet, load_supernet(project, images)).extract(genes)
+    if project.settings.train.drop_path_rate:
+        depth = shape_models(decompose(project.space, images.task))["depth"]
+        largest_depth = round(float(depth(project.space.extreme(largest=True))[0]))
+        add_drop_path(net, project.settings.train.drop_path_rate, largest_depth=largest_depth)
+    return net

@@ -80,7 +80,7 @@ def told(what: str, jobs: Sequence[Job]) -> Note:
 def probe(job: Job) -> Generator[Record, None, nn.Module]:
     """The trained net of a job, in eval mode; trained now unless it is there already, going on where it was interrupted."""
     if changes_since(job) != []:
-        yield from fit(job)
+        yield from fit(job, quiet=True)
     net = job.build()
     load_weights(job.folder / WEIGHTS, net)
     return net.to(job.device).eval()

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.recipes.baselines import HAND_DESIGNED, Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.recipes.curves import curves_of
 from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import BASELINE, RESULT, RESULT_SCHEMA, RETRAIN, WEIGHTS, choose_threshold, genes_of, load_search
@@ -69,6 +70,7 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         tries = yield from fit_all(bench, net, ways_of(bench))
         winner = best_of(tries)
         adopt(winner, folder)
+        yield from curves_of("winner", folder)
         said = list(ranker_words(tries))
         if project.settings.retrain.baseline:
             result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
@@ -93,6 +95,7 @@ def _with_baseline(
     raced, finals = yield from find_best(bench, archs, epochs, _pace(tries))
     baseline = best_of(finals)
     adopt(baseline, folder / BASELINE)
+    yield from curves_of(HAND_DESIGNED, folder / BASELINE)
     own = [each for each in finals if each.net.arch == baseline.net.arch]
     assert winner.net.arch is not None
     assert baseline.net.arch is not None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.errors import CheckpointError, ConfigError
+from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import changes_since, fit, keep
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.probing import clear, probe, shortened, told
@@ -100,6 +101,7 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         yield Note(f"teacher: {net.name} with the weights of {net.checkpoint}")
     else:
         yield from fit(job)
+        yield training_picture(job.label, job.folder)
 
 
 def _settled(project: Project, found: Mapping[str, Any] | None) -> TeacherNet | None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
 from edgenas.recipes.initial import Start, require_same_start, start_from
 from edgenas.recipes.nets import (
@@ -107,6 +108,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
     start = start_from(model, settings.init, folder / STATE)
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
+    yield training_picture("supernet", folder)
     (project.run.supernet / FORCED).unlink(missing_ok=True)
 
 

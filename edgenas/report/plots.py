@@ -1,4 +1,4 @@
-"""Pictures of a search."""
+"""Pictures by kind, and that of a search."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgenas.report.curves import training_plot
 from edgenas.runs import Picture, atomic_path
 
 
@@ -75,4 +76,4 @@ def pareto_plot(
             figure.savefig(temporary, format=path.suffix.lstrip("."))
 
 
-DRAWERS: dict[str, Callable[..., None]] = {"pareto": pareto_plot}
+DRAWERS: dict[str, Callable[..., None]] = {"pareto": pareto_plot, "training": training_plot}

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from edgenas.report import views
 from edgenas.report.plots import draw
-from edgenas.runs import Note, Outcome, Picture, Record
+from edgenas.runs import Epoch, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
 PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may take minutes each
@@ -42,6 +42,8 @@ class Screen:
                     lines.step(record)
                 elif isinstance(record, Note):
                     self._note(record)
+                elif isinstance(record, Epoch):
+                    self._epoch(record)
                 elif isinstance(record, Picture):
                     draw(record)
                 else:
@@ -64,6 +66,13 @@ class Screen:
             return
         style = "yellow" if note.is_warning else ("bold" if note.is_heading else None)
         self.console.print(note.text, style=style, markup=False)
+
+    def _epoch(self, record: Epoch) -> None:
+        """One line; what does not fit a terminal's width is left out, from the end."""
+        parts = epoch_parts(record)
+        while self.console.is_terminal and len(parts) > 2 and len("  ".join(parts)) > self.console.width:
+            parts.pop()
+        self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _bars(self) -> Progress:
         return Progress(
@@ -98,6 +107,19 @@ class _Lines:
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
             self.last_s = time.monotonic()
             self.console.print(f"{step.label}: {_count(step)}  {shown}".rstrip(), markup=False)
+
+
+def epoch_parts(record: Epoch) -> list[str]:
+    """What a line says of an epoch, in columns that stand below each other."""
+    digits = len(str(record.epochs))
+    seconds = f"{record.seconds:.0f} s" if record.seconds >= 10 else f"{record.seconds:.1f} s"
+    return [
+        f"{record.label}: epoch {record.epoch:>{digits}}/{record.epochs}",
+        f"loss {_short(record.loss)}",
+        *(f"{name} {value:.3f}" for name, value in record.select.items()),
+        f"lr {record.learning_rate:<7.2g}",
+        seconds,
+    ]
 
 
 def _count(step: Step) -> str:

@@ -25,6 +25,27 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch of a training is done: ``epoch`` of ``epochs``.
+
+    Attributes:
+        label: what is trained.
+        loss: mean over the epoch.
+        select: accuracies on the select split, fractions, by what was judged; empty where nothing was.
+        learning_rate: of its last step.
+        seconds: of training, evaluation left out.
+    """
+
+    label: str
+    epoch: int
+    epochs: int
+    loss: float
+    select: Mapping[str, float]
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A line for the user: a choice made for them, what is feasible; a warning or the heading of a part.
 
@@ -64,4 +85,4 @@ class Outcome:
     view: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = Progress | Note | Picture | Outcome
+Record = Progress | Epoch | Note | Picture | Outcome

@@ -110,6 +110,12 @@ def test_training_shows_teacher_and_three_subnets_on_select(project: Path) -> No
     assert set(result["supernet"]["select_top1"]) == {"smallest", "random", "largest"}
     lines = (project / "edgenas-run" / "supernet" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    told = json.loads((project / "train.json").read_text())["stderr"].splitlines()
+    told = [line.split("  ")[0] for line in told if ": epoch " in line]
+    assert told == [f"{net}: epoch {epoch}/2" for net in ("teacher", "supernet") for epoch in (1, 2)]
+    for net in ("teacher", "supernet", "retrain", "retrain/baseline"):
+        with Image.open(project / "edgenas-run" / net / "training.png") as image:
+            image.verify()
 
 
 def test_training_again_keeps_what_is_there(edgenas: Run) -> None:

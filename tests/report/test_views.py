@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from edgenas.cli import COMMANDS
 from edgenas.report.plots import pareto_plot
 from edgenas.report.terminal import Screen
 from edgenas.report.views import VIEWS
-from edgenas.runs import Note, Outcome, Picture, Progress, Record
+from edgenas.runs import Epoch, Note, Outcome, Picture, Progress, Record
 
 ARCH = {"pool_size": 2, "depths": [2, 2, 1, 1], "qkv_dims": [4, 8, 32, 16], "mlp_ratios": [4, 4, 2, 4]}
 OTHER_ARCH = {"pool_size": 4, "depths": [1, 2, 3, 1], "qkv_dims": [8, 16, 8, 64], "mlp_ratios": [2, 4, 4, 2]}
@@ -485,6 +486,29 @@ def test_without_a_terminal_progress_is_one_plain_line_a_part() -> None:
     lines = [line for line in file.getvalue().splitlines() if line.strip()]
     assert [line for line in lines if line.startswith("searching")] == ["searching: 2/2  nets 20  top1 0.912"]
     assert len(lines) == 4, lines
+
+
+EPOCH = Epoch("supernet", 3, 40, 1.2344, {"smallest": 0.7123, "random": 0.7401, "largest": 0.78}, 0.0019, 16.2)
+
+
+def epoch_line(record: Epoch, *, width: int, is_terminal: bool) -> str:
+    """What is shown of an epoch, without escapes."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=is_terminal, highlight=False)
+    Screen(console).follow(iter([record, Outcome({})]))
+    lines = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).strip() for line in file.getvalue().splitlines()]
+    (line,) = [line for line in lines if "epoch" in line]
+    return line
+
+
+def test_an_epoch_is_one_line_that_fits_the_terminal() -> None:
+    whole = "supernet: epoch  3/40  loss 1.234  smallest 0.712  random 0.740  largest 0.780  lr 0.0019   16 s"
+    assert epoch_line(EPOCH, width=120, is_terminal=True) == whole
+    assert epoch_line(EPOCH, width=80, is_terminal=False) == whole  # a file has no width
+    assert epoch_line(EPOCH, width=90, is_terminal=True) == whole.removesuffix("   16 s")
+    assert epoch_line(EPOCH, width=80, is_terminal=True) == whole.removesuffix("  lr 0.0019   16 s")
+    plain = Epoch("[b]winner", 1, 1, 0.5, {}, 1e-5, 0.42)
+    assert epoch_line(plain, width=80, is_terminal=True) == "[b]winner: epoch 1/1  loss 0.500  lr 1e-05    0.4 s"
 
 
 def test_on_a_terminal_bars_are_drawn() -> None:

@@ -1,0 +1,45 @@
+"""The picture of a training, from its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgenas.errors import RunFolderError
+from edgenas.recipes.fitting import LOG
+from edgenas.runs import Picture
+
+PICTURES = ("training.png", "training.svg")  # beside the log
+
+
+def training_picture(label: str, folder: Path) -> Picture:
+    """Loss and accuracies on select over the epochs of the finished training in ``folder``.
+
+    Raises:
+        RunFolderError: if the log cannot be read or is none.
+    """
+    log = folder / LOG
+    try:
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        data = {"title": label, **_curves(rows)}
+    except OSError as error:
+        raise RunFolderError(f"{log} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunFolderError(f"{log} is no log of a training: {error!r}", hint="--force trains again") from error
+    return Picture("training", tuple(folder / name for name in PICTURES), data)
+
+
+def curves_of(label: str, folder: Path) -> Iterator[Picture]:
+    """`training_picture`, where the training in ``folder`` left a log."""
+    if (folder / LOG).is_file():
+        yield training_picture(label, folder)
+
+
+def _curves(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    select: dict[str, dict[int, float]] = {}
+    for row in rows:
+        for name, value in row["select"].items():
+            select.setdefault(name, {})[row["epoch"]] = float(value)
+    return {"epochs": [row["epoch"] for row in rows], "loss": [float(row["losses"]["loss"]) for row in rows], "select": select}

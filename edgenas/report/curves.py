@@ -1,0 +1,69 @@
+"""How a training went: loss and accuracy over its epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgenas.runs import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
+
+
+def training_plot(
+    epochs: Sequence[int],
+    loss: Sequence[float],
+    select: Mapping[str, Mapping[int, float]],
+    *,
+    title: str,
+    paths: Sequence[Path],
+) -> None:
+    """Draw the loss and, where anything was judged, accuracies on select, one panel each.
+
+    Args:
+        epochs: 1, 2, ...
+        loss: mean over each of these epochs.
+        select: fractions by epoch, by what was judged.
+        title: above the panels.
+        paths: files to write; the suffix chooses the format.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = 2 if select else 1
+    figure = Figure(figsize=(4.6 * panels, 3.6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=10)
+    axes = figure.add_subplot(1, panels, 1)
+    _curve(axes, epochs, loss, "dimgray", "training loss")
+    _dress(axes, epochs, "mean training loss")
+    if select:
+        axes = figure.add_subplot(1, panels, 2)
+        for position, (name, by_epoch) in enumerate(select.items()):
+            values = [100 * value for value in by_epoch.values()]
+            label = f"{name}: {values[-1]:.1f} % last, {max(values):.1f} % best"
+            _curve(axes, list(by_epoch), values, COLOURS[position % len(COLOURS)], label)
+        _dress(axes, epochs, "top-1 on the select split (%)")
+        axes.legend(loc="lower right", fontsize=8)
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+def _curve(axes: Axes, epochs: Sequence[int], values: Sequence[float], colour: str, label: str) -> None:
+    """One line; few epochs get dots, one of them alone would not be seen otherwise."""
+    axes.plot(epochs, values, color=colour, linewidth=1.4, marker="o" if len(epochs) <= 30 else None, markersize=3, label=label)
+
+
+def _dress(axes: Axes, epochs: Sequence[int], name: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.set_xlim(0.5, max(epochs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.25)
