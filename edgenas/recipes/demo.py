@@ -19,10 +19,14 @@ from edgenas.runs import Note, Outcome, Record, RunFolder, write_sealed
 from edgenas.spaces import Task
 
 TEACHER = "timm:test_resnet"  # 374,000 parameters, trained first on the same digits
+SHORT = ("retrain.epochs=8", "retrain.scratch_epochs=24", "retrain.baseline_epochs=24", "retrain.race_epochs=2")  # minutes, not more
 QUICK = (
     "teacher.epochs=2",
     "train.epochs=2",
     "retrain.epochs=1",
+    "retrain.scratch_epochs=2",
+    "retrain.baseline_epochs=2",
+    "retrain.race_epochs=1",
     "profile.visits=2",
     "profile.calibration_nets=6",
     "profile.bound_nets=0",
@@ -52,12 +56,12 @@ class DemoConfig:
 
 
 def run(config: DemoConfig) -> Iterator[Record]:
-    """Teacher, supernet, table, search, retraining beside a hand-designed net, ONNX and TensorRT, parity, verification.
+    """Teacher, supernet, table, search, retraining beside hand-made nets and a plain CNN, ONNX and TensorRT, parity, verification.
 
     A failed or undecided gate does not end the demo; the outcome then carries the failure.
     """
     began = time.monotonic()
-    run_path, overrides = config.run, (*(QUICK if config.quick else ()), *config.overrides)
+    run_path, overrides = config.run, (*SHORT, *(QUICK if config.quick else ()), *config.overrides)
     if not RunFolder(run_path).config.exists():
         yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
         tables = {"data": {"source": "digits"}, "teacher": {"name": TEACHER}}
@@ -72,7 +76,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     limit = config.latency_ms if config.latency_ms is not None else _middle(run_path, overrides)
     yield Note(f"[4/7] searching nets of at most {limit:.3g} ms", is_heading=True)
     found = yield from _quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
-    yield Note("[5/7] retraining the winner, and a hand-designed net with the same budget", is_heading=True)
+    yield Note("[5/7] training the winner, the best hand-made net and a plain CNN to the end, all alike", is_heading=True)
     trained = yield from _quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
     yield Note("[6/7] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
     verdicts, failures, folders = yield from _export_all(run_path, overrides)

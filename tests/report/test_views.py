@@ -269,6 +269,33 @@ def retrain(classes: tuple[str, ...] = CLASSES) -> Outcome:
     return Outcome(net(ARCH, classes) | {"baseline": baseline})
 
 
+def side_by_side() -> Outcome:
+    """What `retrain --baseline` reports: three nets, how they were trained, what they cost, which is better."""
+    tries = [
+        {"weights": w, "teaching": t, "epochs": e, "seconds": 61.2, "select_top1": share(v, v - 0.03, v + 0.02, 270)}
+        for w, t, e, v in (("finetuned", "teacher", 15, 0.9411), ("scratch", "labels", 55, 0.9522))
+    ]
+    kept = {"weights": "scratch", "teaching": "labels", "epochs": 55, "select_top1": tries[1]["select_top1"], "starts": tries}
+    interval = {"value": 0.002, "low": -0.004, "high": 0.008, "n": 540}
+    comparison = {"better": "neither", "difference": interval, "p_mcnemar": 0.6, "words": "equal within 0.8 points"}
+    worse = comparison | {"better": "cnn", "words": "worse by 3.1 [1.2, 5.1] points than the plain CNN: take the plain CNN"}
+    cnn = net(ARCH) | kept | {"arch": None, "width": 12, "params": 34_567, "latency_ms_predicted": None, "comparison": worse}
+    cost = {
+        "searched": {
+            "teacher_s": 72.0,
+            "supernet_s": 330.0,
+            "search_s": None,
+            "final_s": 90.0,
+            "total_s": 492.0,
+            "total_epochs": 130,
+        },
+        "baseline": {"teacher_s": 72.0, "supernet_s": 0.0, "race_s": 66.0, "final_s": 102.0, "total_s": 240.0, "total_epochs": 217},
+    }
+    more = {"chosen": "baseline", "chosen_by": {"words": "the hand-made net is to be deployed"}, "remarks": ["only a ranker here"]}
+    nets = {"baseline": net(OTHER_ARCH) | kept, "cnn": cnn}
+    return Outcome(net(ARCH) | kept | nets | {"comparison": comparison, "cost": cost} | more)
+
+
 def evaluate(classes: tuple[str, ...] = CLASSES) -> Outcome:
     result = {"split": "test", "weights": "finetuned", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
     return Outcome({**result, **metrics(classes)})
@@ -410,6 +437,32 @@ def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert [word for word in words.split() if word not in text.split() and word not in text.replace("(", " ").split()] == [], text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_searched_hand_made_and_plain_nets_stand_side_by_side_with_the_verdict(width: int) -> None:
+    text = drawn("retrain", side_by_side(), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = " ".join(text.split())
+    for sentence in (
+        "searched against hand-made: equal within 0.8 points",
+        "searched against the plain CNN: worse by 3.1 [1.2, 5.1] points than the plain CNN: take the plain CNN",
+        "the hand-made net is to be deployed",
+        "only a ranker here",
+    ):
+        assert sentence in words
+    for cell in ("34,567", "12", "95.2 [92.2, 97.2]", "1.0", "5.5", "8.2", "4.0", "217", "labels", "scratch"):
+        assert cell in words, text
+
+
+def test_the_demo_says_when_its_task_cannot_tell() -> None:
+    result, found = demo().result, side_by_side().result
+    assert "cannot tell" not in drawn("demo", Outcome(result), 160)
+    winner = {name: value for name, value in found.items() if name != "baseline"}
+    text = drawn("demo", Outcome({**result, "winner": winner, "baseline": found["baseline"]}), 160)
+    assert "equal within 0.8 points: this task cannot tell" in text
+    assert "34,567" in text
 
 
 @pytest.mark.parametrize("command", ["init", "retrain", "evaluate", "demo"])

@@ -1,0 +1,242 @@
+"""Searched against hand-made nets: which ones are compared, what is said, which one is deployed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgenas.costs import cost_models
+from edgenas.errors import MissingInputError
+from edgenas.recipes.baselines import Limits, Race, limits_for, within
+from edgenas.recipes.equal_cnn import shape_of, untrained
+from edgenas.recipes.nets import (
+    BASELINE,
+    HAND_DESIGNED,
+    RESULT,
+    RESULT_SCHEMA,
+    RETRAIN,
+    SEARCH,
+    WEIGHTS,
+    facts_of,
+    load_final,
+    weights_sha256,
+)
+from edgenas.recipes.project import Images, Project, decode, open_images, open_project
+from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, compare, remarks
+from edgenas.recipes.ways import Bench, Net, Way
+from edgenas.runs import write_sealed
+from edgenas.spaces.designed import hand_designed
+from edgenas.spaces.pvt import PVT_NANO
+from edgenas.supernets import build_net
+from edgenas.training.checkpoints import save_weights
+from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, toy_table
+
+NETS = hand_designed(PVT_NANO)
+LATENCY_MS = toy_table().to_cost_model(PVT_NANO, TASK)(np.concatenate([PVT_NANO.from_json(arch) for arch in NETS]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a latency table and an untrained supernet."""
+    return make_project(tmp_path_factory.mktemp("verdict"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "work")
+    return tmp_path / "work"
+
+
+def opened(folder: Path, *settings: str) -> tuple[Project, Images]:
+    project = open_project(folder / "edgenas-run", {}, (*SMALL, *settings))
+    return project, open_images(project)
+
+
+def limits_of(project: Project, images: Images, *, from_search: bool) -> Limits:
+    """With the middle hand-designed net as the winner."""
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    winner = Net.of_arch(bench, "winner", project.run.retrain, NETS[4])
+    return limits_for(project, images, winner, from_search=from_search)
+
+
+def count_params(arch: dict[str, Any]) -> int:
+    return int(cost_models(PVT_NANO, TASK)["params"](PVT_NANO.from_json(arch))[0])
+
+
+def write_search(project: Project, **result: Any) -> None:
+    write_sealed(project.run.search / RESULT, SEARCH, {"schema_version": RESULT_SCHEMA, **result})
+
+
+def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path) -> None:
+    project, images = opened(folder)
+    (table,) = project.run.latency.glob("*.json")
+    facts = {"sha256": json.loads(table.read_text())["sha256"]}
+    limit_ms = float(np.median(LATENCY_MS))
+    limits = {"latency_ms": limit_ms, "params": 115_000, "sensitivity[8]": 0.9}
+    write_search(project, limits=limits, table=facts, binding=["latency_ms"], promises={})
+    found = limits_of(project, images, from_search=True)
+    assert [limit.name for limit in found.costs] == ["latency_ms", "params"]
+    assert found.latency_ms == limit_ms
+    fast = [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if ms <= limit_ms]
+    small = [arch for arch in fast if count_params(arch) <= 115_000]
+    assert 0 < len(small) < len(fast) < len(NETS)
+    assert within(project, found) == (small, True)
+
+    write_search(project, limits={"latency_ms": 1e6}, table=facts, binding=[], promises={})
+    loose = limits_of(project, images, from_search=True)
+    assert within(project, loose) == (NETS, True)
+    assert loose.latency_ms is None  # a plain CNN that takes as long is no equal
+
+    promise = {"latency_ms": {"factor": 1.1, "quantile": "p95"}}
+    write_search(project, limits={"latency_ms": limit_ms}, table=facts, binding=["latency_ms"], promises=promise)
+    promised = limits_of(project, images, from_search=True)
+    bounded = [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if 1.1 * ms <= limit_ms]
+    assert 0 < len(bounded) < len(fast)
+    assert within(project, promised) == (bounded, True)
+    assert promised.quantile == "p95"
+
+
+def test_a_limit_whose_table_is_gone_is_named(folder: Path) -> None:
+    project, images = opened(folder)
+    write_search(project, limits={"latency_ms[jetson]": 5.0, "macs": 1e6}, tables={"jetson": {"sha256": "0" * 64}}, binding=[])
+    found = limits_of(project, images, from_search=True)
+    assert [limit.name for limit in found.costs] == ["macs"]
+    (text,) = found.not_applied
+    assert text.startswith("latency_ms[jetson] <= 5: its latency table is not in ")
+
+
+def test_without_a_search_the_nets_own_latency_is_the_limit_and_without_a_table_its_macs(folder: Path) -> None:
+    project, images = opened(folder)
+    archs, fits = within(project, limits_of(project, images, from_search=False))
+    assert fits
+    assert archs == [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if ms <= LATENCY_MS[4] * (1 + 1e-9)]
+    shutil.rmtree(project.run.latency)
+    (limit,) = limits_of(project, images, from_search=False).costs
+    assert limit.name == "macs"
+
+
+def test_where_no_hand_made_net_meets_the_limits_the_nearest_is_taken(folder: Path) -> None:
+    project, images = opened(folder)
+    write_search(project, limits={"macs": 1.0}, binding=["macs"])
+    assert within(project, limits_of(project, images, from_search=True)) == ([NETS[0]], False)
+
+
+@pytest.mark.parametrize(
+    ("num", "first", "rounds"),
+    [
+        (2, None, ()),
+        (3, None, ((3, 14),)),
+        (9, None, ((9, 14), (4, 28))),
+        (36, 10, ((36, 10), (18, 20), (9, 28), (4, 28))),
+        (9, 0, ()),
+        (9, 100, ((9, 56), (4, 56))),
+    ],
+)
+def test_a_race_halves_the_nets_until_two_are_left(num: int, first: int | None, rounds: tuple[tuple[int, int], ...]) -> None:
+    ways = [Way("finetuned", "labels", 15, 1e-3), Way("scratch", "labels", 56, 2e-3)]
+    race = Race.plan(num, ways, first)
+    assert race.rounds == rounds
+    assert race.epochs == sum(nets * epochs for nets, epochs in rounds)
+
+
+def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    cells = np.repeat([0, 1, 2, 3], [both, first, second, neither])
+    return (cells == 0) | (cells == 1), (cells == 0) | (cells == 2)
+
+
+def test_the_verdict_is_a_sentence_in_points() -> None:
+    better = compare(*right(900, 60, 20, 20), "baseline", HAND_WORDS, seed=0)
+    assert better["better"] == "searched"
+    assert better["words"].startswith("better by 4.0 [2.")
+    assert better["words"].endswith("] points than the best hand-made net")
+    worse = compare(*right(900, 20, 60, 20), "baseline", HAND_WORDS, seed=0)
+    assert worse["better"] == "baseline"
+    assert worse["words"].startswith("worse by 4.0 [2.")
+    assert worse["words"].endswith("] points: take the hand-made one")
+    assert worse["p_mcnemar"] == better["p_mcnemar"] < 1e-4
+    open_ = compare(*right(900, 25, 20, 55), "baseline", HAND_WORDS, seed=0)
+    assert open_["better"] == "neither"
+    widest = 100 * max(abs(open_["difference"]["low"]), abs(open_["difference"]["high"]))
+    assert open_["words"] == f"equal within {widest:.1f} points"
+    assert compare(*right(900, 20, 60, 20), "cnn", CNN_WORDS, seed=0)["better"] == "cnn"
+
+
+def test_that_test_disagrees_with_the_choice_is_said() -> None:
+    result = {"comparison": {"better": "baseline"}, "chosen": "searched", "cnn": None}
+    (text,) = remarks(result, None)
+    assert text.startswith("on test the hand-made net is the better one; the searched net was chosen on select and confirm")
+    assert list(remarks(result | {"chosen": "baseline"}, None)) == []
+    assert list(remarks(result | {"comparison": {"better": "neither"}}, None)) == []
+    cnn = {"comparison": {"better": "neither"}, "chosen": "searched", "cnn": {"comparison": {"better": "cnn"}}}
+    assert list(remarks(cnn, {"better": "neither"})) == []
+    (text,) = remarks(cnn, {"better": "cnn"})
+    assert "better than both" in text
+
+
+def retrained(project: Project, images: Images, chosen: str | None) -> None:
+    """Nets as `retrain --baseline` leaves them, drawn and not trained."""
+    for number, (folder, kind) in enumerate(((project.run.retrain, "winner"), (project.run.retrain / BASELINE, HAND_DESIGNED))):
+        arch = NETS[number]
+        torch.manual_seed(number)
+        net = build_net(project.space, images.task, tuple(int(gene) for gene in project.space.from_json(arch)[0]))
+        facts = facts_of(project, images, kind, arch=arch, weights="scratch", from_search=False)
+        save_weights(folder / WEIGHTS, net, facts)
+    hashes = {"searched": weights_sha256(project.run.retrain), "baseline": weights_sha256(project.run.retrain / BASELINE)}
+    choice = {} if chosen is None else {"chosen": chosen, "chosen_by": {"weights_sha256": hashes, "words": "because"}}
+    write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **choice})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked", "source"),
+    [
+        ("baseline", "auto", "baseline"),
+        ("searched", "auto", "searched"),
+        (None, "auto", "searched"),  # an earlier edgenas, or no baseline
+        ("baseline", "searched", "searched"),
+        ("searched", "baseline", "baseline"),
+    ],
+)
+def test_the_chosen_net_is_deployed_unless_told_otherwise(folder: Path, chosen: str | None, asked: str, source: str) -> None:
+    project, images = opened(folder, f"export.net={asked}")
+    for _ in decode(images, "calibrate"):
+        pass
+    retrained(project, images, chosen)
+    final = load_final(project, images)
+    assert final.source == source
+    assert final.arch == NETS[0 if source == "searched" else 1]
+    assert any("because" in note for note in final.notes) == (chosen is not None and asked != "baseline")
+    assert final.warnings == ()
+
+
+def test_a_choice_between_other_weights_is_not_followed(folder: Path) -> None:
+    project, images = opened(folder)
+    retrained(project, images, "baseline")
+    shutil.copyfile(project.run.retrain / WEIGHTS, project.run.retrain / BASELINE / WEIGHTS)
+    final = load_final(project, images)
+    assert final.source == "searched"
+    (warning,) = final.warnings
+    assert "is of other weights than are there; taking the searched net: run `edgenas retrain`" in warning
+    shutil.rmtree(project.run.retrain / BASELINE)
+    project, images = opened(folder, "export.net=baseline")
+    with pytest.raises(MissingInputError, match="there is no hand-made net"):
+        load_final(project, images)
+
+
+def test_a_plain_cnns_macs_are_those_of_its_layers() -> None:
+    net = untrained(TASK, 4)
+    # pairs at 32 and 16 px with 4 and 8 channels, a last pair of 16 at 8 px, and the head
+    pairs = 32 * 32 * 3 * 4 + 16 * 16 * 4 * 4 + 16 * 16 * 4 * 8 + 8 * 8 * 8 * 8 + 8 * 8 * 8 * 16 + 8 * 8 * 16 * 16
+    assert shape_of(net, TASK)["macs"] == 9 * pairs + 16 * TASK.num_classes
+
+
+@pytest.mark.parametrize("setting", ["scratch_epochs=0", "baseline_epochs=0", "race_epochs=-1"])
+def test_epochs_out_of_range_are_refused(folder: Path, setting: str) -> None:
+    code, value, _ = edgenas_in(folder, "retrain", "--set", f"retrain.{setting}")
+    assert (code, value["error"]["type"]) == (1, "ConfigError")
+    assert any(setting.split("=")[0] in text for text in [value["error"]["message"], *value["error"]["problems"]])
