@@ -13,7 +13,7 @@ from edgenas.latency.promise import Quantile
 from edgenas.recipes.nets import HAND_DESIGNED, RESULT, RESULT_SCHEMA, SEARCH, supernet_epochs
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.run_tables import RunTable, run_table
-from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, ways_of
+from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, short_name, ways_of
 from edgenas.runs import Note, Record, read_sealed
 from edgenas.search import UpperLimit
 from edgenas.spaces import Genes
@@ -158,7 +158,7 @@ def find_best(
     race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
     yield from _told(archs, race, ways, seconds_per_epoch)
     root = bench.project.run.retrain / "tries"
-    nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{number}", arch) for number, arch in enumerate(archs, 1)]
+    nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]
     raced: list[Try] = []
     for number, (_, short) in enumerate(race.rounds, 1):
         tries = []

@@ -13,15 +13,25 @@ from numpy.typing import NDArray
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.baselines import HAND_DESIGNED, Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.recipes.curves import curves_of
 from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
 from edgenas.recipes.journals import JOURNAL, journal
-from edgenas.recipes.nets import BASELINE, RESULT, RESULT_SCHEMA, RETRAIN, WEIGHTS, choose_threshold, genes_of, load_search
+from edgenas.recipes.nets import (
+    BASELINE,
+    HAND_DESIGNED,
+    RESULT,
+    RESULT_SCHEMA,
+    RETRAIN,
+    WEIGHTS,
+    choose_threshold,
+    genes_of,
+    load_search,
+)
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
-from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, ways_of
+from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
 from edgenas.runs import Note, Outcome, Record, locked, write_sealed
 from edgenas.training.evaluation import predict, report
 
@@ -66,7 +76,7 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
-        net = Net.of_arch(bench, "winner", folder / "tries" / "searched", arch, from_search=from_search)
+        net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
         tries = yield from fit_all(bench, net, ways_of(bench))
         winner = best_of(tries)
         adopt(winner, folder)

@@ -19,7 +19,7 @@ from edgenas.recipes.plain_nets import Build, Weights, plain_job
 from edgenas.recipes.project import Images, Project, decode
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
-from edgenas.runs import Note, Record, atomic_path
+from edgenas.runs import Note, Record, atomic_path, sha256_json
 from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
@@ -93,6 +93,11 @@ class Net:
             assert self.build is not None
             return self.build()
         return build_net(project.space, self.images.task, genes_of(project, self.arch))
+
+
+def short_name(arch: Mapping[str, Any]) -> str:
+    """An architecture's name for a folder, so that its trainings are found again under another limit."""
+    return sha256_json(dict(arch))[:12]
 
 
 @dataclass(frozen=True, slots=True)
