@@ -33,6 +33,7 @@ SMALL = (
     "search.num_mutations=3",
     "search.num_crossovers=3",
     "search.num_finalists=3",
+    "search.proof_epochs=0",  # there is no teacher
 )
 
 
