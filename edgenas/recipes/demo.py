@@ -19,7 +19,12 @@ from edgenas.runs import Note, Outcome, Record, RunFolder, write_sealed
 from edgenas.spaces import Task
 
 TEACHER = "timm:test_resnet"  # 374,000 parameters, trained first on the same digits
-SHORT = ("retrain.epochs=8", "retrain.scratch_epochs=24", "retrain.baseline_epochs=24", "retrain.race_epochs=2")  # minutes, not more
+SHORT = (
+    "retrain.epochs=8",
+    "retrain.scratch_epochs=24",
+    "retrain.baseline_epochs=24",
+    "retrain.race_epochs=2",
+)  # minutes, not more
 QUICK = (
     "teacher.epochs=2",
     "train.epochs=2",

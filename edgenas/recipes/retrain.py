@@ -14,9 +14,10 @@ from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
 from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.recipes.deployed import choose_threshold
 from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
 from edgenas.recipes.journals import JOURNAL, journal
-from edgenas.recipes.nets import BASELINE, RESULT, RESULT_SCHEMA, RETRAIN, WEIGHTS, choose_threshold, genes_of, load_search
+from edgenas.recipes.nets import BASELINE, RESULT, RESULT_SCHEMA, RETRAIN, WEIGHTS, genes_of, load_search
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
