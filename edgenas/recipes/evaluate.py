@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgenas.recipes.nets import final_images, load_final
+from edgenas.recipes.deployed import final_images, load_final
 from edgenas.recipes.project import decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Record
 from edgenas.training.evaluation import predict, report

@@ -18,7 +18,7 @@ from edgenas.deploy.parity import Parity, softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.recipes.background import watched
-from edgenas.recipes.nets import FinalNet, final_images, load_final
+from edgenas.recipes.deployed import FinalNet, final_images, load_final
 from edgenas.recipes.parity import Judge, gates_of
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
 from edgenas.recipes.staging import Staging

@@ -93,7 +93,7 @@ def _outdated(project: Project, stages: list[dict[str, Any]]) -> Iterator[Note]:
         by_name["retrain"] |= {"state": "outdated", "command": "edgenas retrain"}
         yield Note("retrain: the net was fine-tuned from an earlier supernet", is_warning=True)
     for name, part in (("teacher", folder.teacher), ("supernet", folder.supernet), ("retrain", folder.retrain)):
-        if (part / STATE).is_file():
+        if any(path.is_file() for path in part.rglob(STATE)):
             text = f"{name}: a training is unfinished; the command that began it goes on"
             yield Note(text, is_warning=True)
 

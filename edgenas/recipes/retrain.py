@@ -15,6 +15,7 @@ from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
 from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.recipes.curves import curves_of
+from edgenas.recipes.deployed import choose_threshold
 from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
@@ -24,7 +25,6 @@ from edgenas.recipes.nets import (
     RESULT_SCHEMA,
     RETRAIN,
     WEIGHTS,
-    choose_threshold,
     genes_of,
     load_search,
 )

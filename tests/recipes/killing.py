@@ -26,6 +26,7 @@ SMALL = (
     "retrain.start=inherited",
     "retrain.teaching=labels",
     "retrain.race_epochs=1",
+    "search.max_params=130000",  # few hand-made nets meet it
     "profile.visits=2",
     "profile.calibration_nets=6",
     "profile.bound_nets=2",

@@ -14,6 +14,7 @@ import torch
 from edgenas.costs import cost_models
 from edgenas.errors import MissingInputError
 from edgenas.recipes.baselines import Limits, Race, limits_for, within
+from edgenas.recipes.deployed import load_final
 from edgenas.recipes.equal_cnn import shape_of, untrained
 from edgenas.recipes.nets import (
     BASELINE,
@@ -24,7 +25,6 @@ from edgenas.recipes.nets import (
     SEARCH,
     WEIGHTS,
     facts_of,
-    load_final,
     weights_sha256,
 )
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
