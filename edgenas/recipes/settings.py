@@ -176,7 +176,7 @@ class TrainSettings:
     """
 
     epochs: int = 40
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     batch_size: int = 64
     weight_decay: float = 0.05
     warmup_epochs: float | None = None

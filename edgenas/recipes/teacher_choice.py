@@ -10,7 +10,7 @@ import numpy as np
 
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.recipes.curves import training_picture
-from edgenas.recipes.fitting import changes_since, fit, keep
+from edgenas.recipes.fitting import STATE, changes_since, fit, keep
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.probing import clear, probe, shortened, told
 from edgenas.recipes.project import SMALL_PX, Images, Project
@@ -18,7 +18,7 @@ from edgenas.recipes.settings import AUTO
 from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.runs import Note, Record, read_sealed, write_sealed, write_text
 from edgenas.stats import accuracy
-from edgenas.training.checkpoints import save_weights
+from edgenas.training.checkpoints import facts_in, save_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.teacher import CNN, SELF
 
@@ -92,7 +92,7 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
             yield Note("teacher: this --force has trained it already, it goes on with the supernet")
             return
         write_text(project.run.supernet / FORCED, "")
-    if project.settings.teacher.name == AUTO:
+    if project.settings.teacher.name == AUTO and (net is None or force):
         net = yield from _choose(project, images, device)
     assert net is not None
     job = teacher_job(project, images, device, net, anew=force)
@@ -105,11 +105,12 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
 
 
 def _settled(project: Project, found: Mapping[str, Any] | None) -> TeacherNet | None:
-    """The net that is asked for; with ``auto`` the one that is there already, or None."""
+    """The net that is asked for; with ``auto`` the one that is there already or that an interrupted training is of, or None."""
     settings = project.settings.teacher
     if settings.name != AUTO:
         return TeacherNet(settings.name, settings.checkpoint)
-    return None if found is None else TeacherNet(str(found.get("teacher")), found.get("checkpoint"))
+    found = found if found is not None else facts_in(project.run.teacher / STATE)
+    return TeacherNet(str(found["teacher"]), found.get("checkpoint")) if "teacher" in found else None
 
 
 def likely_teacher(project: Project) -> TeacherNet:
