@@ -11,9 +11,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.report.cells import arch_line, count, interval, milliseconds, percent, table, verdict
+from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.nets import metrics_table, net_rows, retrain_view, sites_table, verdict_lines
-from edgenas.report.plan import latencies, plan_view, promises
+from edgenas.report.plan import plan_view, promises
+from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
@@ -100,36 +101,6 @@ def _kit_view(kit: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(f"on the device (Python 3.8 or later; {needs}):")
     yield Text(f"  unzip {kit['kit']} -d kit && cd kit && python3 measure.py")
     yield Text("back here: edgenas profile --import results.json")
-
-
-def search_view(outcome: Outcome) -> Iterator[RenderableType]:
-    """The finalists, the winner and what kept others out."""
-    result = outcome.result
-    rows = table("", ">params", ">MACs", ">predicted", ">measured", ">select %", ">confirm % [95 %]", title="Finalists")
-    for position, candidate in enumerate(result["finalists"], 1):
-        mark = "→" if candidate["arch"] == (result["winner"] or {}).get("arch") else " "
-        rows.add_row(
-            f"{mark} {position}",
-            count(candidate["params"]),
-            count(candidate["macs"]),
-            milliseconds(candidate["latency_ms_predicted"]),
-            milliseconds(candidate["latency_ms_measured"]),
-            f"{100 * candidate['top1']:.1f}",
-            interval(candidate.get("top1_confirm")),
-        )
-    yield rows
-    yield from latencies(result["finalists"])
-    yield from promises(result.get("promises", {}))
-    for position, candidate in enumerate(result["finalists"], 1):
-        if candidate["rejected_by"]:
-            yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
-    evaluations = result["evaluations"]
-    if result["winner"]:
-        yield Text(f"winner: {arch_line(result['winner']['arch'])}")
-    yield Text(f"{evaluations['evaluated']} nets evaluated on {evaluations['images']} images of select")
-    if result["binding"]:
-        yield Text(f"binding: {', '.join(result['binding'])}")
-    yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
 
 
 def evaluate_view(outcome: Outcome) -> Iterator[RenderableType]:

@@ -1,0 +1,76 @@
+"""What a search found on a terminal: finalists with their proof, and how far cheap rankings are to be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgenas.report.cells import arch_line, count, interval, milliseconds, table
+from edgenas.report.plan import latencies, promises
+from edgenas.runs import Outcome
+
+
+def search_view(outcome: Outcome) -> Iterator[RenderableType]:
+    """The finalists, the winner and what kept others out."""
+    result = outcome.result
+    yield _finalists(result)
+    yield from latencies(result["finalists"])
+    yield from promises(result.get("promises", {}))
+    for position, candidate in enumerate(result["finalists"], 1):
+        if candidate["rejected_by"]:
+            yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
+    yield from _fidelity(result.get("fidelity"))
+    evaluations = result["evaluations"]
+    if result["winner"]:
+        hand = "hand-designed " if result["winner"].get("hand_designed") else ""
+        yield Text(f"winner: {hand}{arch_line(result['winner']['arch'])}")
+    yield Text(f"{evaluations['evaluated']} nets evaluated on {evaluations['images']} images of select")
+    if result["binding"]:
+        yield Text(f"binding: {', '.join(result['binding'])}")
+    yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
+
+
+def _finalists(result: Mapping[str, Any]) -> Table:
+    proven = any("proof" in candidate for candidate in result["finalists"])
+    columns = [">alone % [95 %]", ">epochs"] if proven else []
+    headings = ("", ">params", ">MACs", ">predicted", ">measured", ">select %", ">confirm % [95 %]", *columns)
+    rows = table(*headings, title="Finalists; select and confirm with inherited weights" if proven else "Finalists")
+    for position, candidate in enumerate(result["finalists"], 1):
+        mark = "→" if candidate["arch"] == (result["winner"] or {}).get("arch") else " "
+        proof = candidate.get("proof")
+        alone = [interval(proof["top1"]), str(proof["epochs"])] if proof else ["–", "–"]
+        rows.add_row(
+            f"{mark} {position}{' hand' if candidate.get('hand_designed') else ''}",
+            count(candidate["params"]),
+            count(candidate["macs"]),
+            milliseconds(candidate["latency_ms_predicted"]),
+            milliseconds(candidate["latency_ms_measured"]),
+            f"{100 * candidate['top1']:.1f}",
+            interval(candidate.get("top1_confirm")),
+            *(alone if proven else []),
+        )
+    return rows
+
+
+def _fidelity(found: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+    """Kendall's tau of every ranking; nothing where too few nets were proven."""
+    if not found or not found["tau"]:
+        return
+    band = f">{found['num_band']} of equal latency" if found["tau_band"] else ">of equal latency"
+    title = f"Kendall's tau [95 %] with {found['num_nets']} nets alone for {found['epochs']} epochs"
+    rows = table("ranked by", ">all", band, title=title)
+    for name, tau in found["tau"].items():
+        rows.add_row(name, _tau(tau), _tau(found["tau_band"].get(name)))
+    yield rows
+    if found["ranker"] == "combined":
+        yield Text("the combined ranker ranks held-out nets best: proven accuracies are drawn towards what it expects")
+
+
+def _tau(tau: Mapping[str, Any] | None) -> str:
+    if tau is None or tau["value"] is None:
+        return "–"
+    return f"{tau['value']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]"
