@@ -27,6 +27,7 @@ SMALL = {
     "teacher.epochs": 2,
     "teacher.probe_steps": 6,
     "train.epochs": 2,
+    "train.kd_weight": 0.9,
     "retrain.epochs": 1,
     "retrain.race_epochs": 1,
     "profile.visits": 2,
@@ -194,6 +195,11 @@ def test_the_search_result_is_the_contracts(project: Path) -> None:
         < result["space"]["largest"]["latency_ms"]
     )
     winner = result["winner"]
+    assert winner["proof"]["epochs"] == 3
+    assert_interval(winner["proof"]["top1"])
+    assert {row["hand_designed"] for row in result["finalists"]} == {True, False}
+    assert [row for row in result["finalists"] if row["hand_designed"] and row["proof"]["epochs"] == 3]
+    assert len(result["fidelity"]["rows"]) == len(result["finalists"]) == result["fidelity"]["num_nets"]
     assert winner["latency_ms_measured"] is not None
     assert winner["latency_ms_measured"] <= 5.0
     assert winner in result["finalists"]

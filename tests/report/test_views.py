@@ -264,6 +264,21 @@ def search(classes: tuple[str, ...] = CLASSES) -> Outcome:
     return Outcome(result, {"candidates": Path("run/search/search.jsonl")})
 
 
+def proven_search() -> Outcome:
+    """A search whose finalists were trained alone."""
+    result = dict(search().result)
+    proofs = [{"epochs": epochs, "top1": share(0.85, 0.83, 0.87, 500), "score": 0.85} for epochs in (12, 4)]
+    rows = [
+        row | {"proof": proof, "hand_designed": hand}
+        for row, proof, hand in zip(result["finalists"], proofs, (True, False), strict=True)
+    ]
+    tau = {"value": 0.52, "low": 0.11, "high": 0.78, "n": 16}
+    unknown = {"value": None, "low": -1.0, "high": 1.0, "n": 8}
+    found = {"num_nets": 16, "epochs": 4, "band": [0.9, 1.0], "num_band": 8, "ranker": "combined"}
+    taus = {"tau": {"inherited": tau, "macs": tau}, "tau_band": {"inherited": tau, "macs": unknown}}
+    return Outcome(result | {"finalists": rows, "winner": rows[0], "fidelity": found | taus})
+
+
 def retrain(classes: tuple[str, ...] = CLASSES) -> Outcome:
     baseline = net(OTHER_ARCH, classes) | {"params": 172_106, "macs": 3_456_789, "latency_ms_measured": 1.391}
     return Outcome(net(ARCH, classes) | {"baseline": baseline})
@@ -424,6 +439,16 @@ def drawn(command: str, outcome: Outcome, width: int) -> str:
     file = io.StringIO()
     Screen(Console(file=file, width=width, highlight=False)).show(command, outcome)
     return file.getvalue()
+
+
+def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
+    text = drawn("search", proven_search(), 160)
+    assert "→ 1 hand" in text
+    assert "85.0 [83.0, 87.0]" in text
+    assert "Kendall's tau [95 %] with 16 nets alone for 4 epochs" in text
+    assert re.search(r"inherited +0\.52 \[0\.11, 0\.78\] +0\.52", text)
+    assert re.search(r"macs +0\.52 \[0\.11, 0\.78\] +–", text)
+    assert "winner: hand-designed" in text
 
 
 def test_every_command_has_a_view_and_an_example_here() -> None:
