@@ -21,8 +21,8 @@ from edgenas.spaces import Task
 TEACHER = "timm:test_resnet"  # 374,000 parameters, trained first on the same digits
 SHORT = (
     "retrain.epochs=8",
-    "retrain.scratch_epochs=24",
-    "retrain.baseline_epochs=24",
+    "retrain.scratch_epochs=16",
+    "retrain.baseline_epochs=16",
     "retrain.race_epochs=2",
 )  # minutes, not more
 QUICK = (
