@@ -24,7 +24,8 @@ from edgenas.training.evaluation import SupernetEvaluator
 if TYPE_CHECKING:
     from edgenas.recipes.budget import Device
     from edgenas.recipes.project import Images, Project
-    from edgenas.recipes.proof import Proof, Score
+    from edgenas.recipes.proof import Proof
+    from edgenas.recipes.proof_scores import Score
     from edgenas.recipes.search import Question
 
 MAX_ROUNDS = 3

@@ -20,10 +20,22 @@ from edgenas.recipes.fitting import Job
 from edgenas.recipes.journals import pack, unpack
 from edgenas.recipes.nets import images_for
 from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.probing import clear, minutes, probe, seconds_of
+from edgenas.recipes.probing import clear, probe, seconds_of
+from edgenas.recipes.proof_scores import (
+    MIN_LEFT,
+    Score,
+    expected,
+    first_epochs,
+    judge_first_rung,
+    noise_of,
+    num_left,
+    survivors,
+    told_proof,
+    words,
+)
 from edgenas.runs import Journal, Note, Record, sha256_json
-from edgenas.search import Fidelity, SensitivityFloor, fidelity, fit_ranker, shrunk
-from edgenas.stats import kendall_tau, wilson
+from edgenas.search import Fidelity, SensitivityFloor, shrunk
+from edgenas.stats import wilson
 from edgenas.training.evaluation import predict
 
 if TYPE_CHECKING:
@@ -31,11 +43,6 @@ if TYPE_CHECKING:
     from edgenas.recipes.project import Images, Project
 
 SPLITS = ("select", "confirm")  # that proven nets are judged on; they learnt from neither
-HAND = "hand-designed"
-FIRST_RUNG = 1 / 3  # of the epochs
-LEFT = 1 / 3  # of the nets, for the second rung
-MIN_LEFT = 3
-MIN_RANKED = 8  # proven nets that a ranker is fitted to
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,6 @@ class Proven:
         }
 
 
-Score = Callable[[Sequence["Finalist"]], NDArray[np.float64]]
 More = Callable[[int, Score], Generator[Record, None, "list[Finalist]"]]
 
 
@@ -190,14 +196,14 @@ def prove(
     if found is not None and first < epochs and not found.tau["inherited"].value > found.tau["macs"].value:
         text = "inherited accuracy ranks no better than MACs here: more nets are proven, picked by what ranks better"
         yield Note(text, is_warning=True)
-        added = yield from more(max(2, len(alive) // 2), _expected(alive, rung.right_AN))
+        added = yield from more(max(2, len(alive) // 2), expected(alive, rung.right_AN))
         alive += [f for f in added if not f.row["rejected_by"]]
         finalists = [*finalists, *added]
         rung = yield from _rung(prover, alive, first, floors)  # those that are known come from memory
         found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
     proofs = rung.proofs(first, scores_A)
     if first < epochs:
-        places = _survivors(alive, scores_A)
+        places = survivors(alive, scores_A)
         last = yield from _rung(prover, [alive[i] for i in places], epochs, floors)
         alone_A = last.right_AN.mean(axis=1)
         expected_A = scores_A[places] + (alone_A - scores_A[places]).mean()
@@ -234,87 +240,3 @@ def _rung(
         missed = [floor.name for floor in floors if floor.violation(p_NC[None, num_select:], labels_N[num_select:])[0] > 0]
         lows.append(tuple(missed))
     return _Rung(np.array(rights).reshape(len(finalists), len(labels_N)), tuple(lows))
-
-
-def _survivors(finalists: Sequence[Finalist], scores_A: NDArray[np.float64]) -> list[int]:
-    """Places of the nets that reach the second rung; the best hand-designed net is among them."""
-    order = [int(i) for i in np.argsort(-scores_A, kind="stable")]
-    places = order[: num_left(len(order))]
-    hand = [i for i in order if finalists[i].is_hand_designed]
-    return places if not hand or hand[0] in places else [*places[:-1], hand[0]]
-
-
-def _expected(finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]) -> Score:
-    """A score for nets that were not trained: the ranker's, where it ranks the trained ones better than MACs, else their MACs."""
-    alone_A = right_AN.mean(axis=1)
-    ranker = fit_ranker(features_of(finalists), alone_A)
-    by_macs = rankings_of(finalists)["macs"]
-    if kendall_tau(ranker.held_out_A, alone_A).value > kendall_tau(by_macs, alone_A).value:
-        return lambda others: ranker(features_of(others))
-    return lambda others: rankings_of(others)["macs"]
-
-
-def features_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
-    """What a ranker sees of every net: inherited accuracy and likelihood, logarithms of parameters and MACs."""
-    return np.array(
-        [[f.candidate.top1, f.candidate.log_likelihood, np.log(f.row["params"]), np.log(f.row["macs"])] for f in finalists]
-    )
-
-
-def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]:
-    """Cheap rankings by name, larger for what should be better."""
-    columns = features_of(finalists).T
-    return {"inherited": columns[0] + 1e-6 * columns[1], "params": columns[2], "macs": columns[3]}
-
-
-def costs_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
-    """Predicted latency, or MACs without a table."""
-    predicted = [f.row["latency_ms_predicted"] for f in finalists]
-    return np.array([f.row["macs"] for f in finalists] if None in predicted else predicted, dtype=np.float64)
-
-
-def judge_first_rung(
-    finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]
-) -> tuple[Fidelity | None, str, NDArray[np.float64]]:
-    """Fidelity, the name of what accuracies are expected from, and the scores after the first rung."""
-    alone_A = right_AN.mean(axis=1)
-    if len(finalists) < MIN_RANKED:
-        return None, "none", alone_A
-    ranker = fit_ranker(features_of(finalists), alone_A)
-    rankings = rankings_of(finalists) | {"combined": ranker.held_out_A}
-    found = fidelity(alone_A, rankings, costs_of(finalists))
-    cheap = max(found.tau[name].value for name in ("inherited", "params", "macs"))
-    if not found.tau["combined"].value > max(cheap, 0.0):
-        return found, "none", alone_A
-    return found, "combined", shrunk(alone_A, ranker.held_out_A, noise_of(right_AN))
-
-
-def noise_of(right_AN: NDArray[np.bool_]) -> float:
-    """Variance of one net's accuracy beside the others' on the same images: half the share on which two nets differ, by images."""
-    shares_A = right_AN.mean(axis=0)
-    num_nets, num_images = len(right_AN), right_AN.shape[1]
-    differ: float = float(np.mean(2 * shares_A * (1 - shares_A))) * num_nets / max(1, num_nets - 1)
-    return differ / (2.0 * float(num_images))
-
-
-def words(found: Fidelity, epochs: int) -> str:
-    """What the fidelity says, for a reader."""
-    shown = ", ".join(f"{name} {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]" for name, tau in found.tau.items())
-    return f"Kendall's tau with {found.num_nets} nets trained alone for {epochs} epochs: {shown}"
-
-
-def told_proof(num: int, hand: int, epochs: int, first: int, seconds: float) -> Note:
-    """How many nets are going to be proven, and how long that takes."""
-    left = num_left(num)
-    text = f"proof: {num} nets ({hand} of them hand-designed) are trained alone for {first} epochs, the best {left} for {epochs}"
-    return Note(f"{text}: about {minutes(seconds)} (estimated from a few steps; search.proof_epochs)")
-
-
-def num_left(num: int) -> int:
-    """Nets of the second rung."""
-    return min(num, max(MIN_LEFT, round(LEFT * num)))
-
-
-def first_epochs(epochs: int) -> int:
-    """Epochs of the first rung."""
-    return max(1, round(FIRST_RUNG * epochs))

@@ -21,7 +21,8 @@ from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, j
 from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
 from edgenas.recipes.pace import evolution_settings
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.proof import HAND, Proven, Prover, Score, first_epochs, prove
+from edgenas.recipes.proof import Proven, Prover, prove
+from edgenas.recipes.proof_scores import HAND, Score, first_epochs
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text

@@ -1,0 +1,94 @@
+"""What a proof makes of a few short trainings; `test_end_to_end.py` trains for real."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgenas.recipes.finalists import Finalist, choose
+from edgenas.recipes.proof import Proof
+from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors
+from edgenas.search import Candidate
+
+NUM_IMAGES = 2000
+
+
+def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: bool = False) -> Finalist:
+    candidate = Candidate((number,), 0, "random", np.zeros((1, 2), dtype=np.float16), inherited, -0.5, 0.0)
+    row = {
+        "arch": {"number": number},
+        "params": macs * 10,
+        "macs": macs,
+        "latency_ms_predicted": 1.0,
+        "latency_ms_measured": None,
+        "top1_confirm": {"value": inherited},
+        "rejected_by": [],
+    }
+    return Finalist(candidate, row, is_hand_designed=hand)
+
+
+def outcomes(shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Images that nets of these accuracies get right; hard images are hard for all."""
+    hardness_N = rng.random(NUM_IMAGES)
+    return np.array([hardness_N + 0.1 * rng.standard_normal(NUM_IMAGES) < share for share in shares])
+
+
+def test_a_ranker_that_ranks_held_out_nets_best_steadies_the_scores() -> None:
+    rng = np.random.default_rng(0)
+    macs_A = rng.integers(1000, 4000, 16)
+    inherited_A = rng.uniform(0.7, 0.8, 16)
+    truth_A = 0.5 + 0.05 * np.log(macs_A) - 0.3 + 0.5 * inherited_A
+    nets = [finalist(i, inherited=float(inherited_A[i]), macs=int(macs_A[i])) for i in range(16)]
+    right_AN = outcomes(truth_A, rng)
+    found, ranker, scores_A = judge_first_rung(nets, right_AN)
+    assert found is not None
+    assert ranker == "combined"
+    assert found.tau["combined"].value > max(found.tau[name].value for name in ("inherited", "macs"))
+    assert np.abs(scores_A - truth_A).mean() < np.abs(right_AN.mean(axis=1) - truth_A).mean()
+
+
+def test_a_ranker_that_knows_nothing_is_not_used() -> None:
+    rng = np.random.default_rng(1)
+    nets = [finalist(i, inherited=float(rng.random()), macs=int(rng.integers(1000, 4000))) for i in range(16)]
+    right_AN = outcomes(rng.uniform(0.7, 0.9, 16), rng)
+    _, ranker, scores_A = judge_first_rung(nets, right_AN)
+    assert ranker == "none"
+    assert scores_A == pytest.approx(right_AN.mean(axis=1))
+
+
+def test_few_nets_are_not_ranked_by_anything_else() -> None:
+    right_AN = outcomes(np.array([0.8, 0.7]), np.random.default_rng(0))
+    assert judge_first_rung([finalist(0), finalist(1)], right_AN)[:2] == (None, "none")
+
+
+def test_the_noise_is_that_of_images_which_nets_do_not_share() -> None:
+    rng = np.random.default_rng(0)
+    tops = np.array([outcomes(np.full(8, 0.8), np.random.default_rng(seed)).mean(axis=1) for seed in range(400)])
+    between = float(tops.var(axis=1, ddof=1).mean())  # within one draw of images
+    assert noise_of(outcomes(np.full(8, 0.8), rng)) == pytest.approx(between, rel=0.2)
+
+
+def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
+    nets = [finalist(i, hand=i >= 9) for i in range(12)]
+    places = survivors(nets, np.linspace(0.9, 0.8, 12))
+    assert places == [0, 1, 2, 9]
+    assert survivors(nets, np.linspace(0.8, 0.9, 12)) == [11, 10, 9, 8]
+
+
+def test_rungs_share_the_epochs() -> None:
+    assert [first_epochs(epochs) for epochs in (1, 2, 3, 12, 20)] == [1, 1, 1, 4, 7]
+    assert [num_left(num) for num in (1, 2, 3, 8, 12, 16, 24)] == [1, 2, 3, 3, 4, 5, 8]
+
+
+def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
+    right_N = np.ones(4, dtype=np.bool_)
+    early = finalist(0, inherited=0.99).proven(Proof(4, 0.9, right_N, 0.95))
+    low = finalist(1, inherited=0.9).proven(Proof(12, 0.9, right_N, 0.94, ("sensitivity[ill]",)))
+    late = finalist(2, inherited=0.7).proven(Proof(12, 0.8, right_N, 0.85))
+    unproven = finalist(3, inherited=1.0)
+    assert choose([early, low, late, unproven]) is late
+    assert choose([early, low, unproven]) is low
+    assert choose([early, unproven]) is early
+    assert choose([unproven]) is unproven
+    assert late.row["proof"]["epochs"] == 12
