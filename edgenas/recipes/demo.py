@@ -18,15 +18,24 @@ from edgenas.recipes.run_tables import run_table
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_sealed
 from edgenas.spaces import Task
 
-TEACHER = "timm:test_resnet"  # 374,000 parameters, trained first on the same digits
-SHORT = (
+SHORT = (  # minutes, not more
+    "teacher.probe_steps=52",
+    "train.epochs=30",
+    "search.proof_epochs=6",
+    "search.proof_nets=6",
+    "search.proof_hand=2",
     "retrain.epochs=8",
     "retrain.scratch_epochs=16",
     "retrain.baseline_epochs=16",
     "retrain.race_epochs=2",
-)  # minutes, not more
+    "retrain.teaching=teacher",
+)
 QUICK = (
     "teacher.epochs=2",
+    "teacher.probe_steps=6",
+    "search.proof_epochs=2",
+    "search.proof_nets=2",
+    "search.proof_hand=1",
     "train.epochs=2",
     "retrain.epochs=1",
     "retrain.scratch_epochs=2",
@@ -69,8 +78,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     run_path, overrides = config.run, (*SHORT, *(QUICK if config.quick else ()), *config.overrides)
     if not RunFolder(run_path).config.exists():
         yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
-        tables = {"data": {"source": "digits"}, "teacher": {"name": TEACHER}}
-        yield from _quietly(init.run(init.InitConfig(run_path, tables, overrides)))
+        yield from _quietly(init.run(init.InitConfig(run_path, {"data": {"source": "digits"}}, overrides)))
     else:
         _require_digits(run_path, overrides)
         yield Note(f"going on in {run_path}", is_heading=True)

@@ -17,8 +17,9 @@ from typing import Any
 
 SMALL = (
     "teacher.epochs=2",
-    "teacher.probe_steps=6",
-    'teacher.candidates=["cnn", "self"]',
+    "teacher.name=self",
+    "train.kd_weight=0.9",
+    "train.flip=false",
     "train.epochs=2",
     "train.checkpoint_every=0.2",
     "train.threads=1",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,23 @@ def test_training_again_probes_nothing(project: Path) -> None:
     assert code == 0, value["error"]
     assert "trying" not in err
     assert value["warnings"] == [text for text in value["warnings"] if "trained with other settings" not in text]
+
+
+def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
+    code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    assert code == 0, value["error"]
+    command = [sys.executable, "-m", "edgenas", "train", *SETS]
+    teacher = tmp_path / "edgenas-run" / "teacher"
+    for mark in ("probe", "probe.json", "teaching", "teaching.json"):  # each is there for a moment or more
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        while not (teacher / mark).exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    code, value, err = edgenas_in(tmp_path, "train", *SETS)
+    assert code == 0, (value["error"], err)
+    for name in ("teacher/weights.safetensors", "supernet/weights.safetensors", "teacher/teaching.json"):
+        assert (tmp_path / "edgenas-run" / name).read_bytes() == (project / "edgenas-run" / name).read_bytes()
 
 
 def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) -> None:
