@@ -36,7 +36,7 @@ def plain_job(
     teacher: nn.Module | None,
     device: str,
     weights: Weights = "scratch",
-    split: str = "select",
+    split: str | None = "select",
     seed: int | None = None,
     kind: str | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -54,7 +54,7 @@ def plain_job(
         teacher: None for labels alone.
         device: ``cpu`` or ``cuda``.
         weights: ``finetuned`` from the supernet's, which only an architecture can be, or from ``scratch``.
-        split: that is read after every epoch.
+        split: that is read after every epoch; None reads none, for a net that is judged once it is trained.
         seed: None takes that of `[retrain]`.
         kind: of the net, in the checkpoint; None takes the label.
         facts: more that the checkpoint says of itself.
@@ -95,7 +95,7 @@ def plain_job(
         ),
         device=device,
         facts=facts_of(project, images, kind if kind is not None else label, **said, **(facts or {})),
-        evaluate=net_accuracy(*own.arrays(split)),
+        evaluate=net_accuracy(*own.arrays(split)) if split is not None else None,
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since
         teacher=teacher,

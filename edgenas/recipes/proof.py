@@ -98,9 +98,10 @@ class Prover:
             teacher=self.teacher,
             device=self.device,
             seed=self.project.settings.search.seed,
+            split=None,
             kind="proof",
         )
-        job = replace(job, loop=replace(job.loop, schedule="cosine", keep_best=False, max_seconds=None), evaluate=None)
+        job = replace(job, loop=replace(job.loop, schedule="cosine", keep_best=False, max_seconds=None))
         return replace(job, folder=job.folder / self.key(job)[:16])
 
     def key(self, job: Job) -> str:
