@@ -17,6 +17,7 @@ from tests.recipes.test_end_to_end import edgenas_in
 
 NANO = get_space("pvt-elastic-nano")
 SMALL = {
+    "teacher.name": "self",
     "teacher.epochs": 1,
     "train.epochs": 1,
     "retrain.epochs": 1,
@@ -27,6 +28,12 @@ SMALL = {
     "search.num_mutations": 2,
     "search.num_crossovers": 2,
     "search.num_finalists": 1,
+    "search.proof_epochs": 1,
+    "search.proof_nets": 1,
+    "search.proof_hand": 1,
+    "train.kd_weight": 0.5,
+    "train.flip": "false",
+    "retrain.scratch_epochs": 1,
 }
 FEW_IMAGES = ("--set", "gates.min_top1_agreement=0.8")
 
