@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,11 @@ class Panel:
         return budget.costs.get("latency_ms", budget.costs["macs"])(genes_AG), None
 
     def pick(self, allowed: Sequence[int]) -> list[int]:
-        """Those of the allowed candidates, best first, that are worth judging."""
+        """Those of the allowed candidates, best first, that are worth judging.
+
+        Where they are proven, half of the searched ones are the best by inherited accuracy, the other half those of most
+        `capacity`: a supernet that ranks badly among equally dear nets then costs half of the proof, not the winner.
+        """
         settings = self.project.settings.search
         if settings.proof_epochs == 0:
             return list(allowed[: settings.num_finalists])
@@ -124,14 +128,27 @@ class Panel:
         mine_A = costs_A[searched]
         high = limit if limit is not None else float(mine_A.max(initial=1.0))
         low = NEAR * high if limit is not None else float(mine_A.min(initial=high))
-        places = pick_evenly(-np.arange(len(searched), dtype=np.float64), mine_A, settings.proof_nets, low=low, high=high)
+        inherited_A = -np.arange(len(searched), dtype=np.float64)  # they come best first
+        capacity_A = np.array([capacity(self.described[i]) for i in searched])
+        num = settings.proof_nets
+        places = pick_evenly(inherited_A, mine_A, num - num // 2, low=low, high=high)
+        left = [place for place in range(len(searched)) if place not in places and self._meets_floors(searched[place])]
+        places += [left[i] for i in pick_evenly(capacity_A[left], mine_A[left], num // 2, low=low, high=high)]
         return [*(searched[place] for place in places), *self._pick_hand_designed(allowed, settings.proof_hand)]
+
+    def _meets_floors(self, position: int) -> bool:
+        return self.candidates[position].shortfall == 0
 
     def _pick_hand_designed(self, allowed: Sequence[int], num: int) -> list[int]:
         """In turn the best by inherited accuracy, by parameters and by MACs."""
         mine = [i for i in allowed if self.candidates[i].genes in self.hand_designed]
         orders = [mine, *(sorted(mine, key=lambda i: -self.described[i][name]) for name in ("params", "macs"))]
         return list(dict.fromkeys(i for turn in zip(*orders, strict=True) for i in turn))[:num]
+
+
+def capacity(described: Mapping[str, Any]) -> float:
+    """What a net has to learn with, on a scale that parameters and MACs move alike: the sum of their logarithms."""
+    return float(np.log(described["params"]) + np.log(described["macs"]))
 
 
 def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:

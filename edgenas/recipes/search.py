@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgenas.costs import decompose, shape_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
 from edgenas.recipes.finalists import Finalist, Panel, choose, further, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
 from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
 from edgenas.recipes.pace import evolution_settings
+from edgenas.recipes.population import first_population, hand_designed_rows
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.proof import Proven, Prover, prove
-from edgenas.recipes.proof_scores import HAND, Score, first_epochs
+from edgenas.recipes.proof_scores import Score, first_epochs
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
@@ -33,11 +33,7 @@ from edgenas.search import (
     evolve,
     pareto_front,
     survey,
-    total_violation,
 )
-from edgenas.spaces import Genes
-from edgenas.spaces.designed import hand_designed
-from edgenas.spaces.even import even_pool
 from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.sampling import as_key
@@ -122,10 +118,10 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        hand_AG = _hand_designed(project)
+        hand_AG = hand_designed_rows(project)
         candidates: list[Candidate] = []
         sizes = evolution_settings(project)
-        start = _start(project, budget, hand_AG, sizes.population)
+        start = first_population(project, budget, hand_AG, found, sizes.population)
         search = evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes, start=start)
         for generation in search:
             candidates += generation.fresh
@@ -149,26 +145,6 @@ def run(config: SearchConfig) -> Iterator[Record]:
             timings.remove()
             raise _nothing_left(question, result, finalists)
     yield Outcome(result, outputs)
-
-
-def _hand_designed(project: Project) -> Genes:
-    """Rows of the space's hand-designed nets."""
-    return np.concatenate([project.space.from_json(arch) for arch in hand_designed(project.space)])
-
-
-def _start(project: Project, budget: Budget, hand_AG: Genes, population: int) -> dict[str, Genes]:
-    """The first population by origin: hand-designed nets that meet the limits, then nets spread evenly over cost and depth."""
-    space = project.space
-
-    def is_allowed(genes_AG: Genes) -> NDArray[np.bool_]:
-        return np.asarray(total_violation(budget.limits, genes_AG) == 0)
-
-    hand_AG = hand_AG[is_allowed(hand_AG)][: population // 2]
-    depth = shape_models(decompose(space, space.default_task))["depth"]
-    cost = budget.costs.get("latency_ms", budget.costs["macs"])
-    pool = even_pool(space, cost, depth, np.random.default_rng(project.settings.search.seed), allowed=is_allowed)
-    spread_AG = pool.spread(population - len(hand_AG), np.random.default_rng(project.settings.search.seed))
-    return {HAND: hand_AG, "even": spread_AG}
 
 
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
