@@ -78,6 +78,8 @@ def _begun_with(project: Project) -> str | None:
 
 def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPool, dict[str, Any]]:
     settings, space = project.settings.train, project.space
+    if settings.latency_ms is not None and begun_with == MACS:
+        begun_with = None  # a limit is new, so is what nets are spread over
     cost, name = cost_of(project, task, begun_with)
     if settings.latency_ms is not None and name == MACS:
         raise MissingInputError(
