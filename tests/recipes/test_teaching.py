@@ -137,6 +137,22 @@ def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) ->
     assert "NAME=FILE" in value["error"]["hint"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--teacher-checkpoint", "cnn=nowhere.pth"), "nowhere.pth does not exist"),
+        (("--latency-ms", "5"), "holds no latency table"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_tried(tmp_path: Path, flags: tuple[str, str], words: str) -> None:
+    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    assert code == 0, value["error"]
+    code, value, err = edgenas_in(tmp_path, "train", *SETS, *flags)
+    assert code == 1
+    assert words in value["error"]["message"]
+    assert "trying" not in err
+
+
 def test_training_near_a_limit_needs_a_table(project: Path) -> None:
     code, value, _ = edgenas_in(project, "train", "--force", "--only", "supernet", *SETS, "--latency-ms", "5")
     assert code == 1
