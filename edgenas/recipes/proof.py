@@ -125,9 +125,20 @@ class Prover:
 
     def seconds(self, archs: Sequence[dict[str, Any]], epochs: int) -> float:
         """Estimated for those that are not trained yet, from the largest, a middle one and the first."""
-        left = [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
-        some = [left[i] for i in sorted({0, len(left) // 2, len(left) - 1})] if left else []
-        return seconds_of(some) * len(left) / max(1, len(some))
+        return self._seconds(self._unknown(archs, epochs))
+
+    def seconds_of_some(self, archs: Sequence[dict[str, Any]], num: int, epochs: int) -> float:
+        """Estimated for ``num`` of these nets, whichever; as many as are trained already count for nothing."""
+        left = self._unknown(archs, epochs)
+        num_left = max(0, num - (len(archs) - len(left)))
+        return self._seconds(left) * num_left / max(1, len(left)) if num_left else 0.0
+
+    def _unknown(self, archs: Sequence[dict[str, Any]], epochs: int) -> list[Job]:
+        return [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
+
+    def _seconds(self, jobs: Sequence[Job]) -> float:
+        some = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})] if jobs else []
+        return seconds_of(some) * len(jobs) / max(1, len(some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +198,9 @@ def prove(
     epochs = prover.project.settings.search.proof_epochs
     alive = [f for f in finalists if not f.row["rejected_by"]]
     first = first_epochs(epochs) if len(alive) > MIN_LEFT else epochs
-    seconds = prover.seconds([f.row["arch"] for f in alive], first)
-    seconds *= 1 + (num_left(len(alive)) / max(1, len(alive)) * epochs / first if first < epochs else 0)
+    archs = [f.row["arch"] for f in alive]
+    seconds = prover.seconds(archs, first)
+    seconds += prover.seconds_of_some(archs, num_left(len(alive)), epochs) if first < epochs else 0.0
     yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
     rung = yield from _rung(prover, alive, first, floors)
     found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgenas.recipes.finalists import Finalist, choose
-from edgenas.recipes.proof import Proof
-from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors
+from edgenas.recipes.proof import Proof, Prover
+from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
 from edgenas.search import Candidate
 
 NUM_IMAGES = 2000
@@ -79,6 +79,20 @@ def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
 def test_rungs_share_the_epochs() -> None:
     assert [first_epochs(epochs) for epochs in (1, 2, 3, 12, 20)] == [1, 1, 1, 4, 7]
     assert [num_left(num) for num in (1, 2, 3, 8, 12, 16, 24)] == [1, 2, 3, 3, 4, 5, 8]
+
+
+def test_what_a_proof_has_done_already_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: set[tuple[str, int]] = {("a", 4), ("b", 4), ("c", 4), ("a", 12)}
+    prover = Prover(None, None, None, "cpu", None)  # type: ignore[arg-type]  # only what it estimates is asked for
+    monkeypatch.setattr(
+        Prover, "_unknown", lambda self, archs, epochs: [(a["n"], epochs) for a in archs if (a["n"], epochs) not in known]
+    )
+    monkeypatch.setattr(Prover, "_seconds", lambda self, jobs: float(sum(epochs for _, epochs in jobs)))
+    archs = [{"n": name} for name in "abc"]
+    assert prover.seconds(archs, 4) == 0
+    assert prover.seconds_of_some(archs, 3, 12) == 24  # the second rung is still to come
+    assert prover.seconds_of_some(archs, 1, 12) == 0
+    assert str(told_proof(3, 1, 12, 4, 0.0).text).endswith("for 12: there already")
 
 
 def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
