@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -102,6 +103,20 @@ def test_training_again_probes_nothing(project: Path) -> None:
     assert code == 0, value["error"]
     assert "trying" not in err
     assert value["warnings"] == [text for text in value["warnings"] if "trained with other settings" not in text]
+
+
+def test_a_weight_that_was_set_is_no_answer_of_a_probe(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "edgenas-run" / "teacher" / "teaching.json").unlink()
+    code, value, err = edgenas_in(tmp_path, "train", *SETS, "--set", "train.kd_weight=0.3")
+    assert code == 0, value["error"]
+    assert "teaching: weight 0.3 as asked" in err
+    code, value, err = edgenas_in(tmp_path, "train", *SETS)
+    assert code == 0, value["error"]
+    assert "trying labels alone" in err
+    code, value, err = edgenas_in(tmp_path, "train", *SETS, "--set", "train.kd_weight=0.3")
+    assert "teaching: weight 0.3 as asked; flip" in err
+    assert "trying" not in err
 
 
 def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
