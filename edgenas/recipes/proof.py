@@ -20,7 +20,8 @@ from edgenas.recipes.fitting import Job
 from edgenas.recipes.journals import pack, unpack
 from edgenas.recipes.nets import images_for
 from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.probing import clear, probe, seconds_of
+from edgenas.recipes.probing import clear, probe
+from edgenas.recipes.probing import seconds_of as estimated_s
 from edgenas.recipes.proof_scores import (
     MIN_LEFT,
     Score,
@@ -33,6 +34,7 @@ from edgenas.recipes.proof_scores import (
     told_proof,
     words,
 )
+from edgenas.recipes.ways import seconds_of
 from edgenas.runs import Journal, Note, Record, sha256_json
 from edgenas.search import Fidelity, SensitivityFloor, shrunk
 from edgenas.stats import wilson
@@ -119,9 +121,20 @@ class Prover:
         net = yield from probe(job)
         own = images_for(self.project, self.images, arch)
         found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
-        self.memory.record(key, pack(found))
+        self.memory.record(key, {**pack(found), "seconds": seconds_of(job.folder)})
         clear(job.folder)
         return found
+
+    def spent(self, finalists: Sequence[Finalist]) -> tuple[float, int]:
+        """Seconds and epochs of all trainings that the proofs of these rest on, also those of earlier calls."""
+        first = first_epochs(self.project.settings.search.proof_epochs)
+        seconds, total = 0.0, 0
+        for finalist in finalists:
+            for epochs in {first, finalist.proof.epochs} if finalist.proof is not None else ():
+                kept = self.memory.recall(self.key(self.job(finalist.row["arch"], epochs, "")))
+                if kept is not None:
+                    seconds, total = seconds + (kept.get("seconds") or 0.0), total + epochs
+        return seconds, total
 
     def seconds(self, archs: Sequence[dict[str, Any]], epochs: int) -> float:
         """Estimated for those that are not trained yet, from the largest, a middle one and the first."""
@@ -138,7 +151,7 @@ class Prover:
 
     def _seconds(self, jobs: Sequence[Job]) -> float:
         some = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})] if jobs else []
-        return seconds_of(some) * len(jobs) / max(1, len(some))
+        return estimated_s(some) * len(jobs) / max(1, len(some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +162,13 @@ class Proven:
         finalists: with their proofs, in the order given, then those that were added.
         fidelity: of cheap rankings against the first rung; None with too few nets.
         ranker: what accuracies are expected from: ``combined``, or ``none``.
+        spent: seconds and epochs of the trainings, of earlier calls too.
     """
 
     finalists: list[Finalist]
     fidelity: Fidelity | None
     ranker: str
+    spent: tuple[float, int] = (0.0, 0)
 
     def as_json(self, epochs: int) -> dict[str, Any]:
         """The contract's ``fidelity``, as a search measures it."""
@@ -224,7 +239,8 @@ def prove(
         for place, proof in zip(places, second, strict=True):
             proofs[place] = replace(proof, first_top1=proofs[place].first_top1)
     by_genes = {f.candidate.genes: proof for f, proof in zip(alive, proofs, strict=True)}
-    return Proven([f.proven(by_genes.get(f.candidate.genes)) for f in finalists], found, ranker)
+    judged = [f.proven(by_genes.get(f.candidate.genes)) for f in finalists]
+    return Proven(judged, found, ranker, prover.spent(judged))
 
 
 @dataclass(frozen=True, slots=True)

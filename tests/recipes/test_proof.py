@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgenas.recipes.finalists import Finalist, choose
+from edgenas.recipes.journals import journal
 from edgenas.recipes.proof import Proof, Prover
 from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
 from edgenas.search import Candidate
@@ -93,6 +97,21 @@ def test_what_a_proof_has_done_already_takes_no_time(monkeypatch: pytest.MonkeyP
     assert prover.seconds_of_some(archs, 3, 12) == 24  # the second rung is still to come
     assert prover.seconds_of_some(archs, 1, 12) == 0
     assert str(told_proof(3, 1, 12, 4, 0.0).text).endswith("for 12: there already")
+
+
+def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = SimpleNamespace(settings=SimpleNamespace(search=SimpleNamespace(proof_epochs=12)))
+    monkeypatch.setattr(Prover, "job", lambda self, arch, epochs, label: f"{arch['number']} for {epochs}")
+    monkeypatch.setattr(Prover, "key", lambda self, job: job)
+    right_N = np.ones(4, dtype=np.bool_)
+    nets = [finalist(0).proven(Proof(4, 0.9, right_N, 0.9)), finalist(1).proven(Proof(12, 0.9, right_N, 0.9)), finalist(2)]
+    with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:
+        for key in ("0 for 4", "1 for 4", "2 for 4"):
+            memory.record(key, {"seconds": 10.0})
+        memory.record("1 for 12", {"seconds": 30.0})
+    with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:  # a later call
+        prover = Prover(settings, None, None, "cpu", memory)  # type: ignore[arg-type]
+        assert prover.spent(nets) == (50.0, 20)
 
 
 def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
