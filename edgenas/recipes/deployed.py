@@ -125,7 +125,7 @@ def _chosen(project: Project, images: Images) -> Choice:
     """
     asked = project.settings.export.net
     if asked == "baseline":
-        return _hand_designed(project, images, ())
+        return _hand_designed(project, images, (), _other_limits(project))
     choice = _searched(project, images)
     if choice.folder is None:
         return choice
@@ -137,12 +137,29 @@ def _chosen(project: Project, images: Images) -> Choice:
     if by.get("weights_sha256") != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
         text = f"{project.run.retrain / RESULT} is of other weights than are there; taking the searched net: run `edgenas retrain`"
         return replace(choice, warnings=(*choice.warnings, text))
+    other = _other_limits(project)
+    if other and asked == "auto":
+        texts = [f"{text}; taking the searched net: run `edgenas retrain --baseline`" for text in other]
+        return replace(choice, warnings=(*choice.warnings, *texts))
     if asked == "searched":
         return replace(choice, notes=(f"taking the searched net as asked for; {by['words']}",))
     return _hand_designed(project, images, (by["words"],))
 
 
-def _hand_designed(project: Project, images: Images, notes: tuple[str, ...]) -> Choice:
+def _other_limits(project: Project) -> tuple[str, ...]:
+    """In words, that the hand-designed net was chosen under other limits than those of today's search; empty if it was not."""
+    chosen_under = (read_retrain(project).get("baseline") or {}).get("limits", {})
+    path = project.run.search / RESULT
+    if not chosen_under or not path.is_file():
+        return ()
+    today = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA).get("limits", {})
+    other = [
+        f"{name} <= {chosen_under[name]:g}" for name in chosen_under if chosen_under[name] != today.get(name, chosen_under[name])
+    ]
+    return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
+
+
+def _hand_designed(project: Project, images: Images, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Choice:
     """The hand-designed net that `retrain --baseline` trained.
 
     Raises:
@@ -156,7 +173,7 @@ def _hand_designed(project: Project, images: Images, notes: tuple[str, ...]) -> 
         )
     _, facts = load_weights(folder / WEIGHTS)
     require_facts(facts, facts_of(project, images, HAND_DESIGNED), folder / WEIGHTS, "edgenas retrain --baseline --force")
-    return Choice(facts["arch"], folder, facts, "baseline", notes=notes)
+    return Choice(facts["arch"], folder, facts, "baseline", warnings, notes)
 
 
 def _searched(project: Project, images: Images) -> Choice:

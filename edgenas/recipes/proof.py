@@ -20,7 +20,8 @@ from edgenas.recipes.fitting import Job
 from edgenas.recipes.journals import pack, unpack
 from edgenas.recipes.nets import images_for
 from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.probing import clear, probe, seconds_of
+from edgenas.recipes.probing import clear, probe
+from edgenas.recipes.probing import seconds_of as estimated_s
 from edgenas.recipes.proof_scores import (
     MIN_LEFT,
     Score,
@@ -33,6 +34,7 @@ from edgenas.recipes.proof_scores import (
     told_proof,
     words,
 )
+from edgenas.recipes.ways import seconds_of
 from edgenas.runs import Journal, Note, Record, sha256_json
 from edgenas.search import Fidelity, SensitivityFloor, shrunk
 from edgenas.stats import wilson
@@ -119,15 +121,37 @@ class Prover:
         net = yield from probe(job)
         own = images_for(self.project, self.images, arch)
         found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
-        self.memory.record(key, pack(found))
+        self.memory.record(key, {**pack(found), "seconds": seconds_of(job.folder)})
         clear(job.folder)
         return found
 
+    def spent(self, finalists: Sequence[Finalist]) -> tuple[float, int]:
+        """Seconds and epochs of all trainings that the proofs of these rest on, also those of earlier calls."""
+        first = first_epochs(self.project.settings.search.proof_epochs)
+        seconds, total = 0.0, 0
+        for finalist in finalists:
+            for epochs in {first, finalist.proof.epochs} if finalist.proof is not None else ():
+                kept = self.memory.recall(self.key(self.job(finalist.row["arch"], epochs, "")))
+                if kept is not None:
+                    seconds, total = seconds + (kept.get("seconds") or 0.0), total + epochs
+        return seconds, total
+
     def seconds(self, archs: Sequence[dict[str, Any]], epochs: int) -> float:
         """Estimated for those that are not trained yet, from the largest, a middle one and the first."""
-        left = [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
-        some = [left[i] for i in sorted({0, len(left) // 2, len(left) - 1})] if left else []
-        return seconds_of(some) * len(left) / max(1, len(some))
+        return self._seconds(self._unknown(archs, epochs))
+
+    def seconds_of_some(self, archs: Sequence[dict[str, Any]], num: int, epochs: int) -> float:
+        """Estimated for ``num`` of these nets, whichever; as many as are trained already count for nothing."""
+        left = self._unknown(archs, epochs)
+        num_left = max(0, num - (len(archs) - len(left)))
+        return self._seconds(left) * num_left / max(1, len(left)) if num_left else 0.0
+
+    def _unknown(self, archs: Sequence[dict[str, Any]], epochs: int) -> list[Job]:
+        return [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
+
+    def _seconds(self, jobs: Sequence[Job]) -> float:
+        some = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})] if jobs else []
+        return estimated_s(some) * len(jobs) / max(1, len(some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +162,13 @@ class Proven:
         finalists: with their proofs, in the order given, then those that were added.
         fidelity: of cheap rankings against the first rung; None with too few nets.
         ranker: what accuracies are expected from: ``combined``, or ``none``.
+        spent: seconds and epochs of the trainings, of earlier calls too.
     """
 
     finalists: list[Finalist]
     fidelity: Fidelity | None
     ranker: str
+    spent: tuple[float, int] = (0.0, 0)
 
     def as_json(self, epochs: int) -> dict[str, Any]:
         """The contract's ``fidelity``, as a search measures it."""
@@ -187,8 +213,9 @@ def prove(
     epochs = prover.project.settings.search.proof_epochs
     alive = [f for f in finalists if not f.row["rejected_by"]]
     first = first_epochs(epochs) if len(alive) > MIN_LEFT else epochs
-    seconds = prover.seconds([f.row["arch"] for f in alive], first)
-    seconds *= 1 + (num_left(len(alive)) / max(1, len(alive)) * epochs / first if first < epochs else 0)
+    archs = [f.row["arch"] for f in alive]
+    seconds = prover.seconds(archs, first)
+    seconds += prover.seconds_of_some(archs, num_left(len(alive)), epochs) if first < epochs else 0.0
     yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
     rung = yield from _rung(prover, alive, first, floors)
     found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
@@ -212,7 +239,8 @@ def prove(
         for place, proof in zip(places, second, strict=True):
             proofs[place] = replace(proof, first_top1=proofs[place].first_top1)
     by_genes = {f.candidate.genes: proof for f, proof in zip(alive, proofs, strict=True)}
-    return Proven([f.proven(by_genes.get(f.candidate.genes)) for f in finalists], found, ranker)
+    judged = [f.proven(by_genes.get(f.candidate.genes)) for f in finalists]
+    return Proven(judged, found, ranker, prover.spent(judged))
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ def told_proof(num: int, hand: int, epochs: int, first: int, seconds: float) -> 
     """How many nets are going to be proven, and how long that takes."""
     left = num_left(num)
     text = f"proof: {num} nets ({hand} of them hand-designed) are trained alone for {first} epochs, the best {left} for {epochs}"
+    if not seconds:
+        return Note(f"{text}: there already")
     return Note(f"{text}: about {minutes(seconds)} (estimated from a few steps; search.proof_epochs)")
 
 

@@ -78,12 +78,10 @@ def _begun_with(project: Project) -> str | None:
 
 def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPool, dict[str, Any]]:
     settings, space = project.settings.train, project.space
+    if settings.latency_ms is not None and begun_with == MACS:
+        begun_with = None  # a limit is new, so is what nets are spread over
+    require_table(project, task, begun_with)
     cost, name = cost_of(project, task, begun_with)
-    if settings.latency_ms is not None and name == MACS:
-        raise MissingInputError(
-            f"train.latency_ms is {settings.latency_ms:g}, but {project.run.latency} holds no latency table",
-            hint="run `edgenas profile` first",
-        )
     depth = shape_models(decompose(space, task))["depth"]
     rng = np.random.default_rng(settings.seed)
     pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share)
@@ -91,6 +89,22 @@ def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPoo
     if settings.latency_ms is not None:
         over |= {"latency_ms": settings.latency_ms, "near_share": settings.near_share}
     return pool, over
+
+
+def require_table(project: Project, task: Task, begun_with: str | None = None) -> None:
+    """Check that nets can be drawn near ``train.latency_ms`` where it counts.
+
+    Raises:
+        MissingInputError: if there is no table that tells latencies.
+    """
+    limit_ms = project.settings.train.latency_ms
+    if limit_ms is None or project.settings.train.sampling != EVEN:
+        return
+    if cost_of(project, task, begun_with)[1] == MACS:
+        raise MissingInputError(
+            f"train.latency_ms is {limit_ms:g}, but {project.run.latency} holds no latency table",
+            hint="run `edgenas profile` first",
+        )
 
 
 def cost_of(project: Project, task: Task, begun_with: str | None = None) -> tuple[CostModel, str]:

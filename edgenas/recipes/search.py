@@ -131,14 +131,15 @@ def run(config: SearchConfig) -> Iterator[Record]:
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
         finalists = yield from judge_finalists(panel)
-        proven = None
+        proven, before_proof = None, time.monotonic()
         if settings.proof_epochs and any(not finalist.row["rejected_by"] for finalist in finalists):
             proven = yield from _prove(panel, finalists)
             finalists = proven.finalists
         result = _result(question, found, facts, described, finalists)
         if proven is not None:
             result["fidelity"] = proven.as_json(first_epochs(settings.proof_epochs))
-        result["seconds"] = round(time.monotonic() - began, 1)
+        result["seconds"] = round(before_proof - began + (proven.spent[0] if proven is not None else 0.0), 1)
+        result["proof_epochs"] = proven.spent[1] if proven is not None else 0
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result["winner"] is None:

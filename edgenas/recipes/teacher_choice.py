@@ -71,6 +71,21 @@ def candidates_of(project: Project, images: Images) -> tuple[TeacherNet, ...]:
     return (*(TeacherNet(name) for name in dict.fromkeys(names)), *(() if given is None else (given,)))
 
 
+def try_checkpoint(project: Project, images: Images, *, force: bool) -> None:
+    """Find out before anything is trained whether a given checkpoint can be the teacher's.
+
+    Raises:
+        ConfigError: if with ``auto`` it does not say whose weights it holds.
+        CheckpointError, UsageError: if it does not fit, or its net does not exist.
+    """
+    settings = project.settings.teacher
+    if settings.checkpoint is None or (teacher_facts(project) is not None and not force):
+        return
+    net = given_checkpoint(project) if settings.name == AUTO else TeacherNet(settings.name, settings.checkpoint)
+    assert net is not None
+    teacher_net(project, images, net.name, net.checkpoint)
+
+
 def fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool, whole: bool) -> Iterator[Record]:
     """Train the teacher, or keep a checkpoint's or an earlier one.
 

@@ -17,6 +17,7 @@ from edgenas.recipes.nets import images_for, weights_sha256
 from edgenas.recipes.plain_nets import plain_job
 from edgenas.recipes.probing import clear, probe, shortened, told
 from edgenas.recipes.project import Images, Project
+from edgenas.recipes.settings import TrainSettings
 from edgenas.recipes.teacher_choice import guesses_no_better
 from edgenas.recipes.teaching import KIND, TEACHING, TEMPERATURE, probed_teaching
 from edgenas.runs import Note, Record, sha256_json, write_sealed
@@ -65,8 +66,11 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module, device
     if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
         return
     found = probed_teaching(project)
-    if found is not None:
-        yield Note(f"teaching: {found['words']}")
+    if found is not None and answers(found, train):
+        words = found["words"]
+        if not isinstance(train.kd_weight, str):
+            words = f"weight {train.kd_weight:g} as asked; flip {'yes' if found['flip'] else 'no'} by an earlier probe"
+        yield Note(f"teaching: {words}")
         return
     prober = Prober(project, images, teacher, device)
     arms: list[Arm] = []
@@ -89,6 +93,12 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module, device
         yield Note(f"flip: {'yes' if flip else 'no'}, {shown} (train.flip)")
         words += f"; flip {'yes' if flip else 'no'}: {shown}"
     prober.write(chosen, flip, words, arms)
+
+
+def answers(found: Mapping[str, Any], train: TrainSettings) -> bool:
+    """Whether an earlier probe was asked for all that is ``auto`` now; what was set then it did not find out."""
+    settled = found.get("settled", ())
+    return not any(isinstance(getattr(train, name), str) for name in settled)
 
 
 def choose(arms: Sequence[Arm], teacher_right_N: NDArray[np.bool_]) -> tuple[Lesson, str]:
@@ -177,7 +187,10 @@ class Prober:
     def write(self, lesson: Lesson, flip: bool, words: str, arms: Sequence[Arm]) -> None:
         """Keep the answer in the run's folder, for this teacher."""
         rows = [{**asdict(arm.lesson), "select_top1": arm.top1} for arm in arms]
-        content = {"schema_version": 1, "teacher_sha256": weights_sha256(self.project.run.teacher), "words": words, "rows": rows}
+        content: dict[str, Any] = {"schema_version": 1, "words": words, "rows": rows}
+        content["teacher_sha256"] = weights_sha256(self.project.run.teacher)
+        train = self.project.settings.train
+        content["settled"] = [name for name in ("kd_weight", "flip") if not isinstance(getattr(train, name), str)]
         answer = {"kd_weight": lesson.kd_weight, "temperature": lesson.temperature, "flip": flip}
         write_sealed(self.project.run.teacher / TEACHING, KIND, {**content, **answer})
         clear(self.folder)

@@ -25,9 +25,9 @@ from edgenas.recipes.nets import (
     supernet_epochs,
 )
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.sampling import sampling_of
+from edgenas.recipes.sampling import require_table, sampling_of
 from edgenas.recipes.teacher import load_teacher, teacher_facts, teacher_sha256
-from edgenas.recipes.teacher_choice import FORCED, fit_teacher
+from edgenas.recipes.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.recipes.teaching import flip_of, teaching_of
 from edgenas.recipes.teaching_choice import at_the_ceiling, choose_teaching
 from edgenas.runs import Note, Outcome, Record, locked, write_sealed
@@ -68,6 +68,8 @@ def run(config: TrainConfig) -> Iterator[Record]:
     with locked(project.run):
         if config.only != "teacher":
             _try_start(project, images, force=config.force)
+        if config.only in (None, "teacher"):
+            try_checkpoint(project, images, force=config.force)
         yield from decode(images, "train", "select")
         if config.only in (None, "teacher"):
             asked = config.flags.get("teacher", {}).get("name")
@@ -179,9 +181,12 @@ def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) 
 
 
 def _try_start(project: Project, images: Images, *, force: bool) -> None:
-    """Find out before anything is trained whether the supernet can start where it shall."""
+    """Find out before anything is trained whether the supernet can start where it shall, and has the table that it needs."""
     source, folder = project.settings.train.init, project.run.supernet
-    if source is None or (has_weights(folder) and not force):
+    if has_weights(folder) and not force:
+        return
+    require_table(project, images.task)
+    if source is None:
         return
     if is_file(source):
         start_from(new_supernet(project, images.task), source, folder / STATE)

@@ -113,7 +113,8 @@ def costs(
     run, taught = bench.project.run, "teacher" in bench.teachings
     inherits = from_search or any(each.way.weights == "finetuned" for each in winner)
     found = {"searched": _stages(run, teacher=taught or inherits, supernet=inherits)}
-    found["searched"]["search_s"] = searched(bench.project).get("seconds") if from_search else 0.0
+    search = searched(bench.project) if from_search else {"seconds": 0.0, "proof_epochs": 0}
+    found["searched"] |= {"search_s": search.get("seconds"), "search_epochs": search.get("proof_epochs")}
     found["searched"] |= {"final_s": _sum(winner), "final_epochs": _epochs(winner)}
     if kept is not None:
         inherits = kept.way.weights == "finetuned"

@@ -326,6 +326,7 @@ def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path
         assert entry["total_s"] == pytest.approx(sum(parts))
     assert cost["searched"]["teacher_s"] > 0
     assert cost["searched"]["supernet_s"] > 0
+    assert cost["searched"]["search_epochs"] == stored(project, "search")["proof_epochs"] > 0
     assert (cost["searched"]["supernet_epochs"], cost["searched"]["final_epochs"]) == (2, 8)
     assert (cost["baseline"]["race_epochs"], cost["baseline"]["final_epochs"]) == (9 * 1 + 4 * 1, 16)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgenas.recipes.finalists import Finalist, choose
-from edgenas.recipes.proof import Proof
-from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors
+from edgenas.recipes.journals import journal
+from edgenas.recipes.proof import Proof, Prover
+from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
 from edgenas.search import Candidate
 
 NUM_IMAGES = 2000
@@ -79,6 +83,35 @@ def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
 def test_rungs_share_the_epochs() -> None:
     assert [first_epochs(epochs) for epochs in (1, 2, 3, 12, 20)] == [1, 1, 1, 4, 7]
     assert [num_left(num) for num in (1, 2, 3, 8, 12, 16, 24)] == [1, 2, 3, 3, 4, 5, 8]
+
+
+def test_what_a_proof_has_done_already_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: set[tuple[str, int]] = {("a", 4), ("b", 4), ("c", 4), ("a", 12)}
+    prover = Prover(None, None, None, "cpu", None)  # type: ignore[arg-type]  # only what it estimates is asked for
+    monkeypatch.setattr(
+        Prover, "_unknown", lambda self, archs, epochs: [(a["n"], epochs) for a in archs if (a["n"], epochs) not in known]
+    )
+    monkeypatch.setattr(Prover, "_seconds", lambda self, jobs: float(sum(epochs for _, epochs in jobs)))
+    archs = [{"n": name} for name in "abc"]
+    assert prover.seconds(archs, 4) == 0
+    assert prover.seconds_of_some(archs, 3, 12) == 24  # the second rung is still to come
+    assert prover.seconds_of_some(archs, 1, 12) == 0
+    assert str(told_proof(3, 1, 12, 4, 0.0).text).endswith("for 12: there already")
+
+
+def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = SimpleNamespace(settings=SimpleNamespace(search=SimpleNamespace(proof_epochs=12)))
+    monkeypatch.setattr(Prover, "job", lambda self, arch, epochs, label: f"{arch['number']} for {epochs}")
+    monkeypatch.setattr(Prover, "key", lambda self, job: job)
+    right_N = np.ones(4, dtype=np.bool_)
+    nets = [finalist(0).proven(Proof(4, 0.9, right_N, 0.9)), finalist(1).proven(Proof(12, 0.9, right_N, 0.9)), finalist(2)]
+    with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:
+        for key in ("0 for 4", "1 for 4", "2 for 4"):
+            memory.record(key, {"seconds": 10.0})
+        memory.record("1 for 12", {"seconds": 30.0})
+    with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:  # a later call
+        prover = Prover(settings, None, None, "cpu", memory)  # type: ignore[arg-type]
+        assert prover.spent(nets) == (50.0, 20)
 
 
 def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:

@@ -88,3 +88,14 @@ def test_the_ancestors_rules_stay_by_name(folder: Path, sampling: str, num: int)
     genes_AG, facts = drawn(opened(folder, sampling=sampling, num_random=2), 1)
     assert len(genes_AG) == num
     assert "even_over" not in facts
+
+
+def test_a_limit_after_a_training_without_one_takes_the_table(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    project = opened(tmp_path, latency_ms=1.0)
+    images = open_images(project)
+    facts = facts_of(project, images, "supernet", even_over={"cost": "macs"})
+    save_weights(project.run.supernet / WEIGHTS, build_supernet(project.space, images.task), facts)
+    table = run_table(project, images.task)
+    assert table is not None
+    assert sampling_of(project, images.task, anew=False).facts["even_over"]["cost"] == table.table.sha256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -104,6 +105,20 @@ def test_training_again_probes_nothing(project: Path) -> None:
     assert value["warnings"] == [text for text in value["warnings"] if "trained with other settings" not in text]
 
 
+def test_a_weight_that_was_set_is_no_answer_of_a_probe(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "edgenas-run" / "teacher" / "teaching.json").unlink()
+    code, value, err = edgenas_in(tmp_path, "train", *SETS, "--set", "train.kd_weight=0.3")
+    assert code == 0, value["error"]
+    assert "teaching: weight 0.3 as asked" in err
+    code, value, err = edgenas_in(tmp_path, "train", *SETS)
+    assert code == 0, value["error"]
+    assert "trying labels alone" in err
+    code, value, err = edgenas_in(tmp_path, "train", *SETS, "--set", "train.kd_weight=0.3")
+    assert "teaching: weight 0.3 as asked; flip" in err
+    assert "trying" not in err
+
+
 def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
     code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
     assert code == 0, value["error"]
@@ -135,6 +150,22 @@ def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) ->
     assert code == 1
     assert "does not say whose weights it holds" in value["error"]["message"]
     assert "NAME=FILE" in value["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--teacher-checkpoint", "cnn=nowhere.pth"), "nowhere.pth does not exist"),
+        (("--latency-ms", "5"), "holds no latency table"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_tried(tmp_path: Path, flags: tuple[str, str], words: str) -> None:
+    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    assert code == 0, value["error"]
+    code, value, err = edgenas_in(tmp_path, "train", *SETS, *flags)
+    assert code == 1
+    assert words in value["error"]["message"]
+    assert "trying" not in err
 
 
 def test_training_near_a_limit_needs_a_table(project: Path) -> None:

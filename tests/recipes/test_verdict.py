@@ -25,6 +25,7 @@ from edgenas.recipes.nets import (
     SEARCH,
     WEIGHTS,
     facts_of,
+    supernet_sha256,
     weights_sha256,
 )
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
@@ -189,7 +190,8 @@ def retrained(project: Project, images: Images, chosen: str | None) -> None:
         save_weights(folder / WEIGHTS, net, facts)
     hashes = {"searched": weights_sha256(project.run.retrain), "baseline": weights_sha256(project.run.retrain / BASELINE)}
     choice = {} if chosen is None else {"chosen": chosen, "chosen_by": {"weights_sha256": hashes, "words": "because"}}
-    write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **choice})
+    baseline = {"arch": NETS[1], "limits": {"macs": 2e6}}
+    write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, "baseline": baseline, **choice})
 
 
 @pytest.mark.parametrize(
@@ -212,6 +214,24 @@ def test_the_chosen_net_is_deployed_unless_told_otherwise(folder: Path, chosen: 
     assert final.arch == NETS[0 if source == "searched" else 1]
     assert any("because" in note for note in final.notes) == (chosen is not None and asked != "baseline")
     assert final.warnings == ()
+
+
+def test_a_hand_made_net_of_other_limits_is_not_deployed_by_itself(folder: Path) -> None:
+    project, images = opened(folder)
+    for _ in decode(images, "calibrate"):
+        pass
+    retrained(project, images, "baseline")
+    found = {"splits_sha256": images.splits.sha256, "supernet_sha256": supernet_sha256(project), "winner": {"arch": NETS[0]}}
+    write_search(project, **found, limits={"macs": 1e6})
+    final = load_final(project, images)
+    assert final.source == "searched"
+    (warning,) = final.warnings
+    assert "the hand-made net was chosen under macs <= 2e+06, not under the limits of the last search; taking" in warning
+    final = load_final(opened(folder, "export.net=baseline")[0], images)
+    assert final.source == "baseline"
+    assert "chosen under macs <= 2e+06" in final.warnings[0]
+    write_search(project, **found, limits={"macs": 2e6})
+    assert load_final(project, images).source == "baseline"
 
 
 def test_a_choice_between_other_weights_is_not_followed(folder: Path) -> None:
