@@ -196,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sets": list(sets),
         "per_class": asked.per_class,
         "ablations": list(ABLATIONS),
+        "num_asked": len(asked.seeds) * len(asked.shares),
         "defaults": {"epochs": TrainSettings().epochs},
     }
     for path in write(rows_found, facts, asked.output):

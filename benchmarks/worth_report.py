@@ -105,6 +105,7 @@ def worth_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], pict
         "",
         f"`{facts['command']}`",
         "",
+        *_missing(rows, facts),
         "All nets of a row are trained on the same images by the same recipe, with and without the teacher and from the starts "
         "that they may have; `select` decides which weights count. Test is read once per net, at the end. Latencies are measured "
         "in turn in one session; intervals over images are paired, at 0.95.",
@@ -139,6 +140,13 @@ def worth_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], pict
     lines += ["", f"![accuracy over latency]({picture_name})", "", *_teacher_lines(rows), "", *_fidelity_lines(rows), ""]
     lines += [*_start_lines(rows), "", *_cost_lines(rows), ""]
     return "\n".join(lines)
+
+
+def _missing(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
+    """That the hours did not suffice, where they did not."""
+    if len(rows) >= facts["num_asked"]:
+        return []
+    return [f"**{len(rows)} of {facts['num_asked']} searches are done**; the same command goes on with the others.", ""]
 
 
 def _cell(net: Mapping[str, Any] | None) -> str:
