@@ -68,7 +68,8 @@ class Proof:
     def as_json(self) -> dict[str, Any]:
         """For the net's row."""
         top1 = wilson(int(self.right_N.sum()), len(self.right_N))
-        return {"epochs": self.epochs, "top1": top1.as_json(), "score": self.score, "first_rung_top1": self.first_top1}
+        facts = {"epochs": self.epochs, "top1": top1.as_json(), "score": self.score, "first_rung_top1": self.first_top1}
+        return {**facts, "low_floors": list(self.low_floors)}
 
 
 @dataclass(frozen=True, slots=True)

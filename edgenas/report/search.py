@@ -23,6 +23,10 @@ def search_view(outcome: Outcome) -> Iterator[RenderableType]:
     for position, candidate in enumerate(result["finalists"], 1):
         if candidate["rejected_by"]:
             yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
+        low = candidate.get("proof", {}).get("low_floors")
+        if low:
+            text = f"{position} misses {', '.join(low)} on confirm as trained alone"
+            yield Text(f"{text}, and ranks behind those of as many epochs that do not", style="yellow")
     yield from _fidelity(result.get("fidelity"))
     evaluations = result["evaluations"]
     if result["winner"]:

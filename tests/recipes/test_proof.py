@@ -125,3 +125,4 @@ def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
     assert choose([early, unproven]) is early
     assert choose([unproven]) is unproven
     assert late.row["proof"]["epochs"] == 12
+    assert (low.row["proof"]["low_floors"], late.row["proof"]["low_floors"]) == (["sensitivity[ill]"], [])
