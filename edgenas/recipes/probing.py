@@ -67,7 +67,12 @@ def _step_s(job: Job) -> float:
 
 def minutes(seconds: float) -> str:
     """A duration for a reader."""
-    return f"{seconds / 60:.1f} minutes" if seconds >= 55 else f"{max(1, round(seconds))} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 55 else many(max(1, round(seconds)), "second")
+
+
+def many(num: int, what: str) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{num} {what}" if num == 1 else f"{num} {what}s"
 
 
 def told(what: str, jobs: Sequence[Job]) -> Note:

@@ -31,6 +31,7 @@ from edgenas.recipes.proof_scores import (
     noise_of,
     num_left,
     survivors,
+    told_more,
     told_proof,
     words,
 )
@@ -223,9 +224,11 @@ def prove(
     if found is not None:
         yield Note(words(found, first))
     if found is not None and first < epochs and not found.tau["inherited"].value > found.tau["macs"].value:
-        text = "inherited accuracy ranks no better than MACs here: more nets are proven, picked by what ranks better"
+        num = max(2, len(alive) // 2)
+        text = f"inherited accuracy ranks no better than MACs here: {num} more nets are proven, picked by what ranks better"
         yield Note(text, is_warning=True)
-        added = yield from more(max(2, len(alive) // 2), expected(alive, rung.right_AN))
+        added = yield from more(num, expected(alive, rung.right_AN))
+        yield told_more(len(added), first, prover.seconds([f.row["arch"] for f in added], first))
         alive += [f for f in added if not f.row["rejected_by"]]
         finalists = [*finalists, *added]
         rung = yield from _rung(prover, alive, first, floors)  # those that are known come from memory

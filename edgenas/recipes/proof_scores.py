@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.recipes.probing import minutes
+from edgenas.recipes.probing import many, minutes
 from edgenas.runs import Note
 from edgenas.search import Fidelity, fidelity, fit_ranker, shrunk
 from edgenas.stats import kendall_tau
@@ -77,10 +77,17 @@ def words(found: Fidelity, epochs: int) -> str:
 def told_proof(num: int, hand: int, epochs: int, first: int, seconds: float) -> Note:
     """How many nets are going to be proven, and how long that takes."""
     left = num_left(num)
-    text = f"proof: {num} nets ({hand} of them hand-designed) are trained alone for {first} epochs, the best {left} for {epochs}"
+    nets, alone = many(num, "net"), many(first, "epoch")
+    text = f"proof: {nets} ({hand} hand-designed) to be trained alone for {alone}, the best {left} for {epochs}"
     if not seconds:
         return Note(f"{text}: there already")
     return Note(f"{text}: about {minutes(seconds)} (estimated from a few steps; search.proof_epochs)")
+
+
+def told_more(num: int, first: int, seconds: float) -> Note:
+    """How long the first rung takes of nets that were added."""
+    how = f"about {minutes(seconds)} more" if seconds else "there already"
+    return Note(f"proof: {many(num, 'more net')} for {many(first, 'epoch')}: {how}")
 
 
 def num_left(num: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from edgenas.errors import CheckpointError, ConfigError
 from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import STATE, changes_since, fit, keep
 from edgenas.recipes.nets import WEIGHTS
-from edgenas.recipes.probing import clear, probe, shortened, told
+from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import SMALL_PX, Images, Project
 from edgenas.recipes.settings import AUTO
 from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
-from edgenas.runs import Note, Record, read_sealed, write_sealed, write_text
+from edgenas.runs import Note, Record, read_sealed, sha256_file, write_sealed, write_text
 from edgenas.stats import accuracy
 from edgenas.training.checkpoints import facts_in, save_weights
 from edgenas.training.evaluation import predict
@@ -160,7 +161,8 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
         if net.checkpoint is None
     }
     if jobs:
-        yield told(f"trying {len(nets)} teachers, {max(job.loop.epochs for job in jobs.values())} epochs each", list(jobs.values()))
+        epochs = max(job.loop.epochs for job in jobs.values())
+        yield told(f"trying {many(len(nets), 'teacher')}, {many(epochs, 'epoch')} each", list(jobs.values()))
     tried = []
     for net in nets:
         trained = (
@@ -183,7 +185,10 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
 def _identity(project: Project, images: Images) -> dict[str, Any]:
     """Everything that the answer of a probe depends on, JSON-ready."""
     settings = project.settings
-    nets = [[net.name, net.checkpoint] for net in candidates_of(project, images)]
+    nets = [
+        [net.name, net.checkpoint, None if net.checkpoint is None else sha256_file(Path(net.checkpoint))]
+        for net in candidates_of(project, images)
+    ]
     return {
         "space": project.space.name,
         "splits_sha256": images.splits.sha256,

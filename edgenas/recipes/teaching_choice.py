@@ -15,7 +15,7 @@ from edgenas.costs import cost_models
 from edgenas.recipes.fitting import Job
 from edgenas.recipes.nets import images_for, weights_sha256
 from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.probing import clear, probe, shortened, told
+from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.settings import TrainSettings
 from edgenas.recipes.teacher_choice import guesses_no_better
@@ -157,7 +157,7 @@ class Prober:
         """What a student learns from each lesson, told before."""
         arch = student_of(self.project, self.images)
         jobs = [self._job(arch, lesson) for lesson in lessons]
-        yield told(f"trying {', '.join(map(str, lessons))}: {jobs[0].loop.epochs} epochs each", jobs)
+        yield told(f"trying {', '.join(map(str, lessons))}: {many(jobs[0].loop.epochs, 'epoch')} each", jobs)
         images_NCHW, labels_N = images_for(self.project, self.images, arch).arrays("select")
         arms = []
         for job, lesson in zip(jobs, lessons, strict=True):

@@ -82,7 +82,7 @@ def test_the_best_candidate_on_select_becomes_the_teacher(project: Path) -> None
     assert facts["teacher"] == best["name"] == found["chosen"]["name"]
     assert not (project / "edgenas-run" / "teacher" / "probe").exists()
     said = " ".join((project / "train.txt").read_text().split())
-    assert "trying 2 teachers, 1 epochs each, about" in said
+    assert "trying 2 teachers, 1 epoch each, about" in said
     assert f"teacher: {best['name']} is the best on select" in said
 
 
