@@ -197,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "per_class": asked.per_class,
         "ablations": list(ABLATIONS),
         "num_asked": len(asked.seeds) * len(asked.shares),
+        "device": str(LatencyTable.load(table).context),
         "defaults": {"epochs": TrainSettings().epochs},
     }
     for path in write(rows_found, facts, asked.output):

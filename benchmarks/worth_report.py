@@ -101,7 +101,9 @@ def worth_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], pict
         "",
         f"pvt-elastic-nano, {facts['per_class']} of 6,000 training images a class (divided into train, select, confirm and "
         f"calibrate), "
-        f"the whole test set of 10,000, {len(seeds)} subsets (seeds {', '.join(map(str, seeds))}), ONNX Runtime, one thread. DATE.",
+        f"the whole test set of 10,000, {len(seeds)} subsets (seeds {', '.join(map(str, seeds))}). DATE.",
+        "",
+        f"{facts['device']}; {', '.join(f'{name} {number}' for name, number in versions().items())}; one thread for training.",
         "",
         f"`{facts['command']}`",
         "",

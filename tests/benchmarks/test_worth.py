@@ -13,7 +13,13 @@ import pytest
 from benchmarks.worth import Stopped, Study, collect, edgenas, run_seed
 from benchmarks.worth_report import mean_interval, write
 
-FACTS = {"command": "python -m benchmarks.worth --seeds 0 1", "per_class": 700, "ablations": ["all", "none"], "num_asked": 4}
+FACTS = {
+    "command": "python -m benchmarks.worth --seeds 0 1",
+    "per_class": 700,
+    "ablations": ["all", "none"],
+    "num_asked": 4,
+    "device": "a CPU",
+}
 
 
 def interval(value: float, half: float = 0.005) -> dict[str, Any]:
