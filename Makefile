@@ -10,7 +10,7 @@ DEMO_DIR ?= edgenas-demo
 .PHONY: help demo test lint slow clean
 
 help:
-	@echo "make demo   train, profile, search, export and verify on real digits (2 to 3 minutes)"
+	@echo "make demo   train, profile, search, export and verify on real digits (about 5 minutes)"
 	@echo "make test   lint, and run the default tests (12 to 15 minutes)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slow   the tests that take minutes each"
