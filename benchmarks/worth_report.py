@@ -108,9 +108,9 @@ def worth_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], pict
         f"`{facts['command']}`",
         "",
         *_missing(rows, facts),
-        "All nets of a row are trained on the same images by the same recipe, with and without the teacher and from the starts "
-        "that they may have; `select` decides which weights count. Test is read once per net, at the end. Latencies are measured "
-        "in turn in one session; intervals over images are paired, at 0.95.",
+        f"All nets of a row are trained on the same images by the same recipe ({_teachings(rows)}) and from the starts that they "
+        "may have; `select` decides which weights count. Test is read once per net, at the end. Latencies are measured in turn in "
+        "one session; intervals over images are paired, at 0.95.",
         "",
         "| limit (share) | seed | searched, test % (ms) | best hand-made (ms) | difference | plain CNN (ms) | origin |",
         "|---|---|---|---|---|---|---|",
@@ -142,6 +142,12 @@ def worth_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], pict
     lines += ["", f"![accuracy over latency]({picture_name})", "", *_teacher_lines(rows), "", *_fidelity_lines(rows), ""]
     lines += [*_start_lines(rows), "", *_cost_lines(rows), ""]
     return "\n".join(lines)
+
+
+def _teachings(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was tried for the searched nets, and so for all."""
+    tried = sorted({start["teaching"] for row in rows for start in row["retrain"]["starts"]})
+    return "tried with " + " and with ".join("labels alone" if name == "labels" else f"the {name}" for name in tried)
 
 
 def _missing(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:

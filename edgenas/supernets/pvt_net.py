@@ -244,8 +244,8 @@ class PvtNet(nn.Module):
     """A plain net that owns its weights: images (N, C, H, W) to logits (N, classes).
 
     Convolution weights start as in PVT v2, normal of sqrt(2 / fan-out), linear ones as truncated normal. PVT v2's deviation of 0.02
-    suits widths of 512 and more; narrower layers start at `NARROW_STD` / sqrt(fan-in), or signals fade on their way (on
-    Fashion-MNIST a net of widths 16 to 64 is 0.7 points better after 20 epochs).
+    suits widths of 512 and more; narrower layers start at `NARROW_STD` / sqrt(fan-in), or they learn slowly: on
+    Fashion-MNIST a net of widths 16 to 64 had 85.8 instead of 85.1 % after 20 epochs (one seed, 8,000 images that it did not see).
     """
 
     def __init__(self, spec: PvtSpec) -> None:

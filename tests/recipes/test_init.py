@@ -19,6 +19,19 @@ from edgenas.runs import RunFolder, locked, sha256_file
 from edgenas.training.checkpoints import save_tensors, save_weights
 from tests.recipes.test_end_to_end import edgenas_in
 
+QUICK = [
+    part
+    for setting in (
+        "teacher.name=self",
+        "teacher.epochs=1",
+        "train.epochs=1",
+        "train.kd_weight=0.5",
+        "search.num_generations=0",
+        "search.proof_epochs=0",
+    )
+    for part in ("--set", setting)
+]
+
 
 def table(root: Path, *, num: int = 120) -> Path:
     """A table of random images: two classes, three images a patient, two sites."""
@@ -152,20 +165,8 @@ def test_patients_stay_together_and_sites_are_reported(project: Path) -> None:
         for index in indices:
             owners.setdefault(index // 3, set()).add(name)
     assert all(len(names) == 1 for names in owners.values())
-    quick = [
-        part
-        for setting in (
-            "teacher.name=self",
-            "teacher.epochs=1",
-            "train.epochs=1",
-            "train.kd_weight=0.5",
-            "search.num_generations=0",
-            "search.proof_epochs=0",
-        )
-        for part in ("--set", setting)
-    ]
-    assert edgenas_in(project, "train", *quick)[0] == 0
-    code, value, _ = edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *quick)
+    assert edgenas_in(project, "train", *QUICK)[0] == 0
+    code, value, _ = edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *QUICK)
     assert code == 0, value["error"]
     code, value, _ = edgenas_in(project, "evaluate", "--split", "select")
     assert code == 0, value["error"]
@@ -178,20 +179,8 @@ def test_patients_stay_together_and_sites_are_reported(project: Path) -> None:
 
 
 def test_weights_and_winners_of_another_division_are_refused(project: Path) -> None:
-    quick = [
-        part
-        for setting in (
-            "teacher.name=self",
-            "teacher.epochs=1",
-            "train.epochs=1",
-            "train.kd_weight=0.5",
-            "search.num_generations=0",
-            "search.proof_epochs=0",
-        )
-        for part in ("--set", setting)
-    ]
-    assert edgenas_in(project, "train", *quick)[0] == 0
-    assert edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *quick)[0] == 0
+    assert edgenas_in(project, "train", *QUICK)[0] == 0
+    assert edgenas_in(project, "search", "--max-params", "1M", "--set", "search.population=2", *QUICK)[0] == 0
     again = (
         "init",
         "--data",
@@ -206,10 +195,10 @@ def test_weights_and_winners_of_another_division_are_refused(project: Path) -> N
     )
     assert edgenas_in(project, *again)[0] == 0
     for command in (("train",), ("search", "--max-params", "1M"), ("retrain",), ("evaluate",), ("export",)):
-        code, value, _ = edgenas_in(project, *command, *quick)
+        code, value, _ = edgenas_in(project, *command, *QUICK)
         assert (code, value["error"]["type"]) == (1, "CheckpointError"), (command, value)
-    assert edgenas_in(project, "train", "--force", *quick)[0] == 0
-    code, value, _ = edgenas_in(project, "retrain", *quick)
+    assert edgenas_in(project, "train", "--force", *QUICK)[0] == 0
+    code, value, _ = edgenas_in(project, "retrain", *QUICK)
     assert (code, value["error"]["hint"]) == (1, "run `edgenas search` again")
 
 
