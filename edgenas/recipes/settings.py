@@ -5,39 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from edgenas.recipes.setting_checks import AUTO, LARGEST, check_training
+
 ScheduleName = Literal["cosine", "wsd"]
 Device = Literal["auto", "cpu", "cuda"]
-AUTO: Literal["auto"] = "auto"  # a probe decides
 THIS_DEVICE = ""  # name of the latency limit that was given without one
-LARGEST = 1e6
-
-
-def _check_training(settings: TeacherSettings | TrainSettings | RetrainSettings) -> None:
-    """Ranges that all three tables share."""
-    names = {"epochs": 1, "batch_size": 1, "warmup_epochs": 0, "probe_steps": 1}
-    problems = [f"{name} is at least {least}" for name, least in names.items() if _number(settings, name, least) < least]
-    for name in ("learning_rate", "clip_norm", "temperature", "checkpoint_every", "budget_min"):
-        if not 0 < _number(settings, name, 1.0) < LARGEST:
-            problems.append(f"{name} must be above 0 and below {LARGEST:g}")
-    if not 0 <= getattr(settings, "weight_decay", 0.0) < LARGEST:
-        problems.append(f"weight_decay must be 0 or above and below {LARGEST:g}")
-    for name in ("label_smoothing", "ema_decay", "drop_path_rate"):
-        if not 0 <= getattr(settings, name, 0.0) < 1:
-            problems.append(f"{name} must be in [0, 1)")
-    if not 0 <= _number(settings, "kd_weight", 0.0) <= 1:
-        problems.append("kd_weight must be in [0, 1] or auto")
-    if getattr(settings, "num_random", 0) < 0 or (getattr(settings, "threads", None) or 1) < 1:
-        problems.append("num_random is at least 0 and threads at least 1")
-    if not 0 <= getattr(settings, "seed", 0) < 2**32:
-        problems.append("seed must be in [0, 2**32)")
-    if problems:
-        raise ValueError("; ".join(problems))
-
-
-def _number(settings: object, name: str, default: float) -> float:
-    """A setting's number; the default's where the table has none, it is None or a probe decides."""
-    value = getattr(settings, name, None)
-    return default if value is None or value == AUTO else float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +114,7 @@ class TeacherSettings:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_training(self)
+        check_training(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +178,7 @@ class TrainSettings:
     sharing: Literal["entangled", "classical"] = "entangled"
 
     def __post_init__(self) -> None:
-        _check_training(self)
+        check_training(self)
         if self.latency_ms is not None and not 0 < self.latency_ms < LARGEST:
             raise ValueError(f"latency_ms must be above 0 and below {LARGEST:g}")
         if not 0 <= self.near_share <= 1:
@@ -366,7 +338,7 @@ class RetrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_training(self)
+        check_training(self)
         if any(epochs is not None and epochs < 1 for epochs in (self.scratch_epochs, self.baseline_epochs)):
             raise ValueError("scratch_epochs and baseline_epochs are at least 1")
         if (self.race_epochs or 0) < 0:

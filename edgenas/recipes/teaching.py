@@ -6,7 +6,7 @@ from typing import Any
 
 from edgenas.recipes.nets import weights_sha256
 from edgenas.recipes.project import Project
-from edgenas.recipes.settings import AUTO
+from edgenas.recipes.setting_checks import AUTO
 from edgenas.runs import read_sealed
 
 TEACHING, KIND = "teaching.json", "teaching probe"
