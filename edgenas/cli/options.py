@@ -51,16 +51,17 @@ def compact(**tables: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_count(flag: str, text: str | None) -> int | None:
-    """A count such as ``3e6``, ``3M`` or ``500_000``.
+    """A count such as ``3e6``, ``3M``, ``3m`` or ``500_000``.
 
     Raises:
         click.BadParameter: if it is no positive number.
     """
     if text is None:
         return None
-    factors = {"k": 1e3, "M": 1e6, "G": 1e9}
+    factors = {"k": 1e3, "m": 1e6, "g": 1e9}
+    unit = text[-1:].lower()
     try:
-        value = float(text[:-1]) * factors[text[-1]] if text[-1:] in factors else float(text)
+        value = float(text[:-1]) * factors[unit] if unit in factors else float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < 1e18:

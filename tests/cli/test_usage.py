@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgenas.cli import COMMANDS
+from edgenas.cli.options import parse_count
 from tests.cli.conftest import Run, as_object
 
 
@@ -92,6 +93,14 @@ def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[
     code, out, _ = edgenas(*arguments, "--json")
     value = as_object(out)
     assert (code, value["status"], value["exit_code"]) == (2, "usage", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("60k", 60_000), ("60K", 60_000), ("1.5m", 1_500_000), ("3M", 3_000_000), ("2g", 2 * 10**9), ("2G", 2 * 10**9)],
+)
+def test_units_of_counts_are_read_in_either_case(text: str, count: int) -> None:
+    assert parse_count("--max-params", text) == count
 
 
 def test_wrong_settings_are_all_named(edgenas: Run, tmp_path: Path) -> None:
