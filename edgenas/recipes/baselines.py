@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from edgenas.latency.promise import Quantile
 from edgenas.recipes.nets import HAND_DESIGNED, RESULT, RESULT_SCHEMA, SEARCH, supernet_epochs
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.run_tables import RunTable, run_table
-from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, short_name, ways_of
+from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, is_trained, short_name, ways_of
 from edgenas.runs import Note, Record, read_sealed
 from edgenas.search import UpperLimit
 from edgenas.spaces import Genes
@@ -156,9 +156,9 @@ def find_best(
     """
     ways = ways_of(bench, scratch_epochs=epochs)
     race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
-    yield from _told(archs, race, ways, seconds_per_epoch)
     root = bench.project.run.retrain / "tries"
     nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]
+    yield _told(len(nets), race, ways, epochs_left(bench, nets, race, ways), seconds_per_epoch)
     raced: list[Try] = []
     for number, (_, short) in enumerate(race.rounds, 1):
         tries = []
@@ -174,12 +174,28 @@ def find_best(
     return raced, finals
 
 
-def _told(archs: Sequence[Mapping[str, Any]], race: Race, ways: Sequence[Way], seconds_per_epoch: float | None) -> Iterator[Note]:
-    """What will be trained and about how long that takes."""
-    num = len(archs)
-    left = num if not race.rounds else FINALISTS
-    epochs = race.epochs + left * sum(way.epochs for way in ways)
-    minutes = "" if seconds_per_epoch is None else f", about {epochs * seconds_per_epoch / 60:.1f} minutes at the winner's pace"
-    rounds = "".join(f", {nets} for {short} epochs" for nets, short in race.rounds)
+def epochs_left(bench: Bench, nets: Sequence[Net], race: Race, ways: Sequence[Way]) -> int:
+    """Epochs that `find_best` still has to train.
+
+    Who reaches a later round is open before the earlier one is run: as many nets as are trained already count for nothing there.
+    """
+    rounds = [(num, f"round-{number}", replace(race.way, epochs=short)) for number, (num, short) in enumerate(race.rounds, 1)]
+    last = FINALISTS if rounds else len(nets)
+    left = 0
+    for num, folder, way in (*rounds, *((last, "", way) for way in ways)):
+        done = sum(is_trained(bench, replace(net, folder=net.folder / folder), way) for net in nets)
+        left += way.epochs * max(0, num - done)
+    return left
+
+
+def _told(num: int, race: Race, ways: Sequence[Way], left: int, seconds_per_epoch: float | None) -> Note:
+    """What will be trained and about how long that takes; what is trained already takes no time."""
     nets = f"{num} hand-designed net{'s' if num > 1 else ''}"
-    yield Note(f"{nets}: the best on select is looked for{rounds}, {left} to the end in {len(ways)} ways: {epochs} epochs{minutes}")
+    if not left:
+        return Note(f"{nets}: already trained (--force trains them again)")
+    finals = num if not race.rounds else FINALISTS
+    epochs = race.epochs + finals * sum(way.epochs for way in ways)
+    rounds = "".join(f", {nets} for {short} epochs" for nets, short in race.rounds)
+    work = f"{epochs} epochs" if left == epochs else f"{left} of {epochs} epochs are left"
+    minutes = "" if seconds_per_epoch is None else f", about {left * seconds_per_epoch / 60:.1f} minutes at the winner's pace"
+    return Note(f"{nets}: the best on select is looked for{rounds}, {finals} to the end in {len(ways)} ways: {work}{minutes}")

@@ -192,8 +192,13 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
     return tries
 
 
-def job_of(bench: Bench, net: Net, way: Way) -> Job:
-    """The training of a net in one way."""
+def is_trained(bench: Bench, net: Net, way: Way) -> bool:
+    """Whether `fit_all` would find a net trained in this way."""
+    return not bench.force and changes_since(job_of(bench, net, way, split=None)) == []
+
+
+def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") -> Job:
+    """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins."""
     what = net.arch if net.arch is not None else net.build
     assert what is not None
     return plain_job(
@@ -207,6 +212,7 @@ def job_of(bench: Bench, net: Net, way: Way) -> Job:
         teacher=bench.teacher if way.teaching == "teacher" else None,
         device=bench.device,
         weights=way.weights,
+        split=split,
         kind=net.name,
         facts=net.facts,
     )

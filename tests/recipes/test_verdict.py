@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from edgenas.costs import cost_models
 from edgenas.errors import MissingInputError
-from edgenas.recipes.baselines import Limits, Race, limits_for, within
+from edgenas.recipes.baselines import Limits, Race, find_best, limits_for, within
 from edgenas.recipes.deployed import load_final
 from edgenas.recipes.equal_cnn import shape_of, untrained
 from edgenas.recipes.nets import (
@@ -30,8 +31,8 @@ from edgenas.recipes.nets import (
 )
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
 from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, compare, remarks
-from edgenas.recipes.ways import Bench, Net, Way
-from edgenas.runs import write_sealed
+from edgenas.recipes.ways import Bench, Net, Way, job_of, short_name, ways_of
+from edgenas.runs import Note, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_net
@@ -144,6 +145,34 @@ def test_a_race_halves_the_nets_until_two_are_left(num: int, first: int | None, 
     race = Race.plan(num, ways, first)
     assert race.rounds == rounds
     assert race.epochs == sum(nets * epochs for nets, epochs in rounds)
+
+
+def test_an_estimate_counts_only_what_is_not_trained_yet(folder: Path) -> None:
+    project, images = opened(folder, "train.epochs=2", "retrain.epochs=1", "retrain.start=scratch", "retrain.race_epochs=1")
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    archs = NETS[:4]
+
+    def told(bench: Bench = bench) -> str:
+        note = next(find_best(bench, archs, 3, 60.0))
+        assert isinstance(note, Note)
+        return note.text
+
+    def train(arch: dict[str, Any], place: str, way: Way) -> None:
+        net = Net.of_arch(bench, HAND_DESIGNED, project.run.retrain / "tries" / f"hand-{short_name(arch)}" / place, arch)
+        job = job_of(bench, net, way)
+        save_weights(job.folder / WEIGHTS, job.build(), job.identity)
+
+    (way,) = ways_of(bench, scratch_epochs=3)
+    assert told().endswith("4 for 1 epochs, 2 to the end in 1 ways: 10 epochs, about 10.0 minutes at the winner's pace")
+    for arch in archs:
+        train(arch, "round-1", replace(way, epochs=1))
+    train(archs[1], "", way)
+    assert told().endswith("3 of 10 epochs are left, about 3.0 minutes at the winner's pace")
+    train(archs[2], "", replace(way, epochs=2))  # for another number of epochs
+    assert "3 of 10 epochs" in told()
+    train(archs[2], "", way)
+    assert told() == "4 hand-designed nets: already trained (--force trains them again)"
+    assert "10 epochs, about 10.0 minutes" in told(replace(bench, force=True))
 
 
 def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
