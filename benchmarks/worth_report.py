@@ -178,7 +178,8 @@ def _teacher_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for seed, row in {row["seed"]: row for row in rows}.items():
         teacher = row["train"]["teacher"]
         subnets = ", ".join(f"{100 * share['value']:.1f}" for share in row["train"]["supernet"]["select_top1"].values())
-        lines.append(f"| {seed} | {teacher['name']} | {_points(teacher['select_top1'])} | {subnets} |")
+        cells = ("none", "–") if teacher is None else (teacher["name"], _points(teacher["select_top1"]))
+        lines.append(f"| {seed} | {' | '.join(cells)} | {subnets} |")
     return lines
 
 

@@ -13,6 +13,7 @@ from edgenas.errors import EdgeNASError
 from edgenas.recipes.fitting import STATE, batches_for
 from edgenas.recipes.nets import RESULT, WEIGHTS, load_search, supernet_sha256
 from edgenas.recipes.project import Images, Project, open_images, open_project
+from edgenas.recipes.teaching import needs_teacher
 from edgenas.recipes.versions import versions
 from edgenas.runs import Note, Outcome, Progress, Record
 from edgenas.training.checkpoints import facts_in
@@ -52,6 +53,9 @@ def run(config: InfoConfig) -> Iterator[Record]:
         made = path is not None and path.is_file()
         when = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes") if path is not None and made else None
         stages.append({"name": name, "state": "there" if made else "missing", "made": when, "command": "" if made else command})
+    by_name = {stage["name"]: stage for stage in stages}
+    if by_name["teacher"]["state"] == "missing" and not needs_teacher(project):
+        by_name["teacher"] |= {"state": "not needed", "command": ""}
     yield from _outdated(project, stages)
     loader, images = None, None
     if folder.splits.exists():

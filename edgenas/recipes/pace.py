@@ -16,6 +16,7 @@ from edgenas.recipes.nets import has_weights
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.teacher import teacher_job, teacher_net
 from edgenas.recipes.teacher_choice import likely_teacher
+from edgenas.recipes.teaching import needs_teacher
 from edgenas.recipes.train import supernet_job
 from edgenas.runs import Progress
 from edgenas.search import EvolutionSettings
@@ -59,17 +60,19 @@ class Estimate:
 
 
 def time_training(project: Project, images: Images, device: str) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
-    """Time steps of the teacher and of the supernet as `edgenas train` would take them; nothing is written.
+    """Time steps of the teacher (if there is to be one) and of the supernet as `edgenas train` would take them; nothing is written.
 
     Returns:
         Per net its estimate, and the supernet that the steps trained.
     """
     found: dict[str, Any] = {}
-    net = likely_teacher(project)
-    if net.checkpoint is None:
-        found["teacher"], _ = yield from _time_job(teacher_job(project, images, device, net, anew=False))
-        found["teacher"] |= {"net": net.name, "is_done": has_weights(project.run.teacher)}
-    teacher = teacher_net(project, images, net.name)
+    teacher = None
+    if needs_teacher(project):
+        net = likely_teacher(project)
+        if net.checkpoint is None:
+            found["teacher"], _ = yield from _time_job(teacher_job(project, images, device, net, anew=False))
+            found["teacher"] |= {"net": net.name, "is_done": has_weights(project.run.teacher)}
+        teacher = teacher_net(project, images, net.name)
     found["supernet"], supernet = yield from _time_job(supernet_job(project, images, teacher, device, anew=False))
     found["supernet"] |= {"net": project.space.name, "is_done": has_weights(project.run.supernet)}
     return found, supernet

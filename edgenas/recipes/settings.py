@@ -133,7 +133,8 @@ class TrainSettings:
         near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
         in_place: the first subnet of a step teaches the others.
         drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
-        kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best.
+        kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best, 0 needs no
+            teacher.
         temperature: of the soft targets, or auto.
         flip: mirror every other image where augmentation is none or light; auto where a short probe found it no worse.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of

@@ -18,6 +18,8 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.teacher import build_teacher
 
+NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
+
 
 def teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
     """A teacher as it is before training here, possibly with a checkpoint."""
@@ -52,7 +54,7 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
     path = project.run.teacher / WEIGHTS
     facts = teacher_facts(project)
     if facts is None:
-        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint="run `edgenas train` first")
+        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
     require_facts(facts, facts_of(project, images, "teacher"), path, "edgenas train --force")
     net = teacher_net(project, images, str(facts.get("teacher", "self")))
     load_weights(path, net)

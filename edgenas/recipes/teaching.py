@@ -13,6 +13,11 @@ TEACHING, KIND = "teaching.json", "teaching probe"
 KD_WEIGHT, TEMPERATURE = 0.9, 2.0  # where nothing was probed
 
 
+def needs_teacher(project: Project) -> bool:
+    """Whether a teacher teaches, or a probe is to say whether one does; not where ``train.kd_weight`` is 0."""
+    return project.settings.train.kd_weight != 0
+
+
 def teaching_of(project: Project) -> tuple[float, float]:
     """Share of the distillation in the loss, 0 where labels alone teach, and the temperature of its soft targets."""
     train = project.settings.train
@@ -29,9 +34,10 @@ def flip_of(project: Project) -> bool:
 
 
 def probed_teaching(project: Project) -> dict[str, Any] | None:
-    """What the probe found for the run's teacher; None if it was not made, or for another teacher."""
+    """What the probe found for the run's teacher; None if it was not made, or for another teacher, unless labels alone teach."""
     path = project.run.teacher / TEACHING
     if not path.is_file():
         return None
     kept = read_sealed(path, KIND, schema_version=1)
-    return kept if kept.get("teacher_sha256") == weights_sha256(project.run.teacher) else None
+    is_current = not needs_teacher(project) or kept.get("teacher_sha256") == weights_sha256(project.run.teacher)
+    return kept if is_current else None

@@ -55,12 +55,21 @@ class Arm:
 LESSONS = (Lesson(0.0, TEMPERATURE), Lesson(0.5, 2.0), Lesson(0.9, 2.0), Lesson(0.9, 4.0))
 
 
-def choose_teaching(project: Project, images: Images, teacher: nn.Module, device: str) -> Iterator[Record]:
-    """Find the weight and the temperature, and whether to mirror images, where they are ``auto`` and not known for this teacher."""
+def choose_teaching(project: Project, images: Images, teacher: nn.Module | None, device: str) -> Iterator[Record]:
+    """Find the weight and the temperature, and whether to mirror images, where they are ``auto`` and not known for this teacher.
+
+    Args:
+        project: with settings and run folder.
+        images: decoded.
+        teacher: None where labels alone teach.
+        device: where to compute.
+    """
     train = project.settings.train
     images_NCHW, labels_N = images.arrays("select")
-    right_N = predict(teacher.to(device), images_NCHW).argmax(axis=1) == labels_N
-    poor = guesses_no_better(wilson(int(right_N.sum()), len(right_N)).as_json(), labels_N, images.class_names)
+    right_N, poor = np.zeros(len(labels_N), dtype=np.bool_), None
+    if teacher is not None:
+        right_N = predict(teacher.to(device), images_NCHW).argmax(axis=1) == labels_N
+        poor = guesses_no_better(wilson(int(right_N.sum()), len(right_N)).as_json(), labels_N, images.class_names)
     if poor is not None and not isinstance(train.kd_weight, str) and train.kd_weight > 0:
         yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
     if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
@@ -82,7 +91,7 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module, device
     else:
         arms = yield from prober.arms(LESSONS)
         chosen, words = choose(arms, right_N)
-    yield Note(f"teaching: {words}", is_warning=chosen.kd_weight == 0)
+    yield Note(f"teaching: {words}", is_warning=chosen.kd_weight == 0 and teacher is not None)
     flip = train.flip is True
     if isinstance(train.flip, str):
         plain = next((arm for arm in arms if arm.lesson == chosen), None) or (yield from prober.arms([chosen]))[0]
@@ -145,7 +154,7 @@ class Prober:
 
     project: Project
     images: Images
-    teacher: nn.Module
+    teacher: nn.Module | None
     device: str
 
     @property

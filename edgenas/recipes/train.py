@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from edgenas.recipes.project import Images, Project, decode, open_images, open_p
 from edgenas.recipes.sampling import require_table, sampling_of
 from edgenas.recipes.teacher import load_teacher, teacher_facts, teacher_sha256
 from edgenas.recipes.teacher_choice import FORCED, fit_teacher, try_checkpoint
-from edgenas.recipes.teaching import flip_of, teaching_of
+from edgenas.recipes.teaching import flip_of, needs_teacher, teaching_of
 from edgenas.recipes.teaching_choice import at_the_ceiling, choose_teaching
 from edgenas.runs import Note, Outcome, Record, locked, write_sealed
 from edgenas.spaces import SearchSpace
@@ -53,7 +53,7 @@ class TrainConfig:
 
 
 def run(config: TrainConfig) -> Iterator[Record]:
-    """Train what is missing, in order.
+    """Train what is missing, in order; no teacher where labels alone teach, unless it is asked for.
 
     Raises:
         MissingInputError, DataError: if the project or its images are not there or changed.
@@ -68,25 +68,37 @@ def run(config: TrainConfig) -> Iterator[Record]:
     with locked(project.run):
         if config.only != "teacher":
             _try_start(project, images, force=config.force)
-        if config.only in (None, "teacher"):
-            try_checkpoint(project, images, force=config.force)
-        yield from decode(images, "train", "select")
-        if config.only in (None, "teacher"):
-            asked = config.flags.get("teacher", {}).get("name")
-            whole = config.only is None
-            yield from fit_teacher(project, images, device, asked=asked, force=config.force, whole=whole)
-        teacher = load_teacher(project, images)
-        result["teacher"] = _teacher_result(project, images, teacher, device)
-        outputs["teacher"] = project.run.teacher
+        teacher = yield from _teacher(config, project, images, device)
+        result["teacher"] = None
+        if teacher is not None:
+            result["teacher"] = _teacher_result(project, images, teacher, device)
+            outputs["teacher"] = project.run.teacher
         if config.only in (None, "supernet"):
             yield from choose_teaching(project, images, teacher, device)
             yield from _fit_supernet(project, images, teacher, device, force=config.force)
             result["supernet"] = _supernet_result(project, images, device)
-            reached = at_the_ceiling(result["teacher"]["select_top1"], result["supernet"]["select_top1"]["largest"])
-            if reached is not None and teaching_of(project)[0] > 0:
-                yield Note(reached, is_warning=True)
+            if teacher is not None and teaching_of(project)[0] > 0:
+                reached = at_the_ceiling(result["teacher"]["select_top1"], result["supernet"]["select_top1"]["largest"])
+                yield from [] if reached is None else [Note(reached, is_warning=True)]
             outputs["supernet"] = project.run.supernet
     yield Outcome(result, outputs)
+
+
+def _teacher(config: TrainConfig, project: Project, images: Images, device: str) -> Generator[Record, None, nn.Module | None]:
+    """Decode the images and train the teacher if it is asked for, or anything needs it; None where labels alone teach."""
+    fits = config.only == "teacher" or (config.only is None and needs_teacher(project))
+    if fits:
+        try_checkpoint(project, images, force=config.force)
+    yield from decode(images, "train", "select")
+    asked = config.flags.get("teacher", {})
+    if fits:
+        whole = config.only is None
+        yield from fit_teacher(project, images, device, asked=asked.get("name"), force=config.force, whole=whole)
+    elif not needs_teacher(project):
+        text = "no teacher is trained: labels alone teach (train.kd_weight is 0; --only teacher trains one all the same)"
+        yield Note(text, is_warning=bool(asked))
+        return None
+    return load_teacher(project, images)
 
 
 def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
@@ -98,7 +110,7 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: str, *, force: bool) -> Iterator[Record]:
+def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, device: str, *, force: bool) -> Iterator[Record]:
     settings, folder = project.settings.train, project.run.supernet
     if has_weights(folder) and not force:
         require_same_start(folder / WEIGHTS, settings.init)
@@ -117,16 +129,20 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module, device: 
 def supernet_job(
     project: Project,
     images: Images,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     device: str,
     *,
     anew: bool,
     start: Start | None = None,
     model: nn.Module | None = None,
 ) -> Job:
-    """The training of the supernet by a teacher.
+    """The training of the supernet.
 
     Args:
+        project: with settings and run folder.
+        images: decoded.
+        teacher: None where labels alone teach.
+        device: ``cpu`` or ``cuda``.
         anew: give up an unfinished training with other settings.
         start: where the weights start.
         model: with these weights; None makes a fresh one when it is needed.
@@ -162,7 +178,7 @@ def supernet_job(
             images,
             "supernet",
             **sampling.facts,
-            teacher_sha256=teacher_sha256(project),
+            **({"teacher_sha256": teacher_sha256(project)} if needs_teacher(project) else {}),
             **sharing_facts(project),
             **(start.facts if start is not None else {}),
         ),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgenas.recipes.baselines import searched
 from edgenas.recipes.nets import weights_sha256
+from edgenas.recipes.teaching import needs_teacher
 from edgenas.recipes.ways import Bench, Try, epochs_of, right_on, seconds_of
 from edgenas.runs import RunFolder
 from edgenas.stats import Proportion, mcnemar, paired_difference, wilson
@@ -110,15 +111,15 @@ def costs(
         kept: of those; it has cost the supernet, too, if it started from its weights. None without a baseline.
         from_search: whether a search chose the winner, which then has cost the supernet wherever its last training started.
     """
-    run, taught = bench.project.run, "teacher" in bench.teachings
+    run, taught, teaches = bench.project.run, "teacher" in bench.teachings, needs_teacher(bench.project)
     inherits = from_search or any(each.way.weights == "finetuned" for each in winner)
-    found = {"searched": _stages(run, teacher=taught or inherits, supernet=inherits)}
+    found = {"searched": _stages(run, teacher=taught or (inherits and teaches), supernet=inherits)}
     search = searched(bench.project) if from_search else {"seconds": 0.0, "proof_epochs": 0}
     found["searched"] |= {"search_s": search.get("seconds"), "search_epochs": search.get("proof_epochs")}
     found["searched"] |= {"final_s": _sum(winner), "final_epochs": _epochs(winner)}
     if kept is not None:
         inherits = kept.way.weights == "finetuned"
-        found["baseline"] = _stages(run, teacher=taught or inherits, supernet=inherits)
+        found["baseline"] = _stages(run, teacher=taught or (inherits and teaches), supernet=inherits)
         found["baseline"] |= {"race_s": _sum(raced), "race_epochs": _epochs(raced)}
         found["baseline"] |= {"final_s": _sum(baseline), "final_epochs": _epochs(baseline)}
     for entry in found.values():

@@ -168,6 +168,36 @@ def test_what_is_missing_is_told_before_anything_is_tried(tmp_path: Path, flags:
     assert "trying" not in err
 
 
+def test_where_labels_alone_teach_there_is_no_teacher(tmp_path: Path) -> None:
+    labels = ("train.kd_weight=0", "train.epochs=1", "train.threads=1", "teacher.probe_steps=2", "retrain.epochs=1")
+    short = ("retrain.scratch_epochs=1", "search.num_generations=0", "search.population=4", "search.proof_epochs=1")
+    few = ("search.proof_nets=1", "search.proof_hand=1", "search.max_params=130000", "teacher.epochs=1", "teacher.name=cnn")
+    sets = [part for setting in (*labels, *short, *few) for part in ("--set", setting)]
+    teacher = tmp_path / "edgenas-run" / "teacher"
+    assert edgenas_in(tmp_path, "init", "--data", "digits", *sets)[0] == 0
+    for command, *flags in (("train",), ("plan",), ("search",), ("retrain",), ("evaluate",), ("info", "--no-loader")):
+        code, value, err = edgenas_in(tmp_path, command, *flags, *sets)
+        assert code == 0, (command, value["error"], err)
+        if command == "train":
+            assert "no teacher is trained: labels alone teach" in err
+            assert "trying labels alone, mirrored" in err  # that needs no teacher
+            assert value["result"]["teacher"] is None
+            assert "teacher" not in value["outputs"]
+        elif command == "plan":
+            assert list(value["result"]["training"]) == ["supernet"]
+        elif command == "retrain":
+            assert (value["result"]["teaching"], value["result"]["cost"]["searched"]["teacher_s"]) == ("labels", 0.0)
+        elif command == "info":
+            assert {stage["name"]: stage["state"] for stage in value["result"]["stages"]}["teacher"] == "not needed"
+        assert not (teacher / "weights.safetensors").exists(), command
+    code, value, err = edgenas_in(tmp_path, "train", *sets, "--only", "teacher")
+    assert (code, value["result"]["teacher"]["name"]) == (0, "cnn")
+    code, value, err = edgenas_in(tmp_path, "train", *sets, "--teacher", "cnn")
+    assert (code, len(value["warnings"])) == (0, 1)  # the teacher that is not used, not the supernet
+    assert value["warnings"][0].startswith("no teacher is trained")
+    assert "trying" not in err
+
+
 def test_training_near_a_limit_needs_a_table(project: Path) -> None:
     code, value, _ = edgenas_in(project, "train", "--force", "--only", "supernet", *SETS, "--latency-ms", "5")
     assert code == 1
