@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.costs import cost_models
-from edgenas.recipes.fitting import Job
-from edgenas.recipes.nets import images_for, weights_sha256
+from edgenas.recipes.fitting import STATE, Job
+from edgenas.recipes.nets import has_weights, images_for, weights_sha256
 from edgenas.recipes.plain_nets import plain_job
 from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import Images, Project
@@ -23,6 +23,7 @@ from edgenas.recipes.teaching import KIND, TEACHING, TEMPERATURE, probed_teachin
 from edgenas.runs import Note, Record, sha256_json, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.stats import Proportion, paired_difference, wilson
+from edgenas.training.checkpoints import differences
 from edgenas.training.evaluation import predict
 
 
@@ -55,14 +56,17 @@ class Arm:
 LESSONS = (Lesson(0.0, TEMPERATURE), Lesson(0.5, 2.0), Lesson(0.9, 2.0), Lesson(0.9, 4.0))
 
 
-def choose_teaching(project: Project, images: Images, teacher: nn.Module | None, device: str) -> Iterator[Record]:
+def choose_teaching(project: Project, images: Images, teacher: nn.Module | None, device: str, *, force: bool) -> Iterator[Record]:
     """Find the weight and the temperature, and whether to mirror images, where they are ``auto`` and not known for this teacher.
+
+    What was found with other settings is found again, unless the supernet that it taught is there or under way, and stays.
 
     Args:
         project: with settings and run folder.
         images: decoded.
         teacher: None where labels alone teach.
         device: where to compute.
+        force: the supernet is trained anew.
     """
     train = project.settings.train
     images_NCHW, labels_N = images.arrays("select")
@@ -74,14 +78,42 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
         yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
     if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
         return
+    prober = Prober(project, images, teacher, device)
     found = probed_teaching(project)
     if found is not None and answers(found, train):
-        words = found["words"]
-        if not isinstance(train.kd_weight, str):
-            words = f"weight {train.kd_weight:g} as asked; flip {'yes' if found['flip'] else 'no'} by an earlier probe"
-        yield Note(f"teaching: {words}")
-        return
-    prober = Prober(project, images, teacher, device)
+        changes = prober.changes_since(found)
+        if not changes or (not force and _has_begun(project)):
+            yield _kept(found, train, changes)
+            return
+        yield Note(f"teaching: it was found with other settings, and is looked for again: {'; '.join(changes)}")
+    yield from _find(prober, right_N, poor)
+
+
+def _has_begun(project: Project) -> bool:
+    """Whether the supernet is there or under way."""
+    return has_weights(project.run.supernet) or (project.run.supernet / STATE).is_file()
+
+
+def _kept(found: Mapping[str, Any], train: TrainSettings, changes: Sequence[str]) -> Note:
+    """What an earlier probe found, and how its settings differ from today's."""
+    words = found["words"]
+    if not isinstance(train.kd_weight, str):
+        words = f"weight {train.kd_weight:g} as asked; flip {'yes' if found['flip'] else 'no'} by an earlier probe"
+    if not changes:
+        return Note(f"teaching: {words}")
+    text = f"teaching: {words}; found with other settings: {'; '.join(changes)} (--force looks for it again)"
+    return Note(text, is_warning=True)
+
+
+def _find(prober: Prober, right_N: NDArray[np.bool_], poor: str | None) -> Iterator[Record]:
+    """Probe and keep the answer.
+
+    Args:
+        prober: with the teacher.
+        right_N: images of select that the teacher gets right.
+        poor: in words, that it only guesses; None if it does not, or there is none.
+    """
+    train = prober.project.settings.train
     arms: list[Arm] = []
     if not isinstance(train.kd_weight, str):
         chosen = Lesson(float(train.kd_weight), TEMPERATURE if isinstance(train.temperature, str) else float(train.temperature))
@@ -91,7 +123,7 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
     else:
         arms = yield from prober.arms(LESSONS)
         chosen, words = choose(arms, right_N)
-    yield Note(f"teaching: {words}", is_warning=chosen.kd_weight == 0 and teacher is not None)
+    yield Note(f"teaching: {words}", is_warning=chosen.kd_weight == 0 and prober.teacher is not None)
     flip = train.flip is True
     if isinstance(train.flip, str):
         plain = next((arm for arm in arms if arm.lesson == chosen), None) or (yield from prober.arms([chosen]))[0]
@@ -174,7 +206,19 @@ class Prober:
             arms.append(Arm(lesson, predict(student, images_NCHW).argmax(axis=1) == labels_N))
         return arms
 
-    def _job(self, arch: dict[str, Any], lesson: Lesson) -> Job:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything but the teacher that the answer depends on, JSON-ready: the data, the student and how it is trained."""
+        job = self._job(student_of(self.project, self.images), LESSONS[0], split=None)
+        return {**job.identity, "probe_steps": self.project.settings.teacher.probe_steps}
+
+    def changes_since(self, found: Mapping[str, Any]) -> list[str]:
+        """How an earlier probe differs from the one that would be made, a line each."""
+        if "identity" not in found:  # of an earlier edgenas
+            return ["it does not say with which"]
+        return differences(found["identity"], self.identity)
+
+    def _job(self, arch: dict[str, Any], lesson: Lesson, *, split: str | None = "select") -> Job:
         train = self.project.settings.train
         job = plain_job(
             self.project,
@@ -187,6 +231,7 @@ class Prober:
             teacher=self.teacher if lesson.kd_weight else None,
             device=self.device,
             seed=train.seed,
+            split=split,
             kind="student",
         )
         objective = replace(job.objective, kd_weight=lesson.kd_weight, temperature=lesson.temperature)
@@ -197,7 +242,7 @@ class Prober:
         """Keep the answer in the run's folder, for this teacher."""
         rows = [{**asdict(arm.lesson), "select_top1": arm.top1} for arm in arms]
         content: dict[str, Any] = {"schema_version": 1, "words": words, "rows": rows}
-        content["teacher_sha256"] = weights_sha256(self.project.run.teacher)
+        content |= {"teacher_sha256": weights_sha256(self.project.run.teacher), "identity": self.identity}
         train = self.project.settings.train
         content["settled"] = [name for name in ("kd_weight", "flip") if not isinstance(getattr(train, name), str)]
         answer = {"kd_weight": lesson.kd_weight, "temperature": lesson.temperature, "flip": flip}

@@ -74,7 +74,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
             result["teacher"] = _teacher_result(project, images, teacher, device)
             outputs["teacher"] = project.run.teacher
         if config.only in (None, "supernet"):
-            yield from choose_teaching(project, images, teacher, device)
+            yield from choose_teaching(project, images, teacher, device, force=config.force)
             yield from _fit_supernet(project, images, teacher, device, force=config.force)
             result["supernet"] = _supernet_result(project, images, device)
             if teacher is not None and teaching_of(project)[0] > 0:

@@ -119,6 +119,30 @@ def test_a_weight_that_was_set_is_no_answer_of_a_probe(project: Path, tmp_path: 
     assert "trying" not in err
 
 
+def test_a_probe_of_other_settings_is_made_again_unless_its_supernet_stays(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "edgenas-run" / "teacher" / "teaching.json"
+    before = path.read_bytes()
+    other = (*SETS, "--set", "train.batch_size=128", "--set", "teacher.probe_steps=3")
+    code, value, err = edgenas_in(tmp_path, "train", *other)
+    assert code == 0, value["error"]
+    (warning,) = [text for text in value["warnings"] if text.startswith("teaching: ")]
+    assert "found with other settings: settings.batch_size is 64 there, 128 here; probe_steps is 13 there, 3 here" in warning
+    assert "trying" not in err
+    assert path.read_bytes() == before
+
+    shutil.rmtree(tmp_path / "edgenas-run" / "supernet")
+    code, value, err = edgenas_in(tmp_path, "train", *SETS)
+    assert code == 0, value["error"]
+    assert "trying" not in err  # the same settings
+    code, value, err = edgenas_in(tmp_path, "train", "--only", "supernet", "--force", *other)
+    assert code == 0, value["error"]
+    said = " ".join(err.split())
+    assert "it was found with other settings, and is looked for again: settings.batch_size is 64 there, 128 here" in said
+    assert "trying labels alone" in said
+    assert json.loads(path.read_text())["identity"]["probe_steps"] == 3
+
+
 def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
     code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
     assert code == 0, value["error"]
