@@ -17,6 +17,7 @@ from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import SMALL_PX, Images, Project
 from edgenas.recipes.setting_checks import AUTO
 from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
+from edgenas.recipes.ways import seconds_of
 from edgenas.runs import Note, Record, read_sealed, sha256_file, write_sealed, write_text
 from edgenas.stats import accuracy
 from edgenas.training.checkpoints import facts_in, save_weights
@@ -31,12 +32,19 @@ LARGE = (CNN, "timm:resnet10t", "timm:mobilenetv3_small_100", SELF)  # from 65 p
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A teacher that was tried; ``top1`` is the contract's interval on select."""
+    """A teacher that was tried.
+
+    Attributes:
+        top1: the contract's interval on select.
+        epochs: of its training, 0 for a checkpoint.
+        seconds: of its training, 0 for a checkpoint; None where no log says.
+    """
 
     net: TeacherNet
     params: int
     top1: Mapping[str, Any]
-    epochs: int  # 0 for a checkpoint's
+    epochs: int = 0
+    seconds: float | None = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """One row of the probe's file."""
@@ -46,6 +54,7 @@ class Tried:
             "params": self.params,
             "select_top1": dict(self.top1),
             "epochs": self.epochs,
+            "seconds": self.seconds,
         }
 
 
@@ -171,7 +180,8 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
         images_NCHW, labels_N = images.arrays("select")
         top1 = accuracy(predict(trained.eval(), images_NCHW).argmax(axis=1), labels_N).as_json()
         params = sum(parameter.numel() for parameter in trained.parameters())
-        tried.append(Tried(net, params, top1, jobs[net].loop.epochs if net in jobs else 0))
+        cost = (jobs[net].loop.epochs, seconds_of(jobs[net].folder)) if net in jobs else (0, 0.0)
+        tried.append(Tried(net, params, top1, *cost))
     best = max(tried, key=lambda each: each.top1["value"])
     shown = ", ".join(f"{each.net.name} {100 * each.top1['value']:.1f} %" for each in tried)
     yield Note(f"teacher: {best.net.name} is the best on select ({shown})")
@@ -201,6 +211,15 @@ def _identity(project: Project, images: Images) -> dict[str, Any]:
         "balance": settings.train.balance,
         "seed": settings.train.seed,
     }
+
+
+def teacher_probe(project: Project) -> dict[str, Any] | None:
+    """What the probe that chose the run's teacher found; None if no probe did."""
+    path, found = project.run.teacher / PROBE, teacher_facts(project) or {}
+    if project.settings.teacher.name != AUTO or not path.is_file():
+        return None
+    kept = read_sealed(path, KIND, schema_version=1)
+    return kept if kept["chosen"] == {"name": found.get("teacher"), "checkpoint": found.get("checkpoint")} else None
 
 
 def guesses_no_better(top1: Mapping[str, Any], labels_N: Any, class_names: Sequence[str]) -> str | None:

@@ -20,6 +20,7 @@ from edgenas.recipes.project import Images, Project
 from edgenas.recipes.settings import TrainSettings
 from edgenas.recipes.teacher_choice import guesses_no_better
 from edgenas.recipes.teaching import KIND, TEACHING, TEMPERATURE, probed_teaching
+from edgenas.recipes.ways import seconds_of
 from edgenas.runs import Note, Record, sha256_json, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.stats import Proportion, paired_difference, wilson
@@ -42,10 +43,17 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A lesson as the student took it; ``right_N`` are the images of select that it got right."""
+    """A lesson as the student took it.
+
+    Attributes:
+        right_N: images of select that it got right.
+        epochs, seconds: of its training; None seconds where no log says.
+    """
 
     lesson: Lesson
     right_N: NDArray[np.bool_]
+    epochs: int = 0
+    seconds: float | None = None
 
     @property
     def top1(self) -> float:
@@ -126,7 +134,10 @@ def _find(prober: Prober, right_N: NDArray[np.bool_], poor: str | None) -> Itera
     yield Note(f"teaching: {words}", is_warning=chosen.kd_weight == 0 and prober.teacher is not None)
     flip = train.flip is True
     if isinstance(train.flip, str):
-        plain = next((arm for arm in arms if arm.lesson == chosen), None) or (yield from prober.arms([chosen]))[0]
+        plain = next((arm for arm in arms if arm.lesson == chosen), None)
+        if plain is None:
+            (plain,) = yield from prober.arms([chosen])
+            arms.append(plain)
         (mirrored,) = yield from prober.arms([replace(chosen, flip=True)])
         arms.append(mirrored)
         flip = mirrored.top1 >= plain.top1
@@ -203,7 +214,8 @@ class Prober:
         arms = []
         for job, lesson in zip(jobs, lessons, strict=True):
             student = yield from probe(job)
-            arms.append(Arm(lesson, predict(student, images_NCHW).argmax(axis=1) == labels_N))
+            right_N = predict(student, images_NCHW).argmax(axis=1) == labels_N
+            arms.append(Arm(lesson, right_N, job.loop.epochs, seconds_of(job.folder)))
         return arms
 
     @property
@@ -240,7 +252,7 @@ class Prober:
 
     def write(self, lesson: Lesson, flip: bool, words: str, arms: Sequence[Arm]) -> None:
         """Keep the answer in the run's folder, for this teacher."""
-        rows = [{**asdict(arm.lesson), "select_top1": arm.top1} for arm in arms]
+        rows = [{**asdict(arm.lesson), "select_top1": arm.top1, "epochs": arm.epochs, "seconds": arm.seconds} for arm in arms]
         content: dict[str, Any] = {"schema_version": 1, "words": words, "rows": rows}
         content |= {"teacher_sha256": weights_sha256(self.project.run.teacher), "identity": self.identity}
         train = self.project.settings.train

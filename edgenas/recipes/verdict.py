@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from edgenas.recipes.baselines import searched
 from edgenas.recipes.nets import weights_sha256
-from edgenas.recipes.teaching import needs_teacher
+from edgenas.recipes.project import Project
+from edgenas.recipes.setting_checks import AUTO
+from edgenas.recipes.teacher_choice import teacher_probe
+from edgenas.recipes.teaching import needs_teacher, probed_teaching
 from edgenas.recipes.ways import Bench, Try, epochs_of, right_on, seconds_of
-from edgenas.runs import RunFolder
 from edgenas.stats import Proportion, mcnemar, paired_difference, wilson
 
 CHOSEN_ON = ("select", "confirm")
@@ -111,15 +113,15 @@ def costs(
         kept: of those; it has cost the supernet, too, if it started from its weights. None without a baseline.
         from_search: whether a search chose the winner, which then has cost the supernet wherever its last training started.
     """
-    run, taught, teaches = bench.project.run, "teacher" in bench.teachings, needs_teacher(bench.project)
+    taught, teaches = "teacher" in bench.teachings, needs_teacher(bench.project)
     inherits = from_search or any(each.way.weights == "finetuned" for each in winner)
-    found = {"searched": _stages(run, teacher=taught or (inherits and teaches), supernet=inherits)}
+    found = {"searched": _stages(bench.project, teacher=taught or (inherits and teaches), supernet=inherits)}
     search = searched(bench.project) if from_search else {"seconds": 0.0, "proof_epochs": 0}
     found["searched"] |= {"search_s": search.get("seconds"), "search_epochs": search.get("proof_epochs")}
     found["searched"] |= {"final_s": _sum(winner), "final_epochs": _epochs(winner)}
     if kept is not None:
         inherits = kept.way.weights == "finetuned"
-        found["baseline"] = _stages(run, teacher=taught or (inherits and teaches), supernet=inherits)
+        found["baseline"] = _stages(bench.project, teacher=taught or (inherits and teaches), supernet=inherits)
         found["baseline"] |= {"race_s": _sum(raced), "race_epochs": _epochs(raced)}
         found["baseline"] |= {"final_s": _sum(baseline), "final_epochs": _epochs(baseline)}
     for entry in found.values():
@@ -128,12 +130,23 @@ def costs(
     return found
 
 
-def _stages(run: RunFolder, *, teacher: bool, supernet: bool) -> dict[str, Any]:
+def _stages(project: Project, *, teacher: bool, supernet: bool) -> dict[str, Any]:
     """Seconds and epochs of the trainings that a net rests on; 0 of those that it does not need."""
-    found: dict[str, Any] = {}
+    run, found = project.run, _probes(project, teacher=teacher)
     for name, folder, needed in (("teacher", run.teacher, teacher), ("supernet", run.supernet, supernet)):
         found |= {f"{name}_s": seconds_of(folder) if needed else 0.0, f"{name}_epochs": epochs_of(folder) if needed else 0}
     return found
+
+
+def _probes(project: Project, *, teacher: bool) -> dict[str, Any]:
+    """Seconds and epochs of the short trainings that chose the teacher, if it counts, and how every net is taught."""
+    train = project.settings.train
+    asked = AUTO in (train.kd_weight, train.flip)
+    found = [teacher_probe(project) if teacher else None, probed_teaching(project) if asked else None]
+    rows = [row for each in found if each is not None for row in each["rows"]]
+    seconds = [row.get("seconds") for row in rows]
+    known = [value for value in seconds if value is not None]
+    return {"probes_s": sum(known) if known or not rows else None, "probes_epochs": sum(row.get("epochs", 0) for row in rows)}
 
 
 def _sum(tries: Sequence[Try]) -> float:

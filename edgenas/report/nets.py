@@ -89,7 +89,7 @@ def _tries(nets: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:
     yield rows
 
 
-STAGES = ("teacher", "supernet", "search", "race", "final", "total")
+STAGES = ("probes", "teacher", "supernet", "search", "race", "final", "total")
 
 
 def _costs(cost: Mapping[str, Mapping[str, Any]]) -> Iterator[Table]:

@@ -7,14 +7,19 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgenas.recipes.project import open_images, open_project
 from edgenas.recipes.teacher_choice import guesses_no_better
 from edgenas.recipes.teaching_choice import Arm, Lesson, at_the_ceiling, choose
+from edgenas.recipes.verdict import costs
+from edgenas.recipes.ways import Bench, Net, Try, Way
 from edgenas.stats import wilson
 from edgenas.training.checkpoints import load_weights
 from tests.recipes.test_end_to_end import edgenas_in
@@ -156,8 +161,34 @@ def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path,
         process.wait()
     code, value, err = edgenas_in(tmp_path, "train", *SETS)
     assert code == 0, (value["error"], err)
-    for name in ("teacher/weights.safetensors", "supernet/weights.safetensors", "teacher/teaching.json"):
+    for name in ("teacher/weights.safetensors", "supernet/weights.safetensors"):
         assert (tmp_path / "edgenas-run" / name).read_bytes() == (project / "edgenas-run" / name).read_bytes()
+    for name in ("probe.json", "teaching.json"):
+        assert untimed(teacher / name) == untimed(project / "edgenas-run" / "teacher" / name)
+
+
+def untimed(path: Path) -> dict[str, Any]:
+    """A probe's answer without what a clock says."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in found["rows"]]
+    return {name: value for name, value in found.items() if name != "sha256"} | {"rows": rows}
+
+
+def test_the_probes_are_counted_among_what_a_net_has_cost(project: Path) -> None:
+    opened = open_project(project / "edgenas-run", {}, QUICK)
+    bench = Bench(opened, open_images(opened), "cpu", None, ("labels",), False)
+    net = Net("hand-designed", opened.run.retrain, {}, bench.images)
+    hand = Try(net, Way("scratch", "labels", 3, 1e-3), opened.run.retrain, 1.0, wilson(1, 2))
+    found = costs(bench, [], [], [hand], hand, from_search=True)
+    files = [json.loads((opened.run.teacher / name).read_text())["rows"] for name in ("probe.json", "teaching.json")]
+    teacher_s, teaching_s = (sum(row["seconds"] for row in rows) for rows in files)
+    assert min(teacher_s, teaching_s) > 0
+    assert found["searched"]["probes_s"] == pytest.approx(teacher_s + teaching_s)
+    assert found["searched"]["probes_epochs"] == 2 + 5
+    assert found["searched"]["total_s"] >= found["searched"]["probes_s"] + found["searched"]["teacher_s"]
+    assert found["baseline"]["probes_s"] == pytest.approx(teaching_s)  # it has no teacher; mirroring was found for it, too
+    asked = replace(bench, project=open_project(project / "edgenas-run", {"train": {"kd_weight": 0.0, "flip": False}}, QUICK))
+    assert costs(asked, [], [], [hand], hand, from_search=True)["baseline"]["probes_s"] == 0
 
 
 def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) -> None:
