@@ -110,7 +110,7 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
     if found is not None and changes is not None and not force:
         if asked not in (None, AUTO, found.get("teacher")):
             raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
-        yield from keep("teacher", project.run.teacher, changes)
+        yield from keep("teacher", project.run.teacher, [*changes, *_left_out(project, net)])
         return
     if force and whole:
         if changes == [] and _is_done(project):
@@ -119,6 +119,9 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         write_text(project.run.supernet / FORCED, "")
     if project.settings.teacher.name == AUTO and (net is None or force):
         net = yield from _choose(project, images, device)
+    elif net is not None and (left_out := _left_out(project, net)):
+        text = f"teacher: a training of {net.name} is unfinished and goes on, {'; '.join(left_out)} (--force chooses again)"
+        yield Note(text, is_warning=True)
     assert net is not None
     job = teacher_job(project, images, device, net, anew=force)
     if net.checkpoint is not None:
@@ -136,6 +139,23 @@ def _settled(project: Project, found: Mapping[str, Any] | None) -> TeacherNet | 
         return TeacherNet(settings.name, settings.checkpoint)
     found = found if found is not None else facts_in(project.run.teacher / STATE)
     return TeacherNet(str(found["teacher"]), found.get("checkpoint")) if "teacher" in found else None
+
+
+def _left_out(project: Project, net: TeacherNet | None) -> list[str]:
+    """In words, that a given checkpoint had no part in the choice of the net that teaches; empty if it had, or none is given."""
+    given = project.settings.teacher.checkpoint
+    if given is None or net is None or project.settings.teacher.name != AUTO:
+        return []  # where the net is named, its training says which checkpoint it has
+    if net.checkpoint is not None and given in (net.checkpoint, f"{net.name}={net.checkpoint}"):
+        return []
+    path = project.run.teacher / PROBE
+    if path.is_file():
+        name, _, file = given.partition("=")
+        nets = read_sealed(path, KIND, schema_version=1).get("identity", {}).get("nets", [])
+        sha256 = sha256_file(Path(file)) if Path(file).is_file() else None
+        if any(each[0] == name and each[2] == sha256 for each in nets if each[1] is not None):
+            return []
+    return [f"checkpoint {given} took no part in its choice"]
 
 
 def likely_teacher(project: Project) -> TeacherNet:

@@ -197,14 +197,28 @@ def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) ->
     code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
     assert code == 0, value["error"]
     asked = ("train", "--only", "teacher", *SETS, "--set", 'teacher.candidates=["self"]')
-    code, value, err = edgenas_in(tmp_path, *asked, "--teacher-checkpoint", f"{name}={weights}")
-    assert code == 0, (value["error"], err)
+    for _ in ("takes part", "took part"):
+        code, value, err = edgenas_in(tmp_path, *asked, "--teacher-checkpoint", f"{name}={weights}")
+        assert code == 0, (value["error"], err)
+        assert value["warnings"] == []
     rows = json.loads((tmp_path / "edgenas-run" / "teacher" / "probe.json").read_text())["rows"]
     assert [(row["name"], row["epochs"]) for row in rows] == [("self", 1), (name, 0)]
     code, value, _ = edgenas_in(tmp_path, *asked, "--force", "--teacher-checkpoint", str(weights))
     assert code == 1
     assert "does not say whose weights it holds" in value["error"]["message"]
     assert "NAME=FILE" in value["error"]["hint"]
+
+
+def test_a_checkpoint_that_comes_after_the_choice_is_not_ignored_silently(project: Path) -> None:
+    teacher = project / "edgenas-run" / "teacher"
+    before = (teacher / "weights.safetensors").read_bytes()
+    given = f"cnn={teacher / 'weights.safetensors'}"
+    code, value, _ = edgenas_in(project, "train", "--only", "teacher", *SETS, "--teacher-checkpoint", given)
+    assert code == 0, value["error"]
+    (warning,) = value["warnings"]
+    assert warning.startswith("teacher: is there already, trained with other settings: ")
+    assert warning.endswith(f"checkpoint {given} took no part in its choice (--force trains it again)")
+    assert (teacher / "weights.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize(
