@@ -10,6 +10,7 @@ import numpy as np
 
 from edgenas.costs import CostModel, cost_models
 from edgenas.latency.promise import Quantile
+from edgenas.recipes.floors import held_to_floors
 from edgenas.recipes.nets import HAND_DESIGNED, RESULT, RESULT_SCHEMA, SEARCH, supernet_epochs
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.run_tables import RunTable, run_table
@@ -152,7 +153,7 @@ def find_best(
         seconds_per_epoch: of the winner's training, for an estimate; None without.
 
     Returns:
-        The trainings of the race, and those to the end.
+        The trainings of the race, and those to the end, held to the floors of the bench.
     """
     ways = ways_of(bench, scratch_epochs=epochs)
     race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
@@ -171,7 +172,7 @@ def find_best(
     finals: list[Try] = []
     for net in nets:
         finals += yield from fit_all(bench, net, ways)
-    return raced, finals
+    return raced, (yield from held_to_floors(bench, finals))
 
 
 def epochs_left(bench: Bench, nets: Sequence[Net], race: Race, ways: Sequence[Way]) -> int:

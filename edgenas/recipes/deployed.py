@@ -13,6 +13,7 @@ from torch import nn
 from edgenas import stats
 from edgenas.costs import cost_models
 from edgenas.errors import CheckpointError, MissingInputError
+from edgenas.recipes.floors import FLOOR
 from edgenas.recipes.nets import (
     BASELINE,
     HAND_DESIGNED,
@@ -154,8 +155,11 @@ def _other_limits(project: Project) -> tuple[str, ...]:
         return ()
     today = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA).get("limits", {})
     other = [
-        f"{name} <= {chosen_under[name]:g}" for name in chosen_under if chosen_under[name] != today.get(name, chosen_under[name])
+        f"{name} {'>=' if name.startswith(FLOOR) else '<='} {limit:g}"
+        for name, limit in chosen_under.items()
+        if limit != today.get(name, limit)
     ]
+    other += [f"no {name}" for name in today if name.startswith(FLOOR) and name not in chosen_under]
     return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
 
 

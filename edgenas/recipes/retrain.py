@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, searched, table_of, within
 from edgenas.recipes.curves import curves_of
 from edgenas.recipes.deployed import choose_threshold
 from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
+from edgenas.recipes.floors import floor_words, floors_of, held_to_floors
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.nets import (
     BASELINE,
@@ -76,8 +77,10 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
+        if from_search:
+            bench = replace(bench, floors=floors_of(searched(project).get("limits", {}), images))
         net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
-        tries = yield from fit_all(bench, net, ways_of(bench))
+        tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench))))
         winner = best_of(tries)
         adopt(winner, folder)
         yield from curves_of("winner", folder)
@@ -120,8 +123,9 @@ def _with_baseline(
             nets["cnn"] = Kept(cnn.best, cnn.tries, latencies[2], cnn.more)
         result = yield from _judge(bench, nets)
     result["cost"] = costs(bench, tries, raced, finals, baseline, from_search=from_search)
-    result["remarks"] = [*said, *result["remarks"]]
+    result["remarks"] = [*said, *floor_words(finals), *result["remarks"]]
     result["baseline"]["limits"] = {limit.name: limit.limit for limit in limits.costs}
+    result["baseline"]["limits"] |= {floor.name: floor.floor for floor in bench.floors}
     result["baseline"]["num_nets"] = len(archs)
     return result
 

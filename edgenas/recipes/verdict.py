@@ -60,20 +60,26 @@ def _words(difference: Proportion, better: str, name: str) -> str:
 def choose(bench: Bench, winner: Try, baseline: Try) -> dict[str, Any]:
     """Which of the two is to be deployed, by their accuracy on images that are not of test; of equal ones the searched.
 
+    A net that misses more floors than the other is not chosen, however accurate.
+
     Returns:
-        ``chosen`` and ``chosen_by``: both nets' accuracies there, the hashes of their weights, and the reason in words.
+        ``chosen`` and ``chosen_by``: both nets' accuracies there, the floors that they miss, the hashes of their weights, and the
+        reason in words.
     """
     shares = {}
     for name, each in (("searched", winner), ("baseline", baseline)):
         right_N = right_on(each.load(bench.project).to(bench.device), each.net.images, *CHOSEN_ON)
         shares[name] = wilson(int(right_N.sum()), right_N.size)
-    chosen = "baseline" if shares["baseline"].value > shares["searched"].value else "searched"
+    low = {"searched": winner.low_floors, "baseline": baseline.low_floors}
+    chosen = min(shares, key=lambda name: (len(low[name]), -shares[name].value))
     words = " and ".join(f"{_TITLES[name]} {100 * share.value:.1f} %" for name, share in shares.items())
+    words += "".join(f", {_TITLES[name]} misses {', '.join(names)} on confirm" for name, names in low.items() if names)
     return {
         "chosen": chosen,
         "chosen_by": {
             "splits": list(CHOSEN_ON),
             **{name: share.as_json() for name, share in shares.items()},
+            "low_floors": {name: list(names) for name, names in low.items()},
             "weights_sha256": {"searched": weights_sha256(winner.folder), "baseline": weights_sha256(baseline.folder)},
             "words": f"on {' and '.join(CHOSEN_ON)} {words}: {_TITLES[chosen]} is to be deployed",
         },

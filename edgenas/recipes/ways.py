@@ -20,6 +20,7 @@ from edgenas.recipes.project import Images, Project, decode
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
 from edgenas.runs import Note, Record, atomic_path, sha256_json
+from edgenas.search import SensitivityFloor
 from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
@@ -36,6 +37,7 @@ class Bench:
         teacher: None where labels alone teach.
         teachings: ``teacher`` and ``labels``, whichever are tried for every net.
         force: train again what is there.
+        floors: on sensitivities, of the search; nets that are trained to the end are held to them.
     """
 
     project: Project
@@ -44,6 +46,7 @@ class Bench:
     teacher: nn.Module | None
     teachings: tuple[str, ...]
     force: bool
+    floors: tuple[SensitivityFloor, ...] = ()
 
     @classmethod
     def open(cls, project: Project, images: Images, device: str, *, force: bool) -> Bench:
@@ -126,6 +129,7 @@ class Try:
         folder: with its weights and log.
         seconds: that its training took; None where its log is gone.
         select_top1: with its interval.
+        low_floors: floors on sensitivities that it misses on confirm.
     """
 
     net: Net
@@ -133,12 +137,14 @@ class Try:
     folder: Path
     seconds: float | None
     select_top1: Proportion
+    low_floors: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """One of the contract's ``starts``."""
         way = self.way
         facts = {"weights": way.weights, "teaching": way.teaching, "epochs": way.epochs}
-        return {**facts, "seconds": self.seconds, "select_top1": self.select_top1.as_json()}
+        judged = {"select_top1": self.select_top1.as_json(), "low_floors": list(self.low_floors)}
+        return {**facts, "seconds": self.seconds, **judged}
 
     def load(self, project: Project) -> nn.Module:
         """The trained net in eval mode, on the CPU."""
@@ -233,8 +239,8 @@ def right_on(model: nn.Module, images: Images, *splits: str) -> NDArray[np.bool_
 
 
 def best_of(tries: Sequence[Try]) -> Try:
-    """The most accurate on select; of equally accurate ones the first."""
-    return max(tries, key=lambda each: each.select_top1.value)
+    """The most accurate on select of those that miss fewest floors; of equally accurate ones the first."""
+    return min(tries, key=lambda each: (len(each.low_floors), -each.select_top1.value))
 
 
 def adopt(chosen: Try, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from edgenas.costs import cost_models
 from edgenas.errors import MissingInputError
 from edgenas.recipes.baselines import Limits, Race, find_best, limits_for, within
 from edgenas.recipes.deployed import load_final
 from edgenas.recipes.equal_cnn import shape_of, untrained
+from edgenas.recipes.floors import floor_words, floors_of
 from edgenas.recipes.nets import (
     BASELINE,
     HAND_DESIGNED,
@@ -30,8 +33,8 @@ from edgenas.recipes.nets import (
     weights_sha256,
 )
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
-from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, compare, remarks
-from edgenas.recipes.ways import Bench, Net, Way, job_of, short_name, ways_of
+from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, choose, compare, remarks
+from edgenas.recipes.ways import Bench, Net, Way, best_of, job_of, short_name, ways_of
 from edgenas.runs import Note, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
@@ -175,6 +178,57 @@ def test_an_estimate_counts_only_what_is_not_trained_yet(folder: Path) -> None:
     assert "10 epochs, about 10.0 minutes" in told(replace(bench, force=True))
 
 
+def train_to_say(bench: Bench, arch: dict[str, Any], way: Way, label: int) -> None:
+    """A hand-made net in the place of a trained one that sees the same class in every image."""
+    net = Net.of_arch(bench, HAND_DESIGNED, bench.project.run.retrain / "tries" / f"hand-{short_name(arch)}", arch)
+    job = job_of(bench, net, way)
+    model = job.build()
+    *_, head = (module for module in model.modules() if isinstance(module, nn.Linear))
+    with torch.no_grad():
+        head.bias[label] += 100.0
+    save_weights(job.folder / WEIGHTS, model, job.identity)
+
+
+def drain(records: Generator[Any, None, Any]) -> Any:
+    while True:
+        try:
+            next(records)
+        except StopIteration as ended:
+            return ended.value
+
+
+def test_a_hand_made_net_that_misses_a_floor_ranks_behind_those_that_do_not(folder: Path) -> None:
+    project, images = opened(folder, "train.epochs=2", "retrain.epochs=1", "retrain.start=scratch")
+    for _ in decode(images, "select", "confirm"):
+        pass
+    floors = floors_of({"macs": 2e6, "sensitivity[8]": 0.5}, images)
+    assert [str(floor) for floor in floors] == ["sensitivity[8] >= 0.5"]
+    free = Bench(project, images, "cpu", None, ("labels",), False)
+    (way,) = ways_of(free, scratch_epochs=1)
+    train_to_say(free, NETS[0], way, 3)  # of which there are more images
+    train_to_say(free, NETS[1], way, 8)
+    _, finals = drain(find_best(free, NETS[:2], 1, None))
+    assert [each.low_floors for each in finals] == [(), ()]
+    assert best_of(finals).net.arch == NETS[0]
+    assert list(floor_words(finals)) == []
+
+    bench = replace(free, floors=floors)
+    _, (low, kept) = drain(find_best(bench, NETS[:2], 1, None))
+    assert (low.low_floors, kept.low_floors) == (("sensitivity[8]",), ())
+    assert low.as_json()["low_floors"] == ["sensitivity[8]"]
+    assert low.select_top1.value > kept.select_top1.value
+    assert best_of([low, kept]) is kept
+    (text,) = floor_words([low, kept])
+    assert text == "1 of 2 trainings of hand-made nets miss sensitivity[8] on confirm and rank behind those that do not"
+    assert next(floor_words([low])).endswith("none of them meets what was asked for")
+
+    found = choose(bench, kept, low)
+    assert (found["chosen"], found["chosen_by"]["low_floors"]["baseline"]) == ("searched", ["sensitivity[8]"])
+    assert "the hand-made net misses sensitivity[8] on confirm: the searched net is to be deployed" in found["chosen_by"]["words"]
+    assert choose(bench, low, kept)["chosen"] == "baseline"
+    assert choose(bench, replace(kept, low_floors=()), replace(low, low_floors=()))["chosen"] == "baseline"
+
+
 def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
     cells = np.repeat([0, 1, 2, 3], [both, first, second, neither])
     return (cells == 0) | (cells == 1), (cells == 0) | (cells == 2)
@@ -261,6 +315,9 @@ def test_a_hand_made_net_of_other_limits_is_not_deployed_by_itself(folder: Path)
     assert "chosen under macs <= 2e+06" in final.warnings[0]
     write_search(project, **found, limits={"macs": 2e6})
     assert load_final(project, images).source == "baseline"
+    write_search(project, **found, limits={"macs": 2e6, "sensitivity[8]": 0.9})
+    (warning,) = load_final(opened(folder)[0], images).warnings
+    assert "the hand-made net was chosen under no sensitivity[8], not under the limits of the last search; taking" in warning
 
 
 def test_a_choice_between_other_weights_is_not_followed(folder: Path) -> None:
