@@ -105,11 +105,11 @@ def within(project: Project, limits: Limits) -> tuple[list[dict[str, Any]], bool
     return [archs[int(np.argmin(excess_A))]], False
 
 
-def baseline_epochs(project: Project, winner: Try, tries: Sequence[Try]) -> int:
+def baseline_epochs(project: Project, winner: Way, ways: Sequence[Way]) -> int:
     """Of fresh hand-designed weights: as many as the winner's saw, or as was set, and never fewer than it was trained for here."""
     asked = project.settings.retrain.baseline_epochs
-    seen = winner.way.epochs + (supernet_epochs(project) if winner.way.weights == "finetuned" else 0)
-    return max(seen if asked is None else asked, *(each.way.epochs for each in tries), 1)
+    seen = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
+    return max(seen if asked is None else asked, *(way.epochs for way in ways), 1)
 
 
 @dataclass(frozen=True, slots=True)

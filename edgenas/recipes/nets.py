@@ -118,7 +118,9 @@ def load_supernet(project: Project, images: Images) -> nn.Module:
 
 
 def supernet_epochs(project: Project) -> int:
-    """Epochs that the run's supernet was trained for."""
+    """Epochs that the run's supernet was trained for; those of the settings where it is still to be trained."""
+    if not has_weights(project.run.supernet):
+        return project.settings.train.epochs
     _, facts = load_weights(project.run.supernet / WEIGHTS)
     return int(facts.get("settings", {}).get("epochs", project.settings.train.epochs))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,27 +59,90 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
-def time_training(project: Project, images: Images, device: str) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
+def sum_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Of several works, one after the other."""
+    return Estimate(
+        sum(each.value for each in estimates),
+        sum(each.low for each in estimates),
+        sum(each.high for each in estimates),
+        sum(each.n for each in estimates),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timed:
+    """A training of which a few steps were run.
+
+    Attributes:
+        job: what would be trained.
+        laps: seconds of every step, loading included.
+        evaluation_s: seconds of reading select once; 0 for a job without.
+        net: after these steps.
+    """
+
+    job: Job
+    laps: list[float]
+    evaluation_s: float
+    net: nn.Module
+
+    @property
+    def num_steps(self) -> int:
+        """Of the whole training."""
+        return self.job.loop.epochs * self.job.batches.num_batches
+
+    @property
+    def estimate(self) -> Estimate:
+        """Of the whole training, select read after every epoch."""
+        return Estimate.of(self.laps, self.num_steps, self.job.loop.epochs * self.evaluation_s)
+
+    def facts(self) -> dict[str, Any]:
+        """For the result of `plan`."""
+        return {
+            "seconds": self.estimate.as_json(),
+            "epochs": self.job.loop.epochs,
+            "steps": self.num_steps,
+            "batch_size": self.job.batches.batch_size,
+            "step_ms": Estimate.of(self.laps, 1e3).as_json(),
+            "evaluation_s": self.evaluation_s,
+        }
+
+
+def stand_in(project: Project, images: Images) -> nn.Module | None:
+    """A net like the teacher that is there or that is tried first, which takes as long; None where labels alone teach."""
+    return teacher_net(project, images, likely_teacher(project).name) if needs_teacher(project) else None
+
+
+def time_training(
+    project: Project, images: Images, teacher: nn.Module | None, device: str
+) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
     """Time steps of the teacher (if there is to be one) and of the supernet as `edgenas train` would take them; nothing is written.
+
+    Args:
+        project: with settings and run folder.
+        images: decoded.
+        teacher: of the supernet, a `stand_in`.
+        device: where to compute.
 
     Returns:
         Per net its estimate, and the supernet that the steps trained.
     """
     found: dict[str, Any] = {}
-    teacher = None
-    if needs_teacher(project):
-        net = likely_teacher(project)
-        if net.checkpoint is None:
-            found["teacher"], _ = yield from _time_job(teacher_job(project, images, device, net, anew=False))
-            found["teacher"] |= {"net": net.name, "is_done": has_weights(project.run.teacher)}
-        teacher = teacher_net(project, images, net.name)
-    found["supernet"], supernet = yield from _time_job(supernet_job(project, images, teacher, device, anew=False))
-    found["supernet"] |= {"net": project.space.name, "is_done": has_weights(project.run.supernet)}
-    return found, supernet
+    net = likely_teacher(project)
+    if teacher is not None and net.checkpoint is None:
+        timed = yield from time_job(teacher_job(project, images, device, net, anew=False))
+        found["teacher"] = timed.facts() | {"net": net.name, "is_done": has_weights(project.run.teacher)}
+    timed = yield from time_job(supernet_job(project, images, teacher, device, anew=False))
+    found["supernet"] = timed.facts() | {"net": project.space.name, "is_done": has_weights(project.run.supernet)}
+    return found, timed.net
 
 
-def _time_job(job: Job) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
-    """Estimate of one job, and its net after the timed steps."""
+def time_job(job: Job, *, seconds: float = SECONDS) -> Generator[Progress, None, Timed]:
+    """Run a few steps of a job and read select once; nothing is written.
+
+    Args:
+        job: whose net is built afresh.
+        seconds: after which no more than the least number of steps is run.
+    """
     state = start(job.build(), job.loop, torch.device(job.device))
     laps: list[float] = []
     begun = time.perf_counter()
@@ -87,28 +150,17 @@ def _time_job(job: Job) -> Generator[Progress, None, tuple[dict[str, Any], nn.Mo
     for lap in _laps(steps):
         laps.append(lap)
         yield Progress(f"timing the {job.label}", min(len(laps), MAX_STEPS + WARMUP_STEPS), MAX_STEPS + WARMUP_STEPS)
-        enough = len(laps) >= WARMUP_STEPS + MIN_STEPS and time.perf_counter() - begun > SECONDS
+        enough = len(laps) >= WARMUP_STEPS + MIN_STEPS and time.perf_counter() - begun > seconds
         if enough or len(laps) == MAX_STEPS + WARMUP_STEPS:
             break
     if isinstance(steps, Generator):
         steps.close()
     yield Progress(f"timing the {job.label}", MAX_STEPS + WARMUP_STEPS, MAX_STEPS + WARMUP_STEPS)
-    timed = laps[WARMUP_STEPS:] or laps
     began = time.perf_counter()
     if job.evaluate is not None:
         job.evaluate(state.result.eval())
-    evaluation_s = time.perf_counter() - began
-    num_steps = job.loop.epochs * job.batches.num_batches
-    estimate = Estimate.of(timed, num_steps, job.loop.epochs * evaluation_s)
-    facts = {
-        "seconds": estimate.as_json(),
-        "epochs": job.loop.epochs,
-        "steps": num_steps,
-        "batch_size": job.batches.batch_size,
-        "step_ms": Estimate.of(timed, 1e3).as_json(),
-        "evaluation_s": evaluation_s,
-    }
-    return facts, state.result
+    evaluation_s = time.perf_counter() - began if job.evaluate is not None else 0.0
+    return Timed(job, laps[WARMUP_STEPS:] or laps, evaluation_s, state.result)
 
 
 def _laps(steps: Iterator[Any]) -> Iterator[float]:

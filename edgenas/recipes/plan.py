@@ -1,8 +1,8 @@
-"""`edgenas plan`: what limits leave of a space and how long training would take, before any training."""
+"""`edgenas plan`: what limits leave of a space and how long every later command would train, before any training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from edgenas.costs import decompose, shape_models
 from edgenas.errors import ConfigError
 from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
-from edgenas.recipes.pace import time_search, time_training
-from edgenas.recipes.project import decode, open_images, open_project, torch_device
+from edgenas.recipes.pace import stand_in, time_search, time_training
+from edgenas.recipes.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
+from edgenas.recipes.population import hand_designed_rows
+from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
 from edgenas.runs import Note, Outcome, Record
-from edgenas.search import Feasibility, best_within, survey
+from edgenas.search import Feasibility, best_within, survey, total_violation
 from edgenas.search.extremes import Objective
 from edgenas.spaces import Genes, Task
 from edgenas.stats import Proportion, clopper_pearson
 
+NUM_TIMED = 3  # nets of the space whose own training is timed: the largest and two others
 NUM_EXTREMES = 2  # that a survey of a sample puts before its draws
 
 
@@ -40,7 +43,7 @@ class PlanConfig:
 
 
 def run(config: PlanConfig) -> Iterator[Record]:
-    """Survey the space, find the extreme nets that fit, time a few steps of training and a few evaluations.
+    """Survey the space, find the extreme nets that fit, time a few steps of every training and a few evaluations.
 
     Raises:
         ConfigError: if there is no limit.
@@ -57,13 +60,27 @@ def run(config: PlanConfig) -> Iterator[Record]:
     result = plan_nets(budget, images.task, np.random.default_rng(project.settings.search.seed))
     yield Note(result.line)
     yield from decode(images, "train", "select")
-    training, supernet = yield from time_training(project, images, device)
-    num_feasible = int(result.found.feasible_A.sum()) if result.found.is_exact else None
-    rows_AG = result.found.genes_AG[result.found.feasible_A]
-    rows_AG = rows_AG if len(rows_AG) else result.largest_G[None]
+    times = yield from _times(project, images, budget, result, device)
+    yield Outcome({**result.facts, "device": device, **times})
+
+
+def _times(project: Project, images: Images, budget: Budget, plan: Plan, device: str) -> Generator[Record, None, dict[str, Any]]:
+    """Estimates of the probes, of both trainings, of the search and its proof, and of `retrain`."""
+    teacher = stand_in(project, images)
+    times: dict[str, Any] = {"probes": (yield from time_probes(project, images, teacher, device))}
+    times["training"], supernet = yield from time_training(project, images, teacher, device)
+    num_feasible = int(plan.found.feasible_A.sum()) if plan.found.is_exact else None
+    rows_AG = plan.found.genes_AG[plan.found.feasible_A]
+    rows_AG = rows_AG if len(rows_AG) else plan.largest_G[None]
     rows_AG = np.random.default_rng(0).permutation(rows_AG)
-    search = yield from time_search(project, images, supernet, rows_AG, device, num_feasible=num_feasible)
-    yield Outcome({**result.facts, "device": device, "training": training, "search": search})
+    times["search"] = yield from time_search(project, images, supernet, rows_AG, device, num_feasible=num_feasible)
+    archs = [project.space.to_json(row_G) for row_G in (plan.largest_G, *rows_AG[: NUM_TIMED - 1])]
+    pace = yield from time_nets(project, images, teacher, archs, device)
+    num_hand = int((total_violation(budget.limits, hand_designed_rows(project)) == 0).sum())
+    num_searched = project.settings.search.proof_nets if num_feasible is None else num_feasible
+    times["proof"] = proof_facts(project, pace, num_searched=num_searched, num_hand=num_hand)
+    times["retrain"] = retrain_facts(project, images, pace, device, num_hand=num_hand)
+    return times
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def _with_baseline(
     project, folder = bench.project, bench.project.run.retrain
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
     archs = yield from _allowed(project, limits)
-    epochs = baseline_epochs(project, winner, tries)
+    epochs = baseline_epochs(project, winner.way, [each.way for each in tries])
     raced, finals = yield from find_best(bench, archs, epochs, _pace(tries))
     baseline = best_of(finals)
     adopt(baseline, folder / BASELINE)

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.recipes.curves import training_picture
-from edgenas.recipes.fitting import STATE, changes_since, fit, keep
+from edgenas.recipes.fitting import STATE, Job, changes_since, fit, keep
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import SMALL_PX, Images, Project
@@ -171,24 +171,11 @@ def _is_done(project: Project) -> bool:
 
 def _choose(project: Project, images: Images, device: str) -> Generator[Record, None, TeacherNet]:
     """Try every candidate on labels, shortly; the best on select. What an earlier probe of the same found is taken."""
-    path = project.run.teacher / PROBE
-    identity = _identity(project, images)
-    if path.is_file():
-        kept = read_sealed(path, KIND, schema_version=1)
-        if kept.get("identity") == identity:
-            best = kept["chosen"]
-            yield Note(f"teacher: {best['name']}, chosen by an earlier probe")
-            return TeacherNet(best["name"], best["checkpoint"])
-    folder = project.run.teacher / "probe"
-    nets = candidates_of(project, images)
-    steps = project.settings.teacher.probe_steps
-    jobs = {
-        net: shortened(
-            teacher_job(project, images, device, net, anew=True, folder=folder / str(position), label=f"trying {net.name}"), steps
-        )
-        for position, net in enumerate(nets)
-        if net.checkpoint is None
-    }
+    earlier = _earlier_choice(project, images)
+    if earlier is not None:
+        yield Note(f"teacher: {earlier.name}, chosen by an earlier probe")
+        return earlier
+    nets, jobs = candidates_of(project, images), _jobs(project, images, device)
     if jobs:
         epochs = max(job.loop.epochs for job in jobs.values())
         yield told(f"trying {many(len(nets), 'teacher')}, {many(epochs, 'epoch')} each", list(jobs.values()))
@@ -205,11 +192,38 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
     best = max(tried, key=lambda each: each.top1["value"])
     shown = ", ".join(f"{each.net.name} {100 * each.top1['value']:.1f} %" for each in tried)
     yield Note(f"teacher: {best.net.name} is the best on select ({shown})")
-    content = {"schema_version": 1, "identity": identity, "rows": [each.as_json() for each in tried]}
+    content = {"schema_version": 1, "identity": _identity(project, images), "rows": [each.as_json() for each in tried]}
     chosen = {"name": best.net.name, "checkpoint": best.net.checkpoint}
-    write_sealed(path, KIND, {**content, "chosen": chosen})
-    clear(folder)
+    write_sealed(project.run.teacher / PROBE, KIND, {**content, "chosen": chosen})
+    clear(project.run.teacher / "probe")
     return best.net
+
+
+def _earlier_choice(project: Project, images: Images) -> TeacherNet | None:
+    """The net that an earlier probe of the same chose; None without one."""
+    path = project.run.teacher / PROBE
+    kept = read_sealed(path, KIND, schema_version=1) if path.is_file() else {}
+    if kept.get("identity") != _identity(project, images):
+        return None
+    return TeacherNet(kept["chosen"]["name"], kept["chosen"]["checkpoint"])
+
+
+def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, Job]:
+    """The short trainings of all candidates that are not given trained."""
+    folder, steps = project.run.teacher / "probe", project.settings.teacher.probe_steps
+    jobs = {}
+    for position, net in enumerate(candidates_of(project, images)):
+        if net.checkpoint is None:
+            place, label = folder / str(position), f"trying {net.name}"
+            jobs[net] = shortened(teacher_job(project, images, device, net, anew=True, folder=place, label=label), steps)
+    return jobs
+
+
+def teachers_ahead(project: Project, images: Images, device: str) -> list[Job]:
+    """The short trainings by which `train` would choose a teacher; none where there is one, or it is settled."""
+    if project.settings.teacher.name != AUTO or _settled(project, teacher_facts(project)) is not None:
+        return []
+    return [] if _earlier_choice(project, images) is not None else list(_jobs(project, images, device).values())
 
 
 def _identity(project: Project, images: Images) -> dict[str, Any]:

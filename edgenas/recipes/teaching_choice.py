@@ -97,6 +97,26 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
     yield from _find(prober, right_N, poor)
 
 
+def lessons_ahead(prober: Prober) -> list[Lesson]:
+    """What `choose_teaching` would try; nothing where settings or an earlier probe answer.
+
+    A mirrored lesson of the teacher stands for that of whichever lesson will be chosen.
+    """
+    project, train = prober.project, prober.project.settings.train
+    found = probed_teaching(project)
+    if found is not None and answers(found, train) and (not prober.changes_since(found) or _has_begun(project)):
+        return []
+    lessons = list(LESSONS)
+    if not isinstance(train.kd_weight, str):
+        lessons = [_as_asked(train)] if isinstance(train.flip, str) else []
+    return [*lessons, replace(lessons[-1], flip=True)] if isinstance(train.flip, str) else lessons
+
+
+def _as_asked(train: TrainSettings) -> Lesson:
+    """The lesson of a weight that is set."""
+    return Lesson(float(train.kd_weight), TEMPERATURE if isinstance(train.temperature, str) else float(train.temperature))
+
+
 def _has_begun(project: Project) -> bool:
     """Whether the supernet is there or under way."""
     return has_weights(project.run.supernet) or (project.run.supernet / STATE).is_file()
@@ -124,7 +144,7 @@ def _find(prober: Prober, right_N: NDArray[np.bool_], poor: str | None) -> Itera
     train = prober.project.settings.train
     arms: list[Arm] = []
     if not isinstance(train.kd_weight, str):
-        chosen = Lesson(float(train.kd_weight), TEMPERATURE if isinstance(train.temperature, str) else float(train.temperature))
+        chosen = _as_asked(train)
         words = f"weight {chosen.kd_weight:g} as asked"
     elif poor is not None:
         chosen, words = Lesson(0.0, TEMPERATURE), f"{poor}: nets learn from labels alone (train.kd_weight 0)"
@@ -208,7 +228,7 @@ class Prober:
     def arms(self, lessons: Sequence[Lesson]) -> Generator[Record, None, list[Arm]]:
         """What a student learns from each lesson, told before."""
         arch = student_of(self.project, self.images)
-        jobs = [self._job(arch, lesson) for lesson in lessons]
+        jobs = [self.job(arch, lesson) for lesson in lessons]
         yield told(f"trying {', '.join(map(str, lessons))}: {many(jobs[0].loop.epochs, 'epoch')} each", jobs)
         images_NCHW, labels_N = images_for(self.project, self.images, arch).arrays("select")
         arms = []
@@ -221,7 +241,7 @@ class Prober:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything but the teacher that the answer depends on, JSON-ready: the data, the student and how it is trained."""
-        job = self._job(student_of(self.project, self.images), LESSONS[0], split=None)
+        job = self.job(student_of(self.project, self.images), LESSONS[0], split=None)
         return {**job.identity, "probe_steps": self.project.settings.teacher.probe_steps}
 
     def changes_since(self, found: Mapping[str, Any]) -> list[str]:
@@ -230,7 +250,8 @@ class Prober:
             return ["it does not say with which"]
         return differences(found["identity"], self.identity)
 
-    def _job(self, arch: dict[str, Any], lesson: Lesson, *, split: str | None = "select") -> Job:
+    def job(self, arch: dict[str, Any], lesson: Lesson, *, split: str | None = "select") -> Job:
+        """The short training of a student in one lesson."""
         train = self.project.settings.train
         job = plain_job(
             self.project,

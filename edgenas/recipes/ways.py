@@ -56,13 +56,19 @@ class Bench:
             MissingInputError: if it was never trained.
             CheckpointError: if it belongs to another project.
         """
-        settings = project.settings.retrain
-        asked = ("teacher", "labels") if settings.baseline else ("teacher",)
-        teachings = asked if settings.teaching == "auto" else (settings.teaching,)
-        if teaching_of(project)[0] == 0:
-            teachings = ("labels",)
+        teachings = teachings_of(project, baseline=project.settings.retrain.baseline)
         teacher = load_teacher(project, images) if "teacher" in teachings else None
         return cls(project, images, device, teacher, teachings, force)
+
+
+def teachings_of(project: Project, *, baseline: bool) -> tuple[str, ...]:
+    """``teacher`` and ``labels``, whichever `retrain` tries for every net, with a ``baseline`` beside the winner or without."""
+    asked = project.settings.retrain.teaching
+    if teaching_of(project)[0] == 0:
+        return ("labels",)
+    if asked != "auto":
+        return (asked,)
+    return ("teacher", "labels") if baseline else ("teacher",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,12 +69,24 @@ def _tight(value: float) -> str:
 
 def _times(result: Mapping[str, Any]) -> Table:
     rows = table("expected here", ">about", ">range", "of", title=f"On {result['device']}")
+    for name, part in result.get("probes", {}).items():
+        what = "teachers" if name == "teacher" else "ways to teach"
+        rows.add_row(f"trying {what}", *_seconds(part["seconds"]), f"{part['nets']}, {part['steps']:,} steps together")
     for name, part in result["training"].items():
         done = " (is there already)" if part["is_done"] else ""
         of = f"{part['epochs']} epochs, {part['steps']:,} steps of {part['batch_size']} images"
         rows.add_row(escape(f"{name} ({part['net']}){done}"), *_seconds(part["seconds"]), of)
     search = result["search"]
     rows.add_row("search", *_seconds(search["seconds"]), f"{search['nets']} nets on {search['images']} images")
+    proof = result.get("proof")
+    if proof:
+        last = f", {proof['last_nets']} of them for {proof['last_epochs']}" if proof["last_nets"] else ""
+        of = f"{proof['nets']} nets for {proof['first_epochs']} epochs{last}"
+        rows.add_row("its proof", *_seconds(proof["seconds"]), of)
+    for name, part in result.get("retrain", {}).items():
+        beside = f", {part['hand_designed']} hand-designed nets, a plain CNN" if name == "baseline" else ""
+        label = "retrain --baseline" if name == "baseline" else "retrain"
+        rows.add_row(label, *_seconds(part["seconds"]), f"the winner in {part['ways']} ways{beside}: {part['epochs']:,} epochs")
     return rows
 
 

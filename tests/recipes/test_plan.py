@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.recipes.budget import Budget, Device
 from edgenas.recipes.pace import Estimate
+from edgenas.recipes.plain_pace import Pace, proof_facts
 from edgenas.recipes.plan import plan_nets
 from edgenas.recipes.profile import RunTable
+from edgenas.recipes.settings import SearchSettings, TrainSettings
 from edgenas.search import UpperLimit
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower
 from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled, toy_table
@@ -126,12 +129,15 @@ def test_estimates_are_parts_times_their_number() -> None:
     assert skewed.low <= skewed.value <= skewed.high
 
 
-def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path) -> None:
+def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.recipes.plain_pace.SECONDS", 0.0)
     folder = make_project(tmp_path)
     run = folder / "edgenas-run"
     (run / "supernet" / "weights.safetensors").unlink()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    code, value, err = edgenas_in(folder, "plan", "--latency-ms", "1000", "--max-params", "150k", "--set", "train.epochs=3")
+    sets = ("train.epochs=3", "teacher.probe_steps=13", 'teacher.candidates=["cnn"]')
+    flags = [part for setting in sets for part in ("--set", setting)]
+    code, value, err = edgenas_in(folder, "plan", "--latency-ms", "1000", "--max-params", "150k", *flags)
     assert code == 0, value["error"]
     result = value["result"]
     assert result["limits"] == {"latency_ms": 1000.0, "params": 150_000}
@@ -146,12 +152,39 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path) -> N
     assert result["search"]["nets"] == 12
     assert result["search"]["seconds"]["value"] > 0
     assert "timing the supernet" in err
+    assert result["probes"]["teaching"]["nets"] == 5  # four lessons, one of them mirrored
+    assert (result["probes"]["teacher"]["nets"], result["probes"]["teacher"]["steps"]) == (1, 13)
+    assert result["probes"]["teaching"]["steps"] == 5 * 13
+    assert result["proof"] is None
+    alone, baseline = result["retrain"]["alone"], result["retrain"]["baseline"]
+    fresh = 15 + 3  # as long as inherited weights learn here and in the supernet
+    assert (alone["ways"], alone["epochs"]) == (2, 15 + fresh)
+    assert (baseline["ways"], baseline["hand_designed"]) == (4, 5)
+    race = 5 * (fresh // 4)
+    assert baseline["epochs"] == (1 + 2) * 2 * (15 + fresh) + race + 2 * fresh  # the winner, two nets to the end, and a plain CNN
+    assert baseline["seconds"]["value"] > alone["seconds"]["value"] > 0
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     code, value, _ = edgenas_in(folder, "plan", "--max-params", "1k")
     assert (code, value["status"]) == (3, "infeasible")
     assert value["result"]["closest"]["params"]["achievable"] == 82_074
     code, value, _ = edgenas_in(folder, "plan")
     assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params or --max-macs")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "nets", "found"),
+    [(18, (1000, 9), (16, 6, 5, 18)), (18, (2, 0), (2, 18, 0, 18)), (1, (1000, 9), (16, 1, 0, 1)), (3, (3, 1), (4, 1, 3, 3))],
+)
+def test_the_proof_is_planned_in_its_rungs(epochs: int, nets: tuple[int, int], found: tuple[int, int, int, int]) -> None:
+    settings = SimpleNamespace(search=SearchSettings(proof_epochs=epochs), train=TrainSettings(kd_weight=0.0))
+    job = SimpleNamespace(batches=SimpleNamespace(num_batches=10))
+    pace = Pace({"labels": [SimpleNamespace(laps=[0.1, 0.1], evaluation_s=0.5, job=job)]})  # type: ignore[list-item]
+    project: Any = SimpleNamespace(settings=settings, run=SimpleNamespace(teacher=Path("nowhere")))
+    facts = proof_facts(project, pace, num_searched=nets[0], num_hand=nets[1])
+    assert facts is not None
+    assert (facts["nets"], facts["first_epochs"], facts["last_nets"], facts["last_epochs"]) == found
+    trainings, total = found[0] + found[2], found[0] * found[1] + found[2] * found[3]
+    assert facts["seconds"]["value"] == pytest.approx(total * 10 * 0.1 + 2 * trainings * 0.5)
 
 
 def test_without_a_limit_no_image_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,12 @@ def plan(*, is_exact: bool = True) -> Outcome:
         "device": "cpu",
         "training": {"teacher": part | {"net": "self", "is_done": True}, "supernet": part | {"net": "pvt-nano", "is_done": False}},
         "search": {"seconds": seconds, "nets": 288, "images": 270},
+        "probes": {"teaching": {"seconds": seconds, "nets": 5, "epochs": 23, "steps": 1_499}},
+        "proof": {"seconds": seconds, "nets": 16, "first_epochs": 6, "last_nets": 5, "last_epochs": 19},
+        "retrain": {
+            "alone": {"seconds": seconds, "epochs": 70, "ways": 2},
+            "baseline": {"seconds": seconds, "epochs": 731, "ways": 4, "hand_designed": 9},
+        },
     }
     return Outcome(result)
 
@@ -423,7 +429,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "plan": (
         plan(),
         "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
-        "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already)",
+        "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed",
     ),
     "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
