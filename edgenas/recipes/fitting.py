@@ -32,6 +32,7 @@ from edgenas.training.checkpoints import (
 )
 from edgenas.training.distillation import Objective
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
+from edgenas.training.mixing import cutmix
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"
@@ -53,6 +54,7 @@ class Job:
         evaluate: on the select split, after every epoch; None for a net that is judged once it is trained.
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
+        cutmix: share of a batch's images that a rectangle of another is pasted into.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
     """
 
@@ -71,6 +73,7 @@ class Job:
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
     in_place: bool = False
+    cutmix: float = 0.0
     begin: Callable[[], None] | None = None
 
     @property
@@ -165,6 +168,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         teacher=job.teacher,
         subnets=job.subnets,
         in_place=job.in_place,
+        mix=cutmix(len(job.images.class_names), job.cutmix) if job.cutmix else None,
         evaluate=job.evaluate,
     )
     keep_state = partial(save_state, path, state, identity, replaces=replaces)
@@ -308,6 +312,7 @@ def _objective(job: Job) -> dict[str, Any]:
         "class_weights": weights,
         "taught": job.teacher is not None,
         "in_place": job.in_place,
+        **({"cutmix": job.cutmix} if job.cutmix else {}),
     }
 
 

@@ -15,7 +15,7 @@ from edgenas.recipes.fitting import Job, batches_for, loop_settings, objective_f
 from edgenas.recipes.nets import facts_of, genes_of, images_for, load_supernet, supernet_sha256
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.teacher import teacher_sha256
-from edgenas.recipes.teaching import flip_of, teaching_of
+from edgenas.recipes.teaching import cutmix_of, flip_of, teaching_of
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.drop_path import add_drop_path
 from edgenas.training.evaluation import net_accuracy
@@ -76,6 +76,9 @@ def plain_job(
     if weights == "finetuned" and source is not None:
         said["supernet_sha256"] = source
     kd_weight, temperature = teaching_of(project)
+    batches = batches_for(
+        images, train, balance=train.balance, seed=seed, workers=project.settings.data.workers, flip=flip_of(project)
+    )
     return Job(
         label=label,
         folder=folder,
@@ -90,15 +93,14 @@ def plain_job(
             balance=train.balance,
             device=device,
         ),
-        batches=batches_for(
-            images, train, balance=train.balance, seed=seed, workers=project.settings.data.workers, flip=flip_of(project)
-        ),
+        batches=batches,
         device=device,
         facts=facts_of(project, images, kind if kind is not None else label, **said, **(facts or {})),
         evaluate=net_accuracy(*own.arrays(split)) if split is not None else None,
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since
         teacher=teacher,
+        cutmix=cutmix_of(project, batches.num_batches) if teacher is not None and kd_weight else 0.0,
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgenas.recipes.finalists import Finalist
 
 HAND = "hand-designed"
-FIRST_RUNG = 1 / 3  # of the epochs
+FIRST_RUNG = 1 / 2  # of the epochs; nets of a higher resolution learn later
 LEFT = 1 / 3  # of the nets, for the second rung
 MIN_LEFT = 3
 MIN_RANKED = 8  # proven nets that a ranker is fitted to

@@ -136,6 +136,8 @@ class TrainSettings:
         kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best, 0 needs no
             teacher.
         temperature: of the soft targets, or auto.
+        cutmix: share of a batch that nets trained alone by a teacher see with a rectangle of another image pasted into it; auto is
+            a half where the supernet is trained for 1,500 steps or more, else none.
         flip: mirror every other image where augmentation is none or light; auto where a short probe found it no worse.
         balance: none, class weights in the loss (weights), as many images of every class, drawn with replacement (sampler), or of
             every class as many as the smallest has, drawn anew every epoch (downsample).
@@ -159,6 +161,7 @@ class TrainSettings:
     label_smoothing: float = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     flip: bool | Literal["auto"] = AUTO
+    cutmix: float | Literal["auto"] = AUTO
     ema_decay: float = 0.99
     sampling: Literal["even", "sandwich", "uniform", "uniform-genes", "identities"] = "even"
     num_random: int = 2
@@ -182,6 +185,8 @@ class TrainSettings:
         check_training(self)
         if self.latency_ms is not None and not 0 < self.latency_ms < LARGEST:
             raise ValueError(f"latency_ms must be above 0 and below {LARGEST:g}")
+        if not isinstance(self.cutmix, str) and not 0 <= self.cutmix <= 1:
+            raise ValueError("cutmix must be in [0, 1], or auto")
         if not 0 <= self.near_share <= 1:
             raise ValueError("near_share must be in [0, 1]")
         if self.sampling == "even" and self.num_random < 1:

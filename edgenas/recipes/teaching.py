@@ -11,6 +11,8 @@ from edgenas.runs import read_sealed
 
 TEACHING, KIND = "teaching.json", "teaching probe"
 KD_WEIGHT, TEMPERATURE = 0.9, 2.0  # where nothing was probed
+CUTMIX = 0.5  # of a batch
+CUTMIX_STEPS = 1500  # of the supernet: nets that are trained for less have not learnt what the images themselves teach
 
 
 def needs_teacher(project: Project) -> bool:
@@ -31,6 +33,14 @@ def flip_of(project: Project) -> bool:
     """Whether every other training image is mirrored."""
     flip = project.settings.train.flip
     return bool((probed_teaching(project) or {}).get("flip", False)) if isinstance(flip, str) else flip
+
+
+def cutmix_of(project: Project, steps_per_epoch: int) -> float:
+    """Share of a batch that nets trained alone by a teacher see with a rectangle of another image pasted into it."""
+    train = project.settings.train
+    if isinstance(train.cutmix, str):
+        return CUTMIX if train.epochs * steps_per_epoch >= CUTMIX_STEPS else 0.0
+    return train.cutmix
 
 
 def probed_teaching(project: Project) -> dict[str, Any] | None:

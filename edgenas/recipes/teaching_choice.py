@@ -269,7 +269,7 @@ class Prober:
         )
         objective = replace(job.objective, kd_weight=lesson.kd_weight, temperature=lesson.temperature)
         batches = replace(job.batches, flip=lesson.flip)
-        return shortened(replace(job, objective=objective, batches=batches), self.project.settings.teacher.probe_steps)
+        return shortened(replace(job, objective=objective, batches=batches, cutmix=0.0), self.project.settings.teacher.probe_steps)
 
     def write(self, lesson: Lesson, flip: bool, words: str, arms: Sequence[Arm]) -> None:
         """Keep the answer in the run's folder, for this teacher."""

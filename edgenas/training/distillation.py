@@ -17,7 +17,7 @@ def label_loss(student_NC: Tensor, labels_N: Tensor, *, smoothing: float = 0.0, 
 
     Args:
         student_NC: logits.
-        labels_N: class indices.
+        labels_N: class indices, or distributions over the classes of shape (N, C).
         smoothing: share of the target spread over all classes, in [0, 1).
         class_weights_C: weight of every class; the mean is weighted too.
     """

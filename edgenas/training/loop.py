@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import Objective
+from edgenas.training.mixing import Mix
 from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
@@ -145,6 +146,7 @@ def train(
     teacher: nn.Module | None = None,
     subnets: Subnets | None = None,
     in_place: bool = False,
+    mix: Mix | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
 ) -> Iterator[StepRecord | EpochRecord]:
@@ -158,6 +160,7 @@ def train(
         teacher: put in eval mode, gets no gradient and sees the images that the student sees.
         subnets: genes of the subnets of a step, for a supernet; their gradients are averaged. None trains a plain net.
         in_place: the first subnet's logits teach the others (Yu & Huang, arXiv:1903.05134, section 3.3).
+        mix: makes images and target distributions of a batch's images and labels.
         evaluate: accuracies of a net (the moving average, in eval mode) on the select split; nothing else may be read.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
 
@@ -168,7 +171,7 @@ def train(
     if teacher is not None:
         teacher.to(device).eval()
     amp = _amp_dtype(settings, device)
-    step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp)
+    step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix)
     schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgenas.errors import EdgeNASError
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import Objective
+from edgenas.training.mixing import Mix
 from edgenas.training.seeding import step_rng
 
 Subnets = Callable[[np.random.Generator], list[tuple[int, ...]]]
@@ -37,11 +38,14 @@ class Stepper:
     in_place: bool
     device: torch.device
     amp: torch.dtype | None
+    mix: Mix | None = None
 
     def __call__(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor, learning_rate: float) -> dict[str, float]:
         """Mean losses over the step's subnets; ``state`` is one step further."""
         state.model.train()
         images_NCHW, labels_N = images_NCHW.to(self.device), labels_N.to(self.device)
+        if self.mix is not None:
+            images_NCHW, labels_N = self.mix(images_NCHW, labels_N)
         state.optimizer.zero_grad(set_to_none=True)
         sums = self._backward(state, images_NCHW, labels_N)
         values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
