@@ -45,6 +45,7 @@ ABLATIONS: Mapping[str, tuple[str, ...]] = {
         "train.flip=false",
         "train.learning_rate=0.002",
     ),
+    "teaching: no pasted images": ("train.cutmix=0",),
     "search: no proof": ("search.proof_epochs=0",),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ from edgenas.recipes.fitting import LOG, Job, fit
 from edgenas.recipes.nets import WEIGHTS, genes_of, load_supernet, supernet_sha256
 from edgenas.recipes.plain_nets import plain_job
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
-from edgenas.recipes.teaching import teaching_of
+from edgenas.recipes.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
 from edgenas.supernets import Supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
@@ -58,6 +59,25 @@ def test_what_teaches_is_the_teaching_of_the_project_or_labels_alone(opened: tup
     assert (taught.objective.kd_weight, taught.objective.temperature) == teaching_of(project) == (0.7, 3)
     assert job(opened, tmp_path, arch).objective.kd_weight == 0
     assert taught.identity != job(opened, tmp_path, arch).identity
+
+
+def test_pasted_images_are_for_nets_that_a_teacher_tells_about_them(opened: tuple[Project, Images], tmp_path: Path) -> None:
+    project, images = opened
+    arch = project.space.to_json(project.space.extreme(largest=False)[0])
+    build = partial(plain_cnn, images.task.num_classes, images.task.image_px, images.task.in_channels, width=4)
+
+    def pasted(cutmix: object, *, epochs: int = 1, **more: Any) -> float:
+        train = replace(project.settings.train, cutmix=cutmix, epochs=epochs)
+        other = replace(project, settings=replace(project.settings, train=train))
+        return job((other, images), tmp_path, arch, **more).cutmix
+
+    steps = job(opened, tmp_path, arch).batches.num_batches
+    enough = -(-CUTMIX_STEPS // steps)
+    assert pasted("auto", teacher=build(), epochs=enough) == CUTMIX
+    assert pasted("auto", teacher=build(), epochs=enough - 1) == 0
+    assert pasted(0.3, teacher=build()) == 0.3
+    assert pasted(0.3) == 0
+    assert "cutmix" not in job(opened, tmp_path, arch).identity["settings"]  # weights of earlier trainings stay what they are
 
 
 def test_a_net_of_no_space_is_trained_and_judged_on_the_split_asked_for(opened: tuple[Project, Images], tmp_path: Path) -> None:

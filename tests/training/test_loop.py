@@ -15,6 +15,7 @@ from edgenas.training.checkpoints import TrainState, load_state, save_state
 from edgenas.training.distillation import Objective
 from edgenas.training.evaluation import net_accuracy, subnet_accuracies
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, TrainingDivergedError, start, train
+from edgenas.training.mixing import cutmix
 from edgenas.training.sampling import Subnets, sandwich
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, TinyBatches, tiny_images, tiny_net, tiny_supernet
 
@@ -71,7 +72,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 def taught(state: TrainState) -> Iterator[StepRecord | EpochRecord]:
     settings = replace(SETTINGS, epochs=2)
-    return train(state, TinyBatches(), Objective(), settings, teacher=tiny_net(seed=3), subnets=subnets)
+    return train(state, TinyBatches(), Objective(), settings, teacher=tiny_net(seed=3), subnets=subnets, mix=cutmix(3, 0.5))
 
 
 def fresh(seed: int = 0) -> TrainState:
@@ -94,6 +95,19 @@ def test_a_run_continued_from_any_record_ends_with_the_same_bits(tmp_path: Path,
     list(taught(again))
     assert weights_of(again) == weights_of(whole)
     assert (again.epoch, again.step) == (whole.epoch, whole.step) == (2, 6)
+
+
+def test_teacher_and_student_see_the_same_pasted_images() -> None:
+    seen: dict[str, list[torch.Tensor]] = {"teacher": [], "student": []}
+    nets = {"teacher": tiny_net(seed=3), "student": tiny_net()}
+    for name, net in nets.items():
+        net.register_forward_pre_hook(lambda _, inputs, name=name: seen[name].append(inputs[0].clone()))
+    settings, mix = replace(SETTINGS, epochs=1, ema_decay=None), cutmix(3, 0.5)
+    list(train(start(nets["student"], settings, CPU), TinyBatches(), Objective(), settings, teacher=nets["teacher"], mix=mix))
+    assert len(seen["teacher"]) == 3
+    assert all(torch.equal(a, b) for a, b in zip(seen["teacher"], seen["student"], strict=True))
+    whole = [images_NCHW for images_NCHW, _ in TinyBatches()(0)]
+    assert not any(torch.equal(a, b) for a, b in zip(seen["student"], whole, strict=True))
 
 
 def test_the_teacher_is_in_eval_mode_and_unchanged() -> None:
