@@ -101,7 +101,7 @@ class TeacherSettings:
     checkpoint: str | None = None
     candidates: tuple[str, ...] = ()
     probe_steps: int = 300
-    epochs: int = 20
+    epochs: int = 40
     learning_rate: float = 2e-3
     batch_size: int = 64
     weight_decay: float = 0.05
