@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from edgenas.recipes.finalists import Finalist, choose
 from edgenas.recipes.journals import journal
 from edgenas.recipes.proof import Proof, Prover
-from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
+from edgenas.recipes.proof_scores import (
+    expected_after,
+    first_epochs,
+    in_turn,
+    judge_first_rung,
+    noise_of,
+    num_left,
+    survivors,
+    told_proof,
+)
 from edgenas.search import Candidate
 
 NUM_IMAGES = 2000
@@ -78,6 +87,26 @@ def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
     places = survivors(nets, np.linspace(0.9, 0.8, 12))
     assert places == [0, 1, 2, 9]
     assert survivors(nets, np.linspace(0.8, 0.9, 12)) == [11, 10, 9, 8]
+
+
+def test_nets_that_read_more_pixels_go_on_although_they_learn_later() -> None:
+    nets = [finalist(i) for i in range(15)]
+    for i, net in enumerate(nets):
+        net.row["arch"]["resolution_px"] = 24 if i < 10 else 32
+    scores_A = np.concatenate([np.linspace(0.9, 0.8, 10), np.linspace(0.7, 0.6, 5)])
+    assert survivors(nets, scores_A) == [0, 1, 2, 10, 11]
+    assert in_turn([0, 1, 2, 3], [24, 24, 24, 32], 3) == [0, 1, 3]
+    assert in_turn([0, 1, 2, 3], [24, 24, 32, 48], 4) == [0, 1, 2, 3]
+    assert in_turn([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], 4) == [0, 1, 2, 3]
+    assert in_turn([], [], 3) == []
+
+
+def test_a_second_rung_is_expected_to_keep_the_order_within_a_resolution_only() -> None:
+    nets = [finalist(i) for i in range(4)]
+    for net, pixels in zip(nets, (24, 24, 32, 32), strict=True):
+        net.row["arch"]["resolution_px"] = pixels
+    found_A = expected_after(nets, np.array([0.80, 0.82, 0.70, 0.74]), np.array([0.83, 0.83, 0.85, 0.87]))
+    assert found_A == pytest.approx([0.82, 0.84, 0.84, 0.88])
 
 
 def test_rungs_share_the_epochs() -> None:
