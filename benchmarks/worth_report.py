@@ -209,10 +209,11 @@ def _fidelity_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not found:
         return []
     names = list(found[0][1]["tau"])
+    epochs = " or ".join(str(number) for number in sorted({fidelity["epochs"] for _, fidelity in found}))
     lines = [
         "## Fidelity",
         "",
-        f"Kendall's tau with nets that were trained alone for {found[0][1]['epochs']} epochs in the proof, by what ranks them, "
+        f"Kendall's tau with nets that were trained alone for {epochs} epochs in the proof, by what ranks them, "
         "[0.95]; in the band: within 5 % of one latency.",
         "",
         f"| limit | seed | nets | {' | '.join(names)} | in the band | {' | '.join(names)} |",
