@@ -32,7 +32,7 @@ from edgenas.training.checkpoints import (
 )
 from edgenas.training.distillation import Objective
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
-from edgenas.training.mixing import cutmix
+from edgenas.training.mixing import Mix, cutmix
 
 STATE = "state.safetensors"
 LOG = "log.jsonl"
@@ -75,6 +75,11 @@ class Job:
     in_place: bool = False
     cutmix: float = 0.0
     begin: Callable[[], None] | None = None
+
+    @property
+    def mix(self) -> Mix | None:
+        """What makes images of two, where any are pasted."""
+        return cutmix(len(self.images.class_names), self.cutmix) if self.cutmix else None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         teacher=job.teacher,
         subnets=job.subnets,
         in_place=job.in_place,
-        mix=cutmix(len(job.images.class_names), job.cutmix) if job.cutmix else None,
+        mix=job.mix,
         evaluate=job.evaluate,
     )
     keep_state = partial(save_state, path, state, identity, replaces=replaces)

@@ -146,7 +146,7 @@ def time_job(job: Job, *, seconds: float = SECONDS) -> Generator[Progress, None,
     state = start(job.build(), job.loop, torch.device(job.device))
     laps: list[float] = []
     begun = time.perf_counter()
-    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets)
+    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, mix=job.mix)
     for lap in _laps(steps):
         laps.append(lap)
         yield Progress(f"timing the {job.label}", min(len(laps), MAX_STEPS + WARMUP_STEPS), MAX_STEPS + WARMUP_STEPS)

@@ -52,7 +52,7 @@ def seconds_of(jobs: Sequence[Job]) -> float:
 
 def _step_s(job: Job) -> float:
     state = start(job.build(), job.loop, torch.device(job.device))
-    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets)
+    steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, mix=job.mix)
     marks = [time.perf_counter()]
     for record in steps:
         if isinstance(record, StepRecord):

@@ -1,9 +1,9 @@
 """The proof of a search's finalists: each is trained alone for a few epochs before one is chosen.
 
 Successive halving (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943) in two rungs: every finalist gets a third of the epochs,
-the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Nets of a higher
-resolution learn later, so the best of every resolution go on. Where the supernet's
-weights rank no better than MACs do, more nets are proven, picked by what ranks better.
+the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Nets of more pixels
+learn later, so the best of every resolution go on. Where the supernet's weights rank no better than MACs do, more nets are proven,
+picked by what ranks better.
 """
 
 from __future__ import annotations

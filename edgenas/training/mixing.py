@@ -18,8 +18,8 @@ Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def cutmix(num_classes: int, share: float) -> Mix:
     """Paste a rectangle of another image into a share of every batch (Yun et al., ICCV 2019, arXiv:1905.04899), by torchvision.
 
-    A teacher that is asked about the pasted images has more to say than about the few that are there; students follow it the more
-    closely the larger they are (Beyer et al., CVPR 2022, arXiv:2106.05237).
+    A teacher tells of pasted images, too, if it sees the same ones as its student: far more to learn from than the images that are
+    there (Beyer et al., CVPR 2022, arXiv:2106.05237, which mixes whole images).
 
     Args:
         num_classes: C.
