@@ -3,7 +3,8 @@
 The proof of `search` measures fidelity on select and confirm, whose few hundred images tell near nets badly. Here nets are judged
 on thousands of images that neither the run nor this script trains with or chooses by: those that `data.max_per_class` left out.
 Half of the nets are within 5 % below a limit, drawn evenly over depth, the others come from everywhere; the winner of the run's
-search and hand-designed nets within the limit are among them. What is trained already is kept: the same command goes on.
+search and hand-designed nets within the limit are among them. The same nets on select and confirm show what a proof of so many
+epochs could tell. What is trained already is kept: the same command goes on.
 
     python -m benchmarks.fidelity --run worth/seed-2 --search worth/seed-2/worth/search-0.05.json --num 20 --epochs 18
 """
@@ -36,16 +37,18 @@ from edgenas.recipes.run_tables import run_table
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
 from edgenas.recipes.versions import versions
-from edgenas.runs import Progress, Record, read_json, sha256_json, write_json
+from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json
 from edgenas.search.ranking import BAND, fidelity, fit_ranker
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.even import even_pool
 from edgenas.stats import paired_difference
 from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.teacher import remembering
 
 NUM_HAND = 2  # of the nets
 SPLIT = "left out"
+PROOF_SPLITS = ("select", "confirm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,23 @@ def nets_of(bench: Bench, limit_ms: float, winner: Mapping[str, Any], num: int, 
     return all_AG[np.sort(first)][:num]
 
 
-def judged_alone(bench: Bench, genes_AG: Genes) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """Each net's position and which of the images it gets right once it is trained alone."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A net that was trained alone.
+
+    Attributes:
+        left_NC: probabilities of the images that judge.
+        proof_NC: of those of select and confirm.
+    """
+
+    left_NC: NDArray[np.float32]
+    proof_NC: NDArray[np.float32]
+
+
+def judged_alone(bench: Bench, genes_AG: Genes) -> Iterator[Judged]:
+    """Each net, trained alone."""
     project, images = bench.project, bench.images
-    teacher = load_teacher(project, images) if teaching_of(project)[0] else None
+    teacher = remembering(load_teacher(project, images) if teaching_of(project)[0] else None)
     for position, genes_G in enumerate(genes_AG):
         arch = project.space.to_json(genes_G)
         job = plain_job(
@@ -134,14 +150,16 @@ def judged_alone(bench: Bench, genes_AG: Genes) -> Iterator[tuple[int, NDArray[n
         )
         job = replace(job, loop=replace(job.loop, schedule="cosine", keep_best=False, max_seconds=None))
         key = sha256_json(job.identity)[:16]
-        kept = bench.folder / f"{key}-right.npy"
+        kept = bench.folder / f"{key}.npz"
         if not kept.is_file():
             net = _shown(probe(replace(job, folder=bench.folder / key)))
             own = images_for(project, images, arch)
-            images_NCHW, labels_N = bench.judges(own.preprocess)
-            np.save(kept, predict(net, images_NCHW).argmax(axis=1) == labels_N)
+            proof_NC = np.concatenate([predict(net, own.arrays(name)[0]) for name in PROOF_SPLITS])
+            with atomic_path(kept) as temporary, temporary.open("wb") as file:
+                np.savez(file, left_NC=predict(net, bench.judges(own.preprocess)[0]), proof_NC=proof_NC)
             clear(bench.folder / key)
-        yield position, np.load(kept)
+        with np.load(kept) as arrays_found:
+            yield Judged(arrays_found["left_NC"], arrays_found["proof_NC"])
 
 
 def _shown(work: Generator[Record, None, nn.Module]) -> nn.Module:
@@ -156,9 +174,16 @@ def _shown(work: Generator[Record, None, nn.Module]) -> nn.Module:
             print(f"\r{record.label}: {record.done}/{record.total}", end="", file=sys.stderr)  # noqa: T201 - a script's screen
 
 
-def report(bench: Bench, genes_AG: Genes, right_AN: NDArray[np.bool_]) -> dict[str, Any]:
-    """Tau of cheap rankings with accuracy alone, over all nets and in the band, and the regret of the first net."""
+def log_likelihood(p_NC: NDArray[np.float32], labels_N: NDArray[np.int64]) -> float:
+    """Mean over images."""
+    return float(np.log(np.maximum(p_NC[np.arange(len(labels_N)), labels_N], 1e-6)).mean())
+
+
+def report(bench: Bench, genes_AG: Genes, judged: Sequence[Judged]) -> dict[str, Any]:
+    """Tau of rankings with accuracy alone, over all nets and in the band, and the regret of the first net and of the proof's."""
     project, images = bench.project, bench.images
+    left_N = bench.whole.labels_N[bench.left_N]
+    right_AN = np.array([each.left_NC.argmax(axis=1) == left_N for each in judged])
     supernet = load_supernet(project, images)
     costs = cost_models(project.space, images.task)
     columns = {name: costs[name](genes_AG) for name in ("params", "macs")}
@@ -166,6 +191,9 @@ def report(bench: Bench, genes_AG: Genes, right_AN: NDArray[np.bool_]) -> dict[s
         evaluator = SupernetEvaluator(supernet, images_NCHW, device=torch.device("cpu"), training_NCHW=images.norm_images())
         p_ANC = np.stack(list(evaluator(genes_AG, np.arange(len(labels_N)))))
         columns[f"inherited on {split}"] = (p_ANC.argmax(axis=2) == labels_N).mean(axis=1)
+    proof_N = np.concatenate([images.labels(name) for name in PROOF_SPLITS])
+    columns["proof"] = np.array([(each.proof_NC.argmax(axis=1) == proof_N).mean() for each in judged])
+    columns["proof, log-likelihood"] = np.array([log_likelihood(each.proof_NC, proof_N) for each in judged])
     alone_A, latency_A = right_AN.mean(axis=1), bench.latency(genes_AG)
     features_AF = np.column_stack([columns["inherited on select"], np.log(columns["params"]), np.log(columns["macs"])])
     ranker = fit_ranker(features_AF, alone_A)
@@ -207,8 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench = Bench(project, images, *left_out(project, images, asked.images), table.predicted, asked.epochs, folder)
     limit_ms = search["limits"]["latency_ms"]
     genes_AG = nets_of(bench, limit_ms, search["winner"]["arch"], asked.num, asked.seed)
-    right_AN = np.array([right_N for _, right_N in judged_alone(bench, genes_AG)])
-    found = report(bench, genes_AG, right_AN)
+    found = report(bench, genes_AG, list(judged_alone(bench, genes_AG)))
     facts = {
         "command": "python -m benchmarks.fidelity " + " ".join(sys.argv[1:] if arguments is None else arguments),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

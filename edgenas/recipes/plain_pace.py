@@ -19,6 +19,7 @@ from edgenas.recipes.teaching import teaching_of
 from edgenas.recipes.teaching_choice import Prober, lessons_ahead, student_of
 from edgenas.recipes.ways import Bench, Way, teachings_of, ways_of
 from edgenas.runs import Progress
+from edgenas.training.teacher import remembering
 
 SECONDS = 1.5  # of timed steps, of every net
 TEACHER, LABELS = "teacher", "labels"
@@ -44,7 +45,7 @@ def time_probes(
         timed.append((yield from time_job(job, seconds=SECONDS)))
     if timed:
         found["teacher"] = _probe_facts(timed)
-    prober = Prober(project, images, teacher, device)
+    prober = Prober(project, images, remembering(teacher), device)
     lessons = lessons_ahead(prober)
     arch = student_of(project, images)
     kinds = {bool(lesson.kd_weight): lesson for lesson in lessons}  # a teacher costs a step the same whatever it teaches
@@ -98,7 +99,7 @@ def time_nets(
         device: where to compute.
     """
     timed: dict[str, list[Timed]] = {}
-    for teaching, by in ((TEACHER, teacher), (LABELS, None)):
+    for teaching, by in ((TEACHER, remembering(teacher)), (LABELS, None)):
         for number, arch in enumerate(archs if by is not None or teaching == LABELS else (), 1):
             job = plain_job(
                 project,

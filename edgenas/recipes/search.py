@@ -37,6 +37,7 @@ from edgenas.search import (
 from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.sampling import as_key
+from edgenas.training.teacher import remembering
 
 PROOFS = "proofs.jsonl"
 
@@ -152,7 +153,7 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
     """Train the finalists alone for a few epochs; what was trained before is known."""
     project, images = panel.project, panel.images
     yield from decode(images, "train")
-    teacher = load_teacher(project, images).to(panel.device) if teaching_of(project)[0] > 0 else None
+    teacher = remembering(load_teacher(project, images).to(panel.device) if teaching_of(project)[0] > 0 else None)
     with journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
         prover = Prover(project, images, teacher, panel.device, memory)
 

@@ -26,6 +26,7 @@ from edgenas.spaces.designed import hand_designed
 from edgenas.stats import Proportion, paired_difference, wilson
 from edgenas.training.checkpoints import differences
 from edgenas.training.evaluation import predict
+from edgenas.training.teacher import remembering
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
         yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
     if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
         return
-    prober = Prober(project, images, teacher, device)
+    prober = Prober(project, images, remembering(teacher), device)
     found = probed_teaching(project)
     if found is not None and answers(found, train):
         changes = prober.changes_since(found)

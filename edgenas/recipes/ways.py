@@ -25,6 +25,7 @@ from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
+from edgenas.training.teacher import remembering
 
 START_WORDS: Mapping[str, str] = {"finetuned": "inherited weights", "scratch": "fresh weights"}
 
@@ -57,7 +58,7 @@ class Bench:
             CheckpointError: if it belongs to another project.
         """
         teachings = teachings_of(project, baseline=project.settings.retrain.baseline)
-        teacher = load_teacher(project, images) if "teacher" in teachings else None
+        teacher = remembering(load_teacher(project, images) if "teacher" in teachings else None)
         return cls(project, images, device, teacher, teachings, force)
 
 

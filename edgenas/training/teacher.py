@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from edgenas.errors import UsageError
 from edgenas.spaces import SearchSpace, Task
@@ -16,6 +17,48 @@ from edgenas.training.foreign import read_foreign, require_timm_model
 
 SELF, CNN = "self", "cnn"
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+MAX_REMEMBERED = 256 * 2**20  # bytes of logits
+
+
+class RememberingTeacher(nn.Module):
+    """A teacher that answers once for every batch.
+
+    Nets that are trained one after the other from one seed see the same batches, bit for bit, augmentations included; from the
+    second on the teacher costs a hash of the images. Only on the CPU: on a GPU the copy for the hash would cost what it saves.
+
+    Args:
+        teacher: in eval mode, without dropout.
+        max_bytes: of logits that are kept; batches beyond it are answered anew every time.
+    """
+
+    def __init__(self, teacher: nn.Module, max_bytes: int = MAX_REMEMBERED) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self._left = max_bytes
+        self._answers: dict[bytes, Tensor] = {}
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Logits (N, classes) without gradient."""
+        logits_NC: Tensor
+        if images_NCHW.device.type != "cpu":
+            logits_NC = self.teacher(images_NCHW)
+            return logits_NC
+        shape = repr((images_NCHW.dtype, tuple(images_NCHW.shape))).encode()
+        key = hashlib.sha256(images_NCHW.contiguous().numpy().data, usedforsecurity=False).digest() + shape
+        known = self._answers.get(key)
+        if known is not None:
+            return known
+        logits_NC = self.teacher(images_NCHW).detach()
+        size = logits_NC.numel() * logits_NC.element_size()
+        if size <= self._left:
+            self._left -= size
+            self._answers[key] = logits_NC
+        return logits_NC
+
+
+def remembering(teacher: nn.Module | None) -> nn.Module | None:
+    """The teacher for several nets, one after the other; None stays None."""
+    return None if teacher is None else RememberingTeacher(teacher).eval()
 
 
 def build_teacher(
