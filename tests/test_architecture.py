@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "stats", "runs"}
+SHARED = {"errors", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "stats": set(),
     "runs": set(),
+    "records": set(),
     "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
     "exporters": {"deploy"},
