@@ -9,6 +9,7 @@ from typing import Any
 
 from edgenas.recipes.deployed import final_images, load_final
 from edgenas.recipes.project import decode, open_images, open_project, torch_device
+from edgenas.records import EvaluateResult
 from edgenas.runs import Note, Outcome, Record
 from edgenas.training.evaluation import predict, report
 
@@ -49,5 +50,13 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         threshold=final.threshold,
         sites=images.sites(config.split),
     )
-    costs = {"params": final.params, "macs": final.macs}
-    yield Outcome({"split": config.split, "weights": final.weights, "net": final.source, "arch": final.arch, **costs, **metrics})
+    result = EvaluateResult(
+        split=config.split,
+        weights=final.weights,
+        net=final.source,
+        arch=final.arch,
+        params=final.params,
+        macs=final.macs,
+        metrics=metrics,
+    )
+    yield Outcome(result)

@@ -27,7 +27,8 @@ from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.run_tables import CPU_RUNTIME, RunTable, is_elsewhere, run_table
 from edgenas.recipes.timed_nets import ATTEMPTS, Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
-from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.records import ProfileAnswer
+from edgenas.runs import Note, Outcome, Progress, Record, jsonable, locked
 from edgenas.spaces import Genes, Task
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                     yield record
             assert result is not None
             path = result.table.save(project.run.latency)
-    yield Outcome({"table": project.run.relative(path), **result.as_json()}, {"table": path})
+    answer = ProfileAnswer.from_json(jsonable({"table": project.run.relative(path), **result.as_json()}))
+    yield Outcome(answer, {"table": path})
 
 
 def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:

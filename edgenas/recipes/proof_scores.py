@@ -27,9 +27,7 @@ Score = Callable[[Sequence["Finalist"]], NDArray[np.float64]]
 
 def features_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
     """What a ranker sees of every net: inherited accuracy and likelihood, logarithms of parameters and MACs."""
-    return np.array(
-        [[f.candidate.top1, f.candidate.log_likelihood, np.log(f.row["params"]), np.log(f.row["macs"])] for f in finalists]
-    )
+    return np.array([[f.candidate.top1, f.candidate.log_likelihood, np.log(f.row.params), np.log(f.row.macs)] for f in finalists])
 
 
 def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]:
@@ -40,8 +38,8 @@ def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]
 
 def costs_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
     """Predicted latency, or MACs without a table."""
-    predicted = [f.row["latency_ms_predicted"] for f in finalists]
-    return np.array([f.row["macs"] for f in finalists] if None in predicted else predicted, dtype=np.float64)
+    predicted = [f.row.latency_ms_predicted for f in finalists]
+    return np.array([f.row.macs for f in finalists] if None in predicted else predicted, dtype=np.float64)
 
 
 def judge_first_rung(

@@ -19,6 +19,7 @@ from edgenas.recipes.plain_nets import Build, Weights, plain_job
 from edgenas.recipes.project import Images, Project, decode
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
+from edgenas.records import Arch, Start
 from edgenas.runs import Note, Record, atomic_path, sha256_json
 from edgenas.search import SensitivityFloor
 from edgenas.stats import Proportion, wilson
@@ -86,13 +87,13 @@ class Net:
 
     name: str
     folder: Path
-    arch: Mapping[str, Any] | None
+    arch: Arch | None
     images: Images
     build: Build | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Mapping[str, Any], **facts: Any) -> Net:
+    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, **facts: Any) -> Net:
         """A net of the project's space."""
         return cls(name, folder, arch, images_for(bench.project, bench.images, arch), facts=facts)
 
@@ -104,7 +105,7 @@ class Net:
         return build_net(project.space, self.images.task, genes_of(project, self.arch))
 
 
-def short_name(arch: Mapping[str, Any]) -> str:
+def short_name(arch: Arch) -> str:
     """An architecture's name for a folder, so that its trainings are found again under another limit."""
     return sha256_json(dict(arch))[:12]
 
@@ -145,12 +146,17 @@ class Try:
     select_top1: Proportion
     low_floors: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def start(self) -> Start:
         """One of the contract's ``starts``."""
-        way = self.way
-        facts = {"weights": way.weights, "teaching": way.teaching, "epochs": way.epochs}
-        judged = {"select_top1": self.select_top1.as_json(), "low_floors": list(self.low_floors)}
-        return {**facts, "seconds": self.seconds, **judged}
+        return Start(
+            weights=self.way.weights,
+            teaching=self.way.teaching,
+            epochs=self.way.epochs,
+            seconds=self.seconds,
+            select_top1=self.select_top1,
+            low_floors=self.low_floors,
+        )
 
     def load(self, project: Project) -> nn.Module:
         """The trained net in eval mode, on the CPU."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from edgenas.records import CandidateRow
 from edgenas.report.curves import training_plot
 from edgenas.runs import Picture, atomic_path
 
@@ -18,12 +18,12 @@ def draw(picture: Picture) -> None:
 
 
 def pareto_plot(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[CandidateRow],
     front: Sequence[int],
     *,
     cost: str,
     limit: float | None,
-    winner: Mapping[str, Any] | None,
+    winner: CandidateRow | None,
     paths: Sequence[Path],
     title: str,
 ) -> None:
@@ -32,9 +32,9 @@ def pareto_plot(
     Args:
         rows: candidates as in `search.jsonl`.
         front: indices of the Pareto set, by growing cost.
-        cost: key of ``rows`` on the horizontal axis.
+        cost: of ``rows``, on the horizontal axis.
         limit: of that cost, drawn as a line.
-        winner: one of ``rows`` or an equal mapping.
+        winner: one of ``rows``, with what was measured of it.
         paths: files to write; the suffix chooses the format.
         title: above the plot.
     """
@@ -44,9 +44,9 @@ def pareto_plot(
     figure = Figure(figsize=(7.2, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    costs = np.array([row[cost] for row in rows], dtype=float)
-    scores = 100 * np.array([row["top1"] for row in rows], dtype=float)
-    generations = np.array([row["generation"] for row in rows])
+    costs = np.array([row.cost(cost) for row in rows], dtype=float)
+    scores = 100 * np.array([row.top1 for row in rows], dtype=float)
+    generations = np.array([row.generation for row in rows])
     points = axes.scatter(costs, scores, c=generations, cmap="viridis", s=18, alpha=0.75, linewidths=0, label="evaluated")
     if len(set(generations.tolist())) > 1:
         figure.colorbar(points, ax=axes, label="generation", ticks=sorted(set(generations.tolist())))
@@ -58,7 +58,14 @@ def pareto_plot(
         axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g}")
     if winner is not None:
         axes.scatter(
-            [winner[cost]], [100 * winner["top1"]], marker="*", s=220, color="gold", edgecolor="black", zorder=4, label="winner"
+            np.array([winner.cost(cost)], dtype=float),
+            [100 * winner.top1],
+            marker="*",
+            s=220,
+            color="gold",
+            edgecolor="black",
+            zorder=4,
+            label="winner",
         )
     labels = {
         "latency_ms_predicted": "predicted latency (ms)",

@@ -16,12 +16,12 @@ from edgenas.runs import Outcome
 BAR = 24  # characters of a whole net's time
 
 
-def tables_view(outcome: Outcome) -> Iterator[RenderableType]:
+def tables_view(outcome: Outcome[Any]) -> Iterator[RenderableType]:
     """What one of the subcommands found out."""
     yield from VIEWS[outcome.result["action"]](outcome)
 
 
-def _list(outcome: Outcome) -> Iterator[RenderableType]:
+def _list(outcome: Outcome[Any]) -> Iterator[RenderableType]:
     """One row a table."""
     found = outcome.result["tables"]
     if not found:
@@ -73,7 +73,7 @@ def _accuracy(validation: Mapping[str, Any]) -> str:
     return f"error {percent(validation['mape'])} on {validation['num_subnets']} nets, noise floor {floor}"
 
 
-def _show(outcome: Outcome) -> Iterator[RenderableType]:
+def _show(outcome: Outcome[Any]) -> Iterator[RenderableType]:
     """Where the time of every net goes, then how the table was measured."""
     result = outcome.result
     yield _header(result["table"])
@@ -138,7 +138,7 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
 
 
-def _validate(outcome: Outcome) -> Iterator[RenderableType]:
+def _validate(outcome: Outcome[Any]) -> Iterator[RenderableType]:
     """Every check, and what timing nets again said."""
     result = outcome.result
     yield _header(result["table"])
@@ -172,7 +172,7 @@ def _ratios(ratios: Mapping[str, Any]) -> str:
     return f"{around}, {ratios['min']:.3f} to {ratios['max']:.3f}, n {ratios['n']}"
 
 
-def _diff(outcome: Outcome) -> Iterator[RenderableType]:
+def _diff(outcome: Outcome[Any]) -> Iterator[RenderableType]:
     """Differences of the contexts, then ratios."""
     result = outcome.result
     if result["differences"]:
@@ -206,7 +206,7 @@ def _largest(entries: Sequence[Mapping[str, Any]]) -> Table:
     return rows
 
 
-def _merge(outcome: Outcome) -> Iterator[RenderableType]:
+def _merge(outcome: Outcome[Any]) -> Iterator[RenderableType]:
     """The new table beside its sources."""
     result = outcome.result
     for one in result["sources"]:
@@ -214,7 +214,7 @@ def _merge(outcome: Outcome) -> Iterator[RenderableType]:
     yield _block(result["table"], "merged")
 
 
-VIEWS: dict[str, Callable[[Outcome], Iterator[RenderableType]]] = {
+VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "list": _list,
     "show": _show,
     "validate": _validate,

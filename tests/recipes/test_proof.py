@@ -13,22 +13,26 @@ from edgenas.recipes.finalists import Finalist, choose
 from edgenas.recipes.journals import journal
 from edgenas.recipes.proof import Proof, Prover
 from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
+from edgenas.records import CandidateRow
 from edgenas.search import Candidate
+from edgenas.stats import Proportion
 
 NUM_IMAGES = 2000
 
 
 def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: bool = False) -> Finalist:
     candidate = Candidate((number,), 0, "random", np.zeros((1, 2), dtype=np.float16), inherited, -0.5, 0.0)
-    row = {
-        "arch": {"number": number},
-        "params": macs * 10,
-        "macs": macs,
-        "latency_ms_predicted": 1.0,
-        "latency_ms_measured": None,
-        "top1_confirm": {"value": inherited},
-        "rejected_by": [],
-    }
+    row = CandidateRow(
+        arch={"number": number},
+        params=macs * 10,
+        macs=macs,
+        latency_ms_predicted=1.0,
+        top1=inherited,
+        sensitivity={},
+        generation=0,
+        origin="random",
+        top1_confirm=Proportion(inherited, 0.0, 1.0, 100),
+    )
     return Finalist(candidate, row, is_hand_designed=hand)
 
 
@@ -124,5 +128,5 @@ def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
     assert choose([early, low, unproven]) is low
     assert choose([early, unproven]) is early
     assert choose([unproven]) is unproven
-    assert late.row["proof"]["epochs"] == 12
-    assert (low.row["proof"]["low_floors"], late.row["proof"]["low_floors"]) == (["sensitivity[ill]"], [])
+    proofs = [finalist.row.proof for finalist in (late, low)]
+    assert [(proof.epochs, proof.low_floors) for proof in proofs if proof is not None] == [(12, ()), (12, ("sensitivity[ill]",))]
