@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from edgenas.config import build
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError, GateError, LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable
-from edgenas.latency.check import check_table, origins
+from edgenas.latency.check import Check, check_table, origins
 from edgenas.latency.drift import Drift, drift_of, nets_to_time, same_timing
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.latency.remarks import remarks
@@ -24,7 +23,8 @@ from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings
 from edgenas.recipes.tables import header, open_table
 from edgenas.recipes.timed_nets import Workshop, device_name
-from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked
+from edgenas.records import DriftFacts, EntryCounts, TableCheck, TableValidated
+from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
 from edgenas.spaces import Genes, SearchSpace
 
 
@@ -66,19 +66,18 @@ def run(config: ValidateConfig) -> Iterator[Record]:
         drift = yield from _measure(config, table, space)
         if drift.verdict != "passed":
             failure = GateError(f"{path} {drift.words}", hint="measure again with `edgenas profile`")
-    file = {"name": "file", "verdict": "passed", "reason": "whole, unchanged, and every number can be", "problems": ()}
-    result = {
-        "action": "validate",
-        "table": header(path, table),
-        "checks": [file, *map(asdict, checks)],
-        "entries": origins(table, space),
-        "remarks": list(remarks(table)),
-        "drift": None if drift is None else drift.as_json(),
-    }
+    file = TableCheck(name="file", verdict="passed", reason="whole, unchanged, and every number can be")
+    result = TableValidated(
+        table=header(path, table),
+        checks=(file, *(TableCheck(**asdict(check)) for check in checks)),
+        entries=EntryCounts(**origins(table, space)),
+        remarks=tuple(remarks(table)),
+        drift=None if drift is None else DriftFacts.from_json(jsonable(drift)),
+    )
     yield Outcome(result, failure=failure)
 
 
-def _named(check: Any) -> tuple[str, ...]:
+def _named(check: Check) -> tuple[str, ...]:
     return tuple(check.problems) or (check.reason,)
 
 

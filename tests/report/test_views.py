@@ -29,6 +29,11 @@ from edgenas.records import (
     RetrainResult,
     SearchResult,
     SpacesResult,
+    TablesCompared,
+    TableShown,
+    TablesListed,
+    TablesMerged,
+    TableValidated,
     TrainResult,
     VerifyResult,
 )
@@ -248,7 +253,7 @@ def plan(*, is_exact: bool = True) -> Outcome[PlanResult]:
     return Outcome(PlanResult.from_json(result))
 
 
-def latency_tables() -> Outcome:
+def latency_tables() -> Outcome[TableShown]:
     """What `edgenas tables show` says."""
     machine = {"num_cores": 2, "other_cores": 0.31, "steal_share": 0.004, "governors": None, "load_average_before": 1.25}
     gpu = {"driver": "590.44", "sm_clock_mhz": {"min": 1100, "max": 1980}, "power_w": None, "throttle_reasons": ["power limit"]}
@@ -261,13 +266,14 @@ def latency_tables() -> Outcome:
         "action": "show",
         "table": latency_header(),
         "entries": {"measured": 44, "interpolated": 3, "missing": 1},
-        "calibration": {"scale": 1.0625, "offset_ms": -0.0123},
+        "calibration": {"scale": 1.0625, "offset_ms": -0.0123, "upper_factor": 1.1, "confidence": 0.95, "num_nets": 20},
         "reference": {"p50_ms": 1.44, "p90_ms": 1.55, "p95_ms": 1.61, "p99_ms": 1.72, "mad_ms": 0.0315, "variation": 0.046},
         "measuring": {"machine": [machine, machine | {"gpu": gpu}, machine | {"gpu": {"unknown": "there is no NVML"}}]},
+        "details": {},
         "remarks": ["this machine is noisy"],
         "nets": [{"name": "median", "arch": ARCH, "predicted_ms": 1.0, "upper_ms": 1.03, "parts": parts}],
     }
-    return Outcome(result)
+    return Outcome(TableShown.from_json(result))
 
 
 def latency_header() -> dict[str, Any]:
@@ -275,17 +281,22 @@ def latency_header() -> dict[str, Any]:
     validation = {"mape": 0.021, "noise_floor_mape": 0.011, "num_subnets": 20}
     return {
         "name": "xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano",
+        "path": "latency_tables/xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano.json",
+        "sha256": "0" * 64,
         "device": "Xeon 6975P-C",
+        "device_kind": "cpu",
         "runtime": "onnxruntime-cpu",
         "runtime_version": "1.23.2",
         "precision": "fp32",
         "batch_size": 1,
         "threads": 1,
         "scope": "end_to_end",
+        "spinning": False,
         "space": "pvt-nano",
         "task": {"num_classes": 10, "in_channels": 3, "image_px": 32},
         "date": "2026-11-25T06:48:00+00:00",
         "age_days": 12.3,
+        "num_entries": 48,
         "validation": validation,
         "source": "edgenas",
         "of_this_device": True,
@@ -715,22 +726,24 @@ def test_many_counts_are_cut_with_a_word() -> None:
     assert "20 more; --json lists all" in text
 
 
-def timed_again(verdict: str) -> Outcome:
+def timed_again(verdict: str) -> Outcome[TableValidated]:
     """What `edgenas tables validate --measure` says."""
     row = {"arch": ARCH, "predicted_ms": 1.0, "measured_ms": 1.5, "ratio": 1.5, "error": 0.031}
     drift = {
         "verdict": verdict,
         "words": "no longer holds: the machine now takes 1.50 times as long",
+        "gates": [],
         "noise_floor_mape": 0.017,
         "ratios": {"n": 1, "median": 1.5, "mad": 0.0, "min": 1.5, "max": 1.5},
         "rows": [row],
         "machine": {"num_cores": 2},
     }
     checks = [{"name": "entries", "verdict": "passed", "reason": "45 components measured"}]
-    return Outcome({"action": "validate", "table": latency_header(), "checks": checks, "drift": drift, "remarks": ["noisy"]})
+    result = {"table": latency_header(), "checks": checks, "drift": drift, "remarks": ["noisy"]}
+    return Outcome(TableValidated.from_json(result | {"entries": {"measured": 45, "interpolated": 0, "missing": 0}}))
 
 
-def compared() -> Outcome:
+def compared() -> Outcome[TablesCompared]:
     """What `edgenas tables diff` says."""
     ratios = {"n": 37, "median": 1.25, "mad": 0.011, "p5": 1.1, "p95": 1.4, "min": 1.0, "max": 3.0}
     components = [{"kind": "Block", "grid": 8, "relu": True}, {"kind": "Block", "grid": 4}]
@@ -740,16 +753,19 @@ def compared() -> Outcome:
         {"key": "driver", "first": "1", "second": "2", "weight": "warns"},
     ]
     entries = {"ratios": ratios, "only_first": 2, "only_second": 0, "largest": [entry]}
-    result = {"action": "diff", "differences": differences, "entries": entries, "nets": {"ratios": ratios, "kendall_tau": 0.987}}
-    return Outcome(result)
+    result = {"first": latency_header(), "second": latency_header(), "differences": differences, "can_be_merged": False}
+    result |= {"entries": entries, "nets": {"ratios": ratios, "kendall_tau": 0.987}}
+    return Outcome(TablesCompared.from_json(result))
 
 
-def merged() -> Outcome:
-    return Outcome({"action": "merge", "table": latency_header() | {"name": "week"}, "sources": [latency_header()]})
+def merged() -> Outcome[TablesMerged]:
+    result = {"table": latency_header() | {"name": "week"}, "sources": [latency_header()]}
+    return Outcome(TablesMerged.from_json(result))
 
 
-def listed() -> Outcome:
-    return Outcome({"action": "list", "tables": [latency_header(), latency_header() | {"age_days": None, "of_this_device": None}]})
+def listed() -> Outcome[TablesListed]:
+    tables = [latency_header(), latency_header() | {"age_days": None, "of_this_device": None}]
+    return Outcome(TablesListed.from_json({"device": "Xeon 6975P-C", "tables": tables}))
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -770,4 +786,4 @@ def test_tables_are_shown_whole(outcome: Outcome, words: str, width: int) -> Non
 
 
 def test_no_tables_name_the_command_that_makes_one() -> None:
-    assert "edgenas profile" in drawn("tables", Outcome({"action": "list", "tables": []}), 80)
+    assert "edgenas profile" in drawn("tables", Outcome(TablesListed(device="Xeon", tables=())), 80)
