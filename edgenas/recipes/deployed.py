@@ -32,7 +32,7 @@ from edgenas.recipes.nets import (
     winner_of,
 )
 from edgenas.recipes.project import Images, Project
-from edgenas.records import Arch, CandidateRow, LatencyFacts
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts
 from edgenas.runs import sha256_file
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
@@ -81,7 +81,7 @@ class Choice:
 
     arch: Arch
     folder: Path | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
     source: Source = "searched"
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
     if choice.folder is not None:
         net = build_net(project.space, images.task, genes)
         load_weights(choice.folder / WEIGHTS, net)
-        origin: Literal["finetuned", "scratch"] = "scratch" if choice.facts.get("weights") == "scratch" else "finetuned"
+        origin: Literal["finetuned", "scratch"] = "scratch" if choice.facts.weights == "scratch" else "finetuned"
         return _final(project, images, net, genes, origin, choice)
     net = cast(Supernet, load_supernet(project, images)).extract(genes)
     recalibrate(net, images.norm_images())
@@ -177,9 +177,23 @@ def _hand_designed(project: Project, images: Images, notes: tuple[str, ...], war
         raise MissingInputError(
             f"{folder / WEIGHTS} does not exist: there is no hand-made net", hint="run `edgenas retrain --baseline`"
         )
-    _, facts = load_weights(folder / WEIGHTS)
-    require_facts(facts, facts_of(project, images, HAND_DESIGNED), folder / WEIGHTS, "edgenas retrain --baseline --force")
-    return Choice(facts["arch"], folder, facts, "baseline", warnings, notes)
+    command = "edgenas retrain --baseline --force"
+    arch, facts = _said_by(folder / WEIGHTS, facts_of(project, images, HAND_DESIGNED), command)
+    return Choice(arch, folder, facts, "baseline", warnings, notes)
+
+
+def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arch, CheckpointFacts]:
+    """Architecture and facts of a trained net.
+
+    Raises:
+        CheckpointError: if it is of another project, or does not say what net it is.
+    """
+    _, plain = load_weights(path)
+    require_facts(plain, expected, path, command)
+    facts = CheckpointFacts.from_json(plain)
+    if facts.arch is None:
+        raise CheckpointError(f"{path} does not say which net it holds", hint=f"run `{command}`")
+    return facts.arch, facts
 
 
 def _searched(project: Project, images: Images) -> Choice:
@@ -189,23 +203,22 @@ def _searched(project: Project, images: Images) -> Choice:
     winner = winner_of(project) if is_searched or not is_retrained else None
     warnings: tuple[str, ...] = ()
     if is_retrained:
-        _, facts = load_weights(retrained)
-        require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
+        arch, facts = _said_by(retrained, facts_of(project, images, "winner"), "edgenas retrain --force")
         outdated = _outdated(project, facts, winner)
         if outdated is None:
-            return Choice(facts["arch"], project.run.retrain, facts)
-        if winner is None or not facts.get("from_search"):
+            return Choice(arch, project.run.retrain, facts)
+        if winner is None or not facts.from_search:
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
     return Choice(winner.arch, warnings=warnings)
 
 
-def _outdated(project: Project, facts: Mapping[str, Any], winner: CandidateRow | None) -> str | None:
+def _outdated(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
     """Why retrained weights are not those of today's winner or supernet; None if they are."""
-    if winner is not None and facts.get("from_search") and facts.get("arch") != winner.arch:
+    if winner is not None and facts.from_search and facts.arch != winner.arch:
         return "holds an earlier winner"
-    source = facts.get("supernet_sha256")
+    source = facts.supernet_sha256
     if source is not None and has_weights(project.run.supernet) and source != supernet_sha256(project):
         return "was fine-tuned from an earlier supernet"
     return None

@@ -15,7 +15,7 @@ from edgenas.recipes.nets import RESULT, WEIGHTS, supernet_sha256, winner_of
 from edgenas.recipes.project import Images, Project, open_images, open_project
 from edgenas.recipes.teaching import needs_teacher
 from edgenas.recipes.versions import versions
-from edgenas.records import InfoResult, LoaderFacts, SpaceSize, StageFacts
+from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize, StageFacts
 from edgenas.runs import Note, Outcome, Progress, Record
 from edgenas.training.checkpoints import facts_in
 
@@ -98,7 +98,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
         except EdgeNASError as error:
             outdated["search"] = replace(search, state="outdated", command="edgenas search --latency-ms MS")
             yield Note(f"search: {error}", is_warning=True)
-    source = facts_in(folder.retrain / WEIGHTS).get("supernet_sha256")
+    source = CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)).supernet_sha256
     if retrain.state == THERE and source not in (None, supernet_sha256(project)):
         outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
         yield Note("retrain: the net was fine-tuned from an earlier supernet", is_warning=True)

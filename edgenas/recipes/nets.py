@@ -12,7 +12,7 @@ from edgenas.costs import decompose
 from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.project import Images, Project
-from edgenas.records import Arch, CandidateRow, RetrainResult, SearchResult
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
 from edgenas.runs import sha256_file
 from edgenas.spaces import Task
 from edgenas.supernets import build_supernet
@@ -120,8 +120,10 @@ def supernet_epochs(project: Project) -> int:
     """Epochs that the run's supernet was trained for; those of the settings where it is still to be trained."""
     if not has_weights(project.run.supernet):
         return project.settings.train.epochs
-    _, facts = load_weights(project.run.supernet / WEIGHTS)
-    return int(facts.get("settings", {}).get("epochs", project.settings.train.epochs))
+    trained_for = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1]).settings
+    if trained_for is None or trained_for.epochs is None:
+        return project.settings.train.epochs
+    return trained_for.epochs
 
 
 def supernet_sha256(project: Project) -> str | None:

@@ -14,6 +14,7 @@ from edgenas.recipes.fitting import STATE
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.project import Project
 from edgenas.recipes.run_tables import run_table
+from edgenas.records import CheckpointFacts
 from edgenas.spaces import Task
 from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.training.checkpoints import facts_in
@@ -70,9 +71,9 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
 def _begun_with(project: Project) -> str | None:
     """The cost of an earlier or unfinished training: macs or the hash of a table; None if there is none."""
     for name in (STATE, WEIGHTS):
-        over = facts_in(project.run.supernet / name).get("even_over")
-        if isinstance(over, dict):
-            return str(over.get("cost"))
+        over = CheckpointFacts.from_json(facts_in(project.run.supernet / name)).even_over
+        if over is not None:
+            return over.cost
     return None
 
 

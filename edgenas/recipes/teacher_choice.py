@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from edgenas.recipes.project import SMALL_PX, Images, Project
 from edgenas.recipes.setting_checks import AUTO
 from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.recipes.ways import seconds_of
-from edgenas.records import TeacherChoice, TeacherProbe, TriedTeacher
+from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
 from edgenas.runs import Note, Record, sha256_file, write_text
 from edgenas.stats import Proportion, accuracy
 from edgenas.training.checkpoints import facts_in, save_weights
@@ -81,8 +81,8 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
     net = _settled(project, found)
     changes = None if net is None else changes_since(teacher_job(project, images, device, net, anew=force))
     if found is not None and changes is not None and not force:
-        if asked not in (None, AUTO, found.get("teacher")):
-            raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
+        if asked not in (None, AUTO, found.teacher):
+            raise CheckpointError(f"the run's teacher is {found.teacher}, not {asked}", hint="--force replaces it")
         yield from keep("teacher", project.run.teacher, [*changes, *_left_out(project, net)])
         return
     if force and whole:
@@ -105,13 +105,13 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         yield training_picture(job.label, job.folder)
 
 
-def _settled(project: Project, found: Mapping[str, Any] | None) -> TeacherNet | None:
+def _settled(project: Project, found: CheckpointFacts | None) -> TeacherNet | None:
     """The net that is asked for; with ``auto`` the one that is there already or that an interrupted training is of, or None."""
     settings = project.settings.teacher
     if settings.name != AUTO:
         return TeacherNet(settings.name, settings.checkpoint)
-    found = found if found is not None else facts_in(project.run.teacher / STATE)
-    return TeacherNet(str(found["teacher"]), found.get("checkpoint")) if "teacher" in found else None
+    found = found if found is not None else CheckpointFacts.from_json(facts_in(project.run.teacher / STATE))
+    return TeacherNet(found.teacher, found.checkpoint) if found.teacher is not None else None
 
 
 def _left_out(project: Project, net: TeacherNet | None) -> list[str]:
@@ -228,11 +228,11 @@ def _identity(project: Project, images: Images) -> dict[str, Any]:
 
 def teacher_probe(project: Project) -> TeacherProbe | None:
     """What the probe that chose the run's teacher found; None if no probe did."""
-    path, found = project.run.teacher / PROBE, teacher_facts(project) or {}
+    path, found = project.run.teacher / PROBE, teacher_facts(project)
     if project.settings.teacher.name != AUTO or not path.is_file():
         return None
     kept = TeacherProbe.read(path)
-    is_of_it = (kept.chosen.name, kept.chosen.checkpoint) == (found.get("teacher"), found.get("checkpoint"))
+    is_of_it = found is not None and (kept.chosen.name, kept.chosen.checkpoint) == (found.teacher, found.checkpoint)
     return kept if is_of_it else None
 
 

@@ -31,7 +31,7 @@ from edgenas.recipes.teacher import load_teacher, teacher_facts, teacher_sha256
 from edgenas.recipes.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.recipes.teaching import flip_of, needs_teacher, teaching_of
 from edgenas.recipes.teaching_choice import at_the_ceiling, choose_teaching
-from edgenas.records import InitFacts, SupernetResult, TeacherResult, TrainResult
+from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
 from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.spaces import SearchSpace
 from edgenas.stats import Proportion, accuracy
@@ -214,7 +214,8 @@ def _try_start(project: Project, images: Images, *, force: bool) -> None:
 
 def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> TeacherResult:
     images_NCHW, labels_N = images.arrays("select")
-    name = (teacher_facts(project) or {}).get("teacher")
+    facts = teacher_facts(project)
+    name = facts.teacher if facts is not None else None
     return TeacherResult(name=name, select_top1=_right(predict(teacher.to(device), images_NCHW), labels_N))
 
 
@@ -227,8 +228,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> SupernetR
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
-    _, facts = load_weights(project.run.supernet / WEIGHTS)
-    init = InitFacts.from_json(facts["init"]) if facts.get("init") else None
-    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=init)
+    facts = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1])
+    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init)
     result.write(project.run.supernet / RESULT)
     return result

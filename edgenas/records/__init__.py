@@ -1,6 +1,7 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
 from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
+from edgenas.records.checkpoints import CheckpointFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
     ChoiceFacts,
@@ -76,6 +77,7 @@ from edgenas.records.search import (
     SpaceFacts,
     TableFacts,
 )
+from edgenas.records.staging import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.records.tables import (
     BreakdownFacts,
     CalibrationFacts,
@@ -128,6 +130,7 @@ __all__ = [
     "CalibrationFacts",
     "CandidateRow",
     "Check",
+    "CheckpointFacts",
     "ChoiceFacts",
     "ChosenBy",
     "Comparison",
@@ -161,6 +164,7 @@ __all__ = [
     "Gate",
     "GoldenFacts",
     "GpuFacts",
+    "HashedFile",
     "InfoResult",
     "InitFacts",
     "InitResult",
@@ -217,8 +221,12 @@ __all__ = [
     "SpacesResult",
     "SpanFacts",
     "SplitMetrics",
+    "SpreadFacts",
     "StageCosts",
     "StageFacts",
+    "StagedArray",
+    "StagedFile",
+    "StagedFiles",
     "Start",
     "SupernetResult",
     "TableCheck",
@@ -235,6 +243,7 @@ __all__ = [
     "TeacherResult",
     "TeachingProbe",
     "TrainResult",
+    "TrainedFor",
     "TriedLesson",
     "TriedTeacher",
     "ValidationFacts",
