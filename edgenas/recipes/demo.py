@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -213,14 +213,13 @@ def _result(
     verdicts: Sequence[VerdictRow],
     seconds: float,
 ) -> DemoResult:
-    validation = {name: value for name, value in table.validation.as_json().items() if name != "rows"}
     peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return DemoResult(
         run=str(run_path),
         latency_limit_ms=limit,
         device=table.context.context.device,
         runtime=table.context.context.runtime,
-        latency_validation=validation,
+        latency_validation=replace(table.validation, rows=None),
         feasible_share=found.space.feasible_share,
         winner=trained,
         baseline=trained.baseline,

@@ -36,7 +36,7 @@ from edgenas.recipes.proof_scores import (
     words,
 )
 from edgenas.recipes.ways import seconds_of
-from edgenas.records import Arch, FidelityResult, FidelityRow, ProofRow
+from edgenas.records import Arch, FidelityResult, FidelityRow, PackedPredictions, ProofRow
 from edgenas.runs import Journal, Note, Record, sha256_json
 from edgenas.search import Fidelity, SensitivityFloor, shrunk
 from edgenas.stats import wilson
@@ -129,7 +129,7 @@ class Prover:
         net = yield from probe(job)
         own = images_for(self.project, self.images, arch)
         found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
-        self.memory.record(key, {**pack(found), "seconds": seconds_of(job.folder)})
+        self.memory.record(key, replace(pack(found), seconds=seconds_of(job.folder)))
         clear(job.folder)
         return found
 
@@ -141,7 +141,8 @@ class Prover:
             for epochs in {first, finalist.proof.epochs} if finalist.proof is not None else ():
                 kept = self.memory.recall(self.key(self.job(finalist.row.arch, epochs, "")))
                 if kept is not None:
-                    seconds, total = seconds + (kept.get("seconds") or 0.0), total + epochs
+                    took_s = PackedPredictions.from_json(kept).seconds
+                    seconds, total = seconds + (took_s if took_s is not None else 0.0), total + epochs
         return seconds, total
 
     def seconds(self, archs: Sequence[Arch], epochs: int) -> float:

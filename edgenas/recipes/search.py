@@ -30,12 +30,14 @@ from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, Se
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import (
     Candidate,
+    Evaluator,
     Feasibility,
     SensitivityFloor,
     evolve,
     pareto_front,
     survey,
 )
+from edgenas.spaces import Genes
 from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.sampling import as_key
@@ -123,49 +125,51 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if not found.feasible_A.any():
             raise _nothing_found(question, found, facts)
         yield from decode(images, "select", "confirm")
-        images_NCHW, labels_N = images.arrays("select")
+        images_NCHW, _ = images.arrays("select")
         predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
         weights = _weights_identity(project, images, device)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
-        evaluator = JournaledEvaluator(predictor, evaluations, "select")
         hand_AG = hand_designed_rows(project)
-        candidates: list[Candidate] = []
-        sizes = evolution_settings(project)
-        start = first_population(project, budget, hand_AG, found, sizes.population)
-        search = evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes, start=start)
-        for generation in search:
-            candidates += generation.fresh
-            best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
-            yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
+        evaluator = JournaledEvaluator(predictor, evaluations, "select")
+        candidates = yield from _evolved(question, evaluator, hand_AG, found, rng)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
         finalists = yield from judge_finalists(panel)
-        proven, before_proof = None, time.monotonic()
-        if settings.proof_epochs and any(not finalist.row.rejected_by for finalist in finalists):
-            proven = yield from _prove(panel, finalists)
-            finalists = proven.finalists
-        proof_s, proof_epochs = proven.spent if proven is not None else (0.0, 0)
-        result = replace(
-            _result(question, found, facts, described, finalists),
-            fidelity=proven.result(first_epochs(settings.proof_epochs)) if proven is not None else None,
-            seconds=round(before_proof - began + proof_s, 1),
-            proof_epochs=proof_epochs,
-        )
+        search_s = time.monotonic() - began
+        proven = yield from _prove(panel, finalists)
+        result = _result(question, found, facts, described, proven, search_s)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result.winner is None:
             timings.remove()
-            raise _nothing_left(question, result, finalists)
+            raise _nothing_left(question, result, proven.finalists)
     yield Outcome(result, outputs)
 
 
+def _evolved(
+    question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
+) -> Generator[Record, None, list[Candidate]]:
+    """All candidates of an evolution that starts with hand-designed and evenly spread nets."""
+    project, budget, sizes = question.project, question.budget, evolution_settings(question.project)
+    start = first_population(project, budget, hand_AG, found, sizes.population)
+    labels_N, floors = question.labels_N, question.floors
+    candidates: list[Candidate] = []
+    for generation in evolve(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+        candidates += generation.fresh
+        best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
+        yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
+    return candidates
+
+
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
-    """Train the finalists alone for a few epochs; what was trained before is known."""
+    """Train the finalists alone for a few epochs, where that is asked for; what was trained before is known."""
     project, images = panel.project, panel.images
+    if not project.settings.search.proof_epochs or all(finalist.row.rejected_by for finalist in finalists):
+        return Proven(finalists, None, "none")
     yield from decode(images, "train")
     teacher = load_teacher(project, images).to(panel.device) if teaching_of(project)[0] > 0 else None
     with journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
@@ -238,9 +242,12 @@ def _result(
     found: Feasibility,
     facts: SpaceFacts,
     described: Sequence[CandidateRow],
-    finalists: Sequence[Finalist],
+    proven: Proven,
+    search_s: float,
 ) -> SearchResult:
-    winner = choose(finalists)
+    """What the search found; ``search_s`` are its seconds without the proof."""
+    winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
+    first = first_epochs(question.project.settings.search.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
         supernet_sha256=supernet_sha256(question.project),
@@ -250,11 +257,14 @@ def _result(
         tables=question.budget.tables,
         promises=question.budget.promises,
         evaluations=_evaluations(question, found, described),
-        finalists=tuple(finalist.row for finalist in finalists),
+        finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
         closest=None,
         binding=found.binding,
         seed=question.project.settings.search.seed,
+        fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
+        seconds=round(search_s + proof_s, 1),
+        proof_epochs=proof_epochs,
     )
 
 

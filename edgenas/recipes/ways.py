@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from edgenas.errors import RunFolderError
 from edgenas.recipes.fitting import LOG, PART, STATE, Job, changes_since, fit
 from edgenas.recipes.nets import WEIGHTS, genes_of, images_for, supernet_epochs, weights_sha256
 from edgenas.recipes.plain_nets import Build, Weights, plain_job
 from edgenas.recipes.project import Images, Project, decode
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
-from edgenas.records import Arch, Start
+from edgenas.records import Arch, LogRow, Start
 from edgenas.runs import Note, Record, atomic_path, sha256_json
 from edgenas.search import SensitivityFloor
 from edgenas.stats import Proportion, wilson
@@ -271,20 +272,21 @@ def adopt(chosen: Try, folder: Path) -> None:
 
 def seconds_of(folder: Path) -> float | None:
     """Seconds that the training in a folder took, however often it was interrupted; None if its log does not say."""
-    return _last(folder, "elapsed_s")
+    row = _last_row(folder)
+    return None if row is None else row.elapsed_s
 
 
 def epochs_of(folder: Path) -> int | None:
     """Epochs of the training in a folder; None if its log does not say."""
-    found = _last(folder, "epoch")
-    return None if found is None else int(found)
+    row = _last_row(folder)
+    return None if row is None else row.epoch
 
 
-def _last(folder: Path, name: str) -> float | None:
+def _last_row(folder: Path) -> LogRow | None:
     try:
         lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-        return float(json.loads(lines[-1])[name])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return LogRow.from_json(json.loads(lines[-1]))
+    except (OSError, ValueError, IndexError, RunFolderError):
         return None
 
 

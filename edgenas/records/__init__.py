@@ -8,7 +8,6 @@ from edgenas.records.commands import (
     ConditionFacts,
     CountResult,
     CountRow,
-    DemoResult,
     DoctorResult,
     InfoResult,
     InitResult,
@@ -22,8 +21,9 @@ from edgenas.records.commands import (
     SpacesResult,
     StageFacts,
     TaskFacts,
-    VerdictRow,
 )
+from edgenas.records.demo import DemoResult, VerdictRow
+from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     ArchitectureFacts,
@@ -175,6 +175,7 @@ __all__ = [
     "LatencyFacts",
     "ListedTable",
     "LoaderFacts",
+    "LogRow",
     "LogitErrors",
     "MachineFacts",
     "Manifest",
@@ -189,6 +190,7 @@ __all__ = [
     "NothingFound",
     "NumNets",
     "OutputFacts",
+    "PackedPredictions",
     "Parity",
     "ParityFile",
     "PartFacts",

@@ -1,14 +1,12 @@
-"""What commands answer that is read by no other: init, doctor, info, spaces, count, and the demo's summary."""
+"""What commands answer that is read by no other: init, doctor, info, spaces and count."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord, SealedRecord
-from edgenas.records.manifest import Verdict
-from edgenas.records.retrain import RetrainResult, RivalReport
+from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,45 +235,3 @@ class CountResult(JsonRecord):
     space: str
     task: TaskFacts
     rows: tuple[CountRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictRow(JsonRecord):
-    """One of the demo's checks."""
-
-    name: str
-    verdict: Verdict
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoResult(SealedRecord):
-    """The demo's summary.
-
-    Attributes:
-        latency_validation: of its table.
-        winner: as `retrain` reports it.
-        baseline: the hand-made net beside it.
-        seconds: of the whole demo.
-    """
-
-    kind: ClassVar[str] = "demo result"
-    schema_version: ClassVar[int] = 1  # 1: first
-
-    run: str
-    latency_limit_ms: float
-    device: str
-    runtime: str
-    latency_validation: Mapping[str, Any]
-    feasible_share: float
-    winner: RetrainResult
-    baseline: RivalReport | None
-    verdicts: tuple[VerdictRow, ...]
-    seconds: float
-    peak_memory_mb: float
-
-    def as_json(self) -> dict[str, Any]:
-        """As `JsonRecord.as_json`, the hand-made net beside the winner, not in it."""
-        plain = super(DemoResult, self).as_json()
-        plain["winner"] = {name: value for name, value in plain["winner"].items() if name != "baseline"}
-        return plain

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgenas.records import CandidateRow
 from edgenas.report.curves import training_plot
 from edgenas.runs import Picture, atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {
+    "latency_ms_predicted": "predicted latency (ms)",
+    "latency_ms_upper": "upper bound on the latency (ms)",
+    "macs": "multiply-accumulates",
+    "params": "parameters",
+}
 
 
 def draw(picture: Picture) -> None:
@@ -52,28 +63,12 @@ def pareto_plot(
         figure.colorbar(points, ax=axes, label="generation", ticks=sorted(set(generations.tolist())))
     axes.step(costs[list(front)], scores[list(front)], where="post", color="tab:red", linewidth=1.4, label="Pareto set")
     axes.scatter(costs[list(front)], scores[list(front)], color="tab:red", s=18, zorder=3)
-    if limit is not None and limit > 1.25 * costs.max():
-        axes.plot([], [], color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g} is beyond the axis")
-    elif limit is not None:
-        axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g}")
+    if limit is not None:
+        _mark_limit(axes, limit, highest=float(costs.max()))
     if winner is not None:
-        axes.scatter(
-            np.array([winner.cost(cost)], dtype=float),
-            [100 * winner.top1],
-            marker="*",
-            s=220,
-            color="gold",
-            edgecolor="black",
-            zorder=4,
-            label="winner",
-        )
-    labels = {
-        "latency_ms_predicted": "predicted latency (ms)",
-        "latency_ms_upper": "upper bound on the latency (ms)",
-        "macs": "multiply-accumulates",
-        "params": "parameters",
-    }
-    axes.set_xlabel(labels.get(cost, cost))
+        at = (np.array([winner.cost(cost)], dtype=float), [100 * winner.top1])
+        axes.scatter(*at, marker="*", s=220, color="gold", edgecolor="black", zorder=4, label="winner")
+    axes.set_xlabel(LABELS.get(cost, cost))
     axes.set_ylabel("top-1 on the select split (%), inherited weights")
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25)
@@ -81,6 +76,14 @@ def pareto_plot(
     for path in paths:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+def _mark_limit(axes: Axes, limit: float, *, highest: float) -> None:
+    """A line at the limit; one that lies far beyond the highest cost is only named."""
+    if limit > 1.25 * highest:
+        axes.plot([], [], color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g} is beyond the axis")
+    else:
+        axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g}")
 
 
 DRAWERS: dict[str, Callable[..., None]] = {"pareto": pareto_plot, "training": training_plot}

@@ -79,13 +79,11 @@ class Outcome(Generic[Result]):
         result: a record whose JSON is what the contract lays down for the command.
         outputs: name to path, inside the run folder or absolute.
         failure: set when the command did its work but the answer is no (a gate failed); the CLI exits with its code.
-        view: what only the terminal needs, not part of the contract.
     """
 
     result: Result
     outputs: Mapping[str, Path] = field(default_factory=dict)
     failure: EdgeNASError | None = None
-    view: Mapping[str, Any] = field(default_factory=dict)
 
 
 Record = Progress | Epoch | Note | Picture | Outcome[Any]

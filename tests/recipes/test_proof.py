@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgenas.recipes.finalists import Finalist, choose
-from edgenas.recipes.journals import journal
+from edgenas.recipes.journals import journal, pack
 from edgenas.recipes.proof import Proof, Prover
 from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
 from edgenas.records import CandidateRow
@@ -111,8 +112,8 @@ def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.Mo
     nets = [finalist(0).proven(Proof(4, 0.9, right_N, 0.9)), finalist(1).proven(Proof(12, 0.9, right_N, 0.9)), finalist(2)]
     with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:
         for key in ("0 for 4", "1 for 4", "2 for 4"):
-            memory.record(key, {"seconds": 10.0})
-        memory.record("1 for 12", {"seconds": 30.0})
+            memory.record(key, replace(pack(np.zeros((4, 2))), seconds=10.0))
+        memory.record("1 for 12", replace(pack(np.zeros((4, 2))), seconds=30.0))
     with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:  # a later call
         prover = Prover(settings, None, None, "cpu", memory)  # type: ignore[arg-type]
         assert prover.spent(nets) == (50.0, 20)
