@@ -6,7 +6,8 @@ command goes on. Limits are given as shares of the space that they leave, so tha
 
     python -m benchmarks.worth --seeds 0 1 2 --shares 0.001 0.05 0.45 --hours 2 --processes 2 --folder worth
 
-`--ablation` repeats the middle limit without each part of the recipe, in folders of their own.
+`--ablation` repeats the middle limit without each part of the recipe, in folders of their own, once the seed's runs with the whole
+recipe are done: what does not depend on the part is copied from there, and only the searched net is trained to the end.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +36,30 @@ from edgenas.spaces import Task, get_space
 SPACE, DATA, POSITIVE = "pvt-elastic-nano", "fashion-mnist", "shirt"
 TASK = Task(10, 3, 32)
 NUM_DRAWN = 200_000  # nets that the limits are quantiles of
-ABLATIONS: Mapping[str, tuple[str, ...]] = {
-    "all": (),
-    "teacher: the space's largest net, weight 0.9": ("teacher.name=self", "train.kd_weight=0.9", "train.temperature=2.0"),
-    "teacher: none (labels)": ("teacher.name=self", "train.kd_weight=0.0"),
-    "sampling: sandwich, one random net": ("train.sampling=sandwich", "train.num_random=1"),
-    "schedule: 3 epochs of warm-up, light, no flip, rate 0.002": (
-        "train.warmup_epochs=3.0",
-        "train.augmentation=light",
-        "train.flip=false",
-        "train.learning_rate=0.002",
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The recipe without one of its parts.
+
+    Attributes:
+        sets: settings that leave it out.
+        keeps: folders of the run with the whole recipe that do not depend on it and are copied.
+    """
+
+    sets: tuple[str, ...]
+    keeps: tuple[str, ...] = ()
+
+
+ABLATIONS: Mapping[str, Ablation] = {
+    "teacher: the space's largest net, weight 0.9": Ablation(("teacher.name=self", "train.kd_weight=0.9", "train.temperature=2.0")),
+    "teacher: none (labels)": Ablation(("train.kd_weight=0.0",)),
+    "sampling: sandwich, one random net": Ablation(("train.sampling=sandwich", "train.num_random=1"), ("teacher",)),
+    "schedule: 3 epochs of warm-up, no flip, rate 0.002": Ablation(
+        ("train.warmup_epochs=3.0", "train.flip=false", "train.learning_rate=0.002"), ("teacher",)
     ),
-    "teaching: no pasted images": ("train.cutmix=0",),
-    "search: no proof": ("search.proof_epochs=0",),
+    "teaching: no pasted images": Ablation(("train.cutmix=0",), ("teacher", "supernet")),
+    "search: no proof": Ablation(("search.proof_epochs=0",), ("teacher", "supernet")),
 }
 
 
@@ -116,29 +129,60 @@ def limits_of(table: Path, shares: Sequence[float]) -> dict[float, float]:
     return {share: float(f"{np.quantile(values_A, share):.3g}") for share in shares}
 
 
-def prepare(study: Study, run: Path, seed: int, table: Path, sets: Sequence[str] = ()) -> None:
+def prepare(study: Study, run: Path, seed: int, table: Path) -> None:
     """A subset, its teacher and its supernet."""
     asked = ("--data", DATA, "--space", SPACE, "--positive", POSITIVE, "--max-per-class", str(study.per_class), "--seed", str(seed))
     edgenas(study, run, "init", "init", *asked)
     (run / "latency").mkdir(exist_ok=True)
     shutil.copy(table, run / "latency" / table.name)
-    edgenas(study, run, "train", "train", sets=(*sets, f"train.seed={seed}"))
+    edgenas(study, run, "train", "train", sets=(f"train.seed={seed}",))
 
 
-def try_limit(study: Study, run: Path, seed: int, share: float, sets: Sequence[str] = ()) -> None:
-    """Search and retrain under one limit."""
+def try_limit(study: Study, run: Path, seed: int, share: float, *flags: str, sets: Sequence[str] = ()) -> None:
+    """Search and retrain under one limit; ``flags`` are of `retrain`."""
     own = (*sets, f"train.seed={seed}", f"search.seed={seed}", f"retrain.seed={seed}")
     edgenas(study, run, f"search-{share:g}", "search", "--latency-ms", str(study.limits_ms[share]), sets=own)
-    edgenas(study, run, f"retrain-{share:g}", "retrain", "--baseline", sets=own)
+    edgenas(study, run, f"retrain-{share:g}", "retrain", *flags, sets=own)
 
 
-def run_seed(study: Study, seed: int, table: Path, shares: Sequence[float], name: str = "", sets: Sequence[str] = ()) -> str | None:
+def run_seed(study: Study, seed: int, table: Path, shares: Sequence[float]) -> str | None:
     """Everything of one subset; in words why it ended early, or None."""
-    run = study.folder / f"seed-{seed}{name}"
-    try:
-        prepare(study, run, seed, table, sets)
+    run = study.folder / f"seed-{seed}"
+
+    def work() -> None:
+        prepare(study, run, seed, table)
         for share in shares:
-            try_limit(study, run, seed, share, sets)
+            try_limit(study, run, seed, share, "--baseline")
+
+    return ended_early(work)
+
+
+def run_without(study: Study, seed: int, share: float, number: int) -> str | None:
+    """One ablation of one subset; in words why it ended early, or None."""
+    ablation, whole = list(ABLATIONS.values())[number], study.folder / f"seed-{seed}"
+    run = study.folder / f"seed-{seed}-ablation-{number}"
+    if not (whole / "worth" / f"retrain-{share:g}.json").is_file():
+        return f"{run}: the whole recipe comes first"
+    if not run.is_dir():
+        staged = run.with_name(f".{run.name}")
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        shutil.copy(whole / "edgenas.toml", staged)
+        for name in ("data", "latency", *ablation.keeps):
+            shutil.copytree(whole / name, staged / name)
+        staged.rename(run)
+
+    def work() -> None:
+        edgenas(study, run, "train", "train", sets=(*ablation.sets, f"train.seed={seed}"))
+        try_limit(study, run, seed, share, sets=ablation.sets)
+
+    return ended_early(work)
+
+
+def ended_early(work: Callable[[], None]) -> str | None:
+    """In words why the work ended early, or None."""
+    try:
+        work()
     except Stopped as stopped:
         return f"stopped before {stopped}"
     except (RuntimeError, ValueError) as error:
@@ -179,17 +223,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = asked.table if asked.table is not None else measure_device(asked.folder)
     sets = ("train.threads=1", "profile.threads=1", *asked.set)
     study = Study(asked.folder, asked.per_class, limits_of(table, asked.shares), sets, began + asked.hours * 3600)
-    jobs = [(seed, asked.shares, "", ()) for seed in asked.seeds]
+    middle = sorted(asked.shares)[len(asked.shares) // 2]
+    jobs = {f"seed {seed}": partial(run_seed, study, seed, table, asked.shares) for seed in asked.seeds}
     if asked.ablation:
-        middle = [sorted(asked.shares)[len(asked.shares) // 2]]
-        rows = list(ABLATIONS.items())
-        jobs = [(seed, middle, f"-ablation-{number}", own) for seed in asked.seeds for number, (_, own) in enumerate(rows)]
+        numbers = [(seed, number) for seed in asked.seeds for number in range(len(ABLATIONS))]
+        jobs = {f"seed {seed} without {number}": partial(run_without, study, seed, middle, number) for seed, number in numbers}
     with ThreadPoolExecutor(asked.processes) as pool:
-        futures = [pool.submit(run_seed, study, seed, table, shares, name, own) for seed, shares, name, own in jobs]
-        ended = [future.result() for future in futures]
-    for (seed, _, name, _), why in zip(jobs, ended, strict=True):
+        futures = {name: pool.submit(job) for name, job in jobs.items()}
+        ended = {name: future.result() for name, future in futures.items()}
+    for name, why in ended.items():
         if why is not None:
-            print(f"seed {seed}{name}: {why}", file=sys.stderr)  # noqa: T201 - a script's screen
+            print(f"{name}: {why}", file=sys.stderr)  # noqa: T201 - a script's screen
     rows_found = collect(asked.folder)
     facts = {
         "command": "python -m benchmarks.worth " + " ".join(sys.argv[1:] if arguments is None else arguments),
@@ -203,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     for path in write(rows_found, facts, asked.output):
         print(path)  # noqa: T201 - a script's screen
-    return 0 if all(why is None for why in ended) else 1
+    return 0 if all(why is None for why in ended.values()) else 1
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ def write(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], folder: P
     paths: list[Path] = []
     for name, mine in (
         ("worth_fashion-mnist", [row for row in rows if not row["variant"]]),
-        ("worth_ablation", [row for row in rows if row["variant"]]),
+        ("worth_ablation", ablated(rows)),
     ):
         if not mine:
             continue
@@ -46,6 +46,12 @@ def write(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], folder: P
     return paths
 
 
+def ablated(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The ablations, and the runs with the whole recipe that they are compared with; empty without ablations."""
+    pairs = {(row["seed"], row["share"]) for row in rows if row["variant"]}
+    return [row for row in rows if (row["seed"], row["share"]) in pairs]
+
+
 def brief(row: Mapping[str, Any]) -> dict[str, Any]:
     """One searching with its retraining, without what is only of use inside its run."""
     nets = {name: _net(net) for name, net in nets_of(row).items()}
@@ -54,7 +60,7 @@ def brief(row: Mapping[str, Any]) -> dict[str, Any]:
         "teacher": row["train"].get("teacher"),
         "supernet": row["train"]["supernet"]["select_top1"],
         "nets": nets,
-        "comparison": row["retrain"]["comparison"],
+        "comparison": row["retrain"].get("comparison"),
         "cnn_comparison": (row["retrain"].get("cnn") or {}).get("comparison"),
         "chosen": row["retrain"].get("chosen"),
         "cost": row["retrain"].get("cost"),
@@ -260,24 +266,27 @@ def _cost_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def ablation_text(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     """What each part of the recipe buys."""
+    whole = {row["seed"]: 100 * row["retrain"]["top1"]["value"] for row in rows if not row["variant"]}
+    limits = ", ".join(f"{limit_ms:g} ms" for limit_ms in sorted({row["limit_ms"] for row in rows}))
     lines = [
         "# What each part of the recipe buys on Fashion-MNIST",
         "",
-        f"One limit, {facts['per_class']} training images a class, "
+        f"Limit {limits}, {facts['per_class']} training images a class, "
         f"seeds {', '.join(str(seed) for seed in sorted({row['seed'] for row in rows}))}. DATE.",
         "",
         f"`{facts['command']}`",
         "",
-        "| recipe | searched on test %, by seed | mean | searched − best hand-made of the same recipe |",
-        "|---|---|---|---|",
+        "| recipe | searched on test %, by seed | difference to the whole recipe, mean over seeds [t interval] |",
+        "|---|---|---|",
+        f"| whole | {', '.join(f'{whole[seed]:.1f}' for seed in sorted(whole))} | |",
     ]
     for number, name in enumerate(facts["ablations"]):
-        mine = sorted((row for row in rows if row["variant"].endswith(f"-{number}")), key=lambda row: row["seed"])
-        if mine:
-            tops = [100 * row["retrain"]["top1"]["value"] for row in mine]
-            gaps = [100 * row["retrain"]["comparison"]["difference"]["value"] for row in mine]
-            shown = ", ".join(f"{top:.1f}" for top in tops)
-            lines.append(f"| {name} | {shown} | {np.mean(tops):.1f} | {np.mean(gaps):+.1f} |")
+        mine = {row["seed"]: row for row in rows if row["variant"].endswith(f"-{number}")}
+        tops = {seed: 100 * mine[seed]["retrain"]["top1"]["value"] for seed in sorted(mine)}
+        if tops:
+            mean, low, high = mean_interval([top - whole[seed] for seed, top in tops.items()])
+            shown = ", ".join(f"{top:.1f}" for top in tops.values())
+            lines.append(f"| {name} | {shown} | {mean:+.1f} [{low:+.1f}, {high:+.1f}] |")
     return "\n".join([*lines, ""])
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from edgenas.latency import Memory
 from edgenas.recipes.journals import JournaledEvaluator
 from edgenas.recipes.profile import measure_archs
+from edgenas.recipes.proof_scores import in_turn, resolution_of
 from edgenas.recipes.run_tables import is_elsewhere
 from edgenas.recipes.timed_nets import Measured
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile
@@ -232,8 +233,10 @@ def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> 
     near = [i for i in places if limit is None or costs_A[i] >= NEAR * limit] or places
     if not near:
         return []
-    scores_A = score([Finalist(panel.candidates[i], panel.described[i]) for i in near])
-    return (yield from panel.judge([near[i] for i in np.argsort(-scores_A, kind="stable")[:num]]))
+    nets = [Finalist(panel.candidates[i], panel.described[i]) for i in near]
+    order = [int(place) for place in np.argsort(-score(nets), kind="stable")]
+    places = in_turn(order, [resolution_of(net) for net in nets], num)
+    return (yield from panel.judge([near[place] for place in places]))
 
 
 def _measure(

@@ -1,7 +1,8 @@
 """The proof of a search's finalists: each is trained alone for a few epochs before one is chosen.
 
-Successive halving (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943) in two rungs: every finalist gets half of the epochs,
-the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Where the supernet's
+Successive halving (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943) in two rungs: every finalist gets a third of the epochs,
+the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Nets of a higher
+resolution learn later, so the best of every resolution go on. Where the supernet's
 weights rank no better than MACs do, more nets are proven, picked by what ranks better.
 """
 
@@ -26,6 +27,7 @@ from edgenas.recipes.proof_scores import (
     MIN_LEFT,
     Score,
     expected,
+    expected_after,
     first_epochs,
     judge_first_rung,
     noise_of,
@@ -244,7 +246,7 @@ def prove(
         places = survivors(alive, scores_A)
         last = yield from _rung(prover, [alive[i] for i in places], epochs, floors)
         alone_A = last.right_AN.mean(axis=1)
-        expected_A = scores_A[places] + (alone_A - scores_A[places]).mean()
+        expected_A = expected_after([alive[i] for i in places], scores_A[places], alone_A)
         second = last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.right_AN)))
         for place, proof in zip(places, second, strict=True):
             proofs[place] = replace(proof, first_top1=proofs[place].first_top1)

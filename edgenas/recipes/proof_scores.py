@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgenas.recipes.finalists import Finalist
 
 HAND = "hand-designed"
-FIRST_RUNG = 1 / 2  # of the epochs; nets of a higher resolution learn later
+FIRST_RUNG = 1 / 3  # of the epochs
 LEFT = 1 / 3  # of the nets, for the second rung
 MIN_LEFT = 3
 MIN_RANKED = 8  # proven nets that a ranker is fitted to
@@ -26,8 +26,15 @@ Score = Callable[[Sequence["Finalist"]], NDArray[np.float64]]
 
 
 def features_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
-    """What a ranker sees of every net: inherited accuracy and likelihood, logarithms of parameters and MACs."""
-    return np.array([[f.candidate.top1, f.candidate.log_likelihood, np.log(f.row.params), np.log(f.row.macs)] for f in finalists])
+    """What a ranker sees of every net: inherited accuracy and likelihood, logarithms of parameters, MACs and resolution."""
+    inherited_A2 = np.array([[f.candidate.top1, f.candidate.log_likelihood] for f in finalists])
+    sizes_A3 = np.log([[f.row.params, f.row.macs, resolution_of(f)] for f in finalists])
+    return np.column_stack([inherited_A2, sizes_A3])
+
+
+def resolution_of(finalist: Finalist) -> int:
+    """Side in pixels of what a net reads; 1 where all nets of the space read the same."""
+    return int(finalist.row.arch.get("resolution_px", 1))
 
 
 def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]:
@@ -99,11 +106,48 @@ def first_epochs(epochs: int) -> int:
 
 
 def survivors(finalists: Sequence[Finalist], scores_A: NDArray[np.float64]) -> list[int]:
-    """Places of the nets that reach the second rung; the best hand-designed net is among them."""
+    """Places of the nets that reach the second rung, the best of every resolution in turn; the best hand-designed is among them."""
     order = [int(i) for i in np.argsort(-scores_A, kind="stable")]
-    places = order[: num_left(len(order))]
+    places = in_turn(order, [resolution_of(finalist) for finalist in finalists], num_left(len(order)))
     hand = [i for i in order if finalists[i].is_hand_designed]
     return places if not hand or hand[0] in places else [*places[:-1], hand[0]]
+
+
+def in_turn(order: Sequence[int], groups: Sequence[int], num: int) -> list[int]:
+    """So many places, from every group the next best in turn; groups other than the best's own get half of them at most.
+
+    Nets that read more pixels learn later: what they have shown after a few epochs is compared among themselves.
+
+    Args:
+        order: places, best first.
+        groups: of every place.
+        num: wanted.
+    """
+    queues: dict[int, list[int]] = {}
+    for place in order:
+        queues.setdefault(groups[place], []).append(place)
+    (own, *others) = list(queues.values()) or [[]]
+    turns = [queue[turn] for turn in range(len(order)) for queue in others if turn < len(queue)]
+    first = own[: max(num - num // 2, num - len(turns))]
+    return sorted(first + turns[: num - len(first)], key=list(order).index)
+
+
+def expected_after(
+    finalists: Sequence[Finalist], scores_A: NDArray[np.float64], alone_A: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What the second rung is expected to show by the first: the same differences among nets of one resolution.
+
+    Args:
+        finalists: of the second rung.
+        scores_A: of the first rung.
+        alone_A: accuracies of the second.
+    """
+    groups_A = np.array([resolution_of(finalist) for finalist in finalists])
+    expected_A = scores_A.copy()
+    for group in np.unique(groups_A):
+        mine_A = groups_A == group
+        expected_A[mine_A] += (alone_A - scores_A)[mine_A].mean()
+    return expected_A
 
 
 def expected(finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]) -> Score:

@@ -277,7 +277,7 @@ class SearchSettings:
     num_crossovers: int = 16
     mutation_prob: float = 0.2
     num_finalists: int = 5
-    proof_epochs: int = 18
+    proof_epochs: int = 30
     proof_nets: int = 12
     proof_hand: int = 4
     device: Device = "auto"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.worth import Stopped, Study, collect, edgenas, run_seed
-from benchmarks.worth_report import mean_interval, write
+from benchmarks.worth import ABLATIONS, Stopped, Study, collect, edgenas, run_seed, run_without
+from benchmarks.worth_report import mean_interval, pooled_half, write
 
 FACTS = {
     "command": "python -m benchmarks.worth --seeds 0 1",
@@ -66,14 +66,6 @@ def test_seeds_are_averaged_with_their_interval(tmp_path: Path) -> None:
     assert text[".png"].stat().st_size > 10_000
 
 
-def test_ablations_are_a_report_of_their_own(tmp_path: Path) -> None:
-    answers(tmp_path, 0, 0.05, 0.87, 0.86, "-ablation-0")
-    answers(tmp_path, 0, 0.05, 0.85, 0.86, "-ablation-1")
-    paths = write(collect(tmp_path), FACTS, tmp_path)
-    assert all("worth_ablation" in path.name for path in paths)
-    assert "| all | 87.0 | 87.0 | +1.0 |\n| none | 85.0 | 85.0 | -1.0 |" in paths[0].read_text()
-
-
 def test_one_seed_has_no_interval() -> None:
     assert mean_interval([1.0]) == (1.0, -math.inf, math.inf)
 
@@ -91,3 +83,40 @@ def test_a_command_that_fails_is_named(tmp_path: Path) -> None:
     study = Study(tmp_path, 700, {}, (), time.monotonic() + 60)
     with pytest.raises(RuntimeError, match="run `edgenas init --data SOURCE` first"):
         edgenas(study, tmp_path / "seed-0", "train", "train")
+
+
+def test_an_ablation_keeps_what_does_not_depend_on_it(tmp_path: Path) -> None:
+    study, whole = Study(tmp_path, 700, {0.05: 0.25}, (), time.monotonic() - 1), tmp_path / "seed-0"
+    number = list(ABLATIONS).index("search: no proof")
+    for name in ("data", "latency", "teacher", "supernet", "search", "retrain"):
+        (whole / name).mkdir(parents=True)
+        (whole / name / "file").write_text(name)
+    (whole / "edgenas.toml").write_text("")
+    run = tmp_path / f"seed-0-ablation-{number}"
+    assert run_without(study, 0, 0.05, number) == f"{run}: the whole recipe comes first"
+    answers(tmp_path, 0, 0.05, 0.87, 0.86)
+    assert run_without(study, 0, 0.05, number) == f"stopped before {run}: train"
+    assert sorted(path.name for path in run.iterdir()) == ["data", "edgenas.toml", "latency", "supernet", "teacher"]
+    labels = list(ABLATIONS).index("teacher: none (labels)")
+    run_without(study, 0, 0.05, labels)
+    assert sorted(path.name for path in (tmp_path / f"seed-0-ablation-{labels}").iterdir()) == ["data", "edgenas.toml", "latency"]
+
+
+def test_ablations_are_compared_with_the_whole_recipe_of_their_seed(tmp_path: Path) -> None:
+    for seed, whole, less in ((0, 0.87, 0.86), (1, 0.88, 0.85)):
+        answers(tmp_path, seed, 0.05, whole, 0.86)
+        answers(tmp_path, seed, 0.01, 0.5, 0.86)  # of another limit
+        answers(tmp_path, seed, 0.05, less, 0.86, variant="-ablation-1")
+        path = tmp_path / f"seed-{seed}-ablation-1" / "worth" / "retrain-0.05.json"
+        answer = json.loads(path.read_text())
+        answer["result"] = {name: value for name, value in answer["result"].items() if name != "comparison"} | {"baseline": None}
+        path.write_text(json.dumps(answer))
+    paths = {path.name.split("_2")[0] + path.suffix: path for path in write(collect(tmp_path), FACTS, tmp_path)}
+    report = paths["worth_ablation.md"].read_text()
+    assert "85.0" not in paths["worth_fashion-mnist.md"].read_text()
+    assert "| whole | 87.0, 88.0 | |" in report
+    assert "| none | 86.0, 85.0 | -2.0 [-14.7, +10.7] |" in report
+
+
+def test_errors_of_seeds_are_pooled() -> None:
+    assert pooled_half([interval(0.01, 0.003), interval(0.0, 0.004)]) == pytest.approx(0.25)

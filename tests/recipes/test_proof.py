@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from edgenas.recipes.finalists import Finalist, choose
 from edgenas.recipes.journals import journal, pack
 from edgenas.recipes.proof import Proof, Prover
-from edgenas.recipes.proof_scores import first_epochs, judge_first_rung, noise_of, num_left, survivors, told_proof
+from edgenas.recipes.proof_scores import (
+    expected_after,
+    first_epochs,
+    in_turn,
+    judge_first_rung,
+    noise_of,
+    num_left,
+    survivors,
+    told_proof,
+)
 from edgenas.records import CandidateRow
 from edgenas.search import Candidate
 from edgenas.stats import Proportion
@@ -21,10 +30,10 @@ from edgenas.stats import Proportion
 NUM_IMAGES = 2000
 
 
-def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: bool = False) -> Finalist:
+def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: bool = False, pixels: int | None = None) -> Finalist:
     candidate = Candidate((number,), 0, "random", np.zeros((1, 2), dtype=np.float16), inherited, -0.5, 0.0)
     row = CandidateRow(
-        arch={"number": number},
+        arch={"number": number} | ({} if pixels is None else {"resolution_px": pixels}),
         params=macs * 10,
         macs=macs,
         latency_ms_predicted=1.0,
@@ -83,6 +92,22 @@ def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
     places = survivors(nets, np.linspace(0.9, 0.8, 12))
     assert places == [0, 1, 2, 9]
     assert survivors(nets, np.linspace(0.8, 0.9, 12)) == [11, 10, 9, 8]
+
+
+def test_nets_that_read_more_pixels_go_on_although_they_learn_later() -> None:
+    nets = [finalist(i, pixels=24 if i < 10 else 32) for i in range(15)]
+    scores_A = np.concatenate([np.linspace(0.9, 0.8, 10), np.linspace(0.7, 0.6, 5)])
+    assert survivors(nets, scores_A) == [0, 1, 2, 10, 11]
+    assert in_turn([0, 1, 2, 3], [24, 24, 24, 32], 3) == [0, 1, 3]
+    assert in_turn([0, 1, 2, 3], [24, 24, 32, 48], 4) == [0, 1, 2, 3]
+    assert in_turn([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], 4) == [0, 1, 2, 3]
+    assert in_turn([], [], 3) == []
+
+
+def test_a_second_rung_is_expected_to_keep_the_order_within_a_resolution_only() -> None:
+    nets = [finalist(i, pixels=pixels) for i, pixels in enumerate((24, 24, 32, 32))]
+    found_A = expected_after(nets, np.array([0.80, 0.82, 0.70, 0.74]), np.array([0.83, 0.83, 0.85, 0.87]))
+    assert found_A == pytest.approx([0.82, 0.84, 0.84, 0.88])
 
 
 def test_rungs_share_the_epochs() -> None:
