@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgenas.errors import RunFolderError
 from edgenas.recipes.fitting import LOG
-from edgenas.records import LogRow
+from edgenas.records import LogRow, TrainingPicture
 from edgenas.runs import Picture
 
 PICTURES = ("training.png", "training.svg")  # beside the log
@@ -24,12 +23,12 @@ def training_picture(label: str, folder: Path) -> Picture:
     log = folder / LOG
     try:
         rows = [LogRow.from_json(json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
-        data = {"title": label, **_curves(rows)}
+        shows = _curves(label, rows)
     except OSError as error:
         raise RunFolderError(f"{log} cannot be read: {error.strerror or error}") from error
     except (RunFolderError, ValueError, KeyError) as error:
         raise RunFolderError(f"{log} is no log of a training: {error!r}", hint="--force trains again") from error
-    return Picture("training", tuple(folder / name for name in PICTURES), data)
+    return Picture(shows, tuple(folder / name for name in PICTURES))
 
 
 def curves_of(label: str, folder: Path) -> Iterator[Picture]:
@@ -38,10 +37,10 @@ def curves_of(label: str, folder: Path) -> Iterator[Picture]:
         yield training_picture(label, folder)
 
 
-def _curves(rows: Sequence[LogRow]) -> dict[str, Any]:
-    """What `report` draws: epochs, the mean loss of each, accuracies on select by what was judged."""
+def _curves(label: str, rows: Sequence[LogRow]) -> TrainingPicture:
     select: dict[str, dict[int, float]] = {}
     for row in rows:
         for name, value in row.select.items():
             select.setdefault(name, {})[row.epoch] = value
-    return {"epochs": [row.epoch for row in rows], "loss": [row.losses["loss"] for row in rows], "select": select}
+    epochs, loss = tuple(row.epoch for row in rows), tuple(row.losses["loss"] for row in rows)
+    return TrainingPicture(epochs=epochs, loss=loss, select=select, title=label)

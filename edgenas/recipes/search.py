@@ -26,7 +26,7 @@ from edgenas.recipes.proof import Proven, Prover, prove
 from edgenas.recipes.proof_scores import Score, first_epochs
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
-from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, SearchResult, SpaceFacts
+from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import (
     Candidate,
@@ -308,14 +308,14 @@ def _write(
         first = question.budget.devices[0]
         cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
     front = pareto_front(np.array([row.cost(cost) for row in described]), np.array([row.top1 for row in described]))
-    data = {
-        "rows": described,
-        "front": front.tolist(),
-        "cost": cost,
-        "limit": question.limits.get(name),
-        "winner": result.winner,
-        "title": f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
-    }
+    shows = ParetoPicture(
+        rows=tuple(described),
+        front=tuple(front.tolist()),
+        cost=cost,
+        limit=question.limits.get(name),
+        winner=result.winner,
+        title=f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
+    )
     outputs["result"] = folder / RESULT
     result.write(outputs["result"])  # without a winner too: an earlier one did not meet these limits
-    return outputs, Picture("pareto", (outputs["pareto_png"], outputs["pareto_svg"]), data)
+    return outputs, Picture(shows, (outputs["pareto_png"], outputs["pareto_svg"]))

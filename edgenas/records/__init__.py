@@ -49,6 +49,7 @@ from edgenas.records.manifest import (
     WeightsFacts,
 )
 from edgenas.records.metrics import EvaluateResult, Metrics, NetReport, SiteMetrics, SplitMetrics, Start
+from edgenas.records.pictures import ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -191,6 +192,7 @@ __all__ = [
     "NumNets",
     "OutputFacts",
     "PackedPredictions",
+    "ParetoPicture",
     "Parity",
     "ParityFile",
     "PartFacts",
@@ -246,6 +248,7 @@ __all__ = [
     "TeachingProbe",
     "TrainResult",
     "TrainedFor",
+    "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",
     "ValidationFacts",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgenas.errors import EdgeNASError
+
+if TYPE_CHECKING:
+    from edgenas.records import ParetoPicture, TrainingPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Something to be drawn into files by `report`: its ``kind``, what it shows, and where it goes."""
+    """Something to be drawn into files by `report`: what it shows, and where it goes."""
 
-    kind: str
+    shows: ParetoPicture | TrainingPicture
     paths: tuple[Path, ...]
-    data: Mapping[str, Any]
 
 
 Result = TypeVar("Result", covariant=True)

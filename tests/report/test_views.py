@@ -24,6 +24,7 @@ from edgenas.records import (
     ExportResult,
     InfoResult,
     InitResult,
+    ParetoPicture,
     PlanResult,
     ProfileAnswer,
     RetrainResult,
@@ -601,7 +602,7 @@ def records(*, picture: Path | None = None) -> Iterator[Record]:
     yield Note("parity not run", is_warning=True, in_view=True)
     yield Progress("[b]parity", 1, 1, {"file": "[x].onnx"})
     if picture is not None:
-        yield Picture("pareto", (picture,), plot_data(2))
+        yield Picture(plot_data(2), (picture,))
     yield Outcome({"answer": 42})
 
 
@@ -676,11 +677,17 @@ def test_a_recipe_without_an_outcome_is_a_bug() -> None:
         Screen(Console(file=io.StringIO())).follow(iter([Note("x")]))
 
 
-def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winner: bool = True) -> dict[str, Any]:
+def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winner: bool = True) -> ParetoPicture:
     """Candidates in a row, each better and slower than the one before."""
     rows = [row(latency_ms_predicted=1 + i / 10, top1=0.8 + i / 100, generation=i % generations) for i in range(num)]
-    data = {"rows": rows, "front": list(range(num)), "cost": "latency_ms_predicted", "limit": limit}
-    return {**data, "winner": rows[-1] if winner else None, "title": "pvt-nano on [b]digits[/b]: $x_1$ & <y>"}
+    return ParetoPicture(
+        rows=tuple(rows),
+        front=tuple(range(num)),
+        cost="latency_ms_predicted",
+        limit=limit,
+        winner=rows[-1] if winner else None,
+        title="pvt-nano on [b]digits[/b]: $x_1$ & <y>",
+    )
 
 
 @pytest.mark.parametrize("limit", [None, 1.2])
@@ -690,7 +697,7 @@ def test_the_pareto_plot_opens_as_png_and_svg(
     tmp_path: Path, num: int, generations: int, winner: bool, limit: float | None
 ) -> None:
     png, svg = tmp_path / "pareto.png", tmp_path / "deep" / "pareto.svg"
-    pareto_plot(**plot_data(num, generations=generations, limit=limit, winner=winner), paths=[png, svg])
+    pareto_plot(plot_data(num, generations=generations, limit=limit, winner=winner), [png, svg])
     with Image.open(png) as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -704,7 +711,7 @@ def test_the_plots_legend_names_only_what_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "pareto.svg"
     texts = {}
     for given in (False, True):
-        pareto_plot(**plot_data(3, generations=2, limit=1.2 if given else None, winner=given), paths=[path])
+        pareto_plot(plot_data(3, generations=2, limit=1.2 if given else None, winner=given), [path])
         texts[given] = path.read_text(encoding="utf-8")
     for text in ("winner", "limit 1.2"):
         assert f"<!-- {text} -->" in texts[True]
