@@ -96,6 +96,14 @@ def test_spaces_costs_and_search_need_no_torch(layer: str) -> None:
             assert "torch" not in {name.split(".")[0] for name in imported(path)}, path
 
 
+def test_report_reads_fields_of_records_and_no_keys() -> None:
+    for layer, path in ALL:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if layer == "report" else ():
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                assert isinstance(node.value, ast.Attribute), f"{path}:{node.lineno}"
+                assert node.value.attr == "outputs", f"{path}:{node.lineno}"
+
+
 def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:
     for _, path in ALL:
         roots = {name.split(".")[0] for name in imported(path, top_level_only=True)}

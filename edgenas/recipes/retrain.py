@@ -78,8 +78,8 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
-        if from_search and (result := searched(project)) is not None:
-            bench = replace(bench, floors=floors_of(result.limits, images))
+        if from_search and (found := searched(project)) is not None:
+            bench = replace(bench, floors=floors_of(found.limits, images))
         net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
         tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench))))
         winner = best_of(tries)
@@ -87,15 +87,15 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         yield from curves_of("winner", folder)
         said = list(ranker_words(tries))
         if project.settings.retrain.baseline:
-            outcome = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
+            result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
         else:
             row, _ = yield from _report(bench, Kept(winner, tries))
             cost = costs(bench, tries, [], [], None, from_search=from_search)
-            outcome = RetrainResult(net=row, cost=cost, remarks=tuple(said))
-        outcome.write(folder / RESULT)
-    for text in outcome.remarks:
+            result = RetrainResult(net=row, cost=cost, remarks=tuple(said))
+        result.write(folder / RESULT)
+    for text in result.remarks:
         yield Note(text, in_view=True)
-    yield Outcome(outcome, {"weights": folder / WEIGHTS, "result": folder / RESULT})
+    yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT})
 
 
 def _with_baseline(

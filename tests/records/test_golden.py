@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def test_retraining_alone_says_nothing_of_others() -> None:
     value = without(WRITTEN["RetrainResult"], "baseline", "comparison", "cnn", "chosen", "chosen_by", "remarks", "cost")
     value |= {"baseline": None, "cost": {"searched": {"final_s": 1.5}}, "remarks": ["said"]}
     assert dump_json(RetrainResult.from_json(value)) == dump_json(value)
+
+
+def test_every_record_is_frozen() -> None:
+    classes = [value for name in records.__all__ if isinstance(value := getattr(records, name), type)]
+    described = [cls for cls in classes if is_dataclass(cls)]
+    assert len(described) > 80
+    for cls in described:
+        assert cls.__dataclass_params__.frozen, cls  # type: ignore[attr-defined]
+        assert not hasattr(cls, "__dict__") or "__slots__" in vars(cls), cls
+
+
+def test_every_file_has_a_kind_and_a_version_of_its_own() -> None:
+    classes = [getattr(records, name) for name in records.__all__]
+    files = [cls for cls in classes if isinstance(cls, type) and issubclass(cls, SealedRecord) and cls is not SealedRecord]
+    assert len({cls.kind for cls in files}) == len(files) >= 8
+    assert all(isinstance(cls.schema_version, int) for cls in files)
 
 
 def test_a_record_cannot_be_changed() -> None:
