@@ -227,7 +227,7 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
         teaching=best.way.teaching,
         epochs=best.way.epochs,
         select_top1=best.select_top1,
-        starts=tuple(each.start for each in kept.tries),
+        starts=tuple(each.trained_way for each in kept.tries),
         latency_ms_measured=kept.latency_ms,
         split="test",
         metrics=metrics,

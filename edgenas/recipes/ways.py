@@ -20,7 +20,7 @@ from edgenas.recipes.plain_nets import Build, Weights, plain_job
 from edgenas.recipes.project import Images, Project, decode
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
-from edgenas.records import Arch, LogRow, Start
+from edgenas.records import Arch, LogRow, TrainedWay
 from edgenas.runs import Note, Record, atomic_path, sha256_json
 from edgenas.search import SensitivityFloor
 from edgenas.stats import Proportion, wilson
@@ -148,9 +148,9 @@ class Try:
     low_floors: tuple[str, ...] = ()
 
     @property
-    def start(self) -> Start:
+    def trained_way(self) -> TrainedWay:
         """One of the contract's ``starts``."""
-        return Start(
+        return TrainedWay(
             weights=self.way.weights,
             teaching=self.way.teaching,
             epochs=self.way.epochs,

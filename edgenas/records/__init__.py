@@ -1,7 +1,7 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
 from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
-from edgenas.records.checkpoints import CheckpointFacts, SpreadFacts, TrainedFor
+from edgenas.records.checkpoints import CheckpointFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
     ChoiceFacts,
@@ -48,7 +48,7 @@ from edgenas.records.manifest import (
     VerifyResult,
     WeightsFacts,
 )
-from edgenas.records.metrics import EvaluateResult, Metrics, NetReport, SiteMetrics, SplitMetrics, Start
+from edgenas.records.metrics import EvaluateResult, Metrics, NetReport, SiteMetrics, SplitMetrics, TrainedWay
 from edgenas.records.pictures import ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
@@ -215,6 +215,7 @@ __all__ = [
     "ReportedFacts",
     "RetrainResult",
     "RivalReport",
+    "SamplingFacts",
     "SealedRecord",
     "SearchResult",
     "SiteMetrics",
@@ -231,7 +232,6 @@ __all__ = [
     "StagedArray",
     "StagedFile",
     "StagedFiles",
-    "Start",
     "SupernetResult",
     "TableCheck",
     "TableFacts",
@@ -248,6 +248,7 @@ __all__ = [
     "TeachingProbe",
     "TrainResult",
     "TrainedFor",
+    "TrainedWay",
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from edgenas.records.codec import Arch, JsonRecord
+from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.training import InitFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpreadFacts(JsonRecord):
-    """What the subnets of a training are spread over: ``macs``, or the hash of a latency table."""
+    """What the subnets of a training are spread over.
+
+    Attributes:
+        cost: ``macs``, or the hash of a latency table.
+        latency_ms: near which most of them are drawn; None for no limit.
+        near_share: of those that are.
+    """
 
     cost: str
+    latency_ms: Annotated[float | None, OMITTED] = None
+    near_share: Annotated[float | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingFacts(JsonRecord):
+    """Which subnets learn in a step.
+
+    Attributes:
+        sampling: the rule's name.
+        even_over: what they are spread over, if anything.
+        num_random: random ones of a step.
+    """
+
+    sampling: str
+    even_over: Annotated[SpreadFacts | None, OMITTED] = None
+    num_random: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ class EvaluateResult(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start(JsonRecord):
+class TrainedWay(JsonRecord):
     """One of the contract's ``starts``: a net as it was trained in one way.
 
     Attributes:
@@ -130,7 +130,7 @@ class NetReport(JsonRecord):
     teaching: Annotated[str | None, OMITTED] = None
     epochs: int
     select_top1: Annotated[Proportion | None, OMITTED] = None
-    starts: Annotated[tuple[Start, ...] | None, OMITTED] = None
+    starts: Annotated[tuple[TrainedWay, ...] | None, OMITTED] = None
     latency_ms_measured: float | None
     split: str
     metrics: Annotated[Metrics, FLAT]

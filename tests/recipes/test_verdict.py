@@ -248,7 +248,7 @@ def test_a_hand_made_net_that_misses_a_floor_ranks_behind_those_that_do_not(fold
     bench = replace(free, floors=floors)
     _, (low, kept) = drain(find_best(bench, NETS[:2], 1, None))
     assert (low.low_floors, kept.low_floors) == (("sensitivity[8]",), ())
-    assert low.start.low_floors == ("sensitivity[8]",)
+    assert low.trained_way.low_floors == ("sensitivity[8]",)
     assert low.select_top1.value > kept.select_top1.value
     assert best_of([low, kept]) is kept
     (text,) = floor_words([low, kept])
