@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from edgenas.costs import cost_models
+from edgenas.costs import CostModel, cost_models
 from edgenas.records import (
     ChoiceFacts,
     ConditionFacts,
@@ -43,7 +43,8 @@ def run(config: SpacesConfig) -> Iterator[Record]:
 
 
 def _describe(space: SearchSpace, *, with_choices: bool) -> SpaceDescription:
-    ends = {name: _end(space, largest=largest) for name, largest in ENDS.items()}
+    models = cost_models(space, space.default_task)
+    ends = {name: _end(space, models, largest=largest) for name, largest in ENDS.items()}
     return SpaceDescription(
         name=space.name,
         family=space.family,
@@ -56,9 +57,9 @@ def _describe(space: SearchSpace, *, with_choices: bool) -> SpaceDescription:
     )
 
 
-def _end(space: SearchSpace, *, largest: bool) -> SizeFacts:
+def _end(space: SearchSpace, models: Mapping[str, CostModel], *, largest: bool) -> SizeFacts:
     """The least or the most of every cost on its own: no single net has them all where choices trade off."""
-    models, rows_AG, end = cost_models(space, space.default_task), space.corners(largest=largest), np.max if largest else np.min
+    rows_AG, end = space.corners(largest=largest), np.max if largest else np.min
     params, macs = (round(float(end(models[cost](rows_AG)))) for cost in ("params", "macs"))
     return SizeFacts(params=params, macs=macs)
 

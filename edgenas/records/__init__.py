@@ -63,6 +63,7 @@ from edgenas.records.plan import (
     PlannedTraining,
     PlanResult,
 )
+from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, RetrainResult, RivalReport, StageCosts
 from edgenas.records.search import (
     Evaluations,
@@ -209,6 +210,7 @@ __all__ = [
     "PromisedBound",
     "PromisedQuantile",
     "ProofRow",
+    "Proportion",
     "Quantile",
     "RatioFacts",
     "ReferenceFacts",

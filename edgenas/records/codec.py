@@ -15,8 +15,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
 
 from edgenas.errors import RunFolderError
+from edgenas.records.proportion import Proportion
 from edgenas.runs.files import REMAKE, jsonable, read_sealed, write_sealed
-from edgenas.stats import Proportion
 
 Arch = Mapping[str, Any]  # a readable architecture, as the contract shows one of every space
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from edgenas.errors import ParityError
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.metrics import SplitMetrics
+from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
-from edgenas.stats import Proportion
 
 Verdict = Literal["passed", "failed", "undecided", "not_run"]
 MANIFEST_SCHEMA = 1  # 1: first

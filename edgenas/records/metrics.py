@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
-from edgenas.stats import Proportion
+from edgenas.records.proportion import Proportion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from edgenas.records.codec import FLAT, OMITTED, JsonRecord, SealedRecord
 from edgenas.records.metrics import NetReport
-from edgenas.stats import Proportion
+from edgenas.records.proportion import Proportion
 
 StageCosts = Mapping[str, float | None]  # seconds by ``STAGE_s``, epochs by ``STAGE_epochs``; None where no log says
 

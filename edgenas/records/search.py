@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
-from edgenas.stats import Proportion
+from edgenas.records.proportion import Proportion
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.commands import TaskFacts
 from edgenas.records.manifest import Verdict
+from edgenas.records.proportion import Proportion
 from edgenas.records.search import PromisedBound
-from edgenas.stats import Proportion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

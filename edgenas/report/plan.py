@@ -10,11 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import CandidateRow, Estimate, FittingNets, PlanResult, PromisedBound
+from edgenas.records import CandidateRow, Estimate, FittingNets, PlanResult, PromisedBound, Proportion
 from edgenas.report.cells import arch_line, count, milliseconds, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
-from edgenas.stats import Proportion
 
 METHODS = {
     "enumeration": "exactly: every net was looked at",

@@ -9,11 +9,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FidelityResult, SearchResult
+from edgenas.records import FidelityResult, Proportion, SearchResult
 from edgenas.report.cells import arch_line, count, interval, milliseconds, table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
-from edgenas.stats import Proportion
 
 
 def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:

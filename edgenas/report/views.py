@@ -25,6 +25,7 @@ from edgenas.records import (
     Parity,
     ProbeRow,
     ProfileAnswer,
+    Proportion,
     TrainResult,
     VerdictRow,
     VerifyResult,
@@ -36,7 +37,6 @@ from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
-from edgenas.stats import Proportion
 
 MAX_CLASSES = 40  # listed one by one
 
