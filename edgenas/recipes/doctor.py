@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.deploy.contracts import Probe
 from edgenas.deploy.plugins import exporter_names, get_runtime, runtime_names
 from edgenas.errors import EdgeNASError
@@ -19,7 +19,7 @@ class DoctorConfig:
     """What `edgenas doctor` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...] = ()
 
 

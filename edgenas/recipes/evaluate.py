@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.recipes.deployed import final_images, load_final
 from edgenas.recipes.project import decode, open_images, open_project, torch_device
 from edgenas.records import EvaluateResult
@@ -19,7 +19,7 @@ class EvaluateConfig:
     """What `edgenas evaluate` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     split: str
     device: str = "auto"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import __version__
+from edgenas.config import Flags
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.parity import softmax
@@ -35,7 +36,7 @@ class ExportConfig:
     """What `edgenas export` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     format_name: str
     output: Path | None = None

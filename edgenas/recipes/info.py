@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.errors import EdgeNASError
 from edgenas.recipes.fitting import STATE, batches_for
@@ -28,7 +28,7 @@ class InfoConfig:
     """What `edgenas info` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     measure_loader: bool = True
 

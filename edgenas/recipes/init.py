@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import build, merge, parse_overrides
+from edgenas.config import Flags, build, merge, parse_overrides
 from edgenas.costs import cost_models
 from edgenas.data import ImageSource, absolute_source, scan_source
 from edgenas.data.divide import Division, divide
@@ -47,7 +47,7 @@ class InitConfig:
     """What `edgenas init` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...] = ()
     force: bool = False
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.config import Flags
 from edgenas.costs import decompose, shape_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
@@ -37,7 +37,7 @@ class PlanConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False

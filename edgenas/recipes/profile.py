@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenas import __version__
+from edgenas.config import Flags
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
@@ -45,7 +46,7 @@ class ProfileConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     pack: Path | None = None
     results: Path | None = None

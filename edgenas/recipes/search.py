@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgenas.config import Flags
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.recipes.finalists import Finalist, Panel, choose, further, judge_finalists
@@ -54,7 +55,7 @@ class SearchConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgenas.config import Flags
 from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
 from edgenas.recipes.initial import Start, require_same_start, start_from
@@ -48,7 +48,7 @@ class TrainConfig:
     """What `edgenas train` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     only: str | None = None
     force: bool = False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.deploy.artefact import load_manifest, overall, verify_files
 from edgenas.errors import EdgeNASError, GateError
 from edgenas.recipes.background import watched
@@ -20,7 +20,7 @@ class VerifyConfig:
     """What `edgenas verify` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     folder: Path
     data: str | None = None
