@@ -14,7 +14,7 @@ from edgenas.runs import Picture
 PICTURES = ("training.png", "training.svg")  # beside the log
 
 
-def training_picture(label: str, folder: Path) -> Picture:
+def training_picture(label: str, folder: Path) -> Picture[TrainingPicture]:
     """Loss and accuracies on select over the epochs of the finished training in ``folder``.
 
     Raises:
@@ -31,7 +31,7 @@ def training_picture(label: str, folder: Path) -> Picture:
     return Picture(shows, tuple(folder / name for name in PICTURES))
 
 
-def curves_of(label: str, folder: Path) -> Iterator[Picture]:
+def curves_of(label: str, folder: Path) -> Iterator[Picture[TrainingPicture]]:
     """`training_picture`, where the training in ``folder`` left a log."""
     if (folder / LOG).is_file():
         yield training_picture(label, folder)

@@ -299,7 +299,7 @@ def _number(value: float) -> float:
 
 def _write(
     project: Project, question: Question, described: Sequence[CandidateRow], result: SearchResult
-) -> tuple[dict[str, Path], Picture]:
+) -> tuple[dict[str, Path], Picture[ParetoPicture]]:
     """Candidates and result; what is to be drawn of them."""
     folder = project.run.search
     outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}

@@ -23,7 +23,7 @@ LABELS = {
 }
 
 
-def draw(picture: Picture) -> None:
+def draw(picture: Picture[ParetoPicture | TrainingPicture]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from edgenas.errors import EdgeNASError
-
-if TYPE_CHECKING:
-    from edgenas.records import ParetoPicture, TrainingPicture
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +59,14 @@ class Note:
     in_view: bool = False
 
 
+Shown = TypeVar("Shown", covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Generic[Shown]):
     """Something to be drawn into files by `report`: what it shows, and where it goes."""
 
-    shows: ParetoPicture | TrainingPicture
+    shows: Shown
     paths: tuple[Path, ...]
 
 
@@ -88,4 +88,4 @@ class Outcome(Generic[Result]):
     failure: EdgeNASError | None = None
 
 
-Record = Progress | Epoch | Note | Picture | Outcome[Any]
+Record = Progress | Epoch | Note | Picture[Any] | Outcome[Any]
