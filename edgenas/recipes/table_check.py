@@ -14,7 +14,7 @@ from edgenas.config import build
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError, GateError, LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable
-from edgenas.latency.check import Check, check_table, origins
+from edgenas.latency.check import check_table, origins
 from edgenas.latency.drift import Drift, drift_of, nets_to_time, same_timing
 from edgenas.latency.plan import components_of, reference_net
 from edgenas.latency.remarks import remarks
@@ -54,7 +54,7 @@ def run(config: ValidateConfig) -> Iterator[Record]:
         MissingBackendError: if its runtime does not work here.
     """
     path, table, space = open_table(config.run, config.table)
-    checks = check_table(table, space)
+    checks = tuple(TableCheck(**asdict(check)) for check in check_table(table, space))
     problems = [f"{check.name}: {problem}" for check in checks if check.verdict == "failed" for problem in _named(check)]
     for text in remarks(table):
         yield Note(text, is_warning=True, in_view=True)
@@ -69,7 +69,7 @@ def run(config: ValidateConfig) -> Iterator[Record]:
     file = TableCheck(name="file", verdict="passed", reason="whole, unchanged, and every number can be")
     result = TableValidated(
         table=header(path, table),
-        checks=(file, *(TableCheck(**asdict(check)) for check in checks)),
+        checks=(file, *checks),
         entries=EntryCounts(**origins(table, space)),
         remarks=tuple(remarks(table)),
         drift=None if drift is None else DriftFacts.from_json(jsonable(drift)),
@@ -77,8 +77,8 @@ def run(config: ValidateConfig) -> Iterator[Record]:
     yield Outcome(result, failure=failure)
 
 
-def _named(check: Check) -> tuple[str, ...]:
-    return tuple(check.problems) or (check.reason,)
+def _named(check: TableCheck) -> tuple[str, ...]:
+    return check.problems or (check.reason,)
 
 
 def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) -> Generator[Record, None, Drift]:
