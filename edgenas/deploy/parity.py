@@ -78,22 +78,20 @@ def compare(
     """
     _require_shapes(reference_NC, candidate_NC, labels_N, class_names)
     finite_N = np.isfinite(candidate_NC).all(axis=1) & np.isfinite(reference_NC).all(axis=1)
-    agrees_N = finite_N & (reference_NC.argmax(axis=1) == candidate_NC.argmax(axis=1))
-    agreement = stats.wilson(int(agrees_N.sum()), int(agrees_N.size))
+    agreement = stats.accuracy(np.where(finite_N, candidate_NC.argmax(axis=1), -1), reference_NC.argmax(axis=1))
     max_abs, mean_abs, min_cosine = _distances(reference_NC, candidate_NC)
     before_N = _decide(reference_NC, positive, threshold)
     after_N = np.where(finite_N, _decide(candidate_NC, positive, threshold), -1)
     positive_N = None if positive is None else labels_N == positive
     found = None if positive_N is None else (before_N[positive_N] == positive, after_N[positive_N] == positive)
 
-    judged = [_count("non_finite_images", int((~finite_N).sum()), 0)]
-    judged.append(_proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip"))
+    finite = _count("non_finite_images", int((~finite_N).sum()), 0)
+    judged = [finite, _proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip")]
     if found is not None:
         judged += _positive_gates(*found, gates)
     if gates.max_abs_logit is not None:
         judged.append(_count("max_abs_logit", max_abs, gates.max_abs_logit))
-    verdict, reason = _overall(judged)
-    flipped_N = before_N != after_N
+    (verdict, reason), flipped_N = _overall(judged), before_N != after_N
     return Parity(
         verdict=verdict,
         reason=reason,

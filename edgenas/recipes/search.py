@@ -110,14 +110,13 @@ def run(config: SearchConfig) -> Iterator[Record]:
         LatencyTableError: if the table does not fit and is not allowed to be foreign.
     """
     project = open_project(config.run, config.flags, config.overrides)
-    settings = project.settings.search
-    device = torch_device(settings.device)
+    device = torch_device(project.settings.search.device)
     images = open_images(project)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
     question = _question(project, images, budget)
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
         found = survey(project.space, budget.limits, rng)
