@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from edgenas.errors import ConfigError
 
+Flags = Mapping[str, Mapping[str, Any]]  # settings given on the command line, by table
 Settings = TypeVar("Settings")
 
 

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-
-@dataclass(frozen=True, slots=True)
-class Proportion:
-    """A share, or a difference of shares, of ``n`` trials with its interval [``low``, ``high``]. NaN where n is 0."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def as_json(self) -> dict[str, float | int | None]:
-        """The contract's interval; NaN becomes null."""
-
-        def number(x: float) -> float | None:
-            return None if math.isnan(x) else float(x)
-
-        return {"value": number(self.value), "low": number(self.low), "high": number(self.high), "n": self.n}
+from edgenas.records.proportion import Proportion as Proportion  # what all of these give
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "stats", "runs"}
+SHARED = {"errors", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "stats": set(),
     "runs": set(),
+    "records": set(),
     "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
     "exporters": {"deploy"},
@@ -93,6 +94,14 @@ def test_spaces_costs_and_search_need_no_torch(layer: str) -> None:
     for found, path in ALL:
         if found == layer:
             assert "torch" not in {name.split(".")[0] for name in imported(path)}, path
+
+
+def test_report_reads_fields_of_records_and_no_keys() -> None:
+    for layer, path in ALL:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if layer == "report" else ():
+            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                assert isinstance(node.value, ast.Attribute), f"{path}:{node.lineno}"
+                assert node.value.attr == "outputs", f"{path}:{node.lineno}"
 
 
 def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgenas.errors import ArtefactError, RunFolderError
+from edgenas.records import MANIFEST_SCHEMA, Manifest
 from edgenas.runs import read_json, sha256_json
 
-SCHEMA_VERSION = 1  # 1: first
 MANIFEST = "manifest.json"
 
 _OBJECT, _LIST, _TEXT, _NUMBER = (dict,), (list,), (str,), (int, float)
@@ -46,7 +46,7 @@ _GOLDEN: dict[str, tuple[type, ...]] = {"path": _TEXT, "seed": (int,), "num_samp
 _CHOICES = {"kind": ("onnx", "engine"), "precision": ("fp32", "fp16")}
 
 
-def load_manifest(folder: Path) -> dict[str, Any]:
+def load_manifest(folder: Path) -> Manifest:
     """Read and check the manifest of an artefact folder; the files it lists are not opened.
 
     Raises:
@@ -56,7 +56,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ArtefactError(f"{folder} is no artefact folder: it has no {MANIFEST}", hint="edgenas export makes one")
     try:
-        manifest = read_json(path, schema_version=SCHEMA_VERSION)
+        manifest = read_json(path, schema_version=MANIFEST_SCHEMA)
     except RunFolderError as error:
         raise ArtefactError(error.message, hint="edgenas export makes it again") from error
     stored = manifest.pop("sha256", None)
@@ -75,7 +75,10 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         raise ArtefactError(f"{path} is not valid", problems=problems)
     if stored != sha256_json(manifest):
         raise ArtefactError(f"{path} was edited or damaged: it does not match its sha256", hint="edgenas export makes it again")
-    return manifest
+    try:
+        return Manifest.from_json(manifest)
+    except RunFolderError as error:
+        raise ArtefactError(f"{path} is not valid", problems=error.problems) from error
 
 
 def _wrong(value: Any, schema: dict[str, tuple[type, ...]], where: str) -> list[str]:

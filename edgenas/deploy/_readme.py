@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from edgenas.deploy.parity import Parity
+from edgenas.records import Manifest, ModelFile, Parity
 
 _STATUS = {
     "accepted": "Every file passed every gate.",
@@ -14,44 +13,44 @@ _STATUS = {
 }
 
 
-def readme(manifest: Mapping[str, Any], parities: Sequence[Parity]) -> str:
+def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """Markdown from a manifest and the parity of its files, in order."""
     sections = [
-        f"# Image classifier, {len(manifest['classes'])} classes",
-        f"Written by {manifest['created_by']}. {_STATUS[manifest['status']]}",
+        f"# Image classifier, {len(manifest.classes)} classes",
+        f"Written by {manifest.created_by}. {_STATUS[manifest.status]}",
         "## Try it",
         "```\npip install onnxruntime numpy pillow\npython example.py IMAGE...\n```",
         "Each line holds path, class and probability, separated by tabs.",
         "## Files",
-        _table(manifest["files"], parities),
-        _notes(manifest["files"]),
+        _table(manifest.files, parities),
+        _notes(manifest.files),
         "## Input",
         _input(manifest),
         "## Output",
         _output(manifest),
         "## Check it",
         "`edgenas verify .` compares every file with its SHA-256 in `manifest.json`, checks the precision and runs "
-        f"`{manifest['golden']['path']}`: generated `images` and the `logits` they must give, to within "
+        f"`{manifest.golden.path}`: generated `images` and the `logits` they must give, to within "
         f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _table(files: Sequence[Mapping[str, Any]], parities: Sequence[Parity]) -> str:
+def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
     rows = ["| file | runtime | precision | batch | GPU | parity |", "|---|---|---|---|---|---|"]
     for file, parity in zip(files, parities, strict=True):
-        batch = "any" if file["batch_size"] is None else str(file["batch_size"])
+        batch = "any" if file.batch_size is None else str(file.batch_size)
         verdict = parity.verdict + (f": {parity.reason}" if parity.reason else "")
         if parity.emulated is not None:
             verdict += f" (emulated: {parity.emulated.verdict})"
-        targets = ", ".join(file["targets"]) or "–"
-        cells = (f"`{file['path']}`", file["runtime"], file["precision"], batch, targets, verdict.replace("|", "/"))
+        targets = ", ".join(file.targets) or "–"
+        cells = (f"`{file.path}`", file.runtime, file.precision, batch, targets, verdict.replace("|", "/"))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-def _notes(files: Sequence[Mapping[str, Any]]) -> str:
-    names = sorted({file["emulation"]["path"] for file in files if file["emulation"] is not None})
+def _notes(files: Sequence[ModelFile]) -> str:
+    names = sorted({file.emulation.path for file in files if file.emulation is not None})
     if not names:
         return ""
     listed = ", ".join(f"`{name}`" for name in names)
@@ -61,33 +60,33 @@ def _notes(files: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _input(manifest: Mapping[str, Any]) -> str:
-    how = manifest["preprocessing"]
+def _input(manifest: Manifest) -> str:
+    how = manifest.preprocessing
     target = f"floor({how.get('image_px')} / {how.get('crop_pct')}) px"
     if how.get("resize_mode") == "crop":
         resize = f"resize the shorter side to {target} and the longer one in proportion, rounded down"
     else:
         resize = f"resize to a square of {target}"
     return (
-        f"`{manifest['input']['name']}`: float32, NCHW, {' × '.join(str(n) for n in manifest['input']['shape'][1:])} an image. "
+        f"`{manifest.input.name}`: float32, NCHW, {' × '.join(str(n) for n in manifest.input.shape[1:])} an image. "
         f"Apply the EXIF orientation, convert to 8-bit {how.get('channels')}, {resize} ({how.get('resize')}, antialiased, as "
         f"Pillow does), crop the middle {how.get('image_px')} × {how.get('image_px')} px, divide by 255, subtract the mean "
         f"{how.get('mean')}, divide by the standard deviation {how.get('std')}. `example.py` does exactly this."
     )
 
 
-def _output(manifest: Mapping[str, Any]) -> str:
+def _output(manifest: Manifest) -> str:
     text = (
-        f"`{manifest['output']['name']}`: float32, one number a class, in the order "
-        f"{', '.join(f'`{name}`' for name in manifest['classes'])}. Softmax gives probabilities. "
+        f"`{manifest.output.name}`: float32, one number a class, in the order "
+        f"{', '.join(f'`{name}`' for name in manifest.classes)}. Softmax gives probabilities. "
     )
-    if manifest["positive"] is None or manifest["threshold"] is None:
+    if manifest.positive is None or manifest.threshold is None:
         return text + "Decide the most probable class."
     return text + (
-        f"Decide `{manifest['positive']}` if its probability is at least {manifest['threshold']:.6g}, "
+        f"Decide `{manifest.positive}` if its probability is at least {manifest.threshold:.6g}, "
         "else the most probable of the others."
     )
 
 
-def _tolerances(manifest: Mapping[str, Any]) -> str:
-    return ", ".join(f"{limit:g} ({name})" for name, limit in manifest["golden"]["max_error"].items())
+def _tolerances(manifest: Manifest) -> str:
+    return ", ".join(f"{limit:g} ({name})" for name, limit in manifest.golden.max_error.items())

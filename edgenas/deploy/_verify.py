@@ -5,36 +5,21 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy._manifest import load_manifest
-from edgenas.deploy.contracts import ImageRows, Runner, Runtime
-from edgenas.deploy.parity import Verdict
+from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
+from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was checked of one file: ``sha256``, ``precision`` or ``golden``."""
-
-    path: str
-    name: str
-    verdict: Verdict
-    reason: str
-
-    def as_json(self) -> dict[str, str]:
-        """All fields."""
-        return {"path": self.path, "name": self.name, "verdict": self.verdict, "reason": self.reason}
 
 
 def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[Check]:
@@ -60,39 +45,40 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
         ArtefactError: as `verify`.
     """
     manifest = load_manifest(folder)
-    checks = [_check_hash(folder, entry) for entry in manifest["support_files"]]
+    checks = [_check_hash(folder, entry) for entry in manifest.support_files]
     golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):
         checks.append(golden)
     yield checks
-    for entry in manifest["files"]:
+    for entry in manifest.files:
         checks = []
-        runnable = [(entry, entry["runtime"], entry["precision"])]
-        if entry["emulation"] is not None:
-            runnable.append((entry | {"kind": "emulation"} | entry["emulation"], EMULATION_RUNTIME, "fp32"))
-        for file, runtime, precision in runnable:
+        runnable = [(entry, False)]
+        if entry.emulation is not None:
+            same = entry.emulation
+            runnable.append((replace(entry, path=same.path, size_bytes=same.size_bytes, sha256=same.sha256), True))
+        for file, is_emulation in runnable:
             hashed = _check_hash(folder, file)
             checks.append(hashed)
             if hashed.verdict == "passed":
-                checks += _check_live(folder, file, runtime, precision, golden, runtimes)
+                checks += _check_live(folder, file, golden, runtimes, is_emulation=is_emulation)
         yield checks
 
 
-def _check_hash(folder: Path, entry: Mapping[str, Any]) -> Check:
-    path = folder / entry["path"]
+def _check_hash(folder: Path, entry: FileIdentity | ModelFile) -> Check:
+    path = folder / entry.path
     try:
         size, found = path.stat().st_size, sha256_file(path)
     except OSError as error:
-        return Check(entry["path"], "sha256", "failed", f"cannot be read: {error.strerror or error}")
-    if found != entry["sha256"]:
-        reason = f"sha256 is {found[:12]}… ({size} bytes), the manifest says {entry['sha256'][:12]}… ({entry['size_bytes']})"
-        return Check(entry["path"], "sha256", "failed", reason)
-    return Check(entry["path"], "sha256", "passed", f"{size} bytes")
+        return Check(entry.path, "sha256", "failed", f"cannot be read: {error.strerror or error}")
+    if found != entry.sha256:
+        reason = f"sha256 is {found[:12]}… ({size} bytes), the manifest says {entry.sha256[:12]}… ({entry.size_bytes})"
+        return Check(entry.path, "sha256", "failed", reason)
+    return Check(entry.path, "sha256", "passed", f"{size} bytes")
 
 
-def _load_golden(folder: Path, manifest: Mapping[str, Any], hashed: Sequence[Check]) -> tuple[NDArray[np.float32], ...] | Check:
+def _load_golden(folder: Path, manifest: Manifest, hashed: Sequence[Check]) -> tuple[NDArray[np.float32], ...] | Check:
     """Golden images, outputs and tolerances; a file whose hash is not the manifest's is not opened."""
-    path = manifest["golden"]["path"]
+    path = manifest.golden.path
     if any(check.path == path and check.verdict == "failed" for check in hashed):
         return Check(path, "golden", "failed", "not opened: it is not the file that was exported")
     try:
@@ -100,37 +86,40 @@ def _load_golden(folder: Path, manifest: Mapping[str, Any], hashed: Sequence[Che
             images, logits = arrays["images"], arrays["logits"]
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         return Check(path, "golden", "failed", f"cannot be read: {' '.join(str(error).split())}")
-    tolerance = {name: float(limit) for name, limit in manifest["golden"]["max_error"].items()}
+    tolerance = {name: float(limit) for name, limit in manifest.golden.max_error.items()}
     limits = np.array([tolerance.get("fp32", 0.0), tolerance.get("fp16", 0.0)], dtype=np.float32)
     return images, logits, limits
 
 
 def _check_live(
     folder: Path,
-    file: Mapping[str, Any],
-    runtime_name: str,
-    precision: Any,
+    file: ModelFile,
     golden: tuple[NDArray[np.float32], ...] | Check,
     runtimes: Mapping[str, Runtime] | None,
+    *,
+    is_emulation: bool,
 ) -> list[Check]:
-    """Precision and golden outputs of one file."""
-    path = file["path"]
-    checks = [_check_types(folder / path, file)] if file["kind"] == "onnx" else []
+    """Precision and golden outputs of one file; those of an emulation are the outputs alone."""
+    path = file.path
+    runtime_name = EMULATION_RUNTIME if is_emulation else file.runtime
+    precision: Precision = "fp32" if is_emulation else file.precision
+    is_engine = file.kind == "engine" and not is_emulation
+    checks = [_check_types(folder / path, file)] if file.kind == "onnx" and not is_emulation else []
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
         runner = runtime.load(folder / path, precision=precision)
     except (MissingBackendError, UsageError, KeyError) as error:
         reason = f"{runtime_name} is not given" if isinstance(error, KeyError) else f"{runtime_name}: {error}"
-        if file["kind"] == "engine":
+        if is_engine:
             checks.append(Check(path, "precision", "not_run", _proof_of_build(file)))
         return [*checks, Check(path, "golden", "not_run", reason)]
     except EdgeNASError as error:
         # The bytes are those that were exported; an engine among them may still be of another GPU or version.
-        verdict: Verdict = "not_run" if file["kind"] == "engine" else "failed"
+        verdict: Verdict = "not_run" if is_engine else "failed"
         return [*checks, Check(path, "golden", verdict, f"{runtime_name}: {error}")]
     try:
-        if file["kind"] == "engine":
-            checks.append(_check_engine(path, runner, file["precision"]))
+        if is_engine:
+            checks.append(_check_engine(path, runner, file.precision))
         if not isinstance(golden, Check):
             checks.append(_check_golden(file, runner, golden))
     except EdgeNASError as error:
@@ -140,8 +129,8 @@ def _check_live(
     return checks
 
 
-def _proof_of_build(file: Mapping[str, Any]) -> str:
-    notes = file["notes"]
+def _proof_of_build(file: ModelFile) -> str:
+    notes = file.notes
     share = notes.get("engine_half_share", notes.get("network_half_share"))
     if share is None:
         return "the engine cannot be opened here"
@@ -154,7 +143,7 @@ def _check_engine(path: str, runner: Runner, precision: str) -> Check:
     return Check(path, "precision", verdict, f"the live engine computes in {live}, the manifest says {precision}")
 
 
-def _check_types(path: Path, file: Mapping[str, Any]) -> Check:
+def _check_types(path: Path, file: ModelFile) -> Check:
     """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
     import onnx
     from google.protobuf.message import DecodeError
@@ -162,27 +151,27 @@ def _check_types(path: Path, file: Mapping[str, Any]) -> Check:
     try:
         graph = onnx.load_model_from_string(path.read_bytes()).graph
     except DecodeError:
-        return Check(file["path"], "precision", "failed", "the file is not ONNX")
+        return Check(file.path, "precision", "failed", "the file is not ONNX")
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     last = {output.name for output in graph.output}
     inner = [node for node in graph.node if node.op_type in _WEIGHTED and not last.intersection(node.output)]
     weights = [kinds[name] for node in inner for name in node.input if name in kinds]
     half = weights.count(onnx.TensorProto.FLOAT16)
-    right = half == len(weights) and half > 0 if file["precision"] == "fp16" else half == 0
-    reason = f"{half} of {len(weights)} inner weights are float16, the manifest says {file['precision']}"
-    return Check(file["path"], "precision", "passed" if right else "failed", reason)
+    right = half == len(weights) and half > 0 if file.precision == "fp16" else half == 0
+    reason = f"{half} of {len(weights)} inner weights are float16, the manifest says {file.precision}"
+    return Check(file.path, "precision", "passed" if right else "failed", reason)
 
 
-def _check_golden(file: Mapping[str, Any], runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:
+def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:
     images, expected, limits = golden
-    logits = run_in_batches(runner, images, file.get("batch_size"))
+    logits = run_in_batches(runner, images, file.batch_size)
     if logits.shape != expected.shape:
-        return Check(file["path"], "golden", "failed", f"outputs have shape {logits.shape}, expected {expected.shape}")
-    limit = float(limits[0 if file["precision"] == "fp32" else 1])
+        return Check(file.path, "golden", "failed", f"outputs have shape {logits.shape}, expected {expected.shape}")
+    limit = float(limits[0 if file.precision == "fp32" else 1])
     error = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(expected).max())))
     verdict: Verdict = "passed" if error <= limit else "failed"  # NaN fails
     where = f"{runner.info.runtime} on {runner.info.device}"
-    return Check(file["path"], "golden", verdict, f"largest error {error:.2g} of the largest logit, allowed {limit:g}; {where}")
+    return Check(file.path, "golden", verdict, f"largest error {error:.2g} of the largest logit, allowed {limit:g}; {where}")
 
 
 def run_in_batches(runner: Runner, images_NCHW: ImageRows, batch_size: int | None) -> NDArray[np.float32]:

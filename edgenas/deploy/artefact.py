@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import __version__
-from edgenas.deploy._manifest import MANIFEST, SCHEMA_VERSION, load_manifest
+from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
-from edgenas.deploy._verify import Check, run_in_batches, verify, verify_files
+from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.contracts import ExportedFile
-from edgenas.deploy.parity import Parity, Verdict
 from edgenas.errors import ArtefactError
+from edgenas.records import (
+    ArchitectureFacts,
+    Check,
+    DataFacts,
+    ExportedModel,
+    FileIdentity,
+    FileParity,
+    GoldenFacts,
+    InputFacts,
+    LatencyFacts,
+    Manifest,
+    ModelFile,
+    OutputFacts,
+    Parity,
+    ParityFile,
+    SplitMetrics,
+    Verdict,
+    WeightsFacts,
+)
 from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
 from edgenas.runs.files import TEMPORARY
 
@@ -49,7 +67,7 @@ _MAX_ERROR = {"fp32": 1e-3, "fp16": 5e-2}  # of the largest golden logit
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the manifest says beside the files; mappings are written as they are.
+    """What the manifest says beside the files.
 
     Attributes:
         input_shape: channels, height, width of one image.
@@ -69,12 +87,12 @@ class Facts:
     classes: tuple[str, ...]
     positive: str | None
     threshold: float | None
-    architecture: Mapping[str, Any]
-    weights: Mapping[str, Any]
-    data: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    latency: Mapping[str, Any] | None
-    versions: Mapping[str, Any]
+    architecture: ArchitectureFacts
+    weights: WeightsFacts
+    data: DataFacts
+    metrics: SplitMetrics
+    latency: LatencyFacts | None
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +101,7 @@ class Artefact:
 
     folder: Path
     verdict: Verdict
-    files: tuple[dict[str, Any], ...]
+    files: tuple[ExportedModel, ...]
 
 
 def write_artefact(
@@ -116,8 +134,8 @@ def write_artefact(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     parities = [parity for _, parity in models]
-    with_parity = [entry | {"parity": parity.as_json()} for entry, parity in zip(entries, parities, strict=True)]
-    return Artefact(folder, overall(parities), tuple(with_parity))
+    exported = tuple(ExportedModel(file=entry, parity=parity) for entry, parity in zip(entries, parities, strict=True))
+    return Artefact(folder, overall(parities), exported)
 
 
 def require_writable(folder: Path) -> None:
@@ -140,9 +158,9 @@ def _beside(folder: Path) -> Path:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
-def overall(parities: Sequence[Parity]) -> Verdict:
+def overall(judged: Sequence[Parity | Check]) -> Verdict:
     """The worst of several: failed, undecided, not_run, passed; without any, not_run."""
-    verdicts = {parity.verdict for parity in parities} or {"not_run"}
+    verdicts = {each.verdict for each in judged} or {"not_run"}
     order: tuple[Verdict, ...] = ("failed", "undecided", "not_run", "passed")
     return next(verdict for verdict in order if verdict in verdicts)
 
@@ -153,50 +171,49 @@ def _fill(
     facts: Facts,
     reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[ModelFile]:
     entries = [_copy_model(folder, exported) for exported, _ in models]
     verdict = overall([parity for _, parity in models])
-    listed = [{"path": e["path"], "parity": p.as_json()} for e, (_, p) in zip(entries, models, strict=True)]
-    write_json(folder / "parity.json", {"schema_version": SCHEMA_VERSION, "verdict": verdict, "files": listed})
+    listed = tuple(FileParity(path=entry.path, parity=parity) for entry, (_, parity) in zip(entries, models, strict=True))
+    write_json(folder / "parity.json", ParityFile(verdict=verdict, files=listed))
     golden = _write_golden(folder, facts.input_shape, reference, seed)
     write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
     manifest = _manifest(facts, verdict, entries, golden)
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
     support = ("README.md", "example.py", "golden.npz", "parity.json")
-    manifest["support_files"] = [_identity(folder / name) for name in support]
-    failed = [f"{e['path']}: {p.reason}" for e, (_, p) in zip(entries, models, strict=True) if p.verdict == "failed"]
+    plain = replace(manifest, support_files=tuple(_identity(folder / name) for name in support)).as_json()
+    failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
     if failed:
         write_text(folder / REJECTED, "\n".join(failed) + "\n")
-    write_json(folder / MANIFEST, {**manifest, "sha256": sha256_json(manifest)})
+    write_json(folder / MANIFEST, {**plain, "sha256": sha256_json(plain)})
     return entries
 
 
-def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[dict[str, Any]], golden: dict[str, Any]) -> dict[str, Any]:
+def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], golden: GoldenFacts) -> Manifest:
     status = {"failed": "rejected", "passed": "accepted"}.get(verdict, "unproven")
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "created_by": f"edgenas {__version__}",
-        "status": status,
-        "verdict": verdict,
-        "input": {"name": "image", "dtype": "float32", "layout": "NCHW", "shape": [None, *facts.input_shape]},
-        "output": {"name": "logits", "dtype": "float32", "shape": [None, len(facts.classes)]},
-        "preprocessing": facts.preprocessing,
-        "classes": facts.classes,
-        "positive": facts.positive,
-        "threshold": facts.threshold,
-        "architecture": facts.architecture,
-        "weights": facts.weights,
-        "data": facts.data,
-        "metrics": facts.metrics,
-        "latency": facts.latency,
-        "versions": facts.versions,
-        "golden": golden,
-        "files": list(entries),
-        "support_files": [],
-    }
+    return Manifest(
+        created_by=f"edgenas {__version__}",
+        status=status,
+        verdict=verdict,
+        input=InputFacts(shape=(None, *facts.input_shape)),
+        output=OutputFacts(shape=(None, len(facts.classes))),
+        preprocessing=facts.preprocessing,
+        classes=facts.classes,
+        positive=facts.positive,
+        threshold=facts.threshold,
+        architecture=facts.architecture,
+        weights=facts.weights,
+        data=facts.data,
+        metrics=facts.metrics,
+        latency=facts.latency,
+        versions=facts.versions,
+        golden=golden,
+        files=tuple(entries),
+        support_files=(),
+    )
 
 
-def _copy_model(folder: Path, exported: ExportedFile) -> dict[str, Any]:
+def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
     emulation = None
     if exported.emulation is not None:
         if not (folder / exported.emulation.name).exists():
@@ -206,22 +223,22 @@ def _copy_model(folder: Path, exported: ExportedFile) -> dict[str, Any]:
         raise ValueError(f"two exported files are called {exported.path.name}")
     shutil.copyfile(exported.path, folder / exported.path.name)
     identity = _identity(folder / exported.path.name)
-    return {
-        "path": identity["path"],
-        "kind": exported.kind,
-        "runtime": exported.runtime,
-        "precision": exported.precision,
-        "batch_size": exported.batch_size,
-        "targets": list(exported.targets),
-        "size_bytes": identity["size_bytes"],
-        "sha256": identity["sha256"],
-        "emulation": emulation,
-        "notes": dict(exported.notes),
-    }
+    return ModelFile(
+        path=identity.path,
+        kind=exported.kind,
+        runtime=exported.runtime,
+        precision=exported.precision,
+        batch_size=exported.batch_size,
+        targets=tuple(exported.targets),
+        size_bytes=identity.size_bytes,
+        sha256=identity.sha256,
+        emulation=emulation,
+        notes=dict(exported.notes),
+    )
 
 
-def _identity(path: Path) -> dict[str, Any]:
-    return {"path": path.name, "size_bytes": path.stat().st_size, "sha256": sha256_file(path)}
+def _identity(path: Path) -> FileIdentity:
+    return FileIdentity(path=path.name, size_bytes=path.stat().st_size, sha256=sha256_file(path))
 
 
 def _write_golden(
@@ -229,7 +246,7 @@ def _write_golden(
     input_shape: tuple[int, int, int],
     reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     seed: int,
-) -> dict[str, Any]:
+) -> GoldenFacts:
     """Seeded noise in the value range of normalised images, and the outputs that it must give."""
     channels, height, width = input_shape
     rng = np.random.default_rng(seed)
@@ -238,7 +255,7 @@ def _write_golden(
     images_NCHW = np.ascontiguousarray(images_NCHW)
     logits_NC = np.asarray(reference(images_NCHW), dtype=np.float32)
     np.savez_compressed(folder / "golden.npz", images=images_NCHW, logits=logits_NC)
-    return {"path": "golden.npz", "seed": seed, "num_samples": _NUM_GOLDEN, "max_error": dict(_MAX_ERROR)}
+    return GoldenFacts(path="golden.npz", seed=seed, num_samples=_NUM_GOLDEN, max_error=_MAX_ERROR)
 
 
 def _move(temporary: Path, folder: Path) -> None:

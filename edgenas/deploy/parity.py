@@ -6,18 +6,15 @@ its upper end excludes it, undecided otherwise. Counts are exact.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import stats
 from edgenas.errors import ParityError
-
-Verdict = Literal["passed", "failed", "undecided", "not_run"]
+from edgenas.records import DecisionAgreement, Gate, LogitErrors, Parity, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,86 +38,6 @@ class Gates:
             share = getattr(self, name)
             if share is not None and not 0 <= share < 1:
                 raise ValueError(f"{name} {share} is not in [0, 1): no number of images proves 1")
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One judged limit; ``low`` and ``high`` equal ``value`` for counts and distances."""
-
-    name: str
-    limit: float
-    value: float
-    low: float
-    high: float
-    verdict: Verdict
-    reason: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The contract's gate, with its reason."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """The contract's PARITY.
-
-    Attributes:
-        reason: why it was not passed, empty when it was.
-        reference: what the candidate was compared with.
-        num_positives: images of the positive class, None without such a class.
-        top1_agreement: share of images with the same argmax.
-        flips: per class, its images whose decision changed.
-        new_false_negatives: positives found by the reference and missed by the candidate, None without a positive class.
-        max_abs: largest difference of two logits; NaN or infinite if a logit is.
-        min_cosine: smallest cosine between the two logit vectors of an image.
-        emulated: the comparison with a graph that emulates the precision, where the real file could not run.
-    """
-
-    verdict: Verdict
-    reason: str
-    reference: str = ""
-    num_images: int = 0
-    num_positives: int | None = None
-    top1_agreement: float | None = None
-    flips: dict[str, int] = dataclasses.field(default_factory=dict)
-    new_false_negatives: int | None = None
-    max_abs: float | None = None
-    mean_abs: float | None = None
-    min_cosine: float | None = None
-    gates: tuple[Gate, ...] = ()
-    emulated: Parity | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The contract's PARITY; ``decision`` and ``emulated`` are additions."""
-        num_flips = sum(self.flips.values())
-        agreement = stats.wilson(self.num_images - num_flips, self.num_images).as_json() if self.num_images else None
-        return {
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "reference": self.reference,
-            "num_images": self.num_images,
-            "num_positives": self.num_positives,
-            "top1_agreement": self.top1_agreement,
-            "flips": self.flips,
-            "new_false_negatives": self.new_false_negatives,
-            "logits": {"max_abs": self.max_abs, "mean_abs": self.mean_abs, "min_cosine": self.min_cosine},
-            "gates": [gate.as_json() for gate in self.gates],
-            "decision": {"flips": num_flips, "agreement": agreement},
-            "emulated": None if self.emulated is None else self.emulated.as_json(),
-        }
-
-    def require(self) -> None:
-        """Raise `ParityError` with the numbers unless every gate passed."""
-        if self.verdict == "passed":
-            return
-        problems = [f"{gate.name}: {gate.reason}" for gate in self.gates if gate.verdict != "passed"]
-        if self.emulated is not None:
-            problems += [f"emulated {gate.name}: {gate.reason}" for gate in self.emulated.gates if gate.verdict != "passed"]
-        raise ParityError(
-            f"parity {self.verdict} over {self.num_images} images: {self.reason}",
-            problems=problems if len(problems) > 1 else (),
-            result={"parity": self.as_json()},
-        )
 
 
 def not_run(reason: str, *, emulated: Parity | None = None) -> Parity:
@@ -161,21 +78,20 @@ def compare(
     """
     _require_shapes(reference_NC, candidate_NC, labels_N, class_names)
     finite_N = np.isfinite(candidate_NC).all(axis=1) & np.isfinite(reference_NC).all(axis=1)
-    agrees_N = finite_N & (reference_NC.argmax(axis=1) == candidate_NC.argmax(axis=1))
-    agreement = stats.wilson(int(agrees_N.sum()), int(agrees_N.size))
+    agreement = stats.accuracy(np.where(finite_N, candidate_NC.argmax(axis=1), -1), reference_NC.argmax(axis=1))
     max_abs, mean_abs, min_cosine = _distances(reference_NC, candidate_NC)
     before_N = _decide(reference_NC, positive, threshold)
     after_N = np.where(finite_N, _decide(candidate_NC, positive, threshold), -1)
     positive_N = None if positive is None else labels_N == positive
     found = None if positive_N is None else (before_N[positive_N] == positive, after_N[positive_N] == positive)
 
-    judged = [_count("non_finite_images", int((~finite_N).sum()), 0)]
-    judged.append(_proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip"))
+    finite = _count("non_finite_images", int((~finite_N).sum()), 0)
+    judged = [finite, _proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip")]
     if found is not None:
         judged += _positive_gates(*found, gates)
     if gates.max_abs_logit is not None:
         judged.append(_count("max_abs_logit", max_abs, gates.max_abs_logit))
-    verdict, reason = _overall(judged)
+    (verdict, reason), flipped_N = _overall(judged), before_N != after_N
     return Parity(
         verdict=verdict,
         reason=reason,
@@ -183,13 +99,17 @@ def compare(
         num_images=int(labels_N.size),
         num_positives=None if found is None else int(found[0].size),
         top1_agreement=agreement.value if agreement.n else None,
-        flips={name: int((before_N != after_N)[labels_N == index].sum()) for index, name in enumerate(class_names)},
+        flips={name: int(flipped_N[labels_N == index].sum()) for index, name in enumerate(class_names)},
         new_false_negatives=None if found is None else int((found[0] & ~found[1]).sum()),
-        max_abs=max_abs,
-        mean_abs=mean_abs,
-        min_cosine=min_cosine,
+        logits=LogitErrors(max_abs=max_abs, mean_abs=mean_abs, min_cosine=min_cosine),
         gates=tuple(judged),
+        decision=_agreement(flipped_N),
     )
+
+
+def _agreement(flipped_N: NDArray[np.bool_]) -> DecisionAgreement:
+    num, flips = int(flipped_N.size), int(flipped_N.sum())
+    return DecisionAgreement(flips=flips, agreement=stats.wilson(num - flips, num) if num else None)
 
 
 def softmax(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -244,9 +164,9 @@ def _positive_gates(before_P: NDArray[np.bool_], after_P: NDArray[np.bool_], gat
     missed = int((before_P & ~after_P).sum())
     judged = _count(name, missed, limit)
     if num == 0:
-        judged = dataclasses.replace(judged, verdict="undecided", reason="there are no positive images")
+        judged = replace(judged, verdict="undecided", reason="there are no positive images")
     elif judged.verdict == "failed":
-        judged = dataclasses.replace(judged, reason=f"{missed} of {num} positives newly missed, allowed {limit}")
+        judged = replace(judged, reason=f"{missed} of {num} positives newly missed, allowed {limit}")
     if gates.min_sensitivity is None:
         return [judged]
     found = stats.wilson(int(after_P.sum()), num)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from edgenas.errors import ArchError
+from edgenas.records import Arch
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.named import Reported, find_named, unknown_name
 from edgenas.spaces.reported import host
@@ -60,7 +61,7 @@ def read_given(space: SearchSpace, text: str) -> Given:
     return Given(_rows(space, parse_archs(content, text), text), space)
 
 
-def read_one(space: SearchSpace, text: str) -> dict[str, Any]:
+def read_one(space: SearchSpace, text: str) -> Arch:
     """As `read_given`, where just one net of the space is meant; readable.
 
     Raises:
@@ -79,7 +80,7 @@ def read_one(space: SearchSpace, text: str) -> dict[str, Any]:
     return arch
 
 
-def parse_archs(content: bytes, name: str) -> list[Mapping[str, Any]]:
+def parse_archs(content: bytes, name: str) -> list[Arch]:
     """The objects in a file's content: one JSON object, a JSON list of them, or one a line.
 
     Raises:
@@ -144,7 +145,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _rows(space: SearchSpace, archs: Sequence[Mapping[str, Any]], name: str) -> Genes:
+def _rows(space: SearchSpace, archs: Sequence[Arch], name: str) -> Genes:
     """One row each; every problem of every architecture is named with its position."""
     rows: list[Genes] = []
     problems: list[str] = []

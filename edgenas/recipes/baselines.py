@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from edgenas.costs import CostModel, cost_models
-from edgenas.latency.promise import Quantile
 from edgenas.recipes.floors import held_to_floors
-from edgenas.recipes.nets import HAND_DESIGNED, RESULT, RESULT_SCHEMA, SEARCH, supernet_epochs
+from edgenas.recipes.nets import HAND_DESIGNED, searched, supernet_epochs
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.run_tables import RunTable, run_table
 from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, is_trained, short_name, ways_of
-from edgenas.runs import Note, Record, read_sealed
+from edgenas.records import Arch, Quantile, SearchResult
+from edgenas.runs import Note, Record
 from edgenas.search import UpperLimit
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed
@@ -44,57 +43,54 @@ class Limits:
         return ", ".join(str(limit) for limit in self.costs)
 
 
-def searched(project: Project) -> Mapping[str, Any]:
-    """The result of the run's search, whatever it was made with; empty without one."""
-    path = project.run.search / RESULT
-    return read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA) if path.is_file() else {}
-
-
 def table_of(project: Project, images: Images) -> RunTable | None:
     """The table that the search rested on, else the run's; None without any that fits."""
-    return run_table(project, images.task, (searched(project).get("table") or {}).get("sha256"))
+    result = searched(project)
+    table = result.table if result is not None else None
+    return run_table(project, images.task, table.sha256 if table is not None else None)
 
 
 def limits_for(project: Project, images: Images, winner: Net, *, from_search: bool) -> Limits:
     """The limits of the search that chose the winner; where it had none, or there was none, the winner's own latency (or MACs)."""
-    result = searched(project) if from_search else {}
+    result = searched(project) if from_search else None
     costs: dict[str, CostModel] = dict(cost_models(project.space, images.task))
     limits: list[UpperLimit] = []
     missing: list[str] = []
-    for name, value in result.get("limits", {}).items():
+    for name, value in result.limits.items() if result is not None else ():
         if name in costs:
             limits.append(UpperLimit(name, value, costs[name]))
-        elif name.startswith("latency_ms"):
+        elif result is not None and name.startswith("latency_ms"):
             model = _latency_model(project, images, result, name)
             if model is None:
                 missing.append(f"{name} <= {value:g}: its latency table is not in {project.run.latency}")
             else:
                 limits.append(UpperLimit(name, value, model))
-    if not limits:
+    if result is None or not limits:
         table = table_of(project, images)
         name, model = ("latency_ms", table.predicted) if table is not None else ("macs", costs["macs"])
         assert winner.arch is not None
         limits.append(UpperLimit(name, float(model(project.space.from_json(winner.arch))[0]), model))
         return Limits(tuple(limits), not_applied=tuple(missing))
-    latency_ms = result["limits"].get("latency_ms") if "latency_ms" in result.get("binding", ()) else None
-    quantile = result.get("promises", {}).get("latency_ms", {}).get("quantile")
-    return Limits(tuple(limits), latency_ms, quantile, tuple(missing))
+    latency_ms = result.limits.get("latency_ms") if "latency_ms" in result.binding else None
+    promise = (result.promises or {}).get("latency_ms")
+    return Limits(tuple(limits), latency_ms, promise.quantile if promise is not None else None, tuple(missing))
 
 
-def _latency_model(project: Project, images: Images, result: Mapping[str, Any], name: str) -> CostModel | None:
+def _latency_model(project: Project, images: Images, result: SearchResult, name: str) -> CostModel | None:
     """What the search limited: a prediction, times its promise's factor where there is one; None where the table is gone."""
     alias = name.removeprefix("latency_ms").strip("[]")
-    facts = result.get("tables", {}).get(alias) if alias else result.get("table")
-    sha256 = (facts or {}).get("sha256")
+    facts = (result.tables or {}).get(alias) if alias else result.table
+    sha256 = facts.sha256 if facts is not None else None
     found = run_table(project, images.task, sha256)
     if found is None or (alias and found.table.sha256 != sha256):
         return None
-    factor = result.get("promises", {}).get(name, {}).get("factor", 1.0)
+    promise = (result.promises or {}).get(name)
+    factor = promise.factor if promise is not None else 1.0
     model = found.predicted
     return CostModel(model.name, model.unit, model.factors, model.scale * factor, model.offset * factor)
 
 
-def within(project: Project, limits: Limits) -> tuple[list[dict[str, Any]], bool]:
+def within(project: Project, limits: Limits) -> tuple[list[Arch], bool]:
     """The hand-designed nets that meet the limits, and whether any does; where none does, the one that is nearest to them."""
     archs = hand_designed(project.space)
     rows_AG: Genes = np.concatenate([project.space.from_json(arch) for arch in archs])
@@ -142,7 +138,7 @@ class Race:
 
 
 def find_best(
-    bench: Bench, archs: Sequence[Mapping[str, Any]], epochs: int, seconds_per_epoch: float | None
+    bench: Bench, archs: Sequence[Arch], epochs: int, seconds_per_epoch: float | None
 ) -> Generator[Record, None, tuple[list[Try], list[Try]]]:
     """Race the nets until two are left, then train those to the end in every way.
 

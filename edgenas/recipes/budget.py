@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from edgenas.latency.promise import CONFIDENCE
 from edgenas.recipes.project import Project
 from edgenas.recipes.run_tables import RunTable, as_run_table, find_table, is_here, version_changes
 from edgenas.recipes.settings import THIS_DEVICE
+from edgenas.records import Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
 from edgenas.runs import Note
 from edgenas.search import Feasibility, UpperLimit, closest
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -56,10 +56,10 @@ class Device:
         """Whether the table was measured on this machine's device."""
         return is_here(self.table.table)
 
-    def values(self, row_AG: Genes) -> dict[str, float | None]:
+    def values(self, row_AG: Genes) -> Latencies:
         """Latencies of one row, not measured yet."""
         predicted, upper = (float(model(row_AG)[0]) for model in (self.table.predicted, self.table.upper))
-        return {"predicted_ms": predicted, "upper_ms": upper, "measured_ms": None}
+        return Latencies(predicted_ms=predicted, upper_ms=upper, measured_ms=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +87,35 @@ class Budget:
         """Whether limits were given by name."""
         return any(device.alias for device in self.devices)
 
-    def describe(self, genes_G: Genes) -> dict[str, Any]:
-        """Architecture and costs of one net as the contract's CAND has them; ``latencies`` by name where there are names."""
+    def describe(self, genes_G: Genes) -> Costs:
+        """Architecture and costs of one net, not measured yet; ``latencies`` by name where there are names."""
         row_AG = genes_G[None]
-        found: dict[str, Any] = {"arch": self.space.to_json(genes_G)}
-        found |= {name: int(self.costs[name](row_AG)[0]) for name in ("params", "macs")}
         values = {device.label: device.values(row_AG) for device in self.devices}
-        first = next(iter(values.values()), {"predicted_ms": None, "upper_ms": None, "measured_ms": None})
-        found |= {f"latency_ms_{name.removesuffix('_ms')}": value for name, value in first.items()}
-        return found | ({"latencies": values} if self.has_names else {})
+        first = next(iter(values.values()), None)
+        return Costs(
+            arch=self.space.to_json(genes_G),
+            params=int(self.costs["params"](row_AG)[0]),
+            macs=int(self.costs["macs"](row_AG)[0]),
+            latency_ms_predicted=None if first is None else first.predicted_ms,
+            latency_ms_upper=None if first is None else first.upper_ms,
+            latencies=values if self.has_names else None,
+        )
 
-    def facts(self) -> dict[str, Any]:
-        """What results say of tables and promises."""
-        return {
-            "table": self.devices[0].table.facts if self.devices else None,
-            "tables": {device.label: device.table.facts for device in self.devices},
-            "promises": {device.name: device.bound.as_json() for device in self.devices if device.bound is not None},
-        }
+    @property
+    def table(self) -> TableFacts | None:
+        """What results say of the first device's table; None without one."""
+        return self.devices[0].table.facts if self.devices else None
+
+    @property
+    def tables(self) -> dict[str, TableFacts]:
+        """What results say of tables, by device."""
+        return {device.label: device.table.facts for device in self.devices}
+
+    @property
+    def promises(self) -> dict[str, PromisedBound]:
+        """What results say of promises, by the name of their limit."""
+        bounds = {device.name: device.bound for device in self.devices}
+        return {name: PromisedBound.from_json(bound.as_json()) for name, bound in bounds.items() if bound is not None}
 
     def notes(self) -> Iterator[Note]:
         """What a user must know of tables and promises before anything is looked for."""
@@ -200,27 +212,29 @@ def _with_bound(project: Project, task: Task, device: Device) -> Device:
     return replace(device, bound=bound, table=replace(device.table, upper=upper))
 
 
-def space_facts(budget: Budget, found: Feasibility) -> dict[str, Any]:
+def space_facts(budget: Budget, found: Feasibility) -> SpaceFacts:
     """The contract's ``space``: smallest, median and largest net of what was looked at, by latency or MACs."""
     by = budget.costs.get("latency_ms", budget.costs["macs"])
     order = np.argsort(by(found.genes_AG), kind="stable")
 
-    def net(position: int) -> dict[str, Any]:
+    def net(position: int) -> NetCosts:
         row_AG = found.genes_AG[order[position]][None]
-        costs: dict[str, float] = {name: int(budget.costs[name](row_AG)[0]) for name in ("params", "macs")}
-        if "latency_ms" in budget.costs:
-            costs["latency_ms"] = float(budget.costs["latency_ms"](row_AG)[0])
-        return {"arch": budget.space.to_json(row_AG[0]), **costs}
+        return NetCosts(
+            arch=budget.space.to_json(row_AG[0]),
+            params=int(budget.costs["params"](row_AG)[0]),
+            macs=int(budget.costs["macs"](row_AG)[0]),
+            latency_ms=float(budget.costs["latency_ms"](row_AG)[0]) if "latency_ms" in budget.costs else None,
+        )
 
-    return {
-        "name": budget.space.name,
-        "num_subnets": budget.space.cardinality,
-        "feasible_share": found.share,
-        "is_exact": found.is_exact,
-        "smallest": net(0),
-        "median": net(len(order) // 2),
-        "largest": net(-1),
-    }
+    return SpaceFacts(
+        name=budget.space.name,
+        num_subnets=budget.space.cardinality,
+        feasible_share=found.share,
+        is_exact=found.is_exact,
+        smallest=net(0),
+        median=net(len(order) // 2),
+        largest=net(-1),
+    )
 
 
 def survey_line(budget: Budget, found: Feasibility) -> str:
@@ -236,13 +250,26 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
     return f"feasible: {100 * found.share:.1f} % of {of} ({limits}){''.join(spans)}"
 
 
-def infeasible(budget: Budget, found: Feasibility, result: Mapping[str, Any]) -> InfeasibleError:
-    """That nothing meets the limits, with the nearest that can be had of each."""
-    nearest = closest(budget.space, budget.limits, found)
-    problems = [f"{name}: asked {entry['asked']:g}, achievable {entry['achievable']:.4g}" for name, entry in nearest.items()]
+def nearest_of(budget: Budget, found: Feasibility) -> dict[str, Nearest]:
+    """The nearest that can be had of each limit that nothing meets, by its name."""
+    return {
+        name: Nearest(asked=net.asked, achievable=net.achievable, arch=budget.space.to_json(net.genes_G))
+        for name, net in closest(budget.limits, found).items()
+    }
+
+
+def infeasible(budget: Budget, nearest: Mapping[str, Nearest], result: JsonRecord) -> InfeasibleError:
+    """That nothing meets the limits.
+
+    Args:
+        budget: with the limits.
+        nearest: what can be had of each.
+        result: what is known all the same.
+    """
+    problems = [f"{name}: asked {entry.asked:g}, achievable {entry.achievable:.4g}" for name, entry in nearest.items()]
     return InfeasibleError(
         f"no architecture of {budget.space.name} meets {', '.join(str(limit) for limit in budget.limits)}",
         problems=problems,
         hint="loosen the limit, or take another space",
-        result={**result, "closest": nearest, "binding": list(found.binding)},
+        result=result.as_json(),
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from edgenas.costs import CostModel, cost_models
 from edgenas.errors import CostError, UsageError
 from edgenas.recipes.archs import read_given
+from edgenas.records import CountResult, CountRow, ReportedFacts, SizeFacts, TaskFacts
 from edgenas.runs import Outcome, Progress, Record
 from edgenas.spaces import Genes, SearchSpace, Task, get_space
 from edgenas.spaces.base import RESOLUTION
 
 REQUIRED = ("params", "macs", "reference_macs")
-COSTS = (*REQUIRED, "ancestor_macs")
+ANCESTOR = "ancestor_macs"
+COSTS = (*REQUIRED, ANCESTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,27 @@ def run(config: CountConfig) -> Iterator[Record]:
     genes_AG = given.genes_AG if config.image_px is None else _at_resolution(space, given.genes_AG, config.image_px)
     models = _models(space, task)
     counts = {name: models[name](genes_AG) for name in COSTS if name in models}
-    reported = None if given.reported is None else asdict(given.reported)
-    rows: list[dict[str, Any]] = [
-        {name: round(float(counts[name][row])) if name in counts else None for name in COSTS}
-        | {"arch": space.to_json(genes_G), "name": given.name, "reported": reported}
+    reported = None if given.reported is None else ReportedFacts(**asdict(given.reported))
+    rows = [
+        CountRow(
+            size=SizeFacts(params=round(float(counts["params"][row])), macs=round(float(counts["macs"][row]))),
+            reference_macs=round(float(counts["reference_macs"][row])),
+            ancestor_macs=round(float(counts[ANCESTOR][row])) if ANCESTOR in counts else None,
+            arch=space.to_json(genes_G),
+            name=given.name,
+            reported=reported,
+        )
         for row, genes_G in enumerate(genes_AG)
     ]
     failure = None
     if config.check:
-        differences = yield from _check(space, task, genes_AG, rows)
+        rows, differences = yield from _check(space, task, genes_AG, rows)
         if differences:
             message = f"{len(differences)} counts of {space.name} are not those of the nets built"
             failure = CostError(message, problems=differences, hint="please report it: one of the two is a bug in edgenas")
     tasks = {space.task_of(genes_G, task) for genes_G in genes_AG}
     shown = tasks.pop() if len(tasks) == 1 else task
-    yield Outcome({"space": space.name, "task": asdict(shown), "rows": rows}, failure=failure)
+    yield Outcome(CountResult(space=space.name, task=TaskFacts(**asdict(shown)), rows=tuple(rows)), failure=failure)
 
 
 def _task(config: CountConfig, default: Task) -> Task:
@@ -93,25 +100,30 @@ def _models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
         raise UsageError(f"{space.name} has no nets for images of {task.image_px} px: {error}") from error
 
 
-def _check(space: SearchSpace, task: Task, genes_AG: Genes, rows: list[dict[str, Any]]) -> Generator[Record, None, list[str]]:
-    """Build every net, note in its row what it has and runs, and list what differs from the models."""
+def _check(
+    space: SearchSpace, task: Task, genes_AG: Genes, rows: Sequence[CountRow]
+) -> Generator[Record, None, tuple[list[CountRow], list[str]]]:
+    """Build every net; the rows with what each of them has and runs, and what differs from the models."""
     import torch
 
     from edgenas.supernets import build_net
     from edgenas.supernets.counting import fvcore_macs, num_params
 
-    differences = []
+    checked: list[CountRow] = []
+    differences: list[str] = []
     for position, (genes_G, row) in enumerate(zip(genes_AG, rows, strict=True), 1):
         yield Progress("building", position - 1, len(rows))
         image_px = space.task_of(genes_G, task).image_px
         images_NCHW = torch.zeros(1, task.in_channels, image_px, image_px)
         with torch.no_grad():
             net = build_net(space, task, tuple(int(gene) for gene in genes_G))
-            row["built"] = {"params": num_params(net), "macs": fvcore_macs(net, images_NCHW)}
+            built = SizeFacts(params=num_params(net), macs=fvcore_macs(net, images_NCHW))
+        checked.append(replace(row, built=built))
+        pairs = {"params": (row.size.params, built.params), "macs": (row.size.macs, built.macs)}
         differences += [
-            f"architecture {position}: {name} is {row[name]:,} by the model, {row['built'][name]:,} in the net"
-            for name in ("params", "macs")
-            if row[name] != row["built"][name]
+            f"architecture {position}: {name} is {counted:,} by the model, {seen:,} in the net"
+            for name, (counted, seen) in pairs.items()
+            if counted != seen
         ]
     yield Progress("building", len(rows), len(rows))
-    return differences
+    return checked, differences

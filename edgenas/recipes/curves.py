@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgenas.errors import RunFolderError
 from edgenas.recipes.fitting import LOG
+from edgenas.records import LogRow, TrainingPicture
 from edgenas.runs import Picture
 
 PICTURES = ("training.png", "training.svg")  # beside the log
 
 
-def training_picture(label: str, folder: Path) -> Picture:
+def training_picture(label: str, folder: Path) -> Picture[TrainingPicture]:
     """Loss and accuracies on select over the epochs of the finished training in ``folder``.
 
     Raises:
@@ -22,24 +22,25 @@ def training_picture(label: str, folder: Path) -> Picture:
     """
     log = folder / LOG
     try:
-        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        data = {"title": label, **_curves(rows)}
+        rows = [LogRow.from_json(json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+        shows = _curves(label, rows)
     except OSError as error:
         raise RunFolderError(f"{log} cannot be read: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (RunFolderError, ValueError, KeyError) as error:
         raise RunFolderError(f"{log} is no log of a training: {error!r}", hint="--force trains again") from error
-    return Picture("training", tuple(folder / name for name in PICTURES), data)
+    return Picture(shows, tuple(folder / name for name in PICTURES))
 
 
-def curves_of(label: str, folder: Path) -> Iterator[Picture]:
+def curves_of(label: str, folder: Path) -> Iterator[Picture[TrainingPicture]]:
     """`training_picture`, where the training in ``folder`` left a log."""
     if (folder / LOG).is_file():
         yield training_picture(label, folder)
 
 
-def _curves(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _curves(label: str, rows: Sequence[LogRow]) -> TrainingPicture:
     select: dict[str, dict[int, float]] = {}
     for row in rows:
-        for name, value in row["select"].items():
-            select.setdefault(name, {})[row["epoch"]] = float(value)
-    return {"epochs": [row["epoch"] for row in rows], "loss": [float(row["losses"]["loss"]) for row in rows], "select": select}
+        for name, value in row.select.items():
+            select.setdefault(name, {})[row.epoch] = value
+    epochs, loss = tuple(row.epoch for row in rows), tuple(row.losses["loss"] for row in rows)
+    return TrainingPicture(epochs=epochs, loss=loss, select=select, title=label)

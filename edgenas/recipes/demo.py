@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgenas.config import Flags
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.recipes.project import open_project
 from edgenas.recipes.run_tables import run_table
-from edgenas.runs import Note, Outcome, Record, RunFolder, write_sealed
+from edgenas.records import (
+    DemoResult,
+    ExportedModel,
+    Parity,
+    ProfileAnswer,
+    RetrainResult,
+    SearchResult,
+    Verdict,
+    VerdictRow,
+    VerifyResult,
+)
+from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.spaces import Task
 
 SHORT = (  # minutes, not more
@@ -63,7 +75,7 @@ class DemoConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     latency_ms: float | None = None
     quick: bool = False
@@ -96,11 +108,11 @@ def run(config: DemoConfig) -> Iterator[Record]:
     yield Note("[7/7] verifying what was written", is_heading=True)
     for folder in folders:
         checked = yield from _quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
-        verdicts.append(_verified(folder, checked))
+        verdicts.append(_verified(folder, checked.result))
         failures += [checked.failure] if checked.failure is not None else []
     seconds = time.monotonic() - began
     result = _result(run_path, limit, table.result, found.result, trained.result, verdicts, seconds)
-    write_sealed(run_path / "demo.json", "demo result", {"schema_version": 1, **result})
+    result.write(run_path / "demo.json")
     outputs = {"result": run_path / "demo.json", "pareto_png": found.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
     yield Outcome(result, outputs, _failure(failures))
@@ -112,9 +124,9 @@ def _require_digits(run_path: Path, overrides: tuple[str, ...]) -> None:
         raise RunFolderError(f"{run_path} is a project on {source}, not a demo", hint="take another folder with --run")
 
 
-def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome]:
+def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
     """Pass everything on but the outcome, and return that."""
-    outcome: Outcome | None = None
+    outcome: Outcome[Any] | None = None
     try:
         for record in records:
             if isinstance(record, Outcome):
@@ -139,51 +151,52 @@ def _middle(run_path: Path, overrides: tuple[str, ...]) -> float:
 
 def _export_all(
     run_path: Path, overrides: tuple[str, ...]
-) -> Generator[Record, None, tuple[list[dict[str, Any]], list[EdgeNASError], list[Path]]]:
+) -> Generator[Record, None, tuple[list[VerdictRow], list[EdgeNASError], list[Path]]]:
     """Both formats; a missing TensorRT is a check that did not run, not a failure."""
-    verdicts: list[dict[str, Any]] = []
+    verdicts: list[VerdictRow] = []
     failures: list[EdgeNASError] = []
     folders: list[Path] = []
     for name in ("onnx", "trt"):
         try:
             outcome = yield from _quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
         except MissingBackendError as error:
-            verdicts.append({"name": f"export {name}", "verdict": "not_run", "reason": str(error)})
+            verdicts.append(VerdictRow(name=f"export {name}", verdict="not_run", reason=str(error)))
             continue
         folders.append(outcome.outputs["artifact"])
         failures += [outcome.failure] if outcome.failure is not None else []
-        verdicts += _parity_lines(outcome.result["files"])
+        verdicts += _parity_lines(outcome.result.files)
     return verdicts, failures, folders
 
 
-def _parity_lines(files: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _parity_lines(files: Sequence[ExportedModel]) -> list[VerdictRow]:
     """One line a file; engines that differ in their target alone share one."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for file in files:
-        line = _parity_line(file["parity"])
-        names.setdefault((line["verdict"], line["reason"]), []).append(Path(file["path"]).name)
+    names: dict[tuple[Verdict, str], list[str]] = {}
+    for each in files:
+        names.setdefault((each.parity.verdict, _reason(each.parity)), []).append(Path(each.file.path).name)
     return [
-        {"name": "parity " + "\n       ".join(together), "verdict": verdict, "reason": reason}
+        VerdictRow(name="parity " + "\n       ".join(together), verdict=verdict, reason=reason)
         for (verdict, reason), together in names.items()
     ]
 
 
-def _parity_line(parity: Mapping[str, Any]) -> dict[str, str]:
-    reason = parity["reason"]
-    shown = parity["emulated"] if parity["verdict"] == "not_run" and parity["emulated"] is not None else parity
-    if shown["num_images"]:
-        agree = f"{shown['top1_agreement']:.1%} of {shown['num_images']} images agree, {shown['new_false_negatives']} newly missed"
-        kind = f"emulated on this CPU ({shown['verdict']}): " if shown is not parity else ""
-        reason = "; ".join(part for part in (reason, kind + agree) if part)
-    return {"verdict": parity["verdict"], "reason": reason}
+def _reason(parity: Parity) -> str:
+    """Why the verdict is what it is, with what was seen, itself or emulated."""
+    shown = parity.emulated if parity.verdict == "not_run" and parity.emulated is not None else parity
+    if not shown.num_images:
+        return parity.reason
+    agree = f"{shown.top1_agreement:.1%} of {shown.num_images} images agree, {shown.new_false_negatives} newly missed"
+    kind = f"emulated on this CPU ({shown.verdict}): " if shown is not parity else ""
+    return "; ".join(part for part in (parity.reason, kind + agree) if part)
 
 
-def _verified(folder: Path, checked: Outcome) -> dict[str, str]:
-    checks = checked.result["checks"]
-    counts = {name: sum(check["verdict"] == name for check in checks) for name in ("passed", "failed", "not_run")}
+def _verified(folder: Path, checked: VerifyResult) -> VerdictRow:
+    verdicts = [check.verdict for check in checked.checks]
+    order: tuple[Verdict, ...] = ("passed", "failed", "not_run")
+    counts = {name: verdicts.count(name) for name in order}
     reason = ", ".join(f"{count} checks {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    verdict = "failed" if counts["failed"] else ("passed" if counts["passed"] else "not_run")
-    return {"name": f"verify {folder.name}", "verdict": verdict, "reason": reason}
+    decisive: tuple[Verdict, ...] = ("failed", "passed")
+    verdict: Verdict = next((name for name in decisive if name in verdicts), "not_run")
+    return VerdictRow(name=f"verify {folder.name}", verdict=verdict, reason=reason)
 
 
 def _failure(failures: list[EdgeNASError]) -> EdgeNASError | None:
@@ -195,24 +208,23 @@ def _failure(failures: list[EdgeNASError]) -> EdgeNASError | None:
 def _result(
     run_path: Path,
     limit: float,
-    table: Mapping[str, Any],
-    found: Mapping[str, Any],
-    trained: Mapping[str, Any],
-    verdicts: list[dict[str, Any]],
+    table: ProfileAnswer,
+    found: SearchResult,
+    trained: RetrainResult,
+    verdicts: Sequence[VerdictRow],
     seconds: float,
-) -> dict[str, Any]:
-    validation = {name: value for name, value in table["validation"].items() if name != "rows"}
+) -> DemoResult:
     peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {
-        "run": str(run_path),
-        "latency_limit_ms": limit,
-        "device": table["context"]["device"],
-        "runtime": table["context"]["runtime"],
-        "latency_validation": validation,
-        "feasible_share": found["space"]["feasible_share"],
-        "winner": {name: value for name, value in trained.items() if name != "baseline"},
-        "baseline": trained["baseline"],
-        "verdicts": verdicts,
-        "seconds": seconds,
-        "peak_memory_mb": float(np.round(peak_kb / 1024)),
-    }
+    return DemoResult(
+        run=str(run_path),
+        latency_limit_ms=limit,
+        device=table.context.context.device,
+        runtime=table.context.context.runtime,
+        latency_validation=replace(table.validation, rows=None),
+        feasible_share=found.space.feasible_share,
+        winner=trained,
+        baseline=trained.baseline,
+        verdicts=tuple(verdicts),
+        seconds=seconds,
+        peak_memory_mb=float(np.round(peak_kb / 1024)),
+    )

@@ -18,22 +18,22 @@ from edgenas.recipes.nets import (
     BASELINE,
     HAND_DESIGNED,
     RESULT,
-    RESULT_SCHEMA,
-    SEARCH,
     WEIGHTS,
     facts_of,
     genes_of,
     has_weights,
     images_for,
-    load_search,
     load_supernet,
     read_retrain,
     require_facts,
+    searched,
     supernet_sha256,
     weights_sha256,
+    winner_of,
 )
 from edgenas.recipes.project import Images, Project
-from edgenas.runs import read_sealed, sha256_file
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts
+from edgenas.runs import sha256_file
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict, recalibrate
@@ -57,13 +57,13 @@ class FinalNet:
 
     net: nn.Module
     genes: tuple[int, ...]
-    arch: dict[str, Any]
+    arch: Arch
     weights: Literal["inherited", "finetuned", "scratch"]
     sha256: str
     threshold: float | None
     params: int
     macs: int
-    latency: dict[str, Any] | None
+    latency: LatencyFacts | None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     source: Source = "searched"
@@ -79,9 +79,9 @@ class Choice:
         facts: that these say of themselves.
     """
 
-    arch: dict[str, Any]
+    arch: Arch
     folder: Path | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
     source: Source = "searched"
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
     if choice.folder is not None:
         net = build_net(project.space, images.task, genes)
         load_weights(choice.folder / WEIGHTS, net)
-        origin: Literal["finetuned", "scratch"] = "scratch" if choice.facts.get("weights") == "scratch" else "finetuned"
+        origin: Literal["finetuned", "scratch"] = "scratch" if choice.facts.weights == "scratch" else "finetuned"
         return _final(project, images, net, genes, origin, choice)
     net = cast(Supernet, load_supernet(project, images)).extract(genes)
     recalibrate(net, images.norm_images())
@@ -131,11 +131,13 @@ def _chosen(project: Project, images: Images) -> Choice:
     if choice.folder is None:
         return choice
     result = read_retrain(project)
-    by = result.get("chosen_by") or {}
-    if result.get("chosen") != "baseline":
-        return replace(choice, notes=(by["words"],)) if "words" in by else choice
+    by = result.chosen_by if result is not None else None
+    if by is None:
+        return choice
+    if result is None or result.chosen != "baseline":
+        return replace(choice, notes=(by.words,))
     baseline = project.run.retrain / BASELINE
-    if by.get("weights_sha256") != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
+    if by.weights_sha256 != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
         text = f"{project.run.retrain / RESULT} is of other weights than are there; taking the searched net: run `edgenas retrain`"
         return replace(choice, warnings=(*choice.warnings, text))
     other = _other_limits(project)
@@ -143,17 +145,17 @@ def _chosen(project: Project, images: Images) -> Choice:
         texts = [f"{text}; taking the searched net: run `edgenas retrain --baseline`" for text in other]
         return replace(choice, warnings=(*choice.warnings, *texts))
     if asked == "searched":
-        return replace(choice, notes=(f"taking the searched net as asked for; {by['words']}",))
-    return _hand_designed(project, images, (by["words"],))
+        return replace(choice, notes=(f"taking the searched net as asked for; {by.words}",))
+    return _hand_designed(project, images, (by.words,))
 
 
 def _other_limits(project: Project) -> tuple[str, ...]:
     """In words, that the hand-designed net was chosen under other limits than those of today's search; empty if it was not."""
-    chosen_under = (read_retrain(project).get("baseline") or {}).get("limits", {})
-    path = project.run.search / RESULT
-    if not chosen_under or not path.is_file():
+    retrained, result = read_retrain(project), searched(project)
+    baseline = retrained.baseline if retrained is not None else None
+    if baseline is None or not baseline.limits or result is None:
         return ()
-    today = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA).get("limits", {})
+    chosen_under, today = baseline.limits, result.limits
     other = [
         f"{name} {'>=' if name.startswith(FLOOR) else '<='} {limit:g}"
         for name, limit in chosen_under.items()
@@ -175,35 +177,48 @@ def _hand_designed(project: Project, images: Images, notes: tuple[str, ...], war
         raise MissingInputError(
             f"{folder / WEIGHTS} does not exist: there is no hand-made net", hint="run `edgenas retrain --baseline`"
         )
-    _, facts = load_weights(folder / WEIGHTS)
-    require_facts(facts, facts_of(project, images, HAND_DESIGNED), folder / WEIGHTS, "edgenas retrain --baseline --force")
-    return Choice(facts["arch"], folder, facts, "baseline", warnings, notes)
+    command = "edgenas retrain --baseline --force"
+    arch, facts = _said_by(folder / WEIGHTS, facts_of(project, images, HAND_DESIGNED), command)
+    return Choice(arch, folder, facts, "baseline", warnings, notes)
+
+
+def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arch, CheckpointFacts]:
+    """Architecture and facts of a trained net.
+
+    Raises:
+        CheckpointError: if it is of another project, or does not say what net it is.
+    """
+    _, plain = load_weights(path)
+    require_facts(plain, expected, path, command)
+    facts = CheckpointFacts.from_json(plain)
+    if facts.arch is None:
+        raise CheckpointError(f"{path} does not say which net it holds", hint=f"run `{command}`")
+    return facts.arch, facts
 
 
 def _searched(project: Project, images: Images) -> Choice:
     """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
     retrained = project.run.retrain / WEIGHTS
-    searched, is_retrained = project.run.search / RESULT, has_weights(project.run.retrain)
-    winner = load_search(project)["winner"] if searched.is_file() or not is_retrained else None
+    is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)
+    winner = winner_of(project) if is_searched or not is_retrained else None
     warnings: tuple[str, ...] = ()
     if is_retrained:
-        _, facts = load_weights(retrained)
-        require_facts(facts, facts_of(project, images, "winner"), retrained, "edgenas retrain --force")
+        arch, facts = _said_by(retrained, facts_of(project, images, "winner"), "edgenas retrain --force")
         outdated = _outdated(project, facts, winner)
         if outdated is None:
-            return Choice(facts["arch"], project.run.retrain, facts)
-        if winner is None or not facts.get("from_search"):
+            return Choice(arch, project.run.retrain, facts)
+        if winner is None or not facts.from_search:
             raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
-    return Choice(dict(winner["arch"]), warnings=warnings)
+    return Choice(winner.arch, warnings=warnings)
 
 
-def _outdated(project: Project, facts: Mapping[str, Any], winner: Mapping[str, Any] | None) -> str | None:
+def _outdated(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
     """Why retrained weights are not those of today's winner or supernet; None if they are."""
-    if winner is not None and facts.get("from_search") and facts.get("arch") != winner["arch"]:
+    if winner is not None and facts.from_search and facts.arch != winner.arch:
         return "holds an earlier winner"
-    source = facts.get("supernet_sha256")
+    source = facts.supernet_sha256
     if source is not None and has_weights(project.run.supernet) and source != supernet_sha256(project):
         return "was fine-tuned from an earlier supernet"
     return None
@@ -242,22 +257,25 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
     floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
-    searched = project.run.search / RESULT
-    if floor is None and searched.is_file():
-        limits = read_sealed(searched, SEARCH, schema_version=RESULT_SCHEMA).get("limits", {})
-        floor = limits.get(f"sensitivity[{images.class_names[images.positive]}]")
+    result = searched(project) if floor is None else None
+    if result is not None:
+        floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")
     probabilities_NK = predict(net, images_NCHW)
     return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
 
 
-def _latency(project: Project, arch: Mapping[str, Any]) -> dict[str, Any] | None:
+def _latency(project: Project, arch: Arch) -> LatencyFacts | None:
     """What the last search, or `retrain` of the hand-designed net, knew of the latency of this architecture."""
-    path = project.run.search / RESULT
-    if not path.is_file():
+    result, retrained = searched(project), read_retrain(project)
+    if result is None:
         return None
-    result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
-    for candidate in [result.get("winner"), *result.get("finalists", []), read_retrain(project).get("baseline")]:
-        if candidate is not None and candidate["arch"] == arch and candidate.get("latency_ms_predicted") is not None:
-            names = ("latency_ms_predicted", "latency_ms_upper", "latency_ms_measured")
-            return {**{name: candidate.get(name) for name in names}, "table": result.get("table")}
+    baseline = retrained.baseline.net if retrained is not None and retrained.baseline is not None else None
+    for net in (result.winner, *result.finalists, baseline):
+        if net is not None and net.arch == arch and net.latency_ms_predicted is not None:
+            return LatencyFacts(
+                latency_ms_predicted=net.latency_ms_predicted,
+                latency_ms_upper=net.latency_ms_upper if isinstance(net, CandidateRow) else None,
+                latency_ms_measured=net.latency_ms_measured,
+                table=result.table,
+            )
     return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.deploy.contracts import Probe
 from edgenas.deploy.plugins import exporter_names, get_runtime, runtime_names
 from edgenas.errors import EdgeNASError
+from edgenas.records import DoctorResult, ProbeRow
 from edgenas.runs import Outcome, Progress, Record
 
 
@@ -18,7 +19,7 @@ class DoctorConfig:
     """What `edgenas doctor` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...] = ()
 
 
@@ -30,13 +31,13 @@ def run(config: DoctorConfig) -> Iterator[Record]:
     runtimes = []
     for position, name in enumerate(names):
         yield Progress("trying", position, total, {"runtime": name})
-        runtimes.append({"name": name, **asdict(get_runtime(name).probe())})
+        runtimes.append(ProbeRow(name=name, **asdict(get_runtime(name).probe())))
     written = []
     for position, name in enumerate(formats, len(names)):
         yield Progress("trying", position, total, {"format": name})
-        written.append({"name": name, **asdict(try_format(name))})
+        written.append(ProbeRow(name=name, **asdict(try_format(name))))
     yield Progress("trying", total, total)
-    yield Outcome({"runtimes": runtimes, "formats": written})
+    yield Outcome(DoctorResult(runtimes=tuple(runtimes), formats=tuple(written)))
 
 
 def try_format(name: str) -> Probe:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from edgenas.recipes.baselines import Limits, table_of
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.run_tables import RunTable, is_here
 from edgenas.recipes.ways import Bench, Net
+from edgenas.records import Arch
 from edgenas.runs import Note, Record
 from edgenas.spaces import Task
 from edgenas.training.cnn import plain_cnn
@@ -35,9 +35,7 @@ def untrained(task: Task, width: int) -> nn.Module:
         return build(task, width).eval()
 
 
-def find_cnn(
-    bench: Bench, limits: Limits, arch: Mapping[str, Any], *, memory: Memory
-) -> Generator[Record, None, tuple[Net, int] | None]:
+def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Generator[Record, None, tuple[Net, int] | None]:
     """The widest plain CNN whose latency as measured here is within the limit; None where nothing can be measured, or is.
 
     Args:
@@ -70,7 +68,7 @@ def find_cnn(
 
 
 def _beside(
-    bench: Bench, limits: Limits, arch: Mapping[str, Any], widths: Sequence[int], table: RunTable, memory: Memory
+    bench: Bench, limits: Limits, arch: Arch, widths: Sequence[int], table: RunTable, memory: Memory
 ) -> Generator[Record, None, list[float] | None]:
     """The limit in milliseconds, or the winner's latency, then those of plain CNNs, measured in turn; None where nothing can be."""
     project, task = bench.project, bench.images.task
@@ -86,7 +84,7 @@ def _beside(
     return [limits.latency_ms, *(net.quantile_ms(quantile) for net in nets[1:])]
 
 
-def shape_of(net: nn.Module, task: Task) -> dict[str, Any]:
+def shape_of(net: nn.Module, task: Task) -> tuple[int, int]:
     """Parameters and multiply-accumulates of a plain CNN, the latter of its convolutions and linear layers."""
     macs: list[int] = []
 
@@ -100,4 +98,4 @@ def shape_of(net: nn.Module, task: Task) -> dict[str, Any]:
         net(torch.zeros(1, task.in_channels, task.image_px, task.image_px))
     for hook in hooks:
         hook.remove()
-    return {"params": sum(parameter.numel() for parameter in net.parameters()), "macs": sum(macs)}
+    return sum(parameter.numel() for parameter in net.parameters()), sum(macs)

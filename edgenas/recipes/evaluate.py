@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.recipes.deployed import final_images, load_final
 from edgenas.recipes.project import decode, open_images, open_project, torch_device
+from edgenas.records import EvaluateResult
 from edgenas.runs import Note, Outcome, Record
 from edgenas.training.evaluation import predict, report
 
@@ -18,7 +19,7 @@ class EvaluateConfig:
     """What `edgenas evaluate` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     split: str
     device: str = "auto"
@@ -49,5 +50,13 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         threshold=final.threshold,
         sites=images.sites(config.split),
     )
-    costs = {"params": final.params, "macs": final.macs}
-    yield Outcome({"split": config.split, "weights": final.weights, "net": final.source, "arch": final.arch, **costs, **metrics})
+    result = EvaluateResult(
+        split=config.split,
+        weights=final.weights,
+        net=final.source,
+        arch=final.arch,
+        params=final.params,
+        macs=final.macs,
+        metrics=metrics,
+    )
+    yield Outcome(result)

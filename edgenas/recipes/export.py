@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import __version__
+from edgenas.config import Flags
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
-from edgenas.deploy.parity import Parity, softmax
+from edgenas.deploy.parity import softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.recipes.background import watched
@@ -23,6 +24,7 @@ from edgenas.recipes.parity import Judge, gates_of
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
 from edgenas.recipes.staging import Staging
 from edgenas.recipes.versions import versions
+from edgenas.records import ArchitectureFacts, DataFacts, ExportResult, Metrics, Parity, SplitMetrics, WeightsFacts
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.training.evaluation import logits, report
 
@@ -34,7 +36,7 @@ class ExportConfig:
     """What `edgenas export` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     format_name: str
     output: Path | None = None
@@ -84,13 +86,13 @@ def run(config: ExportConfig) -> Iterator[Record]:
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
         staging.remove()
     shown = project.run.relative(artefact.folder)
-    result = {
-        "artifact": shown,
-        "verdict": artefact.verdict,
-        "weights": final.weights,
-        "net": final.source,
-        "files": [{**file, "path": f"{shown}/{file['path']}"} for file in artefact.files],
-    }
+    result = ExportResult(
+        artifact=shown,
+        verdict=artefact.verdict,
+        weights=final.weights,
+        net=final.source,
+        files=tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files),
+    )
     parities = [parity for _, parity in judged]
     for file, parity in judged:
         if parity.verdict == "not_run":
@@ -113,9 +115,7 @@ def _identity(project: Project, format_name: str, images: Images, final: FinalNe
     }
 
 
-def report_of(
-    logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], images: Images, threshold: float | None
-) -> dict[str, Any]:
+def report_of(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], images: Images, threshold: float | None) -> Metrics:
     """Accuracy and sensitivities of logits of the test split, with intervals."""
     positive = images.class_names[images.positive] if images.positive is not None else None
     sites = images.sites("test")
@@ -131,7 +131,7 @@ def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
     return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
 
 
-def _facts(project: Project, images: Images, final: FinalNet, metrics: Mapping[str, Any]) -> Facts:
+def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) -> Facts:
     settings = project.settings
     shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
@@ -141,10 +141,10 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Mapping[s
         classes=images.class_names,
         positive=settings.data.positive,
         threshold=final.threshold,
-        architecture={"space": project.space.name, "arch": final.arch, "params": final.params, "macs": final.macs},
-        weights={"origin": final.weights, "sha256": final.sha256},
-        data={"source": images.source.name, "fingerprint": images.splits.fingerprint, "splits": counts},
-        metrics={"split": "test", **metrics},
+        architecture=ArchitectureFacts(space=project.space.name, arch=final.arch, params=final.params, macs=final.macs),
+        weights=WeightsFacts(origin=final.weights, sha256=final.sha256),
+        data=DataFacts(source=images.source.name, fingerprint=images.splits.fingerprint, splits=counts),
+        metrics=SplitMetrics(split="test", metrics=metrics),
         latency=final.latency,
         versions=versions(),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from edgenas.recipes.journals import JournaledEvaluator
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.proof_scores import in_turn, resolution_of
 from edgenas.recipes.run_tables import is_elsewhere
+from edgenas.recipes.timed_nets import Measured
+from edgenas.records import CandidateRow, Latencies, PromisedQuantile
 from edgenas.runs import Journal, Note, Record
 from edgenas.search import Candidate, pick_evenly
 from edgenas.spaces.even import NEAR
@@ -43,8 +45,8 @@ class Finalist:
     """
 
     candidate: Candidate
-    row: dict[str, Any]
-    measured: dict[str, float] = field(default_factory=dict)
+    row: CandidateRow
+    measured: Mapping[str, float] = field(default_factory=dict)
     is_hand_designed: bool = False
     proof: Proof | None = None
 
@@ -55,18 +57,32 @@ class Finalist:
         Nets that were proven come first, by how far they came, the floors they miss, and their score; others go by their inherited
         accuracy on confirm, then on select.
         """
-        measured, predicted = self.row["latency_ms_measured"], self.row["latency_ms_predicted"]
-        latency_ms = measured if measured is not None else (predicted if predicted is not None else 0.0)
+        confirmed, latency_ms = self.row.top1_confirm, self.row.latency_ms
         proven: tuple[float, ...] = (0, 0, 0)
         if self.proof is not None:
             proven = (-self.proof.epochs, len(self.proof.low_floors), -self.proof.score)
-        return (*proven, -self.row["top1_confirm"]["value"], -self.candidate.top1, latency_ms, self.row["macs"])
+        assert confirmed is not None
+        return (*proven, -confirmed.value, -self.candidate.top1, latency_ms if latency_ms is not None else 0.0, self.row.macs)
 
     def proven(self, proof: Proof | None) -> Finalist:
         """With its proof, also in the row."""
         if proof is None:
             return self
-        return replace(self, proof=proof, row={**self.row, "proof": proof.as_json()})
+        return replace(self, proof=proof, row=replace(self.row, proof=proof.row))
+
+    def timed(self, place: Device, net: Measured, *, is_first: bool) -> Finalist:
+        """As measured on a device, and rejected by its limit where it is too slow; ``is_first`` of the search's devices."""
+        judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
+        row = self.row
+        if is_first:
+            row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms)
+            if place.bound is not None:
+                row = replace(row, latency_ms_quantile=PromisedQuantile(quantile=place.bound.quantile, ms=judged_ms))
+        if row.latencies is not None:
+            row = replace(row, latencies={**row.latencies, place.label: _measured(row.latencies[place.label], net)})
+        if place.limit_ms is not None and judged_ms > place.limit_ms:
+            row = replace(row, rejected_by=(*row.rejected_by, place.name))
+        return replace(self, row=row, measured={**self.measured, place.name: judged_ms})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +100,7 @@ class Panel:
     images: Images
     supernet: nn.Module
     candidates: Sequence[Candidate]
-    described: Sequence[dict[str, Any]]
+    described: Sequence[CandidateRow]
     hand_designed: frozenset[tuple[int, ...]]
     question: Question
     device: str
@@ -93,17 +109,16 @@ class Panel:
 
     def judge(self, chosen: Sequence[int]) -> Generator[Record, None, list[Finalist]]:
         """The candidates at these positions, measured and read once on confirm."""
-        picked = [(self.candidates[i], dict(self.described[i])) for i in chosen]
-        fresh = [Finalist(candidate, row, is_hand_designed=candidate.genes in self.hand_designed) for candidate, row in picked]
-        for finalist in fresh:
-            finalist.row["rejected_by"] = list(finalist.row["rejected_by"])
-            finalist.row["hand_designed"] = finalist.is_hand_designed
+        fresh = [self._finalist(i) for i in chosen]
         for place in self.question.budget.devices:
             is_first = place is self.question.budget.devices[0]
-            yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
-        if fresh:
-            _confirm(self.images, self.supernet, fresh, self.question, self.device, self.evaluations)
-        return fresh
+            fresh = yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
+        return _confirm(self.images, self.supernet, fresh, self.question, self.device, self.evaluations) if fresh else []
+
+    def _finalist(self, position: int) -> Finalist:
+        candidate = self.candidates[position]
+        is_hand_designed = candidate.genes in self.hand_designed
+        return Finalist(candidate, replace(self.described[position], hand_designed=is_hand_designed), {}, is_hand_designed)
 
     def costs(self) -> tuple[NDArray[np.float64], float | None]:
         """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
@@ -143,13 +158,28 @@ class Panel:
     def _pick_hand_designed(self, allowed: Sequence[int], num: int) -> list[int]:
         """In turn the best by inherited accuracy, by parameters and by MACs."""
         mine = [i for i in allowed if self.candidates[i].genes in self.hand_designed]
-        orders = [mine, *(sorted(mine, key=lambda i: -self.described[i][name]) for name in ("params", "macs"))]
+        orders = [mine, *(sorted(mine, key=lambda i: -key(self.described[i])) for key in (_params, _macs))]
         return list(dict.fromkeys(i for turn in zip(*orders, strict=True) for i in turn))[:num]
 
 
-def capacity(described: Mapping[str, Any]) -> float:
+def _params(row: CandidateRow) -> int:
+    return row.params
+
+
+def _macs(row: CandidateRow) -> int:
+    return row.macs
+
+
+def _measured(latencies: Latencies, net: Measured) -> Latencies:
+    """With what was measured beside what was predicted."""
+    quantiles = {"p50_ms": net.quantile_ms("p50"), "p90_ms": net.quantile_ms("p90")}
+    quantiles |= {"p95_ms": net.quantile_ms("p95"), "p99_ms": net.quantile_ms("p99")}
+    return replace(latencies, measured_ms=net.latency_ms, **quantiles)
+
+
+def capacity(row: CandidateRow) -> float:
     """What a net has to learn with, on a scale that parameters and MACs move alike: the sum of their logarithms."""
-    return float(np.log(described["params"]) + np.log(described["macs"]))
+    return float(np.log(row.params) + np.log(row.macs))
 
 
 def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
@@ -176,7 +206,7 @@ def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
             break
         fresh = yield from panel.judge(chosen)
         finalists += fresh
-        if choose(finalists) is not None or any(not limits.keys() & set(f.row["rejected_by"]) for f in fresh):
+        if choose(finalists) is not None or any(not limits.keys() & set(f.row.rejected_by) for f in fresh):
             break
         for name, (top, _) in limits.items():
             slower = min((top / finalist.measured[name] for finalist in fresh if name in finalist.measured), default=1.0)
@@ -190,7 +220,8 @@ def in_order(panel: Panel) -> list[int]:
     candidates, described = panel.candidates, panel.described
     cost = "latency_ms_predicted" if panel.question.budget.devices else "macs"
     return sorted(
-        range(len(candidates)), key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i][cost], candidates[i].rank)
+        range(len(candidates)),
+        key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i].cost(cost), candidates[i].rank),
     )
 
 
@@ -210,50 +241,42 @@ def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> 
 
 def _measure(
     project: Project, images: Images, finalists: Sequence[Finalist], device: Device, *, is_first: bool, memory: Memory
-) -> Iterator[Record]:
-    """Time the finalists on a device that is here and judge them; the limit without a name is always judged here."""
+) -> Generator[Record, None, list[Finalist]]:
+    """The finalists as timed on a device that is here, and judged; the limit without a name is always judged here."""
     if device.alias and not device.is_here:
-        return
+        return list(finalists)
     rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
     elsewhere = is_elsewhere(device.table.table)  # its nets are not measured; those of a foreign table are, with the run's own
     table = device.table if device.is_here or elsewhere else None
     label = f"measuring on {device.alias}" if device.alias else "measuring finalists"
     nets = yield from measure_archs(project, images.task, rows, label=label, table=table, memory=memory)
     if nets is None:
-        return
-    for finalist, net in zip(finalists, nets, strict=True):
-        row = finalist.row
-        judged_ms = net.latency_ms if device.bound is None else net.quantile_ms(device.bound.quantile)
-        finalist.measured[device.name] = judged_ms
-        if is_first:
-            row |= {"latency_ms_measured": net.latency_ms, "latency_ms_p95": net.p95_ms}
-            row |= {} if device.bound is None else {"latency_ms_quantile": {"quantile": device.bound.quantile, "ms": judged_ms}}
-        if "latencies" in row:
-            values = {"measured_ms": net.latency_ms} | {f"{q}_ms": net.quantile_ms(q) for q in ("p50", "p90", "p95", "p99")}
-            row["latencies"] = {**row["latencies"], device.label: {**row["latencies"][device.label], **values}}
-        if device.limit_ms is not None and judged_ms > device.limit_ms:
-            row["rejected_by"].append(device.name)
+        return list(finalists)
+    return [finalist.timed(device, net, is_first=is_first) for finalist, net in zip(finalists, nets, strict=True)]
 
 
 def _confirm(
     images: Images, supernet: nn.Module, finalists: Sequence[Finalist], question: Question, device: str, evaluations: Journal
-) -> None:
-    """Add accuracy and sensitivities on confirm; a floor must hold there as well."""
+) -> list[Finalist]:
+    """The finalists with accuracy and sensitivities on confirm; a floor must hold there as well."""
     images_NCHW, labels_N = images.arrays("confirm")
     genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
     predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
     evaluator = JournaledEvaluator(predictor, evaluations, "confirm")
+    confirmed = []
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
-        shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
-        finalist.row["top1_confirm"] = accuracy(p_NK.argmax(axis=1), labels_N).as_json()
-        finalist.row["sensitivity_confirm"] = {name: share.as_json() for name, share in shares.items()}
-        for floor in question.floors:
-            missed = floor.violation(p_NK[None], labels_N)[0] > 0
-            if missed and floor.name not in finalist.row["rejected_by"]:
-                finalist.row["rejected_by"].append(floor.name)
+        missed = [floor.name for floor in question.floors if floor.violation(p_NK[None], labels_N)[0] > 0]
+        row = replace(
+            finalist.row,
+            top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N),
+            sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
+            rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
+        )
+        confirmed.append(replace(finalist, row=row))
+    return confirmed
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist | None:
     """The best finalist that nothing rejects, by `Finalist.rank`."""
-    left = [finalist for finalist in finalists if not finalist.row["rejected_by"]]
+    left = [finalist for finalist in finalists if not finalist.row.rejected_by]
     return min(left, key=lambda finalist: finalist.rank) if left else None

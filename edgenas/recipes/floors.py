@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from edgenas.recipes.project import Images, decode
 from edgenas.recipes.ways import Bench, Try
@@ -15,7 +14,7 @@ from edgenas.training.evaluation import predict
 FLOOR = "sensitivity["  # how their names begin among limits
 
 
-def floors_of(limits: Mapping[str, Any], images: Images) -> tuple[SensitivityFloor, ...]:
+def floors_of(limits: Mapping[str, float], images: Images) -> tuple[SensitivityFloor, ...]:
     """The floors among a search's limits, judged by the argmax as there: the threshold is chosen later, on calibrate."""
     names = images.class_names
     found = {name.removeprefix(FLOOR).removesuffix("]"): floor for name, floor in limits.items() if name.startswith(FLOOR)}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from edgenas.config import Flags
 from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.errors import EdgeNASError
 from edgenas.recipes.fitting import STATE, batches_for
-from edgenas.recipes.nets import RESULT, WEIGHTS, load_search, supernet_sha256
+from edgenas.recipes.nets import RESULT, WEIGHTS, supernet_sha256, winner_of
 from edgenas.recipes.project import Images, Project, open_images, open_project
 from edgenas.recipes.teaching import needs_teacher
 from edgenas.recipes.versions import versions
+from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize, StageFacts
 from edgenas.runs import Note, Outcome, Progress, Record
 from edgenas.training.checkpoints import facts_in
 
 LOADER_SECONDS = 2.0
+THERE, MISSING = "there", "missing"  # states of a stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class InfoConfig:
     """What `edgenas info` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     measure_loader: bool = True
 
@@ -48,58 +50,63 @@ def run(config: InfoConfig) -> Iterator[Record]:
         ("retrain", folder.retrain / RESULT, "edgenas retrain"),
         ("export", _newest(folder.export, "*/manifest.json"), "edgenas export --format onnx"),
     ]
-    stages = []
-    for name, path, command in files:
-        made = path is not None and path.is_file()
-        when = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes") if path is not None and made else None
-        stages.append({"name": name, "state": "there" if made else "missing", "made": when, "command": "" if made else command})
-    by_name = {stage["name"]: stage for stage in stages}
-    if by_name["teacher"]["state"] == "missing" and not needs_teacher(project):
-        by_name["teacher"] |= {"state": "not needed", "command": ""}
-    yield from _outdated(project, stages)
+    stages = {name: _stage(name, path, command) for name, path, command in files}
+    teacher = stages["teacher"]
+    if teacher.state == MISSING and not needs_teacher(project):
+        stages["teacher"] = replace(teacher, state="not needed", command="")
+    stages |= yield from _outdated(project, stages)
     loader, images = None, None
     if folder.splits.exists():
         try:
             images = open_images(project)
         except EdgeNASError as error:
-            stages[0] |= {"state": "unusable", "command": "edgenas init --force"}
+            stages["data"] = replace(stages["data"], state="unusable", command="edgenas init --force")
             yield Note(f"the data cannot be used: {error}", is_warning=True)
     if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)
         try:
-            loader = asdict(_rate(project, images))
+            loader = LoaderFacts(**asdict(_rate(project, images)))
         except EdgeNASError as error:
             yield Note(f"the loader is not measured: {error}", is_warning=True)
         yield Progress("measuring the loader", 1, 1)
-    result = {
-        "run": str(folder.path),
-        "space": {"name": project.space.name, "num_subnets": project.space.cardinality},
-        "stages": stages,
-        "loader": loader,
-        "settings": asdict(project.settings),
-        "versions": versions(),
-    }
+    result = InfoResult(
+        run=str(folder.path),
+        space=SpaceSize(name=project.space.name, num_subnets=project.space.cardinality),
+        stages=tuple(stages.values()),
+        loader=loader,
+        settings=asdict(project.settings),
+        versions=versions(),
+    )
     yield Outcome(result)
 
 
-def _outdated(project: Project, stages: list[dict[str, Any]]) -> Iterator[Note]:
-    """Mark results that later commands would refuse, and say what is unfinished."""
-    by_name = {stage["name"]: stage for stage in stages}
-    folder = project.run
-    if by_name["search"]["state"] == "there" and by_name["data"]["state"] == "there":
+def _stage(name: str, path: Path | None, command: str) -> StageFacts:
+    """A stage by the file that it makes."""
+    if path is None or not path.is_file():
+        return StageFacts(name=name, state=MISSING, made=None, command=command)
+    made = datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "minutes")
+    return StageFacts(name=name, state=THERE, made=made, command="")
+
+
+def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[Note, None, dict[str, StageFacts]]:
+    """The stages whose results later commands would refuse; what is unfinished is said."""
+    folder, outdated = project.run, {}
+    search, retrain = stages["search"], stages["retrain"]
+    if search.state == THERE and stages["data"].state == THERE:
         try:
-            load_search(project)
+            winner_of(project)
         except EdgeNASError as error:
-            by_name["search"] |= {"state": "outdated", "command": "edgenas search --latency-ms MS"}
+            outdated["search"] = replace(search, state="outdated", command="edgenas search --latency-ms MS")
             yield Note(f"search: {error}", is_warning=True)
-    source = facts_in(folder.retrain / WEIGHTS).get("supernet_sha256")
-    if by_name["retrain"]["state"] == "there" and source not in (None, supernet_sha256(project)):
-        by_name["retrain"] |= {"state": "outdated", "command": "edgenas retrain"}
+    source = CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)).supernet_sha256
+    if retrain.state == THERE and source not in (None, supernet_sha256(project)):
+        outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
         yield Note("retrain: the net was fine-tuned from an earlier supernet", is_warning=True)
     for name, part in (("teacher", folder.teacher), ("supernet", folder.supernet), ("retrain", folder.retrain)):
         if any(path.is_file() for path in part.rglob(STATE)):
             text = f"{name}: a training is unfinished; the command that began it goes on"
             yield Note(text, is_warning=True)
+    return outdated
 
 
 def _rate(project: Project, images: Images) -> LoaderRate:

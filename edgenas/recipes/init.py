@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import build, merge, parse_overrides
+from edgenas.config import Flags, build, merge, parse_overrides
 from edgenas.costs import cost_models
 from edgenas.data import ImageSource, absolute_source, scan_source
 from edgenas.data.divide import Division, divide
@@ -18,6 +18,7 @@ from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.recipes.project import image_px_of, positive_index
 from edgenas.recipes.settings import DataSettings, ProjectSettings
+from edgenas.records import InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
 from edgenas.spaces import SearchSpace, Task, get_space
 
@@ -46,7 +47,7 @@ class InitConfig:
     """What `edgenas init` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...] = ()
     force: bool = False
 
@@ -88,20 +89,20 @@ def run(config: InitConfig) -> Iterator[Record]:
     provable = _provable(splits, settings.data.positive)
     if settings.data.positive is None:
         yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
-    result = {
-        "data": source.name,
-        "num_images": len(splits),
-        "num_excluded": len(splits.excluded) - len(drawn.left_out),
-        "num_not_drawn": len(drawn.left_out),
-        "notes": list(source.notes),
-        "classes": list(source.class_names),
-        "positive": settings.data.positive,
-        "space": {"name": space.name, "num_subnets": space.cardinality},
-        "task": {"num_classes": task.num_classes, "in_channels": task.in_channels, "image_px": task.image_px},
-        "splits": {name: dict(counts) for name, counts in splits.class_counts.items()},
-        "fingerprint": splits.fingerprint,
-        "provable": provable,
-    }
+    result = InitResult(
+        data=source.name,
+        num_images=len(splits),
+        num_excluded=len(splits.excluded) - len(drawn.left_out),
+        num_not_drawn=len(drawn.left_out),
+        notes=tuple(source.notes),
+        classes=tuple(source.class_names),
+        positive=settings.data.positive,
+        space=SpaceSize(name=space.name, num_subnets=space.cardinality),
+        task=TaskFacts(**asdict(task)),
+        splits=splits.class_counts,
+        fingerprint=splits.fingerprint,
+        provable=tuple(provable),
+    )
     yield Outcome(result, {"config": folder.config, "splits": folder.splits})
 
 

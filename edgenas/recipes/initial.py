@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from edgenas.errors import CheckpointError
+from edgenas.records import CheckpointFacts, InitFacts
 from edgenas.supernets.starting import load_weights
 from edgenas.training.checkpoints import facts_in
 from edgenas.training.foreign import fetch, is_file
@@ -20,12 +20,12 @@ class Start:
     """How a supernet starts.
 
     Attributes:
-        facts: for its checkpoints: ``init`` with the source, the hash of its weights and the notes; empty for drawn weights.
+        init: for its checkpoints; None for drawn weights.
         notes: what a user should know of the source, a sentence each.
         begin: loads the weights after all, where a saved state that knows them made reading them needless but is of no use.
     """
 
-    facts: dict[str, Any] = field(default_factory=dict)
+    init: InitFacts | None = None
     notes: tuple[str, ...] = ()
     begin: Callable[[], None] | None = None
 
@@ -47,18 +47,18 @@ def start_from(supernet: nn.Module, source: str | None, state: Path) -> Start:
     """
     if source is None:
         return Start()
-    kept = facts_in(state).get("init")
-    if not isinstance(kept, dict) or kept.get("source") != source:
+    kept = CheckpointFacts.from_json(facts_in(state)).init
+    if kept is not None and kept.source != source:
         kept = None
     if kept is not None and not (is_file(source) and Path(source).exists()):
-        text = f"{source} is not read again: the interrupted training has its weights"
-        return Start({"init": kept}, (text,), lambda: _load_again(supernet, source, str(kept.get("sha256")), state))
+        text, sha256 = f"{source} is not read again: the interrupted training has its weights", kept.sha256
+        return Start(kept, (text,), lambda: _load_again(supernet, source, sha256, state))
     weights = fetch(source)
     notes = load_weights(supernet, weights.tensors, source)
-    facts = {"source": source, "sha256": weights.sha256, "notes": list(notes)}
-    if kept is not None and kept.get("sha256") == weights.sha256:
-        facts = kept  # its notes may be worded otherwise
-    return Start({"init": facts}, notes)
+    init = InitFacts(source=source, sha256=weights.sha256, notes=tuple(notes))
+    if kept is not None and kept.sha256 == weights.sha256:
+        init = kept  # its notes may be worded otherwise
+    return Start(init, notes)
 
 
 def _load_again(supernet: nn.Module, source: str, sha256: str, state: Path) -> None:
@@ -76,11 +76,11 @@ def require_same_start(path: Path, source: str | None) -> None:
     """
     if source is None:
         return
-    kept = facts_in(path).get("init") or {}
-    began = kept.get("source", "drawn weights")
+    kept = CheckpointFacts.from_json(facts_in(path)).init
+    began = kept.source if kept is not None else "drawn weights"
     if began != source:
         raise CheckpointError(f"the run's supernet started from {began}, not from {source}", hint="--force trains it again")
-    if is_file(source) and Path(source).is_file() and fetch(source).sha256 != kept.get("sha256"):
+    if kept is not None and is_file(source) and Path(source).is_file() and fetch(source).sha256 != kept.sha256:
         raise CheckpointError(
             f"the run's supernet started from other weights than {source} holds now", hint="--force trains it again"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import RunFolderError
+from edgenas.records import PackedPredictions
 from edgenas.runs import Journal
 from edgenas.search import Evaluator
 from edgenas.spaces import Genes
@@ -78,10 +79,10 @@ class JournaledEvaluator:
         return probabilities_NC
 
 
-def pack(probabilities_NC: NDArray[np.floating]) -> dict[str, Any]:
-    """Probabilities, shape (images, classes), as a JSON-ready entry of a journal, in float16."""
+def pack(probabilities_NC: NDArray[np.floating]) -> PackedPredictions:
+    """Probabilities, shape (images, classes), as an entry of a journal, in float16."""
     packed = base64.b64encode(np.ascontiguousarray(probabilities_NC, dtype="<f2").tobytes()).decode()
-    return {"classes": probabilities_NC.shape[1], "float16": packed}
+    return PackedPredictions(classes=probabilities_NC.shape[1], float16=packed)
 
 
 def unpack(kept: Any, num_images: int, path: Path) -> NDArray[np.float16]:
@@ -91,8 +92,9 @@ def unpack(kept: Any, num_images: int, path: Path) -> NDArray[np.float16]:
         RunFolderError: naming the journal, if the entry is none of so many images.
     """
     try:
-        values = np.frombuffer(base64.b64decode(kept["float16"], validate=True), dtype="<f2")
-        result: NDArray[np.float16] = values.reshape(num_images, int(kept["classes"])).astype(np.float16)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        packed = PackedPredictions.from_json(kept)
+        values = np.frombuffer(base64.b64decode(packed.float16, validate=True), dtype="<f2")
+        result: NDArray[np.float16] = values.reshape(num_images, packed.classes).astype(np.float16)
+    except (RunFolderError, ValueError, binascii.Error) as error:
         raise RunFolderError(f"{path} is damaged: {error}", hint="delete it to start again") from error
     return result

@@ -14,7 +14,8 @@ from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, is_kit, kit_pla
 from edgenas.latency.kit.results import read_results, table_of
 from edgenas.recipes.project import Project, open_images
 from edgenas.recipes.timed_nets import Workshop, timing_settings
-from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.records import KitFacts, ProfileAnswer
+from edgenas.runs import Note, Outcome, Progress, Record, jsonable, locked
 from edgenas.spaces import Task
 
 
@@ -37,18 +38,18 @@ def pack(project: Project, path: Path) -> Iterator[Record]:
         with Workshop(project, images.task, runtime, request.precision, request.batch_size) as workshop:
             yield from workshop.prepare(planned.plan)
             yield from write_kit(path, planned, workshop.graph)
-    result = {
-        "plan_sha256": planned.sha256,
-        "runtime": request.runtime,
-        "precision": request.precision,
-        "batch_size": request.batch_size,
-        "num_nets": len(planned.chains),
-        "num_visits": request.settings.timing.visits * planned.plan.num_visits,
-        "size_bytes": path.stat().st_size,
-        "kit": str(path),
-    }
+    facts = KitFacts(
+        plan_sha256=planned.sha256,
+        runtime=request.runtime,
+        precision=request.precision,
+        batch_size=request.batch_size,
+        num_nets=len(planned.chains),
+        num_visits=request.settings.timing.visits * planned.plan.num_visits,
+        size_bytes=path.stat().st_size,
+        kit=str(path),
+    )
     yield Note(_there(request))
-    yield Outcome(result, {"kit": path.absolute()})
+    yield Outcome(facts, {"kit": path.absolute()})
 
 
 def import_results(project: Project, path: Path) -> Iterator[Record]:
@@ -69,7 +70,8 @@ def import_results(project: Project, path: Path) -> Iterator[Record]:
                 yield record
         assert result is not None
         table = result.table.save(project.run.latency)
-    yield Outcome({"table": project.run.relative(table), **result.as_json()}, {"table": table})
+    answer = ProfileAnswer.from_json(jsonable({"table": project.run.relative(table), **result.as_json()}))
+    yield Outcome(answer, {"table": table})
 
 
 def _request(project: Project, task: Task) -> Request:

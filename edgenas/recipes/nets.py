@@ -12,7 +12,8 @@ from edgenas.costs import decompose
 from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.recipes.project import Images, Project
-from edgenas.runs import read_sealed, sha256_file
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
+from edgenas.runs import sha256_file
 from edgenas.spaces import Task
 from edgenas.supernets import build_supernet
 from edgenas.supernets.classical import ClassicalSupernet
@@ -20,10 +21,8 @@ from edgenas.training.checkpoints import copy_into, load_weights
 
 WEIGHTS = "weights.safetensors"
 RESULT = "result.json"
-SEARCH, RETRAIN = "search result", "retrain result"  # kinds of such files
 BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
 HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
-RESULT_SCHEMA = 2  # 1: first; 2: with the hash of its content
 
 
 def has_weights(folder: Path) -> bool:
@@ -71,7 +70,7 @@ def require_facts(found: Mapping[str, Any], expected: Mapping[str, Any], path: P
         raise CheckpointError(f"{path} belongs to another project", problems=problems, hint=f"run `{command}`")
 
 
-def genes_of(project: Project, arch: Mapping[str, Any]) -> tuple[int, ...]:
+def genes_of(project: Project, arch: Arch) -> tuple[int, ...]:
     """Genes of a readable architecture.
 
     Raises:
@@ -93,7 +92,7 @@ def sharing_facts(project: Project) -> dict[str, Any]:
     return {} if sharing == "entangled" else {"sharing": sharing}
 
 
-def images_for(project: Project, images: Images, arch: Mapping[str, Any]) -> Images:
+def images_for(project: Project, images: Images, arch: Arch) -> Images:
     """The images as the net of a readable architecture reads them: at its own resolution where a gene chooses that."""
     return images.at(project.space.task_of(genes_of(project, arch), images.task).image_px)
 
@@ -121,8 +120,10 @@ def supernet_epochs(project: Project) -> int:
     """Epochs that the run's supernet was trained for; those of the settings where it is still to be trained."""
     if not has_weights(project.run.supernet):
         return project.settings.train.epochs
-    _, facts = load_weights(project.run.supernet / WEIGHTS)
-    return int(facts.get("settings", {}).get("epochs", project.settings.train.epochs))
+    trained_for = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1]).settings
+    if trained_for is None or trained_for.epochs is None:
+        return project.settings.train.epochs
+    return trained_for.epochs
 
 
 def supernet_sha256(project: Project) -> str | None:
@@ -130,27 +131,32 @@ def supernet_sha256(project: Project) -> str | None:
     return weights_sha256(project.run.supernet)
 
 
-def load_search(project: Project) -> dict[str, Any]:
-    """The result of `edgenas search`.
+def searched(project: Project) -> SearchResult | None:
+    """The result of the run's search, whatever it was made with; None without one."""
+    path = project.run.search / RESULT
+    return SearchResult.read(path) if path.is_file() else None
+
+
+def winner_of(project: Project) -> CandidateRow:
+    """The winner of `edgenas search`.
 
     Raises:
         MissingInputError: naming `edgenas search`.
         CheckpointError: if the images were divided otherwise then, or the supernet was another.
     """
-    path = project.run.search / RESULT
-    if not path.is_file():
+    path, result = project.run.search / RESULT, searched(project)
+    if result is None:
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
-    result = read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)
-    if result.get("splits_sha256") != load_splits(project.run.splits).sha256:
+    if result.splits_sha256 != load_splits(project.run.splits).sha256:
         raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
-    if has_weights(project.run.supernet) and result.get("supernet_sha256") != supernet_sha256(project):
+    if has_weights(project.run.supernet) and result.supernet_sha256 != supernet_sha256(project):
         raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
-    if not isinstance(result.get("winner"), dict) or "arch" not in result["winner"]:
+    if result.winner is None:
         raise MissingInputError(f"{path} names no winner: nothing met its limits", hint="run `edgenas search` with other limits")
-    return result
+    return result.winner
 
 
-def read_retrain(project: Project) -> dict[str, Any]:
-    """What the last `edgenas retrain` reported; empty without one."""
+def read_retrain(project: Project) -> RetrainResult | None:
+    """What the last `edgenas retrain` reported; None without one."""
     path = project.run.retrain / RESULT
-    return read_sealed(path, RETRAIN, schema_version=RESULT_SCHEMA) if path.is_file() else {}
+    return RetrainResult.read(path) if path.is_file() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgenas.recipes.teacher import teacher_job, teacher_net
 from edgenas.recipes.teacher_choice import likely_teacher
 from edgenas.recipes.teaching import needs_teacher
 from edgenas.recipes.train import supernet_job
+from edgenas.records import Estimate, PlannedSearch, PlannedTraining
 from edgenas.runs import Progress
 from edgenas.search import EvolutionSettings
 from edgenas.spaces import Genes
@@ -28,35 +30,6 @@ WARMUP_STEPS = 2  # caches fill, loading processes start
 MIN_STEPS, MAX_STEPS, SECONDS = 5, 40, 4.0  # timed, of every net
 EVALUATED = 6  # subnets
 MAX_IMAGES = 512  # of select, for one timed evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Seconds that are extrapolated from timed parts.
-
-    Attributes:
-        value: from their mean.
-        low, high: from their 10th and 90th percentile; no interval of the truth, for other programs may come or go.
-        n: parts that were timed.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def of(cls, seconds: list[float], times: float, plus: float = 0.0) -> Estimate:
-        """``times`` such parts, and ``plus`` seconds that are known."""
-        low, high = np.quantile(seconds, [0.1, 0.9])
-        mean = float(np.mean(seconds))
-        ends = (min(float(low), mean), mean, max(float(high), mean))
-        low_s, value, high_s = (each * times + plus for each in ends)
-        return cls(value, low_s, high_s, len(seconds))
-
-    def as_json(self) -> dict[str, float | int]:
-        """Like the contract's intervals."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
 def sum_of(estimates: Sequence[Estimate]) -> Estimate:
@@ -95,16 +68,23 @@ class Timed:
         """Of the whole training, select read after every epoch."""
         return Estimate.of(self.laps, self.num_steps, self.job.loop.epochs * self.evaluation_s)
 
-    def facts(self) -> dict[str, Any]:
-        """For the result of `plan`."""
-        return {
-            "seconds": self.estimate.as_json(),
-            "epochs": self.job.loop.epochs,
-            "steps": self.num_steps,
-            "batch_size": self.job.batches.batch_size,
-            "step_ms": Estimate.of(self.laps, 1e3).as_json(),
-            "evaluation_s": self.evaluation_s,
-        }
+    def planned(self, net: str, folder: Path) -> PlannedTraining:
+        """For the result of `plan`.
+
+        Args:
+            net: that is trained.
+            folder: of its weights.
+        """
+        return PlannedTraining(
+            seconds=self.estimate,
+            epochs=self.job.loop.epochs,
+            steps=self.num_steps,
+            batch_size=self.job.batches.batch_size,
+            step_ms=Estimate.of(self.laps, 1e3),
+            evaluation_s=self.evaluation_s,
+            net=net,
+            is_done=has_weights(folder),
+        )
 
 
 def stand_in(project: Project, images: Images) -> nn.Module | None:
@@ -114,7 +94,7 @@ def stand_in(project: Project, images: Images) -> nn.Module | None:
 
 def time_training(
     project: Project, images: Images, teacher: nn.Module | None, device: str
-) -> Generator[Progress, None, tuple[dict[str, Any], nn.Module]]:
+) -> Generator[Progress, None, tuple[dict[str, PlannedTraining], nn.Module]]:
     """Time steps of the teacher (if there is to be one) and of the supernet as `edgenas train` would take them; nothing is written.
 
     Args:
@@ -126,14 +106,14 @@ def time_training(
     Returns:
         Per net its estimate, and the supernet that the steps trained.
     """
-    found: dict[str, Any] = {}
+    planned: dict[str, PlannedTraining] = {}
     net = likely_teacher(project)
     if teacher is not None and net.checkpoint is None:
         timed = yield from time_job(teacher_job(project, images, device, net, anew=False))
-        found["teacher"] = timed.facts() | {"net": net.name, "is_done": has_weights(project.run.teacher)}
+        planned["teacher"] = timed.planned(net.name, project.run.teacher)
     timed = yield from time_job(supernet_job(project, images, teacher, device, anew=False))
-    found["supernet"] = timed.facts() | {"net": project.space.name, "is_done": has_weights(project.run.supernet)}
-    return found, timed.net
+    planned["supernet"] = timed.planned(project.space.name, project.run.supernet)
+    return planned, timed.net
 
 
 def time_job(job: Job, *, seconds: float = SECONDS) -> Generator[Progress, None, Timed]:
@@ -187,7 +167,7 @@ def evolution_settings(project: Project) -> EvolutionSettings:
 
 def time_search(
     project: Project, images: Images, supernet: nn.Module, genes_AG: Genes, device: str, *, num_feasible: int | None
-) -> Generator[Progress, None, dict[str, Any]]:
+) -> Generator[Progress, None, PlannedSearch]:
     """Time the evaluation of a few nets that meet the limits, and extrapolate to what `edgenas search` evaluates.
 
     Args:
@@ -211,4 +191,4 @@ def time_search(
     nets = budget if num_feasible is None else min(budget, num_feasible)
     confirmed = min(project.settings.search.num_finalists, nets) * len(images.labels("confirm")) / len(labels_N)
     estimate = Estimate.of(laps[1:] or laps, (nets + confirmed) * len(labels_N) / len(indices))
-    return {"seconds": estimate.as_json(), "nets": nets, "images": len(labels_N)}
+    return PlannedSearch(seconds=estimate, nets=nets, images=len(labels_N))

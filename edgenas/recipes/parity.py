@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from edgenas.data.splits import fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.deploy.artefact import run_in_batches
 from edgenas.deploy.contracts import ExportedFile, ImageRows
-from edgenas.deploy.parity import Gates, Parity, compare, not_run
+from edgenas.deploy.parity import Gates, compare, not_run
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ConfigError, DataError, MissingBackendError
 from edgenas.recipes.project import load_settings, positive_index
 from edgenas.recipes.settings import GateSettings
 from edgenas.recipes.staging import Staging
+from edgenas.records import Check, Manifest, ModelFile, Parity
 from edgenas.runs import RunFolder
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
@@ -110,9 +111,7 @@ class Judge:
         )
 
 
-def repeat_parity(
-    run: Path, overrides: Sequence[str], folder: Path, manifest: Mapping[str, Any], data: str
-) -> Iterator[dict[str, Any]]:
+def repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str) -> Iterator[Check]:
     """Parity of every file of an artefact folder on a data set, against its first fp32 ONNX file.
 
     The test split of ``run`` is taken where it divides just these data; else every image.
@@ -124,7 +123,7 @@ def repeat_parity(
         DataError: if the data cannot be used or have other classes.
     """
     source = open_source(data)
-    classes = tuple(manifest["classes"])
+    classes = manifest.classes
     if source.class_names != classes:
         raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")
     indices_N = np.arange(len(source.labels_N))
@@ -134,11 +133,11 @@ def repeat_parity(
         gates = gates_of(load_settings(run_folder, {}, overrides).gates)
         splits = load_splits(run_folder.splits)
         kept = without(source, splits.excluded)
-        if splits.fingerprint == fingerprint(kept) == manifest["data"].get("fingerprint"):
+        if splits.fingerprint == fingerprint(kept) == manifest.data.fingerprint:
             source, indices_N = kept, splits["test"]
-    store = ImageStore(source, Preprocess.from_json(manifest["preprocessing"]))
+    store = ImageStore(source, Preprocess.from_json(manifest.preprocessing))
     images_NCHW, labels_N = read_split(store, indices_N), source.labels_N[indices_N]
-    files = [_exported(folder, entry) for entry in manifest["files"]]
+    files = [_exported(folder, entry) for entry in manifest.files]
     reference = _reference(files)
     reference_NK = answers(reference.path, EMULATION_RUNTIME, "fp32", reference.batch_size, images_NCHW)
     judge = Judge(
@@ -146,27 +145,26 @@ def repeat_parity(
         labels_N,
         reference_NK,
         classes,
-        positive_index(manifest["positive"], classes),
-        manifest["threshold"],
+        positive_index(manifest.positive, classes),
+        manifest.threshold,
         gates,
         reference=reference.path.name,
     )
     for file in files:
         parity = judge(file)
         reason = parity.reason or f"{len(labels_N)} images agree with {reference.path.name} as the gates ask"
-        yield {"path": file.path.name, "name": "parity", "verdict": parity.verdict, "reason": reason, "parity": parity}
+        yield Check(file.path.name, "parity", parity.verdict, reason, parity)
 
 
-def _exported(folder: Path, entry: Mapping[str, Any]) -> ExportedFile:
-    emulation = entry.get("emulation")
+def _exported(folder: Path, entry: ModelFile) -> ExportedFile:
     return ExportedFile(
-        folder / entry["path"],
-        entry["kind"],
-        entry["runtime"],
-        entry["precision"],
-        entry["batch_size"],
-        tuple(entry["targets"]),
-        folder / emulation["path"] if emulation is not None else None,
+        folder / entry.path,
+        entry.kind,
+        entry.runtime,
+        entry.precision,
+        entry.batch_size,
+        entry.targets,
+        folder / entry.emulation.path if entry.emulation is not None else None,
     )
 
 

@@ -16,6 +16,7 @@ from edgenas.recipes.nets import facts_of, genes_of, images_for, load_supernet, 
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.teacher import teacher_sha256
 from edgenas.recipes.teaching import cutmix_of, flip_of, teaching_of
+from edgenas.records import Arch
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.drop_path import add_drop_path
 from edgenas.training.evaluation import net_accuracy
@@ -30,7 +31,7 @@ def plain_job(
     *,
     label: str,
     folder: Path,
-    arch_or_build: Mapping[str, Any] | Build,
+    arch_or_build: Arch | Build,
     epochs: int,
     learning_rate: float,
     teacher: nn.Module | None,
@@ -104,9 +105,7 @@ def plain_job(
     )
 
 
-def _start_net(
-    project: Project, images: Images, arch_or_build: Mapping[str, Any] | Build, weights: Weights, seed: int
-) -> nn.Module:
+def _start_net(project: Project, images: Images, arch_or_build: Arch | Build, weights: Weights, seed: int) -> nn.Module:
     """A net as it is before its training."""
     torch.manual_seed(seed)
     if not isinstance(arch_or_build, Mapping):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from edgenas.recipes.baselines import FINALISTS, Race, baseline_epochs
-from edgenas.recipes.pace import Estimate, Timed, sum_of, time_job
+from edgenas.recipes.pace import Timed, sum_of, time_job
 from edgenas.recipes.plain_nets import plain_job
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.proof_scores import MIN_LEFT, first_epochs, num_left
@@ -18,6 +17,7 @@ from edgenas.recipes.teacher_choice import teachers_ahead
 from edgenas.recipes.teaching import teaching_of
 from edgenas.recipes.teaching_choice import Prober, lessons_ahead, student_of
 from edgenas.recipes.ways import Bench, Way, teachings_of, ways_of
+from edgenas.records import Arch, Estimate, PlannedProbe, PlannedProof, PlannedRetrain
 from edgenas.runs import Progress
 from edgenas.training.teacher import remembering
 
@@ -27,7 +27,7 @@ TEACHER, LABELS = "teacher", "labels"
 
 def time_probes(
     project: Project, images: Images, teacher: nn.Module | None, device: str
-) -> Generator[Progress, None, dict[str, Any]]:
+) -> Generator[Progress, None, dict[str, PlannedProbe]]:
     """Time steps of the short trainings with which `edgenas train` would begin; what earlier ones have answered is left out.
 
     Args:
@@ -39,12 +39,12 @@ def time_probes(
     Returns:
         ``teacher`` and ``teaching``, whichever are to be found out, with their estimates.
     """
-    found: dict[str, Any] = {}
+    probes: dict[str, PlannedProbe] = {}
     timed = []
     for job in teachers_ahead(project, images, device) if teacher is not None else []:
         timed.append((yield from time_job(job, seconds=SECONDS)))
     if timed:
-        found["teacher"] = _probe_facts(timed)
+        probes["teacher"] = _probe(timed)
     prober = Prober(project, images, remembering(teacher), device)
     lessons = lessons_ahead(prober)
     arch = student_of(project, images)
@@ -53,15 +53,18 @@ def time_probes(
     for is_taught, lesson in kinds.items():
         students[is_taught] = yield from time_job(prober.job(arch, lesson), seconds=SECONDS)
     if lessons:
-        found["teaching"] = _probe_facts([students[bool(lesson.kd_weight)] for lesson in lessons])
-    return found
+        probes["teaching"] = _probe([students[bool(lesson.kd_weight)] for lesson in lessons])
+    return probes
 
 
-def _probe_facts(timed: Sequence[Timed]) -> dict[str, Any]:
+def _probe(timed: Sequence[Timed]) -> PlannedProbe:
     """Of short trainings, one after the other."""
-    seconds = sum_of([each.estimate for each in timed]).as_json()
-    epochs = max(each.job.loop.epochs for each in timed)
-    return {"seconds": seconds, "nets": len(timed), "epochs": epochs, "steps": sum(each.num_steps for each in timed)}
+    return PlannedProbe(
+        seconds=sum_of([each.estimate for each in timed]),
+        nets=len(timed),
+        epochs=max(each.job.loop.epochs for each in timed),
+        steps=sum(each.num_steps for each in timed),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Pace:
         """Seconds of reading select once."""
         return max(each.evaluation_s for group in self.timed.values() for each in group)
 
-    def of(self, epochs: Mapping[str, int], *, evaluations: int) -> dict[str, Any]:
+    def of(self, epochs: Mapping[str, int], *, evaluations: int) -> Estimate:
         """Estimate of so many epochs by what teaches them, select being read so many times."""
         total = sum(epochs.values())
         parts = []
@@ -83,11 +86,11 @@ class Pace:
             laps = [lap for each in self.timed[teaching] for lap in each.laps]
             steps = num * self.timed[teaching][0].job.batches.num_batches
             parts.append(Estimate.of(laps, steps, evaluations * self.evaluation_s * num / total))
-        return {"seconds": sum_of(parts).as_json(), "epochs": total}
+        return sum_of(parts)
 
 
 def time_nets(
-    project: Project, images: Images, teacher: nn.Module | None, archs: Sequence[dict[str, Any]], device: str
+    project: Project, images: Images, teacher: nn.Module | None, archs: Sequence[Arch], device: str
 ) -> Generator[Progress, None, Pace]:
     """Time steps of plain nets that meet the limits, with the supernet's recipe, taught and by labels alone.
 
@@ -117,7 +120,7 @@ def time_nets(
     return Pace(timed)
 
 
-def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: int) -> dict[str, Any] | None:
+def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: int) -> PlannedProof | None:
     """Estimate of the proof of a search; None where nothing is to be proven.
 
     Args:
@@ -136,11 +139,12 @@ def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: in
         left = 0
     teaching = TEACHER if TEACHER in pace.timed and teaching_of(project)[0] > 0 else LABELS
     read = 2 * (nets + left)  # select and confirm, once a training
-    found = pace.of({teaching: nets * first + left * whole}, evaluations=read)
-    return found | {"nets": nets, "first_epochs": first, "last_nets": left, "last_epochs": whole}
+    epochs = nets * first + left * whole
+    seconds = pace.of({teaching: epochs}, evaluations=read)
+    return PlannedProof(seconds=seconds, epochs=epochs, nets=nets, first_epochs=first, last_nets=left, last_epochs=whole)
 
 
-def retrain_facts(project: Project, images: Images, pace: Pace, device: str, *, num_hand: int) -> dict[str, Any]:
+def retrain_facts(project: Project, images: Images, pace: Pace, device: str, *, num_hand: int) -> dict[str, PlannedRetrain]:
     """Estimates of `edgenas retrain`, ``alone`` and with the ``baseline``.
 
     Args:
@@ -150,7 +154,7 @@ def retrain_facts(project: Project, images: Images, pace: Pace, device: str, *, 
         device: of the bench.
         num_hand: hand-designed nets that meet the limits.
     """
-    found = {}
+    planned = {}
     for name in ("alone", "baseline"):
         teachings = teachings_of(project, baseline=name == "baseline")
         bench = Bench(project, images, device, None, teachings, force=False)
@@ -158,9 +162,10 @@ def retrain_facts(project: Project, images: Images, pace: Pace, device: str, *, 
         epochs = _epochs(ways)
         if name == "baseline":
             epochs += _baseline_epochs(bench, ways, max(1, num_hand))
-        found[name] = pace.of(epochs, evaluations=epochs.total()) | {"ways": len(ways)}
-    found["baseline"]["hand_designed"] = max(1, num_hand)
-    return found
+        seconds = pace.of(epochs, evaluations=epochs.total())
+        planned[name] = PlannedRetrain(seconds=seconds, epochs=epochs.total(), ways=len(ways))
+    planned["baseline"] = replace(planned["baseline"], hand_designed=max(1, num_hand))
+    return planned
 
 
 def _baseline_epochs(bench: Bench, ways: Sequence[Way], num_hand: int) -> Counter[str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.config import Flags
 from edgenas.costs import decompose, shape_models
-from edgenas.errors import ConfigError
-from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
+from edgenas.errors import ConfigError, InfeasibleError
+from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.recipes.pace import stand_in, time_search, time_training
 from edgenas.recipes.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
 from edgenas.recipes.population import hand_designed_rows
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.records import FittingNets, NothingFits, NumNets, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Record
 from edgenas.search import Feasibility, best_within, survey, total_violation
 from edgenas.search.extremes import Objective
@@ -36,7 +37,7 @@ class PlanConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
@@ -57,30 +58,34 @@ def run(config: PlanConfig) -> Iterator[Record]:
     images = open_images(project)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
-    result = plan_nets(budget, images.task, np.random.default_rng(project.settings.search.seed))
-    yield Note(result.line)
+    plan = plan_nets(budget, images.task, np.random.default_rng(project.settings.search.seed))
+    yield Note(plan.line)
     yield from decode(images, "train", "select")
-    times = yield from _times(project, images, budget, result, device)
-    yield Outcome({**result.facts, "device": device, **times})
+    times = yield from _times(project, images, budget, plan, device)
+    yield Outcome(PlanResult(fitting=plan.fitting, device=device, times=times))
 
 
-def _times(project: Project, images: Images, budget: Budget, plan: Plan, device: str) -> Generator[Record, None, dict[str, Any]]:
+def _times(project: Project, images: Images, budget: Budget, plan: Plan, device: str) -> Generator[Record, None, PlannedTimes]:
     """Estimates of the probes, of both trainings, of the search and its proof, and of `retrain`."""
     teacher = stand_in(project, images)
-    times: dict[str, Any] = {"probes": (yield from time_probes(project, images, teacher, device))}
-    times["training"], supernet = yield from time_training(project, images, teacher, device)
+    probes = yield from time_probes(project, images, teacher, device)
+    training, supernet = yield from time_training(project, images, teacher, device)
     num_feasible = int(plan.found.feasible_A.sum()) if plan.found.is_exact else None
     rows_AG = plan.found.genes_AG[plan.found.feasible_A]
     rows_AG = rows_AG if len(rows_AG) else plan.largest_G[None]
     rows_AG = np.random.default_rng(0).permutation(rows_AG)
-    times["search"] = yield from time_search(project, images, supernet, rows_AG, device, num_feasible=num_feasible)
+    search = yield from time_search(project, images, supernet, rows_AG, device, num_feasible=num_feasible)
     archs = [project.space.to_json(row_G) for row_G in (plan.largest_G, *rows_AG[: NUM_TIMED - 1])]
     pace = yield from time_nets(project, images, teacher, archs, device)
     num_hand = int((total_violation(budget.limits, hand_designed_rows(project)) == 0).sum())
     num_searched = project.settings.search.proof_nets if num_feasible is None else num_feasible
-    times["proof"] = proof_facts(project, pace, num_searched=num_searched, num_hand=num_hand)
-    times["retrain"] = retrain_facts(project, images, pace, device, num_hand=num_hand)
-    return times
+    return PlannedTimes(
+        probes=probes,
+        training=training,
+        search=search,
+        proof=proof_facts(project, pace, num_searched=num_searched, num_hand=num_hand),
+        retrain=retrain_facts(project, images, pace, device, num_hand=num_hand),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +93,13 @@ class Plan:
     """What limits leave.
 
     Attributes:
-        facts: of the command's result.
+        fitting: of the command's result.
         found: the survey.
         largest_G: the net with most MACs that fits.
         line: the survey in words.
     """
 
-    facts: dict[str, Any]
+    fitting: FittingNets
     found: Feasibility
     largest_G: NDArray[np.int16]
     line: str
@@ -118,26 +123,41 @@ def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows:
     found = survey(budget.space, budget.limits, rng, max_rows=max_rows)
     objectives = objectives_of(budget, task)
     largest_G = best_within(budget.space, budget.limits, objectives["largest_macs"], found, rng)
-    facts: dict[str, Any] = {
-        "space": {**space_facts(budget, found), "feasible": feasible_share(found).as_json()},
-        "limits": {limit.name: limit.limit for limit in budget.limits},
-        **budget.facts(),
-        "rejected": dict(found.rejected),
-    }
-    facts["space"]["num_feasible"] = _counts(facts["space"]["feasible"], budget.space.cardinality)
     if largest_G is None:
-        raise infeasible(budget, found, {**facts, "nets": {}})
+        raise _nothing_fits(budget, found)
     rows = {"largest_macs": largest_G}
     for name, keys in objectives.items():
         if name not in rows:
             row_G = best_within(budget.space, budget.limits, keys, found, rng)
             rows[name] = row_G if row_G is not None else largest_G
-    facts |= {
-        "nets": {name: _net(budget, task, row_G) for name, row_G in rows.items()},
-        "method": "enumeration" if found.is_exact else "evolution",
-        "binding": list(found.binding),
-    }
-    return Plan(facts, found, largest_G, survey_line(budget, found))
+    fitting = FittingNets(
+        space=_space(budget, found),
+        limits={limit.name: limit.limit for limit in budget.limits},
+        table=budget.table,
+        tables=budget.tables,
+        promises=budget.promises,
+        rejected=found.rejected,
+        nets={name: _net(budget, task, row_G) for name, row_G in rows.items()},
+        method="enumeration" if found.is_exact else "evolution",
+        binding=found.binding,
+    )
+    return Plan(fitting, found, largest_G, survey_line(budget, found))
+
+
+def _nothing_fits(budget: Budget, found: Feasibility) -> InfeasibleError:
+    nearest = nearest_of(budget, found)
+    known = NothingFits(
+        space=_space(budget, found),
+        limits={limit.name: limit.limit for limit in budget.limits},
+        table=budget.table,
+        tables=budget.tables,
+        promises=budget.promises,
+        rejected=found.rejected,
+        nets={},
+        closest=nearest,
+        binding=found.binding,
+    )
+    return infeasible(budget, nearest, known)
 
 
 def _no_limit() -> ConfigError:
@@ -152,8 +172,11 @@ def feasible_share(found: Feasibility) -> Proportion:
     return clopper_pearson(int(drawn_A.sum()), len(drawn_A))
 
 
-def _counts(share: Mapping[str, Any], cardinality: int) -> dict[str, int]:
-    return {name: round(share[name] * cardinality) for name in ("value", "low", "high")}
+def _space(budget: Budget, found: Feasibility) -> SpaceFacts:
+    """The space with the share that limits leave, and how many nets that is."""
+    share, num = feasible_share(found), budget.space.cardinality
+    counts = NumNets(value=round(share.value * num), low=round(share.low * num), high=round(share.high * num))
+    return replace(space_facts(budget, found), feasible=share, num_feasible=counts)
 
 
 def objectives_of(budget: Budget, task: Task) -> dict[str, list[Objective]]:
@@ -171,9 +194,9 @@ def objectives_of(budget: Budget, task: Task) -> dict[str, list[Objective]]:
     return wanted | {"fastest" if budget.devices else "smallest": [lambda genes_AG: -cost(genes_AG), macs]}
 
 
-def _net(budget: Budget, task: Task, row_G: NDArray[np.int16]) -> dict[str, Any]:
+def _net(budget: Budget, task: Task, row_G: NDArray[np.int16]) -> PlannedNet:
     """Costs and shape of one net, and what share of every limit it uses."""
     shapes = {name: float(model(row_G[None])[0]) for name, model in shape_models(decompose(budget.space, task)).items()}
     used = {limit.name: float(limit.cost(row_G[None])[0]) / limit.limit for limit in budget.limits}
     depth = int(shapes["depth"])
-    return {**budget.describe(row_G), "depth": depth, "mean_width": shapes["inner_dims"] / max(1, depth), "used": used}
+    return PlannedNet(costs=budget.describe(row_G), depth=depth, mean_width=shapes["inner_dims"] / max(1, depth), used=used)

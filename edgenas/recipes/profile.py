@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenas import __version__
+from edgenas.config import Flags
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
@@ -27,7 +28,8 @@ from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project
 from edgenas.recipes.run_tables import CPU_RUNTIME, RunTable, is_elsewhere, run_table
 from edgenas.recipes.timed_nets import ATTEMPTS, Measured, Workshop, best_cuda_runtime, device_name, measure, timing_settings
-from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.records import ProfileAnswer
+from edgenas.runs import Note, Outcome, Progress, Record, jsonable, locked
 from edgenas.spaces import Genes, Task
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class ProfileConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     pack: Path | None = None
     results: Path | None = None
@@ -92,7 +94,8 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                     yield record
             assert result is not None
             path = result.table.save(project.run.latency)
-    yield Outcome({"table": project.run.relative(path), **result.as_json()}, {"table": path})
+    answer = ProfileAnswer.from_json(jsonable({"table": project.run.relative(path), **result.as_json()}))
+    yield Outcome(answer, {"table": path})
 
 
 def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:

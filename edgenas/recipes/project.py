@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.config import build, merge, parse_overrides, read_toml
+from edgenas.config import Flags, build, merge, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore, LazyImages, arrays, read_split
@@ -41,7 +40,7 @@ class Project:
         return get_space(self.settings.space.name)
 
 
-def load_settings(run: RunFolder, flags: Mapping[str, Any], overrides: Sequence[str]) -> ProjectSettings:
+def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> ProjectSettings:
     """`edgenas.toml` with ``--set`` and then flags applied.
 
     Raises:
@@ -54,7 +53,7 @@ def load_settings(run: RunFolder, flags: Mapping[str, Any], overrides: Sequence[
     return build(ProjectSettings, tables, source=str(run.config))
 
 
-def open_project(run: Path, flags: Mapping[str, Any], overrides: Sequence[str]) -> Project:
+def open_project(run: Path, flags: Flags, overrides: Sequence[str]) -> Project:
     """The project in a run folder.
 
     Raises:

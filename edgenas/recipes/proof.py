@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from edgenas.recipes.proof_scores import (
     words,
 )
 from edgenas.recipes.ways import seconds_of
+from edgenas.records import Arch, FidelityResult, FidelityRow, PackedPredictions, ProofRow
 from edgenas.runs import Journal, Note, Record, sha256_json
 from edgenas.search import Fidelity, SensitivityFloor, shrunk
 from edgenas.stats import wilson
@@ -68,11 +69,16 @@ class Proof:
     score: float
     low_floors: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def row(self) -> ProofRow:
         """For the net's row."""
-        top1 = wilson(int(self.right_N.sum()), len(self.right_N))
-        facts = {"epochs": self.epochs, "top1": top1.as_json(), "score": self.score, "first_rung_top1": self.first_top1}
-        return {**facts, "low_floors": list(self.low_floors)}
+        return ProofRow(
+            epochs=self.epochs,
+            top1=wilson(int(self.right_N.sum()), len(self.right_N)),
+            score=self.score,
+            first_rung_top1=self.first_top1,
+            low_floors=self.low_floors,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ class Prover:
     device: str
     memory: Journal
 
-    def job(self, arch: dict[str, Any], epochs: int, label: str) -> Job:
+    def job(self, arch: Arch, epochs: int, label: str) -> Job:
         """The training of one net for one rung."""
         train = self.project.settings.train
         job = plain_job(
@@ -114,7 +120,7 @@ class Prover:
         """What the result of a job depends on."""
         return sha256_json({**job.identity, "torch": [torch.__version__, torch.get_num_threads()], "device": self.device})
 
-    def predictions(self, arch: dict[str, Any], epochs: int, label: str) -> Generator[Record, None, NDArray[np.float16]]:
+    def predictions(self, arch: Arch, epochs: int, label: str) -> Generator[Record, None, NDArray[np.float16]]:
         """Probabilities on select and confirm, shape (images, classes), of the net trained for so many epochs."""
         job = self.job(arch, epochs, label)
         key = self.key(job)
@@ -125,7 +131,7 @@ class Prover:
         net = yield from probe(job)
         own = images_for(self.project, self.images, arch)
         found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
-        self.memory.record(key, {**pack(found), "seconds": seconds_of(job.folder)})
+        self.memory.record(key, replace(pack(found), seconds=seconds_of(job.folder)))
         clear(job.folder)
         return found
 
@@ -135,22 +141,23 @@ class Prover:
         seconds, total = 0.0, 0
         for finalist in finalists:
             for epochs in {first, finalist.proof.epochs} if finalist.proof is not None else ():
-                kept = self.memory.recall(self.key(self.job(finalist.row["arch"], epochs, "")))
+                kept = self.memory.recall(self.key(self.job(finalist.row.arch, epochs, "")))
                 if kept is not None:
-                    seconds, total = seconds + (kept.get("seconds") or 0.0), total + epochs
+                    took_s = PackedPredictions.from_json(kept).seconds
+                    seconds, total = seconds + (took_s if took_s is not None else 0.0), total + epochs
         return seconds, total
 
-    def seconds(self, archs: Sequence[dict[str, Any]], epochs: int) -> float:
+    def seconds(self, archs: Sequence[Arch], epochs: int) -> float:
         """Estimated for those that are not trained yet, from the largest, a middle one and the first."""
         return self._seconds(self._unknown(archs, epochs))
 
-    def seconds_of_some(self, archs: Sequence[dict[str, Any]], num: int, epochs: int) -> float:
+    def seconds_of_some(self, archs: Sequence[Arch], num: int, epochs: int) -> float:
         """Estimated for ``num`` of these nets, whichever; as many as are trained already count for nothing."""
         left = self._unknown(archs, epochs)
         num_left = max(0, num - (len(archs) - len(left)))
         return self._seconds(left) * num_left / max(1, len(left)) if num_left else 0.0
 
-    def _unknown(self, archs: Sequence[dict[str, Any]], epochs: int) -> list[Job]:
+    def _unknown(self, archs: Sequence[Arch], epochs: int) -> list[Job]:
         return [job for job in (self.job(arch, epochs, "") for arch in archs) if self.memory.recall(self.key(job)) is None]
 
     def _seconds(self, jobs: Sequence[Job]) -> float:
@@ -174,29 +181,28 @@ class Proven:
     ranker: str
     spent: tuple[float, int] = (0.0, 0)
 
-    def as_json(self, epochs: int) -> dict[str, Any]:
-        """The contract's ``fidelity``, as a search measures it."""
-        found = self.fidelity
-        rows = [
-            {
-                "arch": f.row["arch"],
-                "inherited": f.candidate.top1,
-                "alone": f.proof.first_top1,
-                "latency_ms_predicted": f.row["latency_ms_predicted"],
-            }
-            for f in self.finalists
-            if f.proof is not None
-        ]
-        return {
-            "num_nets": len(rows),
-            "epochs": epochs,
-            "band": list(found.band) if found is not None and found.band is not None else None,
-            "num_band": found.num_band if found is not None else 0,
-            "tau": {name: tau.as_json() for name, tau in found.tau.items()} if found is not None else {},
-            "tau_band": {name: tau.as_json() for name, tau in found.tau_band.items()} if found is not None else {},
-            "ranker": self.ranker,
-            "rows": rows,
-        }
+    def result(self, epochs: int) -> FidelityResult:
+        """The contract's ``fidelity``, as a search measures it; ``epochs`` of the first rung."""
+        known, rows = self.fidelity, tuple(_row(f, f.proof) for f in self.finalists if f.proof is not None)
+        return FidelityResult(
+            num_nets=len(rows),
+            epochs=epochs,
+            band=known.band if known is not None else None,
+            num_band=known.num_band if known is not None else 0,
+            tau=known.tau if known is not None else {},
+            tau_band=known.tau_band if known is not None else {},
+            ranker=self.ranker,
+            rows=rows,
+        )
+
+
+def _row(finalist: Finalist, proof: Proof) -> FidelityRow:
+    return FidelityRow(
+        arch=finalist.row.arch,
+        inherited=finalist.candidate.top1,
+        alone=proof.first_top1,
+        latency_ms_predicted=finalist.row.latency_ms_predicted,
+    )
 
 
 More = Callable[[int, Score], Generator[Record, None, "list[Finalist]"]]
@@ -215,9 +221,9 @@ def prove(
             MACs.
     """
     epochs = prover.project.settings.search.proof_epochs
-    alive = [f for f in finalists if not f.row["rejected_by"]]
+    alive = [f for f in finalists if not f.row.rejected_by]
     first = first_epochs(epochs) if len(alive) > MIN_LEFT else epochs
-    archs = [f.row["arch"] for f in alive]
+    archs = [f.row.arch for f in alive]
     seconds = prover.seconds(archs, first)
     seconds += prover.seconds_of_some(archs, num_left(len(alive)), epochs) if first < epochs else 0.0
     yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
@@ -230,8 +236,8 @@ def prove(
         text = f"inherited accuracy ranks no better than MACs here: {num} more nets are proven, picked by what ranks better"
         yield Note(text, is_warning=True)
         added = yield from more(num, expected(alive, rung.right_AN))
-        yield told_more(len(added), first, prover.seconds([f.row["arch"] for f in added], first))
-        alive += [f for f in added if not f.row["rejected_by"]]
+        yield told_more(len(added), first, prover.seconds([f.row.arch for f in added], first))
+        alive += [f for f in added if not f.row.rejected_by]
         finalists = [*finalists, *added]
         rung = yield from _rung(prover, alive, first, floors)  # those that are known come from memory
         found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
@@ -270,7 +276,7 @@ def _rung(
     rights, lows = [], []
     for number, finalist in enumerate(finalists, 1):
         label = f"proof {number}/{len(finalists)}, {epochs} epochs"
-        p_NC = yield from prover.predictions(finalist.row["arch"], epochs, label)
+        p_NC = yield from prover.predictions(finalist.row.arch, epochs, label)
         rights.append(p_NC.argmax(axis=1) == labels_N)
         missed = [floor.name for floor in floors if floor.violation(p_NC[None, num_select:], labels_N[num_select:])[0] > 0]
         lows.append(tuple(missed))

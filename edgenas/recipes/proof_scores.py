@@ -28,13 +28,13 @@ Score = Callable[[Sequence["Finalist"]], NDArray[np.float64]]
 def features_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
     """What a ranker sees of every net: inherited accuracy and likelihood, logarithms of parameters, MACs and resolution."""
     inherited_A2 = np.array([[f.candidate.top1, f.candidate.log_likelihood] for f in finalists])
-    sizes_A3 = np.log([[f.row["params"], f.row["macs"], resolution_of(f)] for f in finalists])
+    sizes_A3 = np.log([[f.row.params, f.row.macs, resolution_of(f)] for f in finalists])
     return np.column_stack([inherited_A2, sizes_A3])
 
 
 def resolution_of(finalist: Finalist) -> int:
     """Side in pixels of what a net reads; 1 where all nets of the space read the same."""
-    return int(finalist.row["arch"].get("resolution_px", 1))
+    return int(finalist.row.arch.get("resolution_px", 1))
 
 
 def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]:
@@ -45,8 +45,8 @@ def rankings_of(finalists: Sequence[Finalist]) -> dict[str, NDArray[np.float64]]
 
 def costs_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
     """Predicted latency, or MACs without a table."""
-    predicted = [f.row["latency_ms_predicted"] for f in finalists]
-    return np.array([f.row["macs"] for f in finalists] if None in predicted else predicted, dtype=np.float64)
+    predicted = [f.row.latency_ms_predicted for f in finalists]
+    return np.array([f.row.macs for f in finalists] if None in predicted else predicted, dtype=np.float64)
 
 
 def judge_first_rung(

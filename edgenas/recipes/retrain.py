@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.config import Flags
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.recipes.archs import read_one
-from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, searched, table_of, within
+from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.recipes.curves import curves_of
 from edgenas.recipes.deployed import choose_threshold
 from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
@@ -23,17 +23,17 @@ from edgenas.recipes.nets import (
     BASELINE,
     HAND_DESIGNED,
     RESULT,
-    RESULT_SCHEMA,
-    RETRAIN,
     WEIGHTS,
     genes_of,
-    load_search,
+    searched,
+    winner_of,
 )
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
 from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
 from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
-from edgenas.runs import Note, Outcome, Record, locked, write_sealed
+from edgenas.records import Arch, NetReport, RetrainResult, RivalReport
+from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.training.evaluation import predict, report
 
 
@@ -42,7 +42,7 @@ class RetrainConfig:
     """What `edgenas retrain` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     arch: str | None = None
     force: bool = False
@@ -54,12 +54,13 @@ class Kept:
 
     Attributes:
         tries: its trainings to the end.
+        width: channels of a plain CNN.
     """
 
     best: Try
     tries: Sequence[Try]
     latency_ms: float | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    width: int | None = None
 
 
 def run(config: RetrainConfig) -> Iterator[Record]:
@@ -72,13 +73,13 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.retrain.device)
     images = open_images(project)
-    arch = read_one(project.space, config.arch) if config.arch is not None else dict(load_search(project)["winner"]["arch"])
+    arch = read_one(project.space, config.arch) if config.arch is not None else winner_of(project).arch
     folder, from_search = project.run.retrain, config.arch is None
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
-        if from_search:
-            bench = replace(bench, floors=floors_of(searched(project).get("limits", {}), images))
+        if from_search and (found := searched(project)) is not None:
+            bench = replace(bench, floors=floors_of(found.limits, images))
         net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
         tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench))))
         winner = best_of(tries)
@@ -90,16 +91,16 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         else:
             row, _ = yield from _report(bench, Kept(winner, tries))
             cost = costs(bench, tries, [], [], None, from_search=from_search)
-            result = row | {"baseline": None, "cost": cost, "remarks": said}
-        write_sealed(folder / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, **result})
-    for text in result["remarks"]:
+            result = RetrainResult(net=row, cost=cost, remarks=tuple(said))
+        result.write(folder / RESULT)
+    for text in result.remarks:
         yield Note(text, in_view=True)
     yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT})
 
 
 def _with_baseline(
     bench: Bench, winner: Try, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
-) -> Generator[Record, None, dict[str, Any]]:
+) -> Generator[Record, None, RetrainResult]:
     """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included."""
     project, folder = bench.project, bench.project.run.retrain
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
@@ -114,23 +115,25 @@ def _with_baseline(
     assert baseline.net.arch is not None
     with journal(folder / JOURNAL, {"archs": [winner.net.arch, baseline.net.arch]}) as memory:
         cnn = yield from _cnn(bench, limits, winner.net.arch, epochs, memory=memory)
-        widths = [cnn.more["width"]] if cnn is not None else []
+        widths = [cnn.width] if cnn is not None and cnn.width is not None else []
         latencies = yield from _measure(bench, [winner.net.arch, baseline.net.arch], widths, memory=memory)
         yield from decode(winner.net.images, *CHOSEN_ON)
         yield from decode(baseline.net.images, *CHOSEN_ON)
         nets = {"searched": Kept(winner, tries, latencies[0]), "baseline": Kept(baseline, own, latencies[1])}
         if cnn is not None:
-            nets["cnn"] = Kept(cnn.best, cnn.tries, latencies[2], cnn.more)
-        result = yield from _judge(bench, nets)
-    result["cost"] = costs(bench, tries, raced, finals, baseline, from_search=from_search)
-    result["remarks"] = [*said, *floor_words(finals), *result["remarks"]]
-    result["baseline"]["limits"] = {limit.name: limit.limit for limit in limits.costs}
-    result["baseline"]["limits"] |= {floor.name: floor.floor for floor in bench.floors}
-    result["baseline"]["num_nets"] = len(archs)
-    return result
+            nets["cnn"] = replace(cnn, latency_ms=latencies[2])
+        judged = yield from _judge(bench, nets)
+    assert judged.baseline is not None
+    chosen_under = {limit.name: limit.limit for limit in limits.costs} | {floor.name: floor.floor for floor in bench.floors}
+    return replace(
+        judged,
+        baseline=replace(judged.baseline, limits=chosen_under, num_nets=len(archs)),
+        remarks=(*said, *floor_words(finals), *judged.remarks),
+        cost=costs(bench, tries, raced, finals, baseline, from_search=from_search),
+    )
 
 
-def _allowed(project: Project, limits: Limits) -> Generator[Record, None, list[dict[str, Any]]]:
+def _allowed(project: Project, limits: Limits) -> Generator[Record, None, list[Arch]]:
     """The hand-designed nets within the limits, and what must be said of them."""
     for text in limits.not_applied:
         yield Note(f"hand-designed nets are not held to {text}", is_warning=True)
@@ -145,9 +148,7 @@ def _pace(tries: Sequence[Try]) -> float | None:
     return max((each.seconds / each.way.epochs for each in tries if each.seconds is not None), default=None)
 
 
-def _cnn(
-    bench: Bench, limits: Limits, arch: Mapping[str, Any], epochs: int, *, memory: Memory
-) -> Generator[Record, None, Kept | None]:
+def _cnn(bench: Bench, limits: Limits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
     """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
     found = yield from find_cnn(bench, limits, arch, memory=memory)
     if found is None:
@@ -157,11 +158,11 @@ def _cnn(
     tries = yield from fit_all(bench, net, ways)
     best = best_of(tries)
     adopt(best, bench.project.run.retrain / "cnn")
-    return Kept(best, tries, more={"width": width})
+    return Kept(best, tries, width=width)
 
 
 def _measure(
-    bench: Bench, archs: Sequence[Mapping[str, Any]], widths: Sequence[int], *, memory: Memory
+    bench: Bench, archs: Sequence[Arch], widths: Sequence[int], *, memory: Memory
 ) -> Generator[Record, None, list[float | None]]:
     """Latencies of nets and of plain CNNs, in turn in one session, on the device of the run's table; None without one."""
     project, task = bench.project, bench.images.task
@@ -172,24 +173,33 @@ def _measure(
     return [None] * (len(archs) + len(widths)) if nets is None else [net.latency_ms for net in nets]
 
 
-def _judge(bench: Bench, nets: Mapping[str, Kept]) -> Generator[Record, None, dict[str, Any]]:
+def _judge(bench: Bench, nets: Mapping[str, Kept]) -> Generator[Record, None, RetrainResult]:
     """Choose on select and confirm, then read test once and compare."""
-    chosen = choose(bench, nets["searched"].best, nets["baseline"].best)
-    rows: dict[str, dict[str, Any]] = {}
+    chosen, chosen_by = choose(bench, nets["searched"].best, nets["baseline"].best)
+    rows: dict[str, NetReport] = {}
     right: dict[str, NDArray[np.bool_]] = {}
     for name, kept in nets.items():
         rows[name], right[name] = yield from _report(bench, kept)
     seed = bench.project.settings.retrain.seed
     comparison = compare(right["searched"], right["baseline"], "baseline", HAND_WORDS, seed=seed)
-    result = {**rows["searched"], "baseline": rows["baseline"], "comparison": comparison, "cnn": None, **chosen}
-    against_cnn = None
+    cnn, better_than_cnn = None, []
     if "cnn" in nets:
-        result["cnn"] = rows["cnn"] | {"comparison": compare(right["searched"], right["cnn"], "cnn", CNN_WORDS, seed=seed)}
-        against_cnn = compare(right["baseline"], right["cnn"], "cnn", CNN_WORDS, seed=seed)
-    return result | {"remarks": list(remarks(result, against_cnn))}
+        searched_cnn, hand_cnn = (
+            compare(right[name], right["cnn"], "cnn", CNN_WORDS, seed=seed) for name in ("searched", "baseline")
+        )
+        cnn, better_than_cnn = RivalReport(net=rows["cnn"], comparison=searched_cnn), [searched_cnn.better, hand_cnn.better]
+    return RetrainResult(
+        net=rows["searched"],
+        baseline=RivalReport(net=rows["baseline"]),
+        comparison=comparison,
+        cnn=cnn,
+        chosen=chosen,
+        chosen_by=chosen_by,
+        remarks=tuple(remarks(chosen, comparison.better, better_than_cnn)),
+    )
 
 
-def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[dict[str, Any], NDArray[np.bool_]]]:
+def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport, NDArray[np.bool_]]]:
     """Costs, accuracy and sensitivities on the test split at the threshold that calibrate chose; which images were right."""
     project, best = bench.project, kept.best
     images = best.net.images
@@ -198,7 +208,7 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[dict[str,
     threshold = choose_threshold(project, images, net)
     images_NCHW, labels_N = images.arrays("test")
     probabilities_NC = predict(net, images_NCHW)
-    found = report(
+    metrics = report(
         probabilities_NC,
         labels_N,
         images.class_names,
@@ -206,31 +216,32 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[dict[str,
         threshold=threshold,
         sites=images.sites("test"),
     )
-    row = {
-        **_costs(bench, kept),
-        "weights": best.way.weights,
-        "teaching": best.way.teaching,
-        "epochs": best.way.epochs,
-        "select_top1": best.select_top1.as_json(),
-        "starts": [each.as_json() for each in kept.tries],
-        "latency_ms_measured": kept.latency_ms,
-        "split": "test",
-        **found,
-        "baseline": None,
-    }
+    params, macs, predicted_ms = _costs(bench, kept)
+    row = NetReport(
+        arch=best.net.arch,
+        width=kept.width,
+        params=params,
+        macs=macs,
+        latency_ms_predicted=predicted_ms,
+        weights=best.way.weights,
+        teaching=best.way.teaching,
+        epochs=best.way.epochs,
+        select_top1=best.select_top1,
+        starts=tuple(each.trained_way for each in kept.tries),
+        latency_ms_measured=kept.latency_ms,
+        split="test",
+        metrics=metrics,
+    )
     return row, probabilities_NC.argmax(axis=1) == labels_N
 
 
-def _costs(bench: Bench, kept: Kept) -> dict[str, Any]:
-    """Architecture, params, MACs and predicted latency; a plain CNN has no prediction."""
+def _costs(bench: Bench, kept: Kept) -> tuple[int, int, float | None]:
+    """Params, MACs and predicted latency in milliseconds; a plain CNN has no prediction."""
     project, net = bench.project, kept.best.net
     if net.arch is None:
-        return {"arch": None, **kept.more, **shape_of(kept.best.load(project), bench.images.task), "latency_ms_predicted": None}
+        return (*shape_of(kept.best.load(project), bench.images.task), None)
     row = np.array([genes_of(project, net.arch)], dtype=np.int16)
     models = cost_models(project.space, bench.images.task)
     table = table_of(project, bench.images)
-    return {
-        "arch": dict(net.arch),
-        **{name: int(models[name](row)[0]) for name in ("params", "macs")},
-        "latency_ms_predicted": float(table.predicted(row)[0]) if table is not None else None,
-    }
+    predicted_ms = float(table.predicted(row)[0]) if table is not None else None
+    return int(models["params"](row)[0]), int(models["macs"](row)[0]), predicted_ms

@@ -16,6 +16,7 @@ from edgenas.latency.context import SCOPE, gpu_state, usable_cores
 from edgenas.latency.duty import Duty
 from edgenas.recipes.project import Project
 from edgenas.recipes.timed_nets import device_name
+from edgenas.records import TableFacts
 from edgenas.runs import read_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -33,17 +34,17 @@ class RunTable:
     warnings: tuple[str, ...]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> TableFacts:
         """What results say of the table they rest on."""
         context = self.table.context
-        return {
-            "path": self.path.name,
-            "sha256": self.table.sha256,
-            "device": context.device,
-            "runtime": context.runtime,
-            "precision": context.precision,
-            "batch_size": context.batch_size,
-        }
+        return TableFacts(
+            path=self.path.name,
+            sha256=self.table.sha256,
+            device=context.device,
+            runtime=context.runtime,
+            precision=context.precision,
+            batch_size=context.batch_size,
+        )
 
 
 def find_table(project: Project, task: Task, name: str | None, *, allow_foreign: bool = False) -> RunTable | None:

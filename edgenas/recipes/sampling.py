@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from edgenas.recipes.fitting import STATE
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.project import Project
 from edgenas.recipes.run_tables import run_table
+from edgenas.records import CheckpointFacts, SamplingFacts, SpreadFacts
 from edgenas.spaces import Task
 from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.training.checkpoints import facts_in
@@ -33,7 +32,7 @@ class Sampling:
     """
 
     draw: Draw
-    facts: Mapping[str, Any]
+    facts: SamplingFacts
 
 
 def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
@@ -52,11 +51,10 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
     """
     settings, space = project.settings.train, project.space
     rule, num_random = SAMPLING_RULES.get(settings.sampling), settings.num_random
-    facts: dict[str, Any] = {"sampling": settings.sampling}
+    over: SpreadFacts | None = None
     if settings.sampling == EVEN:
         pool, over = _pool(project, task, None if anew else _begun_with(project))
         rule = even(pool)
-        facts["even_over"] = over
     elif settings.sampling != "sandwich":
         num_random = 1
     assert rule is not None
@@ -64,19 +62,19 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
     def draw(rng: np.random.Generator) -> Subnets:
         return rule(space, rng, num_random)
 
-    return Sampling(draw, facts | {"num_random": num_random})
+    return Sampling(draw, SamplingFacts(sampling=settings.sampling, even_over=over, num_random=num_random))
 
 
 def _begun_with(project: Project) -> str | None:
     """The cost of an earlier or unfinished training: macs or the hash of a table; None if there is none."""
     for name in (STATE, WEIGHTS):
-        over = facts_in(project.run.supernet / name).get("even_over")
-        if isinstance(over, dict):
-            return str(over.get("cost"))
+        over = CheckpointFacts.from_json(facts_in(project.run.supernet / name)).even_over
+        if over is not None:
+            return over.cost
     return None
 
 
-def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPool, dict[str, Any]]:
+def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPool, SpreadFacts]:
     settings, space = project.settings.train, project.space
     if settings.latency_ms is not None and begun_with == MACS:
         begun_with = None  # a limit is new, so is what nets are spread over
@@ -85,10 +83,8 @@ def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPoo
     depth = shape_models(decompose(space, task))["depth"]
     rng = np.random.default_rng(settings.seed)
     pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share)
-    over: dict[str, Any] = {"cost": name}
-    if settings.latency_ms is not None:
-        over |= {"latency_ms": settings.latency_ms, "near_share": settings.near_share}
-    return pool, over
+    near_share = settings.near_share if settings.latency_ms is not None else None
+    return pool, SpreadFacts(cost=name, latency_ms=settings.latency_ms, near_share=near_share)
 
 
 def require_table(project: Project, task: Task, begun_with: str | None = None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgenas.config import Flags
 from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.recipes.budget import Budget, infeasible, open_budget, space_facts, survey_line
+from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.recipes.finalists import Finalist, Panel, choose, further, judge_finalists
 from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
-from edgenas.recipes.nets import RESULT, RESULT_SCHEMA, SEARCH, WEIGHTS, load_supernet, supernet_sha256
+from edgenas.recipes.nets import RESULT, WEIGHTS, load_supernet, supernet_sha256
 from edgenas.recipes.pace import evolution_settings
 from edgenas.recipes.population import first_population, hand_designed_rows
 from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
@@ -25,15 +27,18 @@ from edgenas.recipes.proof import Proven, Prover, prove
 from edgenas.recipes.proof_scores import Score, first_epochs
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
-from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_sealed, write_text
+from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts
+from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import (
     Candidate,
+    Evaluator,
     Feasibility,
     SensitivityFloor,
     evolve,
     pareto_front,
     survey,
 )
+from edgenas.spaces import Genes
 from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.sampling import as_key
@@ -51,7 +56,7 @@ class SearchConfig:
     """
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
@@ -72,18 +77,29 @@ class Question:
         """What tells this question from others, JSON-ready."""
         return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
 
-    def describe(self, candidate: Candidate) -> dict[str, Any]:
+    @property
+    def limits(self) -> dict[str, float]:
+        """Limits on costs and floors on sensitivities, by name."""
+        costs = {limit.name: limit.limit for limit in self.budget.limits}
+        return costs | {floor.name: floor.floor for floor in self.floors}
+
+    def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""
         decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
-        shares = sensitivities(decided_N, self.labels_N, self.images.class_names)
-        return {
-            **self.budget.describe(np.array(candidate.genes, dtype=np.int16)),
-            "top1": candidate.top1,
-            "sensitivity": {name: share.as_json() for name, share in shares.items()},
-            "generation": candidate.generation,
-            "origin": candidate.origin,
-            "rejected_by": list(candidate.rejected_by),
-        }
+        costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
+        return CandidateRow(
+            arch=costs.arch,
+            params=costs.params,
+            macs=costs.macs,
+            latency_ms_predicted=costs.latency_ms_predicted,
+            latency_ms_upper=costs.latency_ms_upper,
+            latencies=costs.latencies,
+            top1=candidate.top1,
+            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
+            generation=candidate.generation,
+            origin=candidate.origin,
+            rejected_by=candidate.rejected_by,
+        )
 
 
 def run(config: SearchConfig) -> Iterator[Record]:
@@ -95,63 +111,66 @@ def run(config: SearchConfig) -> Iterator[Record]:
         LatencyTableError: if the table does not fit and is not allowed to be foreign.
     """
     project = open_project(config.run, config.flags, config.overrides)
-    settings = project.settings.search
-    device = torch_device(settings.device)
+    device = torch_device(project.settings.search.device)
     images = open_images(project)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
     question = _question(project, images, budget)
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
         found = survey(project.space, budget.limits, rng)
         facts = space_facts(budget, found)
         yield Note(survey_line(budget, found))
         if not found.feasible_A.any():
-            raise infeasible(budget, found, _nothing(question, found, facts))
+            raise _nothing_found(question, found, facts)
         yield from decode(images, "select", "confirm")
-        images_NCHW, labels_N = images.arrays("select")
+        images_NCHW, _ = images.arrays("select")
         predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
         weights = _weights_identity(project, images, device)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
-        evaluator = JournaledEvaluator(predictor, evaluations, "select")
         hand_AG = hand_designed_rows(project)
-        candidates: list[Candidate] = []
-        sizes = evolution_settings(project)
-        start = first_population(project, budget, hand_AG, found, sizes.population)
-        search = evolve(project.space, evaluator, labels_N, budget.limits, question.floors, rng=rng, settings=sizes, start=start)
-        for generation in search:
-            candidates += generation.fresh
-            best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
-            yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
+        evaluator = JournaledEvaluator(predictor, evaluations, "select")
+        candidates = yield from _evolved(question, evaluator, hand_AG, found, rng)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
         finalists = yield from judge_finalists(panel)
-        proven, before_proof = None, time.monotonic()
-        if settings.proof_epochs and any(not finalist.row["rejected_by"] for finalist in finalists):
-            proven = yield from _prove(panel, finalists)
-            finalists = proven.finalists
-        result = _result(question, found, facts, described, finalists)
-        if proven is not None:
-            result["fidelity"] = proven.as_json(first_epochs(settings.proof_epochs))
-        result["seconds"] = round(before_proof - began + (proven.spent[0] if proven is not None else 0.0), 1)
-        result["proof_epochs"] = proven.spent[1] if proven is not None else 0
+        search_s = time.monotonic() - began
+        proven = yield from _prove(panel, finalists)
+        result = _result(question, found, facts, described, proven, search_s)
         outputs, picture = _write(project, question, described, result)
         yield picture
-        if result["winner"] is None:
+        if result.winner is None:
             timings.remove()
-            raise _nothing_left(question, result, finalists)
+            raise _nothing_left(question, result, proven.finalists)
     yield Outcome(result, outputs)
 
 
+def _evolved(
+    question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
+) -> Generator[Record, None, list[Candidate]]:
+    """All candidates of an evolution that starts with hand-designed and evenly spread nets."""
+    project, budget, sizes = question.project, question.budget, evolution_settings(question.project)
+    start = first_population(project, budget, hand_AG, found, sizes.population)
+    labels_N, floors = question.labels_N, question.floors
+    candidates: list[Candidate] = []
+    for generation in evolve(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+        candidates += generation.fresh
+        best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
+        yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
+    return candidates
+
+
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
-    """Train the finalists alone for a few epochs; what was trained before is known."""
+    """Train the finalists alone for a few epochs, where that is asked for; what was trained before is known."""
     project, images = panel.project, panel.images
+    if not project.settings.search.proof_epochs or all(finalist.row.rejected_by for finalist in finalists):
+        return Proven(finalists, None, "none")
     yield from decode(images, "train")
     teacher = remembering(load_teacher(project, images).to(panel.device) if teaching_of(project)[0] > 0 else None)
     with journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
@@ -192,84 +211,95 @@ def _question(project: Project, images: Images, budget: Budget) -> Question:
     return Question(project, images, budget, floors, images.labels("select"))
 
 
-def _nothing(question: Question, found: Feasibility, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "space": facts,
-        "limits": _limits(question),
-        **question.budget.facts(),
-        "finalists": [],
-        "winner": None,
-        "evaluations": _evaluations(question, found, 0),
-    }
+def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
+    """No net that was looked at meets the limits, so none was evaluated."""
+    budget, nearest = question.budget, nearest_of(question.budget, found)
+    known = NothingFound(
+        space=facts,
+        limits=question.limits,
+        table=budget.table,
+        tables=budget.tables,
+        promises=budget.promises,
+        evaluations=_evaluations(question, found, ()),
+        closest=nearest,
+        binding=found.binding,
+    )
+    return infeasible(budget, nearest, known)
 
 
-def _limits(question: Question) -> dict[str, float]:
-    return {limit.name: limit.limit for limit in question.budget.limits} | {floor.name: floor.floor for floor in question.floors}
-
-
-def _evaluations(question: Question, found: Feasibility, evaluated: int) -> dict[str, Any]:
-    return {
-        "candidates": len(found.genes_AG),
-        "evaluated": evaluated,
-        "images": len(question.labels_N),
-        "rejected": dict(found.rejected),
-    }
+def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
+    """What was looked at; floors reject evaluated nets alone."""
+    low = {floor.name: sum(floor.name in row.rejected_by for row in described) for floor in question.floors if described}
+    return Evaluations(
+        candidates=len(found.genes_AG),
+        evaluated=len(described),
+        images=len(question.labels_N),
+        rejected={**found.rejected, **low},
+    )
 
 
 def _result(
     question: Question,
     found: Feasibility,
-    facts: Mapping[str, Any],
-    described: Sequence[Mapping[str, Any]],
-    finalists: Sequence[Finalist],
-) -> dict[str, Any]:
-    winner = choose(finalists)
-    evaluations = _evaluations(question, found, len(described))
-    for floor in question.floors:
-        evaluations["rejected"][floor.name] = sum(floor.name in row["rejected_by"] for row in described)
-    return {
-        "schema_version": RESULT_SCHEMA,
-        "splits_sha256": question.images.splits.sha256,
-        "supernet_sha256": supernet_sha256(question.project),
-        "space": facts,
-        "limits": _limits(question),
-        **question.budget.facts(),
-        "evaluations": evaluations,
-        "finalists": [finalist.row for finalist in finalists],
-        "winner": winner.row if winner is not None else None,
-        "closest": None,
-        "binding": list(found.binding),
-        "seed": question.project.settings.search.seed,
-    }
+    facts: SpaceFacts,
+    described: Sequence[CandidateRow],
+    proven: Proven,
+    search_s: float,
+) -> SearchResult:
+    """What the search found; ``search_s`` are its seconds without the proof."""
+    winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
+    first = first_epochs(question.project.settings.search.proof_epochs)
+    return SearchResult(
+        splits_sha256=question.images.splits.sha256,
+        supernet_sha256=supernet_sha256(question.project),
+        space=facts,
+        limits=question.limits,
+        table=question.budget.table,
+        tables=question.budget.tables,
+        promises=question.budget.promises,
+        evaluations=_evaluations(question, found, described),
+        finalists=tuple(finalist.row for finalist in proven.finalists),
+        winner=winner.row if winner is not None else None,
+        closest=None,
+        binding=found.binding,
+        seed=question.project.settings.search.seed,
+        fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
+        seconds=round(search_s + proof_s, 1),
+        proof_epochs=proof_epochs,
+    )
 
 
-def _nothing_left(question: Question, result: Mapping[str, Any], judged: Sequence[Finalist]) -> InfeasibleError:
+def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Finalist]) -> InfeasibleError:
     """Nets were feasible as predicted, but none of the best met the floors, or the latency when measured."""
-    nearest: dict[str, dict[str, Any]] = {}
-    finalists = result["finalists"]
+    nearest: dict[str, Nearest] = {}
     for device in question.budget.devices:
-        name = device.name
-        if judged and all(name in finalist.row["rejected_by"] for finalist in judged):
+        name, limit_ms = device.name, device.limit_ms
+        if limit_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             fastest = min(judged, key=lambda finalist: finalist.measured[name])
-            nearest[name] = {"asked": device.limit_ms, "achievable": fastest.measured[name], "arch": fastest.row["arch"]}
+            nearest[name] = Nearest(asked=limit_ms, achievable=fastest.measured[name], arch=fastest.row.arch)
     for floor in question.floors:
-        rows = [row for row in finalists if floor.name in row["rejected_by"]]
+        rows = [row for row in result.finalists if floor.name in row.rejected_by]
         if rows:
-            best = max(rows, key=lambda row: row["sensitivity"][floor.class_name]["value"] or 0.0)
-            value = best["sensitivity"][floor.class_name]["value"]
-            nearest[floor.name] = {"asked": floor.floor, "achievable": value, "arch": best["arch"]}
-    problems = [f"{name}: asked {entry['asked']:g}, best found {entry['achievable']:.4g}" for name, entry in nearest.items()]
+            best = max(rows, key=lambda row: _number(row.sensitivity[floor.class_name].value))
+            value = best.sensitivity[floor.class_name].value
+            nearest[floor.name] = Nearest(asked=floor.floor, achievable=value, arch=best.arch)
+    problems = [f"{name}: asked {entry.asked:g}, best found {entry.achievable:.4g}" for name, entry in nearest.items()]
     return InfeasibleError(
         "none of the nets that were tried meets every limit",
         problems=problems,
         hint="loosen the limit, search longer, or train the supernet longer",
-        result={**result, "closest": nearest},
+        result=replace(result, closest=nearest).as_json(),
     )
 
 
+def _number(value: float) -> float:
+    """A share for comparing; one of no images counts as 0."""
+    return 0.0 if math.isnan(value) else value
+
+
 def _write(
-    project: Project, question: Question, described: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
-) -> tuple[dict[str, Path], Picture]:
+    project: Project, question: Question, described: Sequence[CandidateRow], result: SearchResult
+) -> tuple[dict[str, Path], Picture[ParetoPicture]]:
     """Candidates and result; what is to be drawn of them."""
     folder = project.run.search
     outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}
@@ -278,15 +308,15 @@ def _write(
     if question.budget.devices:
         first = question.budget.devices[0]
         cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
-    front = pareto_front(np.array([row[cost] for row in described]), np.array([row["top1"] for row in described]))
-    data = {
-        "rows": described,
-        "front": front.tolist(),
-        "cost": cost,
-        "limit": _limits(question).get(name),
-        "winner": result["winner"],
-        "title": f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
-    }
+    front = pareto_front(np.array([row.cost(cost) for row in described]), np.array([row.top1 for row in described]))
+    shows = ParetoPicture(
+        rows=tuple(described),
+        front=tuple(front.tolist()),
+        cost=cost,
+        limit=question.limits.get(name),
+        winner=result.winner,
+        title=f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
+    )
     outputs["result"] = folder / RESULT
-    write_sealed(outputs["result"], SEARCH, result)  # without a winner too: an earlier one did not meet these limits
-    return outputs, Picture("pareto", (outputs["pareto_png"], outputs["pareto_svg"]), data)
+    result.write(outputs["result"])  # without a winner too: an earlier one did not meet these limits
+    return outputs, Picture(shows, (outputs["pareto_png"], outputs["pareto_svg"]))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from edgenas.costs import cost_models
+from edgenas.costs import CostModel, cost_models
+from edgenas.records import (
+    ChoiceFacts,
+    ConditionFacts,
+    NamedFacts,
+    ReportedFacts,
+    SizeFacts,
+    SpaceDescription,
+    SpacesResult,
+    TaskFacts,
+)
 from edgenas.runs import Outcome, Record
 from edgenas.spaces import SPACES, Choice, SearchSpace, get_space
 from edgenas.spaces.named import ENDS, named_archs
+from edgenas.spaces.reported import NamedArch
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +38,41 @@ def run(config: SpacesConfig) -> Iterator[Record]:
         UsageError: if there is none of that name.
     """
     spaces = list(SPACES.values()) if config.name is None else [get_space(config.name)]
-    described = [_describe(space, with_choices=config.name is not None) for space in spaces]
-    yield Outcome({"spaces": described})
+    described = tuple(_describe(space, with_choices=config.name is not None) for space in spaces)
+    yield Outcome(SpacesResult(spaces=described))
 
 
-def _describe(space: SearchSpace, *, with_choices: bool) -> dict[str, Any]:
+def _describe(space: SearchSpace, *, with_choices: bool) -> SpaceDescription:
     models = cost_models(space, space.default_task)
-    result: dict[str, Any] = {
-        "name": space.name,
-        "family": space.family,
-        "num_subnets": space.cardinality,
-        "num_genes": space.num_genes,
-        "task": asdict(space.default_task),
-    }
-    for name, largest in ENDS.items():  # of every cost on its own: no single net has them all where choices trade off
-        rows_AG, end = space.corners(largest=largest), np.max if largest else np.min
-        result[name] = {cost: round(float(end(models[cost](rows_AG)))) for cost in ("params", "macs")}
-    if with_choices:
-        result["choices"] = [_choice(choice) for choice in space.choices]
-        result["named"] = [
-            {"name": name, "arch": dict(named.arch), "reported": None if named.reported is None else asdict(named.reported)}
-            for name, named in named_archs(space).items()
-        ]
-    return result
+    ends = {name: _end(space, models, largest=largest) for name, largest in ENDS.items()}
+    return SpaceDescription(
+        name=space.name,
+        family=space.family,
+        num_subnets=space.cardinality,
+        num_genes=space.num_genes,
+        task=TaskFacts(**asdict(space.default_task)),
+        **ends,
+        choices=tuple(map(_choice, space.choices)) if with_choices else None,
+        named=tuple(_named(name, named) for name, named in named_archs(space).items()) if with_choices else None,
+    )
 
 
-def _choice(choice: Choice) -> dict[str, Any]:
+def _end(space: SearchSpace, models: Mapping[str, CostModel], *, largest: bool) -> SizeFacts:
+    """The least or the most of every cost on its own: no single net has them all where choices trade off."""
+    rows_AG, end = space.corners(largest=largest), np.max if largest else np.min
+    params, macs = (round(float(end(models[cost](rows_AG)))) for cost in ("params", "macs"))
+    return SizeFacts(params=params, macs=macs)
+
+
+def _named(name: str, named: NamedArch) -> NamedFacts:
+    reported = None if named.reported is None else ReportedFacts(**asdict(named.reported))
+    return NamedFacts(name=name, arch=named.arch, reported=reported)
+
+
+def _choice(choice: Choice) -> ChoiceFacts:
     when = choice.active_when
-    return {
-        "name": choice.name,
-        "options": [choice.readable(option) for option in choice.options],
-        "active_when": None if when is None else {"choice": when.choice, "values": list(when.values)},
-    }
+    return ChoiceFacts(
+        name=choice.name,
+        options=tuple(choice.readable(option) for option in choice.options),
+        active_when=None if when is None else ConditionFacts(choice=when.choice, values=tuple(when.values)),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.errors import RunFolderError
-from edgenas.runs import RunFolder, atomic_path, cannot_write, read_sealed, sha256_file, sha256_json, write_sealed
+from edgenas.records import HashedFile, StagedArray, StagedFile, StagedFiles
+from edgenas.runs import RunFolder, atomic_path, cannot_write, sha256_file, sha256_json
 
-SCHEMA_VERSION = 1  # 1: first
 _LISTING = "files.json"
 
 
@@ -56,24 +56,22 @@ class Staging:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         written = list(write(folder))
-        write_sealed(
-            folder / _LISTING, "staged files", {"schema_version": SCHEMA_VERSION, "files": [_plain(file) for file in written]}
-        )
+        StagedFiles(files=tuple(_staged(file) for file in written)).write(folder / _LISTING)
         return written
 
     def array(self, name: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         """What ``make`` gives, or gave in an interrupted call."""
         path, listing = self.folder / f"{name}.npy", self.folder / f"{name}.json"
         try:
-            if read_sealed(listing, "staged answers", schema_version=SCHEMA_VERSION)["file"] == sha256_file(path):
+            if StagedArray.read(listing).file == sha256_file(path):
                 kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
                 return kept
-        except (RunFolderError, OSError, KeyError, ValueError):  # not finished, or changed since: it is computed again
+        except (RunFolderError, OSError, ValueError):  # not finished, or changed since: it is computed again
             pass
         values = make()
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.save(file, values)
-        write_sealed(listing, "staged answers", {"schema_version": SCHEMA_VERSION, "file": sha256_file(path)})
+        StagedArray(file=sha256_file(path)).write(listing)
         return values
 
     def remove(self) -> None:
@@ -81,41 +79,45 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _listed(self, folder: Path) -> list[ExportedFile]:
-        listing = read_sealed(folder / _LISTING, "staged files", schema_version=SCHEMA_VERSION)
+        listing = StagedFiles.read(folder / _LISTING)
         try:
-            return [_read(folder, entry) for entry in listing["files"]]
-        except (KeyError, TypeError, OSError) as error:
+            return [_exported(folder, file) for file in listing.files]
+        except OSError as error:
             raise RunFolderError(f"{folder} is not whole: {error}") from error
 
 
-def _plain(file: ExportedFile) -> dict[str, Any]:
-    """A written file as JSON, with the hashes that show later whether it is still the same."""
-    emulation = file.emulation
-    return {
-        **asdict(file),
-        "path": file.path.name,
-        "sha256": sha256_file(file.path),
-        "emulation": None if emulation is None else {"path": emulation.name, "sha256": sha256_file(emulation)},
-    }
-
-
-def _read(folder: Path, entry: Mapping[str, Any]) -> ExportedFile:
-    path = _same(folder, entry)
-    emulation = None if entry["emulation"] is None else _same(folder, entry["emulation"])
-    return ExportedFile(
-        path,
-        entry["kind"],
-        entry["runtime"],
-        entry["precision"],
-        entry["batch_size"],
-        tuple(entry["targets"]),
-        emulation,
-        dict(entry["notes"]),
+def _staged(file: ExportedFile) -> StagedFile:
+    """A written file with the hashes that show later whether it is still the same."""
+    return StagedFile(
+        path=file.path.name,
+        kind=file.kind,
+        runtime=file.runtime,
+        precision=file.precision,
+        batch_size=file.batch_size,
+        targets=tuple(file.targets),
+        emulation=None if file.emulation is None else _hashed(file.emulation),
+        notes=file.notes,
+        sha256=sha256_file(file.path),
     )
 
 
-def _same(folder: Path, entry: Mapping[str, Any]) -> Path:
-    path: Path = folder / entry["path"]
-    if sha256_file(path) != entry["sha256"]:
+def _hashed(path: Path) -> HashedFile:
+    return HashedFile(path=path.name, sha256=sha256_file(path))
+
+
+def _exported(folder: Path, file: StagedFile) -> ExportedFile:
+    """A written file as it was, if it still is.
+
+    Raises:
+        RunFolderError: if it was changed.
+    """
+    path = _same(folder, HashedFile(path=file.path, sha256=file.sha256))
+    emulation = None if file.emulation is None else _same(folder, file.emulation)
+    return ExportedFile(path, file.kind, file.runtime, file.precision, file.batch_size, file.targets, emulation, dict(file.notes))
+
+
+def _same(folder: Path, file: HashedFile) -> Path:
+    path = folder / file.path
+    if sha256_file(path) != file.sha256:
         raise RunFolderError(f"{path} was changed")
     return path

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,8 @@ from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings
 from edgenas.recipes.tables import header, open_table
 from edgenas.recipes.timed_nets import Workshop, device_name
-from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked
+from edgenas.records import DriftFacts, EntryCounts, TableCheck, TableValidated
+from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
 from edgenas.spaces import Genes, SearchSpace
 
 
@@ -54,7 +54,7 @@ def run(config: ValidateConfig) -> Iterator[Record]:
         MissingBackendError: if its runtime does not work here.
     """
     path, table, space = open_table(config.run, config.table)
-    checks = check_table(table, space)
+    checks = tuple(TableCheck(**asdict(check)) for check in check_table(table, space))
     problems = [f"{check.name}: {problem}" for check in checks if check.verdict == "failed" for problem in _named(check)]
     for text in remarks(table):
         yield Note(text, is_warning=True, in_view=True)
@@ -66,20 +66,19 @@ def run(config: ValidateConfig) -> Iterator[Record]:
         drift = yield from _measure(config, table, space)
         if drift.verdict != "passed":
             failure = GateError(f"{path} {drift.words}", hint="measure again with `edgenas profile`")
-    file = {"name": "file", "verdict": "passed", "reason": "whole, unchanged, and every number can be", "problems": ()}
-    result = {
-        "action": "validate",
-        "table": header(path, table),
-        "checks": [file, *map(asdict, checks)],
-        "entries": origins(table, space),
-        "remarks": list(remarks(table)),
-        "drift": None if drift is None else drift.as_json(),
-    }
+    file = TableCheck(name="file", verdict="passed", reason="whole, unchanged, and every number can be")
+    result = TableValidated(
+        table=header(path, table),
+        checks=(file, *checks),
+        entries=EntryCounts(**origins(table, space)),
+        remarks=tuple(remarks(table)),
+        drift=None if drift is None else DriftFacts.from_json(jsonable(drift)),
+    )
     yield Outcome(result, failure=failure)
 
 
-def _named(check: Any) -> tuple[str, ...]:
-    return tuple(check.problems) or (check.reason,)
+def _named(check: TableCheck) -> tuple[str, ...]:
+    return check.problems or (check.reason,)
 
 
 def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) -> Generator[Record, None, Drift]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,24 @@ from edgenas.latency.context import cpu_model
 from edgenas.latency.merge import merge_tables
 from edgenas.latency.remarks import remarks
 from edgenas.recipes.archs import read_given
-from edgenas.runs import Note, Outcome, Record, RunFolder
+from edgenas.records import (
+    BreakdownFacts,
+    CalibrationFacts,
+    ContextDifference,
+    ContextFacts,
+    EntryComparison,
+    EntryCounts,
+    ListedTable,
+    NetComparison,
+    TableHeader,
+    TablesCompared,
+    TableShown,
+    TablesListed,
+    TablesMerged,
+    TaskFacts,
+    ValidationFigures,
+)
+from edgenas.runs import Note, Outcome, Record, RunFolder, jsonable
 from edgenas.spaces import Genes, SearchSpace, get_space
 
 FIGURES = ("mape", "noise_floor_mape", "within_5", "within_10", "p95_error", "kendall_tau", "num_subnets")
@@ -87,22 +103,21 @@ def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
         raise LatencyTableError(f"{path} is of the space {table.space!r}, which this edgenas does not know") from error
 
 
-def header(path: Path, table: LatencyTable) -> dict[str, Any]:
+def header(path: Path, table: LatencyTable) -> TableHeader:
     """What every command says of a table."""
-    context = {key: value for key, value in table.context.as_json().items() if key != "details"}
     date = str(table.measuring.get("date", ""))
-    return {
-        "name": path.stem,
-        "path": str(path),
-        "sha256": table.sha256,
-        **context,
-        "space": table.space,
-        "task": asdict(table.task),
-        "date": date,
-        "age_days": _age_days(date),
-        "num_entries": len(table.entries),
-        "validation": {name: table.validation.get(name) for name in FIGURES},
-    }
+    return TableHeader(
+        name=path.stem,
+        path=str(path),
+        sha256=table.sha256,
+        context=ContextFacts.from_json(table.context.as_json()),
+        space=table.space,
+        task=TaskFacts(**asdict(table.task)),
+        date=date,
+        age_days=_age_days(date),
+        num_entries=len(table.entries),
+        validation=ValidationFigures(**{name: table.validation.get(name) for name in FIGURES}),
+    )
 
 
 def _age_days(date: str) -> float | None:
@@ -127,8 +142,8 @@ def run_list(config: ListConfig) -> Iterator[Record]:
             yield Note(str(error), is_warning=True)
             continue
         same = table.context.device == here if table.context.device_kind == "cpu" else None
-        rows.append({**header(path, table), "source": source, "of_this_device": same})
-    yield Outcome({"action": "list", "device": here, "tables": rows})
+        rows.append(ListedTable(header=header(path, table), source=source, of_this_device=same))
+    yield Outcome(TablesListed(device=here, tables=tuple(rows)))
 
 
 def run_show(config: ShowConfig) -> Iterator[Record]:
@@ -142,17 +157,16 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
     nets = [break_down(table, space, genes_G, name) for name, genes_G in _chosen(config, table, space).items()]
     for text in remarks(table):
         yield Note(text, is_warning=True, in_view=True)
-    result = {
-        "action": "show",
-        "table": header(path, table),
-        "entries": origins(table, space),
-        "calibration": asdict(table.calibration),
-        "reference": {key: value for key, value in table.reference.items() if key != "components"},
-        "measuring": {key: value for key, value in table.measuring.items() if key != "calibration_rows"},
-        "details": table.context.details,
-        "remarks": list(remarks(table)),
-        "nets": [net.as_json() for net in nets],
-    }
+    result = TableShown(
+        table=header(path, table),
+        entries=EntryCounts(**origins(table, space)),
+        calibration=CalibrationFacts(**asdict(table.calibration)),
+        reference={key: value for key, value in table.reference.items() if key != "components"},
+        measuring={key: value for key, value in table.measuring.items() if key != "calibration_rows"},
+        details=table.context.details,
+        remarks=tuple(remarks(table)),
+        nets=tuple(BreakdownFacts.from_json(jsonable(net)) for net in nets),
+    )
     yield Outcome(result)
 
 
@@ -176,15 +190,14 @@ def run_diff(config: DiffConfig) -> Iterator[Record]:
     if other_nets:
         problems = [str(difference) for difference in other_nets]
         raise LatencyTableError("the tables are of different nets, so their costs cannot be compared", problems=problems)
-    result = {
-        "action": "diff",
-        "first": header(first_path, first),
-        "second": header(second_path, second),
-        "differences": [asdict(difference) for difference in found],
-        "can_be_merged": not any(difference.weight == "refused" for difference in found),
-        "entries": compare_entries(first, second),
-        "nets": compare_nets(first, second, space, np.random.default_rng(0)),
-    }
+    result = TablesCompared(
+        first=header(first_path, first),
+        second=header(second_path, second),
+        differences=tuple(ContextDifference(**asdict(difference)) for difference in found),
+        can_be_merged=not any(difference.weight == "refused" for difference in found),
+        entries=EntryComparison.from_json(jsonable(compare_entries(first, second))),
+        nets=NetComparison.from_json(jsonable(compare_nets(first, second, space, np.random.default_rng(0)))),
+    )
     yield Outcome(result)
 
 
@@ -205,6 +218,6 @@ def run_merge(config: MergeConfig) -> Iterator[Record]:
     for text in (*merged.warnings, *remarks(merged.table)):
         yield Note(text, is_warning=True)
     merged.table.write(config.output)
-    sources: Sequence[dict[str, Any]] = [header(path, table) for path, table, _ in opened]
-    result = {"action": "merge", "table": header(config.output, merged.table), "sources": sources}
+    sources = tuple(header(path, table) for path, table, _ in opened)
+    result = TablesMerged(table=header(config.output, merged.table), sources=sources)
     yield Outcome(result, {"table": config.output})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,10 +12,11 @@ from edgenas.errors import MissingInputError
 from edgenas.recipes.fitting import Job, batches_for, loop_settings, objective_for
 from edgenas.recipes.nets import WEIGHTS, facts_of, has_weights, require_facts
 from edgenas.recipes.project import Images, Project
+from edgenas.records import CheckpointFacts
 from edgenas.runs import sha256_file
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
-from edgenas.training.teacher import build_teacher
+from edgenas.training.teacher import SELF, build_teacher
 
 NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
 
@@ -33,10 +33,10 @@ def teacher_net(project: Project, images: Images, name: str, checkpoint: str | N
     )
 
 
-def teacher_facts(project: Project) -> dict[str, Any] | None:
+def teacher_facts(project: Project) -> CheckpointFacts | None:
     """What the run's teacher says of itself; None if there is none yet."""
     path = project.run.teacher / WEIGHTS
-    return load_weights(path)[1] if has_weights(project.run.teacher) else None
+    return CheckpointFacts.from_json(load_weights(path)[1]) if has_weights(project.run.teacher) else None
 
 
 def teacher_sha256(project: Project) -> str | None:
@@ -52,11 +52,12 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
         CheckpointError: if it belongs to another project.
     """
     path = project.run.teacher / WEIGHTS
-    facts = teacher_facts(project)
-    if facts is None:
+    if not has_weights(project.run.teacher):
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
-    require_facts(facts, facts_of(project, images, "teacher"), path, "edgenas train --force")
-    net = teacher_net(project, images, str(facts.get("teacher", "self")))
+    plain = load_weights(path)[1]
+    require_facts(plain, facts_of(project, images, "teacher"), path, "edgenas train --force")
+    name = CheckpointFacts.from_json(plain).teacher
+    net = teacher_net(project, images, name if name is not None else SELF)
     load_weights(path, net)
     return net.eval()
 

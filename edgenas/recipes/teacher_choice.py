@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.recipes.curves import training_picture
@@ -18,44 +18,17 @@ from edgenas.recipes.project import SMALL_PX, Images, Project
 from edgenas.recipes.setting_checks import AUTO
 from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.recipes.ways import seconds_of
-from edgenas.runs import Note, Record, read_sealed, sha256_file, write_sealed, write_text
-from edgenas.stats import accuracy
+from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
+from edgenas.runs import Note, Record, sha256_file, write_text
+from edgenas.stats import Proportion, accuracy
 from edgenas.training.checkpoints import facts_in, save_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.teacher import CNN, SELF
 
 FORCED = "forced"  # in the supernet's folder: a `train --force` began then; a teacher that is newer is its work
-PROBE, KIND = "probe.json", "teacher probe"
+PROBE = "probe.json"
 SMALL = (CNN, "timm:test_resnet", "timm:resnet10t", SELF)
 LARGE = (CNN, "timm:resnet10t", "timm:mobilenetv3_small_100", SELF)  # from 65 px on
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A teacher that was tried.
-
-    Attributes:
-        top1: the contract's interval on select.
-        epochs: of its training, 0 for a checkpoint.
-        seconds: of its training, 0 for a checkpoint; None where no log says.
-    """
-
-    net: TeacherNet
-    params: int
-    top1: Mapping[str, Any]
-    epochs: int = 0
-    seconds: float | None = 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        """One row of the probe's file."""
-        return {
-            "name": self.net.name,
-            "checkpoint": self.net.checkpoint,
-            "params": self.params,
-            "select_top1": dict(self.top1),
-            "epochs": self.epochs,
-            "seconds": self.seconds,
-        }
 
 
 def given_checkpoint(project: Project) -> TeacherNet | None:
@@ -108,8 +81,8 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
     net = _settled(project, found)
     changes = None if net is None else changes_since(teacher_job(project, images, device, net, anew=force))
     if found is not None and changes is not None and not force:
-        if asked not in (None, AUTO, found.get("teacher")):
-            raise CheckpointError(f"the run's teacher is {found.get('teacher')}, not {asked}", hint="--force replaces it")
+        if asked not in (None, AUTO, found.teacher):
+            raise CheckpointError(f"the run's teacher is {found.teacher}, not {asked}", hint="--force replaces it")
         yield from keep("teacher", project.run.teacher, [*changes, *_left_out(project, net)])
         return
     if force and whole:
@@ -132,13 +105,13 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         yield training_picture(job.label, job.folder)
 
 
-def _settled(project: Project, found: Mapping[str, Any] | None) -> TeacherNet | None:
+def _settled(project: Project, found: CheckpointFacts | None) -> TeacherNet | None:
     """The net that is asked for; with ``auto`` the one that is there already or that an interrupted training is of, or None."""
     settings = project.settings.teacher
     if settings.name != AUTO:
         return TeacherNet(settings.name, settings.checkpoint)
-    found = found if found is not None else facts_in(project.run.teacher / STATE)
-    return TeacherNet(str(found["teacher"]), found.get("checkpoint")) if "teacher" in found else None
+    found = found if found is not None else CheckpointFacts.from_json(facts_in(project.run.teacher / STATE))
+    return TeacherNet(found.teacher, found.checkpoint) if found.teacher is not None else None
 
 
 def _left_out(project: Project, net: TeacherNet | None) -> list[str]:
@@ -151,7 +124,7 @@ def _left_out(project: Project, net: TeacherNet | None) -> list[str]:
     path = project.run.teacher / PROBE
     if path.is_file():
         name, _, file = given.partition("=")
-        nets = read_sealed(path, KIND, schema_version=1).get("identity", {}).get("nets", [])
+        nets = TeacherProbe.read(path).identity.get("nets", [])
         sha256 = sha256_file(Path(file)) if Path(file).is_file() else None
         if any(each[0] == name and each[2] == sha256 for each in nets if each[1] is not None):
             return []
@@ -185,27 +158,33 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
             (yield from probe(jobs[net])) if net in jobs else teacher_net(project, images, net.name, net.checkpoint).to(device)
         )
         images_NCHW, labels_N = images.arrays("select")
-        top1 = accuracy(predict(trained.eval(), images_NCHW).argmax(axis=1), labels_N).as_json()
-        params = sum(parameter.numel() for parameter in trained.parameters())
-        cost = (jobs[net].loop.epochs, seconds_of(jobs[net].folder)) if net in jobs else (0, 0.0)
-        tried.append(Tried(net, params, top1, *cost))
-    best = max(tried, key=lambda each: each.top1["value"])
-    shown = ", ".join(f"{each.net.name} {100 * each.top1['value']:.1f} %" for each in tried)
-    yield Note(f"teacher: {best.net.name} is the best on select ({shown})")
-    content = {"schema_version": 1, "identity": _identity(project, images), "rows": [each.as_json() for each in tried]}
-    chosen = {"name": best.net.name, "checkpoint": best.net.checkpoint}
-    write_sealed(project.run.teacher / PROBE, KIND, {**content, "chosen": chosen})
+        epochs, seconds = (jobs[net].loop.epochs, seconds_of(jobs[net].folder)) if net in jobs else (0, 0.0)
+        row = TriedTeacher(
+            name=net.name,
+            checkpoint=net.checkpoint,
+            params=sum(parameter.numel() for parameter in trained.parameters()),
+            select_top1=accuracy(predict(trained.eval(), images_NCHW).argmax(axis=1), labels_N),
+            epochs=epochs,
+            seconds=seconds,
+        )
+        tried.append(row)
+    best = max(tried, key=lambda each: each.select_top1.value)
+    shown = ", ".join(f"{each.name} {100 * each.select_top1.value:.1f} %" for each in tried)
+    yield Note(f"teacher: {best.name} is the best on select ({shown})")
+    chosen = TeacherChoice(name=best.name, checkpoint=best.checkpoint)
+    found = TeacherProbe(identity=_identity(project, images), rows=tuple(tried), chosen=chosen)
+    found.write(project.run.teacher / PROBE)
     clear(project.run.teacher / "probe")
-    return best.net
+    return TeacherNet(best.name, best.checkpoint)
 
 
 def _earlier_choice(project: Project, images: Images) -> TeacherNet | None:
     """The net that an earlier probe of the same chose; None without one."""
     path = project.run.teacher / PROBE
-    kept = read_sealed(path, KIND, schema_version=1) if path.is_file() else {}
-    if kept.get("identity") != _identity(project, images):
+    kept = TeacherProbe.read(path) if path.is_file() else None
+    if kept is None or kept.identity != _identity(project, images):
         return None
-    return TeacherNet(kept["chosen"]["name"], kept["chosen"]["checkpoint"])
+    return TeacherNet(kept.chosen.name, kept.chosen.checkpoint)
 
 
 def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, Job]:
@@ -247,26 +226,27 @@ def _identity(project: Project, images: Images) -> dict[str, Any]:
     }
 
 
-def teacher_probe(project: Project) -> dict[str, Any] | None:
+def teacher_probe(project: Project) -> TeacherProbe | None:
     """What the probe that chose the run's teacher found; None if no probe did."""
-    path, found = project.run.teacher / PROBE, teacher_facts(project) or {}
+    path, found = project.run.teacher / PROBE, teacher_facts(project)
     if project.settings.teacher.name != AUTO or not path.is_file():
         return None
-    kept = read_sealed(path, KIND, schema_version=1)
-    return kept if kept["chosen"] == {"name": found.get("teacher"), "checkpoint": found.get("checkpoint")} else None
+    kept = TeacherProbe.read(path)
+    is_of_it = found is not None and (kept.chosen.name, kept.chosen.checkpoint) == (found.teacher, found.checkpoint)
+    return kept if is_of_it else None
 
 
-def guesses_no_better(top1: Mapping[str, Any], labels_N: Any, class_names: Sequence[str]) -> str | None:
+def guesses_no_better(top1: Proportion, labels_N: NDArray[np.int64], class_names: Sequence[str]) -> str | None:
     """In words, that a teacher is no better than always saying the most frequent class; None if it is better.
 
     Args:
-        top1: interval on select.
+        top1: accuracy on select.
         labels_N: right classes there.
         class_names: of the labels.
     """
     counts = np.bincount(labels_N, minlength=len(class_names))
     share = counts.max() / counts.sum()
-    if top1["low"] > share:
+    if top1.low > share:
         return None
     name = class_names[int(counts.argmax())]
-    return f"the teacher is right on {100 * top1['value']:.1f} % of select; always saying {name} is right on {100 * share:.1f} %"
+    return f"the teacher is right on {100 * top1.value:.1f} % of select; always saying {name} is right on {100 * share:.1f} %"

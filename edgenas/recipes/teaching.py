@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgenas.recipes.nets import weights_sha256
 from edgenas.recipes.project import Project
 from edgenas.recipes.setting_checks import AUTO
-from edgenas.runs import read_sealed
+from edgenas.records import TeachingProbe
 
-TEACHING, KIND = "teaching.json", "teaching probe"
+TEACHING = "teaching.json"
 KD_WEIGHT, TEMPERATURE = 0.9, 2.0  # where nothing was probed
 CUTMIX = 0.5  # of a batch
 CUTMIX_STEPS = 1500  # of the supernet: nets that are trained for less have not learnt what the images themselves teach
@@ -23,16 +21,20 @@ def needs_teacher(project: Project) -> bool:
 def teaching_of(project: Project) -> tuple[float, float]:
     """Share of the distillation in the loss, 0 where labels alone teach, and the temperature of its soft targets."""
     train = project.settings.train
-    found = probed_teaching(project) or {}
-    kd_weight = found.get("kd_weight", KD_WEIGHT) if train.kd_weight == AUTO else train.kd_weight
-    temperature = found.get("temperature", TEMPERATURE) if train.temperature == AUTO else train.temperature
+    probed = probed_teaching(project)
+    kd_weight, temperature = (KD_WEIGHT, TEMPERATURE) if probed is None else (probed.kd_weight, probed.temperature)
+    kd_weight = kd_weight if train.kd_weight == AUTO else float(train.kd_weight)
+    temperature = temperature if train.temperature == AUTO else float(train.temperature)
     return float(kd_weight), float(temperature)
 
 
 def flip_of(project: Project) -> bool:
     """Whether every other training image is mirrored."""
     flip = project.settings.train.flip
-    return bool((probed_teaching(project) or {}).get("flip", False)) if isinstance(flip, str) else flip
+    if not isinstance(flip, str):
+        return flip
+    probed = probed_teaching(project)
+    return probed is not None and probed.flip
 
 
 def cutmix_of(project: Project, steps_per_epoch: int) -> float:
@@ -43,11 +45,11 @@ def cutmix_of(project: Project, steps_per_epoch: int) -> float:
     return train.cutmix
 
 
-def probed_teaching(project: Project) -> dict[str, Any] | None:
+def probed_teaching(project: Project) -> TeachingProbe | None:
     """What the probe found for the run's teacher; None if it was not made, or for another teacher, unless labels alone teach."""
     path = project.run.teacher / TEACHING
     if not path.is_file():
         return None
-    kept = read_sealed(path, KIND, schema_version=1)
-    is_current = not needs_teacher(project) or kept.get("teacher_sha256") == weights_sha256(project.run.teacher)
+    kept = TeachingProbe.read(path)
+    is_current = not needs_teacher(project) or kept.teacher_sha256 == weights_sha256(project.run.teacher)
     return kept if is_current else None

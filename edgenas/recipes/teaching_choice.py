@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import Images, Project
 from edgenas.recipes.settings import TrainSettings
 from edgenas.recipes.teacher_choice import guesses_no_better
-from edgenas.recipes.teaching import KIND, TEACHING, TEMPERATURE, probed_teaching
+from edgenas.recipes.teaching import TEACHING, TEMPERATURE, probed_teaching
 from edgenas.recipes.ways import seconds_of
-from edgenas.runs import Note, Record, sha256_json, write_sealed
+from edgenas.records import Arch, TeachingProbe, TriedLesson
+from edgenas.runs import Note, Record, sha256_json
 from edgenas.spaces.designed import hand_designed
 from edgenas.stats import Proportion, paired_difference, wilson
 from edgenas.training.checkpoints import differences
@@ -61,6 +62,19 @@ class Arm:
         """Accuracy on select."""
         return float(self.right_N.mean())
 
+    @property
+    def row(self) -> TriedLesson:
+        """For the probe's file."""
+        how = self.lesson
+        return TriedLesson(
+            kd_weight=how.kd_weight,
+            temperature=how.temperature,
+            flip=how.flip,
+            select_top1=self.top1,
+            epochs=self.epochs,
+            seconds=self.seconds,
+        )
+
 
 LESSONS = (Lesson(0.0, TEMPERATURE), Lesson(0.5, 2.0), Lesson(0.9, 2.0), Lesson(0.9, 4.0))
 
@@ -82,7 +96,7 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
     right_N, poor = np.zeros(len(labels_N), dtype=np.bool_), None
     if teacher is not None:
         right_N = predict(teacher.to(device), images_NCHW).argmax(axis=1) == labels_N
-        poor = guesses_no_better(wilson(int(right_N.sum()), len(right_N)).as_json(), labels_N, images.class_names)
+        poor = guesses_no_better(wilson(int(right_N.sum()), len(right_N)), labels_N, images.class_names)
     if poor is not None and not isinstance(train.kd_weight, str) and train.kd_weight > 0:
         yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
     if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
@@ -123,11 +137,11 @@ def _has_begun(project: Project) -> bool:
     return has_weights(project.run.supernet) or (project.run.supernet / STATE).is_file()
 
 
-def _kept(found: Mapping[str, Any], train: TrainSettings, changes: Sequence[str]) -> Note:
+def _kept(found: TeachingProbe, train: TrainSettings, changes: Sequence[str]) -> Note:
     """What an earlier probe found, and how its settings differ from today's."""
-    words = found["words"]
+    words = found.words
     if not isinstance(train.kd_weight, str):
-        words = f"weight {train.kd_weight:g} as asked; flip {'yes' if found['flip'] else 'no'} by an earlier probe"
+        words = f"weight {train.kd_weight:g} as asked; flip {'yes' if found.flip else 'no'} by an earlier probe"
     if not changes:
         return Note(f"teaching: {words}")
     text = f"teaching: {words}; found with other settings: {'; '.join(changes)} (--force looks for it again)"
@@ -168,10 +182,9 @@ def _find(prober: Prober, right_N: NDArray[np.bool_], poor: str | None) -> Itera
     prober.write(chosen, flip, words, arms)
 
 
-def answers(found: Mapping[str, Any], train: TrainSettings) -> bool:
+def answers(found: TeachingProbe, train: TrainSettings) -> bool:
     """Whether an earlier probe was asked for all that is ``auto`` now; what was set then it did not find out."""
-    settled = found.get("settled", ())
-    return not any(isinstance(getattr(train, name), str) for name in settled)
+    return not any(isinstance(getattr(train, name), str) for name in found.settled)
 
 
 def choose(arms: Sequence[Arm], teacher_right_N: NDArray[np.bool_]) -> tuple[Lesson, str]:
@@ -204,7 +217,7 @@ def _interval(share: Proportion) -> str:
     return f"{100 * share.value:+.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
-def student_of(project: Project, images: Images) -> dict[str, Any]:
+def student_of(project: Project, images: Images) -> Arch:
     """The hand-designed net of middling MACs, which stands for those that will be searched."""
     nets = hand_designed(project.space)
     rows = np.concatenate([project.space.from_json(arch) for arch in nets])
@@ -245,13 +258,13 @@ class Prober:
         job = self.job(student_of(self.project, self.images), LESSONS[0], split=None)
         return {**job.identity, "probe_steps": self.project.settings.teacher.probe_steps}
 
-    def changes_since(self, found: Mapping[str, Any]) -> list[str]:
+    def changes_since(self, found: TeachingProbe) -> list[str]:
         """How an earlier probe differs from the one that would be made, a line each."""
-        if "identity" not in found:  # of an earlier edgenas
+        if found.identity is None:  # of an earlier edgenas
             return ["it does not say with which"]
-        return differences(found["identity"], self.identity)
+        return differences(found.identity, self.identity)
 
-    def job(self, arch: dict[str, Any], lesson: Lesson, *, split: str | None = "select") -> Job:
+    def job(self, arch: Arch, lesson: Lesson, *, split: str | None = "select") -> Job:
         """The short training of a student in one lesson."""
         train = self.project.settings.train
         job = plain_job(
@@ -274,26 +287,31 @@ class Prober:
 
     def write(self, lesson: Lesson, flip: bool, words: str, arms: Sequence[Arm]) -> None:
         """Keep the answer in the run's folder, for this teacher."""
-        rows = [{**asdict(arm.lesson), "select_top1": arm.top1, "epochs": arm.epochs, "seconds": arm.seconds} for arm in arms]
-        content: dict[str, Any] = {"schema_version": 1, "words": words, "rows": rows}
-        content |= {"teacher_sha256": weights_sha256(self.project.run.teacher), "identity": self.identity}
         train = self.project.settings.train
-        content["settled"] = [name for name in ("kd_weight", "flip") if not isinstance(getattr(train, name), str)]
-        answer = {"kd_weight": lesson.kd_weight, "temperature": lesson.temperature, "flip": flip}
-        write_sealed(self.project.run.teacher / TEACHING, KIND, {**content, **answer})
+        found = TeachingProbe(
+            words=words,
+            rows=tuple(arm.row for arm in arms),
+            teacher_sha256=weights_sha256(self.project.run.teacher),
+            identity=self.identity,
+            settled=tuple(name for name in ("kd_weight", "flip") if not isinstance(getattr(train, name), str)),
+            kd_weight=lesson.kd_weight,
+            temperature=lesson.temperature,
+            flip=flip,
+        )
+        found.write(self.project.run.teacher / TEACHING)
         clear(self.folder)
 
 
-def at_the_ceiling(teacher_top1: Mapping[str, Any], student_top1: Mapping[str, Any]) -> str | None:
+def at_the_ceiling(teacher_top1: Proportion, student_top1: Proportion) -> str | None:
     """In words, that the largest subnet is as good as its teacher, so that this teacher has no more to give; else None.
 
     Args:
-        teacher_top1: interval on select.
-        student_top1: interval of the largest subnet there.
+        teacher_top1: accuracy on select.
+        student_top1: that of the largest subnet there.
     """
-    if student_top1["value"] < teacher_top1["value"]:
+    if student_top1.value < teacher_top1.value:
         return None
     return (
-        f"the largest subnet ({_points(student_top1['value'])} % of select) has reached its teacher "
-        f"({_points(teacher_top1['value'])} %): a better teacher may lift all nets"
+        f"the largest subnet ({_points(student_top1.value)} % of select) has reached its teacher "
+        f"({_points(teacher_top1.value)} %): a better teacher may lift all nets"
     )

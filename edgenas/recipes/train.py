@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgenas.config import Flags
 from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
 from edgenas.recipes.initial import Start, require_same_start, start_from
 from edgenas.recipes.nets import (
+    RESULT,
     WEIGHTS,
     facts_of,
     has_weights,
@@ -30,9 +31,10 @@ from edgenas.recipes.teacher import load_teacher, teacher_facts, teacher_sha256
 from edgenas.recipes.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.recipes.teaching import flip_of, needs_teacher, teaching_of
 from edgenas.recipes.teaching_choice import at_the_ceiling, choose_teaching
-from edgenas.runs import Note, Outcome, Record, locked, write_sealed
+from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
+from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.spaces import SearchSpace
-from edgenas.stats import accuracy
+from edgenas.stats import Proportion, accuracy
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import SupernetEvaluator, predict, subnet_accuracies
 from edgenas.training.foreign import is_file, require_timm_model
@@ -46,7 +48,7 @@ class TrainConfig:
     """What `edgenas train` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     only: str | None = None
     force: bool = False
@@ -63,22 +65,22 @@ def run(config: TrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
     images = open_images(project)
-    result: dict[str, Any] = {}
+    result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}
     with locked(project.run):
         if config.only != "teacher":
             _try_start(project, images, force=config.force)
         teacher = yield from _teacher(config, project, images, device)
-        result["teacher"] = None
         if teacher is not None:
-            result["teacher"] = _teacher_result(project, images, teacher, device)
+            result = replace(result, teacher=_teacher_result(project, images, teacher, device))
             outputs["teacher"] = project.run.teacher
         if config.only in (None, "supernet"):
             yield from choose_teaching(project, images, teacher, device, force=config.force)
             yield from _fit_supernet(project, images, teacher, device, force=config.force)
-            result["supernet"] = _supernet_result(project, images, device)
-            if teacher is not None and teaching_of(project)[0] > 0:
-                reached = at_the_ceiling(result["teacher"]["select_top1"], result["supernet"]["select_top1"]["largest"])
+            supernet = _supernet_result(project, images, device)
+            result = replace(result, supernet=supernet)
+            if result.teacher is not None and teaching_of(project)[0] > 0:
+                reached = at_the_ceiling(result.teacher.select_top1, supernet.select_top1["largest"])
                 yield from [] if reached is None else [Note(reached, is_warning=True)]
             outputs["supernet"] = project.run.supernet
     yield Outcome(result, outputs)
@@ -177,10 +179,10 @@ def supernet_job(
             project,
             images,
             "supernet",
-            **sampling.facts,
+            **sampling.facts.as_json(),
             **({"teacher_sha256": teacher_sha256(project)} if needs_teacher(project) else {}),
             **sharing_facts(project),
-            **(start.facts if start is not None else {}),
+            **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
         checkpoint_every_s=settings.checkpoint_every,
@@ -192,8 +194,8 @@ def supernet_job(
     )
 
 
-def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) -> dict[str, Any]:
-    return accuracy(probabilities_NK.argmax(axis=1), labels_N).as_json()
+def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) -> Proportion:
+    return accuracy(probabilities_NK.argmax(axis=1), labels_N)
 
 
 def _try_start(project: Project, images: Images, *, force: bool) -> None:
@@ -210,13 +212,14 @@ def _try_start(project: Project, images: Images, *, force: bool) -> None:
         require_timm_model(source.removeprefix("timm:"))
 
 
-def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> dict[str, Any]:
+def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> TeacherResult:
     images_NCHW, labels_N = images.arrays("select")
-    name = (teacher_facts(project) or {}).get("teacher")
-    return {"name": name, "select_top1": _right(predict(teacher.to(device), images_NCHW), labels_N)}
+    facts = teacher_facts(project)
+    name = facts.teacher if facts is not None else None
+    return TeacherResult(name=name, select_top1=_right(predict(teacher.to(device), images_NCHW), labels_N))
 
 
-def _supernet_result(project: Project, images: Images, device: str) -> dict[str, Any]:
+def _supernet_result(project: Project, images: Images, device: str) -> SupernetResult:
     images_NCHW, labels_N = images.arrays("select")
     evaluator = SupernetEvaluator(
         load_supernet(project, images), images_NCHW, device=torch.device(device), training_NCHW=images.norm_images()
@@ -225,7 +228,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> dict[str,
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
     top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
-    _, facts = load_weights(project.run.supernet / WEIGHTS)
-    result = {"epochs": supernet_epochs(project), "select_top1": top1, "init": facts.get("init")}
-    write_sealed(project.run.supernet / "result.json", "supernet result", {"schema_version": 1, **result})
+    facts = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1])
+    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init)
+    result.write(project.run.supernet / RESULT)
     return result

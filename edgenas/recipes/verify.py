@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgenas.deploy.artefact import load_manifest, verify_files
+from edgenas.config import Flags
+from edgenas.deploy.artefact import load_manifest, overall, verify_files
 from edgenas.errors import EdgeNASError, GateError
 from edgenas.recipes.background import watched
 from edgenas.recipes.parity import repeat_parity
+from edgenas.records import Check, VerifyResult
 from edgenas.runs import Note, Outcome, Record
 
 
@@ -19,7 +20,7 @@ class VerifyConfig:
     """What `edgenas verify` was asked for."""
 
     run: Path
-    flags: Mapping[str, Any]
+    flags: Flags
     overrides: tuple[str, ...]
     folder: Path
     data: str | None = None
@@ -33,25 +34,30 @@ def run(config: VerifyConfig) -> Iterator[Record]:
         ArtefactError: if the folder has no usable manifest.
     """
     manifest = load_manifest(config.folder)
-    num_files = len(manifest["files"])
+    num_files = len(manifest.files)
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
-    checks: list[dict[str, Any]] = [check.as_json() for check in dict.fromkeys(check for part in found for check in part)]
+    checks = _distinct(check for part in found for check in part)
     if config.data is not None:
         repeated = repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
         checks += yield from watched(repeated, "parity", total=num_files)
-    verdicts = {check["verdict"] for check in checks}
-    order = ("failed", "undecided", "not_run", "passed")
-    verdict = next((name for name in order if name in verdicts), "not_run")
+    verdicts = {check.verdict for check in checks}
+    verdict = overall(checks)
     for check in checks:
-        if check["verdict"] == "not_run":
-            yield Note(f"{check['path']}: {check['name']} not run, {check['reason']}", is_warning=True, in_view=True)
+        if check.verdict == "not_run":
+            yield Note(f"{check.path}: {check.name} not run, {check.reason}", is_warning=True, in_view=True)
     failure: EdgeNASError | None = None
-    failed = [f"{check['path']}: {check['name']} {check['reason']}" for check in checks if check["verdict"] == "failed"]
-    open_checks = [f"{check['path']}: {check['name']} {check['reason']}" for check in checks if check["verdict"] == "undecided"]
+    failed = [f"{check.path}: {check.name} {check.reason}" for check in checks if check.verdict == "failed"]
+    open_checks = [f"{check.path}: {check.name} {check.reason}" for check in checks if check.verdict == "undecided"]
     if failed or open_checks:
         failure = GateError(f"{config.folder} is {verdict}", problems=[*failed, *open_checks])
     elif "not_run" in verdicts and config.require_run:
         failure = GateError(f"{config.folder}: some checks did not run, and --require-run was given")
-    elif manifest["status"] == "rejected":
+    elif manifest.status == "rejected":
         failure = GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
-    yield Outcome({"artifact": str(config.folder), "verdict": verdict, "checks": checks}, {"artifact": config.folder}, failure)
+    result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks))
+    yield Outcome(result, {"artifact": config.folder}, failure)
+
+
+def _distinct(checks: Iterable[Check]) -> list[Check]:
+    """In order, each once: engines for several targets share an emulation."""
+    return list(dict.fromkeys(checks))

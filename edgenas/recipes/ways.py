@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from edgenas.errors import RunFolderError
 from edgenas.recipes.fitting import LOG, PART, STATE, Job, changes_since, fit
 from edgenas.recipes.nets import WEIGHTS, genes_of, images_for, supernet_epochs, weights_sha256
 from edgenas.recipes.plain_nets import Build, Weights, plain_job
 from edgenas.recipes.project import Images, Project, decode
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
+from edgenas.records import Arch, LogRow, TrainedWay
 from edgenas.runs import Note, Record, atomic_path, sha256_json
 from edgenas.search import SensitivityFloor
 from edgenas.stats import Proportion, wilson
@@ -87,13 +89,13 @@ class Net:
 
     name: str
     folder: Path
-    arch: Mapping[str, Any] | None
+    arch: Arch | None
     images: Images
     build: Build | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Mapping[str, Any], **facts: Any) -> Net:
+    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, **facts: Any) -> Net:
         """A net of the project's space."""
         return cls(name, folder, arch, images_for(bench.project, bench.images, arch), facts=facts)
 
@@ -105,7 +107,7 @@ class Net:
         return build_net(project.space, self.images.task, genes_of(project, self.arch))
 
 
-def short_name(arch: Mapping[str, Any]) -> str:
+def short_name(arch: Arch) -> str:
     """An architecture's name for a folder, so that its trainings are found again under another limit."""
     return sha256_json(dict(arch))[:12]
 
@@ -146,12 +148,17 @@ class Try:
     select_top1: Proportion
     low_floors: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def trained_way(self) -> TrainedWay:
         """One of the contract's ``starts``."""
-        way = self.way
-        facts = {"weights": way.weights, "teaching": way.teaching, "epochs": way.epochs}
-        judged = {"select_top1": self.select_top1.as_json(), "low_floors": list(self.low_floors)}
-        return {**facts, "seconds": self.seconds, **judged}
+        return TrainedWay(
+            weights=self.way.weights,
+            teaching=self.way.teaching,
+            epochs=self.way.epochs,
+            seconds=self.seconds,
+            select_top1=self.select_top1,
+            low_floors=self.low_floors,
+        )
 
     def load(self, project: Project) -> nn.Module:
         """The trained net in eval mode, on the CPU."""
@@ -266,20 +273,21 @@ def adopt(chosen: Try, folder: Path) -> None:
 
 def seconds_of(folder: Path) -> float | None:
     """Seconds that the training in a folder took, however often it was interrupted; None if its log does not say."""
-    return _last(folder, "elapsed_s")
+    row = _last_row(folder)
+    return None if row is None else row.elapsed_s
 
 
 def epochs_of(folder: Path) -> int | None:
     """Epochs of the training in a folder; None if its log does not say."""
-    found = _last(folder, "epoch")
-    return None if found is None else int(found)
+    row = _last_row(folder)
+    return None if row is None else row.epoch
 
 
-def _last(folder: Path, name: str) -> float | None:
+def _last_row(folder: Path) -> LogRow | None:
     try:
         lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-        return float(json.loads(lines[-1])[name])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return LogRow.from_json(json.loads(lines[-1]))
+    except (OSError, ValueError, IndexError, RunFolderError):
         return None
 
 

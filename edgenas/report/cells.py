@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
+
+from edgenas.records import Arch, Proportion
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
 VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
@@ -27,11 +30,11 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def interval(value: Mapping[str, Any] | None) -> str:
+def interval(share: Proportion | None) -> str:
     """A share in percent with its interval."""
-    if value is None or value["value"] is None:
+    if share is None or math.isnan(share.value):
         return "–"
-    return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
 def count(value: float) -> str:
@@ -52,7 +55,7 @@ def verdict(name: str) -> Text:
     return Text(name.replace("_", " "), style=VERDICT_STYLES.get(name, ""))
 
 
-def arch_line(arch: Mapping[str, Any]) -> str:
+def arch_line(arch: Arch) -> str:
     """An architecture on one line, e.g. ``pool 2  depths 2·2·1·1  qkv 4·8·32·16  mlp 4·4·4·4``."""
     return "  ".join(f"{SHORT.get(name, name)} {arch_value(value)}" for name, value in arch.items())
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgenas.records import TrainingPicture
 from edgenas.runs import atomic_path
 
 if TYPE_CHECKING:
@@ -14,32 +15,23 @@ if TYPE_CHECKING:
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 
 
-def training_plot(
-    epochs: Sequence[int],
-    loss: Sequence[float],
-    select: Mapping[str, Mapping[int, float]],
-    *,
-    title: str,
-    paths: Sequence[Path],
-) -> None:
+def training_plot(shown: TrainingPicture, paths: Sequence[Path]) -> None:
     """Draw the loss and, where anything was judged, accuracies on select, one panel each.
 
     Args:
-        epochs: 1, 2, ...
-        loss: mean over each of these epochs.
-        select: fractions by epoch, by what was judged.
-        title: above the panels.
+        shown: epochs, losses and accuracies.
         paths: files to write; the suffix chooses the format.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    epochs, select = shown.epochs, shown.select
     panels = 2 if select else 1
     figure = Figure(figsize=(4.6 * panels, 3.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(shown.title, fontsize=10)
     axes = figure.add_subplot(1, panels, 1)
-    _curve(axes, epochs, loss, "dimgray", "training loss")
+    _curve(axes, epochs, shown.loss, "dimgray", "training loss")
     _dress(axes, epochs, "mean training loss")
     if select:
         axes = figure.add_subplot(1, panels, 2)

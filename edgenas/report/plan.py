@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.records import CandidateRow, Estimate, FittingNets, PlanResult, PromisedBound, Proportion
 from edgenas.report.cells import arch_line, count, milliseconds, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
@@ -20,45 +21,45 @@ METHODS = {
 }
 
 
-def plan_view(outcome: Outcome) -> Iterator[RenderableType]:
+def plan_view(outcome: Outcome[PlanResult]) -> Iterator[RenderableType]:
     """Feasible share, the extreme nets that fit, what binds, and the estimated times."""
     result = outcome.result
-    space = result["space"]
-    share, nets = space["feasible"], space["num_feasible"]
+    fitting, space = result.fitting, result.fitting.space
+    assert space.feasible is not None
+    assert space.num_feasible is not None
     yield Text(
-        f"{_share(share, is_exact=space['is_exact'])} of {cardinality(space['num_subnets'])} nets of {space['name']} fit"
-        f" ({'exactly' if space['is_exact'] else 'about'} {cardinality(nets['value'])})"
+        f"{_share(space.feasible, is_exact=space.is_exact)} of {cardinality(space.num_subnets)} nets of {space.name} fit"
+        f" ({'exactly' if space.is_exact else 'about'} {cardinality(space.num_feasible.value)})"
     )
-    yield _nets(result)
-    for name, net in result["nets"].items():
-        yield Text(f"{_words(name)}: {arch_line(net['arch'])}")
-    yield from promises(result["promises"])
-    for name, limit in result["limits"].items():
-        alone = ", alone for some: it binds" if name in result["binding"] else ""
-        yield Text(f"{name} <= {limit:.6g} keeps out {result['rejected'][name]:,} of the nets looked at{alone}")
+    yield _nets(fitting)
+    for name, net in fitting.nets.items():
+        yield Text(f"{_words(name)}: {arch_line(net.costs.arch)}")
+    yield from promises(fitting.promises)
+    for name, limit in fitting.limits.items():
+        alone = ", alone for some: it binds" if name in fitting.binding else ""
+        yield Text(f"{name} <= {limit:.6g} keeps out {fitting.rejected[name]:,} of the nets looked at{alone}")
     yield _times(result)
     yield Text("estimated from a few timed steps on this device: mean, and the range of their 10th to 90th percentile", style="dim")
     yield Text("next: edgenas train")
 
 
-def _share(share: Mapping[str, Any], *, is_exact: bool) -> str:
-    value = f"{100 * share['value']:.3g} %"
-    return value if is_exact else f"{value} [{100 * share['low']:.3g}, {100 * share['high']:.3g}]"
+def _share(share: Proportion, *, is_exact: bool) -> str:
+    value = f"{100 * share.value:.3g} %"
+    return value if is_exact else f"{value} [{100 * share.low:.3g}, {100 * share.high:.3g}]"
 
 
 def _words(name: str) -> str:
     return {"largest_macs": "most MACs", "largest_params": "most parameters"}.get(name, name)
 
 
-def _nets(result: Mapping[str, Any]) -> Table:
-    has_latency = any(net["latency_ms_predicted"] is not None for net in result["nets"].values())
+def _nets(fitting: FittingNets) -> Table:
+    has_latency = any(net.costs.latency_ms_predicted is not None for net in fitting.nets.values())
     latencies = [">predicted", ">upper"] if has_latency else []
-    rows = table("nets that fit", ">params", ">MACs", *latencies, ">blocks", ">width", title=f"Found {METHODS[result['method']]}")
-    for name, net in result["nets"].items():
-        shown = [milliseconds(net["latency_ms_predicted"]), milliseconds(net["latency_ms_upper"])] if has_latency else []
-        rows.add_row(
-            _words(name), _tight(net["params"]), _tight(net["macs"]), *shown, str(net["depth"]), f"{net['mean_width']:.0f}"
-        )
+    rows = table("nets that fit", ">params", ">MACs", *latencies, ">blocks", ">width", title=f"Found {METHODS[fitting.method]}")
+    for name, net in fitting.nets.items():
+        costs = net.costs
+        shown = [milliseconds(costs.latency_ms_predicted), milliseconds(costs.latency_ms_upper)] if has_latency else []
+        rows.add_row(_words(name), _tight(costs.params), _tight(costs.macs), *shown, str(net.depth), f"{net.mean_width:.0f}")
     return rows
 
 
@@ -67,31 +68,30 @@ def _tight(value: float) -> str:
     return count(value).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _times(result: Mapping[str, Any]) -> Table:
-    rows = table("expected here", ">about", ">range", "of", title=f"On {result['device']}")
-    for name, part in result.get("probes", {}).items():
+def _times(result: PlanResult) -> Table:
+    rows, times = table("expected here", ">about", ">range", "of", title=f"On {result.device}"), result.times
+    for name, probe in times.probes.items():
         what = "teachers" if name == "teacher" else "ways to teach"
-        rows.add_row(f"trying {what}", *_seconds(part["seconds"]), f"{part['nets']}, {part['steps']:,} steps together")
-    for name, part in result["training"].items():
-        done = " (is there already)" if part["is_done"] else ""
-        of = f"{part['epochs']} epochs, {part['steps']:,} steps of {part['batch_size']} images"
-        rows.add_row(escape(f"{name} ({part['net']}){done}"), *_seconds(part["seconds"]), of)
-    search = result["search"]
-    rows.add_row("search", *_seconds(search["seconds"]), f"{search['nets']} nets on {search['images']} images")
-    proof = result.get("proof")
-    if proof:
-        last = f", {proof['last_nets']} of them for {proof['last_epochs']}" if proof["last_nets"] else ""
-        of = f"{proof['nets']} nets for {proof['first_epochs']} epochs{last}"
-        rows.add_row("its proof", *_seconds(proof["seconds"]), of)
-    for name, part in result.get("retrain", {}).items():
-        beside = f", {part['hand_designed']} hand-designed nets, a plain CNN" if name == "baseline" else ""
+        rows.add_row(f"trying {what}", *_seconds(probe.seconds), f"{probe.nets}, {probe.steps:,} steps together")
+    for name, training in times.training.items():
+        done = " (is there already)" if training.is_done else ""
+        of = f"{training.epochs} epochs, {training.steps:,} steps of {training.batch_size} images"
+        rows.add_row(escape(f"{name} ({training.net}){done}"), *_seconds(training.seconds), of)
+    search, proof = times.search, times.proof
+    rows.add_row("search", *_seconds(search.seconds), f"{search.nets} nets on {search.images} images")
+    if proof is not None:
+        last = f", {proof.last_nets} of them for {proof.last_epochs}" if proof.last_nets else ""
+        of = f"{proof.nets} nets for {proof.first_epochs} epochs{last}"
+        rows.add_row("its proof", *_seconds(proof.seconds), of)
+    for name, each in times.retrain.items():
+        beside = f", {each.hand_designed} hand-designed nets, a plain CNN" if name == "baseline" else ""
         label = "retrain --baseline" if name == "baseline" else "retrain"
-        rows.add_row(label, *_seconds(part["seconds"]), f"the winner in {part['ways']} ways{beside}: {part['epochs']:,} epochs")
+        rows.add_row(label, *_seconds(each.seconds), f"the winner in {each.ways} ways{beside}: {each.epochs:,} epochs")
     return rows
 
 
-def _seconds(value: Mapping[str, float]) -> tuple[str, str]:
-    return duration(value["value"]), f"{duration(value['low'])} to {duration(value['high'])}"
+def _seconds(estimate: Estimate) -> tuple[str, str]:
+    return duration(estimate.value), f"{duration(estimate.low)} to {duration(estimate.high)}"
 
 
 def duration(seconds: float) -> str:
@@ -102,7 +102,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g}\N{NO-BREAK SPACE}s"
 
 
-def promises(bounds: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> Iterator[Table]:
     """Bounds on quantiles of calls with their coverage and slack on nets that fitted nothing; nothing without any."""
     if not bounds:
         return
@@ -112,21 +112,21 @@ def promises(bounds: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Iterato
     rows = table(*columns, ">calls", ">confidence", ">x predicted", ">held for % [95 %]", ">above measured", title="Upper bounds")
     rows.columns[0].no_wrap = True
     for name, bound in named:
-        kept, slack = bound["coverage"], bound["slack"]
-        held = f"{100 * kept['value']:.0f} [{100 * kept['low']:.0f}, {100 * kept['high']:.0f}] of {kept['n']}" if kept["n"] else "–"
-        cells = [bound["quantile"], f"{bound['confidence']:g}", f"{bound['factor']:.3f}", held, percent(slack["value"])]
+        kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
+        held = f"{100 * kept.value:.0f} [{100 * kept.low:.0f}, {100 * kept.high:.0f}] of {kept.n}" if kept.n else "–"
+        cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
         rows.add_row(*([escape(name)] if with_names else []), *cells)
     yield rows
 
 
-def latencies(finalists: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+def latencies(finalists: Sequence[CandidateRow]) -> Iterator[Table]:
     """Latencies of the finalists on every device; nothing where limits have no names."""
-    if not finalists or "latencies" not in finalists[0]:
+    named = [finalist.latencies for finalist in finalists if finalist.latencies is not None]
+    if not named:
         return
-    names = list(finalists[0]["latencies"])
+    names = list(named[0])
     rows = table("", *(f">{escape(name)}: predicted" for name in names), *(f">{escape(name)}: measured" for name in names))
-    for position, finalist in enumerate(finalists, 1):
-        found = [finalist["latencies"][name] for name in names]
-        predicted = (milliseconds(values["predicted_ms"]) for values in found)
-        rows.add_row(str(position), *predicted, *(milliseconds(values["measured_ms"]) for values in found))
+    for position, by_name in enumerate(named, 1):
+        predicted = (milliseconds(by_name[name].predicted_ms) for name in names)
+        rows.add_row(str(position), *predicted, *(milliseconds(by_name[name].measured_ms) for name in names))
     yield rows

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgenas.records import ParetoPicture, TrainingPicture
 from edgenas.report.curves import training_plot
 from edgenas.runs import Picture, atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def draw(picture: Picture) -> None:
+LABELS = {
+    "latency_ms_predicted": "predicted latency (ms)",
+    "latency_ms_upper": "upper bound on the latency (ms)",
+    "macs": "multiply-accumulates",
+    "params": "parameters",
+}
+
+
+def draw(picture: Picture[ParetoPicture | TrainingPicture]) -> None:
     """Draw a picture into its files."""
-    DRAWERS[picture.kind](**picture.data, paths=picture.paths)
+    match picture.shows:
+        case ParetoPicture():
+            pareto_plot(picture.shows, picture.paths)
+        case TrainingPicture():
+            training_plot(picture.shows, picture.paths)
 
 
-def pareto_plot(
-    rows: Sequence[Mapping[str, Any]],
-    front: Sequence[int],
-    *,
-    cost: str,
-    limit: float | None,
-    winner: Mapping[str, Any] | None,
-    paths: Sequence[Path],
-    title: str,
-) -> None:
+def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:
     """Draw accuracy over cost of every evaluated net, the Pareto set, the limit and the winner.
 
     Args:
-        rows: candidates as in `search.jsonl`.
-        front: indices of the Pareto set, by growing cost.
-        cost: key of ``rows`` on the horizontal axis.
-        limit: of that cost, drawn as a line.
-        winner: one of ``rows`` or an equal mapping.
+        shown: nets, limit and winner.
         paths: files to write; the suffix chooses the format.
-        title: above the plot.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -44,31 +45,23 @@ def pareto_plot(
     figure = Figure(figsize=(7.2, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    costs = np.array([row[cost] for row in rows], dtype=float)
-    scores = 100 * np.array([row["top1"] for row in rows], dtype=float)
-    generations = np.array([row["generation"] for row in rows])
+    rows, cost, winner = shown.rows, shown.cost, shown.winner
+    costs = np.array([row.cost(cost) for row in rows], dtype=float)
+    scores = 100 * np.array([row.top1 for row in rows], dtype=float)
+    generations, front = np.array([row.generation for row in rows]), list(shown.front)
     points = axes.scatter(costs, scores, c=generations, cmap="viridis", s=18, alpha=0.75, linewidths=0, label="evaluated")
     if len(set(generations.tolist())) > 1:
         figure.colorbar(points, ax=axes, label="generation", ticks=sorted(set(generations.tolist())))
-    axes.step(costs[list(front)], scores[list(front)], where="post", color="tab:red", linewidth=1.4, label="Pareto set")
-    axes.scatter(costs[list(front)], scores[list(front)], color="tab:red", s=18, zorder=3)
-    if limit is not None and limit > 1.25 * costs.max():
-        axes.plot([], [], color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g} is beyond the axis")
-    elif limit is not None:
-        axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g}")
+    axes.step(costs[front], scores[front], where="post", color="tab:red", linewidth=1.4, label="Pareto set")
+    axes.scatter(costs[front], scores[front], color="tab:red", s=18, zorder=3)
+    if shown.limit is not None:
+        _mark_limit(axes, shown.limit, highest=float(costs.max()))
     if winner is not None:
-        axes.scatter(
-            [winner[cost]], [100 * winner["top1"]], marker="*", s=220, color="gold", edgecolor="black", zorder=4, label="winner"
-        )
-    labels = {
-        "latency_ms_predicted": "predicted latency (ms)",
-        "latency_ms_upper": "upper bound on the latency (ms)",
-        "macs": "multiply-accumulates",
-        "params": "parameters",
-    }
-    axes.set_xlabel(labels.get(cost, cost))
+        at = (np.array([winner.cost(cost)], dtype=float), [100 * winner.top1])
+        axes.scatter(*at, marker="*", s=220, color="gold", edgecolor="black", zorder=4, label="winner")
+    axes.set_xlabel(LABELS.get(cost, cost))
     axes.set_ylabel("top-1 on the select split (%), inherited weights")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(shown.title, fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(loc="best", fontsize=8)
     for path in paths:
@@ -76,4 +69,9 @@ def pareto_plot(
             figure.savefig(temporary, format=path.suffix.lstrip("."))
 
 
-DRAWERS: dict[str, Callable[..., None]] = {"pareto": pareto_plot, "training": training_plot}
+def _mark_limit(axes: Axes, limit: float, *, highest: float) -> None:
+    """A line at the limit; one that lies far beyond the highest cost is only named."""
+    if limit > 1.25 * highest:
+        axes.plot([], [], color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g} is beyond the axis")
+    else:
+        axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"limit {limit:.3g}")

@@ -2,80 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.records import FidelityResult, Proportion, SearchResult
 from edgenas.report.cells import arch_line, count, interval, milliseconds, table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
 
 
-def search_view(outcome: Outcome) -> Iterator[RenderableType]:
+def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     """The finalists, the winner and what kept others out."""
     result = outcome.result
     yield _finalists(result)
-    yield from latencies(result["finalists"])
-    yield from promises(result.get("promises", {}))
-    for position, candidate in enumerate(result["finalists"], 1):
-        if candidate["rejected_by"]:
-            yield Text(f"{position} cannot win: {', '.join(candidate['rejected_by'])}", style="yellow")
-        low = candidate.get("proof", {}).get("low_floors")
+    yield from latencies(result.finalists)
+    yield from promises(result.promises or {})
+    for position, candidate in enumerate(result.finalists, 1):
+        if candidate.rejected_by:
+            yield Text(f"{position} cannot win: {', '.join(candidate.rejected_by)}", style="yellow")
+        low = candidate.proof.low_floors if candidate.proof is not None else None
         if low:
             text = f"{position} misses {', '.join(low)} on confirm as trained alone"
             yield Text(f"{text}, and ranks behind those of as many epochs that do not", style="yellow")
-    yield from _fidelity(result.get("fidelity"))
-    evaluations = result["evaluations"]
-    if result["winner"]:
-        hand = "hand-designed " if result["winner"].get("hand_designed") else ""
-        yield Text(f"winner: {hand}{arch_line(result['winner']['arch'])}")
-    yield Text(f"{evaluations['evaluated']} nets evaluated on {evaluations['images']} images of select")
-    if result["binding"]:
-        yield Text(f"binding: {', '.join(result['binding'])}")
+    yield from _fidelity(result.fidelity)
+    if result.winner is not None:
+        hand = "hand-designed " if result.winner.hand_designed else ""
+        yield Text(f"winner: {hand}{arch_line(result.winner.arch)}")
+    yield Text(f"{result.evaluations.evaluated} nets evaluated on {result.evaluations.images} images of select")
+    if result.binding:
+        yield Text(f"binding: {', '.join(result.binding)}")
     yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
 
 
-def _finalists(result: Mapping[str, Any]) -> Table:
-    proven = any("proof" in candidate for candidate in result["finalists"])
+def _finalists(result: SearchResult) -> Table:
+    proven = any(candidate.proof is not None for candidate in result.finalists)
     columns = [">alone % [95 %]", ">epochs"] if proven else [">confirm % [95 %]"]
-    all_measured = all(candidate["latency_ms_measured"] is not None for candidate in result["finalists"])
+    all_measured = all(candidate.latency_ms_measured is not None for candidate in result.finalists)
     predicted = [] if proven and all_measured else [">predicted"]  # the table has to fit 80 columns
     headings = ("", ">params", ">MACs", *predicted, ">measured", ">select %", *columns)
     rows = table(*headings, title="Finalists; on select with inherited weights" if proven else "Finalists")
-    for position, candidate in enumerate(result["finalists"], 1):
-        mark = "→" if candidate["arch"] == (result["winner"] or {}).get("arch") else " "
-        proof = candidate.get("proof")
-        alone = [interval(proof["top1"]), str(proof["epochs"])] if proof else ["–", "–"]
+    for position, candidate in enumerate(result.finalists, 1):
+        mark = "→" if result.winner is not None and candidate.arch == result.winner.arch else " "
+        proof = candidate.proof
+        alone = [interval(proof.top1), str(proof.epochs)] if proof else ["–", "–"]
         rows.add_row(
-            f"{mark} {position}{' hand' if candidate.get('hand_designed') else ''}",
-            count(candidate["params"]),
-            count(candidate["macs"]),
-            *(milliseconds(candidate["latency_ms_predicted"]) for _ in predicted),
-            milliseconds(candidate["latency_ms_measured"]),
-            f"{100 * candidate['top1']:.1f}",
-            *(alone if proven else [interval(candidate.get("top1_confirm"))]),
+            f"{mark} {position}{' hand' if candidate.hand_designed else ''}",
+            count(candidate.params),
+            count(candidate.macs),
+            *(milliseconds(candidate.latency_ms_predicted) for _ in predicted),
+            milliseconds(candidate.latency_ms_measured),
+            f"{100 * candidate.top1:.1f}",
+            *(alone if proven else [interval(candidate.top1_confirm)]),
         )
     return rows
 
 
-def _fidelity(found: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+def _fidelity(fidelity: FidelityResult | None) -> Iterator[RenderableType]:
     """Kendall's tau of every ranking; nothing where too few nets were proven."""
-    if not found or not found["tau"]:
+    if fidelity is None or not fidelity.tau:
         return
-    band = f">{found['num_band']} of equal latency" if found["tau_band"] else ">of equal latency"
-    title = f"Kendall's tau [95 %] with {found['num_nets']} nets alone for {found['epochs']} epochs"
+    band = f">{fidelity.num_band} of equal latency" if fidelity.tau_band else ">of equal latency"
+    title = f"Kendall's tau [95 %] with {fidelity.num_nets} nets alone for {fidelity.epochs} epochs"
     rows = table("ranked by", ">all", band, title=title)
-    for name, tau in found["tau"].items():
-        rows.add_row(name, _tau(tau), _tau(found["tau_band"].get(name)))
+    for name, tau in fidelity.tau.items():
+        rows.add_row(name, _tau(tau), _tau(fidelity.tau_band.get(name)))
     yield rows
-    if found["ranker"] == "combined":
+    if fidelity.ranker == "combined":
         yield Text("the combined ranker ranks held-out nets best: proven accuracies are drawn towards what it expects")
 
 
-def _tau(tau: Mapping[str, Any] | None) -> str:
-    if tau is None or tau["value"] is None:
+def _tau(tau: Proportion | None) -> str:
+    if tau is None or math.isnan(tau.value):
         return "–"
-    return f"{tau['value']:.2f} [{tau['low']:.2f}, {tau['high']:.2f}]"
+    return f"{tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,29 +11,30 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.records import ChoiceFacts, CountResult, CountRow, NamedFacts, ReportedFacts, SpacesResult
 from edgenas.report.cells import arch_line, arch_value, count, table
 from edgenas.runs import Outcome
 
 MAX_ROWS = 100  # architectures listed one by one
 
 
-def spaces_view(outcome: Outcome) -> Iterator[RenderableType]:
+def spaces_view(outcome: Outcome[SpacesResult]) -> Iterator[RenderableType]:
     """All spaces, or one with its choices and named architectures."""
-    spaces = outcome.result["spaces"]
+    spaces = outcome.result.spaces
     rows = table("space", "family", ">nets", ">genes", "input", ">params", ">MACs")
     for column in rows.columns[:4]:
         column.no_wrap = True
     for space in spaces:
-        params, macs = (f"{_short(space['smallest'][cost])} to {_short(space['largest'][cost])}" for cost in ("params", "macs"))
-        task = space["task"]
-        shown = f"{task['image_px']} px, {task['num_classes']} classes"
-        nets = cardinality(space["num_subnets"])
-        rows.add_row(escape(space["name"]), space["family"], nets, str(space["num_genes"]), shown, params, macs)
+        low, high = space.smallest, space.largest
+        params, macs = (f"{_short(low.params)} to {_short(high.params)}", f"{_short(low.macs)} to {_short(high.macs)}")
+        shown = f"{space.task.image_px} px, {space.task.num_classes} classes"
+        nets = cardinality(space.num_subnets)
+        rows.add_row(escape(space.name), space.family, nets, str(space.num_genes), shown, params, macs)
     yield rows
     for space in spaces:
-        if "choices" in space:
-            yield _choices(space["choices"])
-            yield from _named(space["named"])
+        if space.choices is not None:
+            yield _choices(space.choices)
+            yield from _named(space.named or ())
 
 
 def _short(value: int) -> str:
@@ -46,18 +47,18 @@ def cardinality(value: int) -> str:
     return f"{value:,}" if value < 10**10 else f"{float(value):.2e}"
 
 
-def _choices(choices: list[Mapping[str, Any]]) -> Table:
+def _choices(choices: Sequence[ChoiceFacts]) -> Table:
     """A line a choice; those that differ only in the last number of their names share one."""
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for choice in choices:
-        when = choice["active_when"]
-        options = ", ".join(map(_option, choice["options"]))
-        before, number, after = re.fullmatch(r"(.*?)(\d*)(\D*)", choice["name"]).groups()  # type: ignore[union-attr]  # fits all
+        when = choice.active_when
+        options = ", ".join(map(_option, choice.options))
+        before, number, after = re.fullmatch(r"(.*?)(\d*)(\D*)", choice.name).groups()  # type: ignore[union-attr]  # fits all
         condition = ""
         if when is not None:
-            name, own = when["choice"], f"{before}{number}]."
+            name, own = when.choice, f"{before}{number}]."
             name = f"its {name.removeprefix(own)}" if name.startswith(own) else name  # alike for every number
-            condition = f"{name} is {' or '.join(map(_option, when['values']))}"
+            condition = f"{name} is {' or '.join(map(_option, when.values))}"
         groups.setdefault((before, after, options, condition), []).append(number)
     rows = table("gene", "options", "exists when")
     rows.columns[0].no_wrap = True
@@ -83,42 +84,42 @@ def _option(value: Any) -> str:
     return arch_value(list(value) if isinstance(value, tuple) else value)
 
 
-def _named(named: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
+def _named(named: Sequence[NamedFacts]) -> Iterator[RenderableType]:
     yield Text("Named architectures", style="bold")
     for entry in named:
-        yield Text(f"{entry['name']}: {arch_line(entry['arch'])}")
-        yield from _reported(entry["reported"])
+        yield Text(f"{entry.name}: {arch_line(entry.arch)}")
+        yield from _reported(entry.reported)
 
 
-def _reported(reported: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+def _reported(reported: ReportedFacts | None) -> Iterator[RenderableType]:
     """What a publication says, marked as that."""
     if reported is None:
         return
     parts = []
-    if reported["top1"] is not None:
-        parts.append(f"top-1 {100 * reported['top1']:.2f} % on {reported['dataset']}")
-    parts += [f"{reported[cost]:,} {name}" for cost, name in (("params", "params"), ("macs", "MACs")) if reported[cost] is not None]
-    yield Text(f"  reported: {', '.join(parts) or 'no numbers'}; {reported['source']}", style="dim")
-    if reported["note"]:
-        yield Text(f"  note: {reported['note']}", style="dim")
+    if reported.top1 is not None:
+        parts.append(f"top-1 {100 * reported.top1:.2f} % on {reported.dataset}")
+    parts += [f"{cost:,} {name}" for cost, name in ((reported.params, "params"), (reported.macs, "MACs")) if cost is not None]
+    yield Text(f"  reported: {', '.join(parts) or 'no numbers'}; {reported.source}", style="dim")
+    if reported.note:
+        yield Text(f"  note: {reported.note}", style="dim")
 
 
-def count_view(outcome: Outcome) -> Iterator[RenderableType]:
+def count_view(outcome: Outcome[CountResult]) -> Iterator[RenderableType]:
     """Exact counts, one row an architecture, and what the built nets have where they were checked."""
     result = outcome.result
-    task, counted = result["task"], result["rows"]
-    sizes = sorted({row["arch"].get("resolution_px", task["image_px"]) for row in counted})
-    title = f"{result['space']} at {', '.join(map(str, sizes))} px, {task['num_classes']} classes, {task['in_channels']} channels"
-    with_ancestor = any(row["ancestor_macs"] is not None for row in counted)
-    with_built = any("built" in row for row in counted)
+    task, counted = result.task, result.rows
+    sizes = sorted({row.arch.get("resolution_px", task.image_px) for row in counted})
+    title = f"{result.space} at {', '.join(map(str, sizes))} px, {task.num_classes} classes, {task.in_channels} channels"
+    with_ancestor = any(row.ancestor_macs is not None for row in counted)
+    with_built = any(row.built is not None for row in counted)
     columns = ["", ">params", ">MACs", ">reference MACs"]
     columns += [">ancestor's MACs"] if with_ancestor else []
     columns += ["net built"] if with_built else []
     rows = table(*columns, title=title)
     for number, row in enumerate(counted[:MAX_ROWS], 1):
-        cells = [escape(row["name"] or str(number)), *(f"{row[name]:,}" for name in ("params", "macs", "reference_macs"))]
+        cells = [escape(row.name or str(number)), *(f"{cost:,}" for cost in (row.size.params, row.size.macs, row.reference_macs))]
         if with_ancestor:
-            cells.append("–" if row["ancestor_macs"] is None else f"{row['ancestor_macs']:,}")
+            cells.append("–" if row.ancestor_macs is None else f"{row.ancestor_macs:,}")
         if with_built:
             cells.append(_agreement(row))
         rows.add_row(*cells)
@@ -126,10 +127,13 @@ def count_view(outcome: Outcome) -> Iterator[RenderableType]:
     if len(counted) > MAX_ROWS:
         yield Text(f"{len(counted) - MAX_ROWS:,} more; --json lists all")
     if len(counted) == 1:
-        yield Text(arch_line(counted[0]["arch"]))
-        yield from _reported(counted[0]["reported"])
+        yield Text(arch_line(counted[0].arch))
+        yield from _reported(counted[0].reported)
 
 
-def _agreement(row: Mapping[str, Any]) -> str:
-    wrong = [name for name, value in row["built"].items() if value != row[name]]
+def _agreement(row: CountRow) -> str:
+    if row.built is None:
+        return "–"
+    pairs = {"params": (row.size.params, row.built.params), "macs": (row.size.macs, row.built.macs)}
+    wrong = [name for name, (counted, seen) in pairs.items() if counted != seen]
     return "agrees" if not wrong else f"differs in {' and '.join(wrong)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,7 +25,7 @@ class Screen:
         self.console = console if console is not None else Console(stderr=True, highlight=False)
         self.warnings: list[str] = []
 
-    def follow(self, records: Iterator[Record], stop: object = False) -> Outcome:
+    def follow(self, records: Iterator[Record], stop: object = False) -> Outcome[Any]:
         """Draw progress and notes until the outcome comes; warnings are kept for ``--json``.
 
         Args:
@@ -34,7 +35,7 @@ class Screen:
         Raises:
             KeyboardInterrupt: if it was.
         """
-        outcome: Outcome | None = None
+        outcome: Outcome[Any] | None = None
         with self._bars() as bars:
             lines = _Lines(bars, self.console)
             for record in records:
@@ -54,7 +55,7 @@ class Screen:
             raise RuntimeError("a recipe ended without an outcome")
         return outcome
 
-    def show(self, command: str, outcome: Outcome) -> None:
+    def show(self, command: str, outcome: Outcome[Any]) -> None:
         """Draw what a command found out."""
         for renderable in views.VIEWS[command](outcome):
             self.console.print(renderable)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,8 +12,26 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.records import (
+    Check,
+    DemoResult,
+    DoctorResult,
+    EvaluateResult,
+    ExportedModel,
+    ExportResult,
+    InfoResult,
+    InitResult,
+    KitFacts,
+    Parity,
+    ProbeRow,
+    ProfileAnswer,
+    Proportion,
+    TrainResult,
+    VerdictRow,
+    VerifyResult,
+)
 from edgenas.report.cells import interval, percent, table, verdict
-from edgenas.report.nets import metrics_table, net_rows, retrain_view, sites_table, verdict_lines
+from edgenas.report.nets import metrics_table, net_rows, nets_of, retrain_view, sites_table, verdict_lines
 from edgenas.report.plan import plan_view, promises
 from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
@@ -22,183 +41,192 @@ from edgenas.runs import Outcome
 MAX_CLASSES = 40  # listed one by one
 
 
-def init_view(outcome: Outcome) -> Iterator[RenderableType]:
+def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
     """Images per class and split, and what they can prove."""
     result = outcome.result
-    splits = table(
-        "class", *(f">{split}" for split in result["splits"]), title=f"{result['num_images']} images of {result['data']}"
-    )
-    shown = [name for name in result["classes"] if len(result["classes"]) <= MAX_CLASSES or name == result["positive"]]
+    splits = table("class", *(f">{split}" for split in result.splits), title=f"{result.num_images} images of {result.data}")
+    shown = [name for name in result.classes if len(result.classes) <= MAX_CLASSES or name == result.positive]
     for name in shown:
-        mark = "  (positive)" if name == result["positive"] else ""
-        splits.add_row(escape(name) + mark, *(str(counts[name]) for counts in result["splits"].values()))
-    if len(shown) < len(result["classes"]):
-        counts = [sorted(counts.values()) for counts in result["splits"].values()]
-        splits.add_row(f"{len(result['classes'])} classes", *(f"{column[0]} to {column[-1]}" for column in counts))
+        mark = "  (positive)" if name == result.positive else ""
+        splits.add_row(escape(name) + mark, *(str(counts[name]) for counts in result.splits.values()))
+    if len(shown) < len(result.classes):
+        counts = [sorted(counts.values()) for counts in result.splits.values()]
+        splits.add_row(f"{len(result.classes)} classes", *(f"{column[0]} to {column[-1]}" for column in counts))
     yield splits
-    for line in result["provable"]:
+    for line in result.provable:
         yield Text(line)
     yield Text("next: edgenas train")
 
 
-def doctor_view(outcome: Outcome) -> Iterator[RenderableType]:
+def doctor_view(outcome: Outcome[DoctorResult]) -> Iterator[RenderableType]:
     """Every runtime with what was tried."""
     runtimes = table("runtime", "works", "version", "on", "what was seen")
-    for row in outcome.result["runtimes"]:
-        works = Text("yes", style="green") if row["works"] else Text("no", style="yellow")
-        seen = row["reason"] if row["works"] or not row["fix"] else f"{row['reason']}\nmend: {row['fix']}"
-        runtimes.add_row(row["name"], works, row["version"] or "–", row["device"] or "–", Text(seen))
+    for row in outcome.result.runtimes:
+        runtimes.add_row(row.name, _works(row), row.version or "–", row.device or "–", _seen(row))
     yield runtimes
     formats = table("format", "can be written here", "what was seen")
-    for row in outcome.result["formats"]:
-        seen = row["reason"] if row["works"] or not row["fix"] else f"{row['reason']}\nmend: {row['fix']}"
-        formats.add_row(row["name"], Text("yes", style="green") if row["works"] else Text("no", style="yellow"), Text(seen))
+    for row in outcome.result.formats:
+        formats.add_row(row.name, _works(row), _seen(row))
     yield formats
 
 
-def train_view(outcome: Outcome) -> Iterator[RenderableType]:
+def _works(row: ProbeRow) -> Text:
+    return Text("yes", style="green") if row.works else Text("no", style="yellow")
+
+
+def _seen(row: ProbeRow) -> Text:
+    return Text(row.reason if row.works or not row.fix else f"{row.reason}\nmend: {row.fix}")
+
+
+def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
     """Accuracy on the select split of the teacher and of three subnets."""
     rows = table("on select", ">top-1")
-    teacher, supernet = outcome.result.get("teacher"), outcome.result.get("supernet")
-    if teacher:
-        rows.add_row(escape(f"teacher ({teacher['name']})"), interval(teacher["select_top1"]))
-    for name, value in (supernet["select_top1"] if supernet else {}).items():
-        rows.add_row(f"{name} subnet", interval(value))
+    teacher, supernet = outcome.result.teacher, outcome.result.supernet
+    if teacher is not None:
+        rows.add_row(escape(f"teacher ({teacher.name})"), interval(teacher.select_top1))
+    for name, share in (supernet.select_top1 if supernet is not None else {}).items():
+        rows.add_row(f"{name} subnet", interval(share))
     yield rows
     yield Text("next: edgenas profile")
 
 
-def profile_view(outcome: Outcome) -> Iterator[RenderableType]:
+def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[RenderableType]:
     """The table's context and how true its predictions are; of a kit, what is in it and what to do with it."""
-    if "kit" in outcome.result:
-        yield from _kit_view(outcome.result)
+    result = outcome.result
+    if isinstance(result, KitFacts):
+        yield from _kit_view(result)
         return
-    result, validation = outcome.result, outcome.result["validation"]
-    context = result["context"]
-    number = context.get("threads")
+    context, validation = result.context.context, result.validation
+    number = context.threads
     threads = f", {number} thread{'s' if number > 1 else ''}" if number else ""
     yield Text(
-        f"{context['device']}, {context['runtime']} {context['runtime_version']}, {context['precision']}, "
-        f"batch {context['batch_size']}{threads}, scope {context['scope']}"
+        f"{context.device}, {context.runtime} {context.runtime_version}, {context.precision}, "
+        f"batch {context.batch_size}{threads}, scope {context.scope}"
     )
-    rows = table("predicted against measured", ">value", title=f"{validation['num_subnets']} random subnets that fitted nothing")
-    rows.add_row("mean absolute error", percent(validation["mape"]))
-    rows.add_row("noise floor (same nets measured twice)", percent(validation["noise_floor_mape"]))
-    rows.add_row("within 5 %", percent(validation["within_5"]))
-    rows.add_row("within 10 %", percent(validation["within_10"]))
-    rows.add_row("95th percentile of the error", percent(validation["p95_error"]))
-    tau = validation["kendall_tau"]
+    rows = table("predicted against measured", ">value", title=f"{validation.num_subnets} random subnets that fitted nothing")
+    rows.add_row("mean absolute error", percent(validation.mape))
+    rows.add_row("noise floor (same nets measured twice)", percent(validation.noise_floor_mape))
+    rows.add_row("within 5 %", percent(validation.within_5))
+    rows.add_row("within 10 %", percent(validation.within_10))
+    rows.add_row("95th percentile of the error", percent(validation.p95_error))
+    tau = validation.kendall_tau
     rows.add_row("Kendall's tau", "–" if tau is None else f"{tau:.3f}")
     yield rows
-    yield from promises(result.get("promises", ()))
-    yield Text(f"{result['num_entries']} entries from {result['num_nets_timed']} nets in {result['seconds']:.0f} s")
+    yield from promises(result.promises)
+    yield Text(f"{result.num_entries} entries from {result.num_nets_timed} nets in {result.seconds:.0f} s")
     yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
 
 
-def _kit_view(kit: Mapping[str, Any]) -> Iterator[RenderableType]:
-    needs = "trtexec of TensorRT 10 or 11" if kit["runtime"] == "tensorrt" else "pip install onnxruntime numpy"
-    yield Text(f"{kit['num_nets']} nets, {kit['num_visits']} visits, {kit['size_bytes'] / 2**20:.1f} MB")
+def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
+    needs = "trtexec of TensorRT 10 or 11" if kit.runtime == "tensorrt" else "pip install onnxruntime numpy"
+    yield Text(f"{kit.num_nets} nets, {kit.num_visits} visits, {kit.size_bytes / 2**20:.1f} MB")
     yield Text(f"on the device (Python 3.8 or later; {needs}):")
-    yield Text(f"  unzip {kit['kit']} -d kit && cd kit && python3 measure.py")
+    yield Text(f"  unzip {kit.kit} -d kit && cd kit && python3 measure.py")
     yield Text("back here: edgenas profile --import results.json")
 
 
-def evaluate_view(outcome: Outcome) -> Iterator[RenderableType]:
+def evaluate_view(outcome: Outcome[EvaluateResult]) -> Iterator[RenderableType]:
     """Accuracy and sensitivity on one split."""
     result = outcome.result
-    yield metrics_table({result["weights"]: result}, title=f"Split {result['split']}, 95 % intervals")
-    yield from sites_table(result)
+    yield metrics_table({result.weights: result.metrics}, title=f"Split {result.split}, 95 % intervals")
+    yield from sites_table(result.metrics)
 
 
-def parity_table(files: Sequence[Mapping[str, Any]], *, title: str) -> Table:
+def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
     """One row a file: its verdict, and what its images showed here, itself or (in brackets) emulated."""
     rows = table("file", "parity", ">agree % [95 %]", ">missed", ">error", title=title)
-    for file in files:
-        parity = file["parity"]
-        shown = parity["emulated"] if parity["emulated"] is not None and not parity["gates"] else parity
-        agreement = next((gate for gate in shown["gates"] if gate["name"] == "min_top1_agreement"), None)
-        missed, error = shown["new_false_negatives"], shown["logits"]["max_abs"]
+    for each in files:
+        parity = each.parity
+        shown = parity.emulated if parity.emulated is not None and not parity.gates else parity
+        missed, error = shown.new_false_negatives, shown.logits.max_abs
         cells = [
-            interval(agreement) if agreement is not None else "–",
-            "–" if missed is None else f"{missed} of {shown['num_positives']}",
+            _agreement(shown),
+            "–" if missed is None else f"{missed} of {shown.num_positives}",
             "–" if error is None else f"{error:.2g}",
         ]
-        rows.add_row(escape(file["path"].rsplit("/", 1)[-1]), verdict(parity["verdict"]), *cells)
+        rows.add_row(escape(each.file.path.rsplit("/", 1)[-1]), verdict(parity.verdict), *cells)
     return rows
 
 
-def export_view(outcome: Outcome) -> Iterator[RenderableType]:
+def _agreement(parity: Parity) -> str:
+    """The gate on the argmax with its interval, in percent."""
+    for gate in parity.gates:
+        if gate.name == "min_top1_agreement" and gate.value is not None and gate.low is not None and gate.high is not None:
+            return interval(Proportion(gate.value, gate.low, gate.high, parity.num_images))
+    return "–"
+
+
+def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     """Files with their parity."""
     result = outcome.result
-    yield Text.assemble("artefact: ", verdict(result["verdict"]), f"  (weights: {result['weights']})")
-    num_images = max((f["parity"]["num_images"] or (f["parity"]["emulated"] or f["parity"])["num_images"]) for f in result["files"])
-    yield parity_table(result["files"], title=f"Each of the {num_images} test images through the source and through the file")
-    emulated = {file["parity"]["emulated"]["verdict"] for file in result["files"] if file["parity"]["emulated"] is not None}
+    parities = [each.parity for each in result.files]
+    yield Text.assemble("artefact: ", verdict(result.verdict), f"  (weights: {result.weights})")
+    num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
+    yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
+    emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
     if emulated:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
     yield Text("missed: positives that only the file misses; error: largest difference of a logit", style="dim")
-    for reason in dict.fromkeys(file["parity"]["reason"] for file in result["files"] if file["parity"]["reason"]):
+    for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
     yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")
 
 
-def verify_view(outcome: Outcome) -> Iterator[RenderableType]:
+def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     """Every check of an artefact folder, and why those that did not pass did not."""
     rows = table("file", "sha256", "precision", "golden", "parity")
-    by_file: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for check in outcome.result["checks"]:
-        by_file.setdefault(check["path"], {})[check["name"]] = check
+    by_file: dict[str, dict[str, Check]] = {}
+    for check in outcome.result.checks:
+        by_file.setdefault(check.path, {})[check.name] = check
     for path, checks in by_file.items():
         cells = [
-            verdict(checks[name]["verdict"]) if name in checks else Text("–")
-            for name in ("sha256", "precision", "golden", "parity")
+            verdict(checks[name].verdict) if name in checks else Text("–") for name in ("sha256", "precision", "golden", "parity")
         ]
         rows.add_row(escape(path), *cells)
     yield rows
-    for check in outcome.result["checks"]:
-        if check["verdict"] != "passed":
-            yield Text(f"{check['path']}: {check['name']} {check['verdict'].replace('_', ' ')}: {check['reason']}", style="yellow")
+    for check in outcome.result.checks:
+        if check.verdict != "passed":
+            yield Text(f"{check.path}: {check.name} {check.verdict.replace('_', ' ')}: {check.reason}", style="yellow")
 
 
-def info_view(outcome: Outcome) -> Iterator[RenderableType]:
+def info_view(outcome: Outcome[InfoResult]) -> Iterator[RenderableType]:
     """Stages of the run folder, versions, settings."""
     result = outcome.result
-    rows = table("stage", "state", "made", "next", title=str(result["run"]))
-    for stage in result["stages"]:
-        rows.add_row(stage["name"], stage["state"], stage.get("made") or "–", stage.get("command") or "")
+    rows = table("stage", "state", "made", "next", title=result.run)
+    for stage in result.stages:
+        rows.add_row(stage.name, stage.state, stage.made or "–", stage.command)
     yield rows
-    loader = result["loader"]
+    loader = result.loader
     if loader is not None:
-        how = "from memory" if loader["cached"] else "decoded each time"
-        how += f", {loader['workers']} processes" if loader["workers"] else ""
-        yield Text(f"training images: {loader['images_per_second']:,.0f} a second, loaded alone ({how})")
-    yield Text("  ".join(f"{name} {version}" for name, version in result["versions"].items()), style="dim")
+        how = "from memory" if loader.cached else "decoded each time"
+        how += f", {loader.workers} processes" if loader.workers else ""
+        yield Text(f"training images: {loader.images_per_second:,.0f} a second, loaded alone ({how})")
+    yield Text("  ".join(f"{name} {version}" for name, version in result.versions.items()), style="dim")
 
 
-def demo_view(outcome: Outcome) -> Iterator[RenderableType]:
+def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
     """The one screen at the end of the demo."""
     result = outcome.result
-    nets = {"searched": result["winner"], "hand-made": result["baseline"]}
-    nets |= {"plain CNN": result["winner"]["cnn"]} if result["winner"].get("cnn") else {}
+    nets = nets_of(replace(result.winner, baseline=result.baseline), "searched")
     parts: list[RenderableType] = [
-        Text(f"limit: {result['latency_limit_ms']:.3g} ms on {result['device']} ({result['runtime']})"),
+        Text(f"limit: {result.latency_limit_ms:.3g} ms on {result.device} ({result.runtime})"),
         net_rows(nets),
-        metrics_table(nets, title="Test split, 95 % intervals"),
-        *verdict_lines(result["winner"], cannot_tell=": this task cannot tell"),
-        _verdicts(result["verdicts"]),
-        Text(f"took {result['seconds']:.0f} s, at most {result['peak_memory_mb']:.0f} MB; everything is in {result['run']}"),
+        metrics_table({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals"),
+        *verdict_lines(result.winner, cannot_tell=": this task cannot tell"),
+        _verdicts(result.verdicts),
+        Text(f"took {result.seconds:.0f} s, at most {result.peak_memory_mb:.0f} MB; everything is in {result.run}"),
     ]
     yield Panel(Group(*parts), title="edgenas demo: from 1,797 digits to a verified net", border_style="cyan", padding=(0, 1))
 
 
-def _verdicts(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _verdicts(rows: Sequence[VerdictRow]) -> Table:
     shown = table("check", "verdict", "why", title="Verdicts")
     for row in rows:
-        shown.add_row(row["name"], verdict(row["verdict"]), Text(row["reason"] or ""))
+        shown.add_row(row.name, verdict(row.verdict), Text(row.reason))
     return shown
 
 
-VIEWS: dict[str, Callable[[Outcome], Iterator[RenderableType]]] = {
+VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "init": init_view,
     "doctor": doctor_view,
     "spaces": spaces_view,

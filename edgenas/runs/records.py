@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from edgenas.errors import EdgeNASError
 
@@ -59,30 +59,33 @@ class Note:
     in_view: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """Something to be drawn into files by `report`: its ``kind``, what it shows, and where it goes."""
+Shown = TypeVar("Shown", covariant=True)
 
-    kind: str
+
+@dataclass(frozen=True, slots=True)
+class Picture(Generic[Shown]):
+    """Something to be drawn into files by `report`: what it shows, and where it goes."""
+
+    shows: Shown
     paths: tuple[Path, ...]
-    data: Mapping[str, Any]
+
+
+Result = TypeVar("Result", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Generic[Result]):
     """What a command found out and wrote; the last record of every recipe.
 
     Attributes:
-        result: JSON-ready, as the contract lays down for the command.
+        result: a record whose JSON is what the contract lays down for the command.
         outputs: name to path, inside the run folder or absolute.
         failure: set when the command did its work but the answer is no (a gate failed); the CLI exits with its code.
-        view: what only the terminal needs, not part of the contract.
     """
 
-    result: Mapping[str, Any]
+    result: Result
     outputs: Mapping[str, Path] = field(default_factory=dict)
     failure: EdgeNASError | None = None
-    view: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = Progress | Epoch | Note | Picture | Outcome
+Record = Progress | Epoch | Note | Picture[Any] | Outcome[Any]

@@ -3,7 +3,7 @@
 from edgenas.search.constraints import CostConstraint, MetricConstraint, SensitivityFloor, UpperLimit, total_violation
 from edgenas.search.evolution import Candidate, Evaluator, EvolutionSettings, Generation, evolve
 from edgenas.search.extremes import best_within
-from edgenas.search.feasibility import Feasibility, closest, repair, survey
+from edgenas.search.feasibility import Closest, Feasibility, closest, repair, survey
 from edgenas.search.pareto import pareto_front
 from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_evenly, shrunk
 
@@ -12,6 +12,7 @@ ALGORITHMS = {"evolution": evolve}
 __all__ = [
     "ALGORITHMS",
     "Candidate",
+    "Closest",
     "CostConstraint",
     "Evaluator",
     "EvolutionSettings",

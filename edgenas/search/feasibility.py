@@ -53,13 +53,24 @@ def survey(
     return Feasibility(genes_AG, num_broken_A == 0, space.cardinality <= max_rows, rejected, tuple(alone))
 
 
-def closest(space: SearchSpace, limits: Sequence[UpperLimit], survey: Feasibility) -> dict[str, dict[str, object]]:
-    """Per limit the least value that a net can have, among those that meet the other limits where there are any.
+@dataclass(frozen=True, slots=True)
+class Closest:
+    """The net that comes nearest to a limit.
 
-    Returns:
-        The contract's ``closest``: limit name to ``asked``, ``achievable`` and ``arch``.
+    Attributes:
+        asked: the limit.
+        achievable: the net's cost.
+        genes_G: its row.
     """
-    result: dict[str, dict[str, object]] = {}
+
+    asked: float
+    achievable: float
+    genes_G: NDArray[np.int16]
+
+
+def closest(limits: Sequence[UpperLimit], survey: Feasibility) -> dict[str, Closest]:
+    """Per limit that is missed the net of least cost, among those that meet the other limits where there are any, by its name."""
+    result: dict[str, Closest] = {}
     for limit in limits:
         others = [other for other in limits if other is not limit]
         allowed_A = total_violation(others, survey.genes_AG) == 0
@@ -67,8 +78,7 @@ def closest(space: SearchSpace, limits: Sequence[UpperLimit], survey: Feasibilit
         costs_A = limit.cost(rows_AG)
         best = int(np.argmin(costs_A))
         if costs_A[best] > limit.limit or not allowed_A.any():
-            arch = space.to_json(rows_AG[best])
-            result[limit.name] = {"asked": limit.limit, "achievable": float(costs_A[best]), "arch": arch}
+            result[limit.name] = Closest(limit.limit, float(costs_A[best]), rows_AG[best])
     return result
 
 

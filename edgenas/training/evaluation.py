@@ -6,13 +6,14 @@ Shapes: A archs, G genes, N images, C classes (of logits and probabilities) or c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgenas.records import Metrics, SiteMetrics
 from edgenas.stats import accuracy, decide, sensitivities
 
 BATCH_SIZE = 256
@@ -184,8 +185,8 @@ def report(
     threshold: float | None = None,
     sites: Sequence[str] | None = None,
     confidence: float = 0.95,
-) -> dict[str, Any]:
-    """What is said of predictions, JSON-ready.
+) -> Metrics:
+    """What is said of predictions.
 
     Args:
         probabilities_NC: class probabilities.
@@ -195,12 +196,6 @@ def report(
         threshold: least p(positive) at which it is decided; without it decisions are the argmax.
         sites: where every image was taken; None where unknown.
         confidence: of the intervals.
-
-    Returns:
-        ``n``; intervals ``top1`` (argmax) and ``top1_decision`` (decision rule), ``sensitivity`` by class (decision rule),
-        ``balanced_accuracy`` (mean sensitivity of the classes that occur, a number), ``confusion_matrix`` (a row per label, a
-        column per decision), ``positive``, ``threshold``; ``sites``: n, top1, top1_decision and sensitivity of every site, null
-        where unknown.
     """
     index = None if positive is None else list(class_names).index(positive)
     decided_N = decide(probabilities_NC, index, threshold)
@@ -208,17 +203,17 @@ def report(
     confusion_CC = np.zeros((len(class_names), len(class_names)), dtype=np.int64)
     np.add.at(confusion_CC, (labels_N, decided_N), 1)
     present = [share.value for share in found.values() if share.n]
-    return {
-        "n": len(labels_N),
-        "top1": accuracy(decide(probabilities_NC, None, None), labels_N, confidence=confidence).as_json(),
-        "top1_decision": accuracy(decided_N, labels_N, confidence=confidence).as_json(),
-        "sensitivity": {name: share.as_json() for name, share in found.items()},
-        "balanced_accuracy": float(np.mean(present)) if present else None,
-        "confusion_matrix": confusion_CC.tolist(),
-        "positive": positive,
-        "threshold": threshold,
-        "sites": _by_site(probabilities_NC, decided_N, labels_N, class_names, sites, confidence),
-    }
+    return Metrics(
+        n=len(labels_N),
+        top1=accuracy(decide(probabilities_NC, None, None), labels_N, confidence=confidence),
+        top1_decision=accuracy(decided_N, labels_N, confidence=confidence),
+        sensitivity=found,
+        balanced_accuracy=float(np.mean(present)) if present else None,
+        confusion_matrix=tuple(tuple(row) for row in confusion_CC.tolist()),
+        positive=positive,
+        threshold=threshold,
+        sites=_by_site(probabilities_NC, decided_N, labels_N, class_names, sites, confidence),
+    )
 
 
 def _by_site(
@@ -228,19 +223,18 @@ def _by_site(
     class_names: Sequence[str],
     sites: Sequence[str] | None,
     confidence: float,
-) -> dict[str, Any] | None:
+) -> dict[str, SiteMetrics] | None:
     """The same shares for the images of every site, in alphabetical order."""
     if sites is None:
         return None
     argmax_N, sites_N = decide(probabilities_NC, None, None), np.array(sites)
-    result: dict[str, Any] = {}
+    result = {}
     for site in sorted(set(sites)):
         here_N = sites_N == site
-        shares = sensitivities(decided_N[here_N], labels_N[here_N], class_names, confidence=confidence)
-        result[site] = {
-            "n": int(here_N.sum()),
-            "top1": accuracy(argmax_N[here_N], labels_N[here_N], confidence=confidence).as_json(),
-            "top1_decision": accuracy(decided_N[here_N], labels_N[here_N], confidence=confidence).as_json(),
-            "sensitivity": {name: share.as_json() for name, share in shares.items()},
-        }
+        result[site] = SiteMetrics(
+            n=int(here_N.sum()),
+            top1=accuracy(argmax_N[here_N], labels_N[here_N], confidence=confidence),
+            top1_decision=accuracy(decided_N[here_N], labels_N[here_N], confidence=confidence),
+            sensitivity=sensitivities(decided_N[here_N], labels_N[here_N], class_names, confidence=confidence),
+        )
     return result

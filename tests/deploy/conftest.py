@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.artefact import Facts, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
-from edgenas.deploy.parity import Gates, Parity, compare
+from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.plugins import get_exporter
+from edgenas.records import ArchitectureFacts, DataFacts, Metrics, Parity, SplitMetrics, WeightsFacts
+from edgenas.stats import wilson
 from edgenas.testing.exporters import INPUT_SHAPE, reference_logits, tiny_net
 
+SHARE = wilson(1, 1)
 CLASSES = ("healthy", "covid-19", "other")
 
 
@@ -41,10 +44,10 @@ def facts(**changes: Any) -> Facts:
         "classes": CLASSES,
         "positive": "covid-19",
         "threshold": 0.4,
-        "architecture": {"space": "tiny", "arch": {"depths": [1]}},
-        "weights": {"origin": "finetuned"},
-        "data": {"name": "noise", "fingerprint": "0" * 64},
-        "metrics": {},
+        "architecture": ArchitectureFacts(space="tiny", arch={"depths": [1]}, params=1, macs=1),
+        "weights": WeightsFacts(origin="finetuned", sha256="1" * 64),
+        "data": DataFacts(source="noise", fingerprint="0" * 64, splits={"test": 400}),
+        "metrics": SplitMetrics(split="test", metrics=Metrics(n=1, top1=SHARE, top1_decision=SHARE, sensitivity={})),
         "latency": None,
         "versions": {"torch": "2"},
     }

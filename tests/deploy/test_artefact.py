@@ -12,10 +12,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgenas.deploy.artefact import Check, load_manifest, overall, verify, write_artefact
+from edgenas.deploy.artefact import load_manifest, overall, verify, write_artefact
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import not_run
 from edgenas.errors import ArtefactError
+from edgenas.records import Check
 from edgenas.runs import sha256_file, sha256_json
 from tests.deploy.conftest import facts, parity_of, reference
 
@@ -40,8 +41,8 @@ def test_it_holds_what_the_contract_lists(make_artefact: Make) -> None:
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in folder.parent.iterdir()] == ["artefact"]
     manifest = load_manifest(folder)
-    assert (manifest["status"], manifest["verdict"], manifest["classes"][1]) == ("accepted", "passed", "covid-19")
-    assert manifest["files"][0]["sha256"] == sha256_file(folder / "model-fp32-b1.onnx")
+    assert (manifest.status, manifest.verdict, manifest.classes[1]) == ("accepted", "passed", "covid-19")
+    assert manifest.files[0].sha256 == sha256_file(folder / "model-fp32-b1.onnx")
     parity = json.loads((folder / "parity.json").read_text())
     assert parity["files"][0]["parity"]["verdict"] == "passed"
 
@@ -59,7 +60,7 @@ def test_a_fresh_artefact_verifies(make_artefact: Make) -> None:
 
 def test_a_failed_gate_marks_the_folder(make_artefact: Make) -> None:
     folder = make_artefact(parity=parity_of(broken=True))
-    assert load_manifest(folder)["status"] == "rejected"
+    assert load_manifest(folder).status == "rejected"
     assert (folder / "REJECTED").read_text().startswith("model-fp32-b1.onnx: min_top1_agreement 0.0000 of 400")
     assert "Do not deploy" in (folder / "README.md").read_text()
 
@@ -73,7 +74,7 @@ def test_a_second_export_that_passes_takes_the_mark_away(make_artefact: Make) ->
 
 def test_what_did_not_run_is_unproven(make_artefact: Make) -> None:
     folder = make_artefact(parity=not_run("there is no GPU", emulated=parity_of()))
-    assert load_manifest(folder)["status"] == "unproven"
+    assert load_manifest(folder).status == "unproven"
     assert "not_run: there is no GPU (emulated: passed)" in (folder / "README.md").read_text()
 
 

@@ -19,10 +19,10 @@ from edgenas.deploy.artefact import load_manifest
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.errors import EdgeNASError
 from edgenas.latency import LatencyTable
-from edgenas.recipes.nets import RESULT_SCHEMA, RETRAIN, SEARCH
 from edgenas.recipes.settings import ProjectSettings
 from edgenas.recipes.staging import Staging
-from edgenas.runs import Journal, RunFolder, read_sealed
+from edgenas.records import RetrainResult, SearchResult
+from edgenas.runs import Journal, RunFolder
 from edgenas.training.checkpoints import load_state, load_weights, save_state
 from edgenas.training.loop import LoopSettings, start
 from edgenas.training.teacher import read_foreign
@@ -100,7 +100,7 @@ def read_state(path: Path) -> Any:
 
 
 def read_manifest(path: Path) -> Any:
-    return load_manifest(path.parent)
+    return load_manifest(path.parent).as_json()
 
 
 READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
@@ -109,8 +109,8 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "latency table": ("latency/*_pvt-nano.json", lambda path: LatencyTable.load(path).sha256),
     "teacher's weights": ("teacher/weights.safetensors", lambda path: comparable(load_weights(path))),
     "supernet's weights": ("supernet/weights.safetensors", lambda path: comparable(load_weights(path))),
-    "search result": ("search/result.json", lambda path: read_sealed(path, SEARCH, schema_version=RESULT_SCHEMA)),
-    "retrain result": ("retrain/result.json", lambda path: read_sealed(path, RETRAIN, schema_version=RESULT_SCHEMA)),
+    "search result": ("search/result.json", lambda path: SearchResult.read(path).as_json()),
+    "retrain result": ("retrain/result.json", lambda path: RetrainResult.read(path).as_json()),
     "manifest": ("export/onnx/manifest.json", read_manifest),
     "training state": ("made/state.safetensors", read_state),
     "journal": ("made/journal.jsonl", read_journal),

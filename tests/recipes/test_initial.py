@@ -110,7 +110,7 @@ def test_an_interrupted_training_goes_on_without_the_file(project: Path) -> None
     assert any("goes on after step 4" in note for note in notes_of(records))
     assert isinstance(records[-1], Outcome)
     assert same(weights(project), whole)
-    assert records[-1].result["supernet"]["init"]["source"] == "w1.safetensors"
+    assert records[-1].result.supernet.init.source == "w1.safetensors"
 
 
 def test_a_training_begun_with_one_start_is_not_continued_with_another(project: Path) -> None:

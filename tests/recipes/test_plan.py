@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.recipes.budget import Budget, Device
-from edgenas.recipes.pace import Estimate
 from edgenas.recipes.plain_pace import Pace, proof_facts
 from edgenas.recipes.plan import plan_nets
 from edgenas.recipes.profile import RunTable
 from edgenas.recipes.settings import SearchSettings, TrainSettings
+from edgenas.records import Estimate
 from edgenas.search import UpperLimit
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower
 from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled, toy_table
@@ -61,7 +61,7 @@ def truth(budget: Budget) -> dict[str, Any]:
 
 
 def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any]) -> None:
-    facts = plan_nets(budget, TASK, np.random.default_rng(0)).facts
+    facts = plan_nets(budget, TASK, np.random.default_rng(0)).fitting.as_json()
     fits: NDArray[np.bool_] = truth["fits"]
     assert facts["method"] == "enumeration"
     assert facts["space"]["feasible"] == {"value": fits.mean(), "low": fits.mean(), "high": fits.mean(), "n": 62_208}
@@ -90,8 +90,8 @@ def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any
 
 
 def test_a_sample_gives_an_interval_and_evolution_the_same_nets(budget: Budget, truth: dict[str, Any]) -> None:
-    exact = plan_nets(budget, TASK, np.random.default_rng(0)).facts
-    facts = plan_nets(budget, TASK, np.random.default_rng(1), max_rows=3000).facts
+    exact = plan_nets(budget, TASK, np.random.default_rng(0)).fitting.as_json()
+    facts = plan_nets(budget, TASK, np.random.default_rng(1), max_rows=3000).fitting.as_json()
     share = facts["space"]["feasible"]
     assert facts["method"] == "evolution"
     assert share["n"] == 3000
@@ -114,9 +114,9 @@ def test_what_does_not_fit_says_how_near_one_can_get() -> None:
 
 
 def test_without_a_table_the_smallest_net_takes_the_fastest_ones_place() -> None:
-    nets = plan_nets(budget_of(macs=1.2e6), TASK, np.random.default_rng(0)).facts["nets"]
-    assert nets["smallest"]["macs"] == MODELS["macs"](EVERY_AG).min()
-    assert nets["smallest"]["latency_ms_predicted"] is None
+    nets = plan_nets(budget_of(macs=1.2e6), TASK, np.random.default_rng(0)).fitting.nets
+    assert nets["smallest"].costs.macs == MODELS["macs"](EVERY_AG).min()
+    assert nets["smallest"].costs.latency_ms_predicted is None
     assert "fastest" not in nets
 
 
@@ -182,9 +182,10 @@ def test_the_proof_is_planned_in_its_rungs(epochs: int, nets: tuple[int, int], f
     project: Any = SimpleNamespace(settings=settings, run=SimpleNamespace(teacher=Path("nowhere")))
     facts = proof_facts(project, pace, num_searched=nets[0], num_hand=nets[1])
     assert facts is not None
-    assert (facts["nets"], facts["first_epochs"], facts["last_nets"], facts["last_epochs"]) == found
+    assert (facts.nets, facts.first_epochs, facts.last_nets, facts.last_epochs) == found
     trainings, total = found[0] + found[2], found[0] * found[1] + found[2] * found[3]
-    assert facts["seconds"]["value"] == pytest.approx(total * 10 * 0.1 + 2 * trainings * 0.5)
+    assert facts.epochs == total
+    assert facts.seconds.value == pytest.approx(total * 10 * 0.1 + 2 * trainings * 0.5)
 
 
 def test_without_a_limit_no_image_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

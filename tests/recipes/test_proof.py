@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgenas.recipes.finalists import Finalist, choose
-from edgenas.recipes.journals import journal
+from edgenas.recipes.journals import journal, pack
 from edgenas.recipes.proof import Proof, Prover
 from edgenas.recipes.proof_scores import (
     expected_after,
@@ -22,22 +23,26 @@ from edgenas.recipes.proof_scores import (
     survivors,
     told_proof,
 )
+from edgenas.records import CandidateRow
 from edgenas.search import Candidate
+from edgenas.stats import Proportion
 
 NUM_IMAGES = 2000
 
 
-def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: bool = False) -> Finalist:
+def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: bool = False, pixels: int | None = None) -> Finalist:
     candidate = Candidate((number,), 0, "random", np.zeros((1, 2), dtype=np.float16), inherited, -0.5, 0.0)
-    row = {
-        "arch": {"number": number},
-        "params": macs * 10,
-        "macs": macs,
-        "latency_ms_predicted": 1.0,
-        "latency_ms_measured": None,
-        "top1_confirm": {"value": inherited},
-        "rejected_by": [],
-    }
+    row = CandidateRow(
+        arch={"number": number} | ({} if pixels is None else {"resolution_px": pixels}),
+        params=macs * 10,
+        macs=macs,
+        latency_ms_predicted=1.0,
+        top1=inherited,
+        sensitivity={},
+        generation=0,
+        origin="random",
+        top1_confirm=Proportion(inherited, 0.0, 1.0, 100),
+    )
     return Finalist(candidate, row, is_hand_designed=hand)
 
 
@@ -90,9 +95,7 @@ def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
 
 
 def test_nets_that_read_more_pixels_go_on_although_they_learn_later() -> None:
-    nets = [finalist(i) for i in range(15)]
-    for i, net in enumerate(nets):
-        net.row["arch"]["resolution_px"] = 24 if i < 10 else 32
+    nets = [finalist(i, pixels=24 if i < 10 else 32) for i in range(15)]
     scores_A = np.concatenate([np.linspace(0.9, 0.8, 10), np.linspace(0.7, 0.6, 5)])
     assert survivors(nets, scores_A) == [0, 1, 2, 10, 11]
     assert in_turn([0, 1, 2, 3], [24, 24, 24, 32], 3) == [0, 1, 3]
@@ -102,9 +105,7 @@ def test_nets_that_read_more_pixels_go_on_although_they_learn_later() -> None:
 
 
 def test_a_second_rung_is_expected_to_keep_the_order_within_a_resolution_only() -> None:
-    nets = [finalist(i) for i in range(4)]
-    for net, pixels in zip(nets, (24, 24, 32, 32), strict=True):
-        net.row["arch"]["resolution_px"] = pixels
+    nets = [finalist(i, pixels=pixels) for i, pixels in enumerate((24, 24, 32, 32))]
     found_A = expected_after(nets, np.array([0.80, 0.82, 0.70, 0.74]), np.array([0.83, 0.83, 0.85, 0.87]))
     assert found_A == pytest.approx([0.82, 0.84, 0.84, 0.88])
 
@@ -136,8 +137,8 @@ def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.Mo
     nets = [finalist(0).proven(Proof(4, 0.9, right_N, 0.9)), finalist(1).proven(Proof(12, 0.9, right_N, 0.9)), finalist(2)]
     with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:
         for key in ("0 for 4", "1 for 4", "2 for 4"):
-            memory.record(key, {"seconds": 10.0})
-        memory.record("1 for 12", {"seconds": 30.0})
+            memory.record(key, replace(pack(np.zeros((4, 2))), seconds=10.0))
+        memory.record("1 for 12", replace(pack(np.zeros((4, 2))), seconds=30.0))
     with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:  # a later call
         prover = Prover(settings, None, None, "cpu", memory)  # type: ignore[arg-type]
         assert prover.spent(nets) == (50.0, 20)
@@ -153,5 +154,5 @@ def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
     assert choose([early, low, unproven]) is low
     assert choose([early, unproven]) is early
     assert choose([unproven]) is unproven
-    assert late.row["proof"]["epochs"] == 12
-    assert (low.row["proof"]["low_floors"], late.row["proof"]["low_floors"]) == (["sensitivity[ill]"], [])
+    proofs = [finalist.row.proof for finalist in (late, low)]
+    assert [(proof.epochs, proof.low_floors) for proof in proofs if proof is not None] == [(12, ()), (12, ("sensitivity[ill]",))]

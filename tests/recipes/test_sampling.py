@@ -36,7 +36,7 @@ def drawn(project: Project, num: int = 300, *, anew: bool = True) -> tuple[Genes
     """Nets of many steps, and what a checkpoint would say of the rule."""
     found = sampling_of(project, open_images(project).task, anew=anew)
     rows = [genes for seed in range(num) for genes in found.draw(np.random.default_rng(seed))]
-    return np.array(rows, dtype=np.int16), dict(found.facts)
+    return np.array(rows, dtype=np.int16), found.facts.as_json()
 
 
 def test_nets_are_spread_over_the_latency_that_the_table_predicts(folder: Path) -> None:
@@ -98,4 +98,6 @@ def test_a_limit_after_a_training_without_one_takes_the_table(folder: Path, tmp_
     save_weights(project.run.supernet / WEIGHTS, build_supernet(project.space, images.task), facts)
     table = run_table(project, images.task)
     assert table is not None
-    assert sampling_of(project, images.task, anew=False).facts["even_over"]["cost"] == table.table.sha256
+    over = sampling_of(project, images.task, anew=False).facts.even_over
+    assert over is not None
+    assert over.cost == table.table.sha256

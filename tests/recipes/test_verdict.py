@@ -24,9 +24,6 @@ from edgenas.recipes.nets import (
     BASELINE,
     HAND_DESIGNED,
     RESULT,
-    RESULT_SCHEMA,
-    RETRAIN,
-    SEARCH,
     WEIGHTS,
     facts_of,
     supernet_sha256,
@@ -35,9 +32,26 @@ from edgenas.recipes.nets import (
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
 from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, choose, compare, remarks
 from edgenas.recipes.ways import Bench, Net, Way, best_of, job_of, short_name, ways_of
-from edgenas.runs import Note, write_sealed
+from edgenas.records import (
+    Arch,
+    CandidateRow,
+    ChosenBy,
+    Costs,
+    Evaluations,
+    Metrics,
+    NetCosts,
+    NetReport,
+    PromisedBound,
+    RetrainResult,
+    RivalReport,
+    SearchResult,
+    SpaceFacts,
+    TableFacts,
+)
+from edgenas.runs import Note
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
+from edgenas.stats import Proportion
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import save_weights
 from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, toy_table
@@ -70,21 +84,39 @@ def limits_of(project: Project, images: Images, *, from_search: bool) -> Limits:
     return limits_for(project, images, winner, from_search=from_search)
 
 
-def count_params(arch: dict[str, Any]) -> int:
+def count_params(arch: Arch) -> int:
     return int(cost_models(PVT_NANO, TASK)["params"](PVT_NANO.from_json(arch))[0])
 
 
-def write_search(project: Project, **result: Any) -> None:
-    write_sealed(project.run.search / RESULT, SEARCH, {"schema_version": RESULT_SCHEMA, **result})
+def table_facts(sha256: str) -> TableFacts:
+    names = {"path": "t.json", "device": "A", "runtime": "onnxruntime-cpu", "precision": "fp32"}
+    return TableFacts(**names, sha256=sha256, batch_size=1)
+
+
+def candidate(arch: Arch) -> CandidateRow:
+    costs = Costs(arch=arch, params=1, macs=1, latency_ms_predicted=1.0)
+    return CandidateRow(**costs.as_json(), top1=0.9, sensitivity={}, generation=0, origin="random")
+
+
+def write_search(project: Project, limits: dict[str, float], binding: tuple[str, ...] = (), **more: Any) -> None:
+    """A search's result of which just these things matter."""
+    net = NetCosts(arch=NETS[0], params=1, macs=1)
+    space = SpaceFacts(
+        name="pvt-nano", num_subnets=62_208, feasible_share=1.0, is_exact=True, smallest=net, median=net, largest=net
+    )
+    evaluations = Evaluations(candidates=1, evaluated=1, images=1, rejected={})
+    known = {"splits_sha256": "", "supernet_sha256": None, "table": None, "winner": None, "closest": None} | more
+    result = SearchResult(space=space, limits=limits, evaluations=evaluations, finalists=(), binding=binding, seed=0, **known)
+    result.write(project.run.search / RESULT)
 
 
 def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path) -> None:
     project, images = opened(folder)
     (table,) = project.run.latency.glob("*.json")
-    facts = {"sha256": json.loads(table.read_text())["sha256"]}
+    facts = table_facts(json.loads(table.read_text())["sha256"])
     limit_ms = float(np.median(LATENCY_MS))
     limits = {"latency_ms": limit_ms, "params": 115_000, "sensitivity[8]": 0.9}
-    write_search(project, limits=limits, table=facts, binding=["latency_ms"], promises={})
+    write_search(project, limits, ("latency_ms",), table=facts)
     found = limits_of(project, images, from_search=True)
     assert [limit.name for limit in found.costs] == ["latency_ms", "params"]
     assert found.latency_ms == limit_ms
@@ -93,13 +125,14 @@ def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path) -> N
     assert 0 < len(small) < len(fast) < len(NETS)
     assert within(project, found) == (small, True)
 
-    write_search(project, limits={"latency_ms": 1e6}, table=facts, binding=[], promises={})
+    write_search(project, {"latency_ms": 1e6}, table=facts)
     loose = limits_of(project, images, from_search=True)
     assert within(project, loose) == (NETS, True)
     assert loose.latency_ms is None  # a plain CNN that takes as long is no equal
 
-    promise = {"latency_ms": {"factor": 1.1, "quantile": "p95"}}
-    write_search(project, limits={"latency_ms": limit_ms}, table=facts, binding=["latency_ms"], promises=promise)
+    share = Proportion(1.0, 0.9, 1.0, 20)
+    promise = PromisedBound(quantile="p95", confidence=0.95, factor=1.1, num_nets=40, num_runs=36, coverage=share, slack=share)
+    write_search(project, {"latency_ms": limit_ms}, ("latency_ms",), table=facts, promises={"latency_ms": promise})
     promised = limits_of(project, images, from_search=True)
     bounded = [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if 1.1 * ms <= limit_ms]
     assert 0 < len(bounded) < len(fast)
@@ -109,7 +142,7 @@ def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path) -> N
 
 def test_a_limit_whose_table_is_gone_is_named(folder: Path) -> None:
     project, images = opened(folder)
-    write_search(project, limits={"latency_ms[jetson]": 5.0, "macs": 1e6}, tables={"jetson": {"sha256": "0" * 64}}, binding=[])
+    write_search(project, {"latency_ms[jetson]": 5.0, "macs": 1e6}, tables={"jetson": table_facts("0" * 64)})
     found = limits_of(project, images, from_search=True)
     assert [limit.name for limit in found.costs] == ["macs"]
     (text,) = found.not_applied
@@ -128,7 +161,7 @@ def test_without_a_search_the_nets_own_latency_is_the_limit_and_without_a_table_
 
 def test_where_no_hand_made_net_meets_the_limits_the_nearest_is_taken(folder: Path) -> None:
     project, images = opened(folder)
-    write_search(project, limits={"macs": 1.0}, binding=["macs"])
+    write_search(project, {"macs": 1.0}, ("macs",))
     assert within(project, limits_of(project, images, from_search=True)) == ([NETS[0]], False)
 
 
@@ -215,18 +248,19 @@ def test_a_hand_made_net_that_misses_a_floor_ranks_behind_those_that_do_not(fold
     bench = replace(free, floors=floors)
     _, (low, kept) = drain(find_best(bench, NETS[:2], 1, None))
     assert (low.low_floors, kept.low_floors) == (("sensitivity[8]",), ())
-    assert low.as_json()["low_floors"] == ["sensitivity[8]"]
+    assert low.trained_way.low_floors == ("sensitivity[8]",)
     assert low.select_top1.value > kept.select_top1.value
     assert best_of([low, kept]) is kept
     (text,) = floor_words([low, kept])
     assert text == "1 of 2 trainings of hand-made nets miss sensitivity[8] on confirm and rank behind those that do not"
     assert next(floor_words([low])).endswith("none of them meets what was asked for")
 
-    found = choose(bench, kept, low)
-    assert (found["chosen"], found["chosen_by"]["low_floors"]["baseline"]) == ("searched", ["sensitivity[8]"])
-    assert "the hand-made net misses sensitivity[8] on confirm: the searched net is to be deployed" in found["chosen_by"]["words"]
-    assert choose(bench, low, kept)["chosen"] == "baseline"
-    assert choose(bench, replace(kept, low_floors=()), replace(low, low_floors=()))["chosen"] == "baseline"
+    chosen, by = choose(bench, kept, low)
+    assert by.low_floors is not None
+    assert (chosen, by.low_floors["baseline"]) == ("searched", ("sensitivity[8]",))
+    assert "the hand-made net misses sensitivity[8] on confirm: the searched net is to be deployed" in by.words
+    assert choose(bench, low, kept)[0] == "baseline"
+    assert choose(bench, replace(kept, low_floors=()), replace(low, low_floors=()))[0] == "baseline"
 
 
 def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -236,31 +270,37 @@ def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray,
 
 def test_the_verdict_is_a_sentence_in_points() -> None:
     better = compare(*right(900, 60, 20, 20), "baseline", HAND_WORDS, seed=0)
-    assert better["better"] == "searched"
-    assert better["words"].startswith("better by 4.0 [2.")
-    assert better["words"].endswith("] points than the best hand-made net")
+    assert better.better == "searched"
+    assert better.words.startswith("better by 4.0 [2.")
+    assert better.words.endswith("] points than the best hand-made net")
     worse = compare(*right(900, 20, 60, 20), "baseline", HAND_WORDS, seed=0)
-    assert worse["better"] == "baseline"
-    assert worse["words"].startswith("worse by 4.0 [2.")
-    assert worse["words"].endswith("] points: take the hand-made one")
-    assert worse["p_mcnemar"] == better["p_mcnemar"] < 1e-4
+    assert worse.better == "baseline"
+    assert worse.words.startswith("worse by 4.0 [2.")
+    assert worse.words.endswith("] points: take the hand-made one")
+    assert worse.p_mcnemar == better.p_mcnemar < 1e-4
     open_ = compare(*right(900, 25, 20, 55), "baseline", HAND_WORDS, seed=0)
-    assert open_["better"] == "neither"
-    widest = 100 * max(abs(open_["difference"]["low"]), abs(open_["difference"]["high"]))
-    assert open_["words"] == f"equal within {widest:.1f} points"
-    assert compare(*right(900, 20, 60, 20), "cnn", CNN_WORDS, seed=0)["better"] == "cnn"
+    assert open_.better == "neither"
+    widest = 100 * max(abs(open_.difference.low), abs(open_.difference.high))
+    assert open_.words == f"equal within {widest:.1f} points"
+    assert compare(*right(900, 20, 60, 20), "cnn", CNN_WORDS, seed=0).better == "cnn"
 
 
 def test_that_test_disagrees_with_the_choice_is_said() -> None:
-    result = {"comparison": {"better": "baseline"}, "chosen": "searched", "cnn": None}
-    (text,) = remarks(result, None)
+    (text,) = remarks("searched", "baseline")
     assert text.startswith("on test the hand-made net is the better one; the searched net was chosen on select and confirm")
-    assert list(remarks(result | {"chosen": "baseline"}, None)) == []
-    assert list(remarks(result | {"comparison": {"better": "neither"}}, None)) == []
-    cnn = {"comparison": {"better": "neither"}, "chosen": "searched", "cnn": {"comparison": {"better": "cnn"}}}
-    assert list(remarks(cnn, {"better": "neither"})) == []
-    (text,) = remarks(cnn, {"better": "cnn"})
+    assert list(remarks("baseline", "baseline")) == []
+    assert list(remarks("searched", "neither")) == []
+    assert list(remarks("searched", "neither", ["cnn", "neither"])) == []
+    (text,) = remarks("searched", "neither", ["cnn", "cnn"])
     assert "better than both" in text
+
+
+def report(arch: Arch) -> NetReport:
+    """A net as `retrain` reports it."""
+    share = Proportion(0.9, 0.8, 0.95, 100)
+    metrics = Metrics(n=100, top1=share, top1_decision=share, sensitivity={})
+    costs = {"params": 1, "macs": 1, "latency_ms_predicted": None, "latency_ms_measured": None}
+    return NetReport(arch=arch, **costs, weights="scratch", epochs=1, split="test", metrics=metrics)
 
 
 def retrained(project: Project, images: Images, chosen: str | None) -> None:
@@ -272,9 +312,15 @@ def retrained(project: Project, images: Images, chosen: str | None) -> None:
         facts = facts_of(project, images, kind, arch=arch, weights="scratch", from_search=False)
         save_weights(folder / WEIGHTS, net, facts)
     hashes = {"searched": weights_sha256(project.run.retrain), "baseline": weights_sha256(project.run.retrain / BASELINE)}
-    choice = {} if chosen is None else {"chosen": chosen, "chosen_by": {"weights_sha256": hashes, "words": "because"}}
-    baseline = {"arch": NETS[1], "limits": {"macs": 2e6}}
-    write_sealed(project.run.retrain / RESULT, RETRAIN, {"schema_version": RESULT_SCHEMA, "baseline": baseline, **choice})
+    share = Proportion(0.9, 0.8, 0.95, 100)
+    by = ChosenBy(splits=("select", "confirm"), searched=share, baseline=share, weights_sha256=hashes, words="because")
+    result = RetrainResult(
+        net=report(NETS[0]),
+        baseline=RivalReport(net=report(NETS[1]), limits={"macs": 2e6}),
+        chosen=chosen,
+        chosen_by=by if chosen is not None else None,
+    )
+    result.write(project.run.retrain / RESULT)
 
 
 @pytest.mark.parametrize(
@@ -304,8 +350,9 @@ def test_a_hand_made_net_of_other_limits_is_not_deployed_by_itself(folder: Path)
     for _ in decode(images, "calibrate"):
         pass
     retrained(project, images, "baseline")
-    found = {"splits_sha256": images.splits.sha256, "supernet_sha256": supernet_sha256(project), "winner": {"arch": NETS[0]}}
-    write_search(project, **found, limits={"macs": 1e6})
+    sha256s = {"splits_sha256": images.splits.sha256, "supernet_sha256": supernet_sha256(project)}
+    winner = candidate(NETS[0])
+    write_search(project, {"macs": 1e6}, winner=winner, **sha256s)
     final = load_final(project, images)
     assert final.source == "searched"
     (warning,) = final.warnings
@@ -313,9 +360,9 @@ def test_a_hand_made_net_of_other_limits_is_not_deployed_by_itself(folder: Path)
     final = load_final(opened(folder, "export.net=baseline")[0], images)
     assert final.source == "baseline"
     assert "chosen under macs <= 2e+06" in final.warnings[0]
-    write_search(project, **found, limits={"macs": 2e6})
+    write_search(project, {"macs": 2e6}, winner=winner, **sha256s)
     assert load_final(project, images).source == "baseline"
-    write_search(project, **found, limits={"macs": 2e6, "sensitivity[8]": 0.9})
+    write_search(project, {"macs": 2e6, "sensitivity[8]": 0.9}, winner=winner, **sha256s)
     (warning,) = load_final(opened(folder)[0], images).warnings
     assert "the hand-made net was chosen under no sensitivity[8], not under the limits of the last search; taking" in warning
 
@@ -338,7 +385,7 @@ def test_a_plain_cnns_macs_are_those_of_its_layers() -> None:
     net = untrained(TASK, 4)
     # pairs at 32 and 16 px with 4 and 8 channels, a last pair of 16 at 8 px, and the head
     pairs = 32 * 32 * 3 * 4 + 16 * 16 * 4 * 4 + 16 * 16 * 4 * 8 + 8 * 8 * 8 * 8 + 8 * 8 * 8 * 16 + 8 * 8 * 16 * 16
-    assert shape_of(net, TASK)["macs"] == 9 * pairs + 16 * TASK.num_classes
+    assert shape_of(net, TASK)[1] == 9 * pairs + 16 * TASK.num_classes
 
 
 @pytest.mark.parametrize("setting", ["scratch_epochs=0", "baseline_epochs=0", "race_epochs=-1"])

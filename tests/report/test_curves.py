@@ -11,6 +11,7 @@ from PIL import Image
 from edgenas.errors import RunFolderError
 from edgenas.recipes.curves import training_picture
 from edgenas.recipes.fitting import LOG
+from edgenas.records import TrainingPicture
 from edgenas.report.plots import draw
 from edgenas.runs import append_jsonl
 
@@ -34,9 +35,10 @@ def test_a_log_becomes_a_png_and_an_svg_beside_it(num: int, tmp_path: Path) -> N
 
 def test_only_the_epochs_that_were_judged_have_an_accuracy(tmp_path: Path) -> None:
     picture = training_picture("supernet", log_of(tmp_path, 4, judged=("top1",), every=2))
-    assert picture.data["epochs"] == [1, 2, 3, 4]
-    assert picture.data["loss"] == [2.0, 1.0, pytest.approx(2 / 3), 0.5]
-    assert picture.data["select"] == {"top1": {2: 0.7, 4: 0.9}}
+    assert isinstance(picture.shows, TrainingPicture)
+    assert picture.shows.epochs == (1, 2, 3, 4)
+    assert picture.shows.loss == (2.0, 1.0, pytest.approx(2 / 3), 0.5)
+    assert picture.shows.select == {"top1": {2: 0.7, 4: 0.9}}
     draw(picture)
 
 

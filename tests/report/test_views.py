@@ -6,6 +6,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,29 @@ from PIL import Image
 from rich.console import Console
 
 from edgenas.cli import COMMANDS
+from edgenas.records import (
+    CandidateRow,
+    CountResult,
+    DemoResult,
+    DoctorResult,
+    EvaluateResult,
+    ExportResult,
+    InfoResult,
+    InitResult,
+    ParetoPicture,
+    PlanResult,
+    ProfileAnswer,
+    RetrainResult,
+    SearchResult,
+    SpacesResult,
+    TablesCompared,
+    TableShown,
+    TablesListed,
+    TablesMerged,
+    TableValidated,
+    TrainResult,
+    VerifyResult,
+)
 from edgenas.report.plots import pareto_plot
 from edgenas.report.terminal import Screen
 from edgenas.report.views import VIEWS
@@ -78,6 +102,11 @@ def candidate(arch: Mapping[str, Any], *, rejected_by: tuple[str, ...] = (), mea
     }
 
 
+def row(**changes: Any) -> CandidateRow:
+    """A candidate that differs from `candidate`."""
+    return CandidateRow.from_json(candidate(ARCH) | changes)
+
+
 def parity(verdict: str, reason: str = "", *, emulated: dict[str, Any] | None = None) -> dict[str, Any]:
     """The contract's PARITY; nothing was compared where it did not run."""
     ran = verdict != "not_run"
@@ -106,9 +135,12 @@ def exported(name: str, judged: dict[str, Any]) -> dict[str, Any]:
         "kind": kind,
         "runtime": "tensorrt-rtx" if kind == "engine" else "onnxruntime-cpu",
         "precision": "fp16",
+        "batch_size": 1,
         "targets": ["sm86"] if kind == "engine" else [],
         "size_bytes": 654_321,
         "sha256": "0" * 64,
+        "emulation": None,
+        "notes": {},
         "parity": judged,
     }
 
@@ -116,12 +148,15 @@ def exported(name: str, judged: dict[str, Any]) -> dict[str, Any]:
 NO_GPU = "tensorrt-rtx cannot run here: no NVIDIA driver (libcuda.so.1 is missing)"
 
 
-def init(classes: tuple[str, ...] = CLASSES) -> Outcome:
+def init(classes: tuple[str, ...] = CLASSES) -> Outcome[InitResult]:
     sizes = {"train": (281, 1713, 462), "select": (94, 571, 154), "confirm": (61, 380, 102), "calibrate": (48, 304, 82)}
     splits = {name: dict(zip(classes, counts, strict=True)) for name, counts in sizes.items()}
     result = {
         "data": "folder:/data/x-rays",
         "num_images": 4_252,
+        "num_excluded": 0,
+        "num_not_drawn": 0,
+        "notes": [],
         "classes": list(classes),
         "positive": classes[0],
         "space": {"name": "pvt-nano", "num_subnets": 62_208},
@@ -130,23 +165,24 @@ def init(classes: tuple[str, ...] = CLASSES) -> Outcome:
         "fingerprint": "f" * 64,
         "provable": ["sensitivity 0.95 needs 73 positives without a miss; select has 94"],
     }
-    return Outcome(result, {"config": Path("run/edgenas.toml")})
+    return Outcome(InitResult.from_json(result), {"config": Path("run/edgenas.toml")})
 
 
-def doctor() -> Outcome:
+def doctor() -> Outcome[DoctorResult]:
     works = {"works": True, "reason": "ran a tiny net", "fix": "", "version": "1.23.2", "device": "Intel Xeon 6975P-C"}
     fails = {"works": False, "reason": NO_GPU, "fix": "install an NVIDIA driver", "version": "", "device": ""}
     runtimes = [{"name": "onnxruntime-cpu", **works}, {"name": "tensorrt-rtx", **fails}]
-    return Outcome({"runtimes": runtimes, "formats": [{"name": "onnx", **works}, {"name": "trt", **fails}]})
+    formats = [{"name": "onnx", **works}, {"name": "trt", **fails}]
+    return Outcome(DoctorResult.from_json({"runtimes": runtimes, "formats": formats}))
 
 
-def train() -> Outcome:
+def train() -> Outcome[TrainResult]:
     subnets = {name: share(0.9, 0.8821 + i / 100, 0.95, 1_000) for i, name in enumerate(("smallest", "random", "largest"))}
     teacher = {"name": "timm:test_resnet", "select_top1": share(0.9704, 0.9525, 0.9817, 540)}
-    return Outcome({"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}})
+    return Outcome(TrainResult.from_json({"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}}))
 
 
-def profile() -> Outcome:
+def profile() -> Outcome[ProfileAnswer]:
     context = {
         "device": "Intel Xeon 6975P-C",
         "device_kind": "cpu",
@@ -157,21 +193,25 @@ def profile() -> Outcome:
         "threads": 2,
         "scope": "end_to_end",
         "spinning": False,
-    }
-    validation = {
-        "num_subnets": 20,
-        "mape": 0.0213,
-        "within_5": 0.9,
-        "within_10": 0.95,
-        "p95_error": 0.0641,
-        "kendall_tau": 0.9371,
-        "noise_floor_mape": 0.0112,
-        "rows": [],
+        "details": {},
     }
     result = {"table": "latency/t.json", "context": context, "num_entries": 77, "num_nets_timed": 96, "seconds": 61.4}
-    return Outcome({**result, "table_sha256": "0" * 64, "validation": validation, "promises": [BOUND]})
+    more = {"table_sha256": "0" * 64, "validation": VALIDATION | {"rows": []}, "promises": [BOUND]}
+    return Outcome(ProfileAnswer.from_json(result | more))
 
 
+VALIDATION = {
+    "num_subnets": 20,
+    "mape": 0.0213,
+    "within_5": 0.9,
+    "within_10": 0.95,
+    "p95_error": 0.0641,
+    "kendall_tau": 0.9371,
+    "noise_floor_mape": 0.0112,
+}
+ENDS = {"arch": ARCH, "params": 131_338, "macs": 2_345_678}
+SPACE = {"name": "pvt-nano", "num_subnets": 62_208, "feasible_share": 0.4321, "is_exact": True}
+SPACE |= {"smallest": ENDS, "median": ENDS, "largest": ENDS}
 BOUND = {
     "quantile": "p95",
     "confidence": 0.95,
@@ -183,16 +223,18 @@ BOUND = {
 }
 
 
-def plan(*, is_exact: bool = True) -> Outcome:
+def plan(*, is_exact: bool = True) -> Outcome[PlanResult]:
     fits = {k: v for k, v in candidate(ARCH, measured=None).items() if k.startswith(("arch", "params", "macs", "latency"))}
     fits |= {"depth": 6, "mean_width": 151.7, "used": {"latency_ms": 0.97}}
     seconds = {"value": 754.0, "low": 701.0, "high": 9_876.0, "n": 40}
     part = {"seconds": seconds, "epochs": 40, "steps": 1_234, "batch_size": 64, "step_ms": seconds, "evaluation_s": 1.0}
     feasible = share(0.4321, 0.4321, 0.4321, 62_208) if is_exact else share(0.4321, 0.4299, 0.4343, 200_000)
     result = {
-        "space": {"name": "pvt-nano", "num_subnets": 62_208, "feasible_share": 0.4321, "is_exact": is_exact, "feasible": feasible}
-        | {"num_feasible": {"value": 26_880, "low": 26_743, "high": 27_017}},
+        "space": SPACE
+        | {"is_exact": is_exact, "feasible": feasible, "num_feasible": {"value": 26_880, "low": 26_743, "high": 27_017}},
         "limits": {"latency_ms": 1.25, "macs": 2_000_000},
+        "table": None,
+        "tables": {},
         "rejected": {"latency_ms": 35_328, "macs": 0},
         "promises": {"latency_ms": BOUND},
         "nets": {"largest_macs": fits, "deepest": fits | {"depth": 8}, "fastest": fits},
@@ -202,16 +244,16 @@ def plan(*, is_exact: bool = True) -> Outcome:
         "training": {"teacher": part | {"net": "self", "is_done": True}, "supernet": part | {"net": "pvt-nano", "is_done": False}},
         "search": {"seconds": seconds, "nets": 288, "images": 270},
         "probes": {"teaching": {"seconds": seconds, "nets": 5, "epochs": 23, "steps": 1_499}},
-        "proof": {"seconds": seconds, "nets": 16, "first_epochs": 6, "last_nets": 5, "last_epochs": 19},
+        "proof": {"seconds": seconds, "epochs": 175, "nets": 16, "first_epochs": 6, "last_nets": 5, "last_epochs": 19},
         "retrain": {
             "alone": {"seconds": seconds, "epochs": 70, "ways": 2},
             "baseline": {"seconds": seconds, "epochs": 731, "ways": 4, "hand_designed": 9},
         },
     }
-    return Outcome(result)
+    return Outcome(PlanResult.from_json(result))
 
 
-def latency_tables() -> Outcome:
+def latency_tables() -> Outcome[TableShown]:
     """What `edgenas tables show` says."""
     machine = {"num_cores": 2, "other_cores": 0.31, "steal_share": 0.004, "governors": None, "load_average_before": 1.25}
     gpu = {"driver": "590.44", "sm_clock_mhz": {"min": 1100, "max": 1980}, "power_w": None, "throttle_reasons": ["power limit"]}
@@ -224,13 +266,14 @@ def latency_tables() -> Outcome:
         "action": "show",
         "table": latency_header(),
         "entries": {"measured": 44, "interpolated": 3, "missing": 1},
-        "calibration": {"scale": 1.0625, "offset_ms": -0.0123},
+        "calibration": {"scale": 1.0625, "offset_ms": -0.0123, "upper_factor": 1.1, "confidence": 0.95, "num_nets": 20},
         "reference": {"p50_ms": 1.44, "p90_ms": 1.55, "p95_ms": 1.61, "p99_ms": 1.72, "mad_ms": 0.0315, "variation": 0.046},
         "measuring": {"machine": [machine, machine | {"gpu": gpu}, machine | {"gpu": {"unknown": "there is no NVML"}}]},
+        "details": {},
         "remarks": ["this machine is noisy"],
         "nets": [{"name": "median", "arch": ARCH, "predicted_ms": 1.0, "upper_ms": 1.03, "parts": parts}],
     }
-    return Outcome(result)
+    return Outcome(TableShown.from_json(result))
 
 
 def latency_header() -> dict[str, Any]:
@@ -238,41 +281,54 @@ def latency_header() -> dict[str, Any]:
     validation = {"mape": 0.021, "noise_floor_mape": 0.011, "num_subnets": 20}
     return {
         "name": "xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano",
+        "path": "latency_tables/xeon-6975p-c_onnxruntime-cpu_fp32_b1_pvt-nano.json",
+        "sha256": "0" * 64,
         "device": "Xeon 6975P-C",
+        "device_kind": "cpu",
         "runtime": "onnxruntime-cpu",
         "runtime_version": "1.23.2",
         "precision": "fp32",
         "batch_size": 1,
         "threads": 1,
         "scope": "end_to_end",
+        "spinning": False,
         "space": "pvt-nano",
         "task": {"num_classes": 10, "in_channels": 3, "image_px": 32},
         "date": "2026-11-25T06:48:00+00:00",
         "age_days": 12.3,
+        "num_entries": 48,
         "validation": validation,
         "source": "edgenas",
         "of_this_device": True,
     }
 
 
-def search(classes: tuple[str, ...] = CLASSES) -> Outcome:
+def found_nets(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
+    """What a search says whose finalists were measured alone."""
     floor = f"sensitivity[{classes[0]}]"
     winner = candidate(ARCH)
-    result = {
-        "space": {"name": "pvt-nano", "num_subnets": 62_208, "feasible_share": 0.4},
+    return {
+        "splits_sha256": "0" * 64,
+        "supernet_sha256": "1" * 64,
+        "space": SPACE,
         "limits": {"latency_ms": 1.25, floor: 0.9},
+        "table": None,
         "evaluations": {"candidates": 62_208, "evaluated": 288, "images": 270, "rejected": {"latency_ms": 37_000, floor: 12}},
         "finalists": [winner, candidate(OTHER_ARCH, rejected_by=("latency_ms", floor), measured=1.391)],
         "winner": winner,
         "closest": None,
         "binding": ["latency_ms"],
+        "seed": 0,
     }
-    return Outcome(result, {"candidates": Path("run/search/search.jsonl")})
 
 
-def proven_search() -> Outcome:
+def search() -> Outcome[SearchResult]:
+    return Outcome(SearchResult.from_json(found_nets()), {"candidates": Path("run/search/search.jsonl")})
+
+
+def proven_search() -> Outcome[SearchResult]:
     """A search whose finalists were trained alone."""
-    result = dict(search().result)
+    result = found_nets()
     proofs = [{"epochs": epochs, "top1": share(0.85, 0.83, 0.87, 500), "score": 0.85} for epochs in (12, 4)]
     rows = [
         row | {"proof": proof, "hand_designed": hand}
@@ -282,15 +338,15 @@ def proven_search() -> Outcome:
     unknown = {"value": None, "low": -1.0, "high": 1.0, "n": 8}
     found = {"num_nets": 16, "epochs": 4, "band": [0.9, 1.0], "num_band": 8, "ranker": "combined"}
     taus = {"tau": {"inherited": tau, "macs": tau}, "tau_band": {"inherited": tau, "macs": unknown}}
-    return Outcome(result | {"finalists": rows, "winner": rows[0], "fidelity": found | taus})
+    return Outcome(SearchResult.from_json(result | {"finalists": rows, "winner": rows[0], "fidelity": found | taus}))
 
 
-def retrain(classes: tuple[str, ...] = CLASSES) -> Outcome:
+def retrain(classes: tuple[str, ...] = CLASSES) -> Outcome[RetrainResult]:
     baseline = net(OTHER_ARCH, classes) | {"params": 172_106, "macs": 3_456_789, "latency_ms_measured": 1.391}
-    return Outcome(net(ARCH, classes) | {"baseline": baseline})
+    return Outcome(RetrainResult.from_json(net(ARCH, classes) | {"baseline": baseline}))
 
 
-def side_by_side() -> Outcome:
+def side_by_side() -> Outcome[RetrainResult]:
     """What `retrain --baseline` reports: three nets, how they were trained, what they cost, which is better."""
     tries = [
         {"weights": w, "teaching": t, "epochs": e, "seconds": 61.2, "select_top1": share(v, v - 0.03, v + 0.02, 270)}
@@ -313,27 +369,29 @@ def side_by_side() -> Outcome:
         },
         "baseline": {"teacher_s": 72.0, "supernet_s": 0.0, "race_s": 66.0, "final_s": 102.0, "total_s": 240.0, "total_epochs": 217},
     }
-    more = {"chosen": "baseline", "chosen_by": {"words": "the hand-made net is to be deployed"}, "remarks": ["only a ranker here"]}
+    by = {"splits": ["select", "confirm"], "searched": share(0.9, 0.8, 0.95, 540), "baseline": share(0.91, 0.81, 0.96, 540)}
+    by |= {"weights_sha256": {}, "words": "the hand-made net is to be deployed"}
+    more = {"chosen": "baseline", "chosen_by": by, "remarks": ["only a ranker here"]}
     nets = {"baseline": net(OTHER_ARCH) | kept, "cnn": cnn}
-    return Outcome(net(ARCH) | kept | nets | {"comparison": comparison, "cost": cost} | more)
+    return Outcome(RetrainResult.from_json(net(ARCH) | kept | nets | {"comparison": comparison, "cost": cost} | more))
 
 
-def evaluate(classes: tuple[str, ...] = CLASSES) -> Outcome:
-    result = {"split": "test", "weights": "finetuned", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
-    return Outcome({**result, **metrics(classes)})
+def evaluate(classes: tuple[str, ...] = CLASSES, **changes: Any) -> Outcome[EvaluateResult]:
+    result = {"split": "test", "weights": "finetuned", "net": "searched", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
+    return Outcome(EvaluateResult.from_json({**result, **metrics(classes), **changes}))
 
 
-def export() -> Outcome:
+def export() -> Outcome[ExportResult]:
     emulated = parity("passed")
     files = [
         exported("model-fp16-b1.onnx", parity("undecided", "min_top1_agreement 0.9981 of 540 does not decide 0.99")),
         exported("model-fp16-b1-sm86.engine", parity("not_run", NO_GPU, emulated=emulated)),
     ]
-    result = {"artifact": "export/trt", "verdict": "undecided", "weights": "finetuned", "files": files}
-    return Outcome(result, {"artifact": Path("run/export/trt")})
+    result = {"artifact": "export/trt", "verdict": "undecided", "weights": "finetuned", "net": "searched", "files": files}
+    return Outcome(ExportResult.from_json(result), {"artifact": Path("run/export/trt")})
 
 
-def verify() -> Outcome:
+def verify() -> Outcome[VerifyResult]:
     checks = [
         {"path": "README.md", "name": "sha256", "verdict": "passed", "reason": "812 bytes"},
         {"path": "model.onnx", "name": "sha256", "verdict": "passed", "reason": "654321 bytes"},
@@ -341,10 +399,11 @@ def verify() -> Outcome:
         {"path": "model.onnx", "name": "golden", "verdict": "failed", "reason": "largest error 0.21 of the largest logit"},
         {"path": "model.engine", "name": "golden", "verdict": "not_run", "reason": NO_GPU},
     ]
-    return Outcome({"artifact": "run/export/trt", "verdict": "failed", "checks": checks}, {"artifact": Path("run/export/trt")})
+    result = VerifyResult.from_json({"artifact": "run/export/trt", "verdict": "failed", "checks": checks})
+    return Outcome(result, {"artifact": Path("run/export/trt")})
 
 
-def info() -> Outcome:
+def info() -> Outcome[InfoResult]:
     stages = [
         {"name": "data", "state": "there", "made": "2026-11-22 06:48", "command": ""},
         {"name": "latency table", "state": "missing", "made": None, "command": "edgenas profile"},
@@ -352,10 +411,10 @@ def info() -> Outcome:
     loader = {"images_per_second": 1234.5, "workers": 2, "cached": False, "num_images": 640}
     versions = {"python": "3.11.9", "torch": "2.11.0"}
     result = {"run": "edgenas-run", "stages": stages, "loader": loader, "settings": {}, "versions": versions}
-    return Outcome(result | {"space": {"name": "pvt-nano", "num_subnets": 62_208}})
+    return Outcome(InfoResult.from_json(result | {"space": {"name": "pvt-nano", "num_subnets": 62_208}}))
 
 
-def demo(classes: tuple[str, ...] = CLASSES) -> Outcome:
+def demo(classes: tuple[str, ...] = CLASSES) -> Outcome[DemoResult]:
     verdicts = [
         {"name": "parity model-fp32-b1.onnx", "verdict": "passed", "reason": "100.0% of 397 images agree, 0 newly missed"},
         {"name": "parity model-fp16-sm86.engine", "verdict": "not_run", "reason": NO_GPU},
@@ -365,6 +424,7 @@ def demo(classes: tuple[str, ...] = CLASSES) -> Outcome:
         "latency_limit_ms": 0.777,
         "device": "Intel Xeon 6975P-C",
         "runtime": "onnxruntime-cpu",
+        "latency_validation": VALIDATION,
         "feasible_share": 0.5,
         "winner": net(ARCH, classes),
         "baseline": net(OTHER_ARCH, classes) | {"latency_ms_measured": 1.391},
@@ -372,10 +432,10 @@ def demo(classes: tuple[str, ...] = CLASSES) -> Outcome:
         "seconds": 213.4,
         "peak_memory_mb": 1_234.0,
     }
-    return Outcome(result, {"result": Path("edgenas-demo/demo.json")})
+    return Outcome(DemoResult.from_json(result), {"result": Path("edgenas-demo/demo.json")})
 
 
-def spaces() -> Outcome:
+def spaces() -> Outcome[SpacesResult]:
     named = {"name": "Net-T", "arch": ARCH, "reported": REPORTED}
     ends = {"smallest": {"params": 82_106, "macs": 627_000}, "largest": {"params": 242_000, "macs": 1_800_000}}
     choices = [
@@ -387,7 +447,7 @@ def spaces() -> Outcome:
     ]
     task = {"num_classes": 1000, "in_channels": 3, "image_px": 224}
     space = {"name": "autoformer-small", "family": "autoformer", "num_subnets": 77_100_000_000_000, "num_genes": 44, "task": task}
-    return Outcome({"spaces": [space | ends | {"choices": choices, "named": [named]}]})
+    return Outcome(SpacesResult.from_json({"spaces": [space | ends | {"choices": choices, "named": [named]}]}))
 
 
 REPORTED = {
@@ -400,12 +460,12 @@ REPORTED = {
 }
 
 
-def counted(*, num: int = 1, wrong: bool = False, ancestor: bool = True) -> Outcome:
+def counted(*, num: int = 1, wrong: bool = False, ancestor: bool = True) -> Outcome[CountResult]:
     row = {"params": 131_338, "macs": 2_345_678, "reference_macs": 2_345_000, "ancestor_macs": 2_222_222 if ancestor else None}
     row |= {"arch": ARCH, "name": "Net-T" if num == 1 else None, "reported": REPORTED if num == 1 else None}
     row |= {"built": {"params": 131_338, "macs": 2_345_679 if wrong else 2_345_678}}
     task = {"num_classes": 10, "in_channels": 3, "image_px": 32}
-    return Outcome({"space": "pvt-nano", "task": task, "rows": [row] * num})
+    return Outcome(CountResult.from_json({"space": "pvt-nano", "task": task, "rows": [row] * num}))
 
 
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
@@ -489,10 +549,9 @@ def test_searched_hand_made_and_plain_nets_stand_side_by_side_with_the_verdict(w
 
 
 def test_the_demo_says_when_its_task_cannot_tell() -> None:
-    result, found = demo().result, side_by_side().result
+    result, trained = demo().result, side_by_side().result
     assert "cannot tell" not in drawn("demo", Outcome(result), 160)
-    winner = {name: value for name, value in found.items() if name != "baseline"}
-    text = drawn("demo", Outcome({**result, "winner": winner, "baseline": found["baseline"]}), 160)
+    text = drawn("demo", Outcome(replace(result, winner=trained, baseline=trained.baseline)), 160)
     assert "equal within 0.8 points: this task cannot tell" in text
     assert "34,567" in text
 
@@ -511,26 +570,25 @@ def test_a_sampled_plan_says_how_sure_it_is() -> None:
 
 
 def test_every_device_of_a_search_is_shown() -> None:
-    result = search().result
+    result = found_nets()
     values = {"predicted_ms": 4.321, "upper_ms": 5.0, "measured_ms": None}
-    for row in result["finalists"]:
-        row["latencies"] = {"jetson": values, "cpu": values | {"predicted_ms": 28.76, "measured_ms": 29.1}}
-    text = drawn("search", Outcome(result | {"promises": {"latency_ms[jetson]": BOUND}}), 80)
+    for finalist in result["finalists"]:
+        finalist["latencies"] = {"jetson": values, "cpu": values | {"predicted_ms": 28.76, "measured_ms": 29.1}}
+    text = drawn("search", Outcome(SearchResult.from_json(result | {"promises": {"latency_ms[jetson]": BOUND}})), 80)
     assert all(word in text for word in ("jetson: predicted", "cpu: measured", "4.32 ms", "28.8 ms", "29.1 ms")), text
     assert "latency_ms[jetson]" in text
 
 
 def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
     result = net(ARCH) | {"latency_ms_predicted": None, "latency_ms_measured": None}
-    text = drawn("retrain", Outcome(result), 80)
+    text = drawn("retrain", Outcome(RetrainResult.from_json(result)), 80)
     assert "latency" not in text
     assert "131,338" in text
 
 
 def test_an_empty_class_has_no_share() -> None:
-    result = {"split": "test", "weights": "scratch", **metrics()}
-    result["sensitivity"]["normal"] = {"value": None, "low": 0.0, "high": 1.0, "n": 0}
-    (line,) = [line for line in drawn("evaluate", Outcome(result), 80).splitlines() if "normal" in line]
+    shares = metrics()["sensitivity"] | {"normal": {"value": None, "low": 0.0, "high": 1.0, "n": 0}}
+    (line,) = [line for line in drawn("evaluate", evaluate(sensitivity=shares), 80).splitlines() if "normal" in line]
     assert "–" in line
     assert "None" not in line
 
@@ -544,7 +602,7 @@ def records(*, picture: Path | None = None) -> Iterator[Record]:
     yield Note("parity not run", is_warning=True, in_view=True)
     yield Progress("[b]parity", 1, 1, {"file": "[x].onnx"})
     if picture is not None:
-        yield Picture("pareto", (picture,), plot_data(2))
+        yield Picture(plot_data(2), (picture,))
     yield Outcome({"answer": 42})
 
 
@@ -619,14 +677,17 @@ def test_a_recipe_without_an_outcome_is_a_bug() -> None:
         Screen(Console(file=io.StringIO())).follow(iter([Note("x")]))
 
 
-def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winner: bool = True) -> dict[str, Any]:
+def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winner: bool = True) -> ParetoPicture:
     """Candidates in a row, each better and slower than the one before."""
-    rows = [
-        candidate(ARCH) | {"latency_ms_predicted": 1 + i / 10, "top1": 0.8 + i / 100, "generation": i % generations}
-        for i in range(num)
-    ]
-    data = {"rows": rows, "front": list(range(num)), "cost": "latency_ms_predicted", "limit": limit}
-    return {**data, "winner": rows[-1] if winner else None, "title": "pvt-nano on [b]digits[/b]: $x_1$ & <y>"}
+    rows = [row(latency_ms_predicted=1 + i / 10, top1=0.8 + i / 100, generation=i % generations) for i in range(num)]
+    return ParetoPicture(
+        rows=tuple(rows),
+        front=tuple(range(num)),
+        cost="latency_ms_predicted",
+        limit=limit,
+        winner=rows[-1] if winner else None,
+        title="pvt-nano on [b]digits[/b]: $x_1$ & <y>",
+    )
 
 
 @pytest.mark.parametrize("limit", [None, 1.2])
@@ -636,7 +697,7 @@ def test_the_pareto_plot_opens_as_png_and_svg(
     tmp_path: Path, num: int, generations: int, winner: bool, limit: float | None
 ) -> None:
     png, svg = tmp_path / "pareto.png", tmp_path / "deep" / "pareto.svg"
-    pareto_plot(**plot_data(num, generations=generations, limit=limit, winner=winner), paths=[png, svg])
+    pareto_plot(plot_data(num, generations=generations, limit=limit, winner=winner), [png, svg])
     with Image.open(png) as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -650,7 +711,7 @@ def test_the_plots_legend_names_only_what_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "pareto.svg"
     texts = {}
     for given in (False, True):
-        pareto_plot(**plot_data(3, generations=2, limit=1.2 if given else None, winner=given), paths=[path])
+        pareto_plot(plot_data(3, generations=2, limit=1.2 if given else None, winner=given), [path])
         texts[given] = path.read_text(encoding="utf-8")
     for text in ("winner", "limit 1.2"):
         assert f"<!-- {text} -->" in texts[True]
@@ -671,22 +732,24 @@ def test_many_counts_are_cut_with_a_word() -> None:
     assert "20 more; --json lists all" in text
 
 
-def timed_again(verdict: str) -> Outcome:
+def timed_again(verdict: str) -> Outcome[TableValidated]:
     """What `edgenas tables validate --measure` says."""
     row = {"arch": ARCH, "predicted_ms": 1.0, "measured_ms": 1.5, "ratio": 1.5, "error": 0.031}
     drift = {
         "verdict": verdict,
         "words": "no longer holds: the machine now takes 1.50 times as long",
+        "gates": [],
         "noise_floor_mape": 0.017,
         "ratios": {"n": 1, "median": 1.5, "mad": 0.0, "min": 1.5, "max": 1.5},
         "rows": [row],
         "machine": {"num_cores": 2},
     }
     checks = [{"name": "entries", "verdict": "passed", "reason": "45 components measured"}]
-    return Outcome({"action": "validate", "table": latency_header(), "checks": checks, "drift": drift, "remarks": ["noisy"]})
+    result = {"table": latency_header(), "checks": checks, "drift": drift, "remarks": ["noisy"]}
+    return Outcome(TableValidated.from_json(result | {"entries": {"measured": 45, "interpolated": 0, "missing": 0}}))
 
 
-def compared() -> Outcome:
+def compared() -> Outcome[TablesCompared]:
     """What `edgenas tables diff` says."""
     ratios = {"n": 37, "median": 1.25, "mad": 0.011, "p5": 1.1, "p95": 1.4, "min": 1.0, "max": 3.0}
     components = [{"kind": "Block", "grid": 8, "relu": True}, {"kind": "Block", "grid": 4}]
@@ -696,16 +759,19 @@ def compared() -> Outcome:
         {"key": "driver", "first": "1", "second": "2", "weight": "warns"},
     ]
     entries = {"ratios": ratios, "only_first": 2, "only_second": 0, "largest": [entry]}
-    result = {"action": "diff", "differences": differences, "entries": entries, "nets": {"ratios": ratios, "kendall_tau": 0.987}}
-    return Outcome(result)
+    result = {"first": latency_header(), "second": latency_header(), "differences": differences, "can_be_merged": False}
+    result |= {"entries": entries, "nets": {"ratios": ratios, "kendall_tau": 0.987}}
+    return Outcome(TablesCompared.from_json(result))
 
 
-def merged() -> Outcome:
-    return Outcome({"action": "merge", "table": latency_header() | {"name": "week"}, "sources": [latency_header()]})
+def merged() -> Outcome[TablesMerged]:
+    result = {"table": latency_header() | {"name": "week"}, "sources": [latency_header()]}
+    return Outcome(TablesMerged.from_json(result))
 
 
-def listed() -> Outcome:
-    return Outcome({"action": "list", "tables": [latency_header(), latency_header() | {"age_days": None, "of_this_device": None}]})
+def listed() -> Outcome[TablesListed]:
+    tables = [latency_header(), latency_header() | {"age_days": None, "of_this_device": None}]
+    return Outcome(TablesListed.from_json({"device": "Xeon 6975P-C", "tables": tables}))
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -726,4 +792,4 @@ def test_tables_are_shown_whole(outcome: Outcome, words: str, width: int) -> Non
 
 
 def test_no_tables_name_the_command_that_makes_one() -> None:
-    assert "edgenas profile" in drawn("tables", Outcome({"action": "list", "tables": []}), 80)
+    assert "edgenas profile" in drawn("tables", Outcome(TablesListed(device="Xeon", tables=())), 80)

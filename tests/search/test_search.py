@@ -51,10 +51,10 @@ def test_the_closest_achievable_value_is_given_for_each_limit() -> None:
     impossible = UpperLimit("latency_ms", 0.5, replace(toy_limit(LINE, 1).cost, offset=2.0))
     found = survey(LINE, [impossible], np.random.default_rng(0), max_rows=1000)
     assert not found.is_exact
-    nearest = closest(LINE, [impossible], found)["latency_ms"]
-    assert nearest["asked"] == 0.5
-    assert nearest["achievable"] == 2.0
-    assert nearest["arch"] == {"x": [0] * 8}
+    nearest = closest([impossible], found)["latency_ms"]
+    assert nearest.asked == 0.5
+    assert nearest.achievable == 2.0
+    assert LINE.to_json(nearest.genes_G) == {"x": [0] * 8}
 
 
 def test_repair_changes_little_and_ends_feasible() -> None:

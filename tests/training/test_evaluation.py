@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from edgenas.stats import Proportion
 from edgenas.training.evaluation import SupernetEvaluator, logits, net_accuracy, predict, recalibrate, report, subnet_accuracies
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, tiny_images, tiny_net, tiny_supernet
 
@@ -115,16 +117,16 @@ def test_a_report_applies_the_decision_rule() -> None:
     probabilities_NC = np.array([[0.3, 0.5, 0.2], [0.1, 0.8, 0.1], [0.6, 0.2, 0.2], [0.2, 0.3, 0.5]], dtype=np.float32)
     labels_N = np.array([0, 1, 0, 2])
     found = report(probabilities_NC, labels_N, ["ill", "well", "other"], positive="ill", threshold=0.3)
-    assert found["top1"]["value"] == 0.75
-    assert found["top1_decision"]["value"] == 1.0
-    assert found["sensitivity"]["ill"] == {"value": 1.0, "low": pytest.approx(0.3424, abs=1e-3), "high": 1.0, "n": 2}
-    assert found["confusion_matrix"] == [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
-    assert (found["n"], found["balanced_accuracy"]) == (4, 1.0)
-    json.dumps(found, allow_nan=False)
+    assert found.top1.value == 0.75
+    assert found.top1_decision.value == 1.0
+    assert found.sensitivity["ill"] == Proportion(1.0, pytest.approx(0.3424, abs=1e-3), 1.0, 2)
+    assert found.confusion_matrix == ((2, 0, 0), (0, 1, 0), (0, 0, 1))
+    assert (found.n, found.balanced_accuracy) == (4, 1.0)
+    json.dumps(found.as_json(), allow_nan=False)
 
 
 def test_a_report_without_a_positive_class_is_the_argmax() -> None:
     found = report(np.eye(3)[[0, 1, 1]], np.array([0, 1, 0]), ["a", "b", "c"])
-    assert found["top1"] == found["top1_decision"]
-    assert found["balanced_accuracy"] == 0.75
-    assert found["sensitivity"]["c"]["value"] is None
+    assert found.top1 == found.top1_decision
+    assert found.balanced_accuracy == 0.75
+    assert math.isnan(found.sensitivity["c"].value)

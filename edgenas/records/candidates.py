@@ -1,0 +1,128 @@
+"""Nets of a search: what they cost, what was measured and proven of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from edgenas.records.codec import OMITTED, Arch, JsonRecord
+from edgenas.records.proportion import Proportion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latencies(JsonRecord):
+    """Milliseconds of one net on one device.
+
+    Attributes:
+        predicted_ms: by the device's table; None without one.
+        upper_ms: bound on it; None without a table.
+        measured_ms: median of all calls; None where it was not measured.
+        p50_ms, p90_ms, p95_ms, p99_ms: quantiles of the calls, where it was measured.
+    """
+
+    predicted_ms: float | None
+    upper_ms: float | None
+    measured_ms: float | None
+    p50_ms: Annotated[float | None, OMITTED] = None
+    p90_ms: Annotated[float | None, OMITTED] = None
+    p95_ms: Annotated[float | None, OMITTED] = None
+    p99_ms: Annotated[float | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedQuantile(JsonRecord):
+    """The quantile of a net's calls that a limit with a promise judges.
+
+    Attributes:
+        quantile: e.g. ``p95``.
+        ms: as measured.
+    """
+
+    quantile: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs(JsonRecord):
+    """Architecture and costs of one net of a space.
+
+    Attributes:
+        latency_ms_predicted, latency_ms_upper: by the table of the first device; None without one.
+        latency_ms_measured: median of all calls there; None where it was not measured.
+        latencies: by device, where limits have names.
+    """
+
+    arch: Arch
+    params: int
+    macs: int
+    latency_ms_predicted: float | None
+    latency_ms_upper: float | None = None
+    latency_ms_measured: float | None = None
+    latencies: Annotated[Mapping[str, Latencies] | None, OMITTED] = None
+
+    def cost(self, name: str) -> float | None:
+        """One of the costs by its key, e.g. ``macs``.
+
+        Raises:
+            ValueError: if there is no cost of that name.
+        """
+        if name not in ("params", "macs", "latency_ms_predicted", "latency_ms_upper", "latency_ms_measured"):
+            raise ValueError(f"{name} is no cost of a net")
+        value: float | None = getattr(self, name)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRow(JsonRecord):
+    """What a few epochs alone showed of a net.
+
+    Attributes:
+        epochs: of the last rung that it reached.
+        top1: accuracy on select and confirm after it.
+        score: what decides, a fraction.
+        first_rung_top1: accuracy after the first rung.
+        low_floors: names of the floors on sensitivities that it misses on confirm.
+    """
+
+    epochs: int
+    top1: Proportion
+    score: float
+    first_rung_top1: float | None = None
+    low_floors: Annotated[tuple[str, ...] | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRow(Costs):
+    """The contract's CAND: a net that a search has evaluated, and what finalists say beyond that.
+
+    Attributes:
+        top1: accuracy on select with inherited weights, a fraction.
+        sensitivity: by class, there.
+        generation: 0 for the start.
+        origin: e.g. ``mutation``.
+        rejected_by: names of the limits that keep it from winning.
+        hand_designed: whether an engineer would have written it down; finalists alone say so.
+        latency_ms_p95: of its calls, where it was measured.
+        latency_ms_quantile: where one is promised.
+        top1_confirm: accuracy on confirm, of finalists.
+        sensitivity_confirm: by class, of finalists.
+        proof: of finalists that were trained alone.
+    """
+
+    top1: float
+    sensitivity: Mapping[str, Proportion]
+    generation: int
+    origin: str
+    rejected_by: tuple[str, ...] = ()
+    hand_designed: Annotated[bool | None, OMITTED] = None
+    latency_ms_p95: Annotated[float | None, OMITTED] = None
+    latency_ms_quantile: Annotated[PromisedQuantile | None, OMITTED] = None
+    top1_confirm: Annotated[Proportion | None, OMITTED] = None
+    sensitivity_confirm: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
+    proof: Annotated[ProofRow | None, OMITTED] = None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """As measured, else as predicted."""
+        return self.latency_ms_measured if self.latency_ms_measured is not None else self.latency_ms_predicted

@@ -1,0 +1,73 @@
+"""What checkpoints say of themselves, as far as anybody asks; they say more, which is only compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from edgenas.records.codec import OMITTED, Arch, JsonRecord
+from edgenas.records.training import InitFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadFacts(JsonRecord):
+    """What the subnets of a training are spread over.
+
+    Attributes:
+        cost: ``macs``, or the hash of a latency table.
+        latency_ms: near which most of them are drawn; None for no limit.
+        near_share: of those that are.
+    """
+
+    cost: str
+    latency_ms: Annotated[float | None, OMITTED] = None
+    near_share: Annotated[float | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingFacts(JsonRecord):
+    """Which subnets learn in a step.
+
+    Attributes:
+        sampling: the rule's name.
+        even_over: what they are spread over, if anything.
+        num_random: random ones of a step.
+    """
+
+    sampling: str
+    even_over: Annotated[SpreadFacts | None, OMITTED] = None
+    num_random: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedFor(JsonRecord):
+    """Of the settings of a training, how long it was."""
+
+    epochs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFacts(JsonRecord):
+    """What a checkpoint says of its net; None or False where it does not say.
+
+    Attributes:
+        arch: readable.
+        weights: where they started, ``finetuned`` or ``scratch``.
+        from_search: whether the net is a search's winner.
+        supernet_sha256: of the supernet that they started from.
+        teacher: name of the net, of a teacher.
+        checkpoint: file that a teacher's weights come from.
+        init: where a supernet's weights started.
+        even_over: what its subnets are spread over.
+        settings: of the training.
+    """
+
+    arch: Arch | None = None
+    weights: str | None = None
+    from_search: bool = False
+    supernet_sha256: str | None = None
+    teacher: str | None = None
+    checkpoint: str | None = None
+    init: InitFacts | None = None
+    even_over: SpreadFacts | None = None
+    settings: TrainedFor | None = None

@@ -1,0 +1,41 @@
+"""Lines of logs and journals: what an epoch of a training reached, what a net predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from edgenas.records.codec import OMITTED, JsonRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow(JsonRecord):
+    """One line of a training's log, as far as anybody asks.
+
+    Attributes:
+        epoch: counted from 1.
+        losses: means over the epoch, ``loss`` among them.
+        select: accuracies on select, fractions; empty where nothing was judged.
+        elapsed_s: seconds of the training so far, over all calls.
+    """
+
+    epoch: int
+    losses: Mapping[str, float]
+    select: Mapping[str, float]
+    elapsed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedPredictions(JsonRecord):
+    """Probabilities of a net, shape (images, classes).
+
+    Attributes:
+        classes: of every image.
+        float16: little-endian values, row by row, in Base64.
+        seconds: of the net's training, where it was trained for them; None where no log says.
+    """
+
+    classes: int
+    float16: str
+    seconds: Annotated[float | None, OMITTED] = None

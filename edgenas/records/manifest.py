@@ -1,0 +1,302 @@
+"""What goes with an exported model: parity of every file, and the manifest of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from edgenas.errors import ParityError
+from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.metrics import SplitMetrics
+from edgenas.records.proportion import Proportion
+from edgenas.records.search import TableFacts
+
+Verdict = Literal["passed", "failed", "undecided", "not_run"]
+MANIFEST_SCHEMA = 1  # 1: first
+
+
+@dataclass(frozen=True, slots=True)
+class Gate(JsonRecord):
+    """One judged limit; ``low`` and ``high`` equal ``value`` for counts and distances."""
+
+    name: str
+    limit: float
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogitErrors(JsonRecord):
+    """Distances of logits: None where nothing was compared, or where a logit is not a finite number.
+
+    Attributes:
+        max_abs, mean_abs: of the differences.
+        min_cosine: smallest cosine between the two logit vectors of an image.
+    """
+
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    min_cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionAgreement(JsonRecord):
+    """Images whose decision changed, and the share of those that kept it; None without images."""
+
+    flips: int = 0
+    agreement: Proportion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parity(JsonRecord):
+    """The contract's PARITY; ``decision`` and ``emulated`` are additions.
+
+    Attributes:
+        reason: why it was not passed, empty when it was.
+        reference: what the candidate was compared with.
+        num_positives: images of the positive class, None without such a class.
+        top1_agreement: share of images with the same argmax.
+        flips: per class, its images whose decision changed.
+        new_false_negatives: positives found by the reference and missed by the candidate, None without a positive class.
+        logits: their distances; NaN or infinite if a logit is.
+        decision: how decisions changed, over all classes.
+        emulated: the comparison with a graph that emulates the precision, where the real file could not run.
+    """
+
+    verdict: Verdict
+    reason: str
+    reference: str = ""
+    num_images: int = 0
+    num_positives: int | None = None
+    top1_agreement: float | None = None
+    flips: Mapping[str, int] = field(default_factory=dict)
+    new_false_negatives: int | None = None
+    logits: LogitErrors = field(default_factory=LogitErrors)
+    gates: tuple[Gate, ...] = ()
+    decision: DecisionAgreement = field(default_factory=DecisionAgreement)
+    emulated: Parity | None = None
+
+    def require(self) -> None:
+        """Raise `ParityError` with the numbers unless every gate passed."""
+        if self.verdict == "passed":
+            return
+        problems = [f"{gate.name}: {gate.reason}" for gate in self.gates if gate.verdict != "passed"]
+        if self.emulated is not None:
+            problems += [f"emulated {gate.name}: {gate.reason}" for gate in self.emulated.gates if gate.verdict != "passed"]
+        raise ParityError(
+            f"parity {self.verdict} over {self.num_images} images: {self.reason}",
+            problems=problems if len(problems) > 1 else (),
+            result={"parity": self.as_json()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileIdentity(JsonRecord):
+    """A file of an artefact folder: its path in it, its size and its hash."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile(JsonRecord):
+    """A file that computes the net.
+
+    Attributes:
+        path: in the folder.
+        kind: ``onnx`` or ``engine``.
+        batch_size: images a call; None for any number.
+        targets: GPUs that it is for.
+        emulation: ONNX file that computes the same in float32, for where this one cannot run.
+        notes: of its exporter.
+    """
+
+    path: str
+    kind: Literal["onnx", "engine"]
+    runtime: str
+    precision: Literal["fp32", "fp16"]
+    batch_size: int | None
+    targets: tuple[str, ...]
+    size_bytes: int
+    sha256: str
+    emulation: FileIdentity | None
+    notes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileParity(JsonRecord):
+    """A line of `parity.json`: a file and its parity."""
+
+    path: str
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityFile(JsonRecord):
+    """What `parity.json` says; its verdict is the worst of all files."""
+
+    schema_version: int = 1  # 1: first
+    verdict: Verdict
+    files: tuple[FileParity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFacts(JsonRecord):
+    """The tensor that a model reads; None in the shape is any number."""
+
+    name: str = "image"
+    dtype: str = "float32"
+    layout: str = "NCHW"
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFacts(JsonRecord):
+    """The tensor that a model writes; None in the shape is any number."""
+
+    name: str = "logits"
+    dtype: str = "float32"
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchitectureFacts(JsonRecord):
+    """The net of an artefact."""
+
+    space: str
+    arch: Arch
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFacts(JsonRecord):
+    """Where an artefact's weights come from, ``inherited``, ``finetuned`` or ``scratch``, with the checkpoint's hash."""
+
+    origin: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts(JsonRecord):
+    """What a net was made with: name, fingerprint, images by split."""
+
+    source: str
+    fingerprint: str
+    splits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyFacts(JsonRecord):
+    """What is known of a net's latency, in milliseconds, and the table that it was predicted with."""
+
+    latency_ms_predicted: float | None
+    latency_ms_upper: float | None
+    latency_ms_measured: float | None
+    table: TableFacts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenFacts(JsonRecord):
+    """Generated images with the logits that they must give.
+
+    Attributes:
+        path: of the file.
+        seed: of the images.
+        num_samples: images.
+        max_error: allowed, by precision, relative to the largest logit.
+    """
+
+    path: str
+    seed: int
+    num_samples: int
+    max_error: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(JsonRecord):
+    """What `manifest.json` of an artefact folder says.
+
+    Attributes:
+        status: ``accepted``, ``rejected`` or ``unproven``.
+        verdict: the worst of its files.
+        preprocessing: exact enough to write in another language.
+        positive: name of the class that must not be missed; None without one.
+        threshold: probability from which ``positive`` is decided.
+        metrics: on test.
+        latency: None if it was never profiled.
+        versions: of the packages that had a part in it.
+        files: that compute the net.
+        support_files: what goes with them.
+    """
+
+    schema_version: int = MANIFEST_SCHEMA
+    created_by: str = ""
+    status: str
+    verdict: str
+    input: InputFacts
+    output: OutputFacts
+    preprocessing: Mapping[str, Any]
+    classes: tuple[str, ...]
+    positive: str | None
+    threshold: float | None
+    architecture: ArchitectureFacts
+    weights: WeightsFacts
+    data: DataFacts
+    metrics: SplitMetrics
+    latency: LatencyFacts | None
+    versions: Mapping[str, str]
+    golden: GoldenFacts
+    files: tuple[ModelFile, ...]
+    support_files: tuple[FileIdentity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedModel(JsonRecord):
+    """A file as `edgenas export` answers it."""
+
+    file: Annotated[ModelFile, FLAT]
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult(JsonRecord):
+    """What `edgenas export` answers.
+
+    Attributes:
+        artifact: folder, relative to the run folder where it lies in it.
+        weights: ``inherited``, ``finetuned`` or ``scratch``.
+        net: ``searched`` or ``baseline``.
+        files: with their parity, paths as the folder's.
+    """
+
+    artifact: str
+    verdict: Verdict
+    weights: str
+    net: str
+    files: tuple[ExportedModel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check(JsonRecord):
+    """One thing that was checked of one file: ``sha256``, ``precision``, ``golden`` or ``parity``, the last with its numbers."""
+
+    path: str
+    name: str
+    verdict: Verdict
+    reason: str
+    parity: Annotated[Parity | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult(JsonRecord):
+    """What `edgenas verify` answers; its verdict is the worst of all checks."""
+
+    artifact: str
+    verdict: Verdict
+    checks: tuple[Check, ...]

@@ -1,0 +1,141 @@
+"""What predictions of one split say of a net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.proportion import Proportion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteMetrics(JsonRecord):
+    """The images of one site.
+
+    Attributes:
+        n: images.
+        top1: accuracy of the argmax.
+        top1_decision: accuracy of the decision rule.
+        sensitivity: by class, of the decision rule.
+    """
+
+    n: int
+    top1: Proportion
+    top1_decision: Proportion
+    sensitivity: Mapping[str, Proportion]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics(JsonRecord):
+    """What predictions of a split say of a net.
+
+    Attributes:
+        n: images.
+        top1: accuracy of the argmax.
+        top1_decision: accuracy of the decision rule.
+        sensitivity: by class, of the decision rule.
+        balanced_accuracy: mean sensitivity of the classes that occur; None without images.
+        confusion_matrix: a row per label, a column per decision.
+        positive: class that must not be missed; None without one.
+        threshold: least p(positive) at which it is decided; None where decisions are the argmax.
+        sites: by name; None where unknown.
+    """
+
+    n: int
+    top1: Proportion
+    top1_decision: Proportion
+    sensitivity: Mapping[str, Proportion]
+    balanced_accuracy: float | None = None
+    confusion_matrix: tuple[tuple[int, ...], ...] = ()
+    positive: str | None = None
+    threshold: float | None = None
+    sites: Mapping[str, SiteMetrics] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitMetrics(JsonRecord):
+    """Metrics with the name of the split that they are of."""
+
+    split: str
+    metrics: Annotated[Metrics, FLAT]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateResult(JsonRecord):
+    """What `edgenas evaluate` answers.
+
+    Attributes:
+        weights: ``inherited``, ``finetuned`` or ``scratch``.
+        net: ``searched`` or ``baseline``.
+    """
+
+    split: str
+    weights: str
+    net: str
+    arch: Arch
+    params: int
+    macs: int
+    metrics: Annotated[Metrics, FLAT]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedWay(JsonRecord):
+    """One of the contract's ``starts``: a net as it was trained in one way.
+
+    Attributes:
+        weights: where they started, ``finetuned`` or ``scratch``.
+        teaching: ``teacher`` or ``labels``.
+        seconds: of the training; None where its log is gone.
+        select_top1: accuracy on select.
+        low_floors: floors on sensitivities that it misses on confirm.
+    """
+
+    weights: str
+    teaching: str
+    epochs: int
+    seconds: float | None
+    select_top1: Proportion
+    low_floors: Annotated[tuple[str, ...] | None, OMITTED] = None
+
+    @property
+    def way(self) -> tuple[str, str, int]:
+        """What tells it from the others."""
+        return self.weights, self.teaching, self.epochs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetReport(JsonRecord):
+    """One net as `retrain` reports it.
+
+    Attributes:
+        arch: None for a net of no space.
+        width: channels of a plain CNN.
+        latency_ms_predicted: None without a table, or for a net of no space.
+        weights: where its training started, ``finetuned`` or ``scratch``.
+        teaching: ``teacher`` or ``labels``.
+        select_top1: accuracy on select.
+        starts: its trainings to the end.
+        latency_ms_measured: None where it was not measured.
+        split: of the metrics.
+    """
+
+    arch: Arch | None
+    width: Annotated[int | None, OMITTED] = None
+    params: int
+    macs: int
+    latency_ms_predicted: float | None
+    weights: str
+    teaching: Annotated[str | None, OMITTED] = None
+    epochs: int
+    select_top1: Annotated[Proportion | None, OMITTED] = None
+    starts: Annotated[tuple[TrainedWay, ...] | None, OMITTED] = None
+    latency_ms_measured: float | None
+    split: str
+    metrics: Annotated[Metrics, FLAT]
+
+    @property
+    def way(self) -> tuple[str, str | None, int]:
+        """How it was trained."""
+        return self.weights, self.teaching, self.epochs

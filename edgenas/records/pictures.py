@@ -1,0 +1,46 @@
+"""What pictures show; `edgenas.report` draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgenas.records.candidates import CandidateRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParetoPicture:
+    """Accuracy over cost of the nets of a search.
+
+    Attributes:
+        rows: candidates as in `search.jsonl`.
+        front: indices of the Pareto set, by growing cost.
+        cost: of ``rows``, on the horizontal axis.
+        limit: of that cost, drawn as a line; None without one.
+        winner: one of ``rows``, with what was measured of it; None without one.
+        title: above the plot.
+    """
+
+    rows: tuple[CandidateRow, ...]
+    front: tuple[int, ...]
+    cost: str
+    limit: float | None
+    winner: CandidateRow | None
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPicture:
+    """How a training went.
+
+    Attributes:
+        epochs: 1, 2, ...
+        loss: mean over each of these epochs.
+        select: accuracies on select, fractions by epoch, by what was judged.
+        title: above the panels.
+    """
+
+    epochs: tuple[int, ...]
+    loss: tuple[float, ...]
+    select: Mapping[str, Mapping[int, float]]
+    title: str

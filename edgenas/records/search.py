@@ -1,0 +1,219 @@
+"""What a search found: the space under its limits, the finalists, the winner, how far cheap rankings were to be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from edgenas.records.candidates import CandidateRow
+from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
+from edgenas.records.proportion import Proportion
+
+Quantile = Literal["p50", "p90", "p95", "p99"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFacts(JsonRecord):
+    """The latency table that a result rests on."""
+
+    path: str
+    sha256: str
+    device: str
+    runtime: str
+    precision: str
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedBound(JsonRecord):
+    """``factor`` x predicted is an upper bound on a quantile of the plain calls of a net.
+
+    Attributes:
+        quantile: of the calls, e.g. ``p95``.
+        confidence: one-sided, that the bound was made for.
+        factor: without unit.
+        num_nets: that it comes from; they fitted nothing.
+        num_runs: fewest calls behind a quantile.
+        coverage: share of the validation nets that kept it.
+        slack: mean relative excess of the bound over what these nets measured.
+    """
+
+    quantile: Quantile
+    confidence: float
+    factor: float
+    num_nets: int
+    num_runs: int
+    coverage: Proportion
+    slack: Proportion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetCosts(JsonRecord):
+    """One of the nets that show what a space spans; ``latency_ms`` is predicted, and left out without a table."""
+
+    arch: Arch
+    params: int
+    macs: int
+    latency_ms: Annotated[float | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumNets(JsonRecord):
+    """How many nets meet the limits, with the interval of that number."""
+
+    value: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceFacts(JsonRecord):
+    """A space under limits.
+
+    Attributes:
+        num_subnets: of the space.
+        feasible_share: of the nets looked at.
+        is_exact: whether these were all.
+        smallest, median, largest: of these, by latency or MACs.
+        feasible: the share with its interval; `plan` says it.
+        num_feasible: nets; likewise.
+    """
+
+    name: str
+    num_subnets: int
+    feasible_share: float
+    is_exact: bool
+    smallest: NetCosts
+    median: NetCosts
+    largest: NetCosts
+    feasible: Annotated[Proportion | None, OMITTED] = None
+    num_feasible: Annotated[NumNets | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest(JsonRecord):
+    """What can be had of a limit that nothing meets.
+
+    Attributes:
+        asked: the limit.
+        achievable: the nearest value that is known.
+        arch: of the net that has it.
+    """
+
+    asked: float
+    achievable: float | None
+    arch: Arch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluations(JsonRecord):
+    """What was looked at.
+
+    Attributes:
+        candidates: nets whose costs were computed.
+        evaluated: nets that predicted images.
+        images: that each of them predicted.
+        rejected: how many broke each limit, by its name.
+    """
+
+    candidates: int
+    evaluated: int
+    images: int
+    rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FidelityRow(JsonRecord):
+    """A net that was trained alone: its accuracies with inherited and with its own weights, fractions."""
+
+    arch: Arch
+    inherited: float
+    alone: float
+    latency_ms_predicted: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FidelityResult(JsonRecord):
+    """How well cheap rankings agree with nets trained alone.
+
+    Attributes:
+        num_nets: trained alone.
+        epochs: that each of them was trained for.
+        band: lowest and highest cost of those of about equal cost; None where they are few.
+        num_band: how many these are.
+        tau: Kendall's, by ranking, over all; empty with few nets.
+        tau_band: over those of about equal cost.
+        ranker: what accuracies were expected from: ``combined``, or ``none``.
+        rows: one a net.
+    """
+
+    num_nets: int
+    epochs: int
+    band: tuple[float, float] | None
+    num_band: int
+    tau: Mapping[str, Proportion]
+    tau_band: Mapping[str, Proportion]
+    ranker: str
+    rows: tuple[FidelityRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NothingFound(JsonRecord):
+    """What a search knows where no architecture meets its limits before anything is evaluated."""
+
+    space: SpaceFacts
+    limits: Mapping[str, float]
+    table: TableFacts | None
+    tables: Mapping[str, TableFacts]
+    promises: Mapping[str, PromisedBound]
+    finalists: tuple[CandidateRow, ...] = ()
+    winner: None = None
+    evaluations: Evaluations
+    closest: Mapping[str, Nearest]
+    binding: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult(SealedRecord):
+    """What `edgenas search` found.
+
+    Attributes:
+        splits_sha256: of the splits that it read.
+        supernet_sha256: of the weights that nets inherited.
+        limits: by name, floors on sensitivities among them.
+        table: of the first device; None without one.
+        tables: by device.
+        promises: bounds by the name of their limit.
+        finalists: measured and read once on confirm.
+        winner: one of them; None where each is rejected.
+        closest: by limit, where nothing was found.
+        binding: names of the limits that alone keep out some net.
+        fidelity: of cheap rankings; None where no net was trained alone.
+        seconds: of the whole search; None where an earlier version did not say.
+        proof_epochs: of all trainings of the proof together; likewise.
+    """
+
+    kind: ClassVar[str] = "search result"
+    schema_version: ClassVar[int] = 2  # 1: first; 2: with the hash of its content
+
+    splits_sha256: str
+    supernet_sha256: str | None
+    space: SpaceFacts
+    limits: Mapping[str, float]
+    table: TableFacts | None
+    tables: Annotated[Mapping[str, TableFacts] | None, OMITTED] = None
+    promises: Annotated[Mapping[str, PromisedBound] | None, OMITTED] = None
+    evaluations: Evaluations
+    finalists: tuple[CandidateRow, ...]
+    winner: CandidateRow | None
+    closest: Mapping[str, Nearest] | None
+    binding: tuple[str, ...]
+    seed: int
+    fidelity: Annotated[FidelityResult | None, OMITTED] = None
+    seconds: Annotated[float | None, OMITTED] = None
+    proof_epochs: Annotated[int | None, OMITTED] = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As `JsonRecord.as_json`, the schema's version first."""
+        return {"schema_version": self.schema_version, **super(SearchResult, self).as_json()}

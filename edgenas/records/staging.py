@@ -1,0 +1,52 @@
+"""What an export that is not done has written, with the hashes that show whether it is still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from edgenas.records.codec import JsonRecord, SealedRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedFile(JsonRecord):
+    """A file by its name, with its hash."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFile(JsonRecord):
+    """A written file; see `edgenas.deploy.contracts.ExportedFile`."""
+
+    path: str
+    kind: Literal["onnx", "engine"]
+    runtime: str
+    precision: Literal["fp32", "fp16"]
+    batch_size: int | None
+    targets: tuple[str, ...]
+    emulation: HashedFile | None
+    notes: Mapping[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFiles(SealedRecord):
+    """What one step of an export has written."""
+
+    kind: ClassVar[str] = "staged files"
+    schema_version: ClassVar[int] = 1  # 1: first
+
+    files: tuple[StagedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedArray(SealedRecord):
+    """The hash of a file of answers."""
+
+    kind: ClassVar[str] = "staged answers"
+    schema_version: ClassVar[int] = 1  # 1: first
+
+    file: str
