@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.costs import CostModel, cost_models
-from edgenas.latency.promise import Quantile
+from edgenas.latency.fit import Quantile
 from edgenas.recipes.floors import held_to_floors
 from edgenas.recipes.nets import HAND_DESIGNED, RESULT, RESULT_SCHEMA, SEARCH, supernet_epochs
 from edgenas.recipes.project import Images, Project

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenas.latency import LatencyTable, store
+from edgenas.latency import LatencyTable
+from edgenas.latency.table import store
 from edgenas.recipes import table_check
 from edgenas.recipes.timed_nets import Workshop
 from edgenas.spaces import get_space

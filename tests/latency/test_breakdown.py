@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency.breakdown import break_down, kind_of, stages_of, typical_nets
-from edgenas.latency.plan import components_of
+from edgenas.latency.nets.plan import components_of
+from edgenas.latency.table.breakdown import break_down, kind_of, stages_of, typical_nets
 from edgenas.spaces import get_space
 
 from .tables import nano, toy_table

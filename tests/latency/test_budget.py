@@ -5,9 +5,9 @@ import pytest
 
 from edgenas.costs import decompose
 from edgenas.latency import Plan, ProfileSettings, make_plan, profile
-from edgenas.latency.budget import Shape, round_seconds, shape_of, thinned
-from edgenas.latency.fit import smooth
-from edgenas.latency.plan import components_of
+from edgenas.latency.fit.smoothing import smooth
+from edgenas.latency.nets.budget import Shape, round_seconds, shape_of, thinned
+from edgenas.latency.nets.plan import components_of
 from edgenas.runs import Note
 from edgenas.spaces import SearchSpace, get_space
 from edgenas.spaces.pvt import PVT_NANO

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from edgenas.latency import LatencyTable
-from edgenas.latency.drift import Drift, drift_of, nets_to_time, same_timing
-from edgenas.latency.plan import components_of, reference_net
-from edgenas.latency.timing import Session, time_nets
+from edgenas.latency.nets.plan import components_of, reference_net
+from edgenas.latency.table.drift import Drift, drift_of, nets_to_time, same_timing
+from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.spaces.pvt import BlockSpec
 
 from .tables import nano, toy_table

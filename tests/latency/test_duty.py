@@ -8,8 +8,9 @@ import pytest
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency import ProfileResult, ProfileSettings, Target, profile
-from edgenas.latency.duty import Duty, Soaked, fps_of, soak
-from edgenas.latency.timing import Session, TimingSettings, time_nets
+from edgenas.latency.timing.duty import Duty, Soaked, fps_of, soak
+from edgenas.latency.timing.sessions import Session, time_nets
+from edgenas.latency.timing.target import TimingSettings
 from edgenas.runs import Note, Progress
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec
 

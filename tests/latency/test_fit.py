@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgenas.costs import decompose, distinct_components
-from edgenas.latency.fit import Validation, bootstrap_mean, calibrate, kendall_tau, mape, smooth
+from edgenas.latency.fit.calibration import calibrate
+from edgenas.latency.fit.smoothing import smooth
+from edgenas.latency.fit.validation import Validation, bootstrap_mean, kendall_tau, mape
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec
 
 from .toy import true_ms

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgenas.latency import context, machine
-from edgenas.latency.context import gpu_state, throttle_names
-from edgenas.latency.machine import Look, Watch, look, summary
+from edgenas.latency.timing import context, machine
+from edgenas.latency.timing.context import gpu_state, throttle_names
+from edgenas.latency.timing.machine import Look, Watch, look, summary
 
 STILL = Look(
     seconds=10.0,

@@ -10,10 +10,10 @@ import pytest
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable
-from edgenas.latency.check import check_table
-from edgenas.latency.compare import compare_entries, compare_nets, differences
-from edgenas.latency.merge import merge_tables
-from edgenas.latency.plan import components_of
+from edgenas.latency.nets.plan import components_of
+from edgenas.latency.table.check import check_table
+from edgenas.latency.table.compare import compare_entries, compare_nets, differences
+from edgenas.latency.table.merge import merge_tables
 
 from .tables import measured, nano, toy_table
 from .toy import ToyRuntime, true_ms

@@ -13,8 +13,8 @@ from scipy import stats as scipy_stats
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, Promise, nets_needed, profile
-from edgenas.latency.plan import components_of, make_plan
-from edgenas.latency.promise import QUANTILES, conformal_factor
+from edgenas.latency.fit.promise import QUANTILES, conformal_factor
+from edgenas.latency.nets.plan import components_of, make_plan
 from edgenas.spaces.pvt import PVT_NANO
 
 from .toy import ToyRuntime, build, true_ms

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgenas.latency import LatencyTable
-from edgenas.latency.remarks import remarks
+from edgenas.latency.table.remarks import remarks
 
 from .tables import toy_table
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgenas.latency import LatencyTable, named_table, shipped_tables
-from edgenas.latency.check import check_table
+from edgenas.latency.table.check import check_table
 from edgenas.spaces import get_space
 
 SHIPPED = sorted(shipped_tables())

@@ -13,9 +13,9 @@ import pytest
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable
-from edgenas.latency.check import check_table, origins
-from edgenas.latency.remarks import remarks
-from edgenas.latency.table import SCHEMA_VERSION
+from edgenas.latency.table.check import check_table, origins
+from edgenas.latency.table.remarks import remarks
+from edgenas.latency.table.table import SCHEMA_VERSION
 from edgenas.recipes.tables import header
 from edgenas.runs import sha256_json, write_json
 from edgenas.spaces import Choice

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from edgenas.latency import TimingSettings, measure_nets
-from edgenas.latency.measure import Measurements
-from edgenas.latency.timing import Session, stays_loaded, time_nets
+from edgenas.latency.timing.measure import Measurements
+from edgenas.latency.timing.sessions import Session, time_nets
+from edgenas.latency.timing.target import stays_loaded
 from edgenas.runs import Progress
 from edgenas.spaces.pvt import BlockSpec
 

@@ -18,10 +18,9 @@ import numpy as np
 from edgenas import __version__
 from edgenas.costs import decompose
 from edgenas.errors import LatencyTableError
-from edgenas.latency.budget import thinned
 from edgenas.latency.kit.nets import Store
 from edgenas.latency.kit.script_base import Weights
-from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.nets import Chain, Plan, ProfileSettings, make_plan, thinned
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import TimingSettings
 from edgenas.runs import Progress, atomic_path, jsonable, sha256_json
@@ -33,7 +32,14 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1  # 1: first
 KIND = "edgenas kit"
 MAX_BYTES = 50 << 20
-SCRIPTS = ("script_base", "script_runners", "script_machine", "script_backends", "script_measure")
+SCRIPTS = (
+    "portable/budget.py",
+    "latency/kit/script_base.py",
+    "latency/kit/script_runners.py",
+    "latency/kit/script_machine.py",
+    "latency/kit/script_backends.py",
+    "latency/kit/script_measure.py",
+)
 RUNTIMES: dict[str, Literal["cpu", "cuda"]] = {"onnxruntime-cpu": "cpu", "tensorrt": "cuda"}
 
 
@@ -199,7 +205,7 @@ def script() -> str:
     named: dict[str, set[str]] = {}
     bodies, docstring = [], ""
     for name in SCRIPTS:
-        text = files("edgenas.latency.kit").joinpath(f"{name}.py").read_text(encoding="utf-8")
+        text = files("edgenas").joinpath(name).read_text(encoding="utf-8")
         tree, last = ast.parse(text), 0
         docstring = ast.get_docstring(tree, clean=False) or ""
         for node in tree.body:

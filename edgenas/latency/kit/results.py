@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from edgenas import __version__
 from edgenas.deploy.contracts import Precision, Probe, RunnerInfo, SourceKind
 from edgenas.errors import LatencyTableError, RunFolderError
-from edgenas.latency.content import machine_problems
 from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan
 from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
-from edgenas.latency.profile import ProfileResult, profile
-from edgenas.latency.table import space_hash
+from edgenas.latency.profiling import ProfileResult, profile
+from edgenas.latency.table import machine_problems, space_hash
 from edgenas.latency.timing import Target
 from edgenas.runs import Note, Progress, read_sealed
 from edgenas.spaces import SearchSpace, Task

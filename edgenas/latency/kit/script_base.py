@@ -15,7 +15,6 @@ from typing import Any
 VARINT_RAW = 0x4A  # field 9 of TensorProto, raw_data
 FIELD_INITIALIZER = 0x2A  # field 5 of GraphProto
 FIELD_GRAPH = 0x3A  # field 7 of ModelProto
-GOOD_VISITS, MIN_VISITS = 4, 2
 
 
 class KitError(Exception):
@@ -232,22 +231,3 @@ class Kit:
             return (self.folder / name).read_bytes()
         except OSError as error:
             raise KitError(f"{name} cannot be read: {error.strerror}; unpack the kit again") from error
-
-
-def choose(seconds: float | None, wanted: int, full_round_s: float, thin_round_s: float) -> tuple[int, bool]:
-    """Visits to every net, and whether only the blocks that the others can be interpolated from are timed.
-
-    A budget first means fewer visits; where fewer than four would be left, fewer blocks; then fewer visits again, at least two.
-
-    Args:
-        seconds: that all may take; None for no limit.
-        wanted: visits without a limit.
-        full_round_s: seconds that one visit to every net takes.
-        thin_round_s: seconds without the blocks that can be interpolated.
-    """
-    if seconds is None:
-        return wanted, False
-    affordable = int(seconds / max(full_round_s, 1e-9))
-    if affordable >= min(wanted, GOOD_VISITS) or thin_round_s >= full_round_s:
-        return max(MIN_VISITS, min(wanted, affordable)), False
-    return max(MIN_VISITS, min(wanted, int(seconds / max(thin_round_s, 1e-9)))), True

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
-from edgenas.latency.kit.script_base import Journal, Kit, KitError, choose, write_sealed
+from edgenas.latency.kit.script_base import Journal, Kit, KitError, write_sealed
 from edgenas.latency.kit.script_machine import Look, joined, machine_facts, machine_state
 from edgenas.latency.kit.script_runners import Trtexec
+from edgenas.portable.budget import choose
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
 TENTHS = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edgenas.latency.table import LatencyTable
+from edgenas.latency.table.table import LatencyTable
 
 NOISY = 0.04  # noise floor above which the user is told to measure longer
 UNSTEADY = 1.5  # p95 over p50 of the reference net

@@ -10,9 +10,9 @@ import numpy as np
 
 from edgenas.costs import Term
 from edgenas.latency.fit import SEPARATE
-from edgenas.latency.kit.script_base import choose
-from edgenas.latency.plan import Plan, ProfileSettings
+from edgenas.latency.nets.plan import Plan, ProfileSettings
 from edgenas.latency.timing import TimingSettings
+from edgenas.portable.budget import choose
 
 SEEN = 2  # times that every option of a gene is among the blocks of a thinned plan
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgenas.latency.budget import round_seconds
-from edgenas.latency.plan import Plan, ProfileSettings
-from edgenas.latency.remarks import remarks
-from edgenas.latency.table import LatencyTable
+from edgenas.latency.nets import Plan, ProfileSettings, round_seconds
+from edgenas.latency.table import LatencyTable, remarks
 from edgenas.latency.timing import TimingSettings
 from edgenas.runs import Note
 

@@ -13,10 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenas.latency.context import gpu_state, usable_cores
+from edgenas.latency.timing.context import gpu_state, usable_cores
 
 if TYPE_CHECKING:
-    from edgenas.latency.timing import Memory
+    from edgenas.latency.timing.memory import Memory
 
 STAT = Path("/proc/stat")
 CPUS = Path("/sys/devices/system/cpu")

@@ -4,44 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from edgenas.costs import CostModel, count_params, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
-from edgenas.latency.content import content_problems
-from edgenas.latency.context import SCOPE, Context
-from edgenas.latency.fit import MILLION, Calibration
-from edgenas.latency.promise import Bound, Promise
-from edgenas.runs import dump_json, jsonable, read_json, sha256_json, write_json
+from edgenas.latency.fit import MILLION, Bound, Calibration, Promise
+from edgenas.latency.table.content import content_problems
+from edgenas.latency.table.entries import Entry, component_key, entry_keys
+from edgenas.latency.timing import SCOPE, Context
+from edgenas.runs import jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
 SCHEMA_VERSION = 1  # 1: first version
 _HINT = "measure again with `edgenas profile`, or take another table with --table"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Cost of one component, or of several that always come together (the frame).
-
-    Attributes:
-        components: readable, in order.
-        ms: milliseconds, smoothed; together, not each.
-        mad_ms: median absolute deviation of what it was computed from.
-        n: timed runs behind it.
-        origin: whether it was timed itself.
-        raw_ms: before smoothing, None where interpolated.
-    """
-
-    components: tuple[dict[str, Any], ...]
-    ms: float
-    mad_ms: float
-    n: int
-    origin: Literal["measured", "interpolated"]
-    raw_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,24 +265,6 @@ def _kind_of_file(path: Path) -> dict[str, Any] | None:
         return LatencyTable.load(path)._kind()
     except LatencyTableError:
         return None
-
-
-def component_json(component: Hashable) -> dict[str, Any]:
-    """A component as readable JSON: its kind and its fields."""
-    if not is_dataclass(component) or isinstance(component, type):
-        raise TypeError(f"{component!r} is no component")
-    plain: dict[str, Any] = jsonable({"kind": type(component).__name__.removesuffix("Spec")} | asdict(component))
-    return plain
-
-
-def component_key(component: Hashable) -> str:
-    """What entries are found by."""
-    return dump_json(component_json(component), indent=None)
-
-
-def entry_keys(entry: Entry) -> tuple[str, ...]:
-    """The keys of an entry's components, in order."""
-    return tuple(dump_json(component, indent=None) for component in entry.components)
 
 
 def space_hash(space: SearchSpace) -> str:

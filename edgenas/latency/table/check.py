@@ -10,8 +10,9 @@ import numpy as np
 
 from edgenas.costs import decompose, distinct_components
 from edgenas.errors import ArchError
-from edgenas.latency.content import ORIGINS
-from edgenas.latency.table import LatencyTable, component_key, entry_keys, space_hash
+from edgenas.latency.table.content import ORIGINS
+from edgenas.latency.table.entries import component_key, entry_keys
+from edgenas.latency.table.table import LatencyTable, space_hash
 from edgenas.spaces import SearchSpace
 
 EXACT = 1e-6  # relative difference between a stored prediction and the one that the entries give

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.errors import LatencyTableError
-from edgenas.latency.compare import differences
-from edgenas.latency.content import QUANTILES
-from edgenas.latency.fit import Calibration, Validation, calibrate, mape, smooth
-from edgenas.latency.plan import is_block
-from edgenas.latency.promise import bounded
-from edgenas.latency.samples import standard_error
-from edgenas.latency.table import Entry, LatencyTable, component_key, entry_keys
+from edgenas.latency.fit import Calibration, Validation, bounded, calibrate, mape, smooth
+from edgenas.latency.nets import is_block
+from edgenas.latency.table.compare import differences
+from edgenas.latency.table.content import QUANTILES
+from edgenas.latency.table.entries import Entry, component_key, entry_keys
+from edgenas.latency.table.table import LatencyTable
+from edgenas.latency.timing import standard_error
 from edgenas.runs import dump_json
 from edgenas.spaces import SearchSpace
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.latency.fit import Calibration, Validation, mape
-from edgenas.latency.plan import Plan, ProfileSettings
-from edgenas.latency.samples import NetTiming
+from edgenas.latency.nets import Plan, ProfileSettings
 from edgenas.latency.table import component_json
-from edgenas.latency.timing import Session, TimingSettings
+from edgenas.latency.timing import NetTiming, Session, TimingSettings
 from edgenas.spaces import Genes, SearchSpace
 
 Floats = NDArray[np.float64]

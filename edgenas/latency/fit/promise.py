@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency.fit import Calibration, bootstrap_mean
+from edgenas.latency.fit.calibration import Calibration
+from edgenas.latency.fit.validation import bootstrap_mean
 from edgenas.stats import clopper_pearson
 
 Quantile = Literal["p50", "p90", "p95", "p99"]

@@ -14,11 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.latency.breakdown import typical_nets
 from edgenas.latency.fit import bootstrap_mean, mape
-from edgenas.latency.samples import NetTiming
-from edgenas.latency.table import LatencyTable
-from edgenas.latency.timing import Session, TimingSettings
+from edgenas.latency.table.breakdown import typical_nets
+from edgenas.latency.table.table import LatencyTable
+from edgenas.latency.timing import NetTiming, Session, TimingSettings
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
 Verdict = Literal["passed", "failed", "undecided"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.latency.context import SCOPE
-from edgenas.latency.timing import Pace, Target
+from edgenas.latency.timing.context import SCOPE
+from edgenas.latency.timing.target import Pace, Target
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:

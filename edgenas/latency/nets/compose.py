@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenas.errors import ExportError
-from edgenas.latency.drawn import HIGHEST, LOWEST, drawn_kind
+from edgenas.latency.nets.drawn import HIGHEST, LOWEST, drawn_kind
 from edgenas.runs import atomic_path
 
 if TYPE_CHECKING:

@@ -13,17 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs import CostModel, Term, cost_models, decompose, distinct_components
-from edgenas.latency.budget import Shape, shape_of, thinned
-from edgenas.latency.context import SCOPE, context_of
-from edgenas.latency.duty import Duty, Soaked, soak
-from edgenas.latency.fit import Calibration, calibrate, smooth, split_skeletons
-from edgenas.latency.measured import Measured, bound_nets, measuring_of, reference_of, validate
-from edgenas.latency.notes import closing_notes, opening_notes
-from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
-from edgenas.latency.promise import bounded
-from edgenas.latency.samples import standard_error
+from edgenas.latency.fit import Calibration, bounded, calibrate, smooth, split_skeletons
+from edgenas.latency.nets import Chain, Plan, ProfileSettings, Shape, make_plan, shape_of, thinned
+from edgenas.latency.profiling.measured import Measured, bound_nets, measuring_of, reference_of, validate
+from edgenas.latency.profiling.notes import closing_notes, opening_notes
 from edgenas.latency.table import Entry, LatencyTable, component_json, space_hash
-from edgenas.latency.timing import Memory, Part, Session, Target, TimingSettings, probe_visit, time_nets
+from edgenas.latency.timing import (
+    SCOPE,
+    Duty,
+    Memory,
+    Part,
+    Session,
+    Soaked,
+    Target,
+    TimingSettings,
+    context_of,
+    probe_visit,
+    soak,
+    standard_error,
+    time_nets,
+)
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Genes, SearchSpace, Task
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency.table import LatencyTable
+from edgenas.latency.table.table import LatencyTable
 
 
 class Fitting(NamedTuple):

@@ -11,8 +11,9 @@ import numpy as np
 
 from edgenas.costs import count_params
 from edgenas.latency.fit import MILLION
-from edgenas.latency.plan import components_of
-from edgenas.latency.table import LatencyTable, component_key, entry_keys
+from edgenas.latency.nets import components_of
+from edgenas.latency.table.entries import component_key, entry_keys
+from edgenas.latency.table.table import LatencyTable
 from edgenas.spaces import Genes, SearchSpace
 
 MAX_ROWS = 100_000  # nets among which the smallest, median and largest are looked for

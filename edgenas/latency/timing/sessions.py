@@ -10,145 +10,26 @@ and saves loading them at every visit.
 from __future__ import annotations
 
 import gc
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
-from edgenas.latency.machine import Watches
-from edgenas.latency.samples import NetTiming
+from edgenas.deploy.contracts import Runner, RunnerInfo
+from edgenas.latency.timing.machine import Watches
+from edgenas.latency.timing.memory import Memory
+from edgenas.latency.timing.samples import NetTiming
+from edgenas.latency.timing.target import Pace, Target, TimingSettings, stays_loaded
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:
     from torch import nn
 
-Clock = Callable[[], int]
-
 MAX_RUNS = 32
-RESIDENT_BYTES = 256 << 20  # of model files that may stay loaded together; sessions need about three times that
-
-
-@dataclass(frozen=True, slots=True)
-class TimingSettings:
-    """How often and how long.
-
-    Attributes:
-        visits: to every net, each in a round of its own random order.
-        runs: timed at every visit, at least.
-        visit_ms: more runs, up to 32 and the same number for all nets, where the reference leaves time for them.
-        warmup_ms: of untimed runs at every visit, after two.
-        reference_every: nets between two visits to the reference.
-    """
-
-    visits: int = 6
-    runs: int = 3
-    visit_ms: float = 4.0
-    warmup_ms: float = 1.0
-    reference_every: int = 4
-
-
-class Memory(Protocol):
-    """Keeps what was timed, so that timing goes on after a kill; a `runs.Journal` is one."""
-
-    def recall(self, key: str) -> Any | None:
-        """What was recorded under a key, None for nothing."""
-        ...
-
-    def record(self, key: str, value: Any) -> None:
-        """Keep a JSON-ready value."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A memory in which every key starts with ``prefix``."""
-
-    memory: Memory
-    prefix: str
-
-    def recall(self, key: str) -> Any | None:
-        """As `Memory.recall`."""
-        return self.memory.recall(self.prefix + key)
-
-    def record(self, key: str, value: Any) -> None:
-        """As `Memory.record`."""
-        self.memory.record(self.prefix + key, value)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is loaded how, and what it is fed.
-
-    Attributes:
-        runtime: loads the sources.
-        images_NCHW: the input of every call, where ``images_of`` says no other.
-        precision: as in `Runtime.load`.
-        threads: as in `Runtime.load`; None is the runtime's default.
-        spinning: as in `Runtime.load`.
-        clock: nanoseconds.
-        images_of: the input of a source, where nets read images of several sizes.
-        bytes_of: of a file and the weights it reads; None for the file's own size.
-        fps: calls a second, with idle time between them; None for call after call.
-        sleep: waits for seconds.
-    """
-
-    runtime: Runtime
-    images_NCHW: NDArray[np.float32]
-    precision: Precision = "fp32"
-    threads: int | None = None
-    spinning: bool = True
-    clock: Clock = time.perf_counter_ns
-    images_of: Callable[[Path | nn.Module], NDArray[np.float32]] | None = None
-    bytes_of: Callable[[Path], int] | None = None
-    fps: float | None = None
-    sleep: Callable[[float], None] = time.sleep
-
-    @property
-    def period_ns(self) -> int:
-        """From the start of a call to the start of the next, at least; 0 for call after call."""
-        return 0 if self.fps is None else round(1e9 / self.fps)
-
-    @property
-    def batch_size(self) -> int:
-        """Images a call."""
-        return len(self.images_NCHW)
-
-    def feed(self, source: Path | nn.Module) -> NDArray[np.float32]:
-        """What a source is called with."""
-        return self.images_NCHW if self.images_of is None else self.images_of(source)
-
-    def size(self, source: Path | nn.Module) -> int:
-        """Bytes of what is loaded; of a module, too many to keep it."""
-        if not isinstance(source, Path):
-            return RESIDENT_BYTES
-        return source.stat().st_size if self.bytes_of is None else self.bytes_of(source)
-
-    def load(self, source: Path | nn.Module) -> Runner:
-        """A live runner; the caller closes it."""
-        return self.runtime.load(source, precision=self.precision, threads=self.threads, spinning=self.spinning)
-
-
-@dataclass(slots=True)
-class Pace:
-    """Starts calls at the target's pace."""
-
-    target: Target
-    last: int | None = None
-
-    def wait(self) -> int:
-        """Sleep until the next call is due; the moment that it starts at."""
-        if self.last is not None and self.target.fps is not None:
-            rest = self.last + self.target.period_ns - self.target.clock()
-            if rest > 0:
-                self.target.sleep(rest / 1e9)
-        self.last = self.target.clock()
-        return self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,15 +207,6 @@ def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettin
     runs = max(settings.runs, min(MAX_RUNS, int(settings.visit_ms * 1e6 / max(each, 1))))
     warm = max(2 * each, settings.warmup_ms * 1e6)
     return ((0 if stays_loaded(target, [source]) else loading) + warm + (runs + 1) * each) / 1e9
-
-
-def stays_loaded(target: Target, sources: Sequence[Path | nn.Module]) -> bool:
-    """Whether runners may stay loaded beside each other: no thread of theirs spins, and they fit into memory."""
-    if target.runtime.device_kind == "cuda":
-        return True
-    if target.threads != 1 and target.spinning:
-        return False
-    return sum(target.size(source) for source in set(sources)) <= RESIDENT_BYTES
 
 
 def _begin(loader: _Loader, reference: Path | nn.Module, settings: TimingSettings) -> tuple[RunnerInfo, int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from edgenas.latency.table import Entry, LatencyTable
+from edgenas.latency.fit import Calibration
+from edgenas.latency.table.entries import Entry
+from edgenas.latency.timing import Context
+from edgenas.spaces import Task
 
 NOT_BELOW = {"offset_ms": -math.inf, "weights_ms": 0.0, "num_bound_nets": 0.0}
 ORIGINS = ("measured", "interpolated")
@@ -17,7 +19,61 @@ QUANTILES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "bias")
 
 
-def content_problems(table: LatencyTable) -> list[str]:
+class TableContent(Protocol):
+    """What is looked into; a `LatencyTable` is one, read from a file, so its types are claims."""
+
+    @property
+    def context(self) -> Context:
+        """Where it was measured."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """Classes, channels, resolution."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """Name of the search space."""
+        ...
+
+    @property
+    def space_sha256(self) -> str:
+        """Hash of its choices."""
+        ...
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Costs before calibration."""
+        ...
+
+    @property
+    def calibration(self) -> Calibration:
+        """From whole nets."""
+        ...
+
+    @property
+    def validation(self) -> dict[str, Any]:
+        """The contract's object."""
+        ...
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The net that was returned to."""
+        ...
+
+    @property
+    def measuring(self) -> dict[str, Any]:
+        """How it was measured."""
+        ...
+
+    @property
+    def bound_nets(self) -> tuple[dict[str, Any], ...]:
+        """Nets that promises come from."""
+        ...
+
+
+def content_problems(table: TableContent) -> list[str]:
     """Everything that is wrong with the numbers and types of a table."""
     problems = [*_context_problems(table)]
     confidence = table.calibration.confidence
@@ -34,7 +90,7 @@ def content_problems(table: LatencyTable) -> list[str]:
     return [*problems, *_measuring_problems(table.measuring), *_row_problems(table)]
 
 
-def _context_problems(table: LatencyTable) -> Iterator[str]:
+def _context_problems(table: TableContent) -> Iterator[str]:
     context = table.context
     for name in ("device", "device_kind", "runtime", "runtime_version", "precision", "scope"):
         if not isinstance(getattr(context, name), str):
@@ -69,7 +125,7 @@ def _entry_problems(name: str, entry: Entry) -> Iterator[str]:
         yield f"{name}: n is {entry.n!r}"
 
 
-def _row_problems(table: LatencyTable) -> Iterator[str]:
+def _row_problems(table: TableContent) -> Iterator[str]:
     validation = table.validation
     rows = validation.get("rows") if isinstance(validation, Mapping) else None
     if not isinstance(rows, list):

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.latency.context import Context
 from edgenas.latency.fit import kendall_tau
-from edgenas.latency.table import Entry, LatencyTable, entry_keys, minor_version
+from edgenas.latency.table.entries import Entry, entry_keys
+from edgenas.latency.table.table import LatencyTable, minor_version
+from edgenas.latency.timing import Context
 from edgenas.spaces import SearchSpace, unique_rows
 
 KEYS = tuple(field.name for field in fields(Context) if field.name not in ("runtime_version", "details"))
