@@ -5,6 +5,11 @@ from __future__ import annotations
 GOOD_VISITS, MIN_VISITS = 4, 2
 
 
+def round_seconds(num_visits: int, reference_every: int, visit_seconds: float) -> float:
+    """Seconds of so many visits to nets, with those to the reference."""
+    return visit_seconds * num_visits * (1 + 1 / reference_every)
+
+
 def choose(seconds: float | None, wanted: int, full_round_s: float, thin_round_s: float) -> tuple[int, bool]:
     """Visits to every net, and whether only the blocks that the others can be interpolated from are timed.
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 import zipfile
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,15 @@ import pytest
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, TimingSettings, profile
 from edgenas.latency.kit import pack
-from edgenas.latency.kit.pack import Request, is_kit, kit_plan, script, write_kit
+from edgenas.latency.kit.pack import KitPlan, Request, is_kit, kit_plan, script, write_kit
 from edgenas.latency.kit.results import expected_keys, read_results, table_of
 from edgenas.latency.kit.script_backends import OrtBackend
-from edgenas.latency.kit.script_base import Journal, Kit, KitError
-from edgenas.latency.kit.script_machine import joined
-from edgenas.latency.kit.script_measure import Measurement
+from edgenas.latency.kit.script_base import Kit, KitError
+from edgenas.latency.kit.script_measure import PlannedVisits, open_journal
+from edgenas.portable.journal import JournalFile
+from edgenas.portable.machine import joined
 from edgenas.runs import jsonable
+from edgenas.spaces import SearchSpace
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
 
 from .kits import FEW, SMALL, bare_command, request, resealed, run_bare, unpacked
@@ -61,12 +65,69 @@ def imported(path: Path) -> LatencyTable:
     return last.table
 
 
+class CountedRuntime(ToyRuntime):
+    """Remembers which net was called, call after call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+    def load(self, source: Any, **options: Any) -> Any:
+        runner, calls = super().load(source, **options), self.calls
+
+        class Counted:
+            info, compute_ms, close = runner.info, runner.compute_ms, runner.close
+
+            def __call__(self, images: Any) -> Any:
+                calls.append(source.chain)
+                return runner(images)
+
+        return Counted()
+
+    def wait(self, seconds: float) -> None:
+        self.clock.spend(seconds * 1e3)
+
+
+def by_profile(runtime: CountedRuntime, settings: ProfileSettings, space: SearchSpace, memory: DictMemory) -> ProfileResult:
+    target = runtime.target(fps=settings.fps, sleep=runtime.wait)
+    *_, result = profile(space, TASK, target, build, settings=settings, rng=np.random.default_rng(0), memory=memory)
+    assert isinstance(result, ProfileResult)
+    return result
+
+
+def by_kit(runtime: CountedRuntime, planned: KitPlan, folder: Path, memory: JournalFile) -> list[tuple[str, int, int]]:
+    """The steps of the kit's script with nets that cost a formula's time."""
+    kit = Kit(folder)
+
+    def open_toy(net: int) -> Any:
+        runner = runtime.load(ToyNet(planned.chains[net]))
+
+        class Toy:
+            close = runner.close
+
+            def __call__(self) -> None:
+                runner(np.zeros((1, 3, 32, 32), dtype=np.float32))
+
+        return Toy()
+
+    backend = OrtBackend(kit, open_toy, runtime.clock, runtime.wait)
+    work = PlannedVisits(kit, backend, memory, kit.plan["request"]["settings"]["seconds"], runtime.wait)
+    visits, shape, _ = work.shape()
+    return list(work.run(visits, shape))
+
+
+def visits_of(memory: Mapping[str, Any]) -> dict[str, Any]:
+    """What was timed, without what else the machine did."""
+    return {key: value for key, value in memory.items() if " machine" not in key and key != "soak"}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"fps": 20.0},
         {"soak_seconds": 30.0},
+        {"pause_seconds": 90.0},
         {"seconds": 0.8},
         {"seconds": 0.01},
         {"timing": TimingSettings(visits=3, runs=5, reference_every=3)},
@@ -77,41 +138,49 @@ def test_the_script_makes_the_visits_that_profile_makes(changes: dict[str, Any],
     settings = replace(ProfileSettings(calibration_nets=6, validation_nets=4), **changes)
     space = PVT_NANO if settings.seconds is not None else SMALL
     planned = kit_plan(request(space, settings, threads=None))
-    here, there = ToyRuntime(), ToyRuntime()
-    memory = DictMemory()
-    target = here.target(fps=settings.fps, sleep=lambda seconds: here.clock.spend(seconds * 1e3))
-    *_, result = profile(space, TASK, target, build, settings=settings, rng=np.random.default_rng(0), memory=memory)
-    kit = Kit(unpacked(tmp_path, planned))
-
-    def open_toy(net: int) -> Any:
-        runner = there.load(ToyNet(planned.chains[net]))
-
-        class Toy:
-            close = runner.close
-
-            def __call__(self) -> None:
-                runner(np.zeros((1, 3, 32, 32), dtype=np.float32))
-
-        return Toy()
-
-    backend = OrtBackend(kit, open_toy, there.clock, lambda seconds: there.clock.spend(seconds * 1e3))
-    journal = Journal(tmp_path / "progress.jsonl", {})
-    work = Measurement(kit, backend, journal, settings.seconds)
-    visits, shape, _ = work.shape()
-    steps = list(work.run(visits, shape))
+    here, there, memory = CountedRuntime(), CountedRuntime(), DictMemory()
+    by_profile(here, settings, space, memory)
+    journal = open_journal(tmp_path / "progress.jsonl", {})
+    steps = by_kit(there, planned, unpacked(tmp_path, planned), journal)
     journal.close()
     assert {"session 1 machine", "session 2 machine", "session 1 machine 0", "session 2 machine 0"} <= journal.found.keys()
-
-    def visits_of(found: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in found.items() if " machine" not in key and key != "soak"}
-
     assert visits_of(journal.found) == visits_of(memory)
-    assert ("soak" in journal.found) == ("soak" in memory)
+    if settings.soak_seconds:
+        assert journal.found["soak"]["tenths_ms"] == memory["soak"]["tenths_ms"]
+    assert there.calls == here.calls
     assert [load.chain for load in there.loads] == [load.chain for load in here.loads]
+    assert there.clock.now == here.clock.now
     assert steps[-1][1] == steps[-1][2]
-    assert isinstance(result, ProfileResult)
-    assert set(memory) >= {key for key, _ in expected_keys(planned, visits, is_thin=bool(memory["shape"][1]))}
-    assert bool(memory["shape"][1]) == (settings.seconds is not None)
+    visits, is_thin = memory["shape"]
+    assert set(memory) >= {key for key, _ in expected_keys(planned, visits, is_thin=bool(is_thin))}
+    assert bool(is_thin) == (settings.seconds is not None)
+
+
+@pytest.mark.parametrize(
+    ("last", "is_whole"), [("session 1 round 0 net 3", False), ("session 2 round 1 net 0", False), ("session 2 reference 2", True)]
+)
+def test_both_go_on_alike_and_wake_the_processor_before_the_first_visit_that_they_make(
+    last: str, is_whole: bool, tmp_path: Path
+) -> None:
+    """The processor idled since the kill; where nothing is left to be timed there is no reason to wake it."""
+    settings = ProfileSettings(calibration_nets=6, validation_nets=4, timing=TimingSettings(visits=2))
+    planned = kit_plan(request(SMALL, settings, threads=None))
+    whole = DictMemory()
+    by_profile(CountedRuntime(), settings, SMALL, whole)
+    keys = list(whole)
+    kept = {key: whole[key] for key in keys[: keys.index(last) + 1]}
+    here, there, memory = CountedRuntime(), CountedRuntime(), DictMemory(kept)
+    by_profile(here, settings, SMALL, memory)
+    journal = open_journal(tmp_path / "progress.jsonl", {})
+    for key, value in kept.items():
+        journal.record(key, value)
+    by_kit(there, planned, unpacked(tmp_path, planned), journal)
+    journal.close()
+    assert visits_of(memory) == visits_of(journal.found) == visits_of(whole)
+    assert there.calls == here.calls
+    reference = planned.chains[planned.content["reference"]]
+    assert (not here.calls) == is_whole
+    assert all(chain == reference for chain in here.calls[:8])  # three, and at least five that are timed
 
 
 def test_the_script_needs_nothing_but_numpy_and_onnx_runtime_and_its_table_is_profile_s(home: Path) -> None:
@@ -310,19 +379,19 @@ def test_a_damaged_kit_is_one_line_that_names_the_file(home: Path, tmp_path: Pat
 
 def test_a_journal_of_other_work_or_with_a_damaged_line_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
-    journal = Journal(path, {"plan": "a"})
+    journal = open_journal(path, {"plan": "a"})
     for number in range(3):
         journal.record(f"key {number}", {"ms": [0.1 * number, 1e-7], "compute_ms": None})
     journal.close()
-    again = Journal(path, {"plan": "a"})
+    again = open_journal(path, {"plan": "a"})
     again.close()
     assert again.found == journal.found
     with pytest.raises(KitError, match="another kit"):
-        Journal(path, {"plan": "b"})
+        open_journal(path, {"plan": "b"})
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], lines[2].replace("0.1", "0.2"), *lines[3:]]) + "\n")
-    with pytest.raises(KitError, match="line 3 is damaged"):
-        Journal(path, {"plan": "a"})
+    with pytest.raises(KitError, match="line 3 was edited or damaged"):
+        open_journal(path, {"plan": "a"})
 
 
 def test_the_plan_is_shown_and_a_budget_on_the_device_shapes_it(home: Path) -> None:
@@ -353,11 +422,11 @@ def test_a_look_at_the_plan_decides_nothing_but_a_begun_measurement_does(home: P
 
 def test_two_scripts_do_not_measure_beside_each_other(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.progress.jsonl"
-    journal = Journal(path, {"plan": "a"})
+    journal = open_journal(path, {"plan": "a"})
     with pytest.raises(KitError, match=r"another measure.py is at work on .*results.progress.jsonl"):
-        Journal(path, {"plan": "a"})
+        open_journal(path, {"plan": "a"})
     journal.close()
-    Journal(path, {"plan": "a"}).close()
+    open_journal(path, {"plan": "a"}).close()
 
 
 def test_parts_from_before_a_kill_are_joined() -> None:
@@ -390,6 +459,11 @@ def test_the_script_is_python_3_8_and_equal_kits_are_equal_files(tmp_path: Path)
     text = script()
     tree = ast.parse(text, feature_version=(3, 8))
     assert (ast.get_docstring(tree) or "").startswith("Measure this device")
+    names = Counter(node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    names.update(
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if hasattr(target, "id")
+    )
+    assert {name for name, num in names.items() if num > 1} == set()  # modules that were joined share their names
     assert "edgenas." not in "".join(line for line in text.splitlines() if line.lstrip().startswith(("import", "from")))
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

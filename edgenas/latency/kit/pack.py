@@ -23,6 +23,7 @@ from edgenas.latency.kit.script_base import Weights
 from edgenas.latency.nets import Chain, Plan, ProfileSettings, make_plan, thinned
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import TimingSettings
+from edgenas.portable.sealing import sealed
 from edgenas.runs import Progress, atomic_path, jsonable, sha256_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -33,12 +34,8 @@ SCHEMA_VERSION = 1  # 1: first
 KIND = "edgenas kit"
 MAX_BYTES = 50 << 20
 SCRIPTS = (
-    "portable/budget.py",
-    "latency/kit/script_base.py",
-    "latency/kit/script_runners.py",
-    "latency/kit/script_machine.py",
-    "latency/kit/script_backends.py",
-    "latency/kit/script_measure.py",
+    *(f"portable/{name}.py" for name in ("facts", "memory", "sealing", "journal", "machine", "budget", "calls", "rounds")),
+    *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "backends", "measure")),
 )
 RUNTIMES: dict[str, Literal["cpu", "cuda"]] = {"onnxruntime-cpu": "cpu", "tensorrt": "cuda"}
 
@@ -156,13 +153,12 @@ def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelP
         nets[name] = store.take_apart(graph(chain)).as_json()
         yield Progress("packing nets", done, len(planned.chains))
     members = {"graphs.xz": _graphs(nets, store.pieces), "constants.bin": bytes(store.constants)}
-    sealed = {
-        "kind": KIND,
+    content = {
         "plan": planned.content,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
         "weights": {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()},
     }
-    members["plan.json"] = json.dumps({**sealed, "sha256": sha256_json(sealed)}).encode()
+    members["plan.json"] = json.dumps(sealed(KIND, content)).encode()
     members["measure.py"] = script().encode()
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:

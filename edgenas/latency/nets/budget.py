@@ -12,7 +12,7 @@ from edgenas.costs import Term
 from edgenas.latency.fit import SEPARATE
 from edgenas.latency.nets.plan import Plan, ProfileSettings
 from edgenas.latency.timing import TimingSettings
-from edgenas.portable.budget import choose
+from edgenas.portable import budget
 
 SEEN = 2  # times that every option of a gene is among the blocks of a thinned plan
 
@@ -39,12 +39,12 @@ def shape_of(settings: ProfileSettings, plan: Plan, thin: Plan, visit_seconds: f
         visit_seconds: that one visit takes.
     """
     full_s, thin_s = (round_seconds(each, settings.timing, visit_seconds) for each in (plan, thin))
-    return Shape(*choose(settings.seconds, settings.timing.visits, full_s, thin_s))
+    return Shape(*budget.choose(settings.seconds, settings.timing.visits, full_s, thin_s))
 
 
 def round_seconds(plan: Plan, timing: TimingSettings, visit_seconds: float) -> float:
     """Seconds of one visit to every net, with those to the reference."""
-    return visit_seconds * plan.num_visits * (1 + 1 / timing.reference_every)
+    return budget.round_seconds(plan.num_visits, timing.reference_every, visit_seconds)
 
 
 def thinned(plan: Plan, terms: Sequence[Term]) -> Plan:

@@ -1,6 +1,7 @@
 """Profiling: plan, time, fit, validate, and put it into a table."""
 
-from edgenas.latency.profiling.profile import ProfileResult, SourceBuilder, profile
+from edgenas.latency.profiling.profile import ProfileResult, profile
+from edgenas.latency.profiling.visits import SourceBuilder
 
 __all__ = [
     "ProfileResult",

@@ -18,7 +18,8 @@ from edgenas.spaces import SearchSpace, unique_rows
 KEYS = tuple(field.name for field in fields(Context) if field.name not in ("runtime_version", "details"))
 MAX_LARGEST = 8  # entries listed one by one
 NUM_NETS = 2000
-UNCOMPARED = ("affinity", "command", "load_average", "versions", "gpu")  # details that always differ, or are looked into
+# details that always differ, or are looked into
+UNCOMPARED = ("affinity", "command", "load_average", "temperature_c", "frequency_mhz", "versions", "gpu")
 
 
 @dataclass(frozen=True, slots=True)

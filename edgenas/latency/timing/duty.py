@@ -9,21 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgenas.latency.timing.context import SCOPE
-from edgenas.latency.timing.target import Pace, Target
+from edgenas.latency.timing.target import Target, TimingSettings
+from edgenas.portable.calls import tenths_ms
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:
     from torch import nn
 
 SETTLED = 0.03  # relative change between the last two tenths of a soak below which it has settled
-TENTHS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,30 +92,16 @@ def soak(target: Target, source: Path | nn.Module, seconds: float) -> Iterator[P
     Raises:
         MissingBackendError, ArtefactError: as `Runtime.load`.
     """
-    runner, images_NCHW, pace = target.load(source), target.feed(source), Pace(target)
-    start, shown = target.clock(), -1
-    moments: list[float] = []
-    samples: list[float] = []
+    runner, start, total = target.load(source), target.clock(), max(1, round(seconds))
+    calls: list[tuple[float, float]] = []
+    shown = -1
     try:
-        while len(samples) < TENTHS or (target.clock() - start) < seconds * 1e9:
-            begin = pace.wait()
-            runner(images_NCHW)
-            samples.append((target.clock() - begin) / 1e6)
-            moments.append((begin - start) / 1e9)
-            if int(moments[-1]) > shown:
-                shown = int(moments[-1])
-                yield Progress("soaking", min(shown, round(seconds)), max(1, round(seconds)), unit="s")
+        for moment_s, ms in target.timer(TimingSettings()).work(partial(runner, target.feed(source)), seconds):
+            calls.append((moment_s, ms))
+            if int(moment_s) > shown:
+                shown = int(moment_s)
+                yield Progress("soaking", min(shown, round(seconds)), total, unit="s")
     finally:
         runner.close()
-    yield Progress("soaking", max(1, round(seconds)), max(1, round(seconds)), unit="s")
-    yield Soaked((target.clock() - start) / 1e9, _tenths(np.array(moments), np.array(samples)))
-
-
-def _tenths(moments_s: NDArray[np.float64], samples_ms: NDArray[np.float64]) -> tuple[float, ...]:
-    """Median of every tenth of the time; one without calls repeats the one before."""
-    place = np.minimum((moments_s / max(moments_s[-1], 1e-9) * TENTHS).astype(int), TENTHS - 1)
-    medians: list[float] = []
-    for tenth in range(TENTHS):
-        inside = samples_ms[place == tenth]
-        medians.append(float(np.median(inside)) if len(inside) else medians[-1])
-    return tuple(medians)
+    yield Progress("soaking", total, total, unit="s")
+    yield Soaked((target.clock() - start) / 1e9, tuple(tenths_ms(calls)))

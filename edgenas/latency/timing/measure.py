@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenas.deploy.contracts import RunnerInfo
-from edgenas.latency.timing.memory import Memory
 from edgenas.latency.timing.samples import NetTiming
 from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.latency.timing.target import Target, TimingSettings
+from edgenas.portable.memory import Memory
 from edgenas.runs import Progress
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, Runtime
+from edgenas.portable.calls import CallTimer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,26 +89,13 @@ class Target:
             return RESIDENT_BYTES
         return source.stat().st_size if self.bytes_of is None else self.bytes_of(source)
 
+    def timer(self, settings: TimingSettings) -> CallTimer:
+        """What times calls at this pace, by this clock."""
+        return CallTimer(self.clock, self.sleep, self.period_ns, settings.runs, settings.visit_ms, settings.warmup_ms)
+
     def load(self, source: Path | nn.Module) -> Runner:
         """A live runner; the caller closes it."""
         return self.runtime.load(source, precision=self.precision, threads=self.threads, spinning=self.spinning)
-
-
-@dataclass(slots=True)
-class Pace:
-    """Starts calls at the target's pace."""
-
-    target: Target
-    last: int | None = None
-
-    def wait(self) -> int:
-        """Sleep until the next call is due; the moment that it starts at."""
-        if self.last is not None and self.target.fps is not None:
-            rest = self.last + self.target.period_ns - self.target.clock()
-            if rest > 0:
-                self.target.sleep(rest / 1e9)
-        self.last = self.target.clock()
-        return self.last
 
 
 def stays_loaded(target: Target, sources: Sequence[Path | nn.Module]) -> bool:

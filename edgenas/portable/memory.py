@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 
 class Memory(Protocol):
-    """Keeps what was timed, so that timing goes on after a kill; a `runs.Journal` is one."""
+    """Keeps what was timed, so that timing goes on after a kill; a journal is one."""
 
     def recall(self, key: str) -> Any | None:
         """What was recorded under a key, None for nothing."""
@@ -18,7 +19,7 @@ class Memory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """A memory in which every key starts with ``prefix``."""
 
@@ -32,3 +33,24 @@ class Part:
     def record(self, key: str, value: Any) -> None:
         """As `Memory.record`."""
         self.memory.record(self.prefix + key, value)
+
+
+class Forgetful:
+    """A memory that keeps nothing."""
+
+    def recall(self, key: str) -> Any | None:
+        """Nothing."""
+        return None
+
+    def record(self, key: str, value: Any) -> None:
+        """Forget it."""
+
+
+def remembered(memory: Memory, key: str, find: Callable[[], Any]) -> Any:
+    """What a memory holds under a key, else what is found now and kept there unless it is None."""
+    value = memory.recall(key)
+    if value is None:
+        value = find()
+        if value is not None:
+            memory.record(key, value)
+    return value

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from edgenas.latency.timing import context, machine
-from edgenas.latency.timing.context import gpu_state, throttle_names
-from edgenas.latency.timing.machine import Look, Watch, look, summary
+from edgenas.portable import facts, machine
+from edgenas.portable.machine import Look, Watch, look, summary
 
 STILL = Look(
     seconds=10.0,
@@ -29,8 +25,9 @@ STILL = Look(
 def two_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A system of four cores whose files lie in a folder; this process may use cores 1 and 2."""
     monkeypatch.setattr(machine, "usable_cores", lambda: [1, 2])
-    monkeypatch.setattr(machine, "STAT", tmp_path / "stat")
-    monkeypatch.setattr(machine, "CPUS", tmp_path)
+    monkeypatch.setattr(facts, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(facts, "CPUS", tmp_path)
+    monkeypatch.setattr(facts, "THERMAL", tmp_path / "thermal")
     return tmp_path
 
 
@@ -48,7 +45,7 @@ def test_only_the_cores_that_this_process_may_use_are_looked_at(two_cores: Path)
         (folder / "cpufreq" / "scaling_cur_freq").write_text(f"{mhz}\n")
         (folder / "cpufreq" / "scaling_governor").write_text("schedutil\n")
         (folder / "thermal_throttle" / "core_throttle_count").write_text(f"{count}\n")
-    seen = look("cpu")
+    seen = look()
     ticks = 100.0
     assert (seen.busy_s, seen.steal_s) == (337 / ticks, 10 / ticks)
     assert (seen.governor, seen.frequencies_mhz, seen.throttles) == ("schedutil", (1500.0, 2500.0), 7)
@@ -56,7 +53,7 @@ def test_only_the_cores_that_this_process_may_use_are_looked_at(two_cores: Path)
 
 
 def test_what_the_system_does_not_tell_is_unknown(two_cores: Path) -> None:
-    seen = look("cpu")
+    seen = look()
     assert (seen.busy_s, seen.steal_s, seen.governor, seen.frequencies_mhz, seen.throttles) == (None, None, None, (), None)
     found = summary([seen, replace(seen, seconds=seen.seconds + 5)])
     names = ("other_cores", "other_cores_max", "steal_share", "governors", "frequency_min_mhz", "throttle_events")
@@ -88,82 +85,12 @@ def test_a_series_too_short_for_the_systems_clock_says_nothing_of_others() -> No
 
 
 def test_a_watch_does_not_look_at_every_visit() -> None:
-    watch = Watch("cpu")
+    watch = Watch()
     for _ in range(50):
         watch.glance()
     assert len(watch.looks) == 1
     assert watch.end()["num_cores"] >= 1
     assert len(watch.looks) == 2
-
-
-class FakeNvmlError(Exception):
-    pass
-
-
-def fake_nvml(**changes: Any) -> SimpleNamespace:
-    """The functions of NVML that are read, and none that sets anything."""
-
-    def unsupported(handle: object) -> int:
-        raise FakeNvmlError("Not Supported")
-
-    functions = {
-        "NVMLError": FakeNvmlError,
-        "NVML_CLOCK_SM": 1,
-        "NVML_CLOCK_MEM": 2,
-        "NVML_TEMPERATURE_GPU": 0,
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetHandleByIndex": lambda index: f"index {index}",
-        "nvmlDeviceGetHandleByUUID": lambda uuid: f"uuid {uuid}",
-        "nvmlDeviceGetName": lambda handle: f"GPU {handle}".encode(),
-        "nvmlSystemGetDriverVersion": lambda: "590.44",
-        "nvmlDeviceGetClockInfo": lambda handle, kind: {1: 1200, 2: 2600}[kind],
-        "nvmlDeviceGetMaxClockInfo": lambda handle, kind: 1980,
-        "nvmlDeviceGetPowerUsage": lambda handle: 95_500,
-        "nvmlDeviceGetEnforcedPowerLimit": unsupported,
-        "nvmlDeviceGetTemperature": lambda handle, kind: 71,
-        "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0x1 | 0x4 | 0x40,
-    }
-    return SimpleNamespace(**{**functions, **changes})
-
-
-def test_a_gpus_state_is_read_and_what_it_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())  # type: ignore[arg-type]
-    state = gpu_state()
-    assert state == {
-        "name": "GPU index 0",
-        "driver": "590.44",
-        "sm_clock_mhz": 1200,
-        "memory_clock_mhz": 2600,
-        "max_sm_clock_mhz": 1980,
-        "power_w": 95.5,
-        "power_limit_w": None,
-        "temperature_c": 71,
-        "throttle_reasons": ["power limit", "temperature (hardware)"],
-    }
-
-
-@pytest.mark.parametrize(("visible", "handle"), [("3,1", "index 3"), ("GPU-ab,GPU-cd", "uuid GPU-ab"), ("", "index 0")])
-def test_the_gpu_is_the_one_that_cuda_calls_the_first(visible: str, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())  # type: ignore[arg-type]
-    assert gpu_state()["name"] == f"GPU {handle}"
-
-
-def test_without_nvml_or_a_driver_the_state_is_unknown_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_driver() -> None:
-        raise FakeNvmlError("Driver Not Loaded")
-
-    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(nvmlInit=no_driver))  # type: ignore[arg-type]
-    assert gpu_state() == {"unknown": "NVML does not start: Driver Not Loaded"}
-    monkeypatch.setitem(sys.modules, "pynvml", None)  # type: ignore[arg-type]  # so that its import fails
-    assert gpu_state() == {"unknown": "there is no NVML: pip install nvidia-ml-py"}
-
-
-def test_an_idle_gpu_is_not_throttled() -> None:
-    assert throttle_names(0x1 | 0x2) == []
-    assert throttle_names(0x8) == ["hardware slowdown"]
 
 
 def test_a_gpus_readings_become_ranges_and_every_reason_that_was_seen() -> None:
@@ -176,5 +103,5 @@ def test_a_gpus_readings_become_ranges_and_every_reason_that_was_seen() -> None:
 
 
 def test_nothing_here_sets_clocks() -> None:
-    for module in (context, machine):
+    for module in (facts, machine):
         assert "nvmlDeviceSet" not in Path(module.__file__).read_text(encoding="utf-8")
