@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "config": set(),
     "errors": set(),
     "stats": set(),
-    "runs": set(),
+    "runs": {"portable"},
     "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
     "exporters": {"deploy"},
