@@ -33,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "runs": {"portable"},
     "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
-    "exporters": {"deploy"},
+    "exporters": {"deploy", "portable"},
 }
 NO_TORCH = ("spaces", "costs", "search")
 ROOMS = ("timing", "fit", "nets", "table", "profiling", "kit")  # of latency, from the ground up

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 BOARD = Path("/proc/device-tree/model")
+CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")
 MODEL_KEYS = ("model name", "Model", "Hardware")
 STAT = Path("/proc/stat")
@@ -39,7 +40,7 @@ def usable_cores() -> list[int]:
 
 def cpu_model() -> str:
     """The processor's name, else the board's, else the architecture."""
-    for line in (read_text(Path("/proc/cpuinfo")) or "").splitlines():
+    for line in (read_text(CPUINFO) or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in MODEL_KEYS and value.strip():
             return value.strip()
