@@ -1,7 +1,7 @@
 """Latency tables: which nets to time, timing them with the runtime that will ship, fitting and validating."""
 
 from edgenas.latency.fit import QUANTILES, Bound, Promise, Quantile, nets_needed
-from edgenas.latency.nets import ChainTracer, ComponentGraphs, ComposedOnnx, Plan, ProfileSettings, make_plan, stitch
+from edgenas.latency.nets import ChainTracer, ComponentGraphs, ComposedOnnx, MeasuringSettings, TimingPlan, make_plan, stitch
 from edgenas.latency.profiling import ProfileResult, SourceBuilder, profile
 from edgenas.latency.table import LatencyTable, find_tables, named_table, one_context, shipped_tables, tables_that_fit
 from edgenas.latency.timing import (
@@ -9,7 +9,7 @@ from edgenas.latency.timing import (
     Measurement,
     Measurements,
     Memory,
-    Part,
+    PrefixedMemory,
     Target,
     TimingSettings,
     context_of,
@@ -26,15 +26,15 @@ __all__ = [
     "LatencyTable",
     "Measurement",
     "Measurements",
+    "MeasuringSettings",
     "Memory",
-    "Part",
-    "Plan",
+    "PrefixedMemory",
     "ProfileResult",
-    "ProfileSettings",
     "Promise",
     "Quantile",
     "SourceBuilder",
     "Target",
+    "TimingPlan",
     "TimingSettings",
     "context_of",
     "find_tables",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 GOOD_VISITS, MIN_VISITS = 4, 2
+OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
 def round_seconds(num_visits: int, reference_every: int, visit_seconds: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 MAX_RUNS = 32
 AWAKE_NS = 200_000_000  # of calls, after which a processor has raised its clock
+RESIDENT_BYTES = 256 << 20  # of nets that may stay loaded together; sessions need about three times that
 TENTHS = 10
 
 

@@ -20,7 +20,7 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class PrefixedMemory:
     """A memory in which every key starts with ``prefix``."""
 
     memory: Memory

@@ -23,14 +23,14 @@ from edgenas.latency import (
     Measurement,
     Measurements,
     Memory,
-    Part,
-    Plan,
-    ProfileSettings,
     Quantile,
     Target,
     TimingSettings,
     measure_nets,
 )
+from edgenas.latency import MeasuringSettings as ProfileSettings
+from edgenas.latency import PrefixedMemory as Part
+from edgenas.latency import TimingPlan as Plan
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import SAME_SPEED
 from edgenas.latency.timing import fps_of, usable_cores

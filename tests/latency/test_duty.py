@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency import ProfileResult, ProfileSettings, Target, profile
+from edgenas.latency import MeasuringSettings, ProfileResult, Target, profile
 from edgenas.latency.timing.duty import Duty, Soaked, fps_of, soak
 from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.latency.timing.target import TimingSettings
@@ -26,7 +26,7 @@ def target_of(runtime: ToyRuntime, **changes: Any) -> Target:
 
 
 def profiled(runtime: ToyRuntime, target: Target, **changes: Any) -> tuple[ProfileResult, list[str]]:
-    settings = ProfileSettings(**FEW, **changes)
+    settings = MeasuringSettings(**FEW, **changes)
     records = list(profile(PVT_NANO, TASK, target, build, settings=settings, rng=np.random.default_rng(0)))
     assert isinstance(records[-1], ProfileResult)
     return records[-1], [record.text for record in records if isinstance(record, Note)]

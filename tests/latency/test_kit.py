@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, TimingSettings, profile
+from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, TimingSettings, profile
 from edgenas.latency.kit import pack
 from edgenas.latency.kit.pack import KitPlan, Request, is_kit, kit_plan, script, write_kit
 from edgenas.latency.kit.results import expected_keys, read_results, table_of
@@ -88,7 +88,7 @@ class CountedRuntime(ToyRuntime):
         self.clock.spend(seconds * 1e3)
 
 
-def by_profile(runtime: CountedRuntime, settings: ProfileSettings, space: SearchSpace, memory: DictMemory) -> ProfileResult:
+def by_profile(runtime: CountedRuntime, settings: MeasuringSettings, space: SearchSpace, memory: DictMemory) -> ProfileResult:
     target = runtime.target(fps=settings.fps, sleep=runtime.wait)
     *_, result = profile(space, TASK, target, build, settings=settings, rng=np.random.default_rng(0), memory=memory)
     assert isinstance(result, ProfileResult)
@@ -135,7 +135,7 @@ def visits_of(memory: Mapping[str, Any]) -> dict[str, Any]:
 )
 def test_the_script_makes_the_visits_that_profile_makes(changes: dict[str, Any], tmp_path: Path) -> None:
     """Nets that cost a formula's time on a clock that only they move: both remember the same, to the last bit."""
-    settings = replace(ProfileSettings(calibration_nets=6, validation_nets=4), **changes)
+    settings = replace(MeasuringSettings(calibration_nets=6, validation_nets=4), **changes)
     space = PVT_NANO if settings.seconds is not None else SMALL
     planned = kit_plan(request(space, settings, threads=None))
     here, there, memory = CountedRuntime(), CountedRuntime(), DictMemory()
@@ -163,7 +163,7 @@ def test_both_go_on_alike_and_wake_the_processor_before_the_first_visit_that_the
     last: str, is_whole: bool, tmp_path: Path
 ) -> None:
     """The processor idled since the kill; where nothing is left to be timed there is no reason to wake it."""
-    settings = ProfileSettings(calibration_nets=6, validation_nets=4, timing=TimingSettings(visits=2))
+    settings = MeasuringSettings(calibration_nets=6, validation_nets=4, timing=TimingSettings(visits=2))
     planned = kit_plan(request(SMALL, settings, threads=None))
     whole = DictMemory()
     by_profile(CountedRuntime(), settings, SMALL, whole)

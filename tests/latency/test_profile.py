@@ -11,8 +11,8 @@ import pytest
 from edgenas.errors import LatencyTableError
 from edgenas.latency import (
     LatencyTable,
+    MeasuringSettings,
     ProfileResult,
-    ProfileSettings,
     find_tables,
     make_plan,
     named_table,
@@ -34,7 +34,7 @@ TASK = PVT_NANO.default_task
 
 
 def records_of(runtime: ToyRuntime, **changes: Any) -> list[Any]:
-    settings = ProfileSettings(**changes)
+    settings = MeasuringSettings(**changes)
     return list(profile(PVT_NANO, TASK, runtime.target(), build, settings=settings, rng=np.random.default_rng(0)))
 
 
@@ -51,7 +51,7 @@ def table(result: ProfileResult) -> LatencyTable:
 
 
 def test_validation_nets_are_new_and_every_block_is_in_a_whole_net() -> None:
-    plan = make_plan(PVT_NANO, TASK, ProfileSettings(), rng=np.random.default_rng(0))
+    plan = make_plan(PVT_NANO, TASK, MeasuringSettings(), rng=np.random.default_rng(0))
     assert len(plan.validation) == len(plan.calibration) == 20
     assert not set(plan.validation_chains) & set(plan.calibration_chains)
     assert len(set(plan.validation_chains)) == 20
@@ -65,7 +65,7 @@ def test_validation_nets_are_new_and_every_block_is_in_a_whole_net() -> None:
 def test_the_tracing_chain_fits_together(space: SearchSpace) -> None:
     from edgenas.supernets.pvt_net import component_input_shape
 
-    plan = make_plan(space, space.default_task, ProfileSettings(), rng=np.random.default_rng(0))
+    plan = make_plan(space, space.default_task, MeasuringSettings(), rng=np.random.default_rng(0))
     stage = 0
     ((chain, skeleton),) = plan.tracing
     assert (skeleton,) == plan.skeletons
@@ -81,7 +81,7 @@ def test_the_tracing_chain_fits_together(space: SearchSpace) -> None:
 def test_a_small_space_shares_its_nets_out() -> None:
     choices = tuple(replace(c, options=c.options[-1:]) if i > 2 else c for i, c in enumerate(PVT_NANO.choices))
     space = replace(PVT_NANO, choices=choices)
-    plan = make_plan(space, TASK, ProfileSettings(), rng=np.random.default_rng(0))
+    plan = make_plan(space, TASK, MeasuringSettings(), rng=np.random.default_rng(0))
     assert len(plan.calibration) == len(plan.validation) == space.cardinality // 2
 
 
@@ -277,12 +277,12 @@ def test_tables_go_by_file_or_name(table: LatencyTable, tmp_path: Path) -> None:
 def test_genes_may_change_what_is_around_the_blocks() -> None:
     space = get_space("autoformer-nano")
     runtime = ToyRuntime(noise=0.01)
-    plan = make_plan(space, space.default_task, ProfileSettings(), rng=np.random.default_rng(0))
+    plan = make_plan(space, space.default_task, MeasuringSettings(), rng=np.random.default_rng(0))
     embed_dims = {chain[0].embed_dim for chain in plan.skeletons}  # type: ignore[attr-defined]
     assert len(plan.skeletons) == len(embed_dims) > 1
     assert all(chain[0].embed_dim == block.embed_dim for block, chain in plan.block_chains.items())  # type: ignore[attr-defined]
     *_, result = profile(
-        space, space.default_task, runtime.target(), build, settings=ProfileSettings(), rng=np.random.default_rng(0)
+        space, space.default_task, runtime.target(), build, settings=MeasuringSettings(), rng=np.random.default_rng(0)
     )
     assert isinstance(result, ProfileResult)
     assert result.table.validation["mape"] < 0.01

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, Promise, nets_needed, profile
+from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, Promise, nets_needed, profile
 from edgenas.latency.fit.promise import QUANTILES, conformal_factor
 from edgenas.latency.nets.plan import components_of, make_plan
 from edgenas.spaces.pvt import PVT_NANO
@@ -91,7 +91,7 @@ def test_quantiles_of_few_calls_are_called_coarse() -> None:
 
 @pytest.fixture(scope="module")
 def table() -> LatencyTable:
-    settings = ProfileSettings(bound_nets=39, validation_nets=60)
+    settings = MeasuringSettings(bound_nets=39, validation_nets=60)
     runtime = ToyRuntime(noise=0.05)
     *_, last = profile(PVT_NANO, TASK, runtime.target(), build, settings=settings, rng=np.random.default_rng(0))
     assert isinstance(last, ProfileResult)
@@ -100,7 +100,7 @@ def table() -> LatencyTable:
 
 
 def test_bound_nets_are_others_and_are_timed_in_both_sessions() -> None:
-    plan = make_plan(PVT_NANO, TASK, ProfileSettings(bound_nets=30), rng=np.random.default_rng(0))
+    plan = make_plan(PVT_NANO, TASK, MeasuringSettings(bound_nets=30), rng=np.random.default_rng(0))
     groups = (plan.calibration_chains, plan.bound_chains, plan.validation_chains)
     assert [len(group) for group in groups] == [20, 30, 20]
     assert len({chain for group in groups for chain in group}) == 70

@@ -9,7 +9,7 @@ import pytest
 
 from edgenas.portable.calls import CallTimer, tenths_ms
 from edgenas.portable.machine import Watches
-from edgenas.portable.memory import Forgetful, Part, remembered
+from edgenas.portable.memory import Forgetful, PrefixedMemory, remembered
 from edgenas.portable.rounds import REFERENCE, Rounds, pause
 
 
@@ -68,7 +68,7 @@ def test_what_is_kept_is_not_made_again_and_what_is_left_finds_the_device_awake(
 
 def test_a_second_session_has_the_runs_of_the_first_and_is_woken_too() -> None:
     visitor, memory = Visitor(), DictMemory()
-    rounds = rounds_of(visitor, Part(memory, "session 2 "), num_runs=5)
+    rounds = rounds_of(visitor, PrefixedMemory(memory, "session 2 "), num_runs=5)
     list(rounds.run([[0]]))
     assert visitor.asked[0] == "wake"
     assert memory["session 2 runs"] == 5

@@ -20,7 +20,7 @@ from edgenas.costs import decompose
 from edgenas.errors import LatencyTableError
 from edgenas.latency.kit.nets import Store
 from edgenas.latency.kit.script_base import Weights
-from edgenas.latency.nets import Chain, Plan, ProfileSettings, make_plan, thinned
+from edgenas.latency.nets import Chain, MeasuringSettings, TimingPlan, make_plan, thinned
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import TimingSettings
 from edgenas.portable.sealing import sealed
@@ -58,7 +58,7 @@ class Request:
     threads: int | None
     opset: int
     seed: int
-    settings: ProfileSettings
+    settings: MeasuringSettings
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the plan follows from; `from_json` reads it back."""
@@ -81,7 +81,7 @@ class Request:
         settings = dict(value["settings"])
         timing = TimingSettings(**settings.pop("timing"))
         own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
-        return cls(space=space, task=Task(**value["task"]), settings=ProfileSettings(timing=timing, **settings), **own)
+        return cls(space=space, task=Task(**value["task"]), settings=MeasuringSettings(timing=timing, **settings), **own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class KitPlan:
         content: of the kit's plan, JSON-ready.
     """
 
-    plan: Plan
+    plan: TimingPlan
     chains: tuple[Chain, ...]
     content: dict[str, Any]
 
@@ -114,7 +114,7 @@ def kit_plan(request: Request) -> KitPlan:
     number = {chain: position for position, chain in enumerate(chains)}
     sessions = rng.bit_generator.seed_seq.spawn(2)  # type: ignore[attr-defined] # as Generator.spawn, but to begin with twice
 
-    def shape(part: Plan) -> dict[str, Any]:
+    def shape(part: TimingPlan) -> dict[str, Any]:
         nets = {"first": part.first_chains, "second": part.second_chains}
         orders = {}
         for (key, timed), sequence in zip(nets.items(), sessions, strict=True):

@@ -9,9 +9,7 @@ from typing import Any
 
 from edgenas.latency.kit.script_base import Kit
 from edgenas.latency.kit.script_runners import OrtRunner, Trtexec, ort_info
-from edgenas.portable.calls import MAX_RUNS, CallTimer
-
-RESIDENT_BYTES = 256 << 20  # of nets that may stay loaded together
+from edgenas.portable.calls import MAX_RUNS, RESIDENT_BYTES, CallTimer
 
 
 class OrtBackend:

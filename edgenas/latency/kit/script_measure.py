@@ -18,17 +18,16 @@ from typing import Any
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
 from edgenas.latency.kit.script_base import Kit, KitError
 from edgenas.latency.kit.script_runners import Trtexec
-from edgenas.portable.budget import choose, round_seconds
+from edgenas.portable.budget import OVER, choose, round_seconds
 from edgenas.portable.calls import tenths_ms
 from edgenas.portable.facts import machine_facts, machine_state
 from edgenas.portable.journal import BusyFileError, JournalFile
 from edgenas.portable.machine import Watches
-from edgenas.portable.memory import Part, remembered
+from edgenas.portable.memory import PrefixedMemory, remembered
 from edgenas.portable.rounds import REFERENCE, Rounds, pause
 from edgenas.portable.sealing import DamagedFileError, sealed, write_beside
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
-OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
 class PlannedVisits:
@@ -75,7 +74,7 @@ class PlannedVisits:
             if session == 2:
                 for passed, parts in pause(self.journal, self.request["settings"]["pause_seconds"], self.sleep):
                     yield "waiting between the sessions, seconds", passed, parts
-            memory = Part(self.journal, f"session {session} ")
+            memory = PrefixedMemory(self.journal, f"session {session} ")
             watch = Watches(memory)
             visitor = SessionVisitor(self.backend, self.reference, shape[key])
             rounds = Rounds(visitor, memory, watch, self.timing["reference_every"], runs)

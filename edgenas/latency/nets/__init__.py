@@ -3,7 +3,7 @@
 from edgenas.latency.nets.budget import Shape, round_seconds, shape_of, thinned
 from edgenas.latency.nets.compose import ChainTracer, ComponentGraphs, ComposedOnnx, stitch
 from edgenas.latency.nets.drawn import INLINE_BYTES, drawn_kind
-from edgenas.latency.nets.plan import Chain, Plan, ProfileSettings, components_of, is_block, make_plan, reference_net
+from edgenas.latency.nets.plan import Chain, MeasuringSettings, TimingPlan, components_of, is_block, make_plan, reference_net
 
 __all__ = [
     "INLINE_BYTES",
@@ -11,9 +11,9 @@ __all__ = [
     "ChainTracer",
     "ComponentGraphs",
     "ComposedOnnx",
-    "Plan",
-    "ProfileSettings",
+    "MeasuringSettings",
     "Shape",
+    "TimingPlan",
     "components_of",
     "drawn_kind",
     "is_block",

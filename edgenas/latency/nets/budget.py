@@ -10,7 +10,7 @@ import numpy as np
 
 from edgenas.costs import Term
 from edgenas.latency.fit import SEPARATE
-from edgenas.latency.nets.plan import Plan, ProfileSettings
+from edgenas.latency.nets.plan import MeasuringSettings, TimingPlan
 from edgenas.latency.timing import TimingSettings
 from edgenas.portable import budget
 
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
     is_thin: bool
 
 
-def shape_of(settings: ProfileSettings, plan: Plan, thin: Plan, visit_seconds: float) -> Shape:
+def shape_of(settings: MeasuringSettings, plan: TimingPlan, thin: TimingPlan, visit_seconds: float) -> Shape:
     """The visits asked for, or what of them and of the plan the budget leaves.
 
     Args:
@@ -42,12 +42,12 @@ def shape_of(settings: ProfileSettings, plan: Plan, thin: Plan, visit_seconds: f
     return Shape(*budget.choose(settings.seconds, settings.timing.visits, full_s, thin_s))
 
 
-def round_seconds(plan: Plan, timing: TimingSettings, visit_seconds: float) -> float:
+def round_seconds(plan: TimingPlan, timing: TimingSettings, visit_seconds: float) -> float:
     """Seconds of one visit to every net, with those to the reference."""
     return budget.round_seconds(plan.num_visits, timing.reference_every, visit_seconds)
 
 
-def thinned(plan: Plan, terms: Sequence[Term]) -> Plan:
+def thinned(plan: TimingPlan, terms: Sequence[Term]) -> TimingPlan:
     """The plan without blocks that `fit.smooth` interpolates from those left.
 
     Of every width of a stage as many blocks are left as tell the effects of all options apart, each option twice at least.

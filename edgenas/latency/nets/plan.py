@@ -29,7 +29,7 @@ MAX_DRAWS = 1000  # random nets among which skeletons, and blocks that no small 
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileSettings:
+class MeasuringSettings:
     """How much is measured.
 
     Attributes:
@@ -58,7 +58,7 @@ class ProfileSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TimingPlan:
     """The nets to time, as chains of components.
 
     Attributes:
@@ -119,7 +119,7 @@ def reference_net(space: SearchSpace, task: Task) -> Chain:
     return components_of(space, space.canonical(middle)[0], task)
 
 
-def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng: np.random.Generator) -> Plan:
+def make_plan(space: SearchSpace, task: Task, settings: MeasuringSettings, *, rng: np.random.Generator) -> TimingPlan:
     """Lay down what is timed.
 
     Args:
@@ -135,7 +135,7 @@ def make_plan(space: SearchSpace, task: Task, settings: ProfileSettings, *, rng:
     rows, chains = _random_nets(space, task, sum(wanted), rng)
     fitted, bound = (len(chains) * end // max(1, sum(wanted)) for end in (wanted[0], wanted[0] + wanted[1]))
     skeletons = _skeletons(space, task, parts, [place.skeleton for place in places.values()], rng)
-    return Plan(
+    return TimingPlan(
         skeletons=skeletons,
         block_chains={block: place.around(block, settings.copies) for block, place in places.items()},
         calibration=rows[:fitted],

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgenas.costs import CostModel, Term, distinct_components
 from edgenas.latency.fit import Calibration, calibrate, smooth, split_skeletons
-from edgenas.latency.nets import Chain, Plan
-from edgenas.latency.profiling.measured import Measured
+from edgenas.latency.nets import Chain, TimingPlan
+from edgenas.latency.profiling.rows import BothSessions
 from edgenas.latency.table import Entry, component_json
 from edgenas.latency.timing import standard_error
 from edgenas.spaces import Genes
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def component_costs(
-    plan: Plan, terms: Sequence[Term], measured: Measured, copies: int, *, smoothed: bool
+    plan: TimingPlan, terms: Sequence[Term], measured: BothSessions, copies: int, *, smoothed: bool
 ) -> tuple[dict[Hashable, float], tuple[Entry, ...]]:
     """Cost of every component in milliseconds, and the same as entries of a table."""
     num = len(plan.skeletons)
@@ -43,7 +43,7 @@ def component_costs(
     return costs | parts, tuple(entries)
 
 
-def _skeleton_entries(plan: Plan, parts: Mapping[Hashable, float], mad_ms: float, runs: int) -> list[Entry]:
+def _skeleton_entries(plan: TimingPlan, parts: Mapping[Hashable, float], mad_ms: float, runs: int) -> list[Entry]:
     """One entry for all where they always come together, else one for each."""
     if len(plan.skeletons) == 1:
         together = tuple(component_json(component) for component in plan.skeletons[0])
@@ -58,7 +58,7 @@ def _sums(chains: Sequence[Chain], costs: Mapping[Hashable, float]) -> Floats:
 
 
 def calibrate_sums(
-    plan: Plan, measured: Measured, costs: Mapping[Hashable, float], params_A: Floats, confidence: float
+    plan: TimingPlan, measured: BothSessions, costs: Mapping[Hashable, float], params_A: Floats, confidence: float
 ) -> Calibration:
     """Fit the sums of components to what the calibration nets measured, ``params_A`` their parameters."""
     start = len(plan.skeletons) + len(plan.block_chains)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgenas.latency.nets import Plan, ProfileSettings, round_seconds
+from edgenas.latency.nets import MeasuringSettings, TimingPlan, round_seconds
 from edgenas.latency.table import LatencyTable, remarks
 from edgenas.latency.timing import TimingSettings
+from edgenas.portable.budget import OVER
 from edgenas.runs import Note
 
 APART_S = 60.0  # between two measurements of a net, below which it is said
-OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
 def opening_notes(
-    settings: ProfileSettings, plan: Plan, timing: TimingSettings, visit_seconds: float, *, num_blocks: int
+    settings: MeasuringSettings, plan: TimingPlan, timing: TimingSettings, visit_seconds: float, *, num_blocks: int
 ) -> Iterator[Note]:
     """The plan and how long it will take.
 
@@ -37,7 +37,7 @@ def opening_notes(
         yield Note(f"that is more than the budget of {settings.seconds:g} s, but the least that makes a table", is_warning=True)
 
 
-def closing_notes(table: LatencyTable, settings: ProfileSettings, timing: TimingSettings) -> Iterator[Note]:
+def closing_notes(table: LatencyTable, settings: MeasuringSettings, timing: TimingSettings) -> Iterator[Note]:
     """What a budget left out, a pace that cannot be kept, and what disturbed the measurement."""
     if timing.visits < settings.timing.visits and settings.seconds is not None:
         text = f"the budget of {settings.seconds:g} s allowed {timing.visits} of {settings.timing.visits} visits to every net"

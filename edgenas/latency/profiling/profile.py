@@ -13,10 +13,10 @@ import numpy as np
 
 from edgenas.costs import Term, cost_models, decompose
 from edgenas.latency.fit import bounded
-from edgenas.latency.nets import Plan, ProfileSettings, Shape, make_plan, shape_of, thinned
+from edgenas.latency.nets import MeasuringSettings, Shape, TimingPlan, make_plan, shape_of, thinned
 from edgenas.latency.profiling.costs import calibrate_sums, component_costs, predict_sums
-from edgenas.latency.profiling.measured import Measured, bound_nets, measuring_of, reference_of, validate
 from edgenas.latency.profiling.notes import closing_notes, opening_notes
+from edgenas.latency.profiling.rows import BothSessions, bound_nets, measuring_of, reference_of, validate
 from edgenas.latency.profiling.visits import SourceBuilder, made_elsewhere, soak_device, time_twice
 from edgenas.latency.table import LatencyTable, space_hash
 from edgenas.latency.timing import SCOPE, Context, Duty, Memory, Target, TimingSettings, context_of, probe_visit
@@ -61,10 +61,10 @@ def profile(
     target: Target,
     build: SourceBuilder,
     *,
-    settings: ProfileSettings,
+    settings: MeasuringSettings,
     rng: np.random.Generator,
     details: Mapping[str, Any] | None = None,
-    prepare: Callable[[Plan], Iterator[Progress]] | None = None,
+    prepare: Callable[[TimingPlan], Iterator[Progress]] | None = None,
     memory: Memory | None = None,
     machine: Mapping[str, Any] | None = None,
 ) -> Iterator[Progress | Note | ProfileResult]:
@@ -113,8 +113,13 @@ def profile(
 
 
 def _within_budget(
-    target: Target, reference: Path | nn.Module, full: Plan, terms: Sequence[Term], settings: ProfileSettings, memory: Memory
-) -> tuple[Plan, TimingSettings, float]:
+    target: Target,
+    reference: Path | nn.Module,
+    full: TimingPlan,
+    terms: Sequence[Term],
+    settings: MeasuringSettings,
+    memory: Memory,
+) -> tuple[TimingPlan, TimingSettings, float]:
     """What the budget leaves of a plan and its visits, or left when it was begun; seconds that one visit takes."""
     visit_seconds = float(remembered(memory, "visit seconds", lambda: probe_visit(target, reference, settings.timing)))
     thin = thinned(full, terms) if target.runtime.device_kind == "cpu" else full
@@ -125,9 +130,9 @@ def _within_budget(
 def _table(
     space: SearchSpace,
     task: Task,
-    plan: Plan,
-    measured: Measured,
-    settings: ProfileSettings,
+    plan: TimingPlan,
+    measured: BothSessions,
+    settings: MeasuringSettings,
     timing: TimingSettings,
     context: Context,
     *,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.latency.nets import Plan
-from edgenas.latency.profiling.measured import Measured
-from edgenas.latency.timing import Memory, Part, Session, Soaked, Target, TimingSettings, soak, time_nets
+from edgenas.latency.nets import TimingPlan
+from edgenas.latency.profiling.rows import BothSessions
+from edgenas.latency.timing import Memory, PrefixedMemory, Session, Soaked, Target, TimingSettings, soak, time_nets
 from edgenas.portable.memory import remembered
 from edgenas.portable.rounds import pause
 from edgenas.runs import Note, Progress
@@ -42,7 +42,7 @@ def soak_device(
 
 
 def time_twice(
-    plan: Plan,
+    plan: TimingPlan,
     target: Target,
     build: SourceBuilder,
     reference: Path | nn.Module,
@@ -50,30 +50,30 @@ def time_twice(
     pause_seconds: float,
     rng: np.random.Generator,
     memory: Memory,
-) -> Generator[Progress, None, Measured]:
+) -> Generator[Progress, None, BothSessions]:
     """Time all nets, then those that fit nothing once more."""
     sources = [build(chain) for chain in plan.first_chains]
     again = sources[len(sources) - len(plan.second_chains) :]
     total, done = timing.visits * plan.num_visits, timing.visits * len(sources)
     first_rng, second_rng = rng.spawn(2)  # so that the orders of the second do not depend on the visits of the first
-    records = time_nets(target, sources, reference, timing, rng=first_rng, memory=Part(memory, "session 1 "))
+    records = time_nets(target, sources, reference, timing, rng=first_rng, memory=PrefixedMemory(memory, "session 1 "))
     first = yield from _follow(records, total, 0)
     for passed, parts in pause(memory, pause_seconds, target.sleep):
         yield Progress("waiting between the sessions", passed, parts, unit="s")
     same_runs = replace(timing, runs=first.num_runs, visit_ms=0.0)  # minima of more runs would be lower
-    later = time_nets(target, again, reference, same_runs, rng=second_rng, memory=Part(memory, "session 2 "))
+    later = time_nets(target, again, reference, same_runs, rng=second_rng, memory=PrefixedMemory(memory, "session 2 "))
     second = yield from _follow(later, total, done)
     level_ms = float(np.median(np.concatenate([s.reference.samples_VR.ravel() for s in (first, second)])))
-    return Measured(first, second, level_ms)
+    return BothSessions(first, second, level_ms)
 
 
-def made_elsewhere(measured: Measured, memory: Memory) -> Measured:
+def made_elsewhere(measured: BothSessions, memory: Memory) -> BothSessions:
     """With what went on there in the meantime, as far as it was recorded, instead of here."""
     seen = (memory.recall(f"session {number} machine") for number in (1, 2))
     first, second = (
         replace(session, machine=dict(value or {})) for session, value in zip((measured.first, measured.second), seen, strict=True)
     )
-    return Measured(first, second, measured.level_ms)
+    return BothSessions(first, second, measured.level_ms)
 
 
 def _follow(records: Iterator[Progress | Session], total: int, before: int) -> Generator[Progress, None, Session]:

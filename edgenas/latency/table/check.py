@@ -20,7 +20,7 @@ MAX_NAMED = 5  # of many problems of one kind
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class TableCheck:
     """One thing that was looked at.
 
     Attributes:
@@ -36,7 +36,7 @@ class Check:
     problems: tuple[str, ...] = ()
 
 
-def check_table(table: LatencyTable, space: SearchSpace) -> tuple[Check, ...]:
+def check_table(table: LatencyTable, space: SearchSpace) -> tuple[TableCheck, ...]:
     """Everything that can be checked without the device.
 
     Args:
@@ -45,12 +45,12 @@ def check_table(table: LatencyTable, space: SearchSpace) -> tuple[Check, ...]:
     """
     same = table.space_sha256 == space_hash(space)
     changed = f"the choices of {space.name} have changed since it was measured"
-    checks = [Check("space", "passed" if same else "failed", "the choices are those it was measured for" if same else changed)]
+    checks = [TableCheck("space", "passed" if same else "failed", "the choices are those it was measured for" if same else changed)]
     complete = _completeness(table, space)
     checks.append(complete)
     if complete.verdict == "passed" and same:
         return (*checks, _predictions(table, space))
-    return (*checks, Check("predictions", "not_run", "the space or its entries are not what they were"))
+    return (*checks, TableCheck("predictions", "not_run", "the space or its entries are not what they were"))
 
 
 def origins(table: LatencyTable, space: SearchSpace) -> dict[str, int]:
@@ -68,17 +68,17 @@ def _origin_of(table: LatencyTable) -> dict[str, str]:
     return {key: entry.origin for entry in table.entries for key in entry_keys(entry)}
 
 
-def _completeness(table: LatencyTable, space: SearchSpace) -> Check:
+def _completeness(table: LatencyTable, space: SearchSpace) -> TableCheck:
     found = _origin_of(table)
     missing = tuple(key for key in _keys_of(table, space) if key not in found)
     counted = origins(table, space)
     if missing:
         num = sum(counted.values())
-        return Check("entries", "failed", f"{len(missing)} of {num} components have no entry", _short(missing))
-    return Check("entries", "passed", f"{counted['measured']} components measured, {counted['interpolated']} interpolated")
+        return TableCheck("entries", "failed", f"{len(missing)} of {num} components have no entry", _short(missing))
+    return TableCheck("entries", "passed", f"{counted['measured']} components measured, {counted['interpolated']} interpolated")
 
 
-def _predictions(table: LatencyTable, space: SearchSpace) -> Check:
+def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
     """The stored predictions of the validation nets and of those behind promises, against what entries and calibration give."""
     rows = [*table.validation["rows"], *table.bound_nets]
     try:
@@ -86,7 +86,7 @@ def _predictions(table: LatencyTable, space: SearchSpace) -> Check:
             np.concatenate([space.from_json(row["arch"]) for row in rows]) if rows else np.zeros((0, space.num_genes), np.int16)
         )
     except ArchError as error:
-        return Check("predictions", "failed", f"a net is not of {space.name}", error.problems or (error.message,))
+        return TableCheck("predictions", "failed", f"a net is not of {space.name}", error.problems or (error.message,))
     predicted = table.to_cost_model(space, table.task)(genes_AG)
     stored = np.array([row["predicted_ms"] for row in rows], dtype=np.float64)
     wrong = [
@@ -95,13 +95,13 @@ def _predictions(table: LatencyTable, space: SearchSpace) -> Check:
         if abs(was / now - 1) > EXACT
     ]
     if wrong:
-        return Check("predictions", "failed", f"{len(wrong)} of {len(rows)} stored predictions differ", _short(wrong))
+        return TableCheck("predictions", "failed", f"{len(wrong)} of {len(rows)} stored predictions differ", _short(wrong))
     held_out = table.validation["rows"]
     measured = np.array([row["measured_ms"] for row in held_out], dtype=np.float64)
     mape, stated = float(np.abs(stored[: len(held_out)] / measured - 1).mean()) if held_out else None, table.validation.get("mape")
     if mape is not None and (stated is None or abs(mape - stated) > EXACT):
-        return Check("predictions", "failed", f"the error of its rows is {mape:.4g}, not {stated!r}")
-    return Check("predictions", "passed", f"{len(rows)} stored predictions are what the entries give")
+        return TableCheck("predictions", "failed", f"the error of its rows is {mape:.4g}, not {stated!r}")
+    return TableCheck("predictions", "passed", f"{len(rows)} stored predictions are what the entries give")
 
 
 def _short(problems: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ NOT_BELOW = {"offset_ms": -math.inf, "weights_ms": 0.0, "num_bound_nets": 0.0}
 ORIGINS = ("measured", "interpolated")
 REFERENCE = ("p90_ms", "p99_ms", "mad_ms", "variation", "compute_ms", "n")
 MACHINE = ("seconds", "own_cores", "other_cores", "steal_share", "throttle_events", "load_average_before", "load_average_after")
-QUANTILES = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
+QUANTILE_KEYS = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "bias")
 
 
@@ -139,7 +139,7 @@ def _row_problems(table: TableContent) -> Iterator[str]:
             yield f"validation: row {number} has no arch"
         else:
             yield from _numbers(f"validation: row {number}", row, positive, {})
-            yield from _maybe_numbers(f"validation: row {number}", row, (*QUANTILES, "mad_ms", "min_ms", "n"))
+            yield from _maybe_numbers(f"validation: row {number}", row, (*QUANTILE_KEYS, "mad_ms", "min_ms", "n"))
     yield from _maybe_numbers("validation", validation, FIGURES)
     for name in ("mape", "noise_floor_mape"):
         if validation.get(name) is not None:
@@ -147,7 +147,7 @@ def _row_problems(table: TableContent) -> Iterator[str]:
 
 
 def _bound_net_problems(name: str, net: Any) -> Iterator[str]:
-    yield from _numbers(name, net, dict.fromkeys(("predicted_ms", "measured_ms", "n", *QUANTILES), 0.0), {})
+    yield from _numbers(name, net, dict.fromkeys(("predicted_ms", "measured_ms", "n", *QUANTILE_KEYS), 0.0), {})
     if isinstance(net, Mapping) and not isinstance(net.get("arch"), Mapping):
         yield f"{name} has no arch"
 

@@ -20,7 +20,7 @@ from edgenas.latency.table.table import LatencyTable
 from edgenas.latency.timing import NetTiming, Session, TimingSettings
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
-Verdict = Literal["passed", "failed", "undecided"]
+DriftVerdict = Literal["passed", "failed", "undecided"]
 Floats = NDArray[np.float64]
 
 SAME_SPEED = 0.15  # share by which the reference may be slower or faster than when the table was measured
@@ -30,7 +30,7 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class DriftGate:
     """One number with its 95 % interval and what it must not leave."""
 
     name: str
@@ -38,7 +38,7 @@ class Gate:
     value: float
     low: float
     high: float
-    verdict: Verdict
+    verdict: DriftVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Drift:
         machine: what else went on, by `machine.summary`.
     """
 
-    gates: tuple[Gate, ...]
+    gates: tuple[DriftGate, ...]
     noise_floor_mape: float
     ratios: dict[str, float]
     rows: tuple[dict[str, Any], ...]
     machine: dict[str, Any]
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DriftVerdict:
         """Failed if one gate is, else undecided if one is."""
         found = {gate.verdict for gate in self.gates}
         return "failed" if "failed" in found else "undecided" if "undecided" in found else "passed"
@@ -161,26 +161,28 @@ def _halves(timing: NetTiming) -> tuple[float, float]:
     return parts[0].relative, parts[1].relative
 
 
-def _speed_gate(speed: float, reference_VR: Floats, level_ms: float) -> Gate:
+def _speed_gate(speed: float, reference_VR: Floats, level_ms: float) -> DriftGate:
     """Within 15 % of then; the interval is a bootstrap over visits, since runs of one visit go together."""
     rng = np.random.default_rng(0)
     picks = rng.integers(len(reference_VR), size=(RESAMPLES, len(reference_VR)))
     low, high = np.quantile(np.median(reference_VR[picks].reshape(RESAMPLES, -1), axis=1) / level_ms, [0.025, 0.975])
     slowest = 1 + SAME_SPEED
-    return Gate("speed", slowest, speed, float(low), float(high), _within(float(low), float(high), 1 / slowest, slowest))
+    return DriftGate("speed", slowest, speed, float(low), float(high), _within(float(low), float(high), 1 / slowest, slowest))
 
 
-def _within(low: float, high: float, least: float, most: float) -> Verdict:
+def _within(low: float, high: float, least: float, most: float) -> DriftVerdict:
     if least <= low and high <= most:
         return "passed"
     return "failed" if high < least or low > most else "undecided"
 
 
-def _error_gate(errors: Floats, table: LatencyTable, floor: float) -> Gate:
+def _error_gate(errors: Floats, table: LatencyTable, floor: float) -> DriftGate:
     """Measurements that differ more among themselves than is allowed cannot prove that predictions are off."""
     known: Sequence[float | None] = [table.validation.get(name) for name in ("mape", "noise_floor_mape")]
     limit = max(LEAST_ERROR, *(WORSE * value for value in known if value is not None))
     found = bootstrap_mean(errors)
     low, high = float(found["low"]), float(found["high"])
     verdict = _within(low, high, 0.0, limit)
-    return Gate("error", limit, float(found["value"]), low, high, "undecided" if verdict == "failed" and floor > limit else verdict)
+    return DriftGate(
+        "error", limit, float(found["value"]), low, high, "undecided" if verdict == "failed" and floor > limit else verdict
+    )

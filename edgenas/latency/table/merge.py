@@ -22,7 +22,7 @@ from edgenas.errors import LatencyTableError
 from edgenas.latency.fit import Calibration, Validation, bounded, calibrate, mape, smooth
 from edgenas.latency.nets import is_block
 from edgenas.latency.table.compare import differences
-from edgenas.latency.table.content import QUANTILES
+from edgenas.latency.table.content import QUANTILE_KEYS
 from edgenas.latency.table.entries import Entry, component_key, entry_keys
 from edgenas.latency.table.table import LatencyTable
 from edgenas.latency.timing import standard_error
@@ -31,7 +31,7 @@ from edgenas.spaces import SearchSpace
 
 Floats = NDArray[np.float64]
 OTHER_SPEED = 0.15  # difference of levels that is said
-TIMES = ("median_ms", *QUANTILES, "mad_ms")
+TIMES = ("median_ms", *QUANTILE_KEYS, "mad_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def _bound_nets(table: LatencyTable, space: SearchSpace, nets: Mapping[str, _Net
             "arch": net.rows[0]["arch"],
             "predicted_ms": float(ms),
             "measured_ms": net.at(level_ms, "measured_ms"),
-            **{key: net.at(level_ms, key) for key in QUANTILES},
+            **{key: net.at(level_ms, key) for key in QUANTILE_KEYS},
             "n": sum(row["n"] for row in net.rows),
         }
         for net, ms in zip(nets.values(), predicted, strict=True)

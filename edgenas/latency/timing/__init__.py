@@ -8,7 +8,7 @@ from edgenas.latency.timing.samples import NetTiming, standard_error
 from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
 from edgenas.latency.timing.target import Target, TimingSettings
 from edgenas.portable.facts import cpu_model, usable_cores
-from edgenas.portable.memory import Memory, Part
+from edgenas.portable.memory import Memory, PrefixedMemory
 
 __all__ = [
     "SCOPE",
@@ -18,7 +18,7 @@ __all__ = [
     "Measurements",
     "Memory",
     "NetTiming",
-    "Part",
+    "PrefixedMemory",
     "Session",
     "Soaked",
     "Target",

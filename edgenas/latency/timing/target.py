@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, Runtime
-from edgenas.portable.calls import CallTimer
+from edgenas.portable.calls import RESIDENT_BYTES, CallTimer
 
 if TYPE_CHECKING:
     from torch import nn
 
 Clock = Callable[[], int]
-
-RESIDENT_BYTES = 256 << 20  # of model files that may stay loaded together; sessions need about three times that
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.latency.fit import Calibration, Validation, mape
-from edgenas.latency.nets import Plan, ProfileSettings
+from edgenas.latency.nets import MeasuringSettings, TimingPlan
 from edgenas.latency.table import component_json
 from edgenas.latency.timing import NetTiming, Session, TimingSettings
 from edgenas.spaces import Genes, SearchSpace
@@ -23,11 +23,11 @@ STATISTIC = (
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BothSessions:
     """Both sessions of a profile.
 
     Attributes:
-        first: of all nets, in the order of `Plan.first_chains`.
+        first: of all nets, in the order of `TimingPlan.first_chains`.
         second: of the bound and validation nets again.
         level_ms: milliseconds that the reference stands for: the median of all calls of it.
     """
@@ -41,7 +41,9 @@ class Measured:
         return timing.relative * self.level_ms
 
 
-def validate(space: SearchSpace, plan: Plan, measured: Measured, predicted_A: Floats, calibration: Calibration) -> Validation:
+def validate(
+    space: SearchSpace, plan: TimingPlan, measured: BothSessions, predicted_A: Floats, calibration: Calibration
+) -> Validation:
     """Predictions of the validation nets, and what they measured in both sessions."""
     early, late = (session.timings[len(session.timings) - len(plan.validation) :] for session in (measured.first, measured.second))
     rows = []
@@ -52,7 +54,7 @@ def validate(space: SearchSpace, plan: Plan, measured: Measured, predicted_A: Fl
     return Validation(tuple(rows), floor)
 
 
-def bound_nets(space: SearchSpace, plan: Plan, measured: Measured, predicted_A: Floats) -> tuple[dict[str, Any], ...]:
+def bound_nets(space: SearchSpace, plan: TimingPlan, measured: BothSessions, predicted_A: Floats) -> tuple[dict[str, Any], ...]:
     """What promises come from: nets that fit nothing, measured as the validation nets are."""
     start = len(measured.first.timings) - len(plan.second_chains)
     early, late = measured.first.timings[start:], measured.second.timings
@@ -88,7 +90,7 @@ def _quantiles(timing: NetTiming) -> dict[str, float]:
     return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
 
 
-def _calibration_rows(space: SearchSpace, plan: Plan, measured: Measured) -> list[dict[str, Any]]:
+def _calibration_rows(space: SearchSpace, plan: TimingPlan, measured: BothSessions) -> list[dict[str, Any]]:
     """The nets that the calibration was fitted on, so that it can be fitted again."""
     start = len(plan.skeletons) + len(plan.block_chains)
     timings = measured.first.timings[start : start + len(plan.calibration)]
@@ -98,7 +100,7 @@ def _calibration_rows(space: SearchSpace, plan: Plan, measured: Measured) -> lis
     ]
 
 
-def reference_of(plan: Plan, measured: Measured) -> dict[str, Any]:
+def reference_of(plan: TimingPlan, measured: BothSessions) -> dict[str, Any]:
     """The reference net's components, level and plain distribution of calls, in milliseconds."""
     both = measured.first.reference.joined(measured.second.reference)
     compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
@@ -115,7 +117,7 @@ def reference_of(plan: Plan, measured: Measured) -> dict[str, Any]:
 
 
 def measuring_of(
-    space: SearchSpace, settings: ProfileSettings, timing: TimingSettings, plan: Plan, measured: Measured
+    space: SearchSpace, settings: MeasuringSettings, timing: TimingSettings, plan: TimingPlan, measured: BothSessions
 ) -> dict[str, Any]:
     """How everything was measured, and the nets that the calibration was fitted on, so that it can be fitted again."""
     return {
