@@ -19,8 +19,9 @@ from torch import nn
 
 from edgenas.errors import ArtefactError, ExportError
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
-from edgenas.latency.nets.compose import PORTION, cut_chain
+from edgenas.latency.nets.compose import PORTION
 from edgenas.latency.nets.plan import components_of, is_block
+from edgenas.latency.nets.stitching import cut_chain
 from edgenas.latency.timing.measure import Measurements
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.spaces.pvt import BlockSpec, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec

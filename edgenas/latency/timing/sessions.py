@@ -151,14 +151,18 @@ def time_nets(
         info = visitor.info()
     finally:
         loader.close()
+    seconds = (target.clock() - start) / 1e9 + watch.seconds_before
+    yield _session(rounds, len(sources), info, seconds, watch.end(rounds.num_made))
+
+
+def _session(rounds: Rounds, num_nets: int, info: RunnerInfo, seconds: float, machine: Mapping[str, Any]) -> Session:
+    """Every net's visits, with the reference's around them."""
     fastest_V = np.array([min(visit["ms"]) for visit in rounds.beside], dtype=np.float64)
     floor_ms = float(fastest_V.min())
-    around_V = (fastest_V[:-1] + fastest_V[1:]) / 2  # of the reference around what was visited after its visit of the same number
-    timings = tuple(_net_timing(rounds.visits[net], around_V[rounds.around[net]], floor_ms) for net in range(len(sources)))
-    seconds = (target.clock() - start) / 1e9 + watch.seconds_before
+    around_V = (fastest_V[:-1] + fastest_V[1:]) / 2  # what is at a reference's number is around the nets after it
+    timings = tuple(_net_timing(rounds.visits[net], around_V[rounds.around[net]], floor_ms) for net in range(num_nets))
     assert rounds.num_runs is not None
-    machine = watch.end(rounds.num_made)
-    yield Session(timings, _net_timing(rounds.beside, fastest_V, floor_ms), info, seconds, rounds.num_runs, machine)
+    return Session(timings, _net_timing(rounds.beside, fastest_V, floor_ms), info, seconds, rounds.num_runs, machine)
 
 
 def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:
