@@ -54,21 +54,21 @@ def governor(cores: Sequence[int]) -> str | None:
 
 def frequencies_mhz(cores: Sequence[int]) -> tuple[float, ...]:
     """Clocks of those of these cores that tell."""
-    found = (read_number(CPUS / f"cpu{core}" / "cpufreq" / "scaling_cur_freq") for core in cores)
-    return tuple(value / 1000 for value in found if value is not None)
+    clocks_khz = (read_number(CPUS / f"cpu{core}" / "cpufreq" / "scaling_cur_freq") for core in cores)
+    return tuple(value / 1000 for value in clocks_khz if value is not None)
 
 
 def throttle_count(cores: Sequence[int]) -> int | None:
     """How often these cores were slowed down by heat since the machine started."""
-    found = (read_number(CPUS / f"cpu{core}" / "thermal_throttle" / "core_throttle_count") for core in cores)
-    known = [value for value in found if value is not None]
+    counts = (read_number(CPUS / f"cpu{core}" / "thermal_throttle" / "core_throttle_count") for core in cores)
+    known = [value for value in counts if value is not None]
     return sum(known) if known else None
 
 
 def temperature_c() -> float | None:
     """Temperature of the hottest zone."""
-    found = (read_number(zone / "temp") for zone in sorted(THERMAL.glob("*")))
-    return max((value / 1000 for value in found if value is not None and value > 0), default=None)
+    zones = (read_number(zone / "temp") for zone in sorted(THERMAL.glob("*")))
+    return max((value / 1000 for value in zones if value is not None and value > 0), default=None)
 
 
 def core_seconds(cores: Sequence[int]) -> tuple[float | None, float | None]:

@@ -27,11 +27,11 @@ class PrefixedMemory:
     prefix: str
 
     def recall(self, key: str) -> Any | None:
-        """As `Memory.recall`."""
+        """What was recorded under a key of this part, None for nothing."""
         return self.memory.recall(self.prefix + key)
 
     def record(self, key: str, value: Any) -> None:
-        """As `Memory.record`."""
+        """Keep a JSON-ready value under a key of this part."""
         self.memory.record(self.prefix + key, value)
 
 
@@ -39,7 +39,7 @@ class Forgetful:
     """A memory that keeps nothing."""
 
     def recall(self, key: str) -> Any | None:
-        """Nothing."""
+        """Nothing was recorded."""
         return None
 
     def record(self, key: str, value: Any) -> None:

@@ -78,8 +78,8 @@ class Rounds:
     def _decide_runs(self) -> None:
         kept = self.memory.recall("runs")
         if kept is None:
-            found = self._wake()
-            kept = found if self.num_runs is None else self.num_runs
+            suggested = self._wake()
+            kept = suggested if self.num_runs is None else self.num_runs
             self.memory.record("runs", kept)
         self.num_runs = int(kept)
 

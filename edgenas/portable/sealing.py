@@ -44,9 +44,9 @@ def unsealed(value: Mapping[str, Any], kind: str) -> dict[str, Any]:
         is_intact = False
     if not is_intact:
         raise DamagedFileError("was edited or damaged: it does not match its sha256")
-    found = content.pop("kind", None)
-    if found != kind:
-        raise DamagedFileError(f"is a file of kind {found!r}, not {kind!r}")
+    own_kind = content.pop("kind", None)
+    if own_kind != kind:
+        raise DamagedFileError(f"is a file of kind {own_kind!r}, not {kind!r}")
     return content
 
 

@@ -70,7 +70,7 @@ def smooth(
         for index, cell in term if term.genes else ():
             for component in cell:
                 members.setdefault(group(component), {}).setdefault(component, index)
-        products += [found for blocks in members.values() if (found := _nearest_product(blocks, cost_ms)) is not None]
+        products += [product for blocks in members.values() if (product := _nearest_product(blocks, cost_ms)) is not None]
     own = _own_variance(products, noise_ms) if noise_ms else 0.0
     result = dict(cost_ms)
     for product in products:

@@ -77,7 +77,7 @@ class Request:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], space: SearchSpace) -> Request:
-        """From `as_json`, for a space that the caller has compared."""
+        """Read what `as_json` gave, for a space that the caller has compared."""
         settings = dict(value["settings"])
         timing = TimingSettings(**settings.pop("timing"))
         own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
@@ -100,7 +100,7 @@ class KitPlan:
 
     @property
     def sha256(self) -> str:
-        """Of the content."""
+        """Hex SHA-256 of the content."""
         return sha256_json(self.content)
 
 

@@ -46,11 +46,11 @@ class Results:
     memory: dict[str, Any]
 
     def recall(self, key: str) -> Any | None:
-        """As `Memory.recall`."""
+        """What was measured under a key, None for nothing."""
         return self.memory.get(key)
 
     def record(self, key: str, value: Any) -> None:
-        """Nothing is measured here, so there is nothing to keep."""
+        """Refuse: nothing is measured here, so there is nothing to keep."""
         raise LatencyTableError(f"the results lack {key!r}", hint=GO_ON)
 
 

@@ -33,11 +33,11 @@ class OrtBackend:
         self.kept: dict[int, Any] = {}
 
     def info(self) -> dict[str, Any]:
-        """Of the live session."""
+        """What the live session reports."""
         return ort_info(self.threads)
 
     def prepare(self, nets: list[int]) -> Iterator[int]:
-        """Nothing: sessions open fast."""
+        """Make nothing ready: sessions open fast."""
         yield from ()
 
     def probe(self, net: int) -> float:
@@ -104,7 +104,7 @@ class TrtexecBackend:
         self.expected_ms = 0.0
 
     def info(self) -> dict[str, Any]:
-        """As trtexec tells."""
+        """What trtexec reports."""
         return self.tool.info(self.precision)
 
     def prepare(self, nets: list[int]) -> Iterator[int]:
@@ -143,7 +143,7 @@ class TrtexecBackend:
             yield now, sorted(samples)[len(samples) // 2]
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no process is kept open."""
 
     def _engine(self, net: int) -> Path:
         name = f"{self.kit.plan['nets'][net]}-{self.kit.sha256[:8]}"  # another plan may compute the same net otherwise

@@ -32,7 +32,7 @@ class Weights:
             self.singles.byteswap()
 
     def sha256(self) -> str:
-        """Of the little-endian single-precision numbers."""
+        """Hex SHA-256 of the little-endian single-precision numbers."""
         return hashlib.sha256(self.singles.tobytes()).hexdigest()
 
     def bytes_of(self, kind: str, start: int, num: int) -> bytes:
@@ -117,7 +117,7 @@ class Kit:
             raise KitError("this Python makes other random numbers than the kit was made with; please report it")
 
     def shape_of(self, net: int) -> list[int]:
-        """Of the input of a net."""
+        """The shape of the input of a net."""
         return list(self._parts(net)["input"])
 
     def model(self, net: int) -> bytes:

@@ -89,10 +89,10 @@ class PlannedVisits:
         return dict(remembered(self.journal, "begun", lambda: {"started": now(), "before": machine_state()}))
 
     def seconds_timed(self) -> float:
-        """Of both sessions so far, over all processes, but for some seconds before a kill."""
-        found = self.journal.found
-        whole = [found.get(f"session {session} machine") for session in (1, 2)]
-        parts = [value for key, value in found.items() if re.match(r"session \d machine \d", key)]
+        """Seconds of both sessions so far, over all processes, but for some before a kill."""
+        memory = self.journal.found
+        whole = [memory.get(f"session {session} machine") for session in (1, 2)]
+        parts = [value for key, value in memory.items() if re.match(r"session \d machine \d", key)]
         if all(whole):
             parts = whole
         return float(sum(part["seconds"] for part in parts))
@@ -121,11 +121,11 @@ class SessionVisitor:
         self.backend, self.reference, self.nets = backend, reference, nets
 
     def wake(self) -> int:
-        """As `Visitor.wake`."""
+        """Wake the device with the reference; how many runs a visit has."""
         return int(self.backend.num_runs(self.reference))
 
     def visit(self, net: int, num_runs: int) -> dict[str, Any]:
-        """As `Visitor.visit`."""
+        """Time the net at a place of the session, or the reference."""
         return dict(self.backend.visit(self.reference if net == REFERENCE else self.nets[net], num_runs))
 
 
@@ -183,10 +183,10 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, metavar="MIN", help="minutes that timing may take (default: the kit's)")
     parser.add_argument("--trtexec", default="trtexec", metavar="PROGRAM", help="TensorRT's tool, for kits of TensorRT")
     parser.add_argument("--check", action="store_true", help="check the kit, show the plan, measure nothing")
-    found = parser.parse_args(arguments)
-    if found.budget is not None and not 0 < found.budget < 1e6:
-        parser.error(f"--budget is {found.budget:g}; minutes above 0 are allowed")
-    return found
+    asked = parser.parse_args(arguments)
+    if asked.budget is not None and not 0 < asked.budget < 1e6:
+        parser.error(f"--budget is {asked.budget:g}; minutes above 0 are allowed")
+    return asked
 
 
 def measure(asked: argparse.Namespace) -> int:

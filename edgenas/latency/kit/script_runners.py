@@ -175,8 +175,8 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 def parse_device(text: str) -> str:
     """The GPU's name as trtexec prints it; empty where it does not."""
-    found = re.search(r"Selected Device:\s*(.+)", text)
-    return found.group(1).strip() if found else ""
+    match = re.search(r"Selected Device:\s*(.+)", text)
+    return match.group(1).strip() if match else ""
 
 
 def parse_times(path: Path, runs: int) -> tuple[list[float], float | None]:

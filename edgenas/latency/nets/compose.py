@@ -161,7 +161,7 @@ class ComposedOnnx:
         return path
 
     def bytes_of(self, path: Path) -> int:
-        """Of a file, with the weights that it reads if it was written here."""
+        """Bytes of a file, with the weights that it reads if it was written here."""
         return self._bytes.get(path) or path.stat().st_size
 
     def _without_weights(self, component: Hashable) -> onnx.ModelProto:

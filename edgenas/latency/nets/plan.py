@@ -238,9 +238,9 @@ def _random_nets(space: SearchSpace, task: Task, num: int, rng: np.random.Genera
     """Up to ``num`` nets that differ in their components, in random order."""
     small = space.cardinality <= 8 * num
     rows_AG = rng.permutation(space.enumerate()) if small else unique_rows(space.sample(8 * num, rng))
-    found: dict[Chain, int] = {}
+    position_of: dict[Chain, int] = {}
     for position, genes_G in enumerate(rows_AG):
-        if len(found) == num:
+        if len(position_of) == num:
             break
-        found.setdefault(components_of(space, genes_G, task), position)
-    return rows_AG[list(found.values())], tuple(found)
+        position_of.setdefault(components_of(space, genes_G, task), position)
+    return rows_AG[list(position_of.values())], tuple(position_of)

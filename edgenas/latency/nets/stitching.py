@@ -48,12 +48,12 @@ def cut_chain(
         stop = first[link + 1]
         # tensors of equal content are merged under the name of the first: only uses before the next link's own count
         start = max(position for position, owner in uses if owner == link and position < max(stop, first[link] + 1))
-        found = [name for position, name in bridges if start <= position < stop]
+        candidates = [name for position, name in bridges if start <= position < stop]
         if input_shapes is not None:
-            found = [name for name in found if shapes.get(name) == input_shapes[link + 1]] or found
-        if not found or found[0] in borders:
+            candidates = [name for name in candidates if shapes.get(name) == input_shapes[link + 1]] or candidates
+        if not candidates or candidates[0] in borders:
             raise ExportError(f"no single tensor leads from link {link} to link {link + 1} of the traced graph")
-        borders.append(found[0])
+        borders.append(candidates[0])
     borders.append(graph.output[0].name)
     return [_piece(model, first, second) for first, second in pairwise(borders)]
 
@@ -100,7 +100,7 @@ def _bridges(graph: onnx.GraphProto) -> list[tuple[int, str]]:
         for name in node.input:
             uses[name] = uses.get(name, 0) + 1
     live = {graph.input[0].name}
-    found = []
+    bridges = []
     for position, node in enumerate(graph.node):
         reads_data = any(name in live for name in node.input)
         for name in node.input:
@@ -110,8 +110,8 @@ def _bridges(graph: onnx.GraphProto) -> list[tuple[int, str]]:
         if reads_data:  # not a constant
             live.update(name for name in node.output if uses.get(name, 0))
             if len(live) == 1 and next(iter(live)) in node.output:
-                found.append((position, next(iter(live))))
-    return found
+                bridges.append((position, next(iter(live))))
+    return bridges
 
 
 def _piece(model: onnx.ModelProto, entrance: str, leave: str) -> onnx.ModelProto:

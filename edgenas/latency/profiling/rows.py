@@ -86,7 +86,7 @@ def _row(
 
 
 def _quantiles(timing: NetTiming) -> dict[str, float]:
-    """Of the plain distribution of calls."""
+    """Quantiles of the plain distribution of calls."""
     return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
 
 

@@ -55,8 +55,8 @@ def check_table(table: LatencyTable, space: SearchSpace) -> tuple[TableCheck, ..
 
 def origins(table: LatencyTable, space: SearchSpace) -> dict[str, int]:
     """How many components of the space were measured and interpolated, and how many are missing."""
-    found = _origin_of(table)
-    known = [found.get(key) for key in _keys_of(table, space)]
+    origin_of = _origin_of(table)
+    known = [origin_of.get(key) for key in _keys_of(table, space)]
     return {**{origin: known.count(origin) for origin in ORIGINS}, "missing": known.count(None)}
 
 
@@ -69,8 +69,8 @@ def _origin_of(table: LatencyTable) -> dict[str, str]:
 
 
 def _completeness(table: LatencyTable, space: SearchSpace) -> TableCheck:
-    found = _origin_of(table)
-    missing = tuple(key for key in _keys_of(table, space) if key not in found)
+    origin_of = _origin_of(table)
+    missing = tuple(key for key in _keys_of(table, space) if key not in origin_of)
     counted = origins(table, space)
     if missing:
         num = sum(counted.values())

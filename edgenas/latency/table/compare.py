@@ -46,9 +46,9 @@ def differences(first: LatencyTable, second: LatencyTable) -> tuple[Difference, 
 
     A runtime of another major or minor version counts as another runtime; its patch version and the driver only warn.
     """
-    found = [*_of_space(first, second), *_of_context(first, second), *_of_details(first, second)]
+    unequal = [*_of_space(first, second), *_of_context(first, second), *_of_details(first, second)]
     order = ("refused", "warns", "noted")
-    return tuple(sorted(found, key=lambda difference: order.index(difference.weight)))
+    return tuple(sorted(unequal, key=lambda difference: order.index(difference.weight)))
 
 
 def _of_space(first: LatencyTable, second: LatencyTable) -> Iterator[Difference]:
@@ -103,7 +103,7 @@ class Ratios:
 
     @classmethod
     def of(cls, ratios: NDArray[np.float64]) -> Ratios:
-        """Of at least one ratio."""
+        """The distribution of at least one ratio."""
         median, (p5, p95) = float(np.median(ratios)), np.quantile(ratios, [0.05, 0.95])
         mad = float(np.median(np.abs(ratios - median)))
         return cls(len(ratios), median, mad, float(p5), float(p95), float(ratios.min()), float(ratios.max()))

@@ -63,8 +63,8 @@ class Drift:
     @property
     def verdict(self) -> DriftVerdict:
         """Failed if one gate is, else undecided if one is."""
-        found = {gate.verdict for gate in self.gates}
-        return "failed" if "failed" in found else "undecided" if "undecided" in found else "passed"
+        verdicts = {gate.verdict for gate in self.gates}
+        return "failed" if "failed" in verdicts else "undecided" if "undecided" in verdicts else "passed"
 
     @property
     def words(self) -> str:
@@ -180,9 +180,9 @@ def _error_gate(errors: Floats, table: LatencyTable, floor: float) -> DriftGate:
     """Measurements that differ more among themselves than is allowed cannot prove that predictions are off."""
     known: Sequence[float | None] = [table.validation.get(name) for name in ("mape", "noise_floor_mape")]
     limit = max(LEAST_ERROR, *(WORSE * value for value in known if value is not None))
-    found = bootstrap_mean(errors)
-    low, high = float(found["low"]), float(found["high"])
+    mean_error = bootstrap_mean(errors)
+    low, high = float(mean_error["low"]), float(mean_error["high"])
     verdict = _within(low, high, 0.0, limit)
     return DriftGate(
-        "error", limit, float(found["value"]), low, high, "undecided" if verdict == "failed" and floor > limit else verdict
+        "error", limit, float(mean_error["value"]), low, high, "undecided" if verdict == "failed" and floor > limit else verdict
     )

@@ -139,11 +139,11 @@ def _latest(tables: Sequence[LatencyTable]) -> LatencyTable:
 
 def _entries(tables: Sequence[LatencyTable], level_ms: float) -> tuple[Entry, ...]:
     """Every entry that a table has; what one measured is not diluted by what another interpolated."""
-    found: dict[tuple[str, ...], list[tuple[LatencyTable, Entry]]] = {}
+    sources_of: dict[tuple[str, ...], list[tuple[LatencyTable, Entry]]] = {}
     for table in tables:
         for entry in table.entries:
-            found.setdefault(entry_keys(entry), []).append((table, entry))
-    return tuple(_entry(sources, level_ms) for sources in found.values())
+            sources_of.setdefault(entry_keys(entry), []).append((table, entry))
+    return tuple(_entry(sources, level_ms) for sources in sources_of.values())
 
 
 def _entry(sources: Sequence[tuple[LatencyTable, Entry]], level_ms: float) -> Entry:
@@ -178,7 +178,7 @@ def _smoothed(entries: Sequence[Entry], space: SearchSpace, table: LatencyTable)
 
 
 def _reference(tables: Sequence[LatencyTable], level_ms: float) -> dict[str, Any]:
-    """Of the reference net: averages of its quantiles, the fastest of all runs."""
+    """The reference net's row: averages of its quantiles, the fastest of all runs."""
     references, weights = [table.reference for table in tables], [_visits(table) for table in tables]
     mean = {
         key: float(np.average([reference[key] for reference in references], weights=weights))
@@ -191,14 +191,14 @@ def _reference(tables: Sequence[LatencyTable], level_ms: float) -> dict[str, Any
 
 def _nets(sources: Sequence[tuple[LatencyTable, Sequence[Mapping[str, Any]]]]) -> dict[str, _Net]:
     """Whole nets by their architecture, each with what every table says of it."""
-    found: dict[str, list[tuple[Mapping[str, Any], float, float]]] = {}
+    rows_of: dict[str, list[tuple[Mapping[str, Any], float, float]]] = {}
     for table, rows in sources:
         for row in rows:
             visits = row["n"] / table.measuring["runs_per_visit"]
-            found.setdefault(dump_json(row["arch"], indent=None), []).append((row, visits, _level(table)))
+            rows_of.setdefault(dump_json(row["arch"], indent=None), []).append((row, visits, _level(table)))
     return {
         key: _Net(tuple(row for row, _, _ in each), tuple(visits for _, visits, _ in each), tuple(level for _, _, level in each))
-        for key, each in found.items()
+        for key, each in rows_of.items()
     }
 
 

@@ -61,7 +61,7 @@ class LatencyTable:
 
     @property
     def sha256(self) -> str:
-        """Of the content, independent of layout; stored in the file."""
+        """Hex SHA-256 of the content, independent of layout; stored in the file."""
         return sha256_json(self._content())
 
     def _content(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class LatencyTable:
 
 
 def _kind_of_file(path: Path) -> dict[str, Any] | None:
-    """Of a table in a file; None where it cannot be used."""
+    """The kind of the table in a file; None where it cannot be used."""
     try:
         return LatencyTable.load(path)._kind()
     except LatencyTableError:

@@ -44,8 +44,8 @@ class Duty:
 
 def fps_of(scope: str) -> float | None:
     """The frames a second that a scope names, None where it names none."""
-    found = re.search(r"_([0-9.]+(?:e[+-]?[0-9]+)?)fps(_|$)", scope)
-    return None if found is None else float(found.group(1))
+    match = re.search(r"_([0-9.]+(?:e[+-]?[0-9]+)?)fps(_|$)", scope)
+    return None if match is None else float(match.group(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Soaked:
 
     @classmethod
     def from_json(cls, value: Any) -> Soaked:
-        """From `as_json`."""
+        """Read what `as_json` gave."""
         return cls(float(value["seconds"]), tuple(float(ms) for ms in value["tenths_ms"]))
 
     def __str__(self) -> str:

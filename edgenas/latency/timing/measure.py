@@ -60,7 +60,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Of all nets, in the order asked for, and what the live runner says of itself."""
+    """What all nets measured, in the order asked for, and what the live runner says of itself."""
 
     nets: tuple[Measurement, ...]
     info: RunnerInfo

@@ -21,7 +21,7 @@ NORMAL_MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median over that o
 
 
 def standard_error(mad: float, visits: float) -> float:
-    """Of a median of so many visits that scatter with this median absolute deviation, in its unit."""
+    """Standard error of a median of so many visits that scatter with this median absolute deviation, in its unit."""
     return mad * NORMAL_MAD * NORMAL_MEDIAN / math.sqrt(visits)
 
 

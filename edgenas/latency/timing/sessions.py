@@ -107,7 +107,7 @@ class _Visitor:
             return {"ms": samples_ms, "compute_ms": runner.compute_ms(images_NCHW)}
 
     def info(self) -> RunnerInfo:
-        """Of the reference's runner, which is loaded for that where no visit was made."""
+        """What the reference's live runner reports; it is loaded for that where no visit was made."""
         if self._info is None:
             with self.loader.runner(REFERENCE, self.reference) as runner:
                 self._info = runner.info
