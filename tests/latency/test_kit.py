@@ -6,6 +6,7 @@ import ast
 import json
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 from collections import Counter
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgenas
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, TimingSettings, profile
 from edgenas.latency.kit import pack
@@ -472,6 +474,18 @@ def test_the_script_is_python_3_8_and_equal_kits_are_equal_files(tmp_path: Path)
     assert (tmp_path / "a" / "kit.zip").read_bytes() == (tmp_path / "b" / "kit.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "a" / "kit.zip") as archive:
         assert archive.read("measure.py").decode() == text
+
+
+def test_every_module_that_the_script_is_joined_of_comes_after_those_that_it_imports() -> None:
+    packed: set[str] = set()
+    for name in pack.SCRIPTS:
+        tree = ast.parse((Path(edgenas.__file__).parent / name).read_text(encoding="utf-8"), feature_version=(3, 8))
+        used = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        own = {module for module in used if module.startswith("edgenas")}
+        assert own <= packed, (name, own - packed)
+        assert {module.split(".")[0] for module in used - own} <= {*sys.stdlib_module_names, "numpy", "onnxruntime"}, name
+        packed.add(f"edgenas.{name.removesuffix('.py').replace('/', '.')}")
 
 
 def test_a_request_survives_its_json_and_a_kit_that_is_too_large_is_refused(
