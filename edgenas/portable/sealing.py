@@ -57,8 +57,12 @@ def write_beside(path: Path, text: str) -> None:
         OSError: if it cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.edgenas.tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
