@@ -8,8 +8,7 @@ import numpy as np
 
 from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, TimingSettings, profile
 from edgenas.spaces import SearchSpace, get_space
-
-from .toy import ToyRuntime, build
+from tests.latency.toy import ToyRuntime, build
 
 TIMING = TimingSettings(visits=3)
 

@@ -13,8 +13,7 @@ from edgenas.latency.fit.calibration import calibrate
 from edgenas.latency.fit.smoothing import smooth
 from edgenas.latency.fit.validation import Validation, bootstrap_mean, kendall_tau, mape
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec
-
-from .toy import true_ms
+from tests.latency.toy import true_ms
 
 TERMS = decompose(PVT_NANO, PVT_NANO.default_task)
 BLOCKS = [component for component in distinct_components(TERMS) if isinstance(component, BlockSpec)]

@@ -16,8 +16,7 @@ from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, Prom
 from edgenas.latency.fit.promise import QUANTILES, conformal_factor
 from edgenas.latency.nets.plan import components_of, make_plan
 from edgenas.spaces.pvt import PVT_NANO
-
-from .toy import ToyRuntime, build, true_ms
+from tests.latency.toy import ToyRuntime, build, true_ms
 
 TASK = PVT_NANO.default_task
 

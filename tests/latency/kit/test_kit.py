@@ -32,9 +32,8 @@ from edgenas.portable.machine import joined
 from edgenas.runs import jsonable
 from edgenas.spaces import SearchSpace
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
-
-from .kits import FEW, SMALL, bare_command, request, resealed, run_bare, unpacked
-from .toy import ToyNet, ToyRuntime, build
+from tests.latency.kits import FEW, SMALL, bare_command, request, resealed, run_bare, unpacked
+from tests.latency.toy import ToyNet, ToyRuntime, build
 
 TASK = SMALL.default_task
 NUM_VISITS = len(list(expected_keys(kit_plan(request()), 2, is_thin=False)))
@@ -494,7 +493,7 @@ def test_a_request_survives_its_json_and_a_kit_that_is_too_large_is_refused(
     asked = request(settings=replace(FEW, fps=30.0, soak_seconds=60.0, seconds=600.0), threads=None)
     assert Request.from_json(json.loads(json.dumps(asked.as_json())), SMALL) == asked
     monkeypatch.setattr(pack, "MAX_BYTES", 1000)
-    from .kits import graph
+    from tests.latency.kits import graph
 
     with pytest.raises(LatencyTableError, match="the kit would have"):
         list(write_kit(tmp_path / "kit.zip", kit_plan(asked), graph))

@@ -22,8 +22,7 @@ from edgenas.latency.kit.nets import INLINE_BYTES, Parts, Store
 from edgenas.latency.kit.pack import _graphs
 from edgenas.latency.kit.script_base import Kit, Weights, unpacked
 from edgenas.supernets.pvt_net import build_component
-
-from .test_compose import BLOCK, LATER, SPEC
+from tests.latency.nets.test_compose import BLOCK, LATER, SPEC
 
 CHAIN = (*SPEC.components[:1], BLOCK, BLOCK, *SPEC.components[3:5], LATER, LATER, *SPEC.components[6:])
 

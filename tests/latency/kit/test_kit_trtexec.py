@@ -15,8 +15,7 @@ from edgenas.latency.kit.pack import kit_plan
 from edgenas.latency.kit.results import read_results, table_of
 from edgenas.latency.kit.script_base import Kit, KitError
 from edgenas.latency.kit.script_runners import parse_device, parse_times, parse_version
-
-from .kits import FEW, TINY, calls, fake_trtexec, old_python, request, unpacked
+from tests.latency.kits import FEW, TINY, calls, fake_trtexec, old_python, request, unpacked
 
 TASK = TINY.default_task
 FEWER = replace(FEW, timing=replace(FEW.timing, visits=1, reference_every=8))

@@ -11,8 +11,7 @@ from edgenas.latency.nets.plan import components_of
 from edgenas.runs import Note
 from edgenas.spaces import SearchSpace, get_space
 from edgenas.spaces.pvt import PVT_NANO
-
-from .toy import ToyRuntime, build, true_ms
+from tests.latency.toy import ToyRuntime, build, true_ms
 
 TASK = PVT_NANO.default_task
 

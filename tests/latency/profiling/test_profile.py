@@ -27,8 +27,7 @@ from edgenas.latency.table.table import slug, space_hash
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Choice, SearchSpace, get_space
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO, BlockSpec
-
-from .toy import ToyRuntime, build, true_ms
+from tests.latency.toy import ToyRuntime, build, true_ms
 
 TASK = PVT_NANO.default_task
 

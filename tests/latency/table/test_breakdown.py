@@ -9,9 +9,8 @@ from edgenas.errors import LatencyTableError
 from edgenas.latency.nets.plan import components_of
 from edgenas.latency.table.breakdown import break_down, kind_of, stages_of, typical_nets
 from edgenas.spaces import get_space
-
-from .tables import nano, toy_table
-from .toy import true_ms
+from tests.latency.tables import nano, toy_table
+from tests.latency.toy import true_ms
 
 
 @pytest.mark.parametrize("name", ["pvt-nano", "autoformer-nano"])

@@ -11,9 +11,8 @@ from edgenas.latency.nets.plan import components_of, reference_net
 from edgenas.latency.table.drift import Drift, drift_of, nets_to_time, same_timing
 from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.spaces.pvt import BlockSpec
-
-from .tables import nano, toy_table
-from .toy import ToyNet, ToyRuntime, build
+from tests.latency.tables import nano, toy_table
+from tests.latency.toy import ToyNet, ToyRuntime, build
 
 
 def again(

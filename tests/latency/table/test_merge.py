@@ -14,9 +14,8 @@ from edgenas.latency.nets.plan import components_of
 from edgenas.latency.table.check import check_table
 from edgenas.latency.table.compare import compare_entries, compare_nets, differences
 from edgenas.latency.table.merge import merge_tables
-
-from .tables import measured, nano, toy_table
-from .toy import ToyRuntime, true_ms
+from tests.latency.tables import measured, nano, toy_table
+from tests.latency.toy import ToyRuntime, true_ms
 
 
 def with_context(table: LatencyTable, **changes: Any) -> LatencyTable:

@@ -7,8 +7,7 @@ import pytest
 
 from edgenas.latency import LatencyTable
 from edgenas.latency.table.remarks import remarks
-
-from .tables import toy_table
+from tests.latency.tables import toy_table
 
 QUIET: dict[str, Any] = {
     "num_cores": 4,

@@ -19,8 +19,7 @@ from edgenas.latency.table.table import SCHEMA_VERSION
 from edgenas.recipes.tables import header
 from edgenas.runs import sha256_json, write_json
 from edgenas.spaces import Choice
-
-from .tables import nano, toy_table
+from tests.latency.tables import nano, toy_table
 
 SEED, DAMAGES = 20261125, 200
 

@@ -13,8 +13,7 @@ from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.latency.timing.target import TimingSettings
 from edgenas.runs import Note, Progress
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec
-
-from .toy import ToyNet, ToyRuntime, build
+from tests.latency.toy import ToyNet, ToyRuntime, build
 
 TASK = PVT_NANO.default_task
 NET = ToyNet((BlockSpec(8, 8, 1, 8, "pool", 2, 16, relu=True),) * 3)

@@ -12,8 +12,7 @@ from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.latency.timing.target import stays_loaded
 from edgenas.runs import Progress
 from edgenas.spaces.pvt import BlockSpec
-
-from .toy import ToyNet, ToyRuntime, true_ms
+from tests.latency.toy import ToyNet, ToyRuntime, true_ms
 
 NETS = [ToyNet((BlockSpec(8, 8, 1, width, "pool", 2, 16, relu=True),) * 3) for width in (8, 16, 32, 64, 128)]
 COSTS = np.array([sum(map(true_ms, net.chain)) for net in NETS])
