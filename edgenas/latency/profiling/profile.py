@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenas.costs import Term, cost_models, decompose
+from edgenas.deploy.contracts import RunnerInfo
 from edgenas.latency.fit import bounded
 from edgenas.latency.nets import MeasuringSettings, Shape, TimingPlan, make_plan, shape_of, thinned
 from edgenas.latency.profiling.costs import calibrate_sums, component_costs, predict_sums
@@ -98,13 +99,8 @@ def profile(
     measured = yield from time_twice(plan, target, build, reference, timing, settings.pause_seconds, rng, kept)
     if machine is not None:
         measured = made_elsewhere(measured, kept)
-    context = context_of(
-        measured.first.info,
-        batch_size=target.batch_size,
-        scope=Duty(settings.fps, settings.soak_seconds).scope(str(measured.first.info.details.get("timer", SCOPE))),
-        details={**(details or {}), **({} if soaked is None else {"soak": soaked.as_json()})},
-        machine=machine,
-    )
+    facts = {**(details or {}), **({} if soaked is None else {"soak": soaked.as_json()})}
+    context = _context(target, settings, measured.first.info, facts, machine)
     smoothed = target.runtime.device_kind == "cpu"
     table = _table(space, task, plan, measured, settings, timing, context, smoothed=smoothed)
     yield from closing_notes(table, settings, timing)
@@ -125,6 +121,14 @@ def _within_budget(
     thin = thinned(full, terms) if target.runtime.device_kind == "cpu" else full
     shape = Shape(*remembered(memory, "shape", lambda: list(shape_of(settings, full, thin, visit_seconds))))
     return thin if shape.is_thin else full, replace(settings.timing, visits=shape.visits), visit_seconds
+
+
+def _context(
+    target: Target, settings: MeasuringSettings, info: RunnerInfo, details: Mapping[str, Any], machine: Mapping[str, Any] | None
+) -> Context:
+    """Where it was measured: the live runner's words, the duty as its scope, and facts about the machine."""
+    scope = Duty(settings.fps, settings.soak_seconds).scope(str(info.details.get("timer", SCOPE)))
+    return context_of(info, batch_size=target.batch_size, scope=scope, details=details, machine=machine)
 
 
 def _table(
