@@ -157,7 +157,7 @@ def summary(looks: Sequence[Look]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "seconds": seconds,
         "num_cores": cores,
-        "own_cores": (last.own_s - first.own_s) / seconds if seconds >= SHORTEST_S else None,
+        "own_cores": (last.own_s - first.own_s) / seconds if seconds > 0 else None,
         "other_cores": _others(first, last) if seconds >= SHORTEST_S else None,
         "other_cores_max": max(known) if known else None,
         "steal_share": _stolen(first, last, cores) if seconds >= SHORTEST_S else None,
