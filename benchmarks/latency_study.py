@@ -29,12 +29,13 @@ from edgenas.config import build
 from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError
-from edgenas.latency import LatencyTable, Part, ProfileResult, ProfileSettings, Target, TimingSettings, profile
+from edgenas.latency import LatencyTable, ProfileResult, Target, TimingSettings, profile
+from edgenas.latency import MeasuringSettings as ProfileSettings
+from edgenas.latency import PrefixedMemory as Part
 from edgenas.latency.fit import bootstrap_mean, kendall_tau, mape
-from edgenas.latency.plan import components_of, reference_net
-from edgenas.latency.samples import NetTiming
+from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import space_hash
-from edgenas.latency.timing import Session, time_nets
+from edgenas.latency.timing import NetTiming, Session, time_nets
 from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings
 from edgenas.recipes.timed_nets import Workshop

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+
+from edgenas.portable import facts
 
 NO_GPU = "there is no usable CUDA GPU: PyTorch finds none"
 
@@ -21,21 +20,13 @@ class Gpu:
 
 def usable_cores() -> int:
     """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(facts.usable_cores())
 
 
 @cache
 def cpu_name() -> str:
-    """The processor's model name, or its architecture where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Model") and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine()
+    """The processor's name, as latency tables and kits call it."""
+    return facts.cpu_model()
 
 
 def find_gpu() -> Gpu | None:

@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
     "training": {"supernets", "spaces"},
-    "latency": {"deploy", "costs", "spaces"},
+    "latency": {"deploy", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},
     "proxies": {"supernets", "spaces"},
     "costs": {"spaces"},
@@ -25,17 +25,23 @@ ARROWS: dict[str, set[str]] = {
     "spaces": set(),
     "deploy": set(),
     "data": set(),
+    "portable": set(),
     "report": set(),
     "config": set(),
     "errors": set(),
     "stats": set(),
-    "runs": set(),
+    "runs": {"portable"},
     "records": set(),
     "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
-    "exporters": {"deploy"},
+    "exporters": {"deploy", "portable"},
 }
 NO_TORCH = ("spaces", "costs", "search")
+ROOMS = ("timing", "fit", "nets", "table", "profiling", "kit")  # of latency, from the ground up
+CIRCLES_LEFT = {  # modules that still import each other in circles; may only become fewer
+    *(f"edgenas.recipes.{name}" for name in ("finalists", "population", "proof", "proof_scores", "search")),
+    *(f"edgenas.supernets.{name}" for name in ("pvt", "pvt_elastic", "pvt_functional")),
+}
 MAPPED = {"edgenas.exporters": "exporters", "edgenas.latency_tables": "latency_tables"}
 
 
@@ -75,6 +81,94 @@ def test_imports_follow_the_arrows(layer: str, path: Path) -> None:
     allowed = ARROWS[layer] | SHARED | {layer, "__version__"}
     used = {name.split(".")[1] for name in imported(path) if name.startswith("edgenas.")}
     assert used <= allowed, f"{layer} imports {sorted(used - allowed)}"
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file in ``edgenas/``; a package's is that of its door."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path, known: set[str]) -> set[str]:
+    """Which of the ``known`` modules a file imports, wherever in it, for type checking alone too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & known
+            found |= inner or {node.module}
+    return (found & known) - {module_name(path)}
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """Sets of two or more that lead to each other."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            fresh = graph.get(ahead.pop(), set()) - seen
+            seen |= fresh
+            ahead += fresh
+        reached[start] = seen
+    joined = {frozenset({start, *(name for name in seen if start in reached.get(name, set()))}) for start, seen in reached.items()}
+    return [set(names) for names in joined if len(names) > 1]
+
+
+def import_graph() -> dict[str, set[str]]:
+    """What every module of ``edgenas/`` imports of ``edgenas/``."""
+    paths = {module_name(path): path for _, path in ALL if path.is_relative_to(ROOT / "edgenas")}
+    return {name: imported_modules(path, set(paths)) for name, path in paths.items()}
+
+
+def test_a_circle_is_found_and_a_chain_is_none() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    found = [names for names in circles(import_graph()) if not names <= CIRCLES_LEFT]
+    assert not found, found
+
+
+def test_packages_do_not_import_each_other_in_circles() -> None:
+    packages = {module_name(path) for _, path in ALL if path.name == "__init__.py"}
+
+    def package(name: str) -> str:
+        return name if name in packages else name.rpartition(".")[0]
+
+    graph: dict[str, set[str]] = {}
+    for name, used in import_graph().items():
+        own = package(name)
+        if own != "edgenas":
+            graph[own] = graph.get(own, set()) | ({package(other) for other in used} - {own, "edgenas"})
+    assert not circles(graph), circles(graph)
+
+
+def test_rooms_of_latency_are_entered_by_their_doors_and_stand_on_each_other() -> None:
+    for _, path in ALL:
+        own = path.relative_to(ROOT).parts
+        here = own[2] if own[:2] == ("edgenas", "latency") and len(own) > 3 else None
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[:2] != ["edgenas", "latency"] or len(parts) < 3 or parts[2] == here:
+                continue
+            assert len(parts) == 3, f"{path} imports {name}: take {'.'.join(parts[:3])}"
+            assert here is None or ROOMS.index(parts[2]) < ROOMS.index(here), f"{path} imports {name}"
+
+
+def test_the_ground_floor_needs_python_3_8_and_its_library_alone() -> None:
+    for layer, path in ALL:
+        if layer == "portable":
+            ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+            others = {name for name in imported(path) if name.split(".")[0] not in sys.stdlib_module_names}
+            assert all(name.startswith("edgenas.portable") for name in others), (path, others)
+
+
+def test_the_ground_floor_is_imported_without_numpy() -> None:
+    names = [module_name(path) for layer, path in ALL if layer == "portable"]
+    script = f"import sys, importlib; [importlib.import_module(name) for name in {names}]; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize(("layer", "path"), ALL, ids=[str(path.relative_to(ROOT)) for _, path in ALL])

@@ -1,14 +1,20 @@
 """Latency tables: which nets to time, timing them with the runtime that will ship, fitting and validating."""
 
-from edgenas.latency.compose import ChainTracer, ComponentGraphs, ComposedOnnx, stitch
-from edgenas.latency.context import Context, context_of
-from edgenas.latency.measure import Measurement, Measurements, measure_nets
-from edgenas.latency.plan import Plan, ProfileSettings, make_plan
-from edgenas.latency.profile import ProfileResult, SourceBuilder, profile
-from edgenas.latency.promise import QUANTILES, Bound, Promise, Quantile, nets_needed
-from edgenas.latency.store import find_tables, named_table, one_context, shipped_tables, tables_that_fit
-from edgenas.latency.table import LatencyTable
-from edgenas.latency.timing import Memory, Part, Target, TimingSettings
+from edgenas.latency.fit import QUANTILES, Bound, Promise, Quantile, nets_needed
+from edgenas.latency.nets import ChainTracer, ComponentGraphs, ComposedOnnx, MeasuringSettings, TimingPlan, make_plan, stitch
+from edgenas.latency.profiling import ProfileResult, SourceBuilder, profile
+from edgenas.latency.table import LatencyTable, find_tables, named_table, one_context, shipped_tables, tables_that_fit
+from edgenas.latency.timing import (
+    Context,
+    Measurement,
+    Measurements,
+    Memory,
+    PrefixedMemory,
+    Target,
+    TimingSettings,
+    context_of,
+    measure_nets,
+)
 
 __all__ = [
     "QUANTILES",
@@ -20,15 +26,15 @@ __all__ = [
     "LatencyTable",
     "Measurement",
     "Measurements",
+    "MeasuringSettings",
     "Memory",
-    "Part",
-    "Plan",
+    "PrefixedMemory",
     "ProfileResult",
-    "ProfileSettings",
     "Promise",
     "Quantile",
     "SourceBuilder",
     "Target",
+    "TimingPlan",
     "TimingSettings",
     "context_of",
     "find_tables",

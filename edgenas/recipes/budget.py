@@ -10,7 +10,7 @@ import numpy as np
 from edgenas.costs import CostModel, cost_models
 from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError, UsageError
 from edgenas.latency import Bound, LatencyTable, named_table
-from edgenas.latency.promise import CONFIDENCE
+from edgenas.latency.fit import CONFIDENCE
 from edgenas.recipes.project import Project
 from edgenas.recipes.run_tables import RunTable, as_run_table, find_table, is_here, version_changes
 from edgenas.recipes.settings import THIS_DEVICE

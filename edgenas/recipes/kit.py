@@ -10,8 +10,7 @@ from typing import Any
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
 from edgenas.latency import ProfileResult
-from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, is_kit, kit_plan, write_kit
-from edgenas.latency.kit.results import read_results, table_of
+from edgenas.latency.kit import RUNTIMES, KitPlan, Request, is_kit, kit_plan, read_results, table_of, write_kit
 from edgenas.recipes.project import Project, open_images
 from edgenas.recipes.timed_nets import Workshop, timing_settings
 from edgenas.records import KitFacts, ProfileAnswer

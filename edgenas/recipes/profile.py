@@ -21,8 +21,8 @@ from edgenas.latency import (
     ProfileResult,
     profile,
 )
-from edgenas.latency.context import usable_cores
 from edgenas.latency.table import space_hash
+from edgenas.latency.timing import usable_cores
 from edgenas.recipes.journals import JOURNAL, journal
 from edgenas.recipes.kit import import_results, pack
 from edgenas.recipes.project import Project, open_images, open_project

@@ -12,8 +12,7 @@ from edgenas.costs import CostModel
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, RunFolderError, UsageError
 from edgenas.latency import LatencyTable, find_tables, named_table, one_context, shipped_tables, tables_that_fit
-from edgenas.latency.context import SCOPE, gpu_state, usable_cores
-from edgenas.latency.duty import Duty
+from edgenas.latency.timing import SCOPE, Duty, gpu_state, usable_cores
 from edgenas.recipes.project import Project
 from edgenas.recipes.timed_nets import device_name
 from edgenas.records import TableFacts

@@ -14,10 +14,8 @@ from edgenas.config import build
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError, GateError, LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable
-from edgenas.latency.check import check_table, origins
-from edgenas.latency.drift import Drift, drift_of, nets_to_time, same_timing
-from edgenas.latency.plan import components_of, reference_net
-from edgenas.latency.remarks import remarks
+from edgenas.latency.nets import components_of, reference_net
+from edgenas.latency.table import Drift, check_table, drift_of, nets_to_time, origins, remarks, same_timing
 from edgenas.latency.timing import Session, time_nets
 from edgenas.recipes.project import Project
 from edgenas.recipes.settings import ProjectSettings

@@ -11,12 +11,18 @@ import numpy as np
 
 from edgenas.errors import EdgeNASError, LatencyTableError, UsageError
 from edgenas.latency import LatencyTable, find_tables, named_table, shipped_tables
-from edgenas.latency.breakdown import break_down, typical_nets
-from edgenas.latency.check import check_table, origins
-from edgenas.latency.compare import compare_entries, compare_nets, differences
-from edgenas.latency.context import cpu_model
-from edgenas.latency.merge import merge_tables
-from edgenas.latency.remarks import remarks
+from edgenas.latency.table import (
+    break_down,
+    check_table,
+    compare_entries,
+    compare_nets,
+    differences,
+    merge_tables,
+    origins,
+    remarks,
+    typical_nets,
+)
+from edgenas.latency.timing import cpu_model
 from edgenas.recipes.archs import read_given
 from edgenas.records import (
     BreakdownFacts,

@@ -23,18 +23,17 @@ from edgenas.latency import (
     Measurement,
     Measurements,
     Memory,
-    Part,
-    Plan,
-    ProfileSettings,
     Quantile,
     Target,
     TimingSettings,
     measure_nets,
 )
-from edgenas.latency.context import usable_cores
-from edgenas.latency.drift import SAME_SPEED
-from edgenas.latency.duty import fps_of
-from edgenas.latency.plan import components_of, reference_net
+from edgenas.latency import MeasuringSettings as ProfileSettings
+from edgenas.latency import PrefixedMemory as Part
+from edgenas.latency import TimingPlan as Plan
+from edgenas.latency.nets import components_of, reference_net
+from edgenas.latency.table import SAME_SPEED
+from edgenas.latency.timing import fps_of, usable_cores
 from edgenas.recipes.background import watched
 from edgenas.recipes.settings import ProfileSettings as ProfileTable
 from edgenas.runs import Note, Progress, scratch, sha256_json
@@ -57,7 +56,7 @@ def device_name(kind: str) -> str:
         import torch
 
         return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "no usable GPU"
-    from edgenas.latency.context import cpu_model
+    from edgenas.latency.timing import cpu_model
 
     return cpu_model()
 

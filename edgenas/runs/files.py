@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from edgenas.errors import RunFolderError
+from edgenas.portable.sealing import DamagedFileError, canonical_sha256, sealed, unsealed
 
 REMAKE = "delete it and run the command that makes it"
 TEMPORARY = ".edgenas.tmp"  # what every temporary name ends in, so that nobody else's file is taken for one
@@ -144,8 +145,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def write_sealed(path: Path, kind: str, value: Mapping[str, Any]) -> None:
     """Write a JSON object atomically, with what it is as first key ``kind`` and the hash of its content as last, ``sha256``."""
-    plain = {"kind": kind, **jsonable(value)}
-    write_json(path, {**plain, "sha256": sha256_json(plain)})
+    write_json(path, sealed(kind, jsonable(value)))
 
 
 def read_sealed(path: Path, kind: str, *, schema_version: int, hint: str = REMAKE) -> dict[str, Any]:
@@ -154,18 +154,10 @@ def read_sealed(path: Path, kind: str, *, schema_version: int, hint: str = REMAK
     Raises:
         RunFolderError: as `read_json`; or because it is of another kind, or the content is not what the hash was made of.
     """
-    value = read_json(path, schema_version=schema_version, hint=hint)
-    stored = value.pop("sha256", None)
     try:
-        intact = stored == sha256_json(value)
-    except ValueError:  # text that is no Unicode, numbers beyond JSON
-        intact = False
-    if not intact:
-        raise RunFolderError(f"{path} was edited or damaged: it does not match its sha256", hint=hint)
-    found = value.pop("kind", None)
-    if found != kind:
-        raise RunFolderError(f"{path} is a file of kind {found!r}, not {kind!r}", hint=hint)
-    return value
+        return unsealed(read_json(path, schema_version=schema_version, hint=hint), kind)
+    except DamagedFileError as error:
+        raise RunFolderError(f"{path} {error}", hint=hint) from error
 
 
 def append_jsonl(path: Path, value: Any) -> None:
@@ -195,5 +187,4 @@ def sha256_file(path: Path) -> str:
 
 def sha256_json(value: Any) -> str:
     """Hex SHA-256 of a value's canonical JSON (sorted keys, no spaces)."""
-    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return canonical_sha256(jsonable(value))

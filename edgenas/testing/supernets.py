@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgenas.costs import cost_models, decompose
-from edgenas.latency.plan import components_of
+from edgenas.latency.nets import components_of
 from edgenas.spaces import SearchSpace, Task, get_space, unique_rows
 from edgenas.supernets import Supernet, build_net, build_supernet, family
 

@@ -14,7 +14,7 @@ from benchmarks.latency_report import scores
 from benchmarks.predictors import affine, gradient_boosting, hat_features, hat_mlp, isolated_sum, macs_regression
 from edgenas.costs import cost_models
 from edgenas.latency import LatencyTable
-from edgenas.latency.plan import components_of
+from edgenas.latency.nets.plan import components_of
 from edgenas.spaces.pvt import PVT_NANO
 from tests.latency.toy import true_ms
 

@@ -18,8 +18,9 @@ import pytest
 
 from edgenas.costs import CostModel, Factor, cost_models, decompose, distinct_components
 from edgenas.latency import Context, LatencyTable
-from edgenas.latency.fit import Calibration
-from edgenas.latency.table import Entry, component_json, space_hash
+from edgenas.latency.fit.calibration import Calibration
+from edgenas.latency.table.entries import Entry, component_json
+from edgenas.latency.table.table import space_hash
 from edgenas.spaces import SPACES, Choice, Condition, SearchSpace, Task, unique_rows
 
 NUM = 100_000

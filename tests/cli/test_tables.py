@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgenas.latency import LatencyTable, store
+from edgenas.latency import LatencyTable
+from edgenas.latency.table import store
 from edgenas.recipes import table_check
 from edgenas.recipes.timed_nets import Workshop
 from edgenas.spaces import get_space
 from tests.cli.conftest import Run, as_object
+from tests.latency.table.test_table_file import sealed
 from tests.latency.tables import toy_table
-from tests.latency.test_table_file import sealed
 from tests.latency.toy import ToyRuntime, build
 
 NAME = "toy-3000-cpu_toy_fp32_b1_pvt-nano"

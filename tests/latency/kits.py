@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgenas.latency import ProfileSettings, TimingSettings
+from edgenas.latency import MeasuringSettings, TimingSettings
 from edgenas.latency.kit.pack import KitPlan, Request, kit_plan, write_kit
 from edgenas.spaces import SearchSpace
 from edgenas.spaces.pvt import PVT_NANO
@@ -26,11 +26,11 @@ SMALL, TINY = (
     replace(PVT_NANO, choices=tuple(replace(c, options=c.options[-1:]) if i > num else c for i, c in enumerate(PVT_NANO.choices)))
     for num in (2, 1)
 )
-FEW = ProfileSettings(timing=TimingSettings(visits=2, visit_ms=0.1, warmup_ms=0.1), calibration_nets=4, validation_nets=2)
+FEW = MeasuringSettings(timing=TimingSettings(visits=2, visit_ms=0.1, warmup_ms=0.1), calibration_nets=4, validation_nets=2)
 LINES = {"10": "[TensorRT v101303] [b9]", "11": "[TensorRT v110400] [b2]"}
 
 
-def request(space: SearchSpace = SMALL, settings: ProfileSettings = FEW, **changes: Any) -> Request:
+def request(space: SearchSpace = SMALL, settings: MeasuringSettings = FEW, **changes: Any) -> Request:
     own: dict[str, Any] = {"runtime": "onnxruntime-cpu", "precision": "fp32", "batch_size": 1, "threads": 1, "opset": 18, "seed": 0}
     return Request(space=space, task=space.default_task, settings=settings, **{**own, **changes})
 

@@ -6,10 +6,9 @@ from functools import cache
 
 import numpy as np
 
-from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, TimingSettings, profile
+from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult, TimingSettings, profile
 from edgenas.spaces import SearchSpace, get_space
-
-from .toy import ToyRuntime, build
+from tests.latency.toy import ToyRuntime, build
 
 TIMING = TimingSettings(visits=3)
 
@@ -17,7 +16,7 @@ TIMING = TimingSettings(visits=3)
 def measured(runtime: ToyRuntime, *, space: str = "pvt-nano", seed: int = 0, num: int = 8, bound: int = 0) -> LatencyTable:
     """What a profile of this runtime finds out."""
     of = get_space(space)
-    settings = ProfileSettings(timing=TIMING, calibration_nets=num, validation_nets=num, bound_nets=bound)
+    settings = MeasuringSettings(timing=TIMING, calibration_nets=num, validation_nets=num, bound_nets=bound)
     rng = np.random.default_rng(seed)
     *_, last = profile(of, of.default_task, runtime.target(), build, settings=settings, rng=rng)
     assert isinstance(last, ProfileResult)

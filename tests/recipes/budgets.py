@@ -16,7 +16,8 @@ import torch
 
 from edgenas.cli import main
 from edgenas.deploy.plugins import get_runtime
-from edgenas.latency import LatencyTable, ProfileResult, ProfileSettings, profile
+from edgenas.latency import LatencyTable, ProfileResult, profile
+from edgenas.latency import MeasuringSettings as ProfileSettings
 from edgenas.recipes.nets import WEIGHTS, facts_of
 from edgenas.recipes.project import open_images, open_project
 from edgenas.recipes.timed_nets import device_name

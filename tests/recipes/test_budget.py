@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgenas.cli.options import parse_latency, parse_tables
-from edgenas.latency.plan import components_of
+from edgenas.latency.nets.plan import components_of
 from edgenas.recipes import finalists
 from edgenas.recipes.timed_nets import Measured
 from edgenas.runs import Note

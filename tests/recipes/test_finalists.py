@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from edgenas.latency.promise import Bound
+from edgenas.latency.fit.promise import Bound
 from edgenas.recipes.budget import Device
 from edgenas.recipes.finalists import Finalist, choose
 from edgenas.recipes.timed_nets import Measured

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edgenas.latency.drawn import INLINE_BYTES, drawn_kind
+from edgenas.latency.nets import INLINE_BYTES, drawn_kind
 
 if TYPE_CHECKING:
     import onnx

@@ -18,12 +18,12 @@ import numpy as np
 from edgenas import __version__
 from edgenas.costs import decompose
 from edgenas.errors import LatencyTableError
-from edgenas.latency.budget import thinned
 from edgenas.latency.kit.nets import Store
 from edgenas.latency.kit.script_base import Weights
-from edgenas.latency.plan import Chain, Plan, ProfileSettings, make_plan
+from edgenas.latency.nets import Chain, MeasuringSettings, TimingPlan, make_plan, thinned
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import TimingSettings
+from edgenas.portable.sealing import sealed
 from edgenas.runs import Progress, atomic_path, jsonable, sha256_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1  # 1: first
 KIND = "edgenas kit"
 MAX_BYTES = 50 << 20
-SCRIPTS = ("script_base", "script_runners", "script_machine", "script_backends", "script_measure")
+SCRIPTS = (
+    *(f"portable/{name}.py" for name in ("facts", "memory", "sealing", "journal", "machine", "budget", "calls", "rounds")),
+    *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "backends", "measure")),
+)
 RUNTIMES: dict[str, Literal["cpu", "cuda"]] = {"onnxruntime-cpu": "cpu", "tensorrt": "cuda"}
 
 
@@ -55,7 +58,7 @@ class Request:
     threads: int | None
     opset: int
     seed: int
-    settings: ProfileSettings
+    settings: MeasuringSettings
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the plan follows from; `from_json` reads it back."""
@@ -74,11 +77,11 @@ class Request:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], space: SearchSpace) -> Request:
-        """From `as_json`, for a space that the caller has compared."""
+        """Read what `as_json` gave, for a space that the caller has compared."""
         settings = dict(value["settings"])
         timing = TimingSettings(**settings.pop("timing"))
         own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
-        return cls(space=space, task=Task(**value["task"]), settings=ProfileSettings(timing=timing, **settings), **own)
+        return cls(space=space, task=Task(**value["task"]), settings=MeasuringSettings(timing=timing, **settings), **own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,13 @@ class KitPlan:
         content: of the kit's plan, JSON-ready.
     """
 
-    plan: Plan
+    plan: TimingPlan
     chains: tuple[Chain, ...]
     content: dict[str, Any]
 
     @property
     def sha256(self) -> str:
-        """Of the content."""
+        """Hex SHA-256 of the content."""
         return sha256_json(self.content)
 
 
@@ -111,7 +114,7 @@ def kit_plan(request: Request) -> KitPlan:
     number = {chain: position for position, chain in enumerate(chains)}
     sessions = rng.bit_generator.seed_seq.spawn(2)  # type: ignore[attr-defined] # as Generator.spawn, but to begin with twice
 
-    def shape(part: Plan) -> dict[str, Any]:
+    def shape(part: TimingPlan) -> dict[str, Any]:
         nets = {"first": part.first_chains, "second": part.second_chains}
         orders = {}
         for (key, timed), sequence in zip(nets.items(), sessions, strict=True):
@@ -150,13 +153,12 @@ def write_kit(path: Path, planned: KitPlan, graph: Callable[[Chain], onnx.ModelP
         nets[name] = store.take_apart(graph(chain)).as_json()
         yield Progress("packing nets", done, len(planned.chains))
     members = {"graphs.xz": _graphs(nets, store.pieces), "constants.bin": bytes(store.constants)}
-    sealed = {
-        "kind": KIND,
+    content = {
         "plan": planned.content,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
         "weights": {"num": store.num_weights, "sha256": Weights(store.num_weights).sha256()},
     }
-    members["plan.json"] = json.dumps({**sealed, "sha256": sha256_json(sealed)}).encode()
+    members["plan.json"] = json.dumps(sealed(KIND, content)).encode()
     members["measure.py"] = script().encode()
     with atomic_path(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -199,7 +201,7 @@ def script() -> str:
     named: dict[str, set[str]] = {}
     bodies, docstring = [], ""
     for name in SCRIPTS:
-        text = files("edgenas.latency.kit").joinpath(f"{name}.py").read_text(encoding="utf-8")
+        text = files("edgenas").joinpath(name).read_text(encoding="utf-8")
         tree, last = ast.parse(text), 0
         docstring = ast.get_docstring(tree, clean=False) or ""
         for node in tree.body:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from edgenas import __version__
 from edgenas.deploy.contracts import Precision, Probe, RunnerInfo, SourceKind
 from edgenas.errors import LatencyTableError, RunFolderError
-from edgenas.latency.content import machine_problems
 from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan
 from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
-from edgenas.latency.profile import ProfileResult, profile
-from edgenas.latency.table import space_hash
+from edgenas.latency.profiling import ProfileResult, profile
+from edgenas.latency.table import machine_problems, space_hash
 from edgenas.latency.timing import Target
 from edgenas.runs import Note, Progress, read_sealed
 from edgenas.spaces import SearchSpace, Task
@@ -47,11 +46,11 @@ class Results:
     memory: dict[str, Any]
 
     def recall(self, key: str) -> Any | None:
-        """As `Memory.recall`."""
+        """What was measured under a key, None for nothing."""
         return self.memory.get(key)
 
     def record(self, key: str, value: Any) -> None:
-        """Nothing is measured here, so there is nothing to keep."""
+        """Refuse: nothing is measured here, so there is nothing to keep."""
         raise LatencyTableError(f"the results lack {key!r}", hint=GO_ON)
 
 

@@ -1,4 +1,4 @@
-"""Visits to nets: some untimed calls, then timed ones, each kept."""
+"""What makes visits on a device: calls of ONNX Runtime timed here, or processes of trtexec that time themselves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 from edgenas.latency.kit.script_base import Kit
 from edgenas.latency.kit.script_runners import OrtRunner, Trtexec, ort_info
-
-MAX_RUNS = 32
-RESIDENT_BYTES = 256 << 20  # of nets that may stay loaded together
+from edgenas.portable.calls import MAX_RUNS, RESIDENT_BYTES, CallTimer
 
 
 class OrtBackend:
@@ -25,80 +23,54 @@ class OrtBackend:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         request = kit.plan["request"]
-        self.timing: dict[str, Any] = request["settings"]["timing"]
+        timing, fps = request["settings"]["timing"], request["settings"]["fps"]
+        period_ns = 0 if fps is None else round(1e9 / fps)
+        self.timer = CallTimer(clock, sleep, period_ns, timing["runs"], timing["visit_ms"], timing["warmup_ms"])
         self.threads: int | None = request["threads"]
-        fps = request["settings"]["fps"]
-        self.period_ns = 0 if fps is None else round(1e9 / fps)
-        self.clock, self.sleep = clock, sleep
         self.open = open_runner or (lambda net: OrtRunner(kit.model(net), kit.shape_of(net), self.threads))
         sizes = (kit.num_bytes(net) for net in range(len(kit.plan["nets"])))
         self.resident = self.threads == 1 and open_runner is None and sum(sizes) <= RESIDENT_BYTES
         self.kept: dict[int, Any] = {}
-        self.last: int | None = None
 
     def info(self) -> dict[str, Any]:
-        """Of the live session."""
+        """What the live session reports."""
         return ort_info(self.threads)
 
     def prepare(self, nets: list[int]) -> Iterator[int]:
-        """Nothing: sessions open fast."""
+        """Make nothing ready: sessions open fast."""
         yield from ()
 
     def probe(self, net: int) -> float:
         """Seconds that one visit takes, loading included unless nets stay loaded."""
-        start = self.clock()
+        start = self.timer.clock()
         runner = self.open(net)
-        loading = self.clock() - start
-        runner()
-        begin = self.clock()
-        runner()
-        each = max(self.clock() - begin, self.period_ns)
-        runner.close()
-        runs = max(self.timing["runs"], min(MAX_RUNS, int(self.timing["visit_ms"] * 1e6 / max(each, 1))))
-        warm = max(2 * each, self.timing["warmup_ms"] * 1e6)
-        return float((0 if self.resident else loading) + warm + (runs + 1) * each) / 1e9
+        loading_ns = self.timer.clock() - start
+        try:
+            return self.timer.visit_seconds(runner, 0 if self.resident else loading_ns)
+        finally:
+            runner.close()
 
     def num_runs(self, net: int) -> int:
         """Wake the processor up; how many runs a visit has."""
         runner = self._runner(net)
-        for _ in range(3):
-            runner()
-        start, self.last = self.clock(), None
-        each: list[int] = []
-        while len(each) < 5 or (self.clock() - start < 2e8 and len(each) < 1000):
-            begin = self._wait()
-            runner()
-            each.append(self.clock() - begin)
-        self._done(runner)
-        wanted = self.timing["visit_ms"] * 1e6 / max(min(each), self.period_ns, 1)
-        return int(min(max(wanted, self.timing["runs"]), max(MAX_RUNS, self.timing["runs"])))
+        try:
+            return self.timer.wake(runner)
+        finally:
+            self._done(runner)
 
     def visit(self, net: int, runs: int) -> dict[str, Any]:
         """Timed calls of one net, in milliseconds."""
         runner = self._runner(net)
-        start, count, self.last = self.clock(), 0, None
-        while count < 2 or self.clock() - start < self.timing["warmup_ms"] * 1e6:
-            self._wait()
-            runner()
-            count += 1
-        samples = []
-        for _ in range(runs):
-            begin = self._wait()
-            runner()
-            samples.append((self.clock() - begin) / 1e6)
-        self._done(runner)
-        return {"ms": samples, "compute_ms": None}
+        try:
+            return {"ms": self.timer.visit(runner, runs), "compute_ms": None}
+        finally:
+            self._done(runner)
 
     def soak(self, net: int, seconds: float) -> Iterator[tuple[float, float]]:
         """Work until ``seconds`` are over; the moment in seconds and the milliseconds of every call."""
         runner = self._runner(net)
-        start, self.last, now = self.clock(), None, 0.0
         try:
-            while now < seconds:
-                begin = self._wait()
-                runner()
-                now = (begin - start) / 1e9
-                yield now, (self.clock() - begin) / 1e6
+            yield from self.timer.work(runner, seconds)
         finally:
             self._done(runner)
 
@@ -106,15 +78,6 @@ class OrtBackend:
         """Free what is kept."""
         while self.kept:
             self.kept.popitem()[1].close()
-
-    def _wait(self) -> int:
-        """Sleep until the next call is due; the moment that it starts at."""
-        if self.period_ns and self.last is not None:
-            rest = self.last + self.period_ns - self.clock()
-            if rest > 0:
-                self.sleep(rest / 1e9)
-        self.last = self.clock()
-        return self.last
 
     def _runner(self, net: int) -> Any:
         if net in self.kept:
@@ -141,7 +104,7 @@ class TrtexecBackend:
         self.expected_ms = 0.0
 
     def info(self) -> dict[str, Any]:
-        """As trtexec tells."""
+        """What trtexec reports."""
         return self.tool.info(self.precision)
 
     def prepare(self, nets: list[int]) -> Iterator[int]:
@@ -180,7 +143,7 @@ class TrtexecBackend:
             yield now, sorted(samples)[len(samples) // 2]
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no process is kept open."""
 
     def _engine(self, net: int) -> Path:
         name = f"{self.kit.plan['nets'][net]}-{self.kit.sha256[:8]}"  # another plan may compute the same net otherwise

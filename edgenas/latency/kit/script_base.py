@@ -1,126 +1,25 @@
-"""Files of a kit: sealed JSON, a journal that survives a kill, nets put together from graphs and shared weights."""
+"""Files of a kit: its plan, and nets put together from graphs and shared weights."""
 
 from __future__ import annotations
 
 import array
 import hashlib
 import json
-import os
 import random
 import struct
 import sys
 from pathlib import Path
 from typing import Any
 
+from edgenas.portable.sealing import DamagedFileError, canonical_sha256, unsealed
+
 VARINT_RAW = 0x4A  # field 9 of TensorProto, raw_data
 FIELD_INITIALIZER = 0x2A  # field 5 of GraphProto
 FIELD_GRAPH = 0x3A  # field 7 of ModelProto
-GOOD_VISITS, MIN_VISITS = 4, 2
 
 
 class KitError(Exception):
     """What the user can mend, in one line."""
-
-
-def canonical_sha256(value: Any) -> str:
-    """Hex SHA-256 of a value's JSON with sorted keys and no spaces."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_sealed(path: Path, kind: str, value: dict[str, Any]) -> None:
-    """Write JSON beside its place, synced and moved, with its kind first and the hash of its content last."""
-    plain: dict[str, Any] = {"kind": kind, **value}
-    plain["sha256"] = canonical_sha256(plain)
-    beside = Path(f"{path}.{os.getpid()}.tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def read_sealed(path: Path, kind: str) -> dict[str, Any]:
-    """Read what `write_sealed` wrote.
-
-    Raises:
-        KitError: if it is missing, damaged or of another kind.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        stored = value.pop("sha256")
-        if value["kind"] != kind or stored != canonical_sha256(value):
-            raise ValueError("it does not match its hash")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KitError(f"{path} cannot be used: {error}; unpack the kit again") from error
-    return dict(value)
-
-
-class Journal:
-    """One JSON line a measurement, each with a hash; a last line that a kill left unfinished is cut off."""
-
-    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path = path
-        self.found: dict[str, Any] = {}
-        header = f"{self._sealed({'identity': identity})}\n".encode()
-        self.file = path.open("ab")
-        try:
-            if not alone(self.file):
-                raise KitError(f"another measure.py is at work on {path}")
-            lines = path.read_bytes().split(b"\n")[:-1]
-            if lines and lines[0] + b"\n" != header:
-                raise KitError(f"{path} was made with another kit, device or runtime: delete it to start again")
-            for number, line in enumerate(lines[1:], 2):
-                key, value = self._parsed(line, number)
-                self.found[key] = value
-        except BaseException:
-            self.file.close()
-            raise
-        self.file.truncate(sum(len(line) + 1 for line in lines))
-        if not lines:
-            self.file.write(header)
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-
-    def recall(self, key: str) -> Any:
-        """What was recorded under a key, None for nothing."""
-        return self.found.get(key)
-
-    def record(self, key: str, value: Any) -> None:
-        """Keep a value; on the disk before this returns."""
-        self.found[key] = value
-        self.file.write(f"{self._sealed({'key': key, 'value': value})}\n".encode())
-        self.file.flush()
-        os.fsync(self.file.fileno())
-
-    @staticmethod
-    def _sealed(value: Any) -> str:
-        return f"{canonical_sha256(value)[:16]} {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
-
-    def _parsed(self, line: bytes, number: int) -> tuple[str, Any]:
-        try:
-            text = line.decode()
-            value = json.loads(text[17:])
-            if canonical_sha256(value)[:16] != text[:16]:
-                raise ValueError("it does not match its hash")
-            return value["key"], value["value"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise KitError(f"{self.path} line {number} is damaged ({error}): delete the file to start again") from error
-
-
-def alone(file: Any) -> bool:
-    """Lock a file until it is closed, by a kill too; whether nobody else had."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 class Weights:
@@ -133,7 +32,7 @@ class Weights:
             self.singles.byteswap()
 
     def sha256(self) -> str:
-        """Of the little-endian single-precision numbers."""
+        """Hex SHA-256 of the little-endian single-precision numbers."""
         return hashlib.sha256(self.singles.tobytes()).hexdigest()
 
     def bytes_of(self, kind: str, start: int, num: int) -> bytes:
@@ -174,12 +73,26 @@ def unpacked(data: bytes) -> bytes:
     return lzma.decompress(data)
 
 
+def read_plan(path: Path) -> dict[str, Any]:
+    """What a kit's plan says, without kind and hash.
+
+    Raises:
+        KitError: if it is missing or damaged.
+    """
+    try:
+        return unsealed(json.loads(path.read_text(encoding="utf-8")), "edgenas kit")
+    except DamagedFileError as error:
+        raise KitError(f"{path} {error}; unpack the kit again") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise KitError(f"{path} cannot be used: {error}; unpack the kit again") from error
+
+
 class Kit:
     """An unpacked kit: its plan, and nets put together when they are asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        content = read_sealed(folder / "plan.json", "edgenas kit")
+        content = read_plan(folder / "plan.json")
         self.plan: dict[str, Any] = content["plan"]
         self.sha256 = canonical_sha256(self.plan)
         self._content = content
@@ -204,7 +117,7 @@ class Kit:
             raise KitError("this Python makes other random numbers than the kit was made with; please report it")
 
     def shape_of(self, net: int) -> list[int]:
-        """Of the input of a net."""
+        """The shape of the input of a net."""
         return list(self._parts(net)["input"])
 
     def model(self, net: int) -> bytes:
@@ -232,22 +145,3 @@ class Kit:
             return (self.folder / name).read_bytes()
         except OSError as error:
             raise KitError(f"{name} cannot be read: {error.strerror}; unpack the kit again") from error
-
-
-def choose(seconds: float | None, wanted: int, full_round_s: float, thin_round_s: float) -> tuple[int, bool]:
-    """Visits to every net, and whether only the blocks that the others can be interpolated from are timed.
-
-    A budget first means fewer visits; where fewer than four would be left, fewer blocks; then fewer visits again, at least two.
-
-    Args:
-        seconds: that all may take; None for no limit.
-        wanted: visits without a limit.
-        full_round_s: seconds that one visit to every net takes.
-        thin_round_s: seconds without the blocks that can be interpolated.
-    """
-    if seconds is None:
-        return wanted, False
-    affordable = int(seconds / max(full_round_s, 1e-9))
-    if affordable >= min(wanted, GOOD_VISITS) or thin_round_s >= full_round_s:
-        return max(MIN_VISITS, min(wanted, affordable)), False
-    return max(MIN_VISITS, min(wanted, int(seconds / max(thin_round_s, 1e-9)))), True

@@ -7,34 +7,45 @@ command goes on. Back at the machine with edgenas: ``edgenas profile --import re
 from __future__ import annotations
 
 import argparse
-import gc
+import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
-from edgenas.latency.kit.script_base import Journal, Kit, KitError, choose, write_sealed
-from edgenas.latency.kit.script_machine import Look, joined, machine_facts, machine_state
+from edgenas.latency.kit.script_base import Kit, KitError
 from edgenas.latency.kit.script_runners import Trtexec
+from edgenas.portable.budget import OVER, choose, round_seconds
+from edgenas.portable.calls import tenths_ms
+from edgenas.portable.facts import machine_facts, machine_state
+from edgenas.portable.journal import BusyFileError, JournalFile
+from edgenas.portable.machine import Watches
+from edgenas.portable.memory import PrefixedMemory, remembered
+from edgenas.portable.rounds import REFERENCE, Rounds, pause
+from edgenas.portable.sealing import DamagedFileError, sealed, write_beside
 
 RESULTS_KIND, RESULTS_SCHEMA = "edgenas kit results", 1
-TENTHS = 10
-PART_S = 10.0  # of what is seen of the machine is kept at once
-OVER = 1.1  # times a budget before it is said that it cannot be kept
 
 
-class Measurement:
+class PlannedVisits:
     """All visits of a plan; those that the journal holds are not made again."""
 
-    def __init__(self, kit: Kit, backend: Any, journal: Journal, seconds: float | None) -> None:
-        self.kit, self.backend, self.journal, self.seconds = kit, backend, journal, seconds
+    def __init__(
+        self, kit: Kit, backend: Any, journal: JournalFile, seconds: float | None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.kit, self.backend, self.journal, self.seconds, self.sleep = kit, backend, journal, seconds, sleep
         self.request: dict[str, Any] = kit.plan["request"]
         self.timing: dict[str, Any] = self.request["settings"]["timing"]
         self.reference: int = kit.plan["reference"]
-        self.made = 0
+        self.sessions: list[Rounds] = []
+
+    @property
+    def made(self) -> int:
+        """Visits that this process made."""
+        return sum(rounds.num_made for rounds in self.sessions)
 
     @property
     def is_begun(self) -> bool:
@@ -43,7 +54,7 @@ class Measurement:
 
     def shape(self) -> tuple[int, dict[str, Any], float]:
         """Visits to every net, the nets, and the seconds that all will take, as the budget leaves them or as it was begun."""
-        each = self._once("visit seconds", lambda: self.backend.probe(self.reference))
+        each = float(remembered(self.journal, "visit seconds", lambda: self.backend.probe(self.reference)))
         shapes = self.kit.plan["shapes"]
         rounds = [self._round_s(shapes[name], each) for name in ("full", "thin")]
         chosen = self.journal.recall("shape") or choose(self.seconds, self.timing["visits"], *rounds)
@@ -52,71 +63,39 @@ class Measurement:
 
     def run(self, visits: int, shape: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
         """Make every visit; what is going on, how much of it is done, and how much there is."""
-        self._once("shape", lambda: [visits, shape is self.kit.plan["shapes"]["thin"]])
+        remembered(self.journal, "shape", lambda: [visits, shape is self.kit.plan["shapes"]["thin"]])
         nets = sorted({self.reference, *shape["first"]})
         for done in self.backend.prepare(nets):
             yield "building engines", done, len(nets)
         yield from self._soak()
-        total = visits * (len(shape["first"]) + len(shape["second"]))
+        total, before = visits * (len(shape["first"]) + len(shape["second"])), 0
         runs = None
         for session, key in ((1, "first"), (2, "second")):
-            yield from self._pause() if session == 2 else ()
-            runs = yield from self._session(session, shape[key], shape["orders"][key][:visits], runs, total)
-
-    def _pause(self) -> Iterator[tuple[str, int, int]]:
-        """Let the time between the sessions pass, once."""
-        seconds = self.request["settings"]["pause_seconds"]
-        if seconds <= 0 or self.journal.recall("paused") is not None:
-            return
-        for passed in range(round(seconds)):
-            yield "waiting between the sessions, seconds", passed, round(seconds)
-            time.sleep(1)
-        self.journal.record("paused", seconds)
+            if session == 2:
+                for passed, parts in pause(self.journal, self.request["settings"]["pause_seconds"], self.sleep):
+                    yield "waiting between the sessions, seconds", passed, parts
+            memory = PrefixedMemory(self.journal, f"session {session} ")
+            watch = Watches(memory)
+            visitor = SessionVisitor(self.backend, self.reference, shape[key])
+            rounds = Rounds(visitor, memory, watch, self.timing["reference_every"], runs)
+            self.sessions.append(rounds)
+            for done in rounds.run(shape["orders"][key][:visits]):
+                yield "timing nets", before + done, total
+            runs, before = rounds.num_runs, visits * len(shape["first"])
+            remembered(memory, "machine", lambda: watch.end(rounds.num_made))  # noqa: B023 # called at once
 
     def begin(self) -> dict[str, Any]:
         """When the measurement was begun, also by an earlier process, and how the machine was then."""
-        return dict(self._once("begun", lambda: {"started": now(), "before": machine_state()}))
+        return dict(remembered(self.journal, "begun", lambda: {"started": now(), "before": machine_state()}))
 
     def seconds_timed(self) -> float:
-        """Of both sessions so far, over all processes, but for some seconds before a kill."""
-        found = self.journal.found
-        whole = [found.get(f"session {session} machine") for session in (1, 2)]
-        parts = [value for key, value in found.items() if re.match(r"session \d machine \d", key)]
+        """Seconds of both sessions so far, over all processes, but for some before a kill."""
+        memory = self.journal.found
+        whole = [memory.get(f"session {session} machine") for session in (1, 2)]
+        parts = [value for key, value in memory.items() if re.match(r"session \d machine \d", key)]
         if all(whole):
             parts = whole
         return float(sum(part["seconds"] for part in parts))
-
-    def _session(self, session: int, nets: list[int], orders: list[list[int]], runs: int | None, total: int) -> Any:
-        """Rounds of visits in the plan's orders; a net that is returned to before and after every few."""
-        prefix = f"session {session} "
-        watch = Watch(self.journal, prefix)
-        found = self.backend.num_runs(self.reference)  # and the processor is awake
-        runs = int(self._once(f"{prefix}runs", lambda: found if runs is None else runs))
-        beside, every, before = 0, self.timing["reference_every"], (total - len(nets) * len(orders)) * (session - 1)
-        for number, order in enumerate(orders):
-            self._visit(f"{prefix}reference {beside}", self.reference, runs)
-            beside += 1
-            for position, net in enumerate(order):
-                if position and position % every == 0:
-                    self._visit(f"{prefix}reference {beside}", self.reference, runs)
-                    beside += 1
-                self._visit(f"{prefix}round {number} net {net}", nets[net], runs)
-                watch.glance(self.made)
-                yield "timing nets", before + number * len(nets) + position + 1, total
-            gc.collect(1)
-        self._visit(f"{prefix}reference {beside}", self.reference, runs)
-        self._once(f"{prefix}machine", lambda: watch.end(self.made))
-        return runs
-
-    def _visit(self, key: str, net: int, runs: int) -> None:
-        if self.journal.recall(key) is None:
-            self.journal.record(key, self.backend.visit(net, runs))
-            self.made += 1
-
-    def _once(self, key: str, find: Any) -> Any:
-        if self.journal.recall(key) is None:
-            self.journal.record(key, find())
-        return self.journal.recall(key)
 
     def _soak(self) -> Iterator[tuple[str, int, int]]:
         """Keep the device busy; also after a kill, because it has cooled since."""
@@ -124,48 +103,48 @@ class Measurement:
         if seconds <= 0:
             return
         seen: list[tuple[float, float]] = []
-        for now, ms in self.backend.soak(self.reference, seconds):
-            seen.append((now, ms))
-            yield "soaking, seconds", min(int(now), int(seconds)), int(seconds)
-        last = seen[-1][0] or 1.0
-        medians: list[float] = []
-        for tenth in range(TENTHS):
-            inside = sorted(ms for now, ms in seen if min(int(now / last * TENTHS), TENTHS - 1) == tenth)
-            medians.append(inside[len(inside) // 2] if inside else (medians or [seen[0][1]])[-1])
+        for moment, ms in self.backend.soak(self.reference, seconds):
+            seen.append((moment, ms))
+            yield "soaking, seconds", min(int(moment), int(seconds)), int(seconds)
+        medians = tenths_ms(seen)
         say(f"after {seconds / 60:g} min of load a call takes {medians[-1] / medians[0]:.2f} times as long as at first")
-        self._once("soak", lambda: {"seconds": seconds, "tenths_ms": medians})
+        remembered(self.journal, "soak", lambda: {"seconds": seconds, "tenths_ms": medians})
 
     def _round_s(self, shape: dict[str, Any], visit_s: float) -> float:
-        num = len(shape["first"]) + len(shape["second"])
-        return float(visit_s) * num * (1 + 1 / float(self.timing["reference_every"]))
+        return round_seconds(len(shape["first"]) + len(shape["second"]), self.timing["reference_every"], visit_s)
 
 
-class Watch:
-    """What went on beside the visits of a session, in parts of some seconds, so that a kill loses one of them at most."""
+class SessionVisitor:
+    """Visits to the nets of one session, by their place in it."""
 
-    def __init__(self, journal: Journal, prefix: str) -> None:
-        self.journal, self.prefix, self.look, self.kept = journal, prefix, Look(), 0
-        self.parts: list[dict[str, Any]] = []
-        while journal.recall(f"{prefix}machine {len(self.parts)}") is not None:
-            self.parts.append(journal.recall(f"{prefix}machine {len(self.parts)}"))
+    def __init__(self, backend: Any, reference: int, nets: list[int]) -> None:
+        self.backend, self.reference, self.nets = backend, reference, nets
 
-    def glance(self, made: int) -> None:
-        """Keep what was seen for long enough, unless no visit is new."""
-        if time.monotonic() - self.look.seconds >= PART_S:
-            self._keep(made)
-            self.look = Look()
+    def wake(self) -> int:
+        """Wake the device with the reference; how many runs a visit has."""
+        return int(self.backend.num_runs(self.reference))
 
-    def end(self, made: int) -> dict[str, Any]:
-        """Of all parts, those before a kill included."""
-        self._keep(made)
-        return joined(self.parts) if self.parts else self.look.until_now()
+    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+        """Time the net at a place of the session, or the reference."""
+        return dict(self.backend.visit(self.reference if net == REFERENCE else self.nets[net], num_runs))
 
-    def _keep(self, made: int) -> None:
-        if made == self.kept:
-            return
-        self.kept = made
-        self.parts.append(self.look.until_now())
-        self.journal.record(f"{self.prefix}machine {len(self.parts) - 1}", self.parts[-1])
+
+def open_journal(path: Path, identity: dict[str, Any]) -> JournalFile:
+    """The journal of this measurement, held alone, every result synced.
+
+    Raises:
+        KitError: if another process is at work on it, it is damaged, or of another kit, device or runtime.
+    """
+    try:
+        journal = JournalFile(path, identity, sync_every_s=0.0, is_alone=True)
+    except BusyFileError as error:
+        raise KitError(f"another measure.py is at work on {path}") from error
+    except DamagedFileError as error:
+        raise KitError(f"{path} {error}: delete it to start again") from error
+    if journal.is_other:
+        journal.close()
+        raise KitError(f"{path} was made with another kit, device or runtime: delete it to start again")
+    return journal
 
 
 class Screen:
@@ -204,10 +183,10 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, metavar="MIN", help="minutes that timing may take (default: the kit's)")
     parser.add_argument("--trtexec", default="trtexec", metavar="PROGRAM", help="TensorRT's tool, for kits of TensorRT")
     parser.add_argument("--check", action="store_true", help="check the kit, show the plan, measure nothing")
-    found = parser.parse_args(arguments)
-    if found.budget is not None and not 0 < found.budget < 1e6:
-        parser.error(f"--budget is {found.budget:g}; minutes above 0 are allowed")
-    return found
+    asked = parser.parse_args(arguments)
+    if asked.budget is not None and not 0 < asked.budget < 1e6:
+        parser.error(f"--budget is {asked.budget:g}; minutes above 0 are allowed")
+    return asked
 
 
 def measure(asked: argparse.Namespace) -> int:
@@ -215,58 +194,65 @@ def measure(asked: argparse.Namespace) -> int:
     kit = Kit(Path(__file__).resolve().parent)
     kit.prepare()
     request, output = kit.plan["request"], Path(asked.output)
-    backend: Any
-    if request["runtime"] == "tensorrt":
-        folder = output.with_suffix(".engines")
-        folder.mkdir(exist_ok=True)
-        backend = TrtexecBackend(kit, Trtexec(asked.trtexec, folder))
-    else:
-        backend = OrtBackend(kit)
+    backend = backend_of(kit, asked)
     info = {key: value for key, value in backend.info().items() if key != "device"}
-    facts = machine_facts()  # after the runtime is imported, so that its version is known
+    facts = machine_facts(("numpy", "onnxruntime"))  # after the runtime is imported, so that its version is known
     identity = {"plan": kit.sha256, "cpu": facts["cpu"], "info": info}
-    journal = Journal(output.with_suffix(".progress.jsonl"), identity)
+    journal = open_journal(output.with_suffix(".progress.jsonl"), identity)
     seconds = request["settings"]["seconds"] if asked.budget is None else asked.budget * 60
-    work = Measurement(kit, backend, journal, seconds)
+    work = PlannedVisits(kit, backend, journal, seconds)
     is_begun = work.is_begun
-    if is_begun:
-        say(f"going on after {len(journal.found)} measurements; what a budget left of the plan is decided: to decide anew, delete")
-        say(f"{journal.path}")
     visits, shape, expected_s = work.shape()
-    thin = (
-        " (only blocks that the others can be interpolated from, to keep the budget)" if shape is kit.plan["shapes"]["thin"] else ""
-    )
-    say(
-        f"{request['space']['name']} on {backend.info()['device']}, {request['runtime']} {backend.info()['runtime_version']}: "
-        f"{len({kit.plan['reference'], *shape['first']})} nets{thin}, {visits} visits each, about {expected_s / 60:.1f} min"
-    )
-    if seconds is not None and expected_s > OVER * seconds and not is_begun:
-        say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
-    if request["runtime"] == "tensorrt":
-        say("engines are built first, which can take a minute each; they are kept")
+    announce(work, visits, shape, expected_s, is_begun=is_begun)
     if asked.check:
         journal.close()
         if not is_begun:
             journal.path.unlink()  # nothing was measured yet
         return 0
-    state: dict[str, Any] = work.begin()
-    complete = False
-    screen = Screen()
+    state = work.begin()
+    is_complete, screen = False, Screen()
     try:
-        gc.disable()
         for step in work.run(visits, shape):
             screen(*step)
-        complete = True
+        is_complete = True
     finally:
         backend.close()
         journal.close()
         state.update(ended=now(), after=machine_state(), seconds=work.seconds_timed(), visits_made=work.made)
         results = {"schema_version": RESULTS_SCHEMA, "plan_sha256": kit.sha256, "request": request, "seconds": seconds}
-        results.update(info=backend.info(), machine={**facts, **state}, complete=complete, memory=journal.found)
-        write_sealed(output, RESULTS_KIND, results)
+        results.update(info=backend.info(), machine={**facts, **state}, complete=is_complete, memory=journal.found)
+        write_beside(output, json.dumps(sealed(RESULTS_KIND, results), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.write(f"{output.resolve()}\n")
     say(f"done: edgenas profile --import {output.name}")
     return 0
+
+
+def backend_of(kit: Kit, asked: argparse.Namespace) -> Any:
+    """What runs the kit's nets."""
+    if kit.plan["request"]["runtime"] != "tensorrt":
+        return OrtBackend(kit)
+    folder = Path(asked.output).with_suffix(".engines")
+    folder.mkdir(exist_ok=True)
+    return TrtexecBackend(kit, Trtexec(asked.trtexec, folder))
+
+
+def announce(work: PlannedVisits, visits: int, shape: dict[str, Any], expected_s: float, *, is_begun: bool) -> None:
+    """Say what will be measured, how long it takes, and what of it is done."""
+    request, journal, seconds = work.request, work.journal, work.seconds
+    if is_begun:
+        say(f"going on after {len(journal.found)} measurements; what a budget left of the plan is decided: to decide anew, delete")
+        say(f"{journal.path}")
+    is_thin = shape is work.kit.plan["shapes"]["thin"]
+    thin = " (only blocks that the others can be interpolated from, to keep the budget)" if is_thin else ""
+    info = work.backend.info()
+    say(
+        f"{request['space']['name']} on {info['device']}, {request['runtime']} {info['runtime_version']}: "
+        f"{len({work.reference, *shape['first']})} nets{thin}, {visits} visits each, about {expected_s / 60:.1f} min"
+    )
+    if seconds is not None and expected_s > OVER * seconds and not is_begun:
+        say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
+    if request["runtime"] == "tensorrt":
+        say("engines are built first, which can take a minute each; they are kept")
 
 
 def now() -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import subprocess
 from collections.abc import Callable
@@ -12,28 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_base import KitError
+from edgenas.portable.facts import BOARD, cpu_model, read_text, usable_cores
 
-BOARD = Path("/proc/device-tree/model")
-MODEL_KEYS = ("model name", "Model", "Hardware")
 WARM_UP_MS = 200
 TIMEOUT_S = 3600.0  # of one process of trtexec; an engine of a large net can take minutes
-
-
-def read_text(path: Path) -> str | None:
-    """A small file of the system; None where there is none."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").replace("\0", "").strip()
-    except OSError:
-        return None
-
-
-def cpu_model() -> str:
-    """The processor's name, else the board's, else the architecture."""
-    for line in (read_text(Path("/proc/cpuinfo")) or "").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in MODEL_KEYS and value.strip():
-            return value.strip()
-    return read_text(BOARD) or platform.processor() or platform.machine()
 
 
 class OrtRunner:
@@ -77,13 +57,6 @@ def ort_packages() -> tuple[Any, Any]:
         raise KitError(f"{error.name} is missing: pip install onnxruntime numpy") from error
     onnxruntime.set_default_logger_severity(4)
     return numpy, onnxruntime
-
-
-def usable_cores() -> list[int]:
-    """Numbers of the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def ort_info(threads: int | None) -> dict[str, Any]:
@@ -202,8 +175,8 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 def parse_device(text: str) -> str:
     """The GPU's name as trtexec prints it; empty where it does not."""
-    found = re.search(r"Selected Device:\s*(.+)", text)
-    return found.group(1).strip() if found else ""
+    match = re.search(r"Selected Device:\s*(.+)", text)
+    return match.group(1).strip() if match else ""
 
 
 def parse_times(path: Path, runs: int) -> tuple[list[float], float | None]:

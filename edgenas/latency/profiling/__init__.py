@@ -1,0 +1,10 @@
+"""Profiling: plan, time, fit, validate, and put it into a table."""
+
+from edgenas.latency.profiling.profile import ProfileResult, profile
+from edgenas.latency.profiling.visits import SourceBuilder
+
+__all__ = [
+    "ProfileResult",
+    "SourceBuilder",
+    "profile",
+]

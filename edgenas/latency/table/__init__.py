@@ -1,0 +1,40 @@
+"""Latency tables: their file, where they are found, what they say of a net, and how they compare, merge and age."""
+
+from edgenas.latency.table.breakdown import break_down, typical_nets
+from edgenas.latency.table.check import check_table, origins
+from edgenas.latency.table.compare import compare_entries, compare_nets, differences
+from edgenas.latency.table.content import machine_problems
+from edgenas.latency.table.drift import SAME_SPEED, Drift, drift_of, nets_to_time, same_timing
+from edgenas.latency.table.entries import Entry, component_json
+from edgenas.latency.table.merge import merge_tables
+from edgenas.latency.table.remarks import remarks
+from edgenas.latency.table.store import find_tables, named_table, one_context, shipped_tables, tables_that_fit
+from edgenas.latency.table.table import LatencyTable, slug, space_hash
+
+__all__ = [
+    "SAME_SPEED",
+    "Drift",
+    "Entry",
+    "LatencyTable",
+    "break_down",
+    "check_table",
+    "compare_entries",
+    "compare_nets",
+    "component_json",
+    "differences",
+    "drift_of",
+    "find_tables",
+    "machine_problems",
+    "merge_tables",
+    "named_table",
+    "nets_to_time",
+    "one_context",
+    "origins",
+    "remarks",
+    "same_timing",
+    "shipped_tables",
+    "slug",
+    "space_hash",
+    "tables_that_fit",
+    "typical_nets",
+]

@@ -1,0 +1,109 @@
+"""Whether a table is sound: every component of its space has an entry, and predictions are what its entries really give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgenas.costs import decompose, distinct_components
+from edgenas.errors import ArchError
+from edgenas.latency.table.content import ORIGINS
+from edgenas.latency.table.entries import component_key, entry_keys
+from edgenas.latency.table.table import LatencyTable, space_hash
+from edgenas.spaces import SearchSpace
+
+EXACT = 1e-6  # relative difference between a stored prediction and the one that the entries give
+MAX_NAMED = 5  # of many problems of one kind
+
+
+@dataclass(frozen=True, slots=True)
+class TableCheck:
+    """One thing that was looked at.
+
+    Attributes:
+        name: of the check.
+        verdict: whether it holds.
+        reason: what was seen.
+        problems: every single one.
+    """
+
+    name: str
+    verdict: Literal["passed", "failed", "not_run"]
+    reason: str
+    problems: tuple[str, ...] = ()
+
+
+def check_table(table: LatencyTable, space: SearchSpace) -> tuple[TableCheck, ...]:
+    """Everything that can be checked without the device.
+
+    Args:
+        table: that was loaded, so its content is sound.
+        space: of its name.
+    """
+    same = table.space_sha256 == space_hash(space)
+    changed = f"the choices of {space.name} have changed since it was measured"
+    checks = [TableCheck("space", "passed" if same else "failed", "the choices are those it was measured for" if same else changed)]
+    complete = _completeness(table, space)
+    checks.append(complete)
+    if complete.verdict == "passed" and same:
+        return (*checks, _predictions(table, space))
+    return (*checks, TableCheck("predictions", "not_run", "the space or its entries are not what they were"))
+
+
+def origins(table: LatencyTable, space: SearchSpace) -> dict[str, int]:
+    """How many components of the space were measured and interpolated, and how many are missing."""
+    origin_of = _origin_of(table)
+    known = [origin_of.get(key) for key in _keys_of(table, space)]
+    return {**{origin: known.count(origin) for origin in ORIGINS}, "missing": known.count(None)}
+
+
+def _keys_of(table: LatencyTable, space: SearchSpace) -> list[str]:
+    return [component_key(component) for component in distinct_components(decompose(space, table.task))]
+
+
+def _origin_of(table: LatencyTable) -> dict[str, str]:
+    return {key: entry.origin for entry in table.entries for key in entry_keys(entry)}
+
+
+def _completeness(table: LatencyTable, space: SearchSpace) -> TableCheck:
+    origin_of = _origin_of(table)
+    missing = tuple(key for key in _keys_of(table, space) if key not in origin_of)
+    counted = origins(table, space)
+    if missing:
+        num = sum(counted.values())
+        return TableCheck("entries", "failed", f"{len(missing)} of {num} components have no entry", _short(missing))
+    return TableCheck("entries", "passed", f"{counted['measured']} components measured, {counted['interpolated']} interpolated")
+
+
+def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
+    """The stored predictions of the validation nets and of those behind promises, against what entries and calibration give."""
+    rows = [*table.validation["rows"], *table.bound_nets]
+    try:
+        genes_AG = (
+            np.concatenate([space.from_json(row["arch"]) for row in rows]) if rows else np.zeros((0, space.num_genes), np.int16)
+        )
+    except ArchError as error:
+        return TableCheck("predictions", "failed", f"a net is not of {space.name}", error.problems or (error.message,))
+    predicted = table.to_cost_model(space, table.task)(genes_AG)
+    stored = np.array([row["predicted_ms"] for row in rows], dtype=np.float64)
+    wrong = [
+        f"net {number}: {was:.6g} ms stored, {now:.6g} ms by the entries"
+        for number, (was, now) in enumerate(zip(stored, predicted, strict=True), 1)
+        if abs(was / now - 1) > EXACT
+    ]
+    if wrong:
+        return TableCheck("predictions", "failed", f"{len(wrong)} of {len(rows)} stored predictions differ", _short(wrong))
+    held_out = table.validation["rows"]
+    measured = np.array([row["measured_ms"] for row in held_out], dtype=np.float64)
+    mape, stated = float(np.abs(stored[: len(held_out)] / measured - 1).mean()) if held_out else None, table.validation.get("mape")
+    if mape is not None and (stated is None or abs(mape - stated) > EXACT):
+        return TableCheck("predictions", "failed", f"the error of its rows is {mape:.4g}, not {stated!r}")
+    return TableCheck("predictions", "passed", f"{len(rows)} stored predictions are what the entries give")
+
+
+def _short(problems: Sequence[str]) -> tuple[str, ...]:
+    more = (f"and {len(problems) - MAX_NAMED} more",) if len(problems) > MAX_NAMED else ()
+    return (*problems[:MAX_NAMED], *more)

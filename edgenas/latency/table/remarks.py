@@ -1,0 +1,70 @@
+"""In words: when a measured table is not what it would be on a quiet machine with steady clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from edgenas.latency.table.table import LatencyTable
+
+NOISY = 0.04  # noise floor above which the user is told to measure longer
+UNSTEADY = 1.5  # p95 over p50 of the reference net
+SHARED = 0.25  # cores that others may use before it is said
+STOLEN = 0.02  # share of the time that a hypervisor may take
+LAUNCH_BOUND = 0.5  # share of a call that is computation, below which launching and copying decide
+SLOW_GOVERNORS = ("powersave", "conservative")
+
+
+def remarks(table: LatencyTable) -> tuple[str, ...]:
+    """What whoever relies on a table should know of how it was measured; nothing for a quiet machine."""
+    return (*_spread(table), *_launches(table), *_machine(table))
+
+
+def _spread(table: LatencyTable) -> Iterator[str]:
+    floor, reference = table.validation.get("noise_floor_mape"), table.reference
+    if floor is not None and floor > NOISY:
+        fact = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}"
+        yield f"{fact}; close other programs, or take more visits"
+    if reference["p95_ms"] > UNSTEADY * reference["p50_ms"]:
+        ratio = reference["p95_ms"] / reference["p50_ms"]
+        yield f"calls are unsteady: the slowest 5 % take {ratio:.1f} times the median or more"
+
+
+def _launches(table: LatencyTable) -> Iterator[str]:
+    compute_ms, call_ms = table.reference.get("compute_ms"), table.reference["p50_ms"]
+    if table.context.device_kind == "cuda" and compute_ms is not None and compute_ms < LAUNCH_BOUND * call_ms:
+        yield (
+            f"calls are launch-bound: of {call_ms:.3g} ms only {compute_ms:.3g} ms are computation, the rest is launching and "
+            "copying; smaller nets will hardly be faster"
+        )
+
+
+def _machine(table: LatencyTable) -> Iterator[str]:
+    sessions: Sequence[Mapping[str, Any]] = [seen for seen in table.measuring.get("machine", []) if seen]
+    if not sessions:
+        return
+    num_cores = min(seen["num_cores"] for seen in sessions)
+    others = _largest(sessions, "other_cores")
+    if others is not None and others > SHARED:
+        wanted = table.context.threads if table.context.threads is not None else 1
+        held = num_cores - others < wanted
+        fact = f"other processes used {others:.1f} of {num_cores} core(s) while nets were timed"
+        yield f"{fact}: they held a core that the nets needed" if held else f"{fact}; close them and measure again"
+    stolen = _largest(sessions, "steal_share")
+    if stolen is not None and stolen > STOLEN:
+        yield f"the hypervisor gave {stolen:.1%} of these cores' time to other machines while nets were timed"
+    events = _largest(sessions, "throttle_events")
+    if events:
+        yield f"the processor was throttled by heat {events:.0f} time(s) while nets were timed"
+    reasons = sorted({name for seen in sessions for name in (seen.get("gpu") or {}).get("throttle_reasons") or []})
+    if reasons:
+        yield f"the GPU's clocks were held back while nets were timed: {', '.join(reasons)}"
+    governors = {name for seen in sessions for name in seen.get("governors") or []}
+    slow = sorted(governors & set(SLOW_GOVERNORS))
+    if slow:
+        yield f"the frequency governor was {' and '.join(slow)}: short calls may be timed before the clock has risen"
+
+
+def _largest(sessions: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [seen[name] for seen in sessions if seen.get(name) is not None]
+    return max(values) if values else None

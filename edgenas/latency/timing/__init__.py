@@ -1,0 +1,36 @@
+"""Timing nets: what is loaded how, sessions of interleaved visits, the pace and the machine they were made on."""
+
+from edgenas.latency.timing.context import SCOPE, Context, context_of
+from edgenas.latency.timing.duty import Duty, Soaked, fps_of, soak
+from edgenas.latency.timing.gpu import gpu_state
+from edgenas.latency.timing.measure import Measurement, Measurements, measure_nets
+from edgenas.latency.timing.samples import NetTiming, standard_error
+from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
+from edgenas.latency.timing.target import Target, TimingSettings
+from edgenas.portable.facts import cpu_model, usable_cores
+from edgenas.portable.memory import Memory, PrefixedMemory
+
+__all__ = [
+    "SCOPE",
+    "Context",
+    "Duty",
+    "Measurement",
+    "Measurements",
+    "Memory",
+    "NetTiming",
+    "PrefixedMemory",
+    "Session",
+    "Soaked",
+    "Target",
+    "TimingSettings",
+    "context_of",
+    "cpu_model",
+    "fps_of",
+    "gpu_state",
+    "measure_nets",
+    "probe_visit",
+    "soak",
+    "standard_error",
+    "time_nets",
+    "usable_cores",
+]
