@@ -25,8 +25,8 @@ def archs(num: int) -> list[dict[str, Any]]:
     return [NANO.to_json(row) for row in NANO.sample(num, np.random.default_rng(0))]
 
 
-def test_the_readmes_commands_work(edgenas: Run, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_commands_of_the_page_work(edgenas: Run, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text(encoding="utf-8")
     section = text.split("executed by tests/cli/test_counting.py -->\n```bash\n")[1]
     (tmp_path / "nets.jsonl").write_text(section.split("```json\n")[1].split("```")[0], encoding="utf-8")
     commands = [shlex.split(line, comments=True) for line in section.split("```")[0].splitlines()]

@@ -1,4 +1,4 @@
-"""The README's commands about kits are commands; combinations that cannot be meant are refused."""
+"""The commands of the page about kits are commands; combinations that cannot be meant are refused."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 
 from edgenas.cli.profile import profile
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "kits.md"
 
 
-def readme_commands() -> list[list[str]]:
-    section = README.read_text(encoding="utf-8").split("## A device without PyTorch")[1].split("\n## ")[0]
-    lines = [line for block in section.split("```bash\n")[1:] for line in block.split("```")[0].splitlines()]
+def commands_of_the_page() -> list[list[str]]:
+    text = PAGE.read_text(encoding="utf-8")
+    lines = [line for block in text.split("```bash\n")[1:] for line in block.split("```")[0].splitlines()]
     return [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("edgenas profile")]
 
 
-def test_the_readme_s_commands_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_page_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results.json").write_text("{}")
-    parsed = [profile.make_context("profile", arguments).params for arguments in readme_commands()]
+    parsed = [profile.make_context("profile", arguments).params for arguments in commands_of_the_page()]
     assert [bool(params["pack"]) for params in parsed] == [True, True, True, False]
     assert parsed[3]["results"] == Path("results.json")
     assert (parsed[1]["threads"], parsed[1]["budget"]) == (2, 20.0)

@@ -58,14 +58,14 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[[ToyRuntime], None]:
     return be
 
 
-def test_the_readmes_commands_work(
+def test_the_commands_of_the_page_work(
     edgenas: Run, tables: tuple[Path, Path], toy: Callable[[ToyRuntime], None], tmp_path: Path
 ) -> None:
     toy(ToyRuntime(noise=0.02))
     space = get_space("pvt-nano")
     lines = [json.dumps(space.to_json(genes_G)) for genes_G in space.sample(3, np.random.default_rng(0))]
     (tmp_path / "nets.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "latency-tables.md").read_text(encoding="utf-8")
     section = text.split("executed by tests/cli/test_tables.py -->\n```bash\n")[1]
     commands = [shlex.split(line, comments=True) for line in section.split("```")[0].splitlines()]
     assert {arguments[2] for arguments in commands} == {"list", "show", "validate", "diff", "merge"}
