@@ -24,13 +24,8 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
         raise ValueError(f"{successes} successes in {n} trials")
     if n == 0:
         return Proportion(math.nan, 0.0, 1.0, 0)
-    z2 = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) ** 2
-    share = successes / n
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Proportion(share, low, high, n)
+    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Proportion(successes / n, float(interval.low), float(interval.high), n)
 
 
 def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:

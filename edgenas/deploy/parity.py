@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from edgenas import stats
 from edgenas.errors import ParityError
@@ -112,18 +113,16 @@ def _agreement(flipped_N: NDArray[np.bool_]) -> DecisionAgreement:
     return DecisionAgreement(flips=flips, agreement=stats.wilson(num - flips, num) if num else None)
 
 
-def softmax(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Class probabilities in double precision."""
-    shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True, initial=-np.inf)
+def probabilities(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Class probabilities in double precision; NaN where logits are not finite."""
     with np.errstate(invalid="ignore"):
-        exponential_NC = np.exp(shifted_NC)
-        result: NDArray[np.float64] = exponential_NC / exponential_NC.sum(axis=1, keepdims=True)
+        result: NDArray[np.float64] = softmax(logits_NC.astype(np.float64), axis=1)
     return result
 
 
 def _decide(logits_NC: NDArray[np.floating], positive: int | None, threshold: float | None) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):
-        return stats.decide(softmax(logits_NC), positive, threshold)
+        return stats.decide(probabilities(logits_NC), positive, threshold)
 
 
 def _require_shapes(

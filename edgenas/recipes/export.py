@@ -15,7 +15,7 @@ from edgenas import __version__
 from edgenas.config import Flags
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
-from edgenas.deploy.parity import softmax
+from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.recipes.background import watched
@@ -119,7 +119,7 @@ def report_of(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], image
     """Accuracy and sensitivities of logits of the test split, with intervals."""
     positive = images.class_names[images.positive] if images.positive is not None else None
     sites = images.sites("test")
-    return report(softmax(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold, sites=sites)
+    return report(probabilities(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold, sites=sites)
 
 
 def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:

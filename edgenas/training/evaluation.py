@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from edgenas.records import Metrics, SiteMetrics
@@ -46,13 +47,8 @@ def logits(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZ
 @torch.no_grad()
 def predict(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Class probabilities (N, C) of a net in eval mode, computed in batches on its device."""
-    return softmax(logits(model, images_NCHW, batch_size=batch_size))
-
-
-def softmax(logits_NC: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities of logits along the last axis."""
-    result: NDArray[np.float32] = torch.softmax(torch.from_numpy(np.ascontiguousarray(logits_NC)), dim=-1).numpy()
-    return result
+    p_NC: NDArray[np.float32] = softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
+    return p_NC
 
 
 def _logits(
@@ -144,7 +140,8 @@ class SupernetEvaluator:
         genes = tuple(int(gene) for gene in row_G)
         if self.training_NCHW is not None:
             recalibrate(self.supernet, self.training_NCHW, genes)
-        return softmax(_logits(self.supernet, images_NCHW, self.batch_size, genes))
+        p_NC: NDArray[np.float32] = softmax(_logits(self.supernet, images_NCHW, self.batch_size, genes), axis=1)
+        return p_NC
 
 
 def net_accuracy(images_NCHW: Images, labels_N: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:

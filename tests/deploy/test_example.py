@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgenas.data.preprocess import Preprocess
 from edgenas.deploy import _example
-from edgenas.deploy.parity import softmax
+from edgenas.deploy.parity import probabilities as class_probabilities
 from edgenas.stats import decide
 from tests.deploy.conftest import CLASSES, reference
 
@@ -45,7 +45,7 @@ def test_it_prints_path_class_and_probability(make_artefact: Make, tmp_path: Pat
     assert (done.returncode, done.stderr) == (0, "")
     preprocess = Preprocess(8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
     images = np.stack([preprocess(Image.open(path)) for path in paths])
-    probabilities = softmax(reference(images))
+    probabilities = class_probabilities(reference(images))
     decisions = decide(probabilities, 1, threshold)
     for line, path, row, index in zip(done.stdout.splitlines(), paths, probabilities, decisions, strict=True):
         printed_path, name, probability = line.split("\t")

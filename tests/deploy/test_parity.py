@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgenas import stats
-from edgenas.deploy.parity import Gates, compare, not_run, softmax
+from edgenas.deploy.parity import Gates, compare, not_run, probabilities
 from edgenas.errors import ParityError
 from edgenas.records import Parity
 from edgenas.runs import dump_json
@@ -216,4 +216,4 @@ def test_a_verdict_never_contradicts_its_interval(num: int, flips: list[int], li
 
 
 def test_softmax_survives_large_logits() -> None:
-    np.testing.assert_allclose(softmax(np.array([[1e4, 0, -1e4]])), [[1, 0, 0]])
+    np.testing.assert_allclose(probabilities(np.array([[1e4, 0, -1e4]])), [[1, 0, 0]])
