@@ -2,8 +2,9 @@
 
 Successive halving (Jamieson & Talwalkar, AISTATS 2016, arXiv:1502.07943) in two rungs: every finalist gets a third of the epochs,
 the best third of them, with the best hand-designed net among it, all of them; all nets of a rung get the same. Nets of more pixels
-learn later, so the best of every resolution go on. Where the supernet's weights rank no better than MACs do, more nets are proven,
-picked by what ranks better.
+learn later, so the best of every resolution go on. Nets are judged by how likely they find the right classes of held-out images:
+that tells near nets apart with fewer images than counting right answers does. Where the supernet's weights rank no better than MACs
+do, more nets are proven, picked by what ranks better.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from edgenas.recipes.proof_scores import (
     expected_after,
     first_epochs,
     judge_first_rung,
+    log_likelihoods,
     noise_of,
     num_left,
     survivors,
@@ -58,14 +60,18 @@ class Proof:
     Attributes:
         epochs: of the last rung that it reached.
         first_top1: accuracy of the first rung on select and confirm.
+        first_log_likelihood: mean of the first rung over their images, in nats.
         right_N: images of both that it got right after its last rung.
-        score: accuracy, drawn towards what the ranker expects as far as the images are few; what decides.
+        log_likelihood: mean over these images, in nats, after its last rung.
+        score: mean log-likelihood, drawn towards what the ranker expects as far as the images are few; what decides.
         low_floors: floors on sensitivities that it does not reach yet.
     """
 
     epochs: int
     first_top1: float
+    first_log_likelihood: float
     right_N: NDArray[np.bool_]
+    log_likelihood: float
     score: float
     low_floors: tuple[str, ...] = ()
 
@@ -75,6 +81,7 @@ class Proof:
         return ProofRow(
             epochs=self.epochs,
             top1=wilson(int(self.right_N.sum()), len(self.right_N)),
+            log_likelihood=self.log_likelihood,
             score=self.score,
             first_rung_top1=self.first_top1,
             low_floors=self.low_floors,
@@ -201,6 +208,7 @@ def _row(finalist: Finalist, proof: Proof) -> FidelityRow:
         arch=finalist.row.arch,
         inherited=finalist.candidate.top1,
         alone=proof.first_top1,
+        alone_log_likelihood=proof.first_log_likelihood,
         latency_ms_predicted=finalist.row.latency_ms_predicted,
     )
 
@@ -228,28 +236,29 @@ def prove(
     seconds += prover.seconds_of_some(archs, num_left(len(alive)), epochs) if first < epochs else 0.0
     yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
     rung = yield from _rung(prover, alive, first, floors)
-    found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
+    found, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
     if found is not None:
         yield Note(words(found, first))
     if found is not None and first < epochs and not found.tau["inherited"].value > found.tau["macs"].value:
         num = max(2, len(alive) // 2)
         text = f"inherited accuracy ranks no better than MACs here: {num} more nets are proven, picked by what ranks better"
         yield Note(text, is_warning=True)
-        added = yield from more(num, expected(alive, rung.right_AN))
+        added = yield from more(num, expected(alive, rung.log_AN))
         yield told_more(len(added), first, prover.seconds([f.row.arch for f in added], first))
         alive += [f for f in added if not f.row.rejected_by]
         finalists = [*finalists, *added]
         rung = yield from _rung(prover, alive, first, floors)  # those that are known come from memory
-        found, ranker, scores_A = judge_first_rung(alive, rung.right_AN)
+        found, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
     proofs = rung.proofs(first, scores_A)
     if first < epochs:
         places = survivors(alive, scores_A)
         last = yield from _rung(prover, [alive[i] for i in places], epochs, floors)
-        alone_A = last.right_AN.mean(axis=1)
+        alone_A = last.log_AN.mean(axis=1)
         expected_A = expected_after([alive[i] for i in places], scores_A[places], alone_A)
-        second = last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.right_AN)))
+        second = last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.log_AN)))
         for place, proof in zip(places, second, strict=True):
-            proofs[place] = replace(proof, first_top1=proofs[place].first_top1)
+            first_rung = proofs[place]
+            proofs[place] = replace(proof, first_top1=first_rung.first_top1, first_log_likelihood=first_rung.first_log_likelihood)
     by_genes = {f.candidate.genes: proof for f, proof in zip(alive, proofs, strict=True)}
     judged = [f.proven(by_genes.get(f.candidate.genes)) for f in finalists]
     return Proven(judged, found, ranker, prover.spent(judged))
@@ -257,13 +266,22 @@ def prove(
 
 @dataclass(frozen=True, slots=True)
 class _Rung:
+    """What the nets of a rung showed.
+
+    Attributes:
+        right_AN: images of select and confirm that each gets right.
+        log_AN: log-likelihood of their classes, in nats.
+        low_floors: floors that each misses on confirm.
+    """
+
     right_AN: NDArray[np.bool_]
+    log_AN: NDArray[np.float64]
     low_floors: tuple[tuple[str, ...], ...]
 
     def proofs(self, epochs: int, scores_A: NDArray[np.float64]) -> list[Proof]:
         return [
-            Proof(epochs, float(right_N.mean()), right_N, float(score), low)
-            for right_N, score, low in zip(self.right_AN, scores_A, self.low_floors, strict=True)
+            Proof(epochs, float(right_N.mean()), float(log_N.mean()), right_N, float(log_N.mean()), float(score), low)
+            for right_N, log_N, score, low in zip(self.right_AN, self.log_AN, scores_A, self.low_floors, strict=True)
         ]
 
 
@@ -273,11 +291,13 @@ def _rung(
     """Train all of them for so many epochs; what they get right, and which floors they miss on confirm."""
     labels_N = np.concatenate([prover.images.labels(name) for name in SPLITS])
     num_select = len(prover.images.labels(SPLITS[0]))
-    rights, lows = [], []
+    rights, logs, lows = [], [], []
     for number, finalist in enumerate(finalists, 1):
         label = f"proof {number}/{len(finalists)}, {epochs} epochs"
         p_NC = yield from prover.predictions(finalist.row.arch, epochs, label)
         rights.append(p_NC.argmax(axis=1) == labels_N)
+        logs.append(log_likelihoods(p_NC, labels_N))
         missed = [floor.name for floor in floors if floor.violation(p_NC[None, num_select:], labels_N[num_select:])[0] > 0]
         lows.append(tuple(missed))
-    return _Rung(np.array(rights).reshape(len(finalists), len(labels_N)), tuple(lows))
+    shape = (len(finalists), len(labels_N))
+    return _Rung(np.array(rights, dtype=np.bool_).reshape(shape), np.array(logs, dtype=np.float64).reshape(shape), tuple(lows))

@@ -21,6 +21,7 @@ FIRST_RUNG = 1 / 3  # of the epochs
 LEFT = 1 / 3  # of the nets, for the second rung
 MIN_LEFT = 3
 MIN_RANKED = 8  # proven nets that a ranker is fitted to
+LEAST = 1e-3  # probability of a right class, about what float16 and a softened teacher leave
 
 Score = Callable[[Sequence["Finalist"]], NDArray[np.float64]]
 
@@ -50,10 +51,10 @@ def costs_of(finalists: Sequence[Finalist]) -> NDArray[np.float64]:
 
 
 def judge_first_rung(
-    finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]
+    finalists: Sequence[Finalist], log_AN: NDArray[np.float64]
 ) -> tuple[Fidelity | None, str, NDArray[np.float64]]:
-    """Fidelity, the name of what accuracies are expected from, and the scores after the first rung."""
-    alone_A = right_AN.mean(axis=1)
+    """Fidelity, the name of what scores are expected from, and the scores after the first rung, from log-likelihoods."""
+    alone_A = log_AN.mean(axis=1)
     if len(finalists) < MIN_RANKED:
         return None, "none", alone_A
     ranker = fit_ranker(features_of(finalists), alone_A)
@@ -62,15 +63,22 @@ def judge_first_rung(
     cheap = max(found.tau[name].value for name in ("inherited", "params", "macs"))
     if not found.tau["combined"].value > max(cheap, 0.0):
         return found, "none", alone_A
-    return found, "combined", shrunk(alone_A, ranker.held_out_A, noise_of(right_AN))
+    return found, "combined", shrunk(alone_A, ranker.held_out_A, noise_of(log_AN))
 
 
-def noise_of(right_AN: NDArray[np.bool_]) -> float:
-    """Variance of one net's accuracy beside the others' on the same images: half the share on which two nets differ, by images."""
-    shares_A = right_AN.mean(axis=0)
-    num_nets, num_images = len(right_AN), right_AN.shape[1]
-    differ: float = float(np.mean(2 * shares_A * (1 - shares_A))) * num_nets / max(1, num_nets - 1)
-    return differ / (2.0 * float(num_images))
+def log_likelihoods(p_NC: NDArray[np.floating], labels_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of every image's class, in nats; of a class that is all but excluded that of `LEAST`, so that no single image decides."""
+    of_label_N = p_NC[np.arange(len(labels_N)), labels_N].astype(np.float64)
+    logs_N: NDArray[np.float64] = np.log(np.maximum(of_label_N, LEAST))
+    return logs_N
+
+
+def noise_of(log_AN: NDArray[np.float64]) -> float:
+    """Variance of one net's mean over the images beside the others' on the same ones; 0 for a single net."""
+    if len(log_AN) < 2:
+        return 0.0
+    mean_variance: float = float(log_AN.var(axis=0, ddof=1).mean())
+    return mean_variance / float(log_AN.shape[1])
 
 
 def words(found: Fidelity, epochs: int) -> str:
@@ -140,7 +148,7 @@ def expected_after(
     Args:
         finalists: of the second rung.
         scores_A: of the first rung.
-        alone_A: accuracies of the second.
+        alone_A: mean log-likelihoods of the second.
     """
     groups_A = np.array([resolution_of(finalist) for finalist in finalists])
     expected_A = scores_A.copy()
@@ -150,9 +158,9 @@ def expected_after(
     return expected_A
 
 
-def expected(finalists: Sequence[Finalist], right_AN: NDArray[np.bool_]) -> Score:
+def expected(finalists: Sequence[Finalist], log_AN: NDArray[np.float64]) -> Score:
     """A score for nets that were not trained: the ranker's, where it ranks the trained ones better than MACs, else their MACs."""
-    alone_A = right_AN.mean(axis=1)
+    alone_A = log_AN.mean(axis=1)
     ranker = fit_ranker(features_of(finalists), alone_A)
     by_macs = rankings_of(finalists)["macs"]
     if kendall_tau(ranker.held_out_A, alone_A).value > kendall_tau(by_macs, alone_A).value:

@@ -80,7 +80,8 @@ class ProofRow(JsonRecord):
     Attributes:
         epochs: of the last rung that it reached.
         top1: accuracy on select and confirm after it.
-        score: what decides, a fraction.
+        score: what decides: the mean log-likelihood in nats, drawn towards what is expected; in older files a fraction.
+        log_likelihood: mean over the images of both, in nats; None where nets were judged by accuracy.
         first_rung_top1: accuracy after the first rung.
         low_floors: names of the floors on sensitivities that it misses on confirm.
     """
@@ -88,6 +89,7 @@ class ProofRow(JsonRecord):
     epochs: int
     top1: Proportion
     score: float
+    log_likelihood: Annotated[float | None, OMITTED] = None
     first_rung_top1: float | None = None
     low_floors: Annotated[tuple[str, ...] | None, OMITTED] = None
 

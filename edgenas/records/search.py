@@ -125,12 +125,17 @@ class Evaluations(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FidelityRow(JsonRecord):
-    """A net that was trained alone: its accuracies with inherited and with its own weights, fractions."""
+    """A net that was trained alone: its accuracies with inherited and with its own weights, fractions.
+
+    Attributes:
+        alone_log_likelihood: mean over the images that judged it, in nats; None where accuracy judged.
+    """
 
     arch: Arch
     inherited: float
     alone: float
     latency_ms_predicted: float | None
+    alone_log_likelihood: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,10 +65,10 @@ class Fidelity:
 
 
 def fidelity(alone_A: NDArray[np.float64], rankings: dict[str, NDArray[np.float64]], costs_A: NDArray[np.float64]) -> Fidelity:
-    """Compare rankings with accuracies of nets trained alone.
+    """Compare rankings with what nets are worth that were trained alone.
 
     Args:
-        alone_A: accuracies.
+        alone_A: accuracies, or what else tells how good a net is, larger for a better one.
         rankings: values by name, larger for what should be better.
         costs_A: latency, or MACs where none is known.
     """
@@ -88,12 +88,12 @@ def fidelity(alone_A: NDArray[np.float64], rankings: dict[str, NDArray[np.float6
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """A ridge regression of accuracy alone on cheap features (Hoerl & Kennard, Technometrics 1970).
+    """A ridge regression of accuracy or log-likelihood alone on cheap features (Hoerl & Kennard, Technometrics 1970).
 
     Attributes:
         mean_F, scale_F: of the features it was fitted on.
         weights_F: on standardised features.
-        intercept: accuracy of the mean net.
+        intercept: of the mean net.
         held_out_A: what each of the fitted nets is predicted by the others.
     """
 
@@ -104,7 +104,7 @@ class Ranker:
     held_out_A: NDArray[np.float64]
 
     def __call__(self, features_AF: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Predicted accuracies, shape (A,)."""
+        """Predicted values, shape (A,)."""
         predicted_A: NDArray[np.float64] = self.intercept + (features_AF - self.mean_F) / self.scale_F @ self.weights_F
         return predicted_A
 
@@ -125,12 +125,12 @@ def fit_ranker(features_AF: NDArray[np.float64], alone_A: NDArray[np.float64]) -
 
 
 def shrunk(measured_A: NDArray[np.float64], expected_A: NDArray[np.float64], noise_var: float) -> NDArray[np.float64]:
-    """Measured accuracies drawn towards expected ones as far as the noise says (Efron & Morris, JASA 1973).
+    """Measured values drawn towards expected ones as far as the noise says (Efron & Morris, JASA 1973).
 
     Args:
         measured_A: of few images.
         expected_A: of the same nets, from what else is known; their own results have no part in them.
-        noise_var: variance of a measured accuracy for the same net.
+        noise_var: variance of a measured value for the same net.
     """
     spread = float(np.mean((measured_A - expected_A) ** 2))
     kept = max(0.0, spread - noise_var) / spread if spread > 0 else 0.0

@@ -18,6 +18,7 @@ from edgenas.recipes.proof_scores import (
     first_epochs,
     in_turn,
     judge_first_rung,
+    log_likelihoods,
     noise_of,
     num_left,
     survivors,
@@ -46,10 +47,10 @@ def finalist(number: int, *, inherited: float = 0.8, macs: int = 1000, hand: boo
     return Finalist(candidate, row, is_hand_designed=hand)
 
 
-def outcomes(shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Images that nets of these accuracies get right; hard images are hard for all."""
-    hardness_N = rng.random(NUM_IMAGES)
-    return np.array([hardness_N + 0.1 * rng.standard_normal(NUM_IMAGES) < share for share in shares])
+def outcomes(worths_A: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Log-likelihoods of images by nets of these means; hard images are hard for all."""
+    hardness_N = rng.normal(0, 0.3, NUM_IMAGES)
+    return worths_A[:, None] + hardness_N + rng.normal(0, 0.5, (len(worths_A), NUM_IMAGES))
 
 
 def test_a_ranker_that_ranks_held_out_nets_best_steadies_the_scores() -> None:
@@ -58,33 +59,40 @@ def test_a_ranker_that_ranks_held_out_nets_best_steadies_the_scores() -> None:
     inherited_A = rng.uniform(0.7, 0.8, 16)
     truth_A = 0.5 + 0.05 * np.log(macs_A) - 0.3 + 0.5 * inherited_A
     nets = [finalist(i, inherited=float(inherited_A[i]), macs=int(macs_A[i])) for i in range(16)]
-    right_AN = outcomes(truth_A, rng)
-    found, ranker, scores_A = judge_first_rung(nets, right_AN)
+    log_AN = outcomes(truth_A, rng)
+    found, ranker, scores_A = judge_first_rung(nets, log_AN)
     assert found is not None
     assert ranker == "combined"
     assert found.tau["combined"].value > max(found.tau[name].value for name in ("inherited", "macs"))
-    assert np.abs(scores_A - truth_A).mean() < np.abs(right_AN.mean(axis=1) - truth_A).mean()
+    assert np.abs(scores_A - truth_A).mean() < np.abs(log_AN.mean(axis=1) - truth_A).mean()
 
 
 def test_a_ranker_that_knows_nothing_is_not_used() -> None:
     rng = np.random.default_rng(1)
     nets = [finalist(i, inherited=float(rng.random()), macs=int(rng.integers(1000, 4000))) for i in range(16)]
-    right_AN = outcomes(rng.uniform(0.7, 0.9, 16), rng)
-    _, ranker, scores_A = judge_first_rung(nets, right_AN)
+    log_AN = outcomes(rng.uniform(-0.6, -0.3, 16), rng)
+    _, ranker, scores_A = judge_first_rung(nets, log_AN)
     assert ranker == "none"
-    assert scores_A == pytest.approx(right_AN.mean(axis=1))
+    assert scores_A == pytest.approx(log_AN.mean(axis=1))
 
 
 def test_few_nets_are_not_ranked_by_anything_else() -> None:
-    right_AN = outcomes(np.array([0.8, 0.7]), np.random.default_rng(0))
-    assert judge_first_rung([finalist(0), finalist(1)], right_AN)[:2] == (None, "none")
+    log_AN = outcomes(np.array([-0.4, -0.5]), np.random.default_rng(0))
+    assert judge_first_rung([finalist(0), finalist(1)], log_AN)[:2] == (None, "none")
 
 
 def test_the_noise_is_that_of_images_which_nets_do_not_share() -> None:
     rng = np.random.default_rng(0)
-    tops = np.array([outcomes(np.full(8, 0.8), np.random.default_rng(seed)).mean(axis=1) for seed in range(400)])
-    between = float(tops.var(axis=1, ddof=1).mean())  # within one draw of images
-    assert noise_of(outcomes(np.full(8, 0.8), rng)) == pytest.approx(between, rel=0.2)
+    means = np.array([outcomes(np.full(8, -0.4), np.random.default_rng(seed)).mean(axis=1) for seed in range(400)])
+    between = float(means.var(axis=1, ddof=1).mean())  # within one draw of images
+    assert noise_of(outcomes(np.full(8, -0.4), rng)) == pytest.approx(between, rel=0.2)
+    assert noise_of(outcomes(np.array([-0.4]), rng)) == 0
+
+
+def test_no_single_image_decides() -> None:
+    p_NC = np.array([[0.9, 0.1], [0.0, 1.0], [0.25, 0.75]], dtype=np.float16)
+    logs_N = log_likelihoods(p_NC, np.array([0, 0, 1]))
+    assert logs_N == pytest.approx(np.log([0.9, 1e-3, 0.75]), rel=2e-3)
 
 
 def test_the_best_hand_designed_net_reaches_the_second_rung() -> None:
@@ -134,7 +142,11 @@ def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.Mo
     monkeypatch.setattr(Prover, "job", lambda self, arch, epochs, label: f"{arch['number']} for {epochs}")
     monkeypatch.setattr(Prover, "key", lambda self, job: job)
     right_N = np.ones(4, dtype=np.bool_)
-    nets = [finalist(0).proven(Proof(4, 0.9, right_N, 0.9)), finalist(1).proven(Proof(12, 0.9, right_N, 0.9)), finalist(2)]
+    nets = [
+        finalist(0).proven(Proof(4, 0.9, -0.3, right_N, -0.3, -0.3)),
+        finalist(1).proven(Proof(12, 0.9, -0.3, right_N, -0.3, -0.3)),
+        finalist(2),
+    ]
     with journal(tmp_path / "proofs.jsonl", {}, keep=True) as memory:
         for key in ("0 for 4", "1 for 4", "2 for 4"):
             memory.record(key, replace(pack(np.zeros((4, 2))), seconds=10.0))
@@ -146,9 +158,9 @@ def test_a_proofs_trainings_are_counted_whenever_they_ran(monkeypatch: pytest.Mo
 
 def test_a_net_that_came_further_wins_and_floors_come_before_scores() -> None:
     right_N = np.ones(4, dtype=np.bool_)
-    early = finalist(0, inherited=0.99).proven(Proof(4, 0.9, right_N, 0.95))
-    low = finalist(1, inherited=0.9).proven(Proof(12, 0.9, right_N, 0.94, ("sensitivity[ill]",)))
-    late = finalist(2, inherited=0.7).proven(Proof(12, 0.8, right_N, 0.85))
+    early = finalist(0, inherited=0.99).proven(Proof(4, 0.9, -0.3, right_N, -0.2, -0.2))
+    low = finalist(1, inherited=0.9).proven(Proof(12, 0.9, -0.3, right_N, -0.25, -0.25, ("sensitivity[ill]",)))
+    late = finalist(2, inherited=0.7).proven(Proof(12, 0.8, -0.5, right_N, -0.4, -0.4))
     unproven = finalist(3, inherited=1.0)
     assert choose([early, low, late, unproven]) is late
     assert choose([early, low, unproven]) is low
