@@ -45,8 +45,8 @@ def _rankings(facts: Mapping[str, Any]) -> list[str]:
 def _judges(facts: Mapping[str, Any]) -> list[str]:
     lines = ["## What judges a proof", ""]
     lines += [
-        f"So many of these images as select and confirm have ({facts['num_proof']:,}) judge, all others say how good a net is; means",
-        f"over {facts['num_draws']} draws.",
+        f"So many of these images as select and confirm have ({facts['num_proof']:,}) judge, all others say how good a net is;",
+        f"means over {facts['num_draws']} draws.",
         "",
         "| judged by | tau | points lost by taking the best |",
         "|---|---|---|",
