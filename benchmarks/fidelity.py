@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.fidelity_report import text_of
 from edgenas.costs import CostModel, cost_models, decompose, shape_models
 from edgenas.data import open_source
 from edgenas.data.base import ImageSource
@@ -33,22 +34,24 @@ from edgenas.recipes.nets import images_for, load_supernet
 from edgenas.recipes.plain_nets import plain_job
 from edgenas.recipes.probing import clear, probe
 from edgenas.recipes.project import Images, Project, open_images, open_project
+from edgenas.recipes.proof_scores import log_likelihoods
 from edgenas.recipes.run_tables import run_table
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
 from edgenas.recipes.versions import versions
-from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json
+from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json, write_text
 from edgenas.search.ranking import BAND, fidelity, fit_ranker
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.even import even_pool
-from edgenas.stats import paired_difference
+from edgenas.stats import kendall_tau, paired_difference
 from edgenas.training.evaluation import SupernetEvaluator, predict
 from edgenas.training.teacher import remembering
 
 NUM_HAND = 2  # of the nets
 SPLIT = "left out"
 PROOF_SPLITS = ("select", "confirm")
+NUM_DRAWS = 300  # of images that judge as few as a proof has
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +177,20 @@ def _shown(work: Generator[Record, None, nn.Module]) -> nn.Module:
             print(f"\r{record.label}: {record.done}/{record.total}", end="", file=sys.stderr)  # noqa: T201 - a script's screen
 
 
-def log_likelihood(p_NC: NDArray[np.float32], labels_N: NDArray[np.int64]) -> float:
-    """Mean over images."""
-    return float(np.log(np.maximum(p_NC[np.arange(len(labels_N)), labels_N], 1e-6)).mean())
+def judges_compared(logs_AN: NDArray[np.float64], right_AN: NDArray[np.bool_], num: int) -> dict[str, dict[str, float]]:
+    """How well right answers and likelihoods of ``num`` images rank nets that all other images judge, means over random draws."""
+    rng = np.random.default_rng(0)
+    judges = {"right answers": right_AN.astype(np.float64), "log-likelihood": logs_AN}
+    taus: dict[str, list[float]] = {name: [] for name in judges}
+    lost: dict[str, list[float]] = {name: [] for name in judges}
+    for _ in range(NUM_DRAWS):
+        order_N = rng.permutation(right_AN.shape[1])
+        worth_A = right_AN[:, order_N[num:]].mean(axis=1)
+        for name, values_AN in judges.items():
+            score_A = values_AN[:, order_N[:num]].mean(axis=1)
+            taus[name].append(kendall_tau(score_A, worth_A).value)
+            lost[name].append(float(worth_A.max() - worth_A[score_A.argmax()]))
+    return {name: {"tau": float(np.mean(taus[name])), "regret": float(np.mean(lost[name]))} for name in judges}
 
 
 def report(bench: Bench, genes_AG: Genes, judged: Sequence[Judged]) -> dict[str, Any]:
@@ -193,7 +207,7 @@ def report(bench: Bench, genes_AG: Genes, judged: Sequence[Judged]) -> dict[str,
         columns[f"inherited on {split}"] = (p_ANC.argmax(axis=2) == labels_N).mean(axis=1)
     proof_N = np.concatenate([images.labels(name) for name in PROOF_SPLITS])
     columns["proof"] = np.array([(each.proof_NC.argmax(axis=1) == proof_N).mean() for each in judged])
-    columns["proof, log-likelihood"] = np.array([log_likelihood(each.proof_NC, proof_N) for each in judged])
+    columns["proof, log-likelihood"] = np.array([log_likelihoods(each.proof_NC, proof_N).mean() for each in judged])
     alone_A, latency_A = right_AN.mean(axis=1), bench.latency(genes_AG)
     features_AF = np.column_stack([columns["inherited on select"], np.log(columns["params"]), np.log(columns["macs"])])
     ranker = fit_ranker(features_AF, alone_A)
@@ -209,7 +223,11 @@ def report(bench: Bench, genes_AG: Genes, judged: Sequence[Judged]) -> dict[str,
         }
         for i, genes_G in enumerate(genes_AG)
     ]
+    logs_AN = np.array([log_likelihoods(each.left_NC, left_N) for each in judged])
     return {
+        "judges": judges_compared(logs_AN, right_AN, min(len(proof_N), len(left_N) // 2)),
+        "num_proof": min(len(proof_N), len(left_N) // 2),
+        "num_draws": NUM_DRAWS,
         "tau": {name: tau.as_json() for name, tau in found.tau.items()},
         "tau_band": {name: tau.as_json() for name, tau in found.tau_band.items()},
         "band_ms": found.band,
@@ -239,12 +257,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = {
         "command": "python -m benchmarks.fidelity " + " ".join(sys.argv[1:] if arguments is None else arguments),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "source": project.settings.data.source,
+        "space": project.space.name,
         "limit_ms": limit_ms,
         "epochs": asked.epochs,
         "num_images": len(bench.left_N),
         "versions": versions(),
     }
     write_json(asked.folder / "fidelity.json", facts | found)
+    write_text(asked.folder / "fidelity.md", text_of(facts | found))
     for name, tau in found["tau"].items():
         band = found["tau_band"].get(name)
         text = "" if band is None else f"; in the band {band['value']:.2f} [{band['low']:.2f}, {band['high']:.2f}]"

@@ -11,6 +11,7 @@ from edgenas.costs import CostModel, cost_models
 from edgenas.recipes.floors import held_to_floors
 from edgenas.recipes.nets import HAND_DESIGNED, searched, supernet_epochs
 from edgenas.recipes.project import Images, Project
+from edgenas.recipes.proof_scores import in_turn
 from edgenas.recipes.run_tables import RunTable, run_table
 from edgenas.recipes.ways import Bench, Net, Try, Way, fit_all, is_trained, short_name, ways_of
 from edgenas.records import Arch, Quantile, SearchResult
@@ -110,7 +111,9 @@ def baseline_epochs(project: Project, winner: Way, ways: Sequence[Way]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Rounds of short trainings from fresh weights, in which the less accurate half on select leaves.
+    """Rounds of short trainings from fresh weights, in which half of the nets leave.
+
+    Those stay that find the classes of select likeliest, the best of every resolution in turn: nets of more pixels learn later.
 
     Attributes:
         rounds: nets and epochs of each; none where there are few nets.
@@ -138,20 +141,30 @@ class Race:
 
 
 def find_best(
-    bench: Bench, archs: Sequence[Arch], epochs: int, seconds_per_epoch: float | None
+    bench: Bench,
+    archs: Sequence[Arch],
+    epochs: int,
+    seconds_per_epoch: float | None,
+    winner: Sequence[Try] = (),
 ) -> Generator[Record, None, tuple[list[Try], list[Try]]]:
     """Race the nets until two are left, then train those to the end in every way.
+
+    A winner of the search that is hand-designed itself is one of these nets: it need not race, and its trainings to the end count.
 
     Args:
         bench: with what trains them.
         archs: hand-designed nets.
         epochs: of fresh weights, to the end.
         seconds_per_epoch: of the winner's training, for an estimate; None without.
+        winner: trainings to the end of the searched net.
 
     Returns:
         The trainings of the race, and those to the end, held to the floors of the bench.
     """
     ways = ways_of(bench, scratch_epochs=epochs)
+    settled = [each for each in winner if each.net.arch in archs and each.way in ways]
+    settled = settled if len(settled) == len(ways) else []
+    archs = [arch for arch in archs if not settled or arch != settled[0].net.arch]
     race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
     root = bench.project.run.retrain / "tries"
     nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]
@@ -163,12 +176,13 @@ def find_best(
             shown = replace(net, folder=net.folder / f"round-{number}")
             tries += yield from fit_all(bench, shown, [replace(race.way, epochs=short)], says_kept=False)
         raced += tries
-        order = sorted(range(len(nets)), key=lambda position: -tries[position].select_top1.value)  # stable
-        nets = [nets[position] for position in sorted(order[: max(FINALISTS, len(nets) // 2)])]
+        order = sorted(range(len(nets)), key=lambda position: -tries[position].select_log_likelihood)  # stable
+        resolutions = [int((net.arch or {}).get("resolution_px", 1)) for net in nets]
+        nets = [nets[position] for position in sorted(in_turn(order, resolutions, max(FINALISTS, len(nets) // 2)))]
     finals: list[Try] = []
     for net in nets:
         finals += yield from fit_all(bench, net, ways)
-    return raced, (yield from held_to_floors(bench, finals))
+    return raced, [*settled, *(yield from held_to_floors(bench, finals))]
 
 
 def epochs_left(bench: Bench, nets: Sequence[Net], race: Race, ways: Sequence[Way]) -> int:
@@ -187,7 +201,9 @@ def epochs_left(bench: Bench, nets: Sequence[Net], race: Race, ways: Sequence[Wa
 
 def _told(num: int, race: Race, ways: Sequence[Way], left: int, seconds_per_epoch: float | None) -> Note:
     """What will be trained and about how long that takes; what is trained already takes no time."""
-    nets = f"{num} hand-designed net{'s' if num > 1 else ''}"
+    nets = f"{num} hand-designed net{'' if num == 1 else 's'}"
+    if not num:
+        return Note("the searched net is the only hand-designed one within the limits")
     if not left:
         return Note(f"{nets}: already trained (--force trains them again)")
     finals = num if not race.rounds else FINALISTS

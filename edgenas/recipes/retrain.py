@@ -30,7 +30,7 @@ from edgenas.recipes.nets import (
 )
 from edgenas.recipes.profile import measure_archs
 from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
+from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, SAME_WORDS, choose, compare, costs, remarks
 from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
 from edgenas.records import Arch, NetReport, RetrainResult, RivalReport
 from edgenas.runs import Note, Outcome, Record, locked
@@ -106,7 +106,7 @@ def _with_baseline(
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
     archs = yield from _allowed(project, limits)
     epochs = baseline_epochs(project, winner.way, [each.way for each in tries])
-    raced, finals = yield from find_best(bench, archs, epochs, _pace(tries))
+    raced, finals = yield from find_best(bench, archs, epochs, _pace(tries), tries)
     baseline = best_of(finals)
     adopt(baseline, folder / BASELINE)
     yield from curves_of(HAND_DESIGNED, folder / BASELINE)
@@ -116,7 +116,9 @@ def _with_baseline(
     with journal(folder / JOURNAL, {"archs": [winner.net.arch, baseline.net.arch]}) as memory:
         cnn = yield from _cnn(bench, limits, winner.net.arch, epochs, memory=memory)
         widths = [cnn.width] if cnn is not None and cnn.width is not None else []
-        latencies = yield from _measure(bench, [winner.net.arch, baseline.net.arch], widths, memory=memory)
+        several = [winner.net.arch] if winner.net.arch == baseline.net.arch else [winner.net.arch, baseline.net.arch]
+        latencies = yield from _measure(bench, several, widths, memory=memory)
+        latencies = [latencies[0], *latencies[len(several) - 1 :]]
         yield from decode(winner.net.images, *CHOSEN_ON)
         yield from decode(baseline.net.images, *CHOSEN_ON)
         nets = {"searched": Kept(winner, tries, latencies[0]), "baseline": Kept(baseline, own, latencies[1])}
@@ -124,11 +126,12 @@ def _with_baseline(
             nets["cnn"] = replace(cnn, latency_ms=latencies[2])
         judged = yield from _judge(bench, nets)
     assert judged.baseline is not None
+    same = (SAME_WORDS,) if winner.net.arch == baseline.net.arch else ()
     chosen_under = {limit.name: limit.limit for limit in limits.costs} | {floor.name: floor.floor for floor in bench.floors}
     return replace(
         judged,
         baseline=replace(judged.baseline, limits=chosen_under, num_nets=len(archs)),
-        remarks=(*said, *floor_words(finals), *judged.remarks),
+        remarks=(*said, *same, *floor_words(finals), *judged.remarks),
         cost=costs(bench, tries, raced, finals, baseline, from_search=from_search),
     )
 

@@ -18,6 +18,7 @@ from edgenas.stats import Proportion, mcnemar, paired_difference, wilson
 
 CHOSEN_ON = ("select", "confirm")
 HAND_WORDS, CNN_WORDS = "the best hand-made net", "the plain CNN"
+SAME_WORDS = "the searched net is a hand-made one, and no other of these is better on select"
 
 
 def compare(

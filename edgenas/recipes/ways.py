@@ -18,6 +18,7 @@ from edgenas.recipes.fitting import LOG, PART, STATE, Job, changes_since, fit
 from edgenas.recipes.nets import WEIGHTS, genes_of, images_for, supernet_epochs, weights_sha256
 from edgenas.recipes.plain_nets import Build, Weights, plain_job
 from edgenas.recipes.project import Images, Project, decode
+from edgenas.recipes.proof_scores import log_likelihoods
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
 from edgenas.records import Arch, LogRow, TrainedWay
@@ -138,6 +139,7 @@ class Try:
         folder: with its weights and log.
         seconds: that its training took; None where its log is gone.
         select_top1: with its interval.
+        select_log_likelihood: mean over the images of select, in nats.
         low_floors: floors on sensitivities that it misses on confirm.
     """
 
@@ -146,6 +148,7 @@ class Try:
     folder: Path
     seconds: float | None
     select_top1: Proportion
+    select_log_likelihood: float
     low_floors: tuple[str, ...] = ()
 
     @property
@@ -239,8 +242,11 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
-    right_N = right_on(_load(bench.project, net, folder).to(bench.device), net.images, "select")
-    return Try(net, way, folder, seconds_of(folder), wilson(int(right_N.sum()), right_N.size))
+    images_NCHW, labels_N = net.images.arrays("select")
+    p_NC = predict(_load(bench.project, net, folder).to(bench.device), images_NCHW)
+    num_right = int((p_NC.argmax(axis=1) == labels_N).sum())
+    likelihood = float(log_likelihoods(p_NC, labels_N).mean())
+    return Try(net, way, folder, seconds_of(folder), wilson(num_right, len(labels_N)), likelihood)
 
 
 def right_on(model: nn.Module, images: Images, *splits: str) -> NDArray[np.bool_]:

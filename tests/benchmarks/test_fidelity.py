@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fidelity import Bench, left_out, main, nets_of
+from benchmarks.fidelity import Bench, judges_compared, left_out, main, nets_of
 from edgenas.costs import cost_models
 from edgenas.recipes.project import Images, Project, open_images, open_project
 from edgenas.search.ranking import BAND
@@ -49,6 +49,15 @@ def test_half_of_the_nets_are_near_the_limit_and_the_winner_comes_first(opened: 
     assert np.array_equal(genes_AG, nets_of(bench, limit, winner, 20, seed=1))
 
 
+def test_likelihood_tells_nets_apart_that_right_answers_do_not() -> None:
+    rng = np.random.default_rng(0)
+    worth_A, num = np.linspace(0.0, 0.3, 8), 4000
+    margins_AN = worth_A[:, None] + rng.normal(1.0, 1.0, num) + 0.3 * rng.standard_normal((8, num))
+    found = judges_compared(-np.logaddexp(0, -margins_AN), margins_AN > 0, 500)
+    assert found["log-likelihood"]["tau"] > found["right answers"]["tau"] > 0
+    assert found["log-likelihood"]["regret"] < found["right answers"]["regret"] < 0.1
+
+
 @pytest.mark.slow
 def test_nets_are_trained_once_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = ("teacher.name=cnn", "teacher.epochs=1", "train.epochs=1", "train.kd_weight=0.5", "train.flip=false")
@@ -67,6 +76,9 @@ def test_nets_are_trained_once_and_reported(tmp_path: Path, capsys: pytest.Captu
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "alone").iterdir()}
     assert len(kept) == 6
     assert "regret of the winner" in capsys.readouterr().out
+    page = (tmp_path / "out" / "fidelity.md").read_text()
+    assert "6 nets, each trained alone for 1 epochs" in page
+    assert page.count("\n| ") == 7 + 2 + 2 + 1 + 6 + 1
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "alone").iterdir()} == kept
     assert (tmp_path / "out" / "fidelity.json").read_text() == first

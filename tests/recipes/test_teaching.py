@@ -178,7 +178,7 @@ def test_the_probes_are_counted_among_what_a_net_has_cost(project: Path) -> None
     opened = open_project(project / "edgenas-run", {}, QUICK)
     bench = Bench(opened, open_images(opened), "cpu", None, ("labels",), False)
     net = Net("hand-designed", opened.run.retrain, {}, bench.images)
-    hand = Try(net, Way("scratch", "labels", 3, 1e-3), opened.run.retrain, 1.0, wilson(1, 2))
+    hand = Try(net, Way("scratch", "labels", 3, 1e-3), opened.run.retrain, 1.0, wilson(1, 2), -0.7)
     found = costs(bench, [], [], [hand], hand, from_search=True)
     files = [json.loads((opened.run.teacher / name).read_text())["rows"] for name in ("probe.json", "teaching.json")]
     teacher_s, teaching_s = (sum(row["seconds"] for row in rows) for rows in files)

@@ -31,7 +31,7 @@ from edgenas.recipes.nets import (
 )
 from edgenas.recipes.project import Images, Project, decode, open_images, open_project
 from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, choose, compare, remarks
-from edgenas.recipes.ways import Bench, Net, Way, best_of, job_of, short_name, ways_of
+from edgenas.recipes.ways import Bench, Net, Try, Way, best_of, job_of, short_name, ways_of
 from edgenas.records import (
     Arch,
     CandidateRow,
@@ -51,7 +51,7 @@ from edgenas.records import (
 from edgenas.runs import Note
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
-from edgenas.stats import Proportion
+from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import save_weights
 from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, toy_table
@@ -393,3 +393,24 @@ def test_epochs_out_of_range_are_refused(folder: Path, setting: str) -> None:
     code, value, _ = edgenas_in(folder, "retrain", "--set", f"retrain.{setting}")
     assert (code, value["error"]["type"]) == (1, "ConfigError")
     assert any(setting.split("=")[0] in text for text in [value["error"]["message"], *value["error"]["problems"]])
+
+
+def test_a_winner_that_is_hand_designed_is_one_of_the_hand_made_nets_and_is_not_trained_again(folder: Path) -> None:
+    project, images = opened(folder, "train.epochs=2", "retrain.epochs=1", "retrain.start=scratch")
+    for _ in decode(images, "select"):
+        pass
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    (way,) = ways_of(bench, scratch_epochs=1)
+    won = Net.of_arch(bench, "winner", project.run.retrain / "tries" / "searched", NETS[0])
+    winner = Try(won, way, won.folder, 1.0, wilson(9, 10), -0.3)
+    train_to_say(bench, NETS[1], way, 3)
+    raced, finals = drain(find_best(bench, NETS[:2], 1, None, [winner]))
+    assert raced == []
+    assert [each.net.arch for each in finals] == NETS[:2]
+    assert best_of(finals) is winner
+    assert drain(find_best(bench, NETS[:1], 1, None, [winner])) == ([], [winner])
+    assert next(find_best(bench, NETS[:1], 1, None, [winner])).text.endswith("the only hand-designed one within the limits")
+    longer = replace(winner, way=replace(way, epochs=3))  # another training: it races like the others
+    train_to_say(bench, NETS[0], way, 8)
+    _, finals = drain(find_best(bench, NETS[:2], 1, None, [longer]))
+    assert {each.net.name for each in finals} == {HAND_DESIGNED}
