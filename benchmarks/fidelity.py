@@ -27,23 +27,24 @@ from torch import nn
 from edgenas.costs import CostModel, cost_models, decompose, shape_models
 from edgenas.data import open_source
 from edgenas.data.base import ImageSource
+from edgenas.data.images import Images
 from edgenas.data.loaders import ImageStore, arrays
 from edgenas.data.preprocess import Preprocess
-from edgenas.recipes.nets import images_for, load_supernet
-from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.probing import clear, probe
-from edgenas.recipes.project import Images, Project, open_images, open_project
-from edgenas.recipes.run_tables import run_table
-from edgenas.recipes.teacher import load_teacher
-from edgenas.recipes.teaching import teaching_of
-from edgenas.recipes.versions import versions
+from edgenas.project.nets import images_for, load_supernet
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.run_tables import run_table
+from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.teaching import teaching_of
 from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json
+from edgenas.runs.versions import versions
 from edgenas.search.ranking import BAND, fidelity, fit_ranker
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.even import even_pool
 from edgenas.stats import paired_difference
 from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.probing import clear, probe
 from edgenas.training.teacher import remembering
 
 NUM_HAND = 2  # of the nets

@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 
 from edgenas import __version__
 from edgenas.config import Flags
+from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
+from edgenas.deploy.judging import Judge
 from edgenas.deploy.parity import softmax
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
-from edgenas.recipes.background import watched
-from edgenas.recipes.deployed import FinalNet, final_images, load_final
-from edgenas.recipes.parity import Judge, gates_of
-from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
-from edgenas.recipes.staging import Staging
-from edgenas.recipes.versions import versions
+from edgenas.project.deployed import FinalNet, final_images, load_final
+from edgenas.project.gates import gates_of
+from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
+from edgenas.project.staging import Staging
 from edgenas.records import ArchitectureFacts, DataFacts, ExportResult, Metrics, Parity, SplitMetrics, WeightsFacts
 from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.runs.background import watched
+from edgenas.runs.versions import versions
 from edgenas.training.evaluation import logits, report
 
 DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16"}

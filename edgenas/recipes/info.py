@@ -9,15 +9,17 @@ from pathlib import Path
 
 from edgenas.config import Flags
 from edgenas.data.batches import LoaderRate, loader_rate
+from edgenas.data.images import Images
 from edgenas.errors import EdgeNASError
-from edgenas.recipes.fitting import STATE, batches_for
-from edgenas.recipes.nets import RESULT, WEIGHTS, supernet_sha256, winner_of
-from edgenas.recipes.project import Images, Project, open_images, open_project
-from edgenas.recipes.teaching import needs_teacher
-from edgenas.recipes.versions import versions
+from edgenas.project.nets import RESULT, supernet_sha256, winner_of
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.trainings.recipe import batches_for
+from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize, StageFacts
 from edgenas.runs import Note, Outcome, Progress, Record
+from edgenas.runs.versions import versions
 from edgenas.training.checkpoints import facts_in
+from edgenas.training.folder import STATE, WEIGHTS
 
 LOADER_SECONDS = 2.0
 THERE, MISSING = "there", "missing"  # states of a stage

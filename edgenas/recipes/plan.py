@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from edgenas.config import Flags
 from edgenas.costs import decompose, shape_models
+from edgenas.data.images import Images, decode
 from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
-from edgenas.recipes.pace import stand_in, time_search, time_training
-from edgenas.recipes.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
-from edgenas.recipes.population import hand_designed_rows
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.planning.pace import stand_in, time_search, time_training
+from edgenas.project.planning.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
+from edgenas.project.searching.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.population import hand_designed_rows
 from edgenas.records import FittingNets, NothingFits, NumNets, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Record
 from edgenas.search import Feasibility, best_within, survey, total_violation
 from edgenas.search.extremes import Objective
 from edgenas.spaces import Genes, Task
 from edgenas.stats import Proportion, clopper_pearson
+from edgenas.training.devices import torch_device
 
 NUM_TIMED = 3  # nets of the space whose own training is timed: the largest and two others
 NUM_EXTREMES = 2  # that a survey of a sample puts before its draws

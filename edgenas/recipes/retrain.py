@@ -11,30 +11,26 @@ from numpy.typing import NDArray
 
 from edgenas.config import Flags
 from edgenas.costs import cost_models
+from edgenas.data.images import decode
 from edgenas.latency import Memory
-from edgenas.recipes.archs import read_one
-from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
-from edgenas.recipes.curves import curves_of
-from edgenas.recipes.deployed import choose_threshold
-from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
-from edgenas.recipes.floors import floor_words, floors_of, held_to_floors
-from edgenas.recipes.journals import JOURNAL, journal
-from edgenas.recipes.nets import (
-    BASELINE,
-    HAND_DESIGNED,
-    RESULT,
-    WEIGHTS,
-    genes_of,
-    searched,
-    winner_of,
-)
-from edgenas.recipes.profile import measure_archs
-from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
-from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
+from edgenas.project.deployed import choose_threshold
+from edgenas.project.journals import JOURNAL, journal
+from edgenas.project.measuring import measure_archs
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, genes_of, searched, winner_of
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.project.retraining.equal_cnn import find_cnn, shape_of, untrained
+from edgenas.project.retraining.floors import floor_words, held_to_floors
+from edgenas.project.retraining.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, choose, compare, costs, remarks
+from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
 from edgenas.records import Arch, NetReport, RetrainResult, RivalReport
 from edgenas.runs import Note, Outcome, Record, locked
+from edgenas.search import floors_of
+from edgenas.spaces.given import read_one
+from edgenas.training.curves import curves_of
+from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import predict, report
+from edgenas.training.folder import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
         if from_search and (found := searched(project)) is not None:
-            bench = replace(bench, floors=floors_of(found.limits, images))
+            bench = replace(bench, floors=floors_of(found.limits, images.class_names))
         net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
         tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench))))
         winner = best_of(tries)

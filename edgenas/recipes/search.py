@@ -6,41 +6,43 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edgenas.config import Flags
-from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
-from edgenas.recipes.finalists import Finalist, Panel, choose, further, judge_finalists
-from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
-from edgenas.recipes.nets import RESULT, WEIGHTS, load_supernet, supernet_sha256
-from edgenas.recipes.pace import evolution_settings
-from edgenas.recipes.population import first_population, hand_designed_rows
-from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.proof import Proven, Prover, prove
-from edgenas.recipes.proof_scores import Score, first_epochs
-from edgenas.recipes.teacher import load_teacher
-from edgenas.recipes.teaching import teaching_of
+from edgenas.data.images import Images, decode
+from edgenas.errors import InfeasibleError
+from edgenas.project.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
+from edgenas.project.nets import RESULT, load_supernet, supernet_sha256
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.planning.pace import evolution_settings
+from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.finalists import Panel, further, judge_finalists
+from edgenas.project.searching.population import first_population, hand_designed_rows
+from edgenas.project.searching.proof import Proven, Prover, prove
+from edgenas.project.searching.question import Question, ask
+from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import (
     Candidate,
     Evaluator,
     Feasibility,
-    SensitivityFloor,
     evolve,
     pareto_front,
     survey,
 )
+from edgenas.search.finalists import Finalist, choose
+from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
-from edgenas.stats import sensitivities
+from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.folder import WEIGHTS
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -62,46 +64,6 @@ class SearchConfig:
     allow_foreign_table: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is searched: limits, costs and the split that is read."""
-
-    project: Project
-    images: Images
-    budget: Budget
-    floors: tuple[SensitivityFloor, ...]
-    labels_N: NDArray[np.int64]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What tells this question from others, JSON-ready."""
-        return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Limits on costs and floors on sensitivities, by name."""
-        costs = {limit.name: limit.limit for limit in self.budget.limits}
-        return costs | {floor.name: floor.floor for floor in self.floors}
-
-    def describe(self, candidate: Candidate) -> CandidateRow:
-        """The contract's CAND of one candidate, not measured yet."""
-        decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
-        costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
-        return CandidateRow(
-            arch=costs.arch,
-            params=costs.params,
-            macs=costs.macs,
-            latency_ms_predicted=costs.latency_ms_predicted,
-            latency_ms_upper=costs.latency_ms_upper,
-            latencies=costs.latencies,
-            top1=candidate.top1,
-            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
-            generation=candidate.generation,
-            origin=candidate.origin,
-            rejected_by=candidate.rejected_by,
-        )
-
-
 def run(config: SearchConfig) -> Iterator[Record]:
     """Survey, evolve on select, measure and confirm the finalists, choose.
 
@@ -116,7 +78,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
-    question = _question(project, images, budget)
+    question = ask(project, images, budget)
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
@@ -192,23 +154,6 @@ def _weights_identity(project: Project, images: Images, device: str) -> dict[str
         "device": device,
         "torch": [torch.__version__, torch.get_num_threads()],
     }
-
-
-def _question(project: Project, images: Images, budget: Budget) -> Question:
-    settings = project.settings.search
-    if settings.min_sensitivity and images.positive is None:
-        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
-    if unknown:
-        raise ConfigError(
-            f"min_sensitivity names no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(images.class_names)}",
-        )
-    floors = tuple(
-        SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in settings.min_sensitivity.items()
-    )
-    return Question(project, images, budget, floors, images.labels("select"))
 
 
 def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from edgenas.latency.fit.promise import Bound
-from edgenas.recipes.budget import Device
-from edgenas.recipes.finalists import Finalist, choose
-from edgenas.recipes.timed_nets import Measured
+from edgenas.latency.measuring import Measured
+from edgenas.project.searching.budget import Device
+from edgenas.project.searching.finalists import timed
 from edgenas.records import CandidateRow, Latencies
 from edgenas.search import Candidate
+from edgenas.search.finalists import Finalist, choose
 from edgenas.stats import Proportion
 
 SLOW = Measured(2.0, 2.2, 2.4, 2.8, 1.0)  # p50, p90, p95 and p99 in milliseconds
@@ -45,7 +46,7 @@ def finalist(*aliases: str) -> Finalist:
 def test_a_candidate_is_as_it_was_after_its_finalist_is_rejected() -> None:
     before = finalist()
     row = before.row.as_json()
-    judged = before.timed(device("", 1.5), SLOW, is_first=True)
+    judged = timed(before, device("", 1.5), SLOW, is_first=True)
     assert judged.row.rejected_by == ("sensitivity[ill]", "latency_ms")
     assert judged.measured == {"latency_ms": 2.0}
     assert (judged.row.latency_ms_measured, judged.row.latency_ms_p95) == (2.0, 2.4)
@@ -54,20 +55,20 @@ def test_a_candidate_is_as_it_was_after_its_finalist_is_rejected() -> None:
 
 
 def test_a_limit_that_is_met_rejects_nothing() -> None:
-    judged = finalist().timed(device("", 2.0), SLOW, is_first=True)
+    judged = timed(finalist(), device("", 2.0), SLOW, is_first=True)
     assert judged.row.rejected_by == ("sensitivity[ill]",)
     assert choose([judged]) is None  # the floor keeps it out
 
 
 def test_the_promised_quantile_is_judged_and_said() -> None:
-    judged = finalist().timed(device("", 2.1, "p90"), SLOW, is_first=True)
+    judged = timed(finalist(), device("", 2.1, "p90"), SLOW, is_first=True)
     assert judged.row.rejected_by[-1] == "latency_ms"
     assert judged.row.as_json()["latency_ms_quantile"] == {"quantile": "p90", "ms": 2.2}
 
 
 @pytest.mark.parametrize("is_first", [False, True])
 def test_every_device_is_timed_by_itself(is_first: bool) -> None:
-    judged = finalist("jetson", "cpu").timed(device("cpu", 1.5), SLOW, is_first=is_first)
+    judged = timed(finalist("jetson", "cpu"), device("cpu", 1.5), SLOW, is_first=is_first)
     latencies = judged.row.as_json()["latencies"]
     assert latencies["jetson"] == {"predicted_ms": 1.0, "upper_ms": 1.1, "measured_ms": None}
     quantiles = {"p50_ms": 2.0, "p90_ms": 2.2, "p95_ms": 2.4, "p99_ms": 2.8}

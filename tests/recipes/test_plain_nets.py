@@ -11,14 +11,16 @@ from typing import Any, cast
 import pytest
 import torch
 
-from edgenas.recipes.fitting import LOG, Job, fit
-from edgenas.recipes.nets import WEIGHTS, genes_of, load_supernet, supernet_sha256
-from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project
-from edgenas.recipes.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
+from edgenas.data.images import Images, decode
+from edgenas.project.nets import genes_of, load_supernet, supernet_sha256
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
 from edgenas.supernets import Supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
+from edgenas.training.fitting import Job, fit
+from edgenas.training.folder import LOG, WEIGHTS
 from tests.recipes.budgets import SMALL, make_project
 
 

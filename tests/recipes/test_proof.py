@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgenas.recipes.finalists import Finalist, choose
-from edgenas.recipes.journals import journal, pack
-from edgenas.recipes.proof import Proof, Prover
-from edgenas.recipes.proof_scores import (
+from edgenas.project.journals import journal, pack
+from edgenas.project.searching.proof import Prover, told_proof
+from edgenas.records import CandidateRow
+from edgenas.search import Candidate
+from edgenas.search.finalists import Finalist, Proof, choose
+from edgenas.search.proof_scores import (
     expected_after,
     first_epochs,
     in_turn,
@@ -21,10 +23,7 @@ from edgenas.recipes.proof_scores import (
     noise_of,
     num_left,
     survivors,
-    told_proof,
 )
-from edgenas.records import CandidateRow
-from edgenas.search import Candidate
 from edgenas.stats import Proportion
 
 NUM_IMAGES = 2000

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edgenas.latency import LatencyTable
-from edgenas.recipes.project import open_project
-from edgenas.recipes.run_tables import run_table
+from edgenas.project.opening import open_project
+from edgenas.project.run_tables import run_table
 from edgenas.spaces.pvt import PVT_NANO
 from tests.recipes.budgets import TASK, edgenas_in, make_project, of_this_machine, scaled, toy_table
 

@@ -11,14 +11,15 @@ import pytest
 
 from edgenas.costs import cost_models
 from edgenas.errors import MissingInputError
-from edgenas.recipes.nets import WEIGHTS, facts_of
-from edgenas.recipes.project import Project, open_images, open_project
-from edgenas.recipes.run_tables import run_table
-from edgenas.recipes.sampling import sampling_of
+from edgenas.project.nets import facts_of
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.run_tables import run_table
+from edgenas.project.trainings.sampling import sampling_of
 from edgenas.spaces import Genes
 from edgenas.spaces.even import NEAR
 from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import save_weights
+from edgenas.training.folder import WEIGHTS
 from tests.recipes.budgets import make_project
 
 

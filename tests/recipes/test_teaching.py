@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgenas.recipes.project import open_images, open_project
-from edgenas.recipes.teacher_choice import guesses_no_better
-from edgenas.recipes.teaching_choice import Arm, Lesson, at_the_ceiling, choose
-from edgenas.recipes.verdict import costs
-from edgenas.recipes.ways import Bench, Net, Try, Way
+from edgenas.project.opening import open_images, open_project
+from edgenas.project.retraining.verdict import costs
+from edgenas.project.retraining.ways import Bench, Net, Try, Way
+from edgenas.project.trainings.teacher_choice import guesses_no_better
+from edgenas.project.trainings.teaching_choice import Arm, Lesson, at_the_ceiling, choose
 from edgenas.stats import wilson
 from edgenas.training.checkpoints import load_weights
 from tests.recipes.test_end_to_end import edgenas_in

@@ -15,23 +15,16 @@ import torch
 from torch import nn
 
 from edgenas.costs import cost_models
+from edgenas.data.images import Images, decode
 from edgenas.errors import MissingInputError
-from edgenas.recipes.baselines import Limits, Race, find_best, limits_for, within
-from edgenas.recipes.deployed import load_final
-from edgenas.recipes.equal_cnn import shape_of, untrained
-from edgenas.recipes.floors import floor_words, floors_of
-from edgenas.recipes.nets import (
-    BASELINE,
-    HAND_DESIGNED,
-    RESULT,
-    WEIGHTS,
-    facts_of,
-    supernet_sha256,
-    weights_sha256,
-)
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project
-from edgenas.recipes.verdict import CNN_WORDS, HAND_WORDS, choose, compare, remarks
-from edgenas.recipes.ways import Bench, Net, Way, best_of, job_of, short_name, ways_of
+from edgenas.project.deployed import load_final
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, facts_of, supernet_sha256
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.retraining.baselines import Limits, Race, find_best, limits_for, within
+from edgenas.project.retraining.equal_cnn import shape_of, untrained
+from edgenas.project.retraining.floors import floor_words
+from edgenas.project.retraining.verdict import CNN_WORDS, HAND_WORDS, choose, compare, remarks
+from edgenas.project.retraining.ways import Bench, Net, Way, best_of, job_of, short_name, ways_of
 from edgenas.records import (
     Arch,
     CandidateRow,
@@ -49,11 +42,13 @@ from edgenas.records import (
     TableFacts,
 )
 from edgenas.runs import Note
+from edgenas.search import floors_of
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.stats import Proportion
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import save_weights
+from edgenas.training.folder import WEIGHTS, weights_sha256
 from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, toy_table
 
 NETS = hand_designed(PVT_NANO)
@@ -234,7 +229,7 @@ def test_a_hand_made_net_that_misses_a_floor_ranks_behind_those_that_do_not(fold
     project, images = opened(folder, "train.epochs=2", "retrain.epochs=1", "retrain.start=scratch")
     for _ in decode(images, "select", "confirm"):
         pass
-    floors = floors_of({"macs": 2e6, "sensitivity[8]": 0.5}, images)
+    floors = floors_of({"macs": 2e6, "sensitivity[8]": 0.5}, images.class_names)
     assert [str(floor) for floor in floors] == ["sensitivity[8] >= 0.5"]
     free = Bench(project, images, "cpu", None, ("labels",), False)
     (way,) = ways_of(free, scratch_epochs=1)
