@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from edgenas import stats
 from edgenas.costs import cost_models
+from edgenas.data import open_source
 from edgenas.data.images import Images
+from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.nets import (
     BASELINE,
     HAND_DESIGNED,
     RESULT,
+    Divided,
     facts_of,
     genes_of,
     images_for,
@@ -28,12 +32,13 @@ from edgenas.project.nets import (
     supernet_sha256,
     winner_of,
 )
-from edgenas.project.opening import Project
+from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts
 from edgenas.runs import sha256_file
 from edgenas.search import FLOOR
+from edgenas.spaces import Task
 from edgenas.supernets import Supernet, build_net
-from edgenas.training.checkpoints import load_weights
+from edgenas.training.checkpoints import facts_in, load_weights
 from edgenas.training.evaluation import predict, recalibrate
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 
@@ -107,18 +112,68 @@ def load_final(project: Project, images: Images) -> FinalNet:
         CheckpointError, ArchError: if a file belongs to another project.
     """
     choice = _chosen(project, images)
+    net = _net_of(project, images, choice, images.norm_images)
+    origin: Literal["inherited", "finetuned", "scratch"] = "inherited"
+    if choice.folder is not None:
+        origin = "scratch" if choice.facts.weights == "scratch" else "finetuned"
+    return _final(project, images, net, genes_of(project, choice.arch), origin, choice)
+
+
+def _net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
+    """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
     genes = genes_of(project, choice.arch)
     if choice.folder is not None:
         net = build_net(project.space, images.task, genes)
         load_weights(choice.folder / WEIGHTS, net)
-        origin: Literal["finetuned", "scratch"] = "scratch" if choice.facts.weights == "scratch" else "finetuned"
-        return _final(project, images, net, genes, origin, choice)
+        return net.eval()
     net = cast(Supernet, load_supernet(project, images)).extract(genes)
-    recalibrate(net, images.norm_images())
-    return _final(project, images, net, genes, "inherited", choice)
+    recalibrate(net, norm_images())
+    return net.eval()
 
 
-def _chosen(project: Project, images: Images) -> Choice:
+def load(run: Path | str = "edgenas-run") -> nn.Module:
+    """The net of a run folder that would be deployed, as `edgenas export` takes it, in eval mode, on the CPU.
+
+    It reads normalised images, float32 of shape (N, 3, H, W), and gives logits of shape (N, classes). Images of the run are read
+    only where the net is the winner with the supernet's weights; a folder with a net of `edgenas retrain` needs none.
+
+    Args:
+        run: the run folder.
+
+    Raises:
+        MissingInputError: if there is no project, or no net yet, naming the command that makes it.
+        CheckpointError, ArchError: if a file belongs to another project.
+        DataError: if images are needed and changed.
+    """
+    project = open_project(Path(run), {}, ())
+    data = _Divided.open(project)
+    return _net_of(project, data, _chosen(project, data), lambda: images_of(project).norm_images())
+
+
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """The task and the splits of a run folder, without its images."""
+
+    task: Task
+    splits: Splits
+
+    @classmethod
+    def open(cls, project: Project) -> _Divided:
+        run = project.run
+        if not run.splits.exists():
+            raise no_splits(run)
+        splits, settings = load_splits(run.splits), project.settings
+        image_px = settings.data.image_px
+        for folder in (run.retrain, run.retrain / BASELINE, run.supernet):  # they say what the data chose
+            said = facts_in(folder / WEIGHTS).get("image_px")
+            if image_px is None and isinstance(said, int):
+                image_px = said
+        if image_px is None:
+            image_px = image_px_of(settings, open_source(settings.data.source))
+        return cls(Task(len(splits.class_names), 3, image_px), splits)
+
+
+def _chosen(project: Project, images: Divided) -> Choice:
     """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.
 
     A net of an earlier winner or supernet is not taken by itself.
@@ -164,7 +219,7 @@ def _other_limits(project: Project) -> tuple[str, ...]:
     return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
 
 
-def _hand_designed(project: Project, images: Images, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Choice:
+def _hand_designed(project: Project, images: Divided, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Choice:
     """The hand-designed net that `retrain --baseline` trained.
 
     Raises:
@@ -195,7 +250,7 @@ def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arc
     return facts.arch, facts
 
 
-def _searched(project: Project, images: Images) -> Choice:
+def _searched(project: Project, images: Divided) -> Choice:
     """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
     retrained = project.run.retrain / WEIGHTS
     is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from edgenas.costs import decompose
 from edgenas.data.images import Images
-from edgenas.data.splits import load_splits
+from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
@@ -25,7 +25,21 @@ BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
 HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
 
 
-def facts_of(project: Project, images: Images, kind: str, **more: Any) -> dict[str, Any]:
+class Divided(Protocol):
+    """What trained nets are of: the task that images set, and which image is in which split."""
+
+    @property
+    def task(self) -> Task:
+        """Classes, channels and resolution of the project."""
+        ...
+
+    @property
+    def splits(self) -> Splits:
+        """With the fingerprint of the data."""
+        ...
+
+
+def facts_of(project: Project, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
     """What a checkpoint says of itself, and what it must say to be used."""
     task = images.task
     return {
@@ -80,7 +94,7 @@ def images_for(project: Project, images: Images, arch: Arch) -> Images:
     return images.at(project.space.task_of(genes_of(project, arch), images.task).image_px)
 
 
-def load_supernet(project: Project, images: Images) -> nn.Module:
+def load_supernet(project: Project, images: Divided) -> nn.Module:
     """The trained supernet, in eval mode, on the CPU.
 
     Raises:

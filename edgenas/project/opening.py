@@ -71,7 +71,18 @@ def image_px_of(settings: ProjectSettings, source: ImageSource) -> int:
 
 
 def open_images(project: Project) -> Images:
-    """The images of a project, nothing decoded yet.
+    """The images of a project, nothing decoded yet; from now on PyTorch uses as many threads as the settings say.
+
+    Raises:
+        MissingInputError, DataError: as `images_of`.
+    """
+    images = images_of(project)
+    _use_threads(project.settings.train.threads, images.task)
+    return images
+
+
+def images_of(project: Project) -> Images:
+    """The images of a project as `edgenas init` divided them, nothing decoded yet.
 
     Raises:
         MissingInputError: if `edgenas init` has not divided them.
@@ -79,12 +90,16 @@ def open_images(project: Project) -> Images:
     """
     run, settings = project.run, project.settings
     if not run.splits.exists():
-        raise MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
+        raise no_splits(run)
     source, splits = open_divided(run, settings.data)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
-    _use_threads(settings.train.threads, task)
     store = ImageStore(source, preprocess_for(task.image_px), memory_bytes=settings.data.cache_mb << 20)
     return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
+
+
+def no_splits(run: RunFolder) -> MissingInputError:
+    """That images were never divided."""
+    return MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
 
 
 def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Splits]:

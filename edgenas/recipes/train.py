@@ -16,7 +16,7 @@ from edgenas.data.images import Images, decode
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.sampling import require_table
-from edgenas.project.trainings.supernet import shown_subnets, supernet_job
+from edgenas.project.trainings.supernet import supernet_job
 from edgenas.project.trainings.teacher import load_teacher, teacher_facts
 from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.project.trainings.teaching import needs_teacher, teaching_of
@@ -32,6 +32,7 @@ from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
+from edgenas.training.sampling import shown_subnets
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.project.planning.plain_pace import Pace, proof_facts
+from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.budget import Budget, Device
 from edgenas.project.settings import SearchSettings, TrainSettings
 from edgenas.recipes.plan import plan_nets
-from edgenas.project.run_tables import RunTable
 from edgenas.records import Estimate
 from edgenas.search import UpperLimit
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import nn
 
 from edgenas.data.images import Images
@@ -12,22 +11,12 @@ from edgenas.project.trainings.recipe import batches_for, loop_settings, objecti
 from edgenas.project.trainings.sampling import sampling_of
 from edgenas.project.trainings.teacher import teacher_sha256
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
-from edgenas.spaces import SearchSpace
 from edgenas.training.evaluation import subnet_accuracies
 from edgenas.training.fitting import Job
 from edgenas.training.initial import Start
-from edgenas.training.sampling import as_key
+from edgenas.training.sampling import shown_subnets
 
 IN_PLACE_WEIGHT = 0.5  # of the first subnet's logits, where no teacher weighs more
-
-
-def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
-    """The three subnets whose accuracy is shown: smallest, largest and a fixed random one."""
-    return {
-        "smallest": as_key(space.extreme(largest=False)[0]),
-        "random": as_key(space.sample(1, np.random.default_rng(seed))[0]),
-        "largest": as_key(space.extreme(largest=True)[0]),
-    }
 
 
 def supernet_job(
