@@ -154,7 +154,7 @@ def judged_alone(bench: Bench, genes_AG: Genes) -> Iterator[Judged]:
         kept = bench.folder / f"{key}.npz"
         if not kept.is_file():
             net = _shown(probe(replace(job, folder=bench.folder / key)))
-            own = images_for(project, images, arch)
+            own = images_for(project.space, images, arch)
             proof_NC = np.concatenate([predict(net, own.arrays(name)[0]) for name in PROOF_SPLITS])
             with atomic_path(kept) as temporary, temporary.open("wb") as file:
                 np.savez(file, left_NC=predict(net, bench.judges(own.preprocess)[0]), proof_NC=proof_NC)

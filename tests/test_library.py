@@ -98,7 +98,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, nn
     torch.manual_seed(0)
     net = build_net(PVT_NANO, data.task, GENES).eval()
     arch = PVT_NANO.to_json(np.array(GENES, dtype=np.int16))
-    facts = facts_of(opened, data, "winner", arch=arch, weights="scratch", from_search=False)
+    facts = facts_of(opened.space, data, "winner", arch=arch, weights="scratch", from_search=False)
     save_weights(opened.run.retrain / WEIGHTS, net, facts)
     yield run, net
     torch.set_num_threads(threads)

@@ -29,12 +29,11 @@ from edgenas.project.nets import (
     read_retrain,
     require_facts,
     searched,
-    supernet_sha256,
     winner_of,
 )
 from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts
-from edgenas.runs import sha256_file
+from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
 from edgenas.spaces import Task
 from edgenas.supernets import Supernet, build_net
@@ -97,7 +96,7 @@ def final_images(project: Project, images: Images) -> Images:
     Raises:
         MissingInputError, CheckpointError, ArchError: as `load_final`.
     """
-    return images_for(project, images, _chosen(project, images).arch)
+    return images_for(project.space, images, _chosen(project, images).arch)
 
 
 def load_final(project: Project, images: Images) -> FinalNet:
@@ -116,12 +115,12 @@ def load_final(project: Project, images: Images) -> FinalNet:
     origin: Literal["inherited", "finetuned", "scratch"] = "inherited"
     if choice.folder is not None:
         origin = "scratch" if choice.facts.weights == "scratch" else "finetuned"
-    return _final(project, images, net, genes_of(project, choice.arch), origin, choice)
+    return _final(project, images, net, genes_of(project.space, choice.arch), origin, choice)
 
 
 def _net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
     """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
-    genes = genes_of(project, choice.arch)
+    genes = genes_of(project.space, choice.arch)
     if choice.folder is not None:
         net = build_net(project.space, images.task, genes)
         load_weights(choice.folder / WEIGHTS, net)
@@ -180,11 +179,11 @@ def _chosen(project: Project, images: Divided) -> Choice:
     """
     asked = project.settings.export.net
     if asked == "baseline":
-        return _hand_designed(project, images, (), _other_limits(project))
+        return _hand_designed(project, images, (), _other_limits(project.run))
     choice = _searched(project, images)
     if choice.folder is None:
         return choice
-    result = read_retrain(project)
+    result = read_retrain(project.run)
     by = result.chosen_by if result is not None else None
     if by is None:
         return choice
@@ -194,7 +193,7 @@ def _chosen(project: Project, images: Divided) -> Choice:
     if by.weights_sha256 != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
         text = f"{project.run.retrain / RESULT} is of other weights than are there; taking the searched net: run `edgenas retrain`"
         return replace(choice, warnings=(*choice.warnings, text))
-    other = _other_limits(project)
+    other = _other_limits(project.run)
     if other and asked == "auto":
         texts = [f"{text}; taking the searched net: run `edgenas retrain --baseline`" for text in other]
         return replace(choice, warnings=(*choice.warnings, *texts))
@@ -203,9 +202,9 @@ def _chosen(project: Project, images: Divided) -> Choice:
     return _hand_designed(project, images, (by.words,))
 
 
-def _other_limits(project: Project) -> tuple[str, ...]:
+def _other_limits(run: RunFolder) -> tuple[str, ...]:
     """In words, that the hand-designed net was chosen under other limits than those of today's search; empty if it was not."""
-    retrained, result = read_retrain(project), searched(project)
+    retrained, result = read_retrain(run), searched(run)
     baseline = retrained.baseline if retrained is not None else None
     if baseline is None or not baseline.limits or result is None:
         return ()
@@ -232,7 +231,7 @@ def _hand_designed(project: Project, images: Divided, notes: tuple[str, ...], wa
             f"{folder / WEIGHTS} does not exist: there is no hand-made net", hint="run `edgenas retrain --baseline`"
         )
     command = "edgenas retrain --baseline --force"
-    arch, facts = _said_by(folder / WEIGHTS, facts_of(project, images, HAND_DESIGNED), command)
+    arch, facts = _said_by(folder / WEIGHTS, facts_of(project.space, images, HAND_DESIGNED), command)
     return Choice(arch, folder, facts, "baseline", warnings, notes)
 
 
@@ -257,8 +256,8 @@ def _searched(project: Project, images: Divided) -> Choice:
     winner = winner_of(project) if is_searched or not is_retrained else None
     warnings: tuple[str, ...] = ()
     if is_retrained:
-        arch, facts = _said_by(retrained, facts_of(project, images, "winner"), "edgenas retrain --force")
-        outdated = _outdated(project, facts, winner)
+        arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
+        outdated = _outdated(project.run.supernet, facts, winner)
         if outdated is None:
             return Choice(arch, project.run.retrain, facts)
         if winner is None or not facts.from_search:
@@ -268,12 +267,12 @@ def _searched(project: Project, images: Divided) -> Choice:
     return Choice(winner.arch, warnings=warnings)
 
 
-def _outdated(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
+def _outdated(supernet: Path, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
     """Why retrained weights are not those of today's winner or supernet; None if they are."""
     if winner is not None and facts.from_search and facts.arch != winner.arch:
         return "holds an earlier winner"
     source = facts.supernet_sha256
-    if source is not None and has_weights(project.run.supernet) and source != supernet_sha256(project):
+    if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
         return "was fine-tuned from an earlier supernet"
     return None
 
@@ -298,7 +297,7 @@ def _final(
         threshold=choose_threshold(project, images, net),
         params=costs["params"],
         macs=costs["macs"],
-        latency=_latency(project, arch),
+        latency=_latency(project.run, arch),
         warnings=choice.warnings,
         notes=choice.notes,
         source=choice.source,
@@ -311,16 +310,16 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
     floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
-    result = searched(project) if floor is None else None
+    result = searched(project.run) if floor is None else None
     if result is not None:
         floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")
     probabilities_NK = predict(net, images_NCHW)
     return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
 
 
-def _latency(project: Project, arch: Arch) -> LatencyFacts | None:
+def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:
     """What the last search, or `retrain` of the hand-designed net, knew of the latency of this architecture."""
-    result, retrained = searched(project), read_retrain(project)
+    result, retrained = searched(run), read_retrain(run)
     if result is None:
         return None
     baseline = retrained.baseline.net if retrained is not None and retrained.baseline is not None else None

@@ -11,9 +11,9 @@ from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
 from edgenas.latency import MeasuringSettings, Memory, TimingSettings
-from edgenas.latency.measuring import ATTEMPTS, Measured, Workshop, measure
+from edgenas.latency.measuring import ATTEMPTS, Measured, Workshop, is_elsewhere, measure
 from edgenas.project.opening import Project
-from edgenas.project.run_tables import RunTable, is_elsewhere, run_table
+from edgenas.project.run_tables import RunTable, run_table
 from edgenas.project.settings import ProfileSettings
 from edgenas.runs import Note, Progress, RunFolder, scratch
 from edgenas.spaces import Genes, SearchSpace, Task

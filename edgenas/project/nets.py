@@ -14,7 +14,8 @@ from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
-from edgenas.spaces import Task
+from edgenas.runs import RunFolder
+from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_supernet
 from edgenas.supernets.classical import ClassicalSupernet
 from edgenas.training.checkpoints import copy_into, load_weights
@@ -39,12 +40,12 @@ class Divided(Protocol):
         ...
 
 
-def facts_of(project: Project, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
+def facts_of(space: SearchSpace, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
     """What a checkpoint says of itself, and what it must say to be used."""
     task = images.task
     return {
         "net": kind,
-        "space": project.space.name,
+        "space": space.name,
         "num_classes": task.num_classes,
         "in_channels": task.in_channels,
         "image_px": task.image_px,
@@ -67,13 +68,13 @@ def require_facts(found: Mapping[str, Any], expected: Mapping[str, Any], path: P
         raise CheckpointError(f"{path} belongs to another project", problems=problems, hint=f"run `{command}`")
 
 
-def genes_of(project: Project, arch: Arch) -> tuple[int, ...]:
+def genes_of(space: SearchSpace, arch: Arch) -> tuple[int, ...]:
     """Genes of a readable architecture.
 
     Raises:
         ArchError: naming every gene that is not in the space.
     """
-    return tuple(int(gene) for gene in project.space.from_json(arch)[0])
+    return tuple(int(gene) for gene in space.from_json(arch)[0])
 
 
 def new_supernet(project: Project, task: Task) -> nn.Module:
@@ -83,15 +84,14 @@ def new_supernet(project: Project, task: Task) -> nn.Module:
     return build_supernet(project.space, task)
 
 
-def sharing_facts(project: Project) -> dict[str, Any]:
+def sharing_facts(sharing: str) -> dict[str, Any]:
     """What a supernet's checkpoint says of its weights besides `facts_of`; nothing where they are entangled."""
-    sharing = project.settings.train.sharing
     return {} if sharing == "entangled" else {"sharing": sharing}
 
 
-def images_for(project: Project, images: Images, arch: Arch) -> Images:
+def images_for(space: SearchSpace, images: Images, arch: Arch) -> Images:
     """The images as the net of a readable architecture reads them: at its own resolution where a gene chooses that."""
-    return images.at(project.space.task_of(genes_of(project, arch), images.task).image_px)
+    return images.at(space.task_of(genes_of(space, arch), images.task).image_px)
 
 
 def load_supernet(project: Project, images: Divided) -> nn.Module:
@@ -106,7 +106,7 @@ def load_supernet(project: Project, images: Divided) -> nn.Module:
         raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
     tensors, facts = load_weights(path)
     found = {"sharing": "entangled", **facts}
-    expected = facts_of(project, images, "supernet", sharing=project.settings.train.sharing)
+    expected = facts_of(project.space, images, "supernet", sharing=project.settings.train.sharing)
     require_facts(found, expected, path, "edgenas train --force")
     supernet = new_supernet(project, images.task)
     copy_into(supernet, tensors, path)
@@ -123,14 +123,9 @@ def supernet_epochs(project: Project) -> int:
     return trained_for.epochs
 
 
-def supernet_sha256(project: Project) -> str | None:
-    """Hash of the supernet's weights, which tells trainings apart; None if there is none."""
-    return weights_sha256(project.run.supernet)
-
-
-def searched(project: Project) -> SearchResult | None:
+def searched(run: RunFolder) -> SearchResult | None:
     """The result of the run's search, whatever it was made with; None without one."""
-    path = project.run.search / RESULT
+    path = run.search / RESULT
     return SearchResult.read(path) if path.is_file() else None
 
 
@@ -141,19 +136,19 @@ def winner_of(project: Project) -> CandidateRow:
         MissingInputError: naming `edgenas search`.
         CheckpointError: if the images were divided otherwise then, or the supernet was another.
     """
-    path, result = project.run.search / RESULT, searched(project)
+    path, result = project.run.search / RESULT, searched(project.run)
     if result is None:
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
     if result.splits_sha256 != load_splits(project.run.splits).sha256:
         raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
-    if has_weights(project.run.supernet) and result.supernet_sha256 != supernet_sha256(project):
+    if has_weights(project.run.supernet) and result.supernet_sha256 != weights_sha256(project.run.supernet):
         raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
     if result.winner is None:
         raise MissingInputError(f"{path} names no winner: nothing met its limits", hint="run `edgenas search` with other limits")
     return result.winner
 
 
-def read_retrain(project: Project) -> RetrainResult | None:
+def read_retrain(run: RunFolder) -> RetrainResult | None:
     """What the last `edgenas retrain` reported; None without one."""
-    path = project.run.retrain / RESULT
+    path = run.retrain / RESULT
     return RetrainResult.read(path) if path.is_file() else None

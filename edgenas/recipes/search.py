@@ -17,12 +17,11 @@ from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
 from edgenas.project.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
-from edgenas.project.nets import RESULT, load_supernet, supernet_sha256
+from edgenas.project.nets import RESULT, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
-from edgenas.project.searching.population import first_population, hand_designed_rows
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
 from edgenas.project.trainings.teacher import load_teacher
@@ -38,11 +37,13 @@ from edgenas.search import (
     survey,
 )
 from edgenas.search.finalists import Finalist, choose
+from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
+from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import SupernetEvaluator
-from edgenas.training.folder import WEIGHTS
+from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -90,12 +91,12 @@ def run(config: SearchConfig) -> Iterator[Record]:
         yield from decode(images, "select", "confirm")
         images_NCHW, _ = images.arrays("select")
         predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
-        weights = _weights_identity(project, images, device)
+        weights = _weights_identity(project.run.supernet, images, device)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
-        hand_AG = hand_designed_rows(project)
+        hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
         candidates = yield from _evolved(question, evaluator, hand_AG, found, rng)
         described = [question.describe(candidate) for candidate in candidates]
@@ -117,8 +118,10 @@ def _evolved(
     question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
 ) -> Generator[Record, None, list[Candidate]]:
     """All candidates of an evolution that starts with hand-designed and evenly spread nets."""
-    project, budget, sizes = question.project, question.budget, evolution_settings(question.project)
-    start = first_population(project, budget, hand_AG, found, sizes.population)
+    project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
+    start = first_population(
+        project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
+    )
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     for generation in evolve(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
@@ -144,10 +147,10 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         return (yield from prove(prover, finalists, panel.question.floors, more))
 
 
-def _weights_identity(project: Project, images: Images, device: str) -> dict[str, Any]:
+def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:
     """Everything that a prediction of a subnet depends on."""
     return {
-        "supernet": sha256_file(project.run.supernet / WEIGHTS),
+        "supernet": sha256_file(supernet / WEIGHTS),
         "data": images.splits.fingerprint,
         "images": {name: images.splits[name] for name in ("train", "select", "confirm")},
         "preprocessing": images.preprocess.as_json(),
@@ -196,7 +199,7 @@ def _result(
     first = first_epochs(question.project.settings.search.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
-        supernet_sha256=supernet_sha256(question.project),
+        supernet_sha256=weights_sha256(question.project.run.supernet),
         space=facts,
         limits=question.limits,
         table=question.budget.table,

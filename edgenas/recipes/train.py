@@ -20,7 +20,7 @@ from edgenas.project.trainings.supernet import supernet_job
 from edgenas.project.trainings.teacher import load_teacher, teacher_facts
 from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.project.trainings.teaching import needs_teacher, teaching_of
-from edgenas.project.trainings.teaching_choice import at_the_ceiling, choose_teaching
+from edgenas.project.trainings.teaching_choice import choose_teaching
 from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
 from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.stats import Proportion, accuracy
@@ -32,6 +32,7 @@ from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
+from edgenas.training.lessons import at_the_ceiling
 from edgenas.training.sampling import shown_subnets
 
 
@@ -64,7 +65,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
             _try_start(project, images, force=config.force)
         teacher = yield from _teacher(config, project, images, device)
         if teacher is not None:
-            result = replace(result, teacher=_teacher_result(project, images, teacher, device))
+            result = replace(result, teacher=_teacher_result(project.run.teacher, images, teacher, device))
             outputs["teacher"] = project.run.teacher
         if config.only in (None, "supernet"):
             yield from choose_teaching(project, images, teacher, device, force=config.force)
@@ -80,7 +81,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
 
 def _teacher(config: TrainConfig, project: Project, images: Images, device: str) -> Generator[Record, None, nn.Module | None]:
     """Decode the images and train the teacher if it is asked for, or anything needs it; None where labels alone teach."""
-    fits = config.only == "teacher" or (config.only is None and needs_teacher(project))
+    fits = config.only == "teacher" or (config.only is None and needs_teacher(project.settings.train))
     if fits:
         try_checkpoint(project, images, force=config.force)
     yield from decode(images, "train", "select")
@@ -88,7 +89,7 @@ def _teacher(config: TrainConfig, project: Project, images: Images, device: str)
     if fits:
         whole = config.only is None
         yield from fit_teacher(project, images, device, asked=asked.get("name"), force=config.force, whole=whole)
-    elif not needs_teacher(project):
+    elif not needs_teacher(project.settings.train):
         text = "no teacher is trained: labels alone teach (train.kd_weight is 0; --only teacher trains one all the same)"
         yield Note(text, is_warning=bool(asked))
         return None
@@ -129,9 +130,9 @@ def _try_start(project: Project, images: Images, *, force: bool) -> None:
         require_timm_model(source.removeprefix("timm:"))
 
 
-def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> TeacherResult:
+def _teacher_result(folder: Path, images: Images, teacher: nn.Module, device: str) -> TeacherResult:
     images_NCHW, labels_N = images.arrays("select")
-    facts = teacher_facts(project)
+    facts = teacher_facts(folder)
     name = facts.teacher if facts is not None else None
     return TeacherResult(name=name, select_top1=_right(predict(teacher.to(device), images_NCHW), labels_N))
 

@@ -83,7 +83,7 @@ def make_project(folder: Path) -> Path:
     project = open_project(folder / "edgenas-run", {}, SMALL)
     images = open_images(project)
     torch.manual_seed(0)
-    save_weights(project.run.supernet / WEIGHTS, build_supernet(PVT_NANO, images.task), facts_of(project, images, "supernet"))
+    save_weights(project.run.supernet / WEIGHTS, build_supernet(PVT_NANO, images.task), facts_of(project.space, images, "supernet"))
     project.run.latency.mkdir(exist_ok=True)
     of_this_machine(toy_table()).save(project.run.latency)
     return folder

@@ -1,5 +1,6 @@
 """Measuring nets of a space with the runtime that will ship: whole nets, and tables of what their components cost."""
 
+from edgenas.latency.measuring.here import device_of, is_elsewhere, is_here, is_usual, uses_all_cores, usual, version_changes
 from edgenas.latency.measuring.library import measure_table
 from edgenas.latency.measuring.runtimes import CPU_RUNTIME, best_cuda_runtime, choose_runtime, device_name
 from edgenas.latency.measuring.whole import ATTEMPTS, Measured, measure
@@ -13,6 +14,13 @@ __all__ = [
     "best_cuda_runtime",
     "choose_runtime",
     "device_name",
+    "device_of",
+    "is_elsewhere",
+    "is_here",
+    "is_usual",
     "measure",
     "measure_table",
+    "uses_all_cores",
+    "usual",
+    "version_changes",
 ]

@@ -10,9 +10,8 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.project.opening import Project
-from edgenas.project.planning.pace import Timed, sum_of, time_job
-from edgenas.project.retraining.baselines import FINALISTS, Race, baseline_epochs
-from edgenas.project.retraining.ways import Bench, Way, teachings_of, ways_of
+from edgenas.project.retraining.baselines import baseline_epochs
+from edgenas.project.retraining.ways import teachings_of, ways_of
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teacher_choice import teachers_ahead
 from edgenas.project.trainings.teaching import teaching_of
@@ -20,7 +19,9 @@ from edgenas.project.trainings.teaching_choice import Prober, lessons_ahead, stu
 from edgenas.records import Arch, Estimate, PlannedProbe, PlannedProof, PlannedRetrain
 from edgenas.runs import Progress
 from edgenas.search.proof_scores import MIN_LEFT, first_epochs, num_left
+from edgenas.training.pace import Timed, sum_of, time_job
 from edgenas.training.teacher import remembering
+from edgenas.training.ways import FINALISTS, Race, Way
 
 SECONDS = 1.5  # of timed steps, of every net
 TEACHER, LABELS = "teacher", "labels"
@@ -48,7 +49,7 @@ def time_probes(
         probes["teacher"] = _probe(timed)
     prober = Prober(project, images, remembering(teacher), device)
     lessons = lessons_ahead(prober)
-    arch = student_of(project, images)
+    arch = student_of(project.space, images.task)
     kinds = {bool(lesson.kd_weight): lesson for lesson in lessons}  # a teacher costs a step the same whatever it teaches
     students = {}
     for is_taught, lesson in kinds.items():
@@ -145,35 +146,32 @@ def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: in
     return PlannedProof(seconds=seconds, epochs=epochs, nets=nets, first_epochs=first, last_nets=left, last_epochs=whole)
 
 
-def retrain_facts(project: Project, images: Images, pace: Pace, device: str, *, num_hand: int) -> dict[str, PlannedRetrain]:
+def retrain_facts(project: Project, pace: Pace, *, num_hand: int) -> dict[str, PlannedRetrain]:
     """Estimates of `edgenas retrain`, ``alone`` and with the ``baseline``.
 
     Args:
         project: with settings and run folder.
-        images: of the bench.
         pace: of nets that meet the limits.
-        device: of the bench.
         num_hand: hand-designed nets that meet the limits.
     """
     planned = {}
     for name in ("alone", "baseline"):
         teachings = teachings_of(project, baseline=name == "baseline")
-        bench = Bench(project, images, device, None, teachings, force=False)
-        ways = ways_of(bench)
+        ways = ways_of(project, teachings)
         epochs = _epochs(ways)
         if name == "baseline":
-            epochs += _baseline_epochs(bench, ways, max(1, num_hand))
+            epochs += _baseline_epochs(project, teachings, ways, max(1, num_hand))
         seconds = pace.of(epochs, evaluations=epochs.total())
         planned[name] = PlannedRetrain(seconds=seconds, epochs=epochs.total(), ways=len(ways))
     planned["baseline"] = replace(planned["baseline"], hand_designed=max(1, num_hand))
     return planned
 
 
-def _baseline_epochs(bench: Bench, ways: Sequence[Way], num_hand: int) -> Counter[str]:
+def _baseline_epochs(project: Project, teachings: Sequence[str], ways: Sequence[Way], num_hand: int) -> Counter[str]:
     """Of hand-designed nets and of the plain CNN beside them, which is taken to be as fast as a net of the space."""
-    scratch = max(baseline_epochs(bench.project, way, ways) for way in ways)
-    hand_ways = ways_of(bench, scratch_epochs=scratch)
-    race = Race.plan(num_hand, hand_ways, bench.project.settings.retrain.race_epochs)
+    scratch = max(baseline_epochs(project, way, ways) for way in ways)
+    hand_ways = ways_of(project, teachings, scratch_epochs=scratch)
+    race = Race.plan(num_hand, hand_ways, project.settings.retrain.race_epochs)
     finals = FINALISTS if race.rounds else num_hand
     epochs = Counter({race.way.teaching: race.epochs})
     for _ in range(finals):

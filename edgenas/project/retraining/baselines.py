@@ -12,15 +12,14 @@ from edgenas.data.images import Images
 from edgenas.project.nets import HAND_DESIGNED, searched, supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.retraining.floors import held_to_floors
-from edgenas.project.retraining.ways import Bench, Net, Try, Way, fit_all, is_trained, short_name, ways_of
+from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, is_trained, short_name, ways_of
 from edgenas.project.run_tables import RunTable, run_table
 from edgenas.records import Arch, Quantile, SearchResult
 from edgenas.runs import Note, Record
 from edgenas.search import UpperLimit
-from edgenas.spaces import Genes
+from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.designed import hand_designed
-
-FINALISTS = 2  # that are trained to the end
+from edgenas.training.ways import FINALISTS, Race, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +45,14 @@ class Limits:
 
 def table_of(project: Project, images: Images) -> RunTable | None:
     """The table that the search rested on, else the run's; None without any that fits."""
-    result = searched(project)
+    result = searched(project.run)
     table = result.table if result is not None else None
     return run_table(project, images.task, table.sha256 if table is not None else None)
 
 
 def limits_for(project: Project, images: Images, winner: Net, *, from_search: bool) -> Limits:
     """The limits of the search that chose the winner; where it had none, or there was none, the winner's own latency (or MACs)."""
-    result = searched(project) if from_search else None
+    result = searched(project.run) if from_search else None
     costs: dict[str, CostModel] = dict(cost_models(project.space, images.task))
     limits: list[UpperLimit] = []
     missing: list[str] = []
@@ -91,10 +90,10 @@ def _latency_model(project: Project, images: Images, result: SearchResult, name:
     return CostModel(model.name, model.unit, model.factors, model.scale * factor, model.offset * factor)
 
 
-def within(project: Project, limits: Limits) -> tuple[list[Arch], bool]:
+def within(space: SearchSpace, limits: Limits) -> tuple[list[Arch], bool]:
     """The hand-designed nets that meet the limits, and whether any does; where none does, the one that is nearest to them."""
-    archs = hand_designed(project.space)
-    rows_AG: Genes = np.concatenate([project.space.from_json(arch) for arch in archs])
+    archs = hand_designed(space)
+    rows_AG: Genes = np.concatenate([space.from_json(arch) for arch in archs])
     excess_A = np.max([limit.violation(rows_AG) for limit in limits.costs], axis=0)
     allowed = np.flatnonzero(excess_A <= 0)
     if len(allowed):
@@ -107,35 +106,6 @@ def baseline_epochs(project: Project, winner: Way, ways: Sequence[Way]) -> int:
     asked = project.settings.retrain.baseline_epochs
     seen = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
     return max(seen if asked is None else asked, *(way.epochs for way in ways), 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Race:
-    """Rounds of short trainings from fresh weights, in which the less accurate half on select leaves.
-
-    Attributes:
-        rounds: nets and epochs of each; none where there are few nets.
-        way: of their training.
-    """
-
-    rounds: tuple[tuple[int, int], ...]
-    way: Way
-
-    @classmethod
-    def plan(cls, num_nets: int, ways: Sequence[Way], first: int | None) -> Race:
-        """Halve ``num_nets`` until two are left; rounds double their epochs up to half of a whole training."""
-        way = next(way for way in ways if way.weights == "scratch")
-        rounds: list[tuple[int, int]] = []
-        epochs = max(1, way.epochs // 4) if first is None else first
-        while epochs and num_nets > FINALISTS:
-            rounds.append((num_nets, min(epochs, way.epochs)))
-            num_nets, epochs = max(FINALISTS, num_nets // 2), max(epochs, min(2 * epochs, way.epochs // 2))
-        return cls(tuple(rounds), way)
-
-    @property
-    def epochs(self) -> int:
-        """Of all its trainings together."""
-        return sum(num * epochs for num, epochs in self.rounds)
 
 
 def find_best(
@@ -152,7 +122,7 @@ def find_best(
     Returns:
         The trainings of the race, and those to the end, held to the floors of the bench.
     """
-    ways = ways_of(bench, scratch_epochs=epochs)
+    ways = ways_of(bench.project, bench.teachings, scratch_epochs=epochs)
     race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
     root = bench.project.run.retrain / "tries"
     nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]

@@ -5,34 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from functools import partial
 
-import torch
-from torch import Tensor, nn
-
 from edgenas.latency import Memory
+from edgenas.latency.measuring import is_here
 from edgenas.project.measuring import measure_archs
 from edgenas.project.retraining.baselines import Limits, table_of
 from edgenas.project.retraining.ways import Bench, Net
-from edgenas.project.run_tables import RunTable, is_here
+from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch
 from edgenas.runs import Note, Record
-from edgenas.spaces import Task
-from edgenas.training.cnn import plain_cnn
+from edgenas.training.cnn import cnn_for, untrained
 
 WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 AT_ONCE = 3  # that are timed together, from narrow to wide, until one is too slow
 PLAIN_CNN = "plain-cnn"  # kind of net in checkpoints
-
-
-def build(task: Task, width: int) -> nn.Module:
-    """A plain CNN that reads a task's images, with weights from PyTorch's generator."""
-    return plain_cnn(task.num_classes, task.image_px, task.in_channels, width=width)
-
-
-def untrained(task: Task, width: int) -> nn.Module:
-    """The same in eval mode, to be timed; the shared generator is left as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build(task, width).eval()
 
 
 def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Generator[Record, None, tuple[Net, int] | None]:
@@ -64,7 +49,7 @@ def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Gen
         return None
     width, task = max(within), bench.images.task
     folder = bench.project.run.retrain / "tries" / f"cnn-{width}"
-    return Net(PLAIN_CNN, folder, None, bench.images, partial(build, task, width), {"width": width}), width
+    return Net(PLAIN_CNN, folder, None, bench.images, partial(cnn_for, task, width), {"width": width}), width
 
 
 def _beside(
@@ -82,20 +67,3 @@ def _beside(
         return [net.latency_ms for net in nets]
     quantile = limits.quantile if limits.quantile is not None else "p50"
     return [limits.latency_ms, *(net.quantile_ms(quantile) for net in nets[1:])]
-
-
-def shape_of(net: nn.Module, task: Task) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of a plain CNN, the latter of its convolutions and linear layers."""
-    macs: list[int] = []
-
-    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        macs.append(output.numel() * weight[0].numel())
-
-    hooks = [each.register_forward_hook(count) for each in net.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
-    with torch.no_grad():
-        net(torch.zeros(1, task.in_channels, task.image_px, task.image_px))
-    for hook in hooks:
-        hook.remove()
-    return sum(parameter.numel() for parameter in net.parameters()), sum(macs)

@@ -19,7 +19,7 @@ def held_to_floors(bench: Bench, tries: Sequence[Try]) -> Generator[Record, None
         if bench.floors:
             yield from decode(each.net.images, "confirm")
             images_NCHW, labels_N = each.net.images.arrays("confirm")
-            p_NC = predict(each.load(bench.project).to(bench.device), images_NCHW)
+            p_NC = predict(each.load(bench.project.space).to(bench.device), images_NCHW)
             missed = tuple(floor.name for floor in bench.floors if floor.violation(p_NC[None], labels_N)[0] > 0)
         judged.append(replace(each, low_floors=missed))
     return judged

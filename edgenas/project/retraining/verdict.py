@@ -4,57 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgenas.project.nets import searched
 from edgenas.project.opening import Project
 from edgenas.project.retraining.ways import Bench, Try, right_on
 from edgenas.project.setting_checks import AUTO
 from edgenas.project.trainings.teacher_choice import teacher_probe
 from edgenas.project.trainings.teaching import needs_teacher, probed_teaching
-from edgenas.records import ChosenBy, Comparison, StageCosts
-from edgenas.stats import Proportion, mcnemar, paired_difference, wilson
+from edgenas.records import ChosenBy, StageCosts
+from edgenas.stats import Proportion, wilson
 from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
 
 CHOSEN_ON = ("select", "confirm")
-HAND_WORDS, CNN_WORDS = "the best hand-made net", "the plain CNN"
-
-
-def compare(
-    searched_right_N: NDArray[np.bool_], other_right_N: NDArray[np.bool_], other: str, name: str, *, seed: int
-) -> Comparison:
-    """The contract's ``comparison`` of the searched net with another on the same images.
-
-    Args:
-        searched_right_N: which images it gets right.
-        other_right_N: the same of the other net.
-        other: its key in the result, ``baseline`` or ``cnn``.
-        name: of the other net in words.
-        seed: of the bootstrap.
-    """
-    difference = paired_difference(searched_right_N, other_right_N, rng=np.random.default_rng(seed))
-    only_searched = int((searched_right_N & ~other_right_N).sum())
-    only_other = int((other_right_N & ~searched_right_N).sum())
-    better = "searched" if difference.low > 0 else (other if difference.high < 0 else "neither")
-    return Comparison(
-        better=better,
-        difference=difference,
-        p_mcnemar=mcnemar(only_searched, only_other),
-        words=_words(difference, better, name),
-    )
-
-
-def _words(difference: Proportion, better: str, name: str) -> str:
-    """One sentence, in points of accuracy."""
-    value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
-    if better == "searched":
-        return f"better by {value:.1f} [{low:.1f}, {high:.1f}] points than {name}"
-    if better != "neither":
-        instead = "take the hand-made one" if name == HAND_WORDS else f"take {name}"
-        than = "" if name == HAND_WORDS else f" than {name}"
-        return f"worse by {-value:.1f} [{-high:.1f}, {-low:.1f}] points{than}: {instead}"
-    return f"equal within {max(-low, high):.1f} points" + ("" if name == HAND_WORDS else f" to {name}")
 
 
 def choose(bench: Bench, winner: Try, baseline: Try) -> tuple[str, ChosenBy]:
@@ -67,7 +27,7 @@ def choose(bench: Bench, winner: Try, baseline: Try) -> tuple[str, ChosenBy]:
     """
     shares: dict[str, Proportion] = {}
     for name, each in (("searched", winner), ("baseline", baseline)):
-        right_N = right_on(each.load(bench.project).to(bench.device), each.net.images, *CHOSEN_ON)
+        right_N = right_on(each.load(bench.project.space).to(bench.device), each.net.images, *CHOSEN_ON)
         shares[name] = wilson(int(right_N.sum()), right_N.size)
     low = {"searched": winner.low_floors, "baseline": baseline.low_floors}
     chosen = min(shares, key=lambda name: (len(low[name]), -shares[name].value))
@@ -115,11 +75,11 @@ def costs(
         kept: of those; it has cost the supernet, too, if it started from its weights. None without a baseline.
         from_search: whether a search chose the winner, which then has cost the supernet wherever its last training started.
     """
-    taught, teaches = "teacher" in bench.teachings, needs_teacher(bench.project)
+    taught, teaches = "teacher" in bench.teachings, needs_teacher(bench.project.settings.train)
     inherits = from_search or any(each.way.weights == "finetuned" for each in winner)
     stages = _stages(bench.project, teacher=taught or (inherits and teaches), supernet=inherits)
     if from_search:
-        search = searched(bench.project)
+        search = searched(bench.project.run)
         stages |= {"search_s": search.seconds if search else None, "search_epochs": search.proof_epochs if search else None}
     else:
         stages |= {"search_s": 0.0, "search_epochs": 0}

@@ -15,12 +15,13 @@ from torch import nn
 from edgenas.data.images import Images, decode
 from edgenas.project.nets import genes_of, images_for, supernet_epochs
 from edgenas.project.opening import Project
-from edgenas.project.trainings.plain_nets import Build, Weights, plain_job
+from edgenas.project.trainings.plain_nets import Build, plain_job
 from edgenas.project.trainings.teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import Arch, TrainedWay
 from edgenas.runs import Note, Record, atomic_path, sha256_json
 from edgenas.search import SensitivityFloor
+from edgenas.spaces import SearchSpace
 from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
@@ -28,8 +29,7 @@ from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit
 from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, seconds_of, weights_sha256
 from edgenas.training.teacher import remembering
-
-START_WORDS: Mapping[str, str] = {"finetuned": "inherited weights", "scratch": "fresh weights"}
+from edgenas.training.ways import START_WORDS, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,37 +97,19 @@ class Net:
     @classmethod
     def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, **facts: Any) -> Net:
         """A net of the project's space."""
-        return cls(name, folder, arch, images_for(bench.project, bench.images, arch), facts=facts)
+        return cls(name, folder, arch, images_for(bench.project.space, bench.images, arch), facts=facts)
 
-    def bare(self, project: Project) -> nn.Module:
+    def bare(self, space: SearchSpace) -> nn.Module:
         """With weights that are to be loaded."""
         if self.arch is None:
             assert self.build is not None
             return self.build()
-        return build_net(project.space, self.images.task, genes_of(project, self.arch))
+        return build_net(space, self.images.task, genes_of(space, self.arch))
 
 
 def short_name(arch: Arch) -> str:
     """An architecture's name for a folder, so that its trainings are found again under another limit."""
     return sha256_json(dict(arch))[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a net is trained: where its weights start, what teaches it, how long and how fast."""
-
-    weights: Weights
-    teaching: str
-    epochs: int
-    learning_rate: float
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.weights}-{self.teaching}"
-
-    def __str__(self) -> str:
-        return f"{START_WORDS[self.weights]}, {'the teacher' if self.teaching == 'teacher' else 'labels alone'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,23 +142,22 @@ class Try:
             low_floors=self.low_floors,
         )
 
-    def load(self, project: Project) -> nn.Module:
+    def load(self, space: SearchSpace) -> nn.Module:
         """The trained net in eval mode, on the CPU."""
-        return _load(project, self.net, self.folder)
+        return _load(space, self.net, self.folder)
 
 
-def _load(project: Project, net: Net, folder: Path) -> nn.Module:
-    model = net.bare(project)
+def _load(space: SearchSpace, net: Net, folder: Path) -> nn.Module:
+    model = net.bare(space)
     load_weights(folder / WEIGHTS, model)
     return model.eval()
 
 
-def ways_of(bench: Bench, *, scratch_epochs: int | None = None) -> tuple[Way, ...]:
+def ways_of(project: Project, teachings: Sequence[str], *, scratch_epochs: int | None = None) -> tuple[Way, ...]:
     """The ways of a net of the space; with ``scratch_epochs`` those of a hand-designed one, which may always start afresh."""
-    project = bench.project
     settings = project.settings.retrain
     ways: list[Way] = []
-    for teaching in bench.teachings:
+    for teaching in teachings:
         if settings.start != "scratch":
             ways.append(Way("finetuned", teaching, settings.epochs, settings.learning_rate))
         if settings.start != "inherited" or scratch_epochs is not None:
@@ -239,7 +220,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
-    right_N = right_on(_load(bench.project, net, folder).to(bench.device), net.images, "select")
+    right_N = right_on(_load(bench.project.space, net, folder).to(bench.device), net.images, "select")
     return Try(net, way, folder, seconds_of(folder), wilson(int(right_N.sum()), right_N.size))
 
 

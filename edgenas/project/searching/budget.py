@@ -11,8 +11,9 @@ from edgenas.costs import CostModel, cost_models
 from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError, UsageError
 from edgenas.latency import Bound, LatencyTable, named_table
 from edgenas.latency.fit import CONFIDENCE
+from edgenas.latency.measuring import is_here, version_changes
 from edgenas.project.opening import Project
-from edgenas.project.run_tables import RunTable, as_run_table, find_table, is_here, version_changes
+from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
 from edgenas.records import Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
 from edgenas.runs import Note
@@ -194,7 +195,7 @@ def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str
     warnings = table.require_matches(space=project.space, task=task, name=f"{alias} ({path})")
     if is_here(table):
         warnings += version_changes(path, table, project.space)
-    return as_run_table(project, task, path, table, warnings)
+    return as_run_table(project.space, task, path, table, warnings)
 
 
 def _with_bound(project: Project, task: Task, device: Device) -> Device:

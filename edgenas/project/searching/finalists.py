@@ -12,11 +12,10 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.latency import Memory
-from edgenas.latency.measuring import Measured
+from edgenas.latency.measuring import Measured, is_elsewhere
 from edgenas.project.journals import JournaledEvaluator
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
-from edgenas.project.run_tables import is_elsewhere
 from edgenas.project.searching.budget import Device
 from edgenas.project.searching.question import Question
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile

@@ -94,7 +94,7 @@ class Prover:
         if kept is not None:
             return unpack(kept, num_images, self.memory.path)
         net = yield from probe(job)
-        own = images_for(self.project, self.images, arch)
+        own = images_for(self.project.space, self.images, arch)
         found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
         self.memory.record(key, replace(pack(found), seconds=seconds_of(job.folder)))
         clear(job.folder)

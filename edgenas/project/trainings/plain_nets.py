@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from edgenas.costs import decompose, shape_models
 from edgenas.data.images import Images
-from edgenas.project.nets import facts_of, genes_of, images_for, load_supernet, supernet_sha256
+from edgenas.project.nets import facts_of, genes_of, images_for, load_supernet
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
-from edgenas.project.trainings.teacher import teacher_sha256
 from edgenas.project.trainings.teaching import cutmix_of, flip_of, teaching_of
 from edgenas.records import Arch
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.drop_path import add_drop_path
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
+from edgenas.training.folder import weights_sha256
+from edgenas.training.ways import Weights
 
-Weights = Literal["finetuned", "scratch"]
 Build = Callable[[], nn.Module]
 
 
@@ -69,13 +69,13 @@ def plain_job(
     if train.drop_path_rate:
         said["drop_path_rate"] = train.drop_path_rate
     if isinstance(arch_or_build, Mapping):
-        own = images_for(project, images, arch_or_build)
+        own = images_for(project.space, images, arch_or_build)
         said["arch"] = dict(arch_or_build)
     elif weights == "finetuned":
         raise ValueError("only architectures of the space have weights in the supernet")
     if teacher is not None:
-        said["teacher_sha256"] = teacher_sha256(project)
-    source = supernet_sha256(project)
+        said["teacher_sha256"] = weights_sha256(project.run.teacher)
+    source = weights_sha256(project.run.supernet)
     if weights == "finetuned" and source is not None:
         said["supernet_sha256"] = source
     kd_weight, temperature = teaching_of(project)
@@ -97,12 +97,12 @@ def plain_job(
         ),
         batches=batches,
         device=device,
-        facts=facts_of(project, images, kind if kind is not None else label, **said, **(facts or {})),
+        facts=facts_of(project.space, images, kind if kind is not None else label, **said, **(facts or {})),
         evaluate=net_accuracy(*own.arrays(split)) if split is not None else None,
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since
         teacher=teacher,
-        cutmix=cutmix_of(project, batches.num_batches) if teacher is not None and kd_weight else 0.0,
+        cutmix=cutmix_of(project.settings.train, batches.num_batches) if teacher is not None and kd_weight else 0.0,
     )
 
 
@@ -111,7 +111,7 @@ def _start_net(project: Project, images: Images, arch_or_build: Arch | Build, we
     torch.manual_seed(seed)
     if not isinstance(arch_or_build, Mapping):
         return arch_or_build()
-    genes = genes_of(project, arch_or_build)
+    genes = genes_of(project.space, arch_or_build)
     if weights == "scratch":
         net = build_net(project.space, images.task, genes)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
     rule, num_random = SAMPLING_RULES.get(settings.sampling), settings.num_random
     over: SpreadFacts | None = None
     if settings.sampling == EVEN:
-        pool, over = _pool(project, task, None if anew else _begun_with(project))
+        pool, over = _pool(project, task, None if anew else _begun_with(project.run.supernet))
         rule = even(pool)
     elif settings.sampling != "sandwich":
         num_random = 1
@@ -64,10 +65,10 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
     return Sampling(draw, SamplingFacts(sampling=settings.sampling, even_over=over, num_random=num_random))
 
 
-def _begun_with(project: Project) -> str | None:
+def _begun_with(supernet: Path) -> str | None:
     """The cost of an earlier or unfinished training: macs or the hash of a table; None if there is none."""
     for name in (STATE, WEIGHTS):
-        over = CheckpointFacts.from_json(facts_in(project.run.supernet / name)).even_over
+        over = CheckpointFacts.from_json(facts_in(supernet / name)).even_over
         if over is not None:
             return over.cost
     return None

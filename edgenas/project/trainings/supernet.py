@@ -9,10 +9,10 @@ from edgenas.project.nets import facts_of, new_supernet, sharing_facts
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.project.trainings.sampling import sampling_of
-from edgenas.project.trainings.teacher import teacher_sha256
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
 from edgenas.training.evaluation import subnet_accuracies
 from edgenas.training.fitting import Job
+from edgenas.training.folder import weights_sha256
 from edgenas.training.initial import Start
 from edgenas.training.sampling import shown_subnets
 
@@ -66,12 +66,12 @@ def supernet_job(
         ),
         device=device,
         facts=facts_of(
-            project,
+            space,
             images,
             "supernet",
             **sampling.facts.as_json(),
-            **({"teacher_sha256": teacher_sha256(project)} if needs_teacher(project) else {}),
-            **sharing_facts(project),
+            **({"teacher_sha256": weights_sha256(project.run.teacher)} if needs_teacher(project.settings.train) else {}),
+            **sharing_facts(project.settings.train.sharing),
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),

@@ -14,7 +14,7 @@ from edgenas.project.nets import facts_of, require_facts
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.records import CheckpointFacts
-from edgenas.runs import sha256_file
+from edgenas.spaces import SearchSpace, Task
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
@@ -24,27 +24,21 @@ from edgenas.training.teacher import SELF, build_teacher
 NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
 
 
-def teacher_net(project: Project, images: Images, name: str, checkpoint: str | None = None) -> nn.Module:
+def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | None = None) -> nn.Module:
     """A teacher as it is before training here, possibly with a checkpoint."""
     return build_teacher(
         name,
-        num_classes=images.task.num_classes,
-        image_px=images.task.image_px,
-        in_channels=images.task.in_channels,
+        num_classes=task.num_classes,
+        image_px=task.image_px,
+        in_channels=task.in_channels,
         checkpoint=Path(checkpoint) if checkpoint is not None else None,
-        space=project.space,
+        space=space,
     )
 
 
-def teacher_facts(project: Project) -> CheckpointFacts | None:
+def teacher_facts(folder: Path) -> CheckpointFacts | None:
     """What the run's teacher says of itself; None if there is none yet."""
-    path = project.run.teacher / WEIGHTS
-    return CheckpointFacts.from_json(load_weights(path)[1]) if has_weights(project.run.teacher) else None
-
-
-def teacher_sha256(project: Project) -> str | None:
-    """Hash of the run's teacher, on which what it teaches depends; None if there is none yet."""
-    return sha256_file(project.run.teacher / WEIGHTS) if has_weights(project.run.teacher) else None
+    return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1]) if has_weights(folder) else None
 
 
 def load_teacher(project: Project, images: Images) -> nn.Module:
@@ -58,9 +52,9 @@ def load_teacher(project: Project, images: Images) -> nn.Module:
     if not has_weights(project.run.teacher):
         raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
     plain = load_weights(path)[1]
-    require_facts(plain, facts_of(project, images, "teacher"), path, "edgenas train --force")
+    require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
     name = CheckpointFacts.from_json(plain).teacher
-    net = teacher_net(project, images, name if name is not None else SELF)
+    net = teacher_net(project.space, images.task, name if name is not None else SELF)
     load_weights(path, net)
     return net.eval()
 
@@ -93,7 +87,7 @@ def teacher_job(
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        return teacher_net(project, images, net.name, net.checkpoint)
+        return teacher_net(project.space, images.task, net.name, net.checkpoint)
 
     smoothing = settings.label_smoothing
     return Job(
@@ -111,7 +105,7 @@ def teacher_job(
             flip=train.flip is True,  # a probe that decides comes later
         ),
         device=device,
-        facts=facts_of(project, images, "teacher", teacher=net.name, checkpoint=net.checkpoint),
+        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint),
         evaluate=net_accuracy(*images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,

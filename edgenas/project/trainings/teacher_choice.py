@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
 from edgenas.project.setting_checks import AUTO
+from edgenas.project.settings import TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
 from edgenas.runs import Note, Record, sha256_file, write_text
-from edgenas.stats import Proportion, accuracy
+from edgenas.stats import accuracy
 from edgenas.training.checkpoints import facts_in, save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
@@ -31,13 +29,13 @@ SMALL = (CNN, "timm:test_resnet", "timm:resnet10t", SELF)
 LARGE = (CNN, "timm:resnet10t", "timm:mobilenetv3_small_100", SELF)  # from 65 px on
 
 
-def given_checkpoint(project: Project) -> TeacherNet | None:
+def given_checkpoint(settings: TeacherSettings) -> TeacherNet | None:
     """The net of ``NAME=FILE`` that takes part in the choice; None without one.
 
     Raises:
         ConfigError: if it names no net.
     """
-    text = project.settings.teacher.checkpoint
+    text = settings.checkpoint
     if text is None:
         return None
     name, equals, file = text.partition("=")
@@ -47,10 +45,10 @@ def given_checkpoint(project: Project) -> TeacherNet | None:
     return TeacherNet(name, file)
 
 
-def candidates_of(project: Project, images: Images) -> tuple[TeacherNet, ...]:
+def candidates_of(settings: TeacherSettings, image_px: int) -> tuple[TeacherNet, ...]:
     """What ``auto`` tries: those of ``teacher.candidates``, by default by the images' size, and a given checkpoint's net."""
-    names = project.settings.teacher.candidates or (SMALL if images.task.image_px <= SMALL_PX else LARGE)
-    given = given_checkpoint(project)
+    names = settings.candidates or (SMALL if image_px <= SMALL_PX else LARGE)
+    given = given_checkpoint(settings)
     return (*(TeacherNet(name) for name in dict.fromkeys(names)), *(() if given is None else (given,)))
 
 
@@ -62,11 +60,11 @@ def try_checkpoint(project: Project, images: Images, *, force: bool) -> None:
         CheckpointError, UsageError: if it does not fit, or its net does not exist.
     """
     settings = project.settings.teacher
-    if settings.checkpoint is None or (teacher_facts(project) is not None and not force):
+    if settings.checkpoint is None or (teacher_facts(project.run.teacher) is not None and not force):
         return
-    net = given_checkpoint(project) if settings.name == AUTO else TeacherNet(settings.name, settings.checkpoint)
+    net = given_checkpoint(project.settings.teacher) if settings.name == AUTO else TeacherNet(settings.name, settings.checkpoint)
     assert net is not None
-    teacher_net(project, images, net.name, net.checkpoint)
+    teacher_net(project.space, images.task, net.name, net.checkpoint)
 
 
 def fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool, whole: bool) -> Iterator[Record]:
@@ -77,7 +75,7 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         force: replace what is there.
         whole: the supernet follows.
     """
-    found = teacher_facts(project)
+    found = teacher_facts(project.run.teacher)
     net = _settled(project, found)
     changes = None if net is None else changes_since(teacher_job(project, images, device, net, anew=force))
     if found is not None and changes is not None and not force:
@@ -133,7 +131,7 @@ def _left_out(project: Project, net: TeacherNet | None) -> list[str]:
 
 def likely_teacher(project: Project) -> TeacherNet:
     """The net that teaches, or before ``auto`` has chosen the one that it tries first."""
-    return _settled(project, teacher_facts(project)) or TeacherNet(CNN)
+    return _settled(project, teacher_facts(project.run.teacher)) or TeacherNet(CNN)
 
 
 def _is_done(project: Project) -> bool:
@@ -148,14 +146,16 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
     if earlier is not None:
         yield Note(f"teacher: {earlier.name}, chosen by an earlier probe")
         return earlier
-    nets, jobs = candidates_of(project, images), _jobs(project, images, device)
+    nets, jobs = candidates_of(project.settings.teacher, images.task.image_px), _jobs(project, images, device)
     if jobs:
         epochs = max(job.loop.epochs for job in jobs.values())
         yield told(f"trying {many(len(nets), 'teacher')}, {many(epochs, 'epoch')} each", list(jobs.values()))
     tried = []
     for net in nets:
         trained = (
-            (yield from probe(jobs[net])) if net in jobs else teacher_net(project, images, net.name, net.checkpoint).to(device)
+            (yield from probe(jobs[net]))
+            if net in jobs
+            else teacher_net(project.space, images.task, net.name, net.checkpoint).to(device)
         )
         images_NCHW, labels_N = images.arrays("select")
         epochs, seconds = (jobs[net].loop.epochs, seconds_of(jobs[net].folder)) if net in jobs else (0, 0.0)
@@ -191,7 +191,7 @@ def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, Job
     """The short trainings of all candidates that are not given trained."""
     folder, steps = project.run.teacher / "probe", project.settings.teacher.probe_steps
     jobs = {}
-    for position, net in enumerate(candidates_of(project, images)):
+    for position, net in enumerate(candidates_of(project.settings.teacher, images.task.image_px)):
         if net.checkpoint is None:
             place, label = folder / str(position), f"trying {net.name}"
             jobs[net] = shortened(teacher_job(project, images, device, net, anew=True, folder=place, label=label), steps)
@@ -200,7 +200,7 @@ def _jobs(project: Project, images: Images, device: str) -> dict[TeacherNet, Job
 
 def teachers_ahead(project: Project, images: Images, device: str) -> list[Job]:
     """The short trainings by which `train` would choose a teacher; none where there is one, or it is settled."""
-    if project.settings.teacher.name != AUTO or _settled(project, teacher_facts(project)) is not None:
+    if project.settings.teacher.name != AUTO or _settled(project, teacher_facts(project.run.teacher)) is not None:
         return []
     return [] if _earlier_choice(project, images) is not None else list(_jobs(project, images, device).values())
 
@@ -210,7 +210,7 @@ def _identity(project: Project, images: Images) -> dict[str, Any]:
     settings = project.settings
     nets = [
         [net.name, net.checkpoint, None if net.checkpoint is None else sha256_file(Path(net.checkpoint))]
-        for net in candidates_of(project, images)
+        for net in candidates_of(project.settings.teacher, images.task.image_px)
     ]
     return {
         "space": project.space.name,
@@ -228,25 +228,9 @@ def _identity(project: Project, images: Images) -> dict[str, Any]:
 
 def teacher_probe(project: Project) -> TeacherProbe | None:
     """What the probe that chose the run's teacher found; None if no probe did."""
-    path, found = project.run.teacher / PROBE, teacher_facts(project)
+    path, found = project.run.teacher / PROBE, teacher_facts(project.run.teacher)
     if project.settings.teacher.name != AUTO or not path.is_file():
         return None
     kept = TeacherProbe.read(path)
     is_of_it = found is not None and (kept.chosen.name, kept.chosen.checkpoint) == (found.teacher, found.checkpoint)
     return kept if is_of_it else None
-
-
-def guesses_no_better(top1: Proportion, labels_N: NDArray[np.int64], class_names: Sequence[str]) -> str | None:
-    """In words, that a teacher is no better than always saying the most frequent class; None if it is better.
-
-    Args:
-        top1: accuracy on select.
-        labels_N: right classes there.
-        class_names: of the labels.
-    """
-    counts = np.bincount(labels_N, minlength=len(class_names))
-    share = counts.max() / counts.sum()
-    if top1.low > share:
-        return None
-    name = class_names[int(counts.argmax())]
-    return f"the teacher is right on {100 * top1.value:.1f} % of select; always saying {name} is right on {100 * share:.1f} %"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from edgenas.project.opening import Project
 from edgenas.project.setting_checks import AUTO
+from edgenas.project.settings import TrainSettings
 from edgenas.records import TeachingProbe
 from edgenas.training.folder import weights_sha256
+from edgenas.training.lessons import TEMPERATURE
 
 TEACHING = "teaching.json"
-KD_WEIGHT, TEMPERATURE = 0.9, 2.0  # where nothing was probed
+KD_WEIGHT = 0.9  # where nothing was probed
 CUTMIX = 0.5  # of a batch
 CUTMIX_STEPS = 1500  # of the supernet: nets that are trained for less have not learnt what the images themselves teach
 
 
-def needs_teacher(project: Project) -> bool:
+def needs_teacher(train: TrainSettings) -> bool:
     """Whether a teacher teaches, or a probe is to say whether one does; not where ``train.kd_weight`` is 0."""
-    return project.settings.train.kd_weight != 0
+    return train.kd_weight != 0
 
 
 def teaching_of(project: Project) -> tuple[float, float]:
@@ -37,9 +39,8 @@ def flip_of(project: Project) -> bool:
     return probed is not None and probed.flip
 
 
-def cutmix_of(project: Project, steps_per_epoch: int) -> float:
+def cutmix_of(train: TrainSettings, steps_per_epoch: int) -> float:
     """Share of a batch that nets trained alone by a teacher see with a rectangle of another image pasted into it."""
-    train = project.settings.train
     if isinstance(train.cutmix, str):
         return CUTMIX if train.epochs * steps_per_epoch >= CUTMIX_STEPS else 0.0
     return train.cutmix
@@ -51,5 +52,5 @@ def probed_teaching(project: Project) -> TeachingProbe | None:
     if not path.is_file():
         return None
     kept = TeachingProbe.read(path)
-    is_current = not needs_teacher(project) or kept.teacher_sha256 == weights_sha256(project.run.teacher)
+    is_current = not needs_teacher(project.settings.train) or kept.teacher_sha256 == weights_sha256(project.run.teacher)
     return kept if is_current else None

@@ -17,67 +17,19 @@ from edgenas.project.nets import images_for
 from edgenas.project.opening import Project
 from edgenas.project.settings import TrainSettings
 from edgenas.project.trainings.plain_nets import plain_job
-from edgenas.project.trainings.teacher_choice import guesses_no_better
-from edgenas.project.trainings.teaching import TEACHING, TEMPERATURE, probed_teaching
-from edgenas.records import Arch, TeachingProbe, TriedLesson
+from edgenas.project.trainings.teaching import TEACHING, probed_teaching
+from edgenas.records import Arch, TeachingProbe
 from edgenas.runs import Note, Record, sha256_json
+from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.designed import hand_designed
-from edgenas.stats import Proportion, paired_difference, wilson
+from edgenas.stats import wilson
 from edgenas.training.checkpoints import differences
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job
 from edgenas.training.folder import STATE, has_weights, seconds_of, weights_sha256
+from edgenas.training.lessons import LESSONS, TEMPERATURE, Arm, Lesson, choose, guesses_no_better, points
 from edgenas.training.probing import clear, many, probe, shortened, told
 from edgenas.training.teacher import remembering
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """One way to teach."""
-
-    kd_weight: float
-    temperature: float
-    flip: bool = False
-
-    def __str__(self) -> str:
-        text = f"weight {self.kd_weight:g}, temperature {self.temperature:g}" if self.kd_weight else "labels alone"
-        return text + (", mirrored" if self.flip else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A lesson as the student took it.
-
-    Attributes:
-        right_N: images of select that it got right.
-        epochs, seconds: of its training; None seconds where no log says.
-    """
-
-    lesson: Lesson
-    right_N: NDArray[np.bool_]
-    epochs: int = 0
-    seconds: float | None = None
-
-    @property
-    def top1(self) -> float:
-        """Accuracy on select."""
-        return float(self.right_N.mean())
-
-    @property
-    def row(self) -> TriedLesson:
-        """For the probe's file."""
-        how = self.lesson
-        return TriedLesson(
-            kd_weight=how.kd_weight,
-            temperature=how.temperature,
-            flip=how.flip,
-            select_top1=self.top1,
-            epochs=self.epochs,
-            seconds=self.seconds,
-        )
-
-
-LESSONS = (Lesson(0.0, TEMPERATURE), Lesson(0.5, 2.0), Lesson(0.9, 2.0), Lesson(0.9, 4.0))
 
 
 def choose_teaching(project: Project, images: Images, teacher: nn.Module | None, device: str, *, force: bool) -> Iterator[Record]:
@@ -106,7 +58,7 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
     found = probed_teaching(project)
     if found is not None and answers(found, train):
         changes = prober.changes_since(found)
-        if not changes or (not force and _has_begun(project)):
+        if not changes or (not force and _has_begun(project.run.supernet)):
             yield _kept(found, train, changes)
             return
         yield Note(f"teaching: it was found with other settings, and is looked for again: {'; '.join(changes)}")
@@ -120,7 +72,7 @@ def lessons_ahead(prober: Prober) -> list[Lesson]:
     """
     project, train = prober.project, prober.project.settings.train
     found = probed_teaching(project)
-    if found is not None and answers(found, train) and (not prober.changes_since(found) or _has_begun(project)):
+    if found is not None and answers(found, train) and (not prober.changes_since(found) or _has_begun(project.run.supernet)):
         return []
     lessons = list(LESSONS)
     if not isinstance(train.kd_weight, str):
@@ -133,9 +85,9 @@ def _as_asked(train: TrainSettings) -> Lesson:
     return Lesson(float(train.kd_weight), TEMPERATURE if isinstance(train.temperature, str) else float(train.temperature))
 
 
-def _has_begun(project: Project) -> bool:
+def _has_begun(supernet: Path) -> bool:
     """Whether the supernet is there or under way."""
-    return has_weights(project.run.supernet) or (project.run.supernet / STATE).is_file()
+    return has_weights(supernet) or (supernet / STATE).is_file()
 
 
 def _kept(found: TeachingProbe, train: TrainSettings, changes: Sequence[str]) -> Note:
@@ -177,7 +129,7 @@ def _find(prober: Prober, right_N: NDArray[np.bool_], poor: str | None) -> Itera
         (mirrored,) = yield from prober.arms([replace(chosen, flip=True)])
         arms.append(mirrored)
         flip = mirrored.top1 >= plain.top1
-        shown = f"the student gets {_points(mirrored.top1)} % of select with mirrored images, {_points(plain.top1)} % without"
+        shown = f"the student gets {points(mirrored.top1)} % of select with mirrored images, {points(plain.top1)} % without"
         yield Note(f"flip: {'yes' if flip else 'no'}, {shown} (train.flip)")
         words += f"; flip {'yes' if flip else 'no'}: {shown}"
     prober.write(chosen, flip, words, arms)
@@ -188,41 +140,11 @@ def answers(found: TeachingProbe, train: TrainSettings) -> bool:
     return not any(isinstance(getattr(train, name), str) for name in found.settled)
 
 
-def choose(arms: Sequence[Arm], teacher_right_N: NDArray[np.bool_]) -> tuple[Lesson, str]:
-    """The best lesson with its reason in words.
-
-    Short trainings on few images tell small differences badly. A teacher that is better than a student of labels is trusted unless
-    labels win clearly (the paired interval of the difference excludes 0); one that is not has to win clearly itself.
-
-    Args:
-        arms: labels alone, and one lesson of the teacher or more.
-        teacher_right_N: images of select that the teacher gets right.
-    """
-    labels = next(arm for arm in arms if arm.lesson.kd_weight == 0)
-    best = max((arm for arm in arms if arm.lesson.kd_weight > 0), key=lambda arm: arm.top1)
-    gain = paired_difference(best.right_N, labels.right_N, rng=np.random.default_rng(0))
-    is_better = float(teacher_right_N.mean()) > labels.top1
-    taught = gain.high >= 0 if is_better else gain.low > 0
-    shown = f"a student gets {_points(best.top1)} % of select with the teacher, {_points(labels.top1)} % with labels alone"
-    shown += f" (difference {_interval(gain)} points), the teacher {_points(float(teacher_right_N.mean()))} %"
-    if taught:
-        return best.lesson, f"{best.lesson}: {shown}"
-    return labels.lesson, f"labels alone beat the teacher: {shown}; nets learn from labels (train.kd_weight 0)"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _interval(share: Proportion) -> str:
-    return f"{100 * share.value:+.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
-
-
-def student_of(project: Project, images: Images) -> Arch:
+def student_of(space: SearchSpace, task: Task) -> Arch:
     """The hand-designed net of middling MACs, which stands for those that will be searched."""
-    nets = hand_designed(project.space)
-    rows = np.concatenate([project.space.from_json(arch) for arch in nets])
-    order = np.argsort(cost_models(project.space, images.task)["macs"](rows), kind="stable")
+    nets = hand_designed(space)
+    rows = np.concatenate([space.from_json(arch) for arch in nets])
+    order = np.argsort(cost_models(space, task)["macs"](rows), kind="stable")
     return nets[int(order[len(order) // 2])]
 
 
@@ -242,10 +164,10 @@ class Prober:
 
     def arms(self, lessons: Sequence[Lesson]) -> Generator[Record, None, list[Arm]]:
         """What a student learns from each lesson, told before."""
-        arch = student_of(self.project, self.images)
+        arch = student_of(self.project.space, self.images.task)
         jobs = [self.job(arch, lesson) for lesson in lessons]
         yield told(f"trying {', '.join(map(str, lessons))}: {many(jobs[0].loop.epochs, 'epoch')} each", jobs)
-        images_NCHW, labels_N = images_for(self.project, self.images, arch).arrays("select")
+        images_NCHW, labels_N = images_for(self.project.space, self.images, arch).arrays("select")
         arms = []
         for job, lesson in zip(jobs, lessons, strict=True):
             student = yield from probe(job)
@@ -256,7 +178,7 @@ class Prober:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything but the teacher that the answer depends on, JSON-ready: the data, the student and how it is trained."""
-        job = self.job(student_of(self.project, self.images), LESSONS[0], split=None)
+        job = self.job(student_of(self.project.space, self.images.task), LESSONS[0], split=None)
         return {**job.identity, "probe_steps": self.project.settings.teacher.probe_steps}
 
     def changes_since(self, found: TeachingProbe) -> list[str]:
@@ -301,18 +223,3 @@ class Prober:
         )
         found.write(self.project.run.teacher / TEACHING)
         clear(self.folder)
-
-
-def at_the_ceiling(teacher_top1: Proportion, student_top1: Proportion) -> str | None:
-    """In words, that the largest subnet is as good as its teacher, so that this teacher has no more to give; else None.
-
-    Args:
-        teacher_top1: accuracy on select.
-        student_top1: that of the largest subnet there.
-    """
-    if student_top1.value < teacher_top1.value:
-        return None
-    return (
-        f"the largest subnet ({_points(student_top1.value)} % of select) has reached its teacher "
-        f"({_points(teacher_top1.value)} %): a better teacher may lift all nets"
-    )

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.retraining.verdict import costs
-from edgenas.project.retraining.ways import Bench, Net, Try, Way
-from edgenas.project.trainings.teacher_choice import guesses_no_better
-from edgenas.project.trainings.teaching_choice import Arm, Lesson, at_the_ceiling, choose
+from edgenas.project.retraining.ways import Bench, Net, Try
 from edgenas.stats import wilson
 from edgenas.training.checkpoints import load_weights
+from edgenas.training.lessons import Arm, Lesson, at_the_ceiling, choose, guesses_no_better
+from edgenas.training.ways import Way
 from tests.recipes.test_end_to_end import edgenas_in
 
 LABELS, TAUGHT = Lesson(0.0, 2.0), Lesson(0.9, 2.0)

@@ -18,13 +18,12 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images, decode
 from edgenas.errors import MissingInputError
 from edgenas.project.deployed import load_final
-from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, facts_of, supernet_sha256
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, facts_of
 from edgenas.project.opening import Project, open_images, open_project
-from edgenas.project.retraining.baselines import Limits, Race, find_best, limits_for, within
-from edgenas.project.retraining.equal_cnn import shape_of, untrained
+from edgenas.project.retraining.baselines import Limits, find_best, limits_for, within
 from edgenas.project.retraining.floors import floor_words
-from edgenas.project.retraining.verdict import CNN_WORDS, HAND_WORDS, choose, compare, remarks
-from edgenas.project.retraining.ways import Bench, Net, Way, best_of, job_of, short_name, ways_of
+from edgenas.project.retraining.verdict import choose, remarks
+from edgenas.project.retraining.ways import Bench, Net, best_of, job_of, short_name, ways_of
 from edgenas.records import (
     Arch,
     CandidateRow,
@@ -48,7 +47,10 @@ from edgenas.spaces.pvt import PVT_NANO
 from edgenas.stats import Proportion
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import save_weights
+from edgenas.training.cnn import shape_of, untrained
+from edgenas.training.comparison import CNN_WORDS, HAND_WORDS, compare
 from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.ways import Race, Way
 from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project, toy_table
 
 NETS = hand_designed(PVT_NANO)
@@ -118,11 +120,11 @@ def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path) -> N
     fast = [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if ms <= limit_ms]
     small = [arch for arch in fast if count_params(arch) <= 115_000]
     assert 0 < len(small) < len(fast) < len(NETS)
-    assert within(project, found) == (small, True)
+    assert within(project.space, found) == (small, True)
 
     write_search(project, {"latency_ms": 1e6}, table=facts)
     loose = limits_of(project, images, from_search=True)
-    assert within(project, loose) == (NETS, True)
+    assert within(project.space, loose) == (NETS, True)
     assert loose.latency_ms is None  # a plain CNN that takes as long is no equal
 
     share = Proportion(1.0, 0.9, 1.0, 20)
@@ -131,7 +133,7 @@ def test_hand_made_nets_are_held_to_every_limit_of_the_search(folder: Path) -> N
     promised = limits_of(project, images, from_search=True)
     bounded = [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if 1.1 * ms <= limit_ms]
     assert 0 < len(bounded) < len(fast)
-    assert within(project, promised) == (bounded, True)
+    assert within(project.space, promised) == (bounded, True)
     assert promised.quantile == "p95"
 
 
@@ -146,7 +148,7 @@ def test_a_limit_whose_table_is_gone_is_named(folder: Path) -> None:
 
 def test_without_a_search_the_nets_own_latency_is_the_limit_and_without_a_table_its_macs(folder: Path) -> None:
     project, images = opened(folder)
-    archs, fits = within(project, limits_of(project, images, from_search=False))
+    archs, fits = within(project.space, limits_of(project, images, from_search=False))
     assert fits
     assert archs == [arch for arch, ms in zip(NETS, LATENCY_MS, strict=True) if ms <= LATENCY_MS[4] * (1 + 1e-9)]
     shutil.rmtree(project.run.latency)
@@ -157,7 +159,7 @@ def test_without_a_search_the_nets_own_latency_is_the_limit_and_without_a_table_
 def test_where_no_hand_made_net_meets_the_limits_the_nearest_is_taken(folder: Path) -> None:
     project, images = opened(folder)
     write_search(project, {"macs": 1.0}, ("macs",))
-    assert within(project, limits_of(project, images, from_search=True)) == ([NETS[0]], False)
+    assert within(project.space, limits_of(project, images, from_search=True)) == ([NETS[0]], False)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_an_estimate_counts_only_what_is_not_trained_yet(folder: Path) -> None:
         job = job_of(bench, net, way)
         save_weights(job.folder / WEIGHTS, job.build(), job.identity)
 
-    (way,) = ways_of(bench, scratch_epochs=3)
+    (way,) = ways_of(bench.project, bench.teachings, scratch_epochs=3)
     assert told().endswith("4 for 1 epochs, 2 to the end in 1 ways: 10 epochs, about 10.0 minutes at the winner's pace")
     for arch in archs:
         train(arch, "round-1", replace(way, epochs=1))
@@ -232,7 +234,7 @@ def test_a_hand_made_net_that_misses_a_floor_ranks_behind_those_that_do_not(fold
     floors = floors_of({"macs": 2e6, "sensitivity[8]": 0.5}, images.class_names)
     assert [str(floor) for floor in floors] == ["sensitivity[8] >= 0.5"]
     free = Bench(project, images, "cpu", None, ("labels",), False)
-    (way,) = ways_of(free, scratch_epochs=1)
+    (way,) = ways_of(free.project, free.teachings, scratch_epochs=1)
     train_to_say(free, NETS[0], way, 3)  # of which there are more images
     train_to_say(free, NETS[1], way, 8)
     _, finals = drain(find_best(free, NETS[:2], 1, None))
@@ -304,7 +306,7 @@ def retrained(project: Project, images: Images, chosen: str | None) -> None:
         arch = NETS[number]
         torch.manual_seed(number)
         net = build_net(project.space, images.task, tuple(int(gene) for gene in project.space.from_json(arch)[0]))
-        facts = facts_of(project, images, kind, arch=arch, weights="scratch", from_search=False)
+        facts = facts_of(project.space, images, kind, arch=arch, weights="scratch", from_search=False)
         save_weights(folder / WEIGHTS, net, facts)
     hashes = {"searched": weights_sha256(project.run.retrain), "baseline": weights_sha256(project.run.retrain / BASELINE)}
     share = Proportion(0.9, 0.8, 0.95, 100)
@@ -345,7 +347,7 @@ def test_a_hand_made_net_of_other_limits_is_not_deployed_by_itself(folder: Path)
     for _ in decode(images, "calibrate"):
         pass
     retrained(project, images, "baseline")
-    sha256s = {"splits_sha256": images.splits.sha256, "supernet_sha256": supernet_sha256(project)}
+    sha256s = {"splits_sha256": images.splits.sha256, "supernet_sha256": weights_sha256(project.run.supernet)}
     winner = candidate(NETS[0])
     write_search(project, {"macs": 1e6}, winner=winner, **sha256s)
     final = load_final(project, images)

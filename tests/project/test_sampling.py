@@ -78,7 +78,7 @@ def test_a_training_goes_on_with_the_costs_it_began_with(folder: Path, tmp_path:
     shutil.copytree(folder, tmp_path / "begun")
     project = opened(tmp_path / "begun")
     images = open_images(project)
-    facts = facts_of(project, images, "supernet", even_over={"cost": "macs"})
+    facts = facts_of(project.space, images, "supernet", even_over={"cost": "macs"})
     save_weights(project.run.supernet / WEIGHTS, build_supernet(project.space, images.task), facts)
     assert drawn(project, 1, anew=False)[1]["even_over"] == {"cost": "macs"}
     assert drawn(project, 1, anew=True)[1]["even_over"] != {"cost": "macs"}
@@ -95,7 +95,7 @@ def test_a_limit_after_a_training_without_one_takes_the_table(folder: Path, tmp_
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     project = opened(tmp_path, latency_ms=1.0)
     images = open_images(project)
-    facts = facts_of(project, images, "supernet", even_over={"cost": "macs"})
+    facts = facts_of(project.space, images, "supernet", even_over={"cost": "macs"})
     save_weights(project.run.supernet / WEIGHTS, build_supernet(project.space, images.task), facts)
     table = run_table(project, images.task)
     assert table is not None

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edgenas.data.images import Images, decode
-from edgenas.project.nets import genes_of, load_supernet, supernet_sha256
+from edgenas.project.nets import genes_of, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
@@ -20,7 +20,7 @@ from edgenas.supernets import Supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
 from edgenas.training.fitting import Job, fit
-from edgenas.training.folder import LOG, WEIGHTS
+from edgenas.training.folder import LOG, WEIGHTS, weights_sha256
 from tests.recipes.budgets import SMALL, make_project
 
 
@@ -47,9 +47,9 @@ def test_a_net_starts_fresh_from_its_seed_or_with_the_supernets_weights(opened: 
     assert all(torch.equal(fresh[name], again[name]) for name in fresh)
     assert not all(torch.equal(fresh[name], other[name]) for name in fresh)
     inherited = job(opened, tmp_path, arch, weights="finetuned")
-    expected = cast(Supernet, load_supernet(project, images)).extract(genes_of(project, arch)).state_dict()
+    expected = cast(Supernet, load_supernet(project, images)).extract(genes_of(project.space, arch)).state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in inherited.build().state_dict().items())
-    assert inherited.facts["supernet_sha256"] == supernet_sha256(project)
+    assert inherited.facts["supernet_sha256"] == weights_sha256(project.run.supernet)
     assert "supernet_sha256" not in job(opened, tmp_path, arch).facts
 
 
