@@ -28,24 +28,25 @@ from benchmarks.fidelity_report import text_of
 from edgenas.costs import CostModel, cost_models, decompose, shape_models
 from edgenas.data import open_source
 from edgenas.data.base import ImageSource
+from edgenas.data.images import Images
 from edgenas.data.loaders import ImageStore, arrays
 from edgenas.data.preprocess import Preprocess
-from edgenas.recipes.nets import images_for, load_supernet
-from edgenas.recipes.plain_nets import plain_job
-from edgenas.recipes.probing import clear, probe
-from edgenas.recipes.project import Images, Project, open_images, open_project
-from edgenas.recipes.proof_scores import log_likelihoods
-from edgenas.recipes.run_tables import run_table
-from edgenas.recipes.teacher import load_teacher
-from edgenas.recipes.teaching import teaching_of
-from edgenas.recipes.versions import versions
+from edgenas.project.nets import images_for, load_supernet
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.run_tables import run_table
+from edgenas.project.trainings.plain_nets import plain_job
+from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.teaching import teaching_of
 from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json, write_text
+from edgenas.runs.versions import versions
+from edgenas.search.proof_scores import log_likelihoods
 from edgenas.search.ranking import BAND, fidelity, fit_ranker
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.even import even_pool
 from edgenas.stats import kendall_tau, paired_difference
 from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.probing import clear, probe
 from edgenas.training.teacher import remembering
 
 NUM_HAND = 2  # of the nets
@@ -156,7 +157,7 @@ def judged_alone(bench: Bench, genes_AG: Genes) -> Iterator[Judged]:
         kept = bench.folder / f"{key}.npz"
         if not kept.is_file():
             net = _shown(probe(replace(job, folder=bench.folder / key)))
-            own = images_for(project, images, arch)
+            own = images_for(project.space, images, arch)
             proof_NC = np.concatenate([predict(net, own.arrays(name)[0]) for name in PROOF_SPLITS])
             with atomic_path(kept) as temporary, temporary.open("wb") as file:
                 np.savez(file, left_NC=predict(net, bench.judges(own.preprocess)[0]), proof_NC=proof_NC)

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from benchmarks.latency_report import scores, stem_of, write
 from benchmarks.predictors import Chain, Predict, gradient_boosting, hat_mlp, isolated_sum, macs_regression
-from edgenas.config import build
 from edgenas.costs import cost_models, decompose, distinct_components
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError
@@ -33,15 +32,17 @@ from edgenas.latency import LatencyTable, ProfileResult, Target, TimingSettings,
 from edgenas.latency import MeasuringSettings as ProfileSettings
 from edgenas.latency import PrefixedMemory as Part
 from edgenas.latency.fit import bootstrap_mean, kendall_tau, mape
+from edgenas.latency.measuring import Workshop
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import NetTiming, Session, time_nets
-from edgenas.recipes.project import Project
-from edgenas.recipes.settings import ProjectSettings
-from edgenas.recipes.timed_nets import Workshop
+from edgenas.project.measuring import workshop_in
+from edgenas.project.settings import ExportSettings
 from edgenas.runs import Journal, RunFolder
 from edgenas.spaces import Genes, SearchSpace, Task, get_space, unique_rows
 from edgenas.stats import clopper_pearson
+
+OPSET = ExportSettings().opset
 
 Floats = NDArray[np.float64]
 
@@ -70,10 +71,9 @@ class Study:
 
 def run(study: Study, run: RunFolder, *, log: Any) -> dict[str, Any]:
     """Measure everything and return the report."""
-    settings = build(ProjectSettings, {"data": {"source": "digits"}, "space": {"name": study.space.name}}, source="the study")
-    project = Project(run, settings)
     began = time.perf_counter()
-    with Workshop(project, study.task, get_runtime(study.runtime), study.precision, 1) as workshop:
+    runtime = get_runtime(study.runtime)
+    with workshop_in(run, study.space, study.task, runtime, study.precision, 1, opset=OPSET) as workshop:
         target = workshop.target(study.threads)
         memory = Journal(run.path / "study.jsonl", _identity(study))
         result = _profile(study, workshop, target, memory, log)
@@ -103,7 +103,7 @@ def _profile(study: Study, workshop: Workshop, target: Target, memory: Journal, 
         workshop.build,
         settings=study.profile,
         rng=np.random.default_rng(study.seed),
-        details={"command": "latency study", "opset": workshop.project.settings.export.opset},
+        details={"command": "latency study", "opset": OPSET},
         prepare=workshop.prepare,
         memory=Part(memory, "profile "),
     )

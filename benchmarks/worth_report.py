@@ -12,8 +12,8 @@ import matplotlib as mpl
 import numpy as np
 from scipy import stats as scipy_stats
 
-from edgenas.recipes.versions import versions
 from edgenas.runs import write_json, write_text
+from edgenas.runs.versions import versions
 
 KINDS = {"searched": "C0", "hand-designed": "C1", "plain CNN": "C2"}
 

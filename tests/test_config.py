@@ -6,7 +6,7 @@ import pytest
 
 from edgenas.config import build, merge, parse_overrides, read_toml
 from edgenas.errors import ConfigError
-from edgenas.recipes.settings import ProjectSettings
+from edgenas.project.settings import ProjectSettings
 
 MINIMAL = {"data": {"source": "digits"}}
 

@@ -63,6 +63,11 @@ class TrainBatches:
         image_transform(self.augmentation, self.store.preprocess.image_px)
 
     @property
+    def num_classes(self) -> int:
+        """Classes that labels are of."""
+        return len(self.store.source.class_names)
+
+    @property
     def num_images(self) -> int:
         """Images an epoch."""
         return epoch_length(self._labels(), self.balance)

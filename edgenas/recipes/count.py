@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 
 from edgenas.costs import CostModel, cost_models
 from edgenas.errors import CostError, UsageError
-from edgenas.recipes.archs import read_given
 from edgenas.records import CountResult, CountRow, ReportedFacts, SizeFacts, TaskFacts
 from edgenas.runs import Outcome, Progress, Record
 from edgenas.spaces import Genes, SearchSpace, Task, get_space
 from edgenas.spaces.base import RESOLUTION
+from edgenas.spaces.given import read_given
 
 REQUIRED = ("params", "macs", "reference_macs")
 ANCESTOR = "ancestor_macs"

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgenas.config import Flags
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
+from edgenas.project.opening import open_project
+from edgenas.project.run_tables import run_table
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
-from edgenas.recipes.project import open_project
-from edgenas.recipes.run_tables import run_table
 from edgenas.records import (
     DemoResult,
     ExportedModel,

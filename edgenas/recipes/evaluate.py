@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgenas.config import Flags
-from edgenas.recipes.deployed import final_images, load_final
-from edgenas.recipes.project import decode, open_images, open_project, torch_device
+from edgenas.data.images import decode
+from edgenas.project.deployed import final_images, load_final
+from edgenas.project.opening import open_images, open_project
 from edgenas.records import EvaluateResult
 from edgenas.runs import Note, Outcome, Record
+from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import predict, report
 
 

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 
 from edgenas import __version__
 from edgenas.config import Flags
+from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
+from edgenas.deploy.judging import Judge
 from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
-from edgenas.recipes.background import watched
-from edgenas.recipes.deployed import FinalNet, final_images, load_final
-from edgenas.recipes.parity import Judge, gates_of
-from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project
-from edgenas.recipes.staging import Staging
-from edgenas.recipes.versions import versions
+from edgenas.project.deployed import FinalNet, final_images, load_final
+from edgenas.project.gates import gates_of
+from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
+from edgenas.project.settings import ExportSettings
+from edgenas.project.staging import Staging
 from edgenas.records import ArchitectureFacts, DataFacts, ExportResult, Metrics, Parity, SplitMetrics, WeightsFacts
 from edgenas.runs import Note, Outcome, Progress, Record, locked
+from edgenas.runs.background import watched
+from edgenas.runs.versions import versions
 from edgenas.training.evaluation import logits, report
 
 DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16"}
@@ -68,8 +71,10 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for note in final.notes:
             yield Note(note)
         images_NCHW, labels_N = images.arrays("test")
-        specs, exporter = _specs(project, config.format_name, images), get_exporter(config.format_name)
-        staging = Staging.open(project.run, config.format_name, _identity(project, config.format_name, images, final, specs))
+        specs, exporter = _specs(project.settings.export, config.format_name, images), get_exporter(config.format_name)
+        staging = Staging.open(
+            project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
+        )
         reference_NK = staging.array("source", partial(logits, final.net, images_NCHW))
         judge = Judge(
             *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
@@ -100,7 +105,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
 
 
-def _identity(project: Project, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:
+def _identity(space: str, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:
     """Everything that written files and the source's answers depend on."""
     return {
         "format": format_name,
@@ -111,7 +116,7 @@ def _identity(project: Project, format_name: str, images: Images, final: FinalNe
         "preprocessing": images.preprocess.as_json(),
         "versions": versions(),
         "edgenas": __version__,
-        "space": project.space.name,
+        "space": space,
     }
 
 
@@ -122,9 +127,8 @@ def report_of(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], image
     return report(probabilities(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold, sites=sites)
 
 
-def _specs(project: Project, name: str, images: Images) -> list[ExportSpec]:
+def _specs(settings: ExportSettings, name: str, images: Images) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
-    settings = project.settings.export
     shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
     precision = settings.precision or DEFAULT_PRECISION[name]

@@ -9,15 +9,17 @@ from pathlib import Path
 
 from edgenas.config import Flags
 from edgenas.data.batches import LoaderRate, loader_rate
+from edgenas.data.images import Images
 from edgenas.errors import EdgeNASError
-from edgenas.recipes.fitting import STATE, batches_for
-from edgenas.recipes.nets import RESULT, WEIGHTS, supernet_sha256, winner_of
-from edgenas.recipes.project import Images, Project, open_images, open_project
-from edgenas.recipes.teaching import needs_teacher
-from edgenas.recipes.versions import versions
+from edgenas.project.nets import RESULT, winner_of
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.trainings.recipe import batches_for
+from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize, StageFacts
 from edgenas.runs import Note, Outcome, Progress, Record
+from edgenas.runs.versions import versions
 from edgenas.training.checkpoints import facts_in
+from edgenas.training.folder import STATE, WEIGHTS, weights_sha256
 
 LOADER_SECONDS = 2.0
 THERE, MISSING = "there", "missing"  # states of a stage
@@ -52,7 +54,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
     ]
     stages = {name: _stage(name, path, command) for name, path, command in files}
     teacher = stages["teacher"]
-    if teacher.state == MISSING and not needs_teacher(project):
+    if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
     stages |= yield from _outdated(project, stages)
     loader, images = None, None
@@ -99,7 +101,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
             outdated["search"] = replace(search, state="outdated", command="edgenas search --latency-ms MS")
             yield Note(f"search: {error}", is_warning=True)
     source = CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)).supernet_sha256
-    if retrain.state == THERE and source not in (None, supernet_sha256(project)):
+    if retrain.state == THERE and source not in (None, weights_sha256(project.run.supernet)):
         outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
         yield Note("retrain: the net was fine-tuned from an earlier supernet", is_warning=True)
     for name, part in (("teacher", folder.teacher), ("supernet", folder.supernet), ("retrain", folder.retrain)):

@@ -13,11 +13,12 @@ from edgenas.costs import cost_models
 from edgenas.data import ImageSource, absolute_source, scan_source
 from edgenas.data.divide import Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
+from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
-from edgenas.recipes.project import image_px_of, positive_index
-from edgenas.recipes.settings import DataSettings, ProjectSettings
+from edgenas.project.opening import image_px_of
+from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.records import InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
 from edgenas.spaces import SearchSpace, Task, get_space

@@ -11,8 +11,8 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
 from edgenas.latency import ProfileResult
 from edgenas.latency.kit import RUNTIMES, KitPlan, Request, is_kit, kit_plan, read_results, table_of, write_kit
-from edgenas.recipes.project import Project, open_images
-from edgenas.recipes.timed_nets import Workshop, timing_settings
+from edgenas.project.measuring import timing_settings, workshop_in
+from edgenas.project.opening import Project, open_images
 from edgenas.records import KitFacts, ProfileAnswer
 from edgenas.runs import Note, Outcome, Progress, Record, jsonable, locked
 from edgenas.spaces import Task
@@ -34,7 +34,9 @@ def pack(project: Project, path: Path) -> Iterator[Record]:
         planned = kit_plan(request)
         yield Note(_announcement(planned))
         runtime = get_runtime(request.runtime)
-        with Workshop(project, images.task, runtime, request.precision, request.batch_size) as workshop:
+        with workshop_in(
+            project.run, project.space, images.task, runtime, request.precision, request.batch_size, opset=request.opset
+        ) as workshop:
             yield from workshop.prepare(planned.plan)
             yield from write_kit(path, planned, workshop.graph)
     facts = KitFacts(

@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from edgenas.config import Flags
 from edgenas.costs import decompose, shape_models
+from edgenas.data.images import Images, decode
 from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
-from edgenas.recipes.pace import stand_in, time_search, time_training
-from edgenas.recipes.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
-from edgenas.recipes.population import hand_designed_rows
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.planning.pace import stand_in, time_search, time_training
+from edgenas.project.planning.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
+from edgenas.project.searching.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.records import FittingNets, NothingFits, NumNets, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Record
 from edgenas.search import Feasibility, best_within, survey, total_violation
 from edgenas.search.extremes import Objective
 from edgenas.spaces import Genes, Task
+from edgenas.spaces.designed import hand_designed_rows
 from edgenas.stats import Proportion, clopper_pearson
+from edgenas.training.devices import torch_device
 
 NUM_TIMED = 3  # nets of the space whose own training is timed: the largest and two others
 NUM_EXTREMES = 2  # that a survey of a sample puts before its draws
@@ -74,17 +76,17 @@ def _times(project: Project, images: Images, budget: Budget, plan: Plan, device:
     rows_AG = plan.found.genes_AG[plan.found.feasible_A]
     rows_AG = rows_AG if len(rows_AG) else plan.largest_G[None]
     rows_AG = np.random.default_rng(0).permutation(rows_AG)
-    search = yield from time_search(project, images, supernet, rows_AG, device, num_feasible=num_feasible)
+    search = yield from time_search(project.settings.search, images, supernet, rows_AG, device, num_feasible=num_feasible)
     archs = [project.space.to_json(row_G) for row_G in (plan.largest_G, *rows_AG[: NUM_TIMED - 1])]
     pace = yield from time_nets(project, images, teacher, archs, device)
-    num_hand = int((total_violation(budget.limits, hand_designed_rows(project)) == 0).sum())
+    num_hand = int((total_violation(budget.limits, hand_designed_rows(project.space)) == 0).sum())
     num_searched = project.settings.search.proof_nets if num_feasible is None else num_feasible
     return PlannedTimes(
         probes=probes,
         training=training,
         search=search,
         proof=proof_facts(project, pace, num_searched=num_searched, num_hand=num_hand),
-        retrain=retrain_facts(project, images, pace, device, num_hand=num_hand),
+        retrain=retrain_facts(project, pace, num_hand=num_hand),
     )
 
 

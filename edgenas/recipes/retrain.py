@@ -11,30 +11,29 @@ from numpy.typing import NDArray
 
 from edgenas.config import Flags
 from edgenas.costs import cost_models
+from edgenas.data.images import decode
 from edgenas.latency import Memory
-from edgenas.recipes.archs import read_one
-from edgenas.recipes.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
-from edgenas.recipes.curves import curves_of
-from edgenas.recipes.deployed import choose_threshold
-from edgenas.recipes.equal_cnn import find_cnn, shape_of, untrained
-from edgenas.recipes.floors import floor_words, floors_of, held_to_floors
-from edgenas.recipes.journals import JOURNAL, journal
-from edgenas.recipes.nets import (
-    BASELINE,
-    HAND_DESIGNED,
-    RESULT,
-    WEIGHTS,
-    genes_of,
-    searched,
-    winner_of,
-)
-from edgenas.recipes.profile import measure_archs
-from edgenas.recipes.project import Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.verdict import CHOSEN_ON, CNN_WORDS, HAND_WORDS, SAME_WORDS, choose, compare, costs, remarks
-from edgenas.recipes.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
+from edgenas.project.deployed import choose_threshold
+from edgenas.project.journals import JOURNAL, journal
+from edgenas.project.measuring import measure_archs
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, genes_of, searched, winner_of
+from edgenas.project.opening import open_images, open_project
+from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.project.retraining.equal_cnn import find_cnn
+from edgenas.project.retraining.floors import floor_words, held_to_floors
+from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
+from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
 from edgenas.records import Arch, NetReport, RetrainResult, RivalReport
 from edgenas.runs import Note, Outcome, Record, locked
+from edgenas.search import floors_of
+from edgenas.spaces import SearchSpace
+from edgenas.spaces.given import read_one
+from edgenas.training.cnn import shape_of, untrained
+from edgenas.training.comparison import CNN_WORDS, HAND_WORDS, SAME_WORDS, compare
+from edgenas.training.curves import curves_of
+from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import predict, report
+from edgenas.training.folder import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,10 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
-        if from_search and (found := searched(project)) is not None:
-            bench = replace(bench, floors=floors_of(found.limits, images))
+        if from_search and (found := searched(project.run)) is not None:
+            bench = replace(bench, floors=floors_of(found.limits, images.class_names))
         net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
-        tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench))))
+        tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench.project, bench.teachings))))
         winner = best_of(tries)
         adopt(winner, folder)
         yield from curves_of("winner", folder)
@@ -104,7 +103,7 @@ def _with_baseline(
     """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included."""
     project, folder = bench.project, bench.project.run.retrain
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
-    archs = yield from _allowed(project, limits)
+    archs = yield from _allowed(project.space, limits)
     epochs = baseline_epochs(project, winner.way, [each.way for each in tries])
     raced, finals = yield from find_best(bench, archs, epochs, _pace(tries), tries)
     baseline = best_of(finals)
@@ -136,11 +135,11 @@ def _with_baseline(
     )
 
 
-def _allowed(project: Project, limits: Limits) -> Generator[Record, None, list[Arch]]:
+def _allowed(space: SearchSpace, limits: Limits) -> Generator[Record, None, list[Arch]]:
     """The hand-designed nets within the limits, and what must be said of them."""
     for text in limits.not_applied:
         yield Note(f"hand-designed nets are not held to {text}", is_warning=True)
-    archs, any_fits = within(project, limits)
+    archs, any_fits = within(space, limits)
     if not any_fits:
         yield Note(f"no hand-designed net meets {limits}; the nearest is taken", is_warning=True)
     return archs
@@ -157,7 +156,7 @@ def _cnn(bench: Bench, limits: Limits, arch: Arch, epochs: int, *, memory: Memor
     if found is None:
         return None
     net, width = found
-    ways = [way for way in ways_of(bench, scratch_epochs=epochs) if way.weights == "scratch"]
+    ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=epochs) if way.weights == "scratch"]
     tries = yield from fit_all(bench, net, ways)
     best = best_of(tries)
     adopt(best, bench.project.run.retrain / "cnn")
@@ -207,7 +206,7 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
     project, best = bench.project, kept.best
     images = best.net.images
     yield from decode(images, "calibrate", "test")
-    net = best.load(project)
+    net = best.load(project.space)
     threshold = choose_threshold(project, images, net)
     images_NCHW, labels_N = images.arrays("test")
     probabilities_NC = predict(net, images_NCHW)
@@ -242,8 +241,8 @@ def _costs(bench: Bench, kept: Kept) -> tuple[int, int, float | None]:
     """Params, MACs and predicted latency in milliseconds; a plain CNN has no prediction."""
     project, net = bench.project, kept.best.net
     if net.arch is None:
-        return (*shape_of(kept.best.load(project), bench.images.task), None)
-    row = np.array([genes_of(project, net.arch)], dtype=np.int16)
+        return (*shape_of(kept.best.load(project.space), bench.images.task), None)
+    row = np.array([genes_of(project.space, net.arch)], dtype=np.int16)
     models = cost_models(project.space, bench.images.task)
     table = table_of(project, bench.images)
     predicted_ms = float(table.predicted(row)[0]) if table is not None else None

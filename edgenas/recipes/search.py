@@ -6,41 +6,44 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edgenas.config import Flags
-from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.recipes.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
-from edgenas.recipes.finalists import Finalist, Panel, choose, further, judge_finalists
-from edgenas.recipes.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
-from edgenas.recipes.nets import RESULT, WEIGHTS, load_supernet, supernet_sha256
-from edgenas.recipes.pace import evolution_settings
-from edgenas.recipes.population import first_population, hand_designed_rows
-from edgenas.recipes.project import SET_POSITIVE, Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.proof import Proven, Prover, prove
-from edgenas.recipes.proof_scores import Score, first_epochs
-from edgenas.recipes.teacher import load_teacher
-from edgenas.recipes.teaching import teaching_of
+from edgenas.data.images import Images, decode
+from edgenas.errors import InfeasibleError
+from edgenas.project.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
+from edgenas.project.nets import RESULT, load_supernet
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.planning.pace import evolution_settings
+from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.finalists import Panel, further, judge_finalists
+from edgenas.project.searching.proof import Proven, Prover, prove
+from edgenas.project.searching.question import Question, ask
+from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import (
     Candidate,
     Evaluator,
     Feasibility,
-    SensitivityFloor,
     evolve,
     pareto_front,
     survey,
 )
+from edgenas.search.finalists import Finalist, choose
+from edgenas.search.population import first_population
+from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
-from edgenas.stats import sensitivities
+from edgenas.spaces.designed import hand_designed_rows
+from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -62,46 +65,6 @@ class SearchConfig:
     allow_foreign_table: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is searched: limits, costs and the split that is read."""
-
-    project: Project
-    images: Images
-    budget: Budget
-    floors: tuple[SensitivityFloor, ...]
-    labels_N: NDArray[np.int64]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What tells this question from others, JSON-ready."""
-        return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Limits on costs and floors on sensitivities, by name."""
-        costs = {limit.name: limit.limit for limit in self.budget.limits}
-        return costs | {floor.name: floor.floor for floor in self.floors}
-
-    def describe(self, candidate: Candidate) -> CandidateRow:
-        """The contract's CAND of one candidate, not measured yet."""
-        decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
-        costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
-        return CandidateRow(
-            arch=costs.arch,
-            params=costs.params,
-            macs=costs.macs,
-            latency_ms_predicted=costs.latency_ms_predicted,
-            latency_ms_upper=costs.latency_ms_upper,
-            latencies=costs.latencies,
-            top1=candidate.top1,
-            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
-            generation=candidate.generation,
-            origin=candidate.origin,
-            rejected_by=candidate.rejected_by,
-        )
-
-
 def run(config: SearchConfig) -> Iterator[Record]:
     """Survey, evolve on select, measure and confirm the finalists, choose.
 
@@ -116,7 +79,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
-    question = _question(project, images, budget)
+    question = ask(project, images, budget)
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
@@ -128,12 +91,12 @@ def run(config: SearchConfig) -> Iterator[Record]:
         yield from decode(images, "select", "confirm")
         images_NCHW, _ = images.arrays("select")
         predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
-        weights = _weights_identity(project, images, device)
+        weights = _weights_identity(project.run.supernet, images, device)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
-        hand_AG = hand_designed_rows(project)
+        hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
         candidates = yield from _evolved(question, evaluator, hand_AG, found, rng)
         described = [question.describe(candidate) for candidate in candidates]
@@ -155,8 +118,10 @@ def _evolved(
     question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
 ) -> Generator[Record, None, list[Candidate]]:
     """All candidates of an evolution that starts with hand-designed and evenly spread nets."""
-    project, budget, sizes = question.project, question.budget, evolution_settings(question.project)
-    start = first_population(project, budget, hand_AG, found, sizes.population)
+    project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
+    start = first_population(
+        project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
+    )
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     for generation in evolve(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
@@ -182,33 +147,16 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         return (yield from prove(prover, finalists, panel.question.floors, more))
 
 
-def _weights_identity(project: Project, images: Images, device: str) -> dict[str, Any]:
+def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:
     """Everything that a prediction of a subnet depends on."""
     return {
-        "supernet": sha256_file(project.run.supernet / WEIGHTS),
+        "supernet": sha256_file(supernet / WEIGHTS),
         "data": images.splits.fingerprint,
         "images": {name: images.splits[name] for name in ("train", "select", "confirm")},
         "preprocessing": images.preprocess.as_json(),
         "device": device,
         "torch": [torch.__version__, torch.get_num_threads()],
     }
-
-
-def _question(project: Project, images: Images, budget: Budget) -> Question:
-    settings = project.settings.search
-    if settings.min_sensitivity and images.positive is None:
-        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
-    if unknown:
-        raise ConfigError(
-            f"min_sensitivity names no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(images.class_names)}",
-        )
-    floors = tuple(
-        SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in settings.min_sensitivity.items()
-    )
-    return Question(project, images, budget, floors, images.labels("select"))
 
 
 def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
@@ -251,7 +199,7 @@ def _result(
     first = first_epochs(question.project.settings.search.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
-        supernet_sha256=supernet_sha256(question.project),
+        supernet_sha256=weights_sha256(question.project.run.supernet),
         space=facts,
         limits=question.limits,
         table=question.budget.table,

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgenas.config import build
+from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import EdgeNASError, GateError, LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable
+from edgenas.latency.measuring import Workshop, device_name
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import Drift, check_table, drift_of, nets_to_time, origins, remarks, same_timing
 from edgenas.latency.timing import Session, time_nets
-from edgenas.recipes.project import Project
-from edgenas.recipes.settings import ProjectSettings
+from edgenas.project.measuring import workshop_in
+from edgenas.project.settings import ExportSettings
 from edgenas.recipes.tables import header, open_table
-from edgenas.recipes.timed_nets import Workshop, device_name
 from edgenas.records import DriftFacts, EntryCounts, TableCheck, TableValidated
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
 from edgenas.spaces import Genes, SearchSpace
@@ -95,7 +95,7 @@ def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) ->
         raise LatencyTableError(f"the table is of {context.device}, this device is {here}", hint=hint)
     rng = np.random.default_rng(config.seed)
     genes_AG = nets_to_time(table, space, config.measure, rng)
-    with _project(config, table) as project, Workshop(project, table.task, runtime, context.precision, context.batch_size) as shop:
+    with _workshop(config.run, table, space, runtime) as shop:
         session = yield from _time(shop, table, genes_AG, rng)
     if session.info.runtime_version != context.runtime_version:
         text = f"the table was measured with {context.runtime} {context.runtime_version}, here is {session.info.runtime_version}"
@@ -106,19 +106,18 @@ def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) ->
 
 
 @contextmanager
-def _project(config: ValidateConfig, table: LatencyTable) -> Iterator[Project]:
-    """The run folder where there is one, so that traced components are found; else one of the moment."""
-    opset = table.context.details.get("opset")
-    export = {} if opset is None else {"opset": opset}
-    tables = {"data": {"source": "none"}, "space": {"name": table.space}, "export": export}
-    settings = build(ProjectSettings, tables, source=f"table of {table.space}")
-    folder = RunFolder(config.run)
-    if folder.config.exists():
-        with locked(folder):
-            yield Project(folder, settings)
-    else:
-        with tempfile.TemporaryDirectory(prefix="edgenas-") as name:
-            yield Project(RunFolder(Path(name)), settings)
+def _workshop(run: Path, table: LatencyTable, space: SearchSpace, runtime: Runtime) -> Iterator[Workshop]:
+    """In the run folder where there is one, so that traced components are found; else in a folder of the moment."""
+    context, folder = table.context, RunFolder(run)
+    opset = int(context.details.get("opset", ExportSettings().opset))
+    with ExitStack() as stack:
+        if folder.config.exists():
+            stack.enter_context(locked(folder))
+        else:
+            folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenas-"))))
+        yield stack.enter_context(
+            workshop_in(folder, space, table.task, runtime, context.precision, context.batch_size, opset=opset)
+        )
 
 
 def _time(shop: Workshop, table: LatencyTable, genes_AG: Genes, rng: np.random.Generator) -> Generator[Progress, None, Session]:

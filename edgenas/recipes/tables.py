@@ -23,7 +23,6 @@ from edgenas.latency.table import (
     typical_nets,
 )
 from edgenas.latency.timing import cpu_model
-from edgenas.recipes.archs import read_given
 from edgenas.records import (
     BreakdownFacts,
     CalibrationFacts,
@@ -43,6 +42,7 @@ from edgenas.records import (
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, jsonable
 from edgenas.spaces import Genes, SearchSpace, get_space
+from edgenas.spaces.given import read_given
 
 FIGURES = ("mape", "noise_floor_mape", "within_5", "within_10", "p95_error", "kendall_tau", "num_subnets")
 

@@ -12,35 +12,28 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.config import Flags
-from edgenas.recipes.curves import training_picture
-from edgenas.recipes.fitting import STATE, Job, batches_for, changes_since, fit, keep, loop_settings, objective_for
-from edgenas.recipes.initial import Start, require_same_start, start_from
-from edgenas.recipes.nets import (
-    RESULT,
-    WEIGHTS,
-    facts_of,
-    has_weights,
-    load_supernet,
-    new_supernet,
-    sharing_facts,
-    supernet_epochs,
-)
-from edgenas.recipes.project import Images, Project, decode, open_images, open_project, torch_device
-from edgenas.recipes.sampling import require_table, sampling_of
-from edgenas.recipes.teacher import load_teacher, teacher_facts, teacher_sha256
-from edgenas.recipes.teacher_choice import FORCED, fit_teacher, try_checkpoint
-from edgenas.recipes.teaching import flip_of, needs_teacher, teaching_of
-from edgenas.recipes.teaching_choice import at_the_ceiling, choose_teaching
+from edgenas.data.images import Images, decode
+from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.trainings.sampling import require_table
+from edgenas.project.trainings.supernet import supernet_job
+from edgenas.project.trainings.teacher import load_teacher, teacher_facts
+from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
+from edgenas.project.trainings.teaching import needs_teacher, teaching_of
+from edgenas.project.trainings.teaching_choice import choose_teaching
 from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
 from edgenas.runs import Note, Outcome, Record, locked
-from edgenas.spaces import SearchSpace
 from edgenas.stats import Proportion, accuracy
 from edgenas.training.checkpoints import load_weights
-from edgenas.training.evaluation import SupernetEvaluator, predict, subnet_accuracies
+from edgenas.training.curves import training_picture
+from edgenas.training.devices import torch_device
+from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.fitting import changes_since, fit, keep
+from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
-from edgenas.training.sampling import as_key
-
-IN_PLACE_WEIGHT = 0.5  # of the first subnet's logits, where no teacher weighs more
+from edgenas.training.initial import require_same_start, start_from
+from edgenas.training.lessons import at_the_ceiling
+from edgenas.training.sampling import shown_subnets
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
             _try_start(project, images, force=config.force)
         teacher = yield from _teacher(config, project, images, device)
         if teacher is not None:
-            result = replace(result, teacher=_teacher_result(project, images, teacher, device))
+            result = replace(result, teacher=_teacher_result(project.run.teacher, images, teacher, device))
             outputs["teacher"] = project.run.teacher
         if config.only in (None, "supernet"):
             yield from choose_teaching(project, images, teacher, device, force=config.force)
@@ -88,7 +81,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
 
 def _teacher(config: TrainConfig, project: Project, images: Images, device: str) -> Generator[Record, None, nn.Module | None]:
     """Decode the images and train the teacher if it is asked for, or anything needs it; None where labels alone teach."""
-    fits = config.only == "teacher" or (config.only is None and needs_teacher(project))
+    fits = config.only == "teacher" or (config.only is None and needs_teacher(project.settings.train))
     if fits:
         try_checkpoint(project, images, force=config.force)
     yield from decode(images, "train", "select")
@@ -96,20 +89,11 @@ def _teacher(config: TrainConfig, project: Project, images: Images, device: str)
     if fits:
         whole = config.only is None
         yield from fit_teacher(project, images, device, asked=asked.get("name"), force=config.force, whole=whole)
-    elif not needs_teacher(project):
+    elif not needs_teacher(project.settings.train):
         text = "no teacher is trained: labels alone teach (train.kd_weight is 0; --only teacher trains one all the same)"
         yield Note(text, is_warning=bool(asked))
         return None
     return load_teacher(project, images)
-
-
-def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
-    """The three subnets whose accuracy is shown: smallest, largest and a fixed random one."""
-    return {
-        "smallest": as_key(space.extreme(largest=False)[0]),
-        "random": as_key(space.sample(1, np.random.default_rng(seed))[0]),
-        "largest": as_key(space.extreme(largest=True)[0]),
-    }
 
 
 def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, device: str, *, force: bool) -> Iterator[Record]:
@@ -126,72 +110,6 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)
     (project.run.supernet / FORCED).unlink(missing_ok=True)
-
-
-def supernet_job(
-    project: Project,
-    images: Images,
-    teacher: nn.Module | None,
-    device: str,
-    *,
-    anew: bool,
-    start: Start | None = None,
-    model: nn.Module | None = None,
-) -> Job:
-    """The training of the supernet.
-
-    Args:
-        project: with settings and run folder.
-        images: decoded.
-        teacher: None where labels alone teach.
-        device: ``cpu`` or ``cuda``.
-        anew: give up an unfinished training with other settings.
-        start: where the weights start.
-        model: with these weights; None makes a fresh one when it is needed.
-    """
-    settings, space = project.settings.train, project.space
-    sampling = sampling_of(project, images.task, anew=anew)
-    kd_weight, temperature = teaching_of(project)
-    return Job(
-        label="supernet",
-        folder=project.run.supernet,
-        build=lambda: new_supernet(project, images.task) if model is None else model,
-        images=images,
-        loop=loop_settings(settings, seed=settings.seed),
-        objective=objective_for(
-            images,
-            smoothing=settings.label_smoothing,
-            kd_weight=kd_weight if not settings.in_place else max(kd_weight, IN_PLACE_WEIGHT),
-            temperature=temperature,
-            balance=settings.balance,
-            device=device,
-        ),
-        batches=batches_for(
-            images,
-            settings,
-            balance=settings.balance,
-            seed=settings.seed,
-            workers=project.settings.data.workers,
-            flip=flip_of(project),
-        ),
-        device=device,
-        facts=facts_of(
-            project,
-            images,
-            "supernet",
-            **sampling.facts.as_json(),
-            **({"teacher_sha256": teacher_sha256(project)} if needs_teacher(project) else {}),
-            **sharing_facts(project),
-            **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
-        ),
-        evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
-        checkpoint_every_s=settings.checkpoint_every,
-        anew=anew,
-        teacher=teacher if kd_weight > 0 else None,
-        subnets=sampling.draw,
-        in_place=settings.in_place,
-        begin=start.begin if start is not None else None,
-    )
 
 
 def _right(probabilities_NK: NDArray[np.floating], labels_N: NDArray[np.int64]) -> Proportion:
@@ -212,9 +130,9 @@ def _try_start(project: Project, images: Images, *, force: bool) -> None:
         require_timm_model(source.removeprefix("timm:"))
 
 
-def _teacher_result(project: Project, images: Images, teacher: nn.Module, device: str) -> TeacherResult:
+def _teacher_result(folder: Path, images: Images, teacher: nn.Module, device: str) -> TeacherResult:
     images_NCHW, labels_N = images.arrays("select")
-    facts = teacher_facts(project)
+    facts = teacher_facts(folder)
     name = facts.teacher if facts is not None else None
     return TeacherResult(name=name, select_top1=_right(predict(teacher.to(device), images_NCHW), labels_N))
 

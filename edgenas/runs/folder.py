@@ -148,17 +148,17 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def scratch(run: RunFolder) -> Iterator[Path]:
-    """A folder for files of the moment, inside the run folder, so that what a killed process leaves is found and removed.
+def scratch(parent: Path) -> Iterator[Path]:
+    """A folder for files of the moment, inside a run folder, so that what a killed process leaves is found and removed.
 
     Raises:
         RunFolderError: if it cannot be made.
     """
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".scratch.", suffix=TEMPORARY, dir=run.path))
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".scratch.", suffix=TEMPORARY, dir=parent))
     except OSError as error:
-        raise cannot_write(run.path, error) from error
+        raise cannot_write(parent, error) from error
     try:
         yield folder
     finally:

@@ -1,6 +1,14 @@
 """Search under hard limits."""
 
-from edgenas.search.constraints import CostConstraint, MetricConstraint, SensitivityFloor, UpperLimit, total_violation
+from edgenas.search.constraints import (
+    FLOOR,
+    CostConstraint,
+    MetricConstraint,
+    SensitivityFloor,
+    UpperLimit,
+    floors_of,
+    total_violation,
+)
 from edgenas.search.evolution import Candidate, Evaluator, EvolutionSettings, Generation, evolve
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Closest, Feasibility, closest, repair, survey
@@ -11,6 +19,7 @@ ALGORITHMS = {"evolution": evolve}
 
 __all__ = [
     "ALGORITHMS",
+    "FLOOR",
     "Candidate",
     "Closest",
     "CostConstraint",
@@ -28,6 +37,7 @@ __all__ = [
     "evolve",
     "fidelity",
     "fit_ranker",
+    "floors_of",
     "pareto_front",
     "pick_evenly",
     "repair",

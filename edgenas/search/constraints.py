@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from edgenas.costs import CostModel
 from edgenas.spaces import Genes
 from edgenas.stats import decide
+
+FLOOR = "sensitivity["  # how names of floors on sensitivities begin among limits
 
 
 class CostConstraint(Protocol):
@@ -97,6 +99,16 @@ class SensitivityFloor:
         values_A = np.nan_to_num(self.values(probabilities_ANC, labels_N), nan=0.0)
         shortfall_A: NDArray[np.float64] = np.maximum(0.0, 1.0 - values_A / self.floor) if self.floor > 0 else values_A * 0
         return shortfall_A
+
+
+def floors_of(limits: Mapping[str, float], class_names: Sequence[str]) -> tuple[SensitivityFloor, ...]:
+    """The floors among a search's limits, judged by the argmax as there: the threshold is chosen later, on calibrate."""
+    found = {name.removeprefix(FLOOR).removesuffix("]"): floor for name, floor in limits.items() if name.startswith(FLOOR)}
+    return tuple(
+        SensitivityFloor(name, class_names.index(name), floor, positive=None, threshold=None)
+        for name, floor in found.items()
+        if name in class_names
+    )
 
 
 def total_violation(constraints: Sequence[CostConstraint], genes_AG: Genes) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgenas.spaces.base import SearchSpace
+from edgenas.spaces.base import Genes, SearchSpace
 from edgenas.spaces.rows import unique_rows
 
 STEPS = (0.0, 0.5, 1.0)
@@ -35,3 +35,8 @@ def uniform_nets(space: SearchSpace) -> list[dict[str, Any]]:
         for depth, width in product(STEPS, STEPS)
     ]
     return [space.to_json(genes_G) for genes_G in unique_rows(space.canonical(np.array(rows, dtype=np.int16)))]
+
+
+def hand_designed_rows(space: SearchSpace) -> Genes:
+    """Rows of the space's hand-designed nets."""
+    return np.concatenate([space.from_json(arch) for arch in hand_designed(space)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from edgenas.spaces import Task
 
 LARGEST_SIDE = 64  # that full-width convolutions work on; larger images are strided down before
 SMALLEST_SIDE = 8  # at which striding ends
@@ -46,3 +49,32 @@ def plain_cnn(num_classes: int, image_px: int, in_channels: int = 3, *, width: i
     add(width * widening, 1)
     add(width * widening, 1)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
+
+
+def cnn_for(task: Task, width: int) -> nn.Module:
+    """A plain CNN that reads a task's images, with weights from PyTorch's generator."""
+    return plain_cnn(task.num_classes, task.image_px, task.in_channels, width=width)
+
+
+def untrained(task: Task, width: int) -> nn.Module:
+    """The same in eval mode, to be timed; the shared generator is left as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return cnn_for(task, width).eval()
+
+
+def shape_of(net: nn.Module, task: Task) -> tuple[int, int]:
+    """Parameters and multiply-accumulates of a plain CNN, the latter of its convolutions and linear layers."""
+    macs: list[int] = []
+
+    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        macs.append(output.numel() * weight[0].numel())
+
+    hooks = [each.register_forward_hook(count) for each in net.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+    with torch.no_grad():
+        net(torch.zeros(1, task.in_channels, task.image_px, task.image_px))
+    for hook in hooks:
+        hook.remove()
+    return sum(parameter.numel() for parameter in net.parameters()), sum(macs)

@@ -110,7 +110,7 @@ class SupernetEvaluator:
         supernet: nn.Module,
         images_NCHW: Images,
         *,
-        device: torch.device,
+        device: torch.device | str = "cpu",
         batch_size: int = BATCH_SIZE,
         training_NCHW: Images | None = None,
     ) -> None:

@@ -131,6 +131,15 @@ def as_key(row_G: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> tuple[int,
     return tuple(int(gene) for gene in row_G)
 
 
+def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
+    """The three subnets whose accuracy is shown: smallest, largest and a fixed random one."""
+    return {
+        "smallest": as_key(space.extreme(largest=False)[0]),
+        "random": as_key(space.sample(1, np.random.default_rng(seed))[0]),
+        "largest": as_key(space.extreme(largest=True)[0]),
+    }
+
+
 EVEN = "even"  # needs a pool
 SAMPLING_RULES: dict[str, SamplingRule] = {
     "sandwich": sandwich,

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.fidelity import Bench, judges_compared, left_out, main, nets_of
 from edgenas.costs import cost_models
-from edgenas.recipes.project import Images, Project, open_images, open_project
+from edgenas.data.images import Images
+from edgenas.project.opening import Project, open_images, open_project
 from edgenas.search.ranking import BAND
 from edgenas.spaces.designed import hand_designed
 from tests.recipes.test_end_to_end import edgenas_in

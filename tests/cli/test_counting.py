@@ -199,7 +199,7 @@ def test_an_unreadable_file_is_one_line(edgenas: Run, tmp_path: Path, monkeypatc
         raise PermissionError(13, "Permission denied", str(path))
 
     (tmp_path / "a.json").write_text("{}")
-    monkeypatch.setattr("edgenas.recipes.archs.Path.open", forbidden)
+    monkeypatch.setattr("edgenas.spaces.given.Path.open", forbidden)
     code, _, err = edgenas("count", "--space", "pvt-nano", "--arch", "a.json")
     assert code == 1
     assert "a.json cannot be read: Permission denied" in err

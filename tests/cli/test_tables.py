@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from edgenas.latency import LatencyTable
+from edgenas.latency.measuring import Workshop
 from edgenas.latency.table import store
 from edgenas.recipes import table_check
-from edgenas.recipes.timed_nets import Workshop
 from edgenas.spaces import get_space
 from tests.cli.conftest import Run, as_object
 from tests.latency.table.test_table_file import sealed

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenas.data.order import batch_slices, class_weights, epoch_length, epoch_order
-from edgenas.recipes.settings import DataSettings, TrainSettings
+from edgenas.project.settings import DataSettings, TrainSettings
 
 LABELS_N = np.repeat([0, 2, 3], [40, 7, 13])  # no image of class 1
 

@@ -18,12 +18,13 @@ from edgenas.cli import main
 from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, ProfileResult, profile
 from edgenas.latency import MeasuringSettings as ProfileSettings
-from edgenas.recipes.nets import WEIGHTS, facts_of
-from edgenas.recipes.project import open_images, open_project
-from edgenas.recipes.timed_nets import device_name
+from edgenas.latency.measuring import device_name
+from edgenas.project.nets import facts_of
+from edgenas.project.opening import open_images, open_project
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import save_weights
+from edgenas.training.folder import WEIGHTS
 from tests.latency.toy import ToyRuntime, build
 
 TASK = PVT_NANO.default_task
@@ -82,7 +83,7 @@ def make_project(folder: Path) -> Path:
     project = open_project(folder / "edgenas-run", {}, SMALL)
     images = open_images(project)
     torch.manual_seed(0)
-    save_weights(project.run.supernet / WEIGHTS, build_supernet(PVT_NANO, images.task), facts_of(project, images, "supernet"))
+    save_weights(project.run.supernet / WEIGHTS, build_supernet(PVT_NANO, images.task), facts_of(project.space, images, "supernet"))
     project.run.latency.mkdir(exist_ok=True)
     of_this_machine(toy_table()).save(project.run.latency)
     return folder

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edgenas.cli.options import parse_latency, parse_tables
+from edgenas.latency.measuring import Measured
 from edgenas.latency.nets.plan import components_of
-from edgenas.recipes import finalists
-from edgenas.recipes.timed_nets import Measured
+from edgenas.project.searching import finalists
 from edgenas.runs import Note
 from edgenas.spaces import Genes
 from edgenas.spaces.pvt import PVT_NANO

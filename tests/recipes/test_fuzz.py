@@ -19,8 +19,8 @@ from edgenas.deploy.artefact import load_manifest
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.errors import EdgeNASError
 from edgenas.latency import LatencyTable
-from edgenas.recipes.settings import ProjectSettings
-from edgenas.recipes.staging import Staging
+from edgenas.project.settings import ProjectSettings
+from edgenas.project.staging import Staging
 from edgenas.records import RetrainResult, SearchResult
 from edgenas.runs import Journal, RunFolder
 from edgenas.training.checkpoints import load_state, load_weights, save_state

@@ -14,9 +14,10 @@ from torch import nn
 
 from edgenas.data.splits import load_splits, save_splits
 from edgenas.errors import RunFolderError
-from edgenas.recipes.fitting import keep, settle
 from edgenas.runs import RunFolder, locked, sha256_file
 from edgenas.training.checkpoints import save_tensors, save_weights
+from edgenas.training.fitting import keep
+from edgenas.training.folder import settle
 from tests.recipes.test_end_to_end import edgenas_in
 
 QUICK = [

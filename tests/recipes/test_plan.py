@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, InfeasibleError
-from edgenas.recipes.budget import Budget, Device
-from edgenas.recipes.plain_pace import Pace, proof_facts
+from edgenas.project.planning.plain_pace import Pace, proof_facts
+from edgenas.project.run_tables import RunTable
+from edgenas.project.searching.budget import Budget, Device
+from edgenas.project.settings import SearchSettings, TrainSettings
 from edgenas.recipes.plan import plan_nets
-from edgenas.recipes.profile import RunTable
-from edgenas.recipes.settings import SearchSettings, TrainSettings
 from edgenas.records import Estimate
 from edgenas.search import UpperLimit
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower
@@ -130,7 +130,7 @@ def test_estimates_are_parts_times_their_number() -> None:
 
 
 def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgenas.recipes.plain_pace.SECONDS", 0.0)
+    monkeypatch.setattr("edgenas.project.planning.plain_pace.SECONDS", 0.0)
     folder = make_project(tmp_path)
     run = folder / "edgenas-run"
     (run / "supernet" / "weights.safetensors").unlink()

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from edgenas.errors import RunFolderError
-from edgenas.recipes.curves import training_picture
-from edgenas.recipes.fitting import LOG
 from edgenas.records import TrainingPicture
 from edgenas.report.plots import draw
 from edgenas.runs import append_jsonl
+from edgenas.training.curves import training_picture
+from edgenas.training.folder import LOG
 
 
 def log_of(folder: Path, num: int, *, judged: tuple[str, ...] = ("smallest", "largest"), every: int = 1) -> Path:

@@ -8,8 +8,8 @@ import pytest
 
 from edgenas.costs import cost_models
 from edgenas.errors import ArchError
-from edgenas.recipes.archs import read_given, read_one
 from edgenas.spaces import get_space
+from edgenas.spaces.given import read_given, read_one
 from edgenas.spaces.named import NAMED
 from edgenas.spaces.reported import host
 

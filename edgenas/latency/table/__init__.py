@@ -8,7 +8,7 @@ from edgenas.latency.table.drift import SAME_SPEED, Drift, drift_of, nets_to_tim
 from edgenas.latency.table.entries import Entry, component_json
 from edgenas.latency.table.merge import merge_tables
 from edgenas.latency.table.remarks import remarks
-from edgenas.latency.table.store import find_tables, named_table, one_context, shipped_tables, tables_that_fit
+from edgenas.latency.table.store import find_tables, load_table, named_table, one_context, shipped_tables, tables_that_fit
 from edgenas.latency.table.table import LatencyTable, slug, space_hash
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "differences",
     "drift_of",
     "find_tables",
+    "load_table",
     "machine_problems",
     "merge_tables",
     "named_table",

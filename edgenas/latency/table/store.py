@@ -52,6 +52,15 @@ def named_table(name: str, folder: Path | None = None) -> Path:
     return own[stem] if stem in own else shipped[stem]
 
 
+def load_table(name: str | Path) -> LatencyTable:
+    """A table by file, or by the name of one that comes with edgenas; nobody has changed it since it was measured.
+
+    Raises:
+        LatencyTableError: naming those that there are; or if the file is damaged, edited or of another schema.
+    """
+    return LatencyTable.load(named_table(str(name)))
+
+
 def shipped_tables() -> dict[str, Path]:
     """The tables that come with edgenas, by name."""
     folder = files("edgenas.latency_tables")

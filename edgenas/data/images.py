@@ -1,0 +1,135 @@
+"""A data set as nets read it: divided, and decoded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.data import ImageSource, open_source
+from edgenas.data.divide import Division, divide
+from edgenas.data.inspect import Inspection, inspect
+from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, ImageStore, LazyImages, arrays, read_split
+from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from edgenas.data.splits import Splits
+from edgenas.errors import ConfigError
+from edgenas.runs import Progress
+from edgenas.spaces import Task
+
+NUM_NORM_IMAGES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A data set, divided; its images are decoded when they are asked for.
+
+    Shapes: N images, C channels, H and W rows and columns.
+
+    Attributes:
+        store: reads images at the resolution of ``task``, or of one net (`at`).
+        task: classes, channels and resolution that the data set has, whatever the store's resolution.
+        positive: index of the class that must not be missed.
+    """
+
+    source: ImageSource
+    splits: Splits
+    store: ImageStore
+    task: Task
+    positive: int | None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """From a decoded image to what a net reads."""
+        return self.store.preprocess
+
+    def at(self, image_px: int) -> Images:
+        """The same images as a net of another resolution reads them, resized once from the original."""
+        if image_px == self.preprocess.image_px:
+            return self
+        preprocess = replace(self.preprocess, image_px=image_px)
+        return replace(self, store=ImageStore(self.source, preprocess, memory_bytes=self.store.memory_bytes))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the labels 0, 1, ..."""
+        return self.splits.class_names
+
+    def arrays(self, split: str) -> tuple[NDArray[np.float32] | LazyImages, NDArray[np.int64]]:
+        """Images (N, C, H, W) and labels (N,) of a split; images of a large split are read when they are asked for."""
+        return read_split(self.store, self.splits[split]), self.labels(split)
+
+    def norm_images(self) -> NDArray[np.float32]:
+        """Training images (N, C, H, W) that batch-norm statistics of a subnet are estimated on; the same every time."""
+        train_N = self.splits["train"]
+        chosen_N = np.random.default_rng(0).choice(train_N, size=min(NUM_NORM_IMAGES, len(train_N)), replace=False)
+        return arrays(self.store, np.sort(chosen_N))[0]
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Labels of a split, shape (N,)."""
+        return self.source.labels_N[self.splits[split]]
+
+    def sites(self, split: str) -> list[str] | None:
+        """Where every image of a split was taken; None where that is not known."""
+        sites = self.source.sites
+        return None if sites is None else [sites[index] for index in self.splits[split]]
+
+
+def preprocess_for(image_px: int) -> Preprocess:
+    """The preprocessing of a resolution: resize, scale to [0, 1], ImageNet's mean and deviation."""
+    return Preprocess(image_px, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def positive_index(name: str | None, class_names: Sequence[str]) -> int | None:
+    """Index of the positive class.
+
+    Raises:
+        ConfigError: naming the classes there are.
+    """
+    if name is None:
+        return None
+    if name not in class_names:
+        raise ConfigError(f"positive class {name!r} is no class of the data", hint=f"classes are: {', '.join(class_names)}")
+    return list(class_names).index(name)
+
+
+def decode(images: Images, *splits: str) -> Iterator[Progress]:
+    """Decode splits into the cache, with progress."""
+    wanted_N = np.concatenate([images.splits[split] for split in splits])
+    for done in images.store.fill(wanted_N):
+        yield Progress("reading images", done, len(wanted_N))
+
+
+def open_images(
+    source: str | ImageSource,
+    *,
+    image_px: int | None = None,
+    positive: str | None = None,
+    division: Division | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Images:
+    """Open a data set, look at every image once, and divide it into train, select, confirm, calibrate and test.
+
+    Nothing is written. Images of one file, one picture or one patient stay in one split, published parts stay apart, and the same
+    seed divides the same data alike.
+
+    Args:
+        source: as `edgenas init --data` takes it: ``digits``, ``folder:DIR``, ``csv:FILE`` and so on; or a source.
+        image_px: side of the square that nets read, in pixels; None takes the source's.
+        positive: name of the class that must not be missed; None without one.
+        division: shares, seed and what may be left out; None takes the defaults.
+        memory_bytes: what decoded images may take.
+
+    Raises:
+        DataError: listing everything that is wrong with the images.
+        ConfigError: if ``positive`` is no class, naming those there are.
+    """
+    opened = open_source(source) if isinstance(source, str) else source
+    *_, found = inspect(opened)
+    assert isinstance(found, Inspection)
+    divided = divide(opened, found, division if division is not None else Division())
+    names = divided.source.class_names
+    task = Task(len(names), 3, opened.default_image_px if image_px is None else image_px)
+    store = ImageStore(divided.source, preprocess_for(task.image_px), memory_bytes=memory_bytes)
+    return Images(divided.source, divided.splits, store, task, positive_index(positive, names))

@@ -1,0 +1,171 @@
+"""What is timed: nets composed of traced components, loaded by the runtime that will ship."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExporter
+from edgenas.deploy.plugins import get_exporter
+from edgenas.errors import LatencyTableError, MissingBackendError
+from edgenas.latency.nets import ComponentGraphs, ComposedOnnx, TimingPlan
+from edgenas.latency.timing import Target, usable_cores
+from edgenas.runs import Progress
+from edgenas.runs.background import watched
+from edgenas.spaces import SearchSpace, Task
+from edgenas.supernets import family
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+
+def input_array(shape: tuple[int, ...], batch_size: int) -> NDArray[np.float32]:
+    """Seeded noise, a batch of images of shape (C, H, W)."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch_size, *shape)).astype(np.float32)
+
+
+class Workshop:
+    """Makes what a runtime loads from chains of components; its files go into a folder that the caller removes.
+
+    Args:
+        space: whose nets are made.
+        task: classes, channels and resolution.
+        runtime: that loads them.
+        precision: of the computation, one of the runtime's.
+        batch_size: images a call.
+        opset: of ONNX files.
+        cache: folder of the components' graphs, so that each is traced once.
+        scratch: folder of the moment, where files of whole nets are written.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: Task,
+        runtime: Runtime,
+        precision: str,
+        batch_size: int,
+        *,
+        opset: int,
+        cache: Path,
+        scratch: Path,
+    ) -> None:
+        self.space = space
+        self.task = task
+        self.runtime = runtime
+        self.precision = cast(Precision, precision)
+        self.batch_size = batch_size
+        self._inputs: dict[Path | nn.Module, NDArray[np.float32]] = {}
+        self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
+        self._folder = scratch
+        input_shape = family(space).component_input_shape
+        graphs = ComponentGraphs(self._trace, cache / f"b{batch_size}", opset=opset, input_shape=input_shape)
+        self._composed = ComposedOnnx(graphs, self._folder)
+
+    def target(self, threads: int | None, fps: float | None = None) -> Target:
+        """Runtime, input and pace for timing.
+
+        Raises:
+            LatencyTableError: for a precision that the runtime does not compute in.
+            MissingBackendError: for more threads than cores.
+        """
+        if self.precision not in self.runtime.precisions:
+            known = ", ".join(self.runtime.precisions)
+            raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
+        cores = len(usable_cores())
+        if self.runtime.device_kind == "cpu" and threads is not None and threads > cores:
+            raise MissingBackendError(f"{threads} threads: this process may use {cores} core{'s' if cores > 1 else ''}")
+        images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
+        return Target(
+            self.runtime,
+            images_NCHW,
+            self.precision,
+            threads,
+            images_of=self._inputs.__getitem__,
+            bytes_of=self._composed.bytes_of,
+            fps=fps,
+        )
+
+    def prepare(self, plan: TimingPlan) -> Iterator[Progress]:
+        """Trace the components that were never traced."""
+        yield from self._prepare(plan.tracing)
+
+    def prepare_chains(self, chains: Sequence[Sequence[Hashable]]) -> Iterator[Progress]:
+        """Trace what these nets need and was never traced."""
+        yield from self._prepare([(tuple(dict.fromkeys(chain)), chain) for chain in chains])
+
+    def _prepare(self, chains: Sequence[tuple[Sequence[Hashable], Sequence[Hashable]]]) -> Iterator[Progress]:
+        """Trace what is missing of chains of distinct components, each with what holds it together."""
+        if "module" in self.runtime.accepts:
+            return
+        graphs = self._composed.graphs
+        total = len(graphs.missing(component for chain, _ in chains for component in chain))
+        traced = (
+            graphs.prepare(portion, always=always) for chain, always in chains for portion in graphs.portions(chain, always=always)
+        )
+        if total:
+            yield from watched(traced, "tracing components", total=total, count=int)
+
+    def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
+        """What the runtime loads: an ONNX file, or a module."""
+        source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
+        self._inputs[source] = self._input_of(components)
+        return source
+
+    def build_net(self, net: nn.Module, name: str) -> Path | nn.Module:
+        """What the runtime loads of any net in eval mode that reads the task's images; ``name`` tells it from others."""
+        shape = (self.task.in_channels, self.task.image_px, self.task.image_px)
+        source: Path | nn.Module = net
+        if "module" not in self.runtime.accepts:
+            spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
+            folder = self._folder / name
+            folder.mkdir(exist_ok=True)
+            source = get_exporter("onnx").export(net, spec, folder)[0].path
+        self._inputs[source] = self._arrays.setdefault(shape, input_array(shape, self.batch_size))
+        return source
+
+    def graph(self, components: Sequence[Hashable]) -> onnx.ModelProto:
+        """The ONNX graph of a net in the precision that is timed."""
+        import onnx
+
+        composed = self._composed.graphs.net(components)
+        if self.precision != "fp16":
+            return composed
+        exporter = cast(TypedExporter, get_exporter("onnx"))
+        return onnx.load_model_from_string(exporter.in_precision(composed.SerializeToString(), "fp16"))
+
+    def _input_of(self, components: Sequence[Hashable]) -> NDArray[np.float32]:
+        shape = family(self.space).component_input_shape(components[0])
+        return self._arrays.setdefault(shape, input_array(shape, self.batch_size))
+
+    def _chain(self, components: Sequence[Hashable]) -> nn.Module:
+        from torch import nn
+
+        build = family(self.space).build_component
+        return nn.Sequential(*(build(component) for component in components)).eval()
+
+    def _trace(self, components: Sequence[Hashable]) -> onnx.ModelProto:
+        """The graph of a chain by the exporter that ships, with weights that no exporter can merge or drop."""
+        import onnx
+        import torch
+
+        chain = self._chain(components)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for tensor in [
+                *chain.parameters(),
+                *(b for n, b in chain.named_buffers() if n.endswith(("running_mean", "running_var"))),
+            ]:
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
+        shape = family(self.space).component_input_shape(components[0])
+        spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
+        with tempfile.TemporaryDirectory() as folder:
+            files = get_exporter("onnx").export(chain, spec, Path(folder))
+            return onnx.load(files[0].path)

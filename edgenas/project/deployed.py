@@ -1,0 +1,334 @@
+"""Which net of a run folder is deployed, and that net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas import stats
+from edgenas.costs import cost_models
+from edgenas.data import open_source
+from edgenas.data.images import Images
+from edgenas.data.splits import Splits, load_splits
+from edgenas.errors import CheckpointError, MissingInputError
+from edgenas.project.nets import (
+    BASELINE,
+    HAND_DESIGNED,
+    RESULT,
+    Divided,
+    facts_of,
+    genes_of,
+    images_for,
+    load_supernet,
+    read_retrain,
+    require_facts,
+    searched,
+    winner_of,
+)
+from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts
+from edgenas.runs import RunFolder, sha256_file
+from edgenas.search import FLOOR
+from edgenas.spaces import Task
+from edgenas.supernets import Supernet, build_net
+from edgenas.training.checkpoints import facts_in, load_weights
+from edgenas.training.evaluation import predict, recalibrate
+from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
+
+Source = Literal["searched", "baseline"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalNet:
+    """What is deployed.
+
+    Attributes:
+        net: plain, in eval mode, on the CPU.
+        weights: where they come from.
+        sha256: of the checkpoint.
+        threshold: least probability at which the positive class is decided, chosen on the split calibrate.
+        latency: predicted and measured, with the table's hash; None if unknown.
+        notes: why this net and no other.
+        source: ``searched``, or ``baseline`` for the hand-designed one.
+    """
+
+    net: nn.Module
+    genes: tuple[int, ...]
+    arch: Arch
+    weights: Literal["inherited", "finetuned", "scratch"]
+    sha256: str
+    threshold: float | None
+    params: int
+    macs: int
+    latency: LatencyFacts | None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: Source = "searched"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which net is deployed.
+
+    Attributes:
+        arch: readable.
+        folder: of its own weights; None for those of the supernet.
+        facts: that these say of themselves.
+    """
+
+    arch: Arch
+    folder: Path | None = None
+    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
+    source: Source = "searched"
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def final_images(project: Project, images: Images) -> Images:
+    """The images as the net of `load_final` reads them.
+
+    Raises:
+        MissingInputError, CheckpointError, ArchError: as `load_final`.
+    """
+    return images_for(project.space, images, _chosen(project, images).arch)
+
+
+def load_final(project: Project, images: Images) -> FinalNet:
+    """`retrain`'s net when there is one, else the winner with the supernet's weights; ``export.net`` and `retrain` choose which.
+
+    Args:
+        project: whose run folder is read.
+        images: from `final_images`.
+
+    Raises:
+        MissingInputError: if there is neither.
+        CheckpointError, ArchError: if a file belongs to another project.
+    """
+    choice = _chosen(project, images)
+    net = _net_of(project, images, choice, images.norm_images)
+    origin: Literal["inherited", "finetuned", "scratch"] = "inherited"
+    if choice.folder is not None:
+        origin = "scratch" if choice.facts.weights == "scratch" else "finetuned"
+    return _final(project, images, net, genes_of(project.space, choice.arch), origin, choice)
+
+
+def _net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
+    """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
+    genes = genes_of(project.space, choice.arch)
+    if choice.folder is not None:
+        net = build_net(project.space, images.task, genes)
+        load_weights(choice.folder / WEIGHTS, net)
+        return net.eval()
+    net = cast(Supernet, load_supernet(project, images)).extract(genes)
+    recalibrate(net, norm_images())
+    return net.eval()
+
+
+def load(run: Path | str = "edgenas-run") -> nn.Module:
+    """The net of a run folder that would be deployed, as `edgenas export` takes it, in eval mode, on the CPU.
+
+    It reads normalised images, float32 of shape (N, 3, H, W), and gives logits of shape (N, classes). Images of the run are read
+    only where the net is the winner with the supernet's weights; a folder with a net of `edgenas retrain` needs none.
+
+    Args:
+        run: the run folder.
+
+    Raises:
+        MissingInputError: if there is no project, or no net yet, naming the command that makes it.
+        CheckpointError, ArchError: if a file belongs to another project.
+        DataError: if images are needed and changed.
+    """
+    project = open_project(Path(run), {}, ())
+    data = _Divided.open(project)
+    return _net_of(project, data, _chosen(project, data), lambda: images_of(project).norm_images())
+
+
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """The task and the splits of a run folder, without its images."""
+
+    task: Task
+    splits: Splits
+
+    @classmethod
+    def open(cls, project: Project) -> _Divided:
+        run = project.run
+        if not run.splits.exists():
+            raise no_splits(run)
+        splits, settings = load_splits(run.splits), project.settings
+        image_px = settings.data.image_px
+        for folder in (run.retrain, run.retrain / BASELINE, run.supernet):  # they say what the data chose
+            said = facts_in(folder / WEIGHTS).get("image_px")
+            if image_px is None and isinstance(said, int):
+                image_px = said
+        if image_px is None:
+            image_px = image_px_of(settings, open_source(settings.data.source))
+        return cls(Task(len(splits.class_names), 3, image_px), splits)
+
+
+def _chosen(project: Project, images: Divided) -> Choice:
+    """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.
+
+    A net of an earlier winner or supernet is not taken by itself.
+    """
+    asked = project.settings.export.net
+    if asked == "baseline":
+        return _hand_designed(project, images, (), _other_limits(project.run))
+    choice = _searched(project, images)
+    if choice.folder is None:
+        return choice
+    result = read_retrain(project.run)
+    by = result.chosen_by if result is not None else None
+    if by is None:
+        return choice
+    if result is None or result.chosen != "baseline":
+        return replace(choice, notes=(by.words,))
+    baseline = project.run.retrain / BASELINE
+    if by.weights_sha256 != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
+        text = f"{project.run.retrain / RESULT} is of other weights than are there; taking the searched net: run `edgenas retrain`"
+        return replace(choice, warnings=(*choice.warnings, text))
+    other = _other_limits(project.run)
+    if other and asked == "auto":
+        texts = [f"{text}; taking the searched net: run `edgenas retrain --baseline`" for text in other]
+        return replace(choice, warnings=(*choice.warnings, *texts))
+    if asked == "searched":
+        return replace(choice, notes=(f"taking the searched net as asked for; {by.words}",))
+    return _hand_designed(project, images, (by.words,))
+
+
+def _other_limits(run: RunFolder) -> tuple[str, ...]:
+    """In words, that the hand-designed net was chosen under other limits than those of today's search; empty if it was not."""
+    retrained, result = read_retrain(run), searched(run)
+    baseline = retrained.baseline if retrained is not None else None
+    if baseline is None or not baseline.limits or result is None:
+        return ()
+    chosen_under, today = baseline.limits, result.limits
+    other = [
+        f"{name} {'>=' if name.startswith(FLOOR) else '<='} {limit:g}"
+        for name, limit in chosen_under.items()
+        if limit != today.get(name, limit)
+    ]
+    other += [f"no {name}" for name in today if name.startswith(FLOOR) and name not in chosen_under]
+    return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
+
+
+def _hand_designed(project: Project, images: Divided, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Choice:
+    """The hand-designed net that `retrain --baseline` trained.
+
+    Raises:
+        MissingInputError: if there is none.
+        CheckpointError: if it belongs to another project.
+    """
+    folder = project.run.retrain / BASELINE
+    if not has_weights(folder):
+        raise MissingInputError(
+            f"{folder / WEIGHTS} does not exist: there is no hand-made net", hint="run `edgenas retrain --baseline`"
+        )
+    command = "edgenas retrain --baseline --force"
+    arch, facts = _said_by(folder / WEIGHTS, facts_of(project.space, images, HAND_DESIGNED), command)
+    return Choice(arch, folder, facts, "baseline", warnings, notes)
+
+
+def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arch, CheckpointFacts]:
+    """Architecture and facts of a trained net.
+
+    Raises:
+        CheckpointError: if it is of another project, or does not say what net it is.
+    """
+    _, plain = load_weights(path)
+    require_facts(plain, expected, path, command)
+    facts = CheckpointFacts.from_json(plain)
+    if facts.arch is None:
+        raise CheckpointError(f"{path} does not say which net it holds", hint=f"run `{command}`")
+    return facts.arch, facts
+
+
+def _searched(project: Project, images: Divided) -> Choice:
+    """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
+    retrained = project.run.retrain / WEIGHTS
+    is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)
+    winner = winner_of(project) if is_searched or not is_retrained else None
+    warnings: tuple[str, ...] = ()
+    if is_retrained:
+        arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
+        outdated = _outdated(project.run.supernet, facts, winner)
+        if outdated is None:
+            return Choice(arch, project.run.retrain, facts)
+        if winner is None or not facts.from_search:
+            raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
+        warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
+    assert winner is not None
+    return Choice(winner.arch, warnings=warnings)
+
+
+def _outdated(supernet: Path, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
+    """Why retrained weights are not those of today's winner or supernet; None if they are."""
+    if winner is not None and facts.from_search and facts.arch != winner.arch:
+        return "holds an earlier winner"
+    source = facts.supernet_sha256
+    if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
+        return "was fine-tuned from an earlier supernet"
+    return None
+
+
+def _final(
+    project: Project,
+    images: Images,
+    net: nn.Module,
+    genes: tuple[int, ...],
+    weights: Literal["inherited", "finetuned", "scratch"],
+    choice: Choice,
+) -> FinalNet:
+    row = np.array([genes], dtype=np.int16)
+    costs = {name: int(model(row)[0]) for name, model in cost_models(project.space, images.task).items()}
+    arch = project.space.to_json(row[0])
+    return FinalNet(
+        net=net.eval(),
+        genes=genes,
+        arch=arch,
+        weights=weights,
+        sha256=sha256_file((project.run.supernet if choice.folder is None else choice.folder) / WEIGHTS),
+        threshold=choose_threshold(project, images, net),
+        params=costs["params"],
+        macs=costs["macs"],
+        latency=_latency(project.run, arch),
+        warnings=choice.warnings,
+        notes=choice.notes,
+        source=choice.source,
+    )
+
+
+def choose_threshold(project: Project, images: Images, net: nn.Module) -> float | None:
+    """The operating threshold of the positive class from the split calibrate; None without a positive class."""
+    if images.positive is None:
+        return None
+    images_NCHW, labels_N = images.arrays("calibrate")
+    floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
+    result = searched(project.run) if floor is None else None
+    if result is not None:
+        floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")
+    probabilities_NK = predict(net, images_NCHW)
+    return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
+
+
+def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:
+    """What the last search, or `retrain` of the hand-designed net, knew of the latency of this architecture."""
+    result, retrained = searched(run), read_retrain(run)
+    if result is None:
+        return None
+    baseline = retrained.baseline.net if retrained is not None and retrained.baseline is not None else None
+    for net in (result.winner, *result.finalists, baseline):
+        if net is not None and net.arch == arch and net.latency_ms_predicted is not None:
+            return LatencyFacts(
+                latency_ms_predicted=net.latency_ms_predicted,
+                latency_ms_upper=net.latency_ms_upper if isinstance(net, CandidateRow) else None,
+                latency_ms_measured=net.latency_ms_measured,
+                table=result.table,
+            )
+    return None

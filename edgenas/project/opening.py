@@ -1,0 +1,148 @@
+"""Opening the project in a run folder: its settings with flags and overrides applied, its images as they were divided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgenas.config import Flags, build, merge, parse_overrides, read_toml
+from edgenas.data import ImageSource, open_source
+from edgenas.data.images import Images, positive_index, preprocess_for
+from edgenas.data.inspect import FileIndex, read_contents
+from edgenas.data.loaders import ImageStore
+from edgenas.data.splits import Splits, check_fingerprint, load_splits
+from edgenas.data.subset import without
+from edgenas.errors import DataError, MissingInputError, RunFolderError
+from edgenas.project.settings import DataSettings, ProjectSettings
+from edgenas.runs import RunFolder
+from edgenas.spaces import SearchSpace, Task, get_space
+
+SMALL_PX = 64
+SET_POSITIVE = 'write positive = "CLASS" under [data] in edgenas.toml, or --set data.positive=CLASS'
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Settings of a run folder with flags and overrides applied."""
+
+    run: RunFolder
+    settings: ProjectSettings
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return get_space(self.settings.space.name)
+
+
+def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> ProjectSettings:
+    """`edgenas.toml` with ``--set`` and then flags applied.
+
+    Raises:
+        MissingInputError: if there is no `edgenas.toml` yet.
+        ConfigError: listing everything that is wrong.
+    """
+    if not run.config.exists():
+        raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
+    tables = merge(merge(read_toml(run.config), parse_overrides(overrides)), flags)
+    return build(ProjectSettings, tables, source=str(run.config))
+
+
+def open_project(run: Path, flags: Flags, overrides: Sequence[str]) -> Project:
+    """The project in a run folder.
+
+    Raises:
+        MissingInputError, ConfigError: as `load_settings`.
+    """
+    folder = RunFolder(run)
+    return Project(folder, load_settings(folder, flags, overrides))
+
+
+def image_px_of(settings: ProjectSettings, source: ImageSource) -> int:
+    """Resolution that the nets see."""
+    if settings.data.image_px is not None:
+        return settings.data.image_px
+    return (
+        min(source.default_image_px, 32)
+        if settings.space.name == "pvt-nano"
+        else get_space(settings.space.name).default_task.image_px
+    )
+
+
+def open_images(project: Project) -> Images:
+    """The images of a project, nothing decoded yet; from now on PyTorch uses as many threads as the settings say.
+
+    Raises:
+        MissingInputError, DataError: as `images_of`.
+    """
+    images = images_of(project)
+    _use_threads(project.settings.train.threads, images.task)
+    return images
+
+
+def images_of(project: Project) -> Images:
+    """The images of a project as `edgenas init` divided them, nothing decoded yet.
+
+    Raises:
+        MissingInputError: if `edgenas init` has not divided them.
+        DataError: if they changed since then.
+    """
+    run, settings = project.run, project.settings
+    if not run.splits.exists():
+        raise no_splits(run)
+    source, splits = open_divided(run, settings.data)
+    task = Task(len(source.class_names), 3, image_px_of(settings, source))
+    store = ImageStore(source, preprocess_for(task.image_px), memory_bytes=settings.data.cache_mb << 20)
+    return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
+
+
+def no_splits(run: RunFolder) -> MissingInputError:
+    """That images were never divided."""
+    return MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
+
+
+def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Splits]:
+    """The source without what was left out, and its splits; both are checked to be what `edgenas init` saw.
+
+    Raises:
+        DataError: if images or settings of the division changed since then.
+        RunFolderError: if a file of the run is damaged.
+    """
+    splits = load_splits(run.splits)
+    _require_division(run, data, splits)
+    source = without(open_source(data.source), splits.excluded)
+    if splits.class_names != source.class_names:
+        raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
+    index = FileIndex.load(run.files)
+    if len(source.labels_N) != len(splits):
+        check_fingerprint(splits, source, (), index)
+    *_, (contents, seen) = (record for record in read_contents(source, index) if not isinstance(record, int))
+    check_fingerprint(splits, source, contents, index)
+    if seen != index:
+        # the run folder may be read-only or on a full disk; then the files are read again the next time
+        with suppress(RunFolderError):
+            seen.save(run.files)
+    return source, splits
+
+
+def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> None:
+    drawn = {"fractions": dict(splits.fractions), "seed": splits.seed, **splits.options}
+    problems = [
+        f"data.{name} is {value!r} now, {drawn.get(name)!r} when the images were divided"
+        for name, value in data.division.items()
+        if drawn.get(name) != value
+    ]
+    if problems:
+        hint = "set them back, or divide again with `edgenas init --force`"
+        raise DataError(f"{run.splits} was drawn with other settings", problems=problems, hint=hint)
+
+
+def _use_threads(threads: int | None, task: Task) -> None:
+    """Tell PyTorch how many threads to use: two threads on small operators mostly wait, and crawl beside other programs."""
+    import torch
+
+    if threads is None and task.image_px <= SMALL_PX:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(max(1, threads))

@@ -1,0 +1,1 @@
+"""How long the commands in a run folder would take."""

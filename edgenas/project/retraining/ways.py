@@ -1,0 +1,272 @@
+"""The ways in which one net is trained to the end; the split select decides which weights are kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas.data.images import Images, decode
+from edgenas.project.nets import genes_of, images_for, supernet_epochs
+from edgenas.project.opening import Project
+from edgenas.project.trainings.plain_nets import Build, plain_job
+from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.teaching import teaching_of
+from edgenas.records import Arch, TrainedWay
+from edgenas.runs import Note, Record, atomic_path, sha256_json
+from edgenas.search import SensitivityFloor
+from edgenas.search.proof_scores import log_likelihoods
+from edgenas.spaces import SearchSpace
+from edgenas.stats import Proportion, wilson
+from edgenas.supernets import build_net
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import predict
+from edgenas.training.fitting import Job, changes_since, fit
+from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, seconds_of, weights_sha256
+from edgenas.training.teacher import remembering
+from edgenas.training.ways import START_WORDS, Way
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every training of a `retrain` shares.
+
+    Attributes:
+        teacher: None where labels alone teach.
+        teachings: ``teacher`` and ``labels``, whichever are tried for every net.
+        force: train again what is there.
+        floors: on sensitivities, of the search; nets that are trained to the end are held to them.
+    """
+
+    project: Project
+    images: Images
+    device: str
+    teacher: nn.Module | None
+    teachings: tuple[str, ...]
+    force: bool
+    floors: tuple[SensitivityFloor, ...] = ()
+
+    @classmethod
+    def open(cls, project: Project, images: Images, device: str, *, force: bool) -> Bench:
+        """With the teacher, if any net is to learn from one.
+
+        Raises:
+            MissingInputError: if it was never trained.
+            CheckpointError: if it belongs to another project.
+        """
+        teachings = teachings_of(project, baseline=project.settings.retrain.baseline)
+        teacher = remembering(load_teacher(project, images) if "teacher" in teachings else None)
+        return cls(project, images, device, teacher, teachings, force)
+
+
+def teachings_of(project: Project, *, baseline: bool) -> tuple[str, ...]:
+    """``teacher`` and ``labels``, whichever `retrain` tries for every net, with a ``baseline`` beside the winner or without."""
+    asked = project.settings.retrain.teaching
+    if teaching_of(project)[0] == 0:
+        return ("labels",)
+    if asked != "auto":
+        return (asked,)
+    return ("teacher", "labels") if baseline else ("teacher",)
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A net to be trained.
+
+    Attributes:
+        name: of its kind, on the progress bar and in the checkpoint.
+        folder: for its trainings.
+        arch: readable; None for a net of no space.
+        images: as it reads them.
+        build: makes a net of no space.
+        facts: more that its checkpoints say.
+    """
+
+    name: str
+    folder: Path
+    arch: Arch | None
+    images: Images
+    build: Build | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, **facts: Any) -> Net:
+        """A net of the project's space."""
+        return cls(name, folder, arch, images_for(bench.project.space, bench.images, arch), facts=facts)
+
+    def bare(self, space: SearchSpace) -> nn.Module:
+        """With weights that are to be loaded."""
+        if self.arch is None:
+            assert self.build is not None
+            return self.build()
+        return build_net(space, self.images.task, genes_of(space, self.arch))
+
+
+def short_name(arch: Arch) -> str:
+    """An architecture's name for a folder, so that its trainings are found again under another limit."""
+    return sha256_json(dict(arch))[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A net that was trained in one way.
+
+    Attributes:
+        folder: with its weights and log.
+        seconds: that its training took; None where its log is gone.
+        select_top1: with its interval.
+        select_log_likelihood: mean over the images of select, in nats.
+        low_floors: floors on sensitivities that it misses on confirm.
+    """
+
+    net: Net
+    way: Way
+    folder: Path
+    seconds: float | None
+    select_top1: Proportion
+    select_log_likelihood: float
+    low_floors: tuple[str, ...] = ()
+
+    @property
+    def trained_way(self) -> TrainedWay:
+        """One of the contract's ``starts``."""
+        return TrainedWay(
+            weights=self.way.weights,
+            teaching=self.way.teaching,
+            epochs=self.way.epochs,
+            seconds=self.seconds,
+            select_top1=self.select_top1,
+            low_floors=self.low_floors,
+        )
+
+    def load(self, space: SearchSpace) -> nn.Module:
+        """The trained net in eval mode, on the CPU."""
+        return _load(space, self.net, self.folder)
+
+
+def _load(space: SearchSpace, net: Net, folder: Path) -> nn.Module:
+    model = net.bare(space)
+    load_weights(folder / WEIGHTS, model)
+    return model.eval()
+
+
+def ways_of(project: Project, teachings: Sequence[str], *, scratch_epochs: int | None = None) -> tuple[Way, ...]:
+    """The ways of a net of the space; with ``scratch_epochs`` those of a hand-designed one, which may always start afresh."""
+    settings = project.settings.retrain
+    ways: list[Way] = []
+    for teaching in teachings:
+        if settings.start != "scratch":
+            ways.append(Way("finetuned", teaching, settings.epochs, settings.learning_rate))
+        if settings.start != "inherited" or scratch_epochs is not None:
+            epochs = _scratch_epochs(project) if scratch_epochs is None else scratch_epochs
+            ways.append(Way("scratch", teaching, epochs, project.settings.train.learning_rate))
+    return tuple(ways)
+
+
+def _scratch_epochs(project: Project) -> int:
+    settings = project.settings.retrain
+    if settings.scratch_epochs is not None:
+        return settings.scratch_epochs
+    return settings.epochs + (supernet_epochs(project) if settings.start == "auto" else 0)
+
+
+def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = True) -> Generator[Record, None, list[Try]]:
+    """Train a net in every way, in order; what was trained like this already is kept, and ``says_kept`` says so."""
+    yield from decode(net.images, "select")
+    kept = 0
+    tries = []
+    for way in ways:
+        job = job_of(bench, net, way)
+        changes = changes_since(job)
+        if changes == [] and not bench.force:
+            kept += 1
+        else:
+            if changes:
+                yield Note(f"{net.name}: is trained again: {way}: {'; '.join(changes)}")
+            yield from fit(job)
+        tries.append(_judge(bench, net, way, job.folder))
+    if kept == len(ways) and says_kept:
+        yield Note(f"{net.name}: already trained (--force trains it again)")
+    return tries
+
+
+def is_trained(bench: Bench, net: Net, way: Way) -> bool:
+    """Whether `fit_all` would find a net trained in this way."""
+    return not bench.force and changes_since(job_of(bench, net, way, split=None)) == []
+
+
+def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") -> Job:
+    """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins."""
+    what = net.arch if net.arch is not None else net.build
+    assert what is not None
+    return plain_job(
+        bench.project,
+        bench.images,
+        label=f"{net.name} ({way})",
+        folder=net.folder / way.name,
+        arch_or_build=what,
+        epochs=way.epochs,
+        learning_rate=way.learning_rate,
+        teacher=bench.teacher if way.teaching == "teacher" else None,
+        device=bench.device,
+        weights=way.weights,
+        split=split,
+        kind=net.name,
+        facts=net.facts,
+    )
+
+
+def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
+    images_NCHW, labels_N = net.images.arrays("select")
+    p_NC = predict(_load(bench.project.space, net, folder).to(bench.device), images_NCHW)
+    num_right = int((p_NC.argmax(axis=1) == labels_N).sum())
+    likelihood = float(log_likelihoods(p_NC, labels_N).mean())
+    return Try(net, way, folder, seconds_of(folder), wilson(num_right, len(labels_N)), likelihood)
+
+
+def right_on(model: nn.Module, images: Images, *splits: str) -> NDArray[np.bool_]:
+    """Which images of some splits, one after the other, a net gets right by its argmax."""
+    found = []
+    for split in splits:
+        images_NCHW, labels_N = images.arrays(split)
+        found.append(predict(model, images_NCHW).argmax(axis=1) == labels_N)
+    return np.concatenate(found)
+
+
+def best_of(tries: Sequence[Try]) -> Try:
+    """The most accurate on select of those that miss fewest floors; of equally accurate ones the first."""
+    return min(tries, key=lambda each: (len(each.low_floors), -each.select_top1.value))
+
+
+def adopt(chosen: Try, folder: Path) -> None:
+    """Put the weights and the log of a try where its net is looked for.
+
+    Raises:
+        RunFolderError: if they cannot be written.
+    """
+    if weights_sha256(folder) != weights_sha256(chosen.folder):
+        for name in (name for name in (LOG, WEIGHTS) if (chosen.folder / name).is_file()):
+            with atomic_path(folder / name) as temporary:
+                shutil.copyfile(chosen.folder / name, temporary)
+    for name in (STATE, PART):  # of an earlier edgenas, which trained there
+        (folder / name).unlink(missing_ok=True)
+
+
+def ranker_words(tries: Sequence[Try]) -> Iterator[str]:
+    """That fresh weights beat inherited ones, if both were tried and they did."""
+    by_start = {name: [each for each in tries if each.way.weights == name] for name in START_WORDS}
+    if not all(by_start.values()):
+        return
+    inherited, fresh = best_of(by_start["finetuned"]), best_of(by_start["scratch"])
+    if fresh.select_top1.value > inherited.select_top1.value:
+        yield (f"fresh weights ({_after(fresh)}) beat inherited ones ({_after(inherited)}): shared weights are only a ranker here")
+
+
+def _after(each: Try) -> str:
+    return f"{100 * each.select_top1.value:.1f} % on select after {each.way.epochs} epochs"

@@ -1,0 +1,276 @@
+"""What nets may cost: limits on parameters, MACs and on the latency of one device or of several, each with its own table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgenas.costs import CostModel, cost_models
+from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError, UsageError
+from edgenas.latency import Bound, LatencyTable, named_table
+from edgenas.latency.fit import CONFIDENCE
+from edgenas.latency.measuring import is_here, version_changes
+from edgenas.project.opening import Project
+from edgenas.project.run_tables import RunTable, as_run_table, find_table
+from edgenas.project.settings import THIS_DEVICE
+from edgenas.records import Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
+from edgenas.runs import Note
+from edgenas.search import Feasibility, UpperLimit, closest
+from edgenas.spaces import Genes, SearchSpace, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A latency table at work.
+
+    Attributes:
+        alias: that its limit was given under; empty for the limit without a name.
+        table: with its cost models; ``upper`` is the promise's where one is asked for.
+        limit_ms: None where there is none.
+        bound: the quantile and confidence that are promised; None where the prediction itself is limited.
+    """
+
+    alias: str
+    table: RunTable
+    limit_ms: float | None
+    bound: Bound | None
+
+    @property
+    def name(self) -> str:
+        """As in the contract's ``limits``."""
+        return f"latency_ms[{self.alias}]" if self.alias else "latency_ms"
+
+    @property
+    def label(self) -> str:
+        """What tells it from others for a reader."""
+        return self.alias or self.table.path.stem
+
+    @property
+    def limited(self) -> CostModel:
+        """What must stay below the limit."""
+        return self.table.predicted if self.bound is None else self.table.upper
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the table was measured on this machine's device."""
+        return is_here(self.table.table)
+
+    def values(self, row_AG: Genes) -> Latencies:
+        """Latencies of one row, not measured yet."""
+        predicted, upper = (float(model(row_AG)[0]) for model in (self.table.predicted, self.table.upper))
+        return Latencies(predicted_ms=predicted, upper_ms=upper, measured_ms=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Costs of a space's nets and the limits on them.
+
+    Attributes:
+        devices: the one without a name first, else as given; empty without a latency table.
+        costs: params, macs and, with a table, latency_ms of the first device.
+        limits: on costs.
+    """
+
+    space: SearchSpace
+    devices: tuple[Device, ...]
+    costs: Mapping[str, CostModel]
+    limits: tuple[UpperLimit, ...]
+
+    @property
+    def identity(self) -> list[list[str]]:
+        """What tells these tables from others, JSON-ready."""
+        return [[device.alias, device.table.table.sha256] for device in self.devices]
+
+    @property
+    def has_names(self) -> bool:
+        """Whether limits were given by name."""
+        return any(device.alias for device in self.devices)
+
+    def describe(self, genes_G: Genes) -> Costs:
+        """Architecture and costs of one net, not measured yet; ``latencies`` by name where there are names."""
+        row_AG = genes_G[None]
+        values = {device.label: device.values(row_AG) for device in self.devices}
+        first = next(iter(values.values()), None)
+        return Costs(
+            arch=self.space.to_json(genes_G),
+            params=int(self.costs["params"](row_AG)[0]),
+            macs=int(self.costs["macs"](row_AG)[0]),
+            latency_ms_predicted=None if first is None else first.predicted_ms,
+            latency_ms_upper=None if first is None else first.upper_ms,
+            latencies=values if self.has_names else None,
+        )
+
+    @property
+    def table(self) -> TableFacts | None:
+        """What results say of the first device's table; None without one."""
+        return self.devices[0].table.facts if self.devices else None
+
+    @property
+    def tables(self) -> dict[str, TableFacts]:
+        """What results say of tables, by device."""
+        return {device.label: device.table.facts for device in self.devices}
+
+    @property
+    def promises(self) -> dict[str, PromisedBound]:
+        """What results say of promises, by the name of their limit."""
+        bounds = {device.name: device.bound for device in self.devices}
+        return {name: PromisedBound.from_json(bound.as_json()) for name, bound in bounds.items() if bound is not None}
+
+    def notes(self) -> Iterator[Note]:
+        """What a user must know of tables and promises before anything is looked for."""
+        for device in self.devices:
+            for warning in device.table.warnings:
+                yield Note(warning, is_warning=True)
+            context = device.table.table.context
+            where = "this device" if device.is_here else "another device: nets are not measured there"
+            if device.alias:
+                yield Note(f"{device.alias}: {context}, {where}")
+            else:
+                yield Note(f"latency by {device.table.path.name}: {context}")
+            if device.bound is not None:
+                yield Note(f"{device.label}: {device.bound}")
+                if device.bound.is_coarse:
+                    text = f"{device.label}: {device.bound.num_runs} calls a net are few for {device.bound.quantile}"
+                    yield Note(f"{text}; profile with more visits", is_warning=True)
+
+
+def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool = False) -> Budget:
+    """The limits of ``[search]`` with the tables that they need.
+
+    Args:
+        project: with flags applied.
+        task: classes, channels and resolution.
+        tables: names or files by alias; under `THIS_DEVICE` the one for the limit without a name.
+        allow_foreign: the limit without a name may use a table of another device, runtime, precision or batch size.
+
+    Raises:
+        UsageError: if a table has no limit of its own.
+        MissingInputError, LatencyTableError: if a table is missing, does not fit or cannot give the confidence.
+    """
+    settings = project.settings.search
+    devices = _devices(project, task, settings.latency_limits, tables, allow_foreign=allow_foreign)
+    if not devices and settings.latency_quantile is not None:
+        raise MissingInputError(f"{project.run.latency} holds no table to promise from", hint="run `edgenas profile` first")
+    costs = dict(cost_models(project.space, task))
+    if devices:
+        costs["latency_ms"] = devices[0].table.predicted
+    limits = [UpperLimit(device.name, device.limit_ms, device.limited) for device in devices if device.limit_ms is not None]
+    wanted = {"params": settings.max_params, "macs": settings.max_macs}
+    limits += [UpperLimit(name, limit, costs[name]) for name, limit in wanted.items() if limit is not None]
+    return Budget(project.space, tuple(devices), costs, tuple(limits))
+
+
+def _devices(
+    project: Project, task: Task, asked: Mapping[str, float], tables: Mapping[str, str], *, allow_foreign: bool
+) -> list[Device]:
+    """One device a limit, the nameless first; without a limit on latency the run's own, if there is one."""
+    unused = [alias or tables[alias] for alias in tables if asked and alias not in asked]
+    unused += [alias for alias in tables if alias and not asked]
+    if unused:
+        raise UsageError(f"no latency limit goes with the table {', '.join(unused)}", hint="write --latency-ms NAME=MS for each")
+    devices = []
+    for alias in sorted(asked or (THIS_DEVICE,), key=bool):  # stable
+        found = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
+        if found is not None:
+            devices.append(_with_bound(project, task, Device(alias, found, asked.get(alias), None)))
+        elif alias in asked:
+            raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
+    return devices
+
+
+def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str], *, allow_foreign: bool) -> RunTable | None:
+    """The table of a limit; one with a name may be of any device, only space and task must fit."""
+    if not alias:
+        return find_table(project, task, tables.get(alias), allow_foreign=allow_foreign)
+    name = tables.get(alias, alias)
+    path = project.run.latency / f"{name.removesuffix('.json')}.json"
+    try:
+        path = path if path.is_file() else named_table(name)
+    except LatencyTableError as error:
+        hint = f"write --table {alias}=FILE, or {error.hint}"
+        raise LatencyTableError(f"the limit on {alias}: {error.message}", hint=hint) from error
+    table = LatencyTable.load(path)
+    warnings = table.require_matches(space=project.space, task=task, name=f"{alias} ({path})")
+    if is_here(table):
+        warnings += version_changes(path, table, project.space)
+    return as_run_table(project.space, task, path, table, warnings)
+
+
+def _with_bound(project: Project, task: Task, device: Device) -> Device:
+    """The device with the promise that ``latency_quantile`` and ``confidence`` ask for, if any."""
+    settings = project.settings.search
+    if settings.latency_quantile is None and settings.confidence is None:
+        return device
+    quantile = settings.latency_quantile if settings.latency_quantile is not None else "p50"
+    confidence = settings.confidence if settings.confidence is not None else CONFIDENCE
+    try:
+        bound = device.table.table.promise.bound(quantile, confidence)
+    except LatencyTableError as error:
+        raise LatencyTableError(f"{device.table.path}: {error.message}", hint=error.hint) from error
+    upper = device.table.table.upper(project.space, task, bound)
+    return replace(device, bound=bound, table=replace(device.table, upper=upper))
+
+
+def space_facts(budget: Budget, found: Feasibility) -> SpaceFacts:
+    """The contract's ``space``: smallest, median and largest net of what was looked at, by latency or MACs."""
+    by = budget.costs.get("latency_ms", budget.costs["macs"])
+    order = np.argsort(by(found.genes_AG), kind="stable")
+
+    def net(position: int) -> NetCosts:
+        row_AG = found.genes_AG[order[position]][None]
+        return NetCosts(
+            arch=budget.space.to_json(row_AG[0]),
+            params=int(budget.costs["params"](row_AG)[0]),
+            macs=int(budget.costs["macs"](row_AG)[0]),
+            latency_ms=float(budget.costs["latency_ms"](row_AG)[0]) if "latency_ms" in budget.costs else None,
+        )
+
+    return SpaceFacts(
+        name=budget.space.name,
+        num_subnets=budget.space.cardinality,
+        feasible_share=found.share,
+        is_exact=found.is_exact,
+        smallest=net(0),
+        median=net(len(order) // 2),
+        largest=net(-1),
+    )
+
+
+def survey_line(budget: Budget, found: Feasibility) -> str:
+    """How much the limits leave, in words."""
+    looked = "all" if found.is_exact else "a sample of"
+    limits = ", ".join(str(limit) for limit in budget.limits) or "no limits"
+    spans = []
+    for device in budget.devices:
+        values_A = device.table.predicted(found.genes_AG)
+        on = f" on {device.alias}" if device.alias else ""
+        spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
+    of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
+    return f"feasible: {100 * found.share:.1f} % of {of} ({limits}){''.join(spans)}"
+
+
+def nearest_of(budget: Budget, found: Feasibility) -> dict[str, Nearest]:
+    """The nearest that can be had of each limit that nothing meets, by its name."""
+    return {
+        name: Nearest(asked=net.asked, achievable=net.achievable, arch=budget.space.to_json(net.genes_G))
+        for name, net in closest(budget.limits, found).items()
+    }
+
+
+def infeasible(budget: Budget, nearest: Mapping[str, Nearest], result: JsonRecord) -> InfeasibleError:
+    """That nothing meets the limits.
+
+    Args:
+        budget: with the limits.
+        nearest: what can be had of each.
+        result: what is known all the same.
+    """
+    problems = [f"{name}: asked {entry.asked:g}, achievable {entry.achievable:.4g}" for name, entry in nearest.items()]
+    return InfeasibleError(
+        f"no architecture of {budget.space.name} meets {', '.join(str(limit) for limit in budget.limits)}",
+        problems=problems,
+        hint="loosen the limit, or take another space",
+        result=result.as_json(),
+    )

@@ -1,0 +1,231 @@
+"""The finalists of a search: measured on the device, read once on the split confirm, one chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas.data.images import Images
+from edgenas.latency import Memory
+from edgenas.latency.measuring import Measured, is_elsewhere
+from edgenas.project.journals import JournaledEvaluator
+from edgenas.project.measuring import measure_archs
+from edgenas.project.opening import Project
+from edgenas.project.searching.budget import Device
+from edgenas.project.searching.question import Question
+from edgenas.records import CandidateRow, Latencies, PromisedQuantile
+from edgenas.runs import Journal, Note, Record
+from edgenas.search import Candidate, pick_evenly
+from edgenas.search.finalists import Finalist, capacity, choose
+from edgenas.search.proof_scores import Score, in_turn, resolution_of
+from edgenas.spaces.even import NEAR
+from edgenas.stats import accuracy, sensitivities
+from edgenas.training.evaluation import SupernetEvaluator
+
+MAX_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Measures and confirms candidates.
+
+    Attributes:
+        described: the contract's CAND of every candidate.
+        hand_designed: genes of the space's hand-designed nets.
+        evaluations: predictions, by weights; what is there already is not made again.
+        memory: timings, likewise.
+    """
+
+    project: Project
+    images: Images
+    supernet: nn.Module
+    candidates: Sequence[Candidate]
+    described: Sequence[CandidateRow]
+    hand_designed: frozenset[tuple[int, ...]]
+    question: Question
+    device: str
+    evaluations: Journal
+    memory: Memory
+
+    def judge(self, chosen: Sequence[int]) -> Generator[Record, None, list[Finalist]]:
+        """The candidates at these positions, measured and read once on confirm."""
+        fresh = [self._finalist(i) for i in chosen]
+        for place in self.question.budget.devices:
+            is_first = place is self.question.budget.devices[0]
+            fresh = yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
+        return _confirm(self.images, self.supernet, fresh, self.question, self.device, self.evaluations) if fresh else []
+
+    def _finalist(self, position: int) -> Finalist:
+        candidate = self.candidates[position]
+        is_hand_designed = candidate.genes in self.hand_designed
+        return Finalist(candidate, replace(self.described[position], hand_designed=is_hand_designed), {}, is_hand_designed)
+
+    def costs(self) -> tuple[NDArray[np.float64], float | None]:
+        """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
+        genes_AG = np.array([candidate.genes for candidate in self.candidates], dtype=np.int16)
+        budget = self.question.budget
+        limited = next((limit for limit in budget.limits if limit.name.startswith("latency_ms")), None)
+        limited = limited if limited is not None else next(iter(budget.limits), None)
+        if limited is not None:
+            return limited.cost(genes_AG), limited.limit
+        return budget.costs.get("latency_ms", budget.costs["macs"])(genes_AG), None
+
+    def pick(self, allowed: Sequence[int]) -> list[int]:
+        """Those of the allowed candidates, best first, that are worth judging.
+
+        Where they are proven, half of the searched ones are the best by inherited accuracy, the other half those of most
+        `capacity`: a supernet that ranks badly among equally dear nets then costs half of the proof, not the winner.
+        """
+        settings = self.project.settings.search
+        if settings.proof_epochs == 0:
+            return list(allowed[: settings.num_finalists])
+        costs_A, limit = self.costs()
+        searched = [i for i in allowed if self.candidates[i].genes not in self.hand_designed]
+        mine_A = costs_A[searched]
+        high = limit if limit is not None else float(mine_A.max(initial=1.0))
+        low = NEAR * high if limit is not None else float(mine_A.min(initial=high))
+        inherited_A = -np.arange(len(searched), dtype=np.float64)  # they come best first
+        capacity_A = np.array([capacity(self.described[i]) for i in searched])
+        num = settings.proof_nets
+        places = pick_evenly(inherited_A, mine_A, num - num // 2, low=low, high=high)
+        left = [place for place in range(len(searched)) if place not in places and self._meets_floors(searched[place])]
+        places += [left[i] for i in pick_evenly(capacity_A[left], mine_A[left], num // 2, low=low, high=high)]
+        return [*(searched[place] for place in places), *self._pick_hand_designed(allowed, settings.proof_hand)]
+
+    def _meets_floors(self, position: int) -> bool:
+        return self.candidates[position].shortfall == 0
+
+    def _pick_hand_designed(self, allowed: Sequence[int], num: int) -> list[int]:
+        """In turn the best by inherited accuracy, by parameters and by MACs."""
+        mine = [i for i in allowed if self.candidates[i].genes in self.hand_designed]
+        orders = [mine, *(sorted(mine, key=lambda i: -key(self.described[i])) for key in (_params, _macs))]
+        return list(dict.fromkeys(i for turn in zip(*orders, strict=True) for i in turn))[:num]
+
+
+def _params(row: CandidateRow) -> int:
+    return row.params
+
+
+def _macs(row: CandidateRow) -> int:
+    return row.macs
+
+
+def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -> Finalist:
+    """A finalist as measured on a device, and rejected by its limit where it is too slow; ``is_first`` of the search's devices."""
+    judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
+    row = finalist.row
+    if is_first:
+        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms)
+        if place.bound is not None:
+            row = replace(row, latency_ms_quantile=PromisedQuantile(quantile=place.bound.quantile, ms=judged_ms))
+    if row.latencies is not None:
+        row = replace(row, latencies={**row.latencies, place.label: _measured(row.latencies[place.label], net)})
+    if place.limit_ms is not None and judged_ms > place.limit_ms:
+        row = replace(row, rejected_by=(*row.rejected_by, place.name))
+    return replace(finalist, row=row, measured={**finalist.measured, place.name: judged_ms})
+
+
+def _measured(latencies: Latencies, net: Measured) -> Latencies:
+    """With what was measured beside what was predicted."""
+    quantiles = {"p50_ms": net.quantile_ms("p50"), "p90_ms": net.quantile_ms("p90")}
+    quantiles |= {"p95_ms": net.quantile_ms("p95"), "p99_ms": net.quantile_ms("p99")}
+    return replace(latencies, measured_ms=net.latency_ms, **quantiles)
+
+
+def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
+    """Measure and confirm the best candidates; when the measurement rejects them all, the best of those predicted faster.
+
+    Returns:
+        The finalists of every round, in order; ``rejected_by`` says why one cannot win.
+    """
+    question, candidates = panel.question, panel.candidates
+    order = in_order(panel)
+    genes_AG = np.array([candidate.genes for candidate in candidates], dtype=np.int16)
+    limits = {d.name: (d.limit_ms, d.limited(genes_AG)) for d in question.budget.devices if d.limit_ms is not None}
+    finalists: list[Finalist] = []
+    margins = dict.fromkeys(limits, 1.0)
+    for _ in range(MAX_ROUNDS):
+        taken = {finalist.candidate.genes for finalist in finalists}
+        allowed = [
+            i
+            for i in order
+            if candidates[i].genes not in taken and all(ms_A[i] <= top * margins[name] for name, (top, ms_A) in limits.items())
+        ]
+        chosen = panel.pick(allowed)
+        if not chosen:
+            break
+        fresh = yield from panel.judge(chosen)
+        finalists += fresh
+        if choose(finalists) is not None or any(not limits.keys() & set(f.row.rejected_by) for f in fresh):
+            break
+        for name, (top, _) in limits.items():
+            slower = min((top / finalist.measured[name] for finalist in fresh if name in finalist.measured), default=1.0)
+            margins[name] *= 0.98 * slower if slower < 1 else 1.0
+        yield Note("every finalist measured slower than the limit; trying nets that are predicted faster", is_warning=True)
+    return finalists
+
+
+def in_order(panel: Panel) -> list[int]:
+    """Positions of the candidates, best inherited accuracy first; of equal ones the cheaper."""
+    candidates, described = panel.candidates, panel.described
+    cost = "latency_ms_predicted" if panel.question.budget.devices else "macs"
+    return sorted(
+        range(len(candidates)),
+        key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i].cost(cost), candidates[i].rank),
+    )
+
+
+def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
+    """So many finalists more, near the limit, the best by a score, measured and confirmed."""
+    known = {finalist.candidate.genes for finalist in taken}
+    costs_A, limit = panel.costs()
+    places = [i for i in in_order(panel) if panel.candidates[i].genes not in known and panel.candidates[i].shortfall == 0]
+    near = [i for i in places if limit is None or costs_A[i] >= NEAR * limit] or places
+    if not near:
+        return []
+    nets = [Finalist(panel.candidates[i], panel.described[i]) for i in near]
+    order = [int(place) for place in np.argsort(-score(nets), kind="stable")]
+    places = in_turn(order, [resolution_of(net) for net in nets], num)
+    return (yield from panel.judge([near[place] for place in places]))
+
+
+def _measure(
+    project: Project, images: Images, finalists: Sequence[Finalist], device: Device, *, is_first: bool, memory: Memory
+) -> Generator[Record, None, list[Finalist]]:
+    """The finalists as timed on a device that is here, and judged; the limit without a name is always judged here."""
+    if device.alias and not device.is_here:
+        return list(finalists)
+    rows = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
+    elsewhere = is_elsewhere(device.table.table)  # its nets are not measured; those of a foreign table are, with the run's own
+    table = device.table if device.is_here or elsewhere else None
+    label = f"measuring on {device.alias}" if device.alias else "measuring finalists"
+    nets = yield from measure_archs(project, images.task, rows, label=label, table=table, memory=memory)
+    if nets is None:
+        return list(finalists)
+    return [timed(finalist, device, net, is_first=is_first) for finalist, net in zip(finalists, nets, strict=True)]
+
+
+def _confirm(
+    images: Images, supernet: nn.Module, finalists: Sequence[Finalist], question: Question, device: str, evaluations: Journal
+) -> list[Finalist]:
+    """The finalists with accuracy and sensitivities on confirm; a floor must hold there as well."""
+    images_NCHW, labels_N = images.arrays("confirm")
+    genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
+    predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
+    evaluator = JournaledEvaluator(predictor, evaluations, "confirm")
+    confirmed = []
+    for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
+        missed = [floor.name for floor in question.floors if floor.violation(p_NK[None], labels_N)[0] > 0]
+        row = replace(
+            finalist.row,
+            top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N),
+            sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
+            rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
+        )
+        confirmed.append(replace(finalist, row=row))
+    return confirmed

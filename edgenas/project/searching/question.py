@@ -1,0 +1,79 @@
+"""What a search is asked: limits, costs, floors on sensitivities, and the split that is read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.data.images import Images
+from edgenas.errors import ConfigError
+from edgenas.project.opening import SET_POSITIVE, Project
+from edgenas.project.searching.budget import Budget
+from edgenas.records import CandidateRow
+from edgenas.search import Candidate, SensitivityFloor
+from edgenas.stats import sensitivities
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is searched: limits, costs and the split that is read."""
+
+    project: Project
+    images: Images
+    budget: Budget
+    floors: tuple[SensitivityFloor, ...]
+    labels_N: NDArray[np.int64]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this question from others, JSON-ready."""
+        return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Limits on costs and floors on sensitivities, by name."""
+        costs = {limit.name: limit.limit for limit in self.budget.limits}
+        return costs | {floor.name: floor.floor for floor in self.floors}
+
+    def describe(self, candidate: Candidate) -> CandidateRow:
+        """The contract's CAND of one candidate, not measured yet."""
+        decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
+        costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
+        return CandidateRow(
+            arch=costs.arch,
+            params=costs.params,
+            macs=costs.macs,
+            latency_ms_predicted=costs.latency_ms_predicted,
+            latency_ms_upper=costs.latency_ms_upper,
+            latencies=costs.latencies,
+            top1=candidate.top1,
+            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
+            generation=candidate.generation,
+            origin=candidate.origin,
+            rejected_by=candidate.rejected_by,
+        )
+
+
+def ask(project: Project, images: Images, budget: Budget) -> Question:
+    """The question that the settings put.
+
+    Raises:
+        ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
+    """
+    settings = project.settings.search
+    if settings.min_sensitivity and images.positive is None:
+        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
+    unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
+    if unknown:
+        raise ConfigError(
+            f"min_sensitivity names no class of the data: {', '.join(unknown)}",
+            hint=f"classes are: {', '.join(images.class_names)}",
+        )
+    floors = tuple(
+        SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
+        for name, floor in settings.min_sensitivity.items()
+    )
+    return Question(project, images, budget, floors, images.labels("select"))

@@ -1,0 +1,68 @@
+"""How the nets of a run are optimised, as its settings say: the loop, the batches, the objective."""
+
+from __future__ import annotations
+
+import torch
+
+from edgenas.data.batches import TrainBatches
+from edgenas.data.images import Images
+from edgenas.data.order import Balance, class_weights
+from edgenas.project.settings import TeacherSettings, TrainSettings
+from edgenas.training.distillation import Objective
+from edgenas.training.loop import LoopSettings
+
+
+def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> LoopSettings:
+    """The loop's settings from a table of `edgenas.toml`."""
+    return LoopSettings(
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_epochs=settings.warmup_epochs,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        ema_decay=settings.ema_decay,
+        seed=seed,
+        schedule=settings.schedule,
+        end_early=settings.end_early,
+        keep_best=True,
+        max_seconds=settings.budget_min * 60 if isinstance(settings, TrainSettings) and settings.budget_min is not None else None,
+    )
+
+
+def batches_for(
+    images: Images,
+    settings: TrainSettings | TeacherSettings,
+    *,
+    balance: Balance,
+    seed: int,
+    workers: int | None = None,
+    flip: bool = False,
+) -> TrainBatches:
+    """Augmented batches of the train split; ``workers`` processes load them, None decides by the machine.
+
+    With ``flip`` every other image is mirrored, where the augmentation does not do that anyway.
+
+    Raises:
+        MissingBackendError: if the package that the augmentation needs is absent.
+    """
+    return TrainBatches(
+        images.store,
+        images.splits["train"],
+        settings.batch_size,
+        settings.augmentation,
+        seed=seed,
+        balance=balance,
+        repeats=settings.repeats if isinstance(settings, TrainSettings) else 1,
+        workers=workers,
+        flip=flip,
+    )
+
+
+def objective_for(
+    images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str
+) -> Objective:
+    """Label loss and distillation; class weights where ``balance`` asks for them."""
+    weights = None
+    if balance == "weights":
+        weights = torch.from_numpy(class_weights(images.labels("train"), len(images.class_names))).to(device)
+    return Objective(smoothing=smoothing, class_weights_C=weights, kd_weight=kd_weight, temperature=temperature)

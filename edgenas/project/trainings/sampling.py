@@ -1,0 +1,111 @@
+"""Which subnets of a run's supernet learn in a step, and what its checkpoint says of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgenas.costs import CostModel, cost_models, decompose, shape_models
+from edgenas.errors import MissingInputError
+from edgenas.project.opening import Project
+from edgenas.project.run_tables import run_table
+from edgenas.records import CheckpointFacts, SamplingFacts, SpreadFacts
+from edgenas.spaces import Task
+from edgenas.spaces.even import EvenPool, even_pool
+from edgenas.training.checkpoints import facts_in
+from edgenas.training.folder import STATE, WEIGHTS
+from edgenas.training.sampling import EVEN, SAMPLING_RULES, Subnets, even
+from edgenas.training.step import Subnets as Draw
+
+MACS = "macs"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The rule of a run.
+
+    Attributes:
+        draw: subnets of a step.
+        facts: what a checkpoint says of it.
+    """
+
+    draw: Draw
+    facts: SamplingFacts
+
+
+def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
+    """The sampling rule that the settings name.
+
+    With ``even`` costs are latencies where the run has a table, else MACs; a training that has begun keeps what it began with, also
+    if a table came meanwhile.
+
+    Args:
+        project: with settings and run folder.
+        task: classes, channels and resolution.
+        anew: an earlier training does not matter.
+
+    Raises:
+        MissingInputError: if ``train.latency_ms`` is set and there is no table.
+    """
+    settings, space = project.settings.train, project.space
+    rule, num_random = SAMPLING_RULES.get(settings.sampling), settings.num_random
+    over: SpreadFacts | None = None
+    if settings.sampling == EVEN:
+        pool, over = _pool(project, task, None if anew else _begun_with(project.run.supernet))
+        rule = even(pool)
+    elif settings.sampling != "sandwich":
+        num_random = 1
+    assert rule is not None
+
+    def draw(rng: np.random.Generator) -> Subnets:
+        return rule(space, rng, num_random)
+
+    return Sampling(draw, SamplingFacts(sampling=settings.sampling, even_over=over, num_random=num_random))
+
+
+def _begun_with(supernet: Path) -> str | None:
+    """The cost of an earlier or unfinished training: macs or the hash of a table; None if there is none."""
+    for name in (STATE, WEIGHTS):
+        over = CheckpointFacts.from_json(facts_in(supernet / name)).even_over
+        if over is not None:
+            return over.cost
+    return None
+
+
+def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPool, SpreadFacts]:
+    settings, space = project.settings.train, project.space
+    if settings.latency_ms is not None and begun_with == MACS:
+        begun_with = None  # a limit is new, so is what nets are spread over
+    require_table(project, task, begun_with)
+    cost, name = cost_of(project, task, begun_with)
+    depth = shape_models(decompose(space, task))["depth"]
+    rng = np.random.default_rng(settings.seed)
+    pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share)
+    near_share = settings.near_share if settings.latency_ms is not None else None
+    return pool, SpreadFacts(cost=name, latency_ms=settings.latency_ms, near_share=near_share)
+
+
+def require_table(project: Project, task: Task, begun_with: str | None = None) -> None:
+    """Check that nets can be drawn near ``train.latency_ms`` where it counts.
+
+    Raises:
+        MissingInputError: if there is no table that tells latencies.
+    """
+    limit_ms = project.settings.train.latency_ms
+    if limit_ms is None or project.settings.train.sampling != EVEN:
+        return
+    if cost_of(project, task, begun_with)[1] == MACS:
+        raise MissingInputError(
+            f"train.latency_ms is {limit_ms:g}, but {project.run.latency} holds no latency table",
+            hint="run `edgenas profile` first",
+        )
+
+
+def cost_of(project: Project, task: Task, begun_with: str | None = None) -> tuple[CostModel, str]:
+    """What nets are spread over: predicted latency with its table's hash, or MACs."""
+    table = None if begun_with == MACS else run_table(project, task, begun_with)
+    if table is None:
+        return cost_models(project.space, task)["macs"], MACS
+    return table.predicted, table.table.sha256

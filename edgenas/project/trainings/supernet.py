@@ -1,0 +1,84 @@
+"""The training of a run's supernet."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from edgenas.data.images import Images
+from edgenas.project.nets import facts_of, new_supernet, sharing_facts
+from edgenas.project.opening import Project
+from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
+from edgenas.project.trainings.sampling import sampling_of
+from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
+from edgenas.training.evaluation import subnet_accuracies
+from edgenas.training.fitting import Job
+from edgenas.training.folder import weights_sha256
+from edgenas.training.initial import Start
+from edgenas.training.sampling import shown_subnets
+
+IN_PLACE_WEIGHT = 0.5  # of the first subnet's logits, where no teacher weighs more
+
+
+def supernet_job(
+    project: Project,
+    images: Images,
+    teacher: nn.Module | None,
+    device: str,
+    *,
+    anew: bool,
+    start: Start | None = None,
+    model: nn.Module | None = None,
+) -> Job:
+    """The training of the supernet.
+
+    Args:
+        project: with settings and run folder.
+        images: decoded.
+        teacher: None where labels alone teach.
+        device: ``cpu`` or ``cuda``.
+        anew: give up an unfinished training with other settings.
+        start: where the weights start.
+        model: with these weights; None makes a fresh one when it is needed.
+    """
+    settings, space = project.settings.train, project.space
+    sampling = sampling_of(project, images.task, anew=anew)
+    kd_weight, temperature = teaching_of(project)
+    return Job(
+        label="supernet",
+        folder=project.run.supernet,
+        build=lambda: new_supernet(project, images.task) if model is None else model,
+        loop=loop_settings(settings, seed=settings.seed),
+        objective=objective_for(
+            images,
+            smoothing=settings.label_smoothing,
+            kd_weight=kd_weight if not settings.in_place else max(kd_weight, IN_PLACE_WEIGHT),
+            temperature=temperature,
+            balance=settings.balance,
+            device=device,
+        ),
+        batches=batches_for(
+            images,
+            settings,
+            balance=settings.balance,
+            seed=settings.seed,
+            workers=project.settings.data.workers,
+            flip=flip_of(project),
+        ),
+        device=device,
+        facts=facts_of(
+            space,
+            images,
+            "supernet",
+            **sampling.facts.as_json(),
+            **({"teacher_sha256": weights_sha256(project.run.teacher)} if needs_teacher(project.settings.train) else {}),
+            **sharing_facts(project.settings.train.sharing),
+            **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
+        ),
+        evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
+        checkpoint_every_s=settings.checkpoint_every,
+        anew=anew,
+        teacher=teacher if kd_weight > 0 else None,
+        subnets=sampling.draw,
+        in_place=settings.in_place,
+        begin=start.begin if start is not None else None,
+    )

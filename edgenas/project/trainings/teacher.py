@@ -1,0 +1,112 @@
+"""The teacher of a run, as it is trained and read; `edgenas.project.trainings.teacher_choice` chooses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgenas.data.images import Images
+from edgenas.errors import MissingInputError
+from edgenas.project.nets import facts_of, require_facts
+from edgenas.project.opening import Project
+from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
+from edgenas.records import CheckpointFacts
+from edgenas.spaces import SearchSpace, Task
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import net_accuracy
+from edgenas.training.fitting import Job
+from edgenas.training.folder import WEIGHTS, has_weights
+from edgenas.training.teacher import SELF, build_teacher
+
+NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
+
+
+def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | None = None) -> nn.Module:
+    """A teacher as it is before training here, possibly with a checkpoint."""
+    return build_teacher(
+        name,
+        num_classes=task.num_classes,
+        image_px=task.image_px,
+        in_channels=task.in_channels,
+        checkpoint=Path(checkpoint) if checkpoint is not None else None,
+        space=space,
+    )
+
+
+def teacher_facts(folder: Path) -> CheckpointFacts | None:
+    """What the run's teacher says of itself; None if there is none yet."""
+    return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1]) if has_weights(folder) else None
+
+
+def load_teacher(project: Project, images: Images) -> nn.Module:
+    """The run's teacher in eval mode, on the CPU.
+
+    Raises:
+        MissingInputError: if it was never trained and has no checkpoint.
+        CheckpointError: if it belongs to another project.
+    """
+    path = project.run.teacher / WEIGHTS
+    if not has_weights(project.run.teacher):
+        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
+    plain = load_weights(path)[1]
+    require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
+    name = CheckpointFacts.from_json(plain).teacher
+    net = teacher_net(project.space, images.task, name if name is not None else SELF)
+    load_weights(path, net)
+    return net.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherNet:
+    """What is to teach.
+
+    Attributes:
+        name: as `build_teacher` takes it.
+        checkpoint: file of trained weights; None where it is trained here.
+    """
+
+    name: str
+    checkpoint: str | None = None
+
+
+def teacher_job(
+    project: Project,
+    images: Images,
+    device: str,
+    net: TeacherNet,
+    *,
+    anew: bool,
+    folder: Path | None = None,
+    label: str = "teacher",
+) -> Job:
+    """The training of a teacher on labels; ``folder`` is the run's teacher's by default."""
+    settings, train = project.settings.teacher, project.settings.train
+
+    def build() -> nn.Module:
+        torch.manual_seed(train.seed)
+        return teacher_net(project.space, images.task, net.name, net.checkpoint)
+
+    smoothing = settings.label_smoothing
+    return Job(
+        label=label,
+        folder=folder if folder is not None else project.run.teacher,
+        build=build,
+        loop=loop_settings(settings, seed=train.seed),
+        objective=objective_for(images, smoothing=smoothing, kd_weight=0.0, temperature=1.0, balance=train.balance, device=device),
+        batches=batches_for(
+            images,
+            settings,
+            balance=train.balance,
+            seed=train.seed,
+            workers=project.settings.data.workers,
+            flip=train.flip is True,  # a probe that decides comes later
+        ),
+        device=device,
+        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint),
+        evaluate=net_accuracy(*images.arrays("select")),
+        checkpoint_every_s=train.checkpoint_every,
+        anew=anew,
+    )

@@ -1,0 +1,73 @@
+"""What a search starts from: hand-designed nets, those of most capacity within the limits, nets spread evenly over cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.costs import CostModel, decompose, shape_models
+from edgenas.search.constraints import CostConstraint, total_violation
+from edgenas.search.extremes import best_within
+from edgenas.search.feasibility import Feasibility
+from edgenas.search.proof_scores import HAND
+from edgenas.spaces import Genes, SearchSpace, unique_rows
+from edgenas.spaces.even import even_pool
+
+CAPACITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of parameters beside MACs
+
+
+def first_population(
+    space: SearchSpace,
+    costs: Mapping[str, CostModel],
+    limits: Sequence[CostConstraint],
+    hand_AG: Genes,
+    found: Feasibility,
+    *,
+    population: int,
+    seed: int,
+) -> dict[str, Genes]:
+    """The first population by origin: hand-designed nets that meet the limits, those of most parameters and MACs within them, and
+    nets spread evenly over cost and depth.
+
+    Args:
+        space: that is searched.
+        costs: ``params``, ``macs`` and, with a table, ``latency_ms``, over which nets are spread.
+        limits: that all of them meet.
+        hand_AG: rows of hand-designed nets.
+        found: by `survey`.
+        population: rows wanted; hand-designed nets are half of them at most, those of most capacity a quarter.
+        seed: of the draws.
+    """
+
+    def is_allowed(genes_AG: Genes) -> NDArray[np.bool_]:
+        return np.asarray(total_violation(limits, genes_AG) == 0)
+
+    hand_AG = hand_AG[is_allowed(hand_AG)][: population // 2]
+    depth = shape_models(decompose(space, space.default_task))["depth"]
+    cost = costs.get("latency_ms", costs["macs"])
+    pool = even_pool(space, cost, depth, np.random.default_rng(seed), allowed=is_allowed)
+    largest_AG = _of_most_capacity(space, costs, limits, found, np.random.default_rng(seed))[: population // 4]
+    spread_AG = pool.spread(population - len(hand_AG) - len(largest_AG), np.random.default_rng(seed))
+    return {HAND: hand_AG, "capacity": largest_AG, "even": spread_AG}
+
+
+def _of_most_capacity(
+    space: SearchSpace,
+    costs: Mapping[str, CostModel],
+    limits: Sequence[CostConstraint],
+    found: Feasibility,
+    rng: np.random.Generator,
+) -> Genes:
+    """Distinct nets within the limits that have most MACs, most parameters, and most of both at several weights."""
+    params, macs = costs["params"], costs["macs"]
+    rows = []
+    for share in CAPACITY_WEIGHTS:
+
+        def both(genes_AG: Genes, share: float = share) -> NDArray[np.float64]:
+            return np.asarray(share * np.log(params(genes_AG)) + (1 - share) * np.log(macs(genes_AG)))
+
+        row_G = best_within(space, limits, [both], found, rng)
+        rows += [row_G] if row_G is not None else []
+    return unique_rows(np.array(rows, dtype=np.int16).reshape(-1, space.num_genes))

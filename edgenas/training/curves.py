@@ -1,0 +1,46 @@
+"""The picture of a training, from its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgenas.errors import RunFolderError
+from edgenas.records import LogRow, TrainingPicture
+from edgenas.runs import Picture
+from edgenas.training.folder import LOG
+
+PICTURES = ("training.png", "training.svg")  # beside the log
+
+
+def training_picture(label: str, folder: Path) -> Picture[TrainingPicture]:
+    """Loss and accuracies on select over the epochs of the finished training in ``folder``.
+
+    Raises:
+        RunFolderError: if the log cannot be read or is none.
+    """
+    log = folder / LOG
+    try:
+        rows = [LogRow.from_json(json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+        shows = _curves(label, rows)
+    except OSError as error:
+        raise RunFolderError(f"{log} cannot be read: {error.strerror or error}") from error
+    except (RunFolderError, ValueError, KeyError) as error:
+        raise RunFolderError(f"{log} is no log of a training: {error!r}", hint="--force trains again") from error
+    return Picture(shows, tuple(folder / name for name in PICTURES))
+
+
+def curves_of(label: str, folder: Path) -> Iterator[Picture[TrainingPicture]]:
+    """`training_picture`, where the training in ``folder`` left a log."""
+    if (folder / LOG).is_file():
+        yield training_picture(label, folder)
+
+
+def _curves(label: str, rows: Sequence[LogRow]) -> TrainingPicture:
+    select: dict[str, dict[int, float]] = {}
+    for row in rows:
+        for name, value in row.select.items():
+            select.setdefault(name, {})[row.epoch] = value
+    epochs, loss = tuple(row.epoch for row in rows), tuple(row.losses["loss"] for row in rows)
+    return TrainingPicture(epochs=epochs, loss=loss, select=select, title=label)

@@ -1,0 +1,158 @@
+"""Training nets in memory, without a folder: what a notebook calls.
+
+Shapes: N images, C channels, H and W rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgenas.costs import cost_models, decompose, shape_models
+from edgenas.data.augment import Augmentation
+from edgenas.data.batches import TrainBatches
+from edgenas.data.images import Images
+from edgenas.records import Arch
+from edgenas.spaces.even import even_pool
+from edgenas.supernets import Supernet
+from edgenas.training.devices import torch_device
+from edgenas.training.distillation import Objective
+from edgenas.training.evaluation import ImageSequence, net_accuracy, recalibrate, subnet_accuracies
+from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
+from edgenas.training.sampling import SamplingRule, even, shown_subnets
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def train_net(
+    net: nn.Module,
+    images: Images,
+    settings: LoopSettings,
+    *,
+    objective: Objective | None = None,
+    teacher: nn.Module | None = None,
+    batch_size: int = 64,
+    augmentation: Augmentation = "light",
+    device: Device = "cpu",
+) -> Iterator[EpochRecord]:
+    """Train a net on the split train, judged on select after every epoch; at the end it holds the weights that are kept.
+
+    Nothing is written, and nothing but these two splits is read. The records come as the epochs are done: stop asking for them,
+    and the training stops there.
+
+    Args:
+        net: reads images (N, C, H, W) and gives logits (N, classes); changed in place and moved to ``device``.
+        images: from `open_images`.
+        settings: epochs, learning rate and the rest of the optimisation; the same seed gives the same weights.
+        objective: losses and their shares; None takes labels alone.
+        teacher: whose logits are soft targets, where ``objective.kd_weight`` is above 0; put in eval mode.
+        batch_size: images a step.
+        augmentation: of the training images, see `edgenas.data.augment`.
+        device: where to compute.
+
+    Raises:
+        TrainingDivergedError: if a loss is not finite.
+        MissingBackendError: for ``cuda`` without a usable GPU, or if the package that the augmentation needs is absent.
+    """
+    evaluate = net_accuracy(*images.arrays("select"))
+    yield from _train(net, images, settings, objective, teacher, batch_size, augmentation, device, evaluate, None)
+
+
+def train_supernet(
+    supernet: nn.Module,
+    images: Images,
+    settings: LoopSettings,
+    *,
+    rule: SamplingRule | None = None,
+    num_random: int = 2,
+    objective: Objective | None = None,
+    teacher: nn.Module | None = None,
+    batch_size: int = 64,
+    augmentation: Augmentation = "light",
+    device: Device = "cpu",
+) -> Iterator[EpochRecord]:
+    """As `train_net`, for a supernet: in every step a few subnets learn, and their gradients are averaged.
+
+    Args:
+        supernet: from `build_supernet`; changed in place.
+        images: of the task that it was built for.
+        settings: as `train_net`.
+        rule: which subnets learn in a step, see `edgenas.training.sampling`; None draws them evenly over MACs and depth, and now
+            and then the largest or the smallest.
+        num_random: subnets that the rule draws at random.
+        objective, teacher, batch_size, augmentation, device: as `train_net`.
+
+    Yields:
+        One record an epoch; ``select`` holds the accuracies, as fractions, of the ``smallest``, a ``random`` and the ``largest``
+        subnet.
+
+    Raises:
+        TrainingDivergedError, MissingBackendError: as `train_net`.
+    """
+    space = cast(Supernet, supernet).space
+    drawn_by = rule if rule is not None else _evenly(cast(Supernet, supernet), settings.seed)
+
+    def subnets(rng: np.random.Generator) -> list[tuple[int, ...]]:
+        return drawn_by(space, rng, num_random)
+
+    evaluate = subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed))
+    yield from _train(supernet, images, settings, objective, teacher, batch_size, augmentation, device, evaluate, subnets)
+
+
+def _evenly(supernet: Supernet, seed: int) -> SamplingRule:
+    """Over MACs and depth."""
+    space, task = supernet.space, supernet.task
+    depth = shape_models(decompose(space, task))["depth"]
+    return even(even_pool(space, cost_models(space, task)["macs"], depth, np.random.default_rng(seed)))
+
+
+def _train(
+    net: nn.Module,
+    images: Images,
+    settings: LoopSettings,
+    objective: Objective | None,
+    teacher: nn.Module | None,
+    batch_size: int,
+    augmentation: Augmentation,
+    device: Device,
+    evaluate: Evaluate,
+    subnets: Subnets | None,
+) -> Iterator[EpochRecord]:
+    state = start(net, settings, torch.device(torch_device(device)))
+    indices_N = images.splits["train"]
+    batches = TrainBatches(images.store, indices_N, batch_size, augmentation, seed=settings.seed, workers=0)
+    how = objective if objective is not None else Objective(kd_weight=0.0)
+    run = partial(train, state, batches, how, settings, teacher=teacher, evaluate=evaluate)
+    for record in run(subnets=subnets):
+        if isinstance(record, EpochRecord):
+            yield record
+    net.load_state_dict(state.result.state_dict())
+    net.eval()
+
+
+def extract(
+    supernet: nn.Module, arch: Arch | Sequence[int], training_NCHW: NDArray[np.float32] | ImageSequence | None = None
+) -> nn.Module:
+    """The plain net of one architecture with a copy of the supernet's weights, in eval mode, on the CPU.
+
+    Args:
+        supernet: from `build_supernet`, moved to the CPU.
+        arch: readable, or a row of genes.
+        training_NCHW: normalised training images that its batch-norm statistics are estimated on, e.g. `Images.norm_images`; None
+            keeps the supernet's, which are of no single subnet.
+
+    Raises:
+        ArchError: naming every gene that is not in the space.
+    """
+    elastic = cast(Supernet, supernet.cpu().eval())
+    genes_G = elastic.space.from_json(arch)[0] if isinstance(arch, Mapping) else arch
+    net = elastic.extract(tuple(int(gene) for gene in genes_G))
+    if training_NCHW is not None:
+        recalibrate(net, training_NCHW)
+    return net.eval()

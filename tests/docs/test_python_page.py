@@ -1,0 +1,43 @@
+"""The page and the notebook of edgenas in Python: they are the same, and what they say works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.docs.pages import NOTEBOOK, PAGE, cells_of, notebook_of, run_cells
+
+CELLS = cells_of(PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Leaves PyTorch's threads as they were."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_notebook_is_the_page() -> None:
+    assert json.loads(NOTEBOOK.read_text(encoding="utf-8")) == notebook_of(PAGE.read_text(encoding="utf-8"))
+
+
+def test_every_cell_shows_what_it_printed() -> None:
+    assert len(CELLS) == 8
+    assert all(cell.printed for cell in CELLS)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_notebooks_cells_run_from_images_to_a_verdict(tmp_path: Path) -> None:
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    printed = run_cells(["".join(cell["source"]) for cell in cells], tmp_path)
+    assert [text for text, cell in zip(printed, CELLS, strict=True) if cell.is_alike] == [
+        cell.printed for cell in CELLS if cell.is_alike
+    ]
+    assert [text.count("\n") for text in printed] == [cell.printed.count("\n") for cell in CELLS]
+    assert "passed, 100.0% of 395 images decided alike" in printed[-1]
+    assert [path.suffix for path in (tmp_path / "edgenas-export").glob("*.onnx")] == [".onnx"]

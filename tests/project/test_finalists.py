@@ -1,0 +1,77 @@
+"""Finalists are candidates with more known of them; the candidates stay as they were judged on select."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edgenas.latency.fit.promise import Bound
+from edgenas.latency.measuring import Measured
+from edgenas.project.searching.budget import Device
+from edgenas.project.searching.finalists import timed
+from edgenas.records import CandidateRow, Latencies
+from edgenas.search import Candidate
+from edgenas.search.finalists import Finalist, choose
+from edgenas.stats import Proportion
+
+SLOW = Measured(2.0, 2.2, 2.4, 2.8, 1.0)  # p50, p90, p95 and p99 in milliseconds
+
+
+def device(alias: str, limit_ms: float | None, quantile: str | None = None) -> Device:
+    share = {"value": 1.0, "low": 0.9, "high": 1.0, "n": 20}
+    bound = None if quantile is None else Bound(cast(Any, quantile), 0.95, 1.1, 40, 36, share, share)
+    return Device(alias, cast(Any, None), limit_ms, bound)
+
+
+def finalist(*aliases: str) -> Finalist:
+    expected = Latencies(predicted_ms=1.0, upper_ms=1.1, measured_ms=None)
+    row = CandidateRow(
+        arch={"number": 1},
+        params=10,
+        macs=100,
+        latency_ms_predicted=1.0,
+        latencies=dict.fromkeys(aliases, expected) or None,
+        top1=0.9,
+        sensitivity={},
+        generation=0,
+        origin="random",
+        rejected_by=("sensitivity[ill]",),
+        top1_confirm=Proportion(0.9, 0.8, 0.95, 100),
+    )
+    return Finalist(Candidate((1,), 0, "random", np.zeros((1, 2), dtype=np.float16), 0.9, -0.5, 0.0), row)
+
+
+def test_a_candidate_is_as_it_was_after_its_finalist_is_rejected() -> None:
+    before = finalist()
+    row = before.row.as_json()
+    judged = timed(before, device("", 1.5), SLOW, is_first=True)
+    assert judged.row.rejected_by == ("sensitivity[ill]", "latency_ms")
+    assert judged.measured == {"latency_ms": 2.0}
+    assert (judged.row.latency_ms_measured, judged.row.latency_ms_p95) == (2.0, 2.4)
+    assert before.row.as_json() == row
+    assert before.measured == {}
+
+
+def test_a_limit_that_is_met_rejects_nothing() -> None:
+    judged = timed(finalist(), device("", 2.0), SLOW, is_first=True)
+    assert judged.row.rejected_by == ("sensitivity[ill]",)
+    assert choose([judged]) is None  # the floor keeps it out
+
+
+def test_the_promised_quantile_is_judged_and_said() -> None:
+    judged = timed(finalist(), device("", 2.1, "p90"), SLOW, is_first=True)
+    assert judged.row.rejected_by[-1] == "latency_ms"
+    assert judged.row.as_json()["latency_ms_quantile"] == {"quantile": "p90", "ms": 2.2}
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_every_device_is_timed_by_itself(is_first: bool) -> None:
+    judged = timed(finalist("jetson", "cpu"), device("cpu", 1.5), SLOW, is_first=is_first)
+    latencies = judged.row.as_json()["latencies"]
+    assert latencies["jetson"] == {"predicted_ms": 1.0, "upper_ms": 1.1, "measured_ms": None}
+    quantiles = {"p50_ms": 2.0, "p90_ms": 2.2, "p95_ms": 2.4, "p99_ms": 2.8}
+    assert latencies["cpu"] == {"predicted_ms": 1.0, "upper_ms": 1.1, "measured_ms": 2.0} | quantiles
+    assert judged.row.rejected_by[-1] == "latency_ms[cpu]"
+    assert (judged.row.latency_ms_measured == 2.0) == is_first
