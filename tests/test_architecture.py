@@ -40,7 +40,6 @@ NO_TORCH = ("spaces", "costs", "search")
 ROOMS = ("timing", "fit", "nets", "table", "profiling", "kit")  # of latency, from the ground up
 CIRCLES_LEFT = {  # modules that still import each other in circles; may only become fewer
     *(f"edgenas.recipes.{name}" for name in ("finalists", "population", "proof", "proof_scores", "search")),
-    *(f"edgenas.supernets.{name}" for name in ("pvt", "pvt_elastic", "pvt_functional")),
 }
 MAPPED = {"edgenas.exporters": "exporters", "edgenas.latency_tables": "latency_tables"}
 
