@@ -20,6 +20,7 @@ from edgenas.spaces.autoformer import GEOMETRIES, AutoFormerSpec, BlockSpec, Glo
 from edgenas.supernets.autoformer_net import AutoFormerNet, build_component, component_input_shape
 from edgenas.supernets.functional import WeightGroup, transformer_block_groups
 from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 
 def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSpec) -> dict[str, Tensor]:
@@ -65,11 +66,11 @@ def largest_net(supernet: SlicedSupernet[AutoFormerSpec]) -> AutoFormerNet:
 def parts(supernet: SlicedSupernet[AutoFormerSpec], spec: AutoFormerSpec) -> Iterator[Part]:
     """The weights of every component of one subnet."""
     net = largest_net(supernet)
-    frame = slice_frame(dict(net.named_parameters()), spec.embed.embed_dim)
+    frame = slice_frame(weights_of(net), spec.embed.embed_dim)
     last = ("norm.weight", "norm.bias", "head.weight", "head.bias")
     yield Part("", {name: value for name, value in frame.items() if name not in last})
     for index, block_spec in enumerate(spec.blocks):
-        weights = dict(net.blocks[index].named_parameters())
+        weights = weights_of(net.blocks[index])
         yield Part(f"blocks.{index}.", slice_block(weights, net.spec.blocks[index], block_spec))
     yield Part("", {name: frame[name] for name in last})
 

@@ -24,6 +24,7 @@ from edgenas.spaces.pit import BlockSpec, PitSpec, PoolSpec, lower
 from edgenas.supernets.functional import WeightGroup, transformer_block_groups
 from edgenas.supernets.pit_net import PitNet, PitStage, build_component, component_input_shape
 from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def slice_pool(weights: Mapping[str, Tensor], largest: PoolSpec, spec: PoolSpec)
 
 def slice_frame(net: PitNet, spec: PitSpec) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The weights before the first and after the last stage of the largest net at the widths of ``spec``."""
-    weights, largest, base = dict(net.named_parameters()), net.spec.embed, spec.embed.base_dim
+    weights, largest, base = weights_of(net), net.spec.embed, spec.embed.base_dim
     table = Table(largest.base_dim, largest.num_heads)
     axes = {"patch_embed.conv.weight": 0, "patch_embed.conv.bias": 0, "pos_embed": 1, "cls_token": 2}
     first = {name: table.slice(weights[name], axis, base, spec.embed.num_heads) for name, axis in axes.items()}
@@ -109,9 +110,9 @@ def parts(supernet: SlicedSupernet[PitSpec], spec: PitSpec) -> Iterator[Part]:
         stage, at = net.transformers[index], f"transformers.{index}."
         assert isinstance(stage, PitStage)
         if stage_spec.pool is not None and stage.pool is not None and largest.pool is not None:
-            yield Part(f"{at}pool.", slice_pool(dict(stage.pool.named_parameters()), largest.pool, stage_spec.pool))
+            yield Part(f"{at}pool.", slice_pool(weights_of(stage.pool), largest.pool, stage_spec.pool))
         for number, block_spec in enumerate(stage_spec.blocks):
-            weights = dict(stage.blocks[number].named_parameters())
+            weights = weights_of(stage.blocks[number])
             yield Part(f"{at}blocks.{number}.", slice_block(weights, largest.blocks[number], block_spec))
     yield Part("", last)
 

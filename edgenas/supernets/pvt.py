@@ -17,6 +17,7 @@ from edgenas.spaces.pvt import BlockSpec, PvtSpec, lower
 from edgenas.supernets.functional import WeightGroup, pyramid_block_groups
 from edgenas.supernets.pvt_net import PvtBlock, PvtNet, PvtStage, build_component, component_input_shape
 from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 
 def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSpec) -> dict[str, Tensor]:
@@ -56,13 +57,13 @@ def parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[Part]:
         stage, at = net.stages[index], f"stages.{index}."
         assert isinstance(stage, PvtStage)
         entrance = net.patch_embed if stage.downsample is None else stage.downsample
-        yield Part("patch_embed." if stage.downsample is None else f"{at}downsample.", dict(entrance.named_parameters()))
+        yield Part("patch_embed." if stage.downsample is None else f"{at}downsample.", weights_of(entrance))
         for number, block_spec in enumerate(stage_spec.blocks):
             block = stage.blocks[number]
             assert isinstance(block, PvtBlock)
-            yield Part(f"{at}blocks.{number}.", slice_block(dict(block.named_parameters()), block.spec, block_spec))
-        yield Part(f"{at}norm.", dict(stage.norm.named_parameters()))
-    yield Part("head.", dict(net.head.named_parameters()), dict(net.head.named_buffers()), inner="1.")
+            yield Part(f"{at}blocks.{number}.", slice_block(weights_of(block), block.spec, block_spec))
+        yield Part(f"{at}norm.", weights_of(stage.norm))
+    yield Part("head.", weights_of(net.head), dict(net.head.named_buffers()), inner="1.")
 
 
 def largest_net(supernet: SlicedSupernet[PvtSpec]) -> PvtNet:

@@ -20,6 +20,7 @@ from edgenas.spaces.pvt_elastic import NUM_STAGES, lower
 from edgenas.supernets.pvt import groups, largest_net
 from edgenas.supernets.pvt_net import PvtBlock, PvtNet, PvtStage, build_component, component_input_shape, initialise
 from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 KV = ("attn.kv.weight", "attn.kv.bias")  # rows of k, then as many of v
 
@@ -80,12 +81,12 @@ def split_parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[Pa
         stage, at = stage_of(supernet, index), f"stages.{index}."
         entrance = largest_net(supernet).patch_embed if stage.downsample is None else stage.downsample
         prefix = "patch_embed." if stage.downsample is None else f"{at}downsample."
-        yield Part(prefix, cut_patch_embed(dict(entrance.named_parameters()), stage_spec.patch_embed))
+        yield Part(prefix, cut_patch_embed(weights_of(entrance), stage_spec.patch_embed))
         for number, block_spec in enumerate(stage_spec.blocks):
-            yield Part(f"{at}blocks.{number}.", cut_block(dict(stage.blocks[number].named_parameters()), block_spec))
+            yield Part(f"{at}blocks.{number}.", cut_block(weights_of(stage.blocks[number]), block_spec))
         dim = stage_spec.norm.embed_dim
-        yield Part(f"{at}norm.", {name: value[:dim] for name, value in stage.norm.named_parameters()})
-    head = dict(largest_net(supernet).head.named_parameters())
+        yield Part(f"{at}norm.", {name: value[:dim] for name, value in weights_of(stage.norm).items()})
+    head = weights_of(largest_net(supernet).head)
     yield Part("head.", {"weight": head["weight"][:, : spec.head.embed_dim], "bias": head["bias"]}, inner="1.")
 
 

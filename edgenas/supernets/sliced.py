@@ -1,25 +1,26 @@
 """The supernet of every family: modules that hold weights, and plain nets that compute with slices of them.
 
 A subnet is computed by the very modules that an extracted net consists of, component by component: each is built once without
-weights, and called with the slices of one architecture in their place (`torch.func.functional_call`).
+weights, and called with the slices of one architecture in their place (`slots`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from functools import lru_cache, partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from edgenas.spaces import Genes, SearchSpace, Task
 from edgenas.spaces.families import Spec
 from edgenas.supernets.functional import FunctionalSubnet, WeightGroup
 from edgenas.supernets.resize import resized
+from edgenas.supernets.slots import Skeleton
+from edgenas.supernets.weightless import weightless
 
 Row = tuple[int, ...]
 
@@ -43,6 +44,11 @@ class Part:
     statistics: Mapping[str, Tensor] = field(default_factory=dict)
     inner: str = ""
 
+    def given(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the component is called with: ``weights`` in the place of the part's own, and its statistics, by its names."""
+        every = {**weights, **self.statistics}
+        return {self.inner + name: value for name, value in every.items()} if self.inner else every
+
 
 Parts = Callable[[Any, S], Iterable[Part]]
 
@@ -64,15 +70,6 @@ class Sharing(Generic[S]):
     build_component: Callable[[Hashable], nn.Module]
     parts: Parts[S]
     groups: Callable[[S], tuple[WeightGroup, ...]]
-
-
-@runtime_checkable
-class HasConstants(Protocol):
-    """A module with buffers that its spec decides and no file holds."""
-
-    def reset_constants(self, device: torch.device | None = None) -> None:
-        """Compute them on a device."""
-        ...
 
 
 class SlicedSupernet(nn.Module, Generic[S]):
@@ -107,22 +104,19 @@ class SlicedSupernet(nn.Module, Generic[S]):
             genes: one row.
             parts: another way to slice than the family's own.
         """
-        spec = self.spec(genes)
+        spec, skeleton_of = self.spec(genes), self._skeletons(training=self.training)
         x = resized(images_NCHW, spec.task.image_px)
         for component, part in zip(spec.components, self._parts(spec, parts), strict=True):
-            x = self._computed(component, part, part.weights, x, training=self.training)
+            x = skeleton_of(component)(part.given(part.weights), x)
         return x
 
     def _parts(self, spec: S, parts: Parts[S] | None = None) -> Iterable[Part]:
         return (self.sharing.parts if parts is None else parts)(self, spec)
 
-    def _computed(self, component: Hashable, part: Part, weights: Mapping[str, Tensor], x: Tensor, *, training: bool) -> Tensor:
-        """What a component answers with these weights."""
+    def _skeletons(self, *, training: bool) -> Callable[[Hashable], Skeleton]:
+        """What computes a component, on this net's device and in its precision."""
         some = next(self.parameters())
-        module = skeleton(self.sharing.build_component, component, some.device, some.dtype, training)
-        given = {part.inner + name: value for name, value in (*weights.items(), *part.statistics.items())}
-        y: Tensor = functional_call(module, given, (x,), tie_weights=False)
-        return y
+        return partial(skeleton, self.sharing.build_component, some.device, some.dtype, training)
 
     def slices(self, genes: Row, parts: Parts[S] | None = None) -> dict[str, Tensor]:
         """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
@@ -133,44 +127,33 @@ class SlicedSupernet(nn.Module, Generic[S]):
     def extract(self, genes: Row, parts: Parts[S] | None = None) -> nn.Module:
         """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
         spec, some = self.spec(genes), next(self.parameters())
-        with torch.device("meta"):  # nothing is drawn that the slices replace
-            net = self.sharing.build_net(spec)
+        net = weightless(lambda: self.sharing.build_net(spec), some.device, some.dtype)
         copies: dict[str, Tensor] = {}
         for part in self._parts(spec, parts):
             for name, value in (*part.weights.items(), *part.statistics.items()):
                 copies[part.prefix + name] = value.clone(memory_format=torch.contiguous_format)
         net.load_state_dict(copies, assign=True)
-        return with_constants(net, some.device, some.dtype).requires_grad_().train(self.training)
+        return net.requires_grad_().train(self.training)
 
     def functional(self, genes: Row) -> FunctionalSubnet:
         """One subnet as a function of its weights."""
-        spec = self.spec(genes)
+        spec, skeleton_of = self.spec(genes), self._skeletons(training=False)
         chain = list(zip(spec.components, self._parts(spec), strict=True))
 
         def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
             x = resized(images_NCHW, spec.task.image_px)
             for component, part in chain:
-                given = {name: weights[part.prefix + name] for name in part.weights}
-                x = self._computed(component, part, given, x, training=False)
+                own = {name: weights[part.prefix + name] for name in part.weights}
+                x = skeleton_of(component)(part.given(own), x)
             return x
 
         return FunctionalSubnet(self.slices(genes), logits, self.sharing.groups(spec))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def skeleton(
-    build_component: Callable[[Hashable], nn.Module], component: Hashable, device: torch.device, dtype: torch.dtype, training: bool
-) -> nn.Module:
+    build_component: Callable[[Hashable], nn.Module], device: torch.device, dtype: torch.dtype, training: bool, component: Hashable
+) -> Skeleton:
     """A component without weights, but with its constants; kept."""
-    with torch.inference_mode(mode=False):  # what is kept must be fit for training too
-        with torch.device("meta"):
-            module = build_component(component)
-        return with_constants(module, device, dtype).train(training)
-
-
-def with_constants(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The same module after its constants are computed on a device; its numbers have a dtype."""
-    for part in module.modules():
-        if isinstance(part, HasConstants):
-            part.reset_constants(device)
-    return module.to(dtype)
+    module = weightless(lambda: build_component(component), device, dtype)
+    return Skeleton(module.train(training))

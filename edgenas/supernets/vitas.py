@@ -25,6 +25,7 @@ from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, Geometry, VitasSpec, fra
 from edgenas.supernets.autoformer_net import Embed, Head, initialise
 from edgenas.supernets.functional import WeightGroup, transformer_block_groups
 from edgenas.supernets.sliced import Part, Parts, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 from edgenas.supernets.transformer import Mlp
 from edgenas.supernets.vitas_net import BLOCK_NORM_EPS, VitasNet, build_component, component_input_shape
 
@@ -102,11 +103,11 @@ class SharedBlock(nn.Module):
 def parts(supernet: SlicedSupernet[VitasSpec], spec: VitasSpec, side: Side = "left") -> Iterator[Part]:
     """The weights of every component of one subnet, with the channels of that side; a net of tied blocks has the first ones."""
     embed = supernet.get_submodule(f"embeds.{spec.embed.patch_size}")
-    head = dict(supernet.get_submodule("head").named_parameters())
-    around = slice_frame(dict(embed.named_parameters()), head, spec.embed.embed_dim, side)
+    head = weights_of(supernet.get_submodule("head"))
+    around = slice_frame(weights_of(embed), head, spec.embed.embed_dim, side)
     yield Part("", {name: value for name, value in around.items() if name not in head})
     for index, (place, block) in enumerate(zip(spec.places, spec.blocks, strict=True)):
-        weights = dict(supernet.get_submodule(f"blocks.{place}").named_parameters())
+        weights = weights_of(supernet.get_submodule(f"blocks.{place}"))
         yield Part(f"blocks.{index}.", slice_block(weights, block, side))
     yield Part("", {name: around[name] for name in head})
 

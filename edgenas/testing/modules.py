@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 
 
 def leaves(net: nn.Module) -> dict[str, nn.Module]:
-    """The modules that hold no others, by name."""
-    return {name: module for name, module in net.named_modules() if not any(True for _ in module.children())}
+    """The modules that compute and hold no others, by name."""
+    from torch import nn
+
+    lists = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # empty ones compute nothing
+    every = net.named_modules()
+    return {name: module for name, module in every if not isinstance(module, lists) and not any(True for _ in module.children())}
 
 
 def calls_of_leaves(net: nn.Module, images_NCHW: Tensor) -> dict[str, int]:

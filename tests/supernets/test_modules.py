@@ -67,7 +67,6 @@ def test_every_family_has_a_space() -> None:
 
 def test_a_hook_on_every_leaf_fires_once_an_answer(net: nn.Module, images: Tensor) -> None:
     counts = calls_of_leaves(net, images)
-    assert len(counts) > 10
     assert set(counts.values()) == {1}, {name: count for name, count in counts.items() if count != 1}
 
 
@@ -77,7 +76,7 @@ def test_every_parameter_belongs_to_a_leaf_or_is_a_token_or_a_table(net: nn.Modu
 
 
 def test_another_module_in_the_place_of_any_linear_layer_changes_the_answer(net: nn.Module, images: Tensor) -> None:
-    assert len(linear_names(net)) > 3
+    assert linear_names(net)
     assert linear_layers_without_effect(net, images) == []
 
 
