@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from threading import get_ident
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -72,6 +73,23 @@ class Sharing(Generic[S]):
     groups: Callable[[S], tuple[WeightGroup, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where and how a component computes.
+
+    Attributes:
+        device: of weights and constants.
+        dtype: likewise.
+        training: the mode of its modules.
+        thread: that calls it; each has modules of its own, since those hold the weights of a call while it lasts.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    training: bool
+    thread: int
+
+
 class SlicedSupernet(nn.Module, Generic[S]):
     """One set of weights that runs every architecture of a space.
 
@@ -116,7 +134,7 @@ class SlicedSupernet(nn.Module, Generic[S]):
     def _skeletons(self, *, training: bool) -> Callable[[Hashable], Skeleton]:
         """What computes a component, on this net's device and in its precision."""
         some = next(self.parameters())
-        return partial(skeleton, self.sharing.build_component, some.device, some.dtype, training)
+        return partial(skeleton, self.sharing.build_component, Setting(some.device, some.dtype, training, get_ident()))
 
     def slices(self, genes: Row, parts: Parts[S] | None = None) -> dict[str, Tensor]:
         """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
@@ -151,9 +169,7 @@ class SlicedSupernet(nn.Module, Generic[S]):
 
 
 @lru_cache(maxsize=2048)
-def skeleton(
-    build_component: Callable[[Hashable], nn.Module], device: torch.device, dtype: torch.dtype, training: bool, component: Hashable
-) -> Skeleton:
+def skeleton(build_component: Callable[[Hashable], nn.Module], setting: Setting, component: Hashable) -> Skeleton:
     """A component without weights, but with its constants; kept."""
-    module = weightless(lambda: build_component(component), device, dtype)
-    return Skeleton(module.train(training))
+    module = weightless(lambda: build_component(component), setting.device, setting.dtype)
+    return Skeleton(module.train(setting.training))

@@ -29,7 +29,8 @@ class Skeleton:
     """A module whose weights are given with every call, as with `torch.func.functional_call`.
 
     Args:
-        module: what computes; holds its own weights again after every call. Calls must not overlap.
+        module: what computes; holds its own weights again after every call. Calls must not overlap, so that
+            threads need modules of their own.
     """
 
     def __init__(self, module: nn.Module) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 import weakref
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,18 +15,27 @@ import torch
 from torch import nn
 
 from edgenas.costs import FAMILIES as COSTS
-from edgenas.spaces import SPACES, get_space
+from edgenas.spaces import SPACES, Task, get_space
 from edgenas.spaces.families import FAMILIES as SPACE_FAMILIES
 from edgenas.supernets import FAMILIES, functional_subnet
 from edgenas.supernets.classical import ClassicalSupernet
 from edgenas.supernets.pvt_net import AveragePool
-from edgenas.supernets.sliced import SlicedSupernet, skeleton
+from edgenas.supernets.sliced import Setting, SlicedSupernet, skeleton
 from edgenas.supernets.slots import Skeleton, weights_of
 from edgenas.supernets.weightless import weightless
 from edgenas.testing.supernets import awakened_supernet, images_for
 
 CPU = torch.device("cpu")
 NANO = get_space("pvt-nano")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small products are no faster on several threads, and far slower where other processes are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def largest(name: str) -> tuple[int, ...]:
@@ -68,7 +80,7 @@ def test_statistics_that_are_given_are_updated_where_they_are() -> None:
 
 
 def test_statistics_of_a_supernet_are_updated_in_training_alone() -> None:
-    supernet: Any = awakened_supernet(get_space("pvt-covidx"), get_space("pvt-covidx").default_task)
+    supernet: Any = awakened_supernet(get_space("pvt-covidx"), Task(3, 3, 64))
     statistics = dict(supernet.net.head.named_buffers())
     before = {name: value.clone() for name, value in statistics.items()}
     genes = tuple(int(gene) for gene in get_space("pvt-covidx").extreme(largest=False)[0])
@@ -100,14 +112,50 @@ def test_weightless_modules_draw_nothing_and_have_their_constants() -> None:
     assert torch.equal(matrix, torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]], dtype=torch.float64))
 
 
-def test_skeletons_are_kept_apart_by_mode_and_precision_and_hold_no_weights() -> None:
+def test_skeletons_are_kept_apart_by_setting_and_hold_no_weights() -> None:
     build = FAMILIES["pvt"]().build_component
     component = SPACE_FAMILIES["pvt"].lower(NANO, NANO.extreme(largest=True)[0], NANO.default_task).components[1]
-    first = skeleton(build, CPU, torch.float32, True, component)
-    assert skeleton(build, CPU, torch.float32, True, component) is first
-    assert skeleton(build, CPU, torch.float32, False, component) is not first
-    assert skeleton(build, CPU, torch.float64, True, component) is not first
+    setting = Setting(CPU, torch.float32, training=True, thread=1)
+    first = skeleton(build, setting, component)
+    assert skeleton(build, replace(setting), component) is first
+    for changed in ({"training": False}, {"dtype": torch.float64}, {"thread": 2}):
+        assert skeleton(build, replace(setting, **changed), component) is not first
     assert all(parameter.is_meta for parameter in first.module.parameters())
+
+
+def test_supernets_may_run_in_several_threads_at_once() -> None:
+    """The first block of one waits inside its forward until the other has answered."""
+    supernets: list[Any] = [awakened_supernet(NANO, NANO.default_task) for _ in range(2)]
+    with torch.no_grad():
+        for parameter in supernets[1].parameters():
+            parameter.mul_(0.5)
+    genes, images = largest("pvt-nano"), images_for(NANO.default_task)
+    waiting, answered = threading.Event(), threading.Event()
+    answers: dict[str, torch.Tensor] = {}
+
+    def in_another_thread() -> None:
+        def wait(module: nn.Module, inputs: Any) -> None:
+            waiting.set()
+            answered.wait(60)
+
+        component = supernets[0].spec(genes).components[1]
+        setting = Setting(CPU, torch.float32, training=False, thread=threading.get_ident())
+        block = skeleton(supernets[0].sharing.build_component, setting, component).module
+        handle = block.get_submodule("mlp").register_forward_pre_hook(wait)
+        with torch.no_grad():
+            answers["first"] = supernets[0](images, genes)
+        handle.remove()
+
+    with torch.no_grad():
+        expected = [supernet(images, genes) for supernet in supernets]
+        thread = threading.Thread(target=in_another_thread)
+        thread.start()
+        assert waiting.wait(60)
+        answers["second"] = supernets[1](images, genes)
+    answered.set()
+    thread.join()
+    assert torch.equal(answers["first"], expected[0])
+    assert torch.equal(answers["second"], expected[1])
 
 
 @pytest.mark.parametrize("name", ["pvt-nano", "pvt-elastic-nano", "autoformer-nano", "vitas-nano", "pit-nano"])
