@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from threading import get_ident
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Part:
         return {self.inner + name: value for name, value in every.items()} if self.inner else every
 
 
-Parts = Callable[[Any, S], Iterable[Part]]
+Parts = Callable[["SlicedSupernet[S]", S], Iterable[Part]]
 
 
 @dataclass(frozen=True, slots=True)
