@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import Protocol
 
+from edgenas.costs import autoformer, pit, pvt, pvt_elastic, vitas
 from edgenas.costs.model import CostModel, Factor, Term, distinct_components, sum_of_components
 from edgenas.costs.shape import shape_models
+from edgenas.spaces import SearchSpace, Task
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
-    from edgenas.spaces import SearchSpace, Task
+class Family(Protocol):
+    """What the module of a family offers."""
+
+    def decompose(self, space: SearchSpace, task: Task, /) -> tuple[Term, ...]:
+        """The terms of a space's nets."""
+        ...
+
+    def count_params(self, component: Hashable, /) -> int:
+        """Parameters of one component."""
+        ...
+
+    def cost_models(self, space: SearchSpace, task: Task, /) -> dict[str, CostModel]:
+        """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``."""
+        ...
+
+
+FAMILIES: dict[str, Family] = {
+    "pvt": pvt,
+    "pvt_elastic": pvt_elastic,
+    "autoformer": autoformer,
+    "vitas": vitas,
+    "pit": pit,
+}
 
 
 def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
-    """The terms of a space's nets, by the module of its family."""
-    terms: tuple[Term, ...] = import_module(f"edgenas.costs.{space.family}").decompose(space, task)
-    return terms
+    """The terms of a space's nets, by its family."""
+    return FAMILIES[space.family].decompose(space, task)
 
 
 def count_params(space: SearchSpace, component: Hashable) -> int:
-    """Parameters of one component, by the module of the space's family."""
-    number: int = import_module(f"edgenas.costs.{space.family}").count_params(component)
-    return number
+    """Parameters of one component, by the space's family."""
+    return FAMILIES[space.family].count_params(component)
 
 
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``, by the space's family."""
-    models: dict[str, CostModel] = import_module(f"edgenas.costs.{space.family}").cost_models(space, task)
-    return models
+    return FAMILIES[space.family].cost_models(space, task)
 
 
 __all__ = [
+    "FAMILIES",
     "CostModel",
     "Factor",
+    "Family",
     "Term",
     "cost_models",
     "count_params",

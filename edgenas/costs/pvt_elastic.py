@@ -78,3 +78,6 @@ def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
         "macs": sum_of_components("macs", "MACs", terms, count_macs),
         "reference_macs": sum_of_components("reference_macs", "MACs", terms, count_reference_macs),
     }
+
+
+__all__ = ["cost_models", "count_params", "decompose"]

@@ -39,14 +39,14 @@ class ExportSpec:
     """What is to be written.
 
     Attributes:
-        input_shape: channels, height, width of one image.
+        input_shape: channels, height, width of one image; or what one image is at the entrance of a part of a net.
         batch_size: images a call; None exports a dynamic batch axis.
         precision: of the computation; inputs and outputs stay float32.
         opset: ONNX opset, 18 or later.
         targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     batch_size: int | None = 1
     precision: FilePrecision = "fp32"
     opset: int = 18

@@ -8,7 +8,7 @@ Source: AutoFormer (Chen et al., ICCV 2021, arXiv:2107.00651), table 1 and the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.base import Choice, Condition, SearchSpace, Task
+from edgenas.spaces.uniform import uniform_nets
 
 GlobalPool = Literal["avg", "token"]
 
@@ -198,6 +199,16 @@ def frame(geometry: Geometry, task: Task, embed_dim: int) -> tuple[EmbedSpec, He
         EmbedSpec(task.in_channels, task.image_px, geometry.patch_size, grid, embed_dim),
         HeadSpec(grid, embed_dim, geometry.global_pool, task.num_classes),
     )
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is one that nets repeat."""
+    return isinstance(component, BlockSpec)
+
+
+def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+    """What an engineer would write down without a search: uniform nets."""
+    return uniform_nets(space)
 
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> AutoFormerSpec:

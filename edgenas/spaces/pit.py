@@ -11,7 +11,7 @@ cannot be built by their code; ours has one group for each channel of the narrow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.base import Choice, SearchSpace, Task
+from edgenas.spaces.uniform import uniform_nets
 
 NUM_STAGES = 3
 
@@ -217,6 +218,16 @@ def block_spec(geometry: Geometry, task: Task, stage: int, *, base_dim: int, num
 def head_spec(geometry: Geometry, task: Task, *, base_dim: int, num_heads: int) -> HeadSpec:
     """The exit at the width of the last stage."""
     return HeadSpec(geometry.grids(task.image_px)[-1], base_dim, num_heads, task.num_classes)
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is one that nets repeat."""
+    return isinstance(component, BlockSpec)
+
+
+def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+    """What an engineer would write down without a search: uniform nets."""
+    return uniform_nets(space)
 
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PitSpec:

@@ -8,7 +8,7 @@ Sources: PVT v2 (Wang et al., CVMJ 2022, arXiv:2106.13797); COViT++ (hungnv142/C
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.base import Choice, Option, SearchSpace, Task
-from edgenas.spaces.designed import STEPS, at_step
+from edgenas.spaces.uniform import STEPS, at_step
 
 ReductionKind = Literal["none", "conv", "pool"]
 
@@ -199,6 +199,11 @@ def block_spec(geometry: Geometry, image_px: int, stage: int, *, pool_size: int,
         mlp_hidden=int(geometry.embed_dims[stage] * mlp_ratio),
         relu=True,
     )
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is one that nets repeat."""
+    return isinstance(component, BlockSpec)
 
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PvtSpec:

@@ -13,7 +13,7 @@ Source: PVT v2 (Wang et al., CVMJ 2022, arXiv:2106.13797), table 1 for the width
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.base import RESOLUTION, Choice, Condition, Option, SearchSpace, Task
-from edgenas.spaces.designed import STEPS, at_step
 from edgenas.spaces.pvt import (
     BlockSpec,
     HeadSpec,
@@ -33,6 +32,7 @@ from edgenas.spaces.pvt import (
     StageSpec,
     token_grids,
 )
+from edgenas.spaces.uniform import STEPS, at_step
 
 NUM_STAGES = 4
 NO_REDUCTION = ("none", 1)
@@ -171,6 +171,11 @@ def patch_embed_spec(geometry: Geometry, stage: int, resolution_px: int, *, in_c
         grid=sides[stage + 1],
         reads_image=stage == 0,
     )
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is one that nets repeat."""
+    return isinstance(component, BlockSpec)
 
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> PvtSpec:

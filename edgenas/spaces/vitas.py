@@ -13,7 +13,7 @@ Source: ViTAS (Su et al., ECCV 2022, arXiv:2106.13700), section 3, and the publi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgenas.spaces.autoformer import EmbedSpec, HeadSpec
 from edgenas.spaces.base import Choice, Condition, SearchSpace, Task
+from edgenas.spaces.uniform import uniform_nets
 
 IDENTITY = "identity"
 LEVELS = tuple(tenths / 10 for tenths in range(1, 11))
@@ -198,6 +199,16 @@ def frame(task: Task, patch_size: int, embed_dim: int) -> tuple[EmbedSpec, HeadS
     return EmbedSpec(task.in_channels, task.image_px, patch_size, grid, embed_dim), HeadSpec(
         grid, embed_dim, "token", task.num_classes
     )
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is one that nets repeat."""
+    return isinstance(component, BlockSpec)
+
+
+def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+    """What an engineer would write down without a search: uniform nets."""
+    return uniform_nets(space)
 
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> VitasSpec:

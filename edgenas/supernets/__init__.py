@@ -1,55 +1,84 @@
-"""Supernets and the plain nets extracted from them, by the space's family.
-
-A family's module offers ``build_supernet(space, task)``, ``build_net(space, task, genes)``, ``build_component(component)``,
-``component_input_shape(component)`` and, for training-free indicators, ``functional_subnet(supernet, genes)``.
-"""
+"""Supernets and the plain nets extracted from them, by the space's family."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgenas.supernets.base import Family, Supernet
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from edgenas.spaces import SearchSpace, Task
     from edgenas.supernets.functional import FunctionalSubnet
 
 
-class Supernet(Protocol):
-    """One set of weights that runs every architecture of a space; also an `nn.Module`."""
+def _pvt() -> Family:
+    from edgenas.supernets import pvt
 
-    space: SearchSpace
-    task: Task
-    training: bool
-
-    def __call__(self, images_NCHW: Tensor, genes: tuple[int, ...]) -> Tensor:
-        """Logits, shape (N, classes), of one subnet."""
-        ...
-
-    def extract(self, genes: tuple[int, ...]) -> nn.Module:
-        """A plain net that computes the same and owns its weights."""
-        ...
+    return pvt
 
 
-def family(space: SearchSpace) -> Any:
-    """The module that builds the nets of ``space``."""
-    return import_module(f"edgenas.supernets.{space.family}")
+def _pvt_elastic() -> Family:
+    from edgenas.supernets import pvt_elastic
+
+    return pvt_elastic
+
+
+def _autoformer() -> Family:
+    from edgenas.supernets import autoformer
+
+    return autoformer
+
+
+def _vitas() -> Family:
+    from edgenas.supernets import vitas
+
+    return vitas
+
+
+def _pit() -> Family:
+    from edgenas.supernets import pit
+
+    return pit
+
+
+FAMILIES: dict[str, Callable[[], Family]] = {  # each is imported where its nets are built: they need torch
+    "pvt": _pvt,
+    "pvt_elastic": _pvt_elastic,
+    "autoformer": _autoformer,
+    "vitas": _vitas,
+    "pit": _pit,
+}
+
+
+def family(space: SearchSpace) -> Family:
+    """What builds the nets of ``space``."""
+    return FAMILIES[space.family]()
 
 
 def build_supernet(space: SearchSpace, task: Task) -> nn.Module:
     """A freshly initialised supernet: an `nn.Module` that is a `Supernet`."""
-    module: nn.Module = family(space).build_supernet(space, task)
-    return module
+    return family(space).build_supernet(space, task)
 
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> nn.Module:
     """A freshly initialised plain net of one architecture."""
-    module: nn.Module = family(space).build_net(space, task, genes)
-    return module
+    return family(space).build_net(space, task, genes)
 
 
 def functional_subnet(supernet: Supernet, genes: tuple[int, ...]) -> FunctionalSubnet:
-    """One subnet as a function of its weights, with their roles."""
-    subnet: FunctionalSubnet = family(supernet.space).functional_subnet(supernet, genes)
-    return subnet
+    """One subnet as a function of its weights, with their roles.
+
+    Raises:
+        ValueError: if the weights of subnets are no slices of the supernet's.
+    """
+    from edgenas.supernets.sliced import SlicedSupernet
+
+    if not isinstance(supernet, SlicedSupernet):
+        raise ValueError(f"subnets of {type(supernet).__name__} are no slices of its weights")
+    return supernet.functional(genes)
+
+
+__all__ = ["FAMILIES", "Family", "Supernet", "build_net", "build_supernet", "family", "functional_subnet"]

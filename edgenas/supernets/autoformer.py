@@ -9,19 +9,18 @@ largest embedding (256 of Tiny, 640 of Base) is wider than any that is drawn, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgenas.spaces import SearchSpace, Task
+from edgenas.spaces import Genes, SearchSpace, Task
 from edgenas.spaces.autoformer import GEOMETRIES, AutoFormerSpec, BlockSpec, GlobalPool, assemble, lower
-from edgenas.supernets.autoformer_net import AutoFormerBlock, AutoFormerNet, build_component, component_input_shape, net_forward
-from edgenas.supernets.autoformer_position import Layout, make_layout
-from edgenas.supernets.functional import FunctionalSubnet, transformer_block_groups
+from edgenas.supernets.autoformer_net import AutoFormerNet, build_component, component_input_shape
+from edgenas.supernets.functional import WeightGroup, transformer_block_groups
+from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 
 def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSpec) -> dict[str, Tensor]:
@@ -57,67 +56,54 @@ def slice_frame(weights: Mapping[str, Tensor], embed_dim: int) -> dict[str, Tens
     return result | {"head.weight": weights["head.weight"][:, :embed_dim], "head.bias": weights["head.bias"]}
 
 
-@lru_cache(maxsize=64)
-def layout_on(grid: int, max_distance: int, device: torch.device) -> Layout:
-    """The layout of a grid on a device, kept."""
-    with torch.inference_mode(mode=False):  # what is kept must be fit for training too
-        return Layout(*(tensor.to(device) for tensor in make_layout(grid, max_distance)))
+def largest_net(supernet: SlicedSupernet[AutoFormerSpec]) -> AutoFormerNet:
+    """The net whose weights subnets are slices of."""
+    net = supernet.net
+    assert isinstance(net, AutoFormerNet)
+    return net
 
 
-class AutoFormerSupernet(nn.Module):
-    """One set of weights that runs every architecture of an AutoFormer space.
+def parts(supernet: SlicedSupernet[AutoFormerSpec], spec: AutoFormerSpec) -> Iterator[Part]:
+    """The weights of every component of one subnet."""
+    net = largest_net(supernet)
+    frame = slice_frame(weights_of(net), spec.embed.embed_dim)
+    last = ("norm.weight", "norm.bias", "head.weight", "head.bias")
+    yield Part("", {name: value for name, value in frame.items() if name not in last})
+    for index, block_spec in enumerate(spec.blocks):
+        weights = weights_of(net.blocks[index])
+        yield Part(f"blocks.{index}.", slice_block(weights, net.spec.blocks[index], block_spec))
+    yield Part("", {name: frame[name] for name in last})
 
-    The parameters are those of `AutoFormerNet` at the largest architecture, under the same names. No active subnet is kept: the
-    architecture is an argument of `forward`.
+
+def groups(spec: AutoFormerSpec) -> tuple[WeightGroup, ...]:
+    """The weights of a subnet's blocks by their roles."""
+    return tuple(group for index in range(len(spec.blocks)) for group in transformer_block_groups(f"blocks.{index}."))
+
+
+SHARING = Sharing(lower, AutoFormerNet, build_component, parts, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class LowerPooled:
+    """As `edgenas.spaces.autoformer.lower`, but for what the head reads."""
+
+    global_pool: GlobalPool
+
+    def __call__(self, space: SearchSpace, genes_G: Genes, task: Task) -> AutoFormerSpec:
+        """The net that one row of genes stands for."""
+        return assemble(replace(GEOMETRIES[space.base_name], global_pool=self.global_pool), task, space.to_json(genes_G))
+
+
+def build_supernet(space: SearchSpace, task: Task, *, global_pool: GlobalPool | None = None) -> SlicedSupernet[AutoFormerSpec]:
+    """A freshly initialised supernet of an AutoFormer space, with the parameters of the largest net under ``net.``.
+
+    Args:
+        space: of the AutoFormer family.
+        task: classes, channels and resolution.
+        global_pool: what the head reads; the space's unless given.
     """
-
-    def __init__(self, space: SearchSpace, task: Task, *, global_pool: GlobalPool | None = None) -> None:
-        super().__init__()
-        self.space = space
-        self.task = task
-        geometry = GEOMETRIES[space.base_name]
-        self.geometry = geometry if global_pool is None else replace(geometry, global_pool=global_pool)
-        self.spec = lru_cache(maxsize=65536)(self._spec)
-        self.net = AutoFormerNet(self._spec(tuple(space.extreme(largest=True)[0].tolist())))
-
-    def _spec(self, genes: tuple[int, ...]) -> AutoFormerSpec:
-        return assemble(self.geometry, self.task, self.space.to_json(np.asarray(genes, dtype=np.int16)))
-
-    def slices(self, genes: tuple[int, ...]) -> dict[str, Tensor]:
-        """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
-        spec = self.spec(genes)
-        result = slice_frame(dict(self.net.named_parameters()), spec.embed.embed_dim)
-        for index, block_spec in enumerate(spec.blocks):
-            block = self.net.blocks[index]
-            assert isinstance(block, AutoFormerBlock)
-            weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-            result |= {f"blocks.{index}.{name}": tensor for name, tensor in weights.items()}
-        return result
-
-    def layout(self) -> Layout:
-        """Where tokens are, on this net's device."""
-        return layout_on(self.geometry.grid(self.task.image_px), self.geometry.max_distance, self.net.pos_embed.device)
-
-    def forward(self, images_NCHW: Tensor, genes: tuple[int, ...]) -> Tensor:
-        """Logits, shape (N, classes), of the subnet that one row of genes stands for."""
-        return net_forward(images_NCHW, self.spec(genes), self.slices(genes), self.layout())
-
-    @torch.no_grad()
-    def extract(self, genes: tuple[int, ...]) -> AutoFormerNet:
-        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
-        with torch.device("meta"):  # nothing is drawn that the slices replace
-            net = AutoFormerNet(self.spec(genes))
-        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in self.slices(genes).items()}
-        net.load_state_dict(copies, assign=True)
-        for block in net.blocks:
-            assert isinstance(block, AutoFormerBlock)
-            block.register_layout(Layout(*(tensor.clone() for tensor in self.layout())))
-        return net.train(self.training)
-
-
-def build_supernet(space: SearchSpace, task: Task, *, global_pool: GlobalPool | None = None) -> AutoFormerSupernet:
-    """A freshly initialised supernet of an AutoFormer space; ``global_pool`` is the space's unless given."""
-    return AutoFormerSupernet(space, task, global_pool=global_pool)
+    sharing = SHARING if global_pool is None else replace(SHARING, lower=LowerPooled(global_pool))
+    return SlicedSupernet(space, task, sharing, {"net": AutoFormerNet(sharing.lower(space, space.extreme(largest=True)[0], task))})
 
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> AutoFormerNet:
@@ -125,23 +111,11 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> AutoFor
     return AutoFormerNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
-def functional_subnet(supernet: AutoFormerSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
-    """One subnet as a function of its weights."""
-    spec, layout = supernet.spec(genes), supernet.layout()
-    groups = [group for index in range(len(spec.blocks)) for group in transformer_block_groups(f"blocks.{index}.")]
-
-    def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        return net_forward(images_NCHW, spec, weights, layout)
-
-    return FunctionalSubnet(supernet.slices(genes), logits, tuple(groups))
-
-
 __all__ = [
-    "AutoFormerSupernet",
+    "SHARING",
     "build_component",
     "build_net",
     "build_supernet",
     "component_input_shape",
-    "functional_subnet",
     "slice_block",
 ]

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from edgenas.errors import CheckpointError
-from edgenas.supernets.autoformer import AutoFormerSupernet
+from edgenas.spaces.autoformer import AutoFormerSpec
+from edgenas.supernets.autoformer import largest_net
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.supernets.starting import abbreviated, fill, refuse
 
 DEFECTS = (
@@ -62,7 +64,7 @@ def read_ancestor_weights(path: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_ancestor_weights(
-    supernet: AutoFormerSupernet, state: Mapping[str, Tensor], *, fresh: Collection[str] = (), source: str = "the file"
+    supernet: SlicedSupernet[AutoFormerSpec], state: Mapping[str, Tensor], *, fresh: Collection[str] = (), source: str = "the file"
 ) -> tuple[str, ...]:
     """Fill ``supernet`` from a state dict of an ancestor's and say which of their defects stay visible.
 
@@ -76,7 +78,7 @@ def load_ancestor_weights(
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
     found = {_our_name(name): value for name, value in state.items()}
-    ours = supernet.net.state_dict()
+    ours = largest_net(supernet).state_dict()
     problems = abbreviated([f"{name} is missing" for name in ours if name not in found and name not in fresh], "missing")
     problems += abbreviated([f"{name} is unknown" for name in found if name not in ours], "unknown")
     shapes, weights = [], {}

@@ -1,98 +1,27 @@
 """Plain AutoFormer nets built from a spec, with timm's parameter names.
 
-Every component takes one tensor and gives one tensor, so that a net is a chain and any part of it can be timed alone. Plain nets
-and supernets compute with the same functions. Source: AutoFormer (Chen et al., ICCV 2021, arXiv:2107.00651).
+Every component takes one tensor and gives one tensor, so that a net is a chain and any part of it can be timed alone.
+Source: AutoFormer (Chen et al., ICCV 2021, arXiv:2107.00651).
 
 Shapes: N images, L tokens (1 + grid²), C channels, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from edgenas.spaces.autoformer import AutoFormerSpec, BlockSpec, Component, EmbedSpec, HeadSpec
-from edgenas.supernets.autoformer_position import Layout, make_layout, relative_attention
+from edgenas.spaces.autoformer import AutoFormerSpec, BlockSpec, EmbedSpec, GlobalPool, HeadSpec
+from edgenas.supernets.autoformer_position import RelativePosition, make_layout, relative_attention
+from edgenas.supernets.transformer import Block
 
 NORM_EPS = 1e-5
 
 
-def embed_forward(images_NCHW: Tensor, spec: EmbedSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """The class token and the patches with their positions, shape (N, L, C)."""
-    weight, bias = weights["patch_embed.proj.weight"], weights["patch_embed.proj.bias"]
-    x_NLC = F.conv2d(images_NCHW, weight, bias, stride=spec.patch_size).flatten(2).transpose(1, 2)
-    class_N1C = weights["cls_token"].expand(x_NLC.shape[0], -1, -1)
-    return torch.cat([class_N1C, x_NLC], dim=1) + weights["pos_embed"]
-
-
-def block_forward(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor], layout: Layout) -> Tensor:
-    """One block with weights of exactly ``spec``'s widths."""
-    num, length, dim = x_NLC.shape
-    normed = F.layer_norm(x_NLC, (dim,), weights["norm1.weight"], weights["norm1.bias"], NORM_EPS)
-    qkv = F.linear(normed, weights["attn.qkv.weight"], weights["attn.qkv.bias"])
-    q_NhLd, k_NhLd, v_NhLd = qkv.reshape(num, length, 3, spec.num_heads, spec.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
-    tables = {name[5:]: tensor for name, tensor in weights.items() if name.startswith("attn.rel_pos")}
-    y_NLC = relative_attention(q_NhLd, k_NhLd, v_NhLd, tables, layout).transpose(1, 2).reshape(num, length, spec.qkv_dim)
-    x_NLC = x_NLC + F.linear(y_NLC, weights["attn.proj.weight"], weights["attn.proj.bias"])
-    normed = F.layer_norm(x_NLC, (dim,), weights["norm2.weight"], weights["norm2.bias"], NORM_EPS)
-    hidden = F.gelu(F.linear(normed, weights["mlp.fc1.weight"], weights["mlp.fc1.bias"]))
-    return x_NLC + F.linear(hidden, weights["mlp.fc2.weight"], weights["mlp.fc2.bias"])
-
-
-def head_forward(x_NLC: Tensor, spec: HeadSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """Logits, shape (N, K)."""
-    x_NLC = F.layer_norm(x_NLC, x_NLC.shape[-1:], weights["norm.weight"], weights["norm.bias"], NORM_EPS)
-    x_NC = x_NLC[:, 0] if spec.global_pool == "token" else x_NLC[:, 1:].mean(dim=1)
-    return F.linear(x_NC, weights["head.weight"], weights["head.bias"])
-
-
-def net_forward(images_NCHW: Tensor, spec: AutoFormerSpec, weights: Mapping[str, Tensor], layout: Layout) -> Tensor:
-    """Logits, shape (N, K), of a net whose weights of exactly ``spec``'s widths are given by name."""
-    x_NLC = embed_forward(images_NCHW, spec.embed, weights)
-    parts: list[dict[str, Tensor]] = [{} for _ in spec.blocks]
-    for name, tensor in weights.items():
-        if name.startswith("blocks."):
-            _, index, rest = name.split(".", 2)
-            parts[int(index)][rest] = tensor
-    for block, part in zip(spec.blocks, parts, strict=True):
-        x_NLC = block_forward(x_NLC, block, part, layout)
-    return head_forward(x_NLC, spec.head, weights)
-
-
-class _RelativePosition(nn.Module):
-    """Two tables of vectors: row 0 for pairs with the class token, then distances from most negative to most positive."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.vertical = nn.Parameter(torch.zeros(2 * spec.max_distance + 2, spec.head_dim))
-        self.horizontal = nn.Parameter(torch.zeros(2 * spec.max_distance + 2, spec.head_dim))
-
-
-class _Attention(nn.Module):
-    """Parameters of a block's attention; the rows of ``qkv`` are all of q, of k, of v, head by head."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(spec.embed_dim, 3 * spec.qkv_dim)
-        self.proj = nn.Linear(spec.qkv_dim, spec.embed_dim)
-        self.rel_pos_k = _RelativePosition(spec)
-        self.rel_pos_v = _RelativePosition(spec)
-
-
-class _Mlp(nn.Module):
-    """Parameters of a block's MLP."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(spec.embed_dim, spec.mlp_hidden)
-        self.fc2 = nn.Linear(spec.mlp_hidden, spec.embed_dim)
-
-
-class AutoFormerBlock(nn.Module):
-    """Tokens to tokens, (N, L, C) both."""
+class Attention(nn.Module):
+    """Attention with relative positions: tokens to tokens, (N, L, C) both; the rows of ``qkv`` are all of q, of k, of v."""
 
     index_D: Tensor
     places_LE: Tensor
@@ -100,20 +29,50 @@ class AutoFormerBlock(nn.Module):
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.norm1 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
-        self.attn = _Attention(spec)
-        self.norm2 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
-        self.mlp = _Mlp(spec)
-        self.register_layout(make_layout(spec.grid, spec.max_distance))
+        self.qkv = nn.Linear(spec.embed_dim, 3 * spec.qkv_dim)
+        self.proj = nn.Linear(spec.qkv_dim, spec.embed_dim)
+        self.rel_pos_k = RelativePosition(spec.max_distance, spec.head_dim)
+        self.rel_pos_v = RelativePosition(spec.max_distance, spec.head_dim)
+        self.reset_constants()
 
-    def register_layout(self, layout: Layout) -> None:
-        """Keep the layout as buffers, which no file of weights holds."""
-        self.register_buffer("index_D", layout.index_D, persistent=False)
-        self.register_buffer("places_LE", layout.places_LE, persistent=False)
+    def reset_constants(self, device: torch.device | None = None) -> None:
+        """Compute where tokens are, buffers that no file of weights holds; on PyTorch's default device by default."""
+        layout = make_layout(self.spec.grid, self.spec.max_distance)
+        self.register_buffer("index_D", layout.index_D.to(device=device), persistent=False)
+        self.register_buffer("places_LE", layout.places_LE.to(device=device), persistent=False)
 
     def forward(self, x_NLC: Tensor) -> Tensor:
-        """Apply the block."""
-        return block_forward(x_NLC, self.spec, dict(self.named_parameters()), Layout(self.index_D, self.places_LE))
+        """Apply the attention."""
+        num, length, _ = x_NLC.shape
+        spec = self.spec
+        q, k, v = self.qkv(x_NLC).reshape(num, length, 3, spec.num_heads, spec.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+        vectors_of_keys, vectors_of_values = self.rel_pos_k(self.index_D), self.rel_pos_v(self.index_D)
+        y_NhLd = relative_attention((q, k, v), vectors_of_keys, vectors_of_values, self.places_LE, spec.grid)
+        y_NLC: Tensor = self.proj(y_NhLd.transpose(1, 2).reshape(num, length, spec.qkv_dim))
+        return y_NLC
+
+
+class PatchEmbed(nn.Module):
+    """A convolution that strides over its kernel: an image (N, C, H, W) to tokens (N, L, C)."""
+
+    def __init__(self, spec: EmbedSpec) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(spec.in_channels, spec.embed_dim, spec.patch_size, stride=spec.patch_size)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Apply the convolution."""
+        x_NCGG: Tensor = self.proj(images_NCHW)
+        return x_NCGG.flatten(2).transpose(1, 2)
+
+
+def with_class_token(x_NLC: Tensor, cls_token: Tensor) -> Tensor:
+    """The class token, shape (1, 1, C), before the tokens of every image."""
+    return torch.cat([cls_token.expand(x_NLC.shape[0], -1, -1), x_NLC], dim=1)
+
+
+def pooled(x_NLC: Tensor, global_pool: GlobalPool) -> Tensor:
+    """What the head reads of the tokens: the first, or the mean of the others; shape (N, C)."""
+    return x_NLC[:, 0] if global_pool == "token" else x_NLC[:, 1:].mean(dim=1)
 
 
 class Embed(nn.Module):
@@ -121,15 +80,13 @@ class Embed(nn.Module):
 
     def __init__(self, spec: EmbedSpec) -> None:
         super().__init__()
-        self.spec = spec
-        convolution = nn.Conv2d(spec.in_channels, spec.embed_dim, spec.patch_size, stride=spec.patch_size)
-        self.patch_embed = nn.ModuleDict({"proj": convolution})
+        self.patch_embed = PatchEmbed(spec)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, spec.grid**2 + 1, spec.embed_dim))
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Apply the convolution, put the class token first, add positions."""
-        return embed_forward(images_NCHW, self.spec, dict(self.named_parameters()))
+        return with_class_token(self.patch_embed(images_NCHW), self.cls_token) + self.pos_embed
 
 
 class Head(nn.Module):
@@ -143,7 +100,13 @@ class Head(nn.Module):
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """Apply the norm, the pooling and the linear layer."""
-        return head_forward(x_NLC, self.spec, dict(self.named_parameters()))
+        logits_NK: Tensor = self.head(pooled(self.norm(x_NLC), self.spec.global_pool))
+        return logits_NK
+
+
+def build_block(spec: BlockSpec) -> Block:
+    """Tokens to tokens, (N, L, C) both."""
+    return Block(Attention(spec), embed_dim=spec.embed_dim, mlp_hidden=spec.mlp_hidden, eps=NORM_EPS)
 
 
 class AutoFormerNet(nn.Module):
@@ -157,16 +120,17 @@ class AutoFormerNet(nn.Module):
         self.spec = spec
         embed, head = Embed(spec.embed), Head(spec.head)
         self.cls_token, self.pos_embed, self.patch_embed = embed.cls_token, embed.pos_embed, embed.patch_embed
-        self.blocks = nn.ModuleList(AutoFormerBlock(block) for block in spec.blocks)
+        self.blocks = nn.ModuleList(build_block(block) for block in spec.blocks)
         self.norm, self.head = head.norm, head.head
         initialise(self)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Logits of every image."""
-        x_NLC = embed_forward(images_NCHW, self.spec.embed, dict(self.named_parameters()))
+        x_NLC = with_class_token(self.patch_embed(images_NCHW), self.cls_token) + self.pos_embed
         for block in self.blocks:
             x_NLC = block(x_NLC)
-        return head_forward(x_NLC, self.spec.head, dict(self.named_parameters()))
+        logits_NK: Tensor = self.head(pooled(self.norm(x_NLC), self.spec.head.global_pool))
+        return logits_NK
 
 
 def initialise(module: nn.Module) -> None:
@@ -178,22 +142,36 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
-def build_component(component: Component) -> nn.Module:
-    """One link of the chain as a module of its own, freshly initialised, in eval mode."""
+def build_component(component: Hashable) -> nn.Module:
+    """One link of the chain as a module of its own, freshly initialised, in eval mode.
+
+    Raises:
+        ValueError: if it is no component of an AutoFormer net.
+    """
     module: nn.Module
     match component:
         case EmbedSpec():
             module = Embed(component)
         case BlockSpec():
-            module = AutoFormerBlock(component)
+            module = build_block(component)
         case HeadSpec():
             module = Head(component)
+        case _:
+            raise ValueError(f"{component} is no component of an AutoFormer net")
     initialise(module)
     return module.eval()
 
 
-def component_input_shape(component: Component) -> tuple[int, ...]:
-    """Shape of what one image is at the entrance of a component, without the batch axis."""
-    if isinstance(component, EmbedSpec):
-        return (component.in_channels, component.image_px, component.image_px)
-    return (component.grid**2 + 1, component.embed_dim)
+def component_input_shape(component: Hashable) -> tuple[int, ...]:
+    """Shape of what one image is at the entrance of a component, without the batch axis.
+
+    Raises:
+        ValueError: as `build_component`.
+    """
+    match component:
+        case EmbedSpec():
+            return (component.in_channels, component.image_px, component.image_px)
+        case BlockSpec() | HeadSpec():
+            return (component.grid**2 + 1, component.embed_dim)
+        case _:
+            raise ValueError(f"{component} is no component of an AutoFormer net")

@@ -20,11 +20,10 @@ T table rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -51,74 +50,81 @@ def make_layout(grid: int, max_distance: int) -> Layout:
     return Layout(index_D, places_LE)
 
 
-def relative_attention(q_NhLd: Tensor, k_NhLd: Tensor, v_NhLd: Tensor, tables: Mapping[str, Tensor], layout: Layout) -> Tensor:
+class RelativePosition(nn.Module):
+    """Two tables of vectors: row 0 for pairs with the class token, then distances from most negative to most positive."""
+
+    def __init__(self, max_distance: int, head_dim: int) -> None:
+        super().__init__()
+        self.vertical = nn.Parameter(torch.zeros(2 * max_distance + 2, head_dim))
+        self.horizontal = nn.Parameter(torch.zeros(2 * max_distance + 2, head_dim))
+
+    def forward(self, index_D: Tensor) -> Tensor:
+        """The vectors of all vertical distances, of the class token and of all horizontal distances, shape (2D + 1, d)."""
+        class_1d = self.vertical[:1] + self.horizontal[:1]
+        return torch.cat([self.vertical[index_D], class_1d, self.horizontal[index_D]])
+
+
+def relative_attention(
+    qkv_NhLd: tuple[Tensor, Tensor, Tensor], vectors_of_keys: Tensor, vectors_of_values: Tensor, places_LE: Tensor, grid: int
+) -> Tensor:
     """Attention of every head, shape (N, h, L, d).
 
     Args:
-        q_NhLd: queries.
-        k_NhLd: keys.
-        v_NhLd: values.
-        tables: ``rel_pos_k.vertical``, ``rel_pos_k.horizontal`` and the same of ``rel_pos_v``, shape (T, d) each.
-        layout: of the grid.
+        qkv_NhLd: queries, keys and values.
+        vectors_of_keys: as `RelativePosition` gives them.
+        vectors_of_values: likewise.
+        places_LE: of the layout.
+        grid: its rows or columns.
     """
+    q_NhLd, k_NhLd, v_NhLd = qkv_NhLd
     num, heads, length, width = q_NhLd.shape
-    places_NhLE = layout.places_LE.to(q_NhLd.dtype).expand(num, heads, length, -1)
+    places_NhLE = places_LE.to(q_NhLd.dtype).expand(num, heads, length, -1)
     q_NhLd = q_NhLd * width**-0.5
-    features_NhLE = _query_features(q_NhLd, _vectors(tables, "rel_pos_k", layout))
+    features_NhLE = _query_features(q_NhLd, vectors_of_keys, grid)
     logits_NhLL = torch.matmul(
         torch.cat([q_NhLd, features_NhLE], dim=-1), torch.cat([k_NhLd, places_NhLE], dim=-1).transpose(-1, -2)
     )
     gathered = torch.matmul(logits_NhLL.softmax(dim=-1), torch.cat([v_NhLd, places_NhLE], dim=-1))
     y_NhLd, weights_NhLE = gathered[..., :width], gathered[..., width:]
-    class_d = tables["rel_pos_v.vertical"][0] + tables["rel_pos_v.horizontal"][0]
-    return y_NhLd + _gathered_positions(weights_NhLE, class_d, _vectors(tables, "rel_pos_v", layout))
+    return y_NhLd + _gathered_positions(weights_NhLE, vectors_of_values, grid)
 
 
-def _vectors(tables: Mapping[str, Tensor], name: str, layout: Layout) -> Tensor:
-    """The vectors of all vertical distances, of the class token and of all horizontal distances, shape (2D + 1, d)."""
-    vertical_Td, horizontal_Td = tables[f"{name}.vertical"], tables[f"{name}.horizontal"]
-    class_1d = vertical_Td[:1] + horizontal_Td[:1]
-    return torch.cat([vertical_Td[layout.index_D], class_1d, horizontal_Td[layout.index_D]])
-
-
-def _query_features(q_NhLd: Tensor, vectors: Tensor) -> Tensor:
+def _query_features(q_NhLd: Tensor, vectors: Tensor, grid: int) -> Tensor:
     """Products of every query with the vectors of its rows, class token and columns, shape (N, h, L, E); 0 for the class token."""
     num, heads, length, width = q_NhLd.shape
-    distances = len(vectors) // 2
-    grid = (distances + 1) // 2
+    distances = 2 * grid - 1
     products = F.linear(q_NhLd[:, :, 1:].reshape(-1, width), vectors).view(num, heads, grid, grid, -1)
-    by_row = _of_each(products[..., :distances].transpose(2, 3)).transpose(2, 3)
-    by_column = _of_each(products[..., distances + 1 :])
+    by_row = _of_each(products[..., :distances].transpose(2, 3), grid).transpose(2, 3)
+    by_column = _of_each(products[..., distances + 1 :], grid)
     features = torch.cat([by_row, products[..., distances : distances + 1], by_column], dim=-1)
     return F.pad(features.view(num, heads, length - 1, -1), (0, 0, 1, 0))
 
 
-def _gathered_positions(weights_NhLE: Tensor, class_d: Tensor, vectors: Tensor) -> Tensor:
+def _gathered_positions(weights_NhLE: Tensor, vectors: Tensor, grid: int) -> Tensor:
     """What the attention of every query gathers of the vectors of its rows, class token and columns, shape (N, h, L, d)."""
     num, heads, length, places = weights_NhLE.shape
-    grid, width = places // 2, vectors.shape[-1]
+    distances, width = 2 * grid - 1, vectors.shape[-1]
     weights_NhGGE = weights_NhLE[:, :, 1:].reshape(num, heads, grid, grid, places)
-    by_row = _by_distance(weights_NhGGE[..., :grid].transpose(2, 3)).transpose(2, 3)
-    by_column = _by_distance(weights_NhGGE[..., grid + 1 :])
+    by_row = _by_distance(weights_NhGGE[..., :grid].transpose(2, 3), grid).transpose(2, 3)
+    by_column = _by_distance(weights_NhGGE[..., grid + 1 :], grid)
     by_vector = torch.cat([by_row, weights_NhGGE[..., grid : grid + 1], by_column], dim=-1)
-    patches = torch.matmul(by_vector.view(-1, len(vectors)), vectors).view(num, heads, length - 1, width)
-    return torch.cat([class_d.expand(num, heads, 1, -1), patches], dim=2)
+    patches = torch.matmul(by_vector.view(-1, 2 * distances + 1), vectors).view(num, heads, length - 1, width)
+    return torch.cat([vectors[distances].expand(num, heads, 1, -1), patches], dim=2)
 
 
-def _of_each(x_GD: Tensor) -> Tensor:
+def _of_each(x_GD: Tensor, grid: int) -> Tensor:
     """From a number for each distance to one for each row: ``y[..., i, r] = x[..., i, r - i + G - 1]``, shape (..., G, G)."""
-    grid, distances = x_GD.shape[-2:]
     if grid == 1:
         return x_GD
-    flat = x_GD.flatten(-2)[..., grid - 1 : grid - 1 + grid * (distances - 1)]
-    return flat.reshape(*flat.shape[:-1], grid, distances - 1)[..., :grid]
+    steps = 2 * grid - 2
+    flat = x_GD.flatten(-2)[..., grid - 1 : grid - 1 + grid * steps]
+    return torch.unflatten(flat, -1, (grid, steps))[..., :grid]
 
 
-def _by_distance(x_GG: Tensor) -> Tensor:
+def _by_distance(x_GG: Tensor, grid: int) -> Tensor:
     """The inverse of `_of_each`; 0 for distances that no row has, shape (..., G, D)."""
-    grid = x_GG.shape[-1]
     if grid == 1:
         return x_GG
     distances = 2 * grid - 1
     flat = F.pad(x_GG, (0, distances - 1 - grid)).flatten(-2)
-    return F.pad(flat, (grid - 1, 1)).reshape(*flat.shape[:-1], grid, distances)
+    return torch.unflatten(F.pad(flat, (grid - 1, 1)), -1, (grid, distances))

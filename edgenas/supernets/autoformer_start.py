@@ -14,8 +14,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edgenas.supernets.autoformer import AutoFormerSupernet
+from edgenas.spaces.autoformer import GEOMETRIES, AutoFormerSpec
+from edgenas.supernets.autoformer import largest_net
 from edgenas.supernets.autoformer_files import load_ancestor_weights
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.supernets.starting import TaskNames, abbreviated, fill_leading, fit_task, load_same, plain_names, refuse
 
 _HEAD = ("head.weight", "head.bias")
@@ -28,15 +30,15 @@ _SCALED = {"1": "attn.proj", "2": "mlp.fc2"}  # what a layer scale multiplies
 
 
 def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
-    """Fill an AutoFormer supernet; notes as `starting.load_weights`.
+    """Fill an AutoFormer supernet; notes as `start.load_weights`.
 
     Raises:
         CheckpointError: listing every difference; nothing is loaded then.
     """
-    ours = cast(AutoFormerSupernet, supernet)
+    ours = cast(SlicedSupernet[AutoFormerSpec], supernet)
     found = plain_names(state)
     if any(".attn_layer_norm." in name for name in found):
-        own = dict(ours.net.state_dict())
+        own = dict(largest_net(ours).state_dict())
         own[_ANCESTOR.embed] = own[_NAMES.embed]
         fitted = fit_task(found, own, _ANCESTOR)
         return (*load_ancestor_weights(ours, fitted.state, fresh=fitted.fresh, source=source), *fitted.notes)
@@ -46,8 +48,8 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
 
 
 @torch.no_grad()
-def _load_vit(supernet: AutoFormerSupernet, state: dict[str, Tensor], source: str) -> tuple[str, ...]:
-    own = supernet.net.state_dict()
+def _load_vit(supernet: SlicedSupernet[AutoFormerSpec], state: dict[str, Tensor], source: str) -> tuple[str, ...]:
+    own, head_dim = largest_net(supernet).state_dict(), GEOMETRIES[supernet.space.base_name].head_dim
     notes = _simplify(state)
     fitted = fit_task(state, own, _NAMES)
     found = fitted.state
@@ -56,15 +58,15 @@ def _load_vit(supernet: AutoFormerSupernet, state: dict[str, Tensor], source: st
     wanted = [name for name in own if ".rel_pos_" not in name and name not in fitted.fresh and _block_of(name) < depths[0]]
     problems = abbreviated([f"{name} is missing" for name in wanted if name not in common], "missing")
     problems += abbreviated([f"{name} is unknown" for name in common if name not in own], "unknown")
-    problems += _misfits(common, own, supernet.geometry.head_dim)
+    problems += _misfits(common, own, head_dim)
     refuse(problems, supernet, source)
-    _copy(common, own, supernet.geometry.head_dim)
-    _silence(own, found, supernet.geometry.head_dim, depths[0])
-    widths = [_widths(weights, supernet.geometry.head_dim) for weights in (found, own)]
+    _copy(common, own, head_dim)
+    _silence(own, found, head_dim, depths[0])
+    widths = [_widths(weights, head_dim) for weights in (found, own)]
     notes += [*fitted.notes, _coverage(widths[0] | {"blocks": depths[0]}, widths[1] | {"blocks": depths[1]})]
     notes.append("relative positions start at 0, as a plain Vision Transformer has none")
     notes.append("norms add 1e-5 to the variance here, most of its kind 1e-6")
-    if supernet.geometry.global_pool == "avg":
+    if largest_net(supernet).spec.head.global_pool == "avg":
         notes.append("its head read the class token; here the mean over patches is read")
     return tuple(notes)
 

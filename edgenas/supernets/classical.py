@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
+from edgenas.spaces.families import family as net_family
 from edgenas.supernets import build_net, family
-from edgenas.supernets.pvt_net import resized
+from edgenas.supernets.resize import resized
 
 
 class Term(Protocol):
@@ -68,13 +68,12 @@ class ClassicalSupernet(nn.Module):
 
     def _route(self, genes: tuple[int, ...]) -> tuple[int, tuple[str, ...]]:
         """Resolution of one net, and the names of its components in the order they are computed."""
-        lower = import_module(f"edgenas.spaces.{self.space.family}").lower
         left: list[tuple[Hashable, str]] = []
         for number, term in enumerate(self._terms):
             cell: Any = term.cells[tuple(genes[gene] for gene in term.genes)]
             left += [(component, self._keys[number, place, component]) for place, component in enumerate(cell)]
         route = []
-        spec = lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
+        spec = net_family(self.space).lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
         for component in spec.components:
             position = next(position for position, (other, _) in enumerate(left) if other == component)
             route.append(left.pop(position)[1])

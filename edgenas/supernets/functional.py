@@ -1,7 +1,4 @@
-"""A subnet as a function of its weights, with the roles that its weights play: what training-free indicators work on.
-
-Every family's module offers ``functional_subnet(supernet, genes)``.
-"""
+"""A subnet as a function of its weights, with the roles that its weights play: what training-free indicators work on."""
 
 from __future__ import annotations
 
@@ -54,4 +51,17 @@ def transformer_block_groups(prefix: str, variant: Hashable = None) -> tuple[Wei
         WeightGroup("proj", (f"{prefix}attn.proj.weight",), 1, variant),
         WeightGroup("mlp", (f"{prefix}mlp.fc1.weight",), 1, variant),
         WeightGroup("mlp", (f"{prefix}mlp.fc2.weight",), 1, variant),
+    )
+
+
+def pyramid_block_groups(prefix: str, *, reduced: bool) -> tuple[WeightGroup, ...]:
+    """Of a plain block of a Pyramid Vision Transformer under timm's names; ``reduced``: with fewer keys than queries."""
+    reduction = (WeightGroup("reduction", (f"{prefix}attn.sr.weight",)),) if reduced else ()
+    return (
+        WeightGroup("qkv", (f"{prefix}attn.q.weight", f"{prefix}attn.kv.weight"), 3),
+        *reduction,
+        WeightGroup("proj", (f"{prefix}attn.proj.weight",)),
+        WeightGroup("mlp", (f"{prefix}mlp.fc1.weight",)),
+        WeightGroup("depthwise", (f"{prefix}mlp.dwconv.weight",)),
+        WeightGroup("mlp", (f"{prefix}mlp.fc2.weight",)),
     )

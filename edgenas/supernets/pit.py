@@ -13,18 +13,18 @@ pooling's filters those of the side that has more heads. An MLP keeps its leadin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pit import BlockSpec, PitSpec, PoolSpec, lower
-from edgenas.supernets.functional import FunctionalSubnet, transformer_block_groups
-from edgenas.supernets.pit_net import PitBlock, PitNet, PitStage, Pool, build_component, component_input_shape, net_forward
+from edgenas.supernets.functional import WeightGroup, transformer_block_groups
+from edgenas.supernets.pit_net import PitNet, PitStage, build_component, component_input_shape
+from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,68 +88,51 @@ def slice_pool(weights: Mapping[str, Tensor], largest: PoolSpec, spec: PoolSpec)
     }
 
 
-class PitSupernet(nn.Module):
-    """One set of weights that runs every architecture of a PiT space.
-
-    The parameters are those of `PitNet` at the largest architecture, under the same names. No active subnet is kept: the
-    architecture is an argument of `forward`.
-    """
-
-    def __init__(self, space: SearchSpace, task: Task) -> None:
-        super().__init__()
-        self.space = space
-        self.task = task
-        self.spec = lru_cache(maxsize=16384)(self._spec)
-        self.net = PitNet(self._spec(tuple(space.extreme(largest=True)[0].tolist())))
-
-    def _spec(self, genes: tuple[int, ...]) -> PitSpec:
-        return lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
-
-    def _frame(self, spec: PitSpec) -> dict[str, Tensor]:
-        """The weights before the first and after the last stage."""
-        weights, largest, base = dict(self.net.named_parameters()), self.net.spec.embed, spec.embed.base_dim
-        table = Table(largest.base_dim, largest.num_heads)
-        axes = {"patch_embed.conv.weight": 0, "patch_embed.conv.bias": 0, "pos_embed": 1, "cls_token": 2}
-        result = {name: table.slice(weights[name], axis, base, spec.embed.num_heads) for name, axis in axes.items()}
-        axes = {"norm.weight": 0, "norm.bias": 0, "head.weight": 1}
-        result |= {name: table.slice(weights[name], axis, base, spec.head.num_heads) for name, axis in axes.items()}
-        return result | {"head.bias": weights["head.bias"]}
-
-    def slices(self, genes: tuple[int, ...]) -> dict[str, Tensor]:
-        """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
-        spec = self.spec(genes)
-        result = self._frame(spec)
-        for index, stage_spec in enumerate(spec.stages):
-            stage = self.net.transformers[index]
-            assert isinstance(stage, PitStage)
-            if stage_spec.pool is not None:
-                assert isinstance(stage.pool, Pool)
-                weights = slice_pool(dict(stage.pool.named_parameters()), stage.pool.spec, stage_spec.pool)
-                result |= {f"transformers.{index}.pool.{name}": tensor for name, tensor in weights.items()}
-            for number, block_spec in enumerate(stage_spec.blocks):
-                block = stage.blocks[number]
-                assert isinstance(block, PitBlock)
-                weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                result |= {f"transformers.{index}.blocks.{number}.{name}": tensor for name, tensor in weights.items()}
-        return result
-
-    def forward(self, images_NCHW: Tensor, genes: tuple[int, ...]) -> Tensor:
-        """Logits, shape (N, classes), of the subnet that one row of genes stands for."""
-        return net_forward(images_NCHW, self.spec(genes), self.slices(genes))
-
-    @torch.no_grad()
-    def extract(self, genes: tuple[int, ...]) -> PitNet:
-        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
-        with torch.device("meta"):  # nothing is drawn that the slices replace
-            net = PitNet(self.spec(genes))
-        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in self.slices(genes).items()}
-        net.load_state_dict(copies, assign=True)
-        return net.train(self.training)
+def slice_frame(net: PitNet, spec: PitSpec) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights before the first and after the last stage of the largest net at the widths of ``spec``."""
+    weights, largest, base = weights_of(net), net.spec.embed, spec.embed.base_dim
+    table = Table(largest.base_dim, largest.num_heads)
+    axes = {"patch_embed.conv.weight": 0, "patch_embed.conv.bias": 0, "pos_embed": 1, "cls_token": 2}
+    first = {name: table.slice(weights[name], axis, base, spec.embed.num_heads) for name, axis in axes.items()}
+    table = Table(net.spec.head.base_dim, net.spec.head.num_heads)
+    axes = {"norm.weight": 0, "norm.bias": 0, "head.weight": 1}
+    last = {name: table.slice(weights[name], axis, base, spec.head.num_heads) for name, axis in axes.items()}
+    return first, last | {"head.bias": weights["head.bias"]}
 
 
-def build_supernet(space: SearchSpace, task: Task) -> PitSupernet:
-    """A freshly initialised supernet of a PiT space."""
-    return PitSupernet(space, task)
+def parts(supernet: SlicedSupernet[PitSpec], spec: PitSpec) -> Iterator[Part]:
+    """The weights of every component of one subnet."""
+    net = supernet.net
+    assert isinstance(net, PitNet)
+    first, last = slice_frame(net, spec)
+    yield Part("", first)
+    for index, (stage_spec, largest) in enumerate(zip(spec.stages, net.spec.stages, strict=True)):
+        stage, at = net.transformers[index], f"transformers.{index}."
+        assert isinstance(stage, PitStage)
+        if stage_spec.pool is not None and stage.pool is not None and largest.pool is not None:
+            yield Part(f"{at}pool.", slice_pool(weights_of(stage.pool), largest.pool, stage_spec.pool))
+        for number, block_spec in enumerate(stage_spec.blocks):
+            weights = weights_of(stage.blocks[number])
+            yield Part(f"{at}blocks.{number}.", slice_block(weights, largest.blocks[number], block_spec))
+    yield Part("", last)
+
+
+def groups(spec: PitSpec) -> tuple[WeightGroup, ...]:
+    """The weights of a subnet's blocks by their roles; slices of equal shape differ where base_dim and num_heads do."""
+    return tuple(
+        group
+        for index, stage in enumerate(spec.stages)
+        for number, block in enumerate(stage.blocks)
+        for group in transformer_block_groups(f"transformers.{index}.blocks.{number}.", (block.base_dim, block.num_heads))
+    )
+
+
+SHARING = Sharing(lower, PitNet, build_component, parts, groups)
+
+
+def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[PitSpec]:
+    """A freshly initialised supernet of a PiT space, with the parameters of the largest net under ``net.``."""
+    return SlicedSupernet(space, task, SHARING, {"net": PitNet(lower(space, space.extreme(largest=True)[0], task))})
 
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PitNet:
@@ -157,29 +140,12 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PitNet:
     return PitNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
-def functional_subnet(supernet: PitSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
-    """One subnet as a function of its weights; slices of equal shape differ where base_dim and num_heads do."""
-    spec = supernet.spec(genes)
-    groups = [
-        group
-        for index, stage in enumerate(spec.stages)
-        for number, block in enumerate(stage.blocks)
-        for group in transformer_block_groups(f"transformers.{index}.blocks.{number}.", (block.base_dim, block.num_heads))
-    ]
-
-    def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        return net_forward(images_NCHW, spec, weights)
-
-    return FunctionalSubnet(supernet.slices(genes), logits, tuple(groups))
-
-
 __all__ = [
-    "PitSupernet",
+    "SHARING",
     "build_component",
     "build_net",
     "build_supernet",
     "component_input_shape",
-    "functional_subnet",
     "slice_block",
     "slice_pool",
 ]

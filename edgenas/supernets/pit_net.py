@@ -1,107 +1,33 @@
 """Plain PiT nets built from a spec, with timm's parameter names.
 
-Every component takes one tensor and gives one tensor, so that a net is a chain and any part of it can be timed alone. Plain nets
-and supernets compute with the same functions. Source: PiT (Heo et al., ICCV 2021, arXiv:2103.16302).
+Every component takes one tensor and gives one tensor, so that a net is a chain and any part of it can be timed alone.
+Source: PiT (Heo et al., ICCV 2021, arXiv:2103.16302).
 
 Shapes: N images, L tokens (1 + grid²), C channels, G rows or columns of the grid, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from edgenas.spaces.pit import BlockSpec, Component, EmbedSpec, HeadSpec, PitSpec, PoolSpec, StageSpec
+from edgenas.spaces.pit import BlockSpec, EmbedSpec, HeadSpec, PitSpec, PoolSpec, StageSpec
+from edgenas.supernets.transformer import Block, SelfAttention
 
 NORM_EPS = 1e-6
 
 
-def embed_forward(images_NCHW: Tensor, spec: EmbedSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """The class token and the patches with their positions, shape (N, L, C)."""
-    weight, bias = weights["patch_embed.conv.weight"], weights["patch_embed.conv.bias"]
-    x_NCGG = F.conv2d(images_NCHW, weight, bias, stride=spec.stride) + weights["pos_embed"]
-    class_N1C = weights["cls_token"].expand(x_NCGG.shape[0], -1, -1)
+def with_class_token(x_NCGG: Tensor, class_N1C: Tensor) -> Tensor:
+    """The class token of every image before its patches, shape (N, L, C)."""
     return torch.cat([class_N1C, x_NCGG.flatten(2).transpose(1, 2)], dim=1)
 
 
-def pool_forward(x_NLC: Tensor, spec: PoolSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """Patches through the convolution, the class token through the linear layer; weights of exactly ``spec``'s widths."""
-    x_NCGG = x_NLC[:, 1:].transpose(1, 2).reshape(x_NLC.shape[0], spec.in_dim, spec.in_grid, spec.in_grid)
-    groups = min(spec.in_dim, spec.embed_dim)
-    x_NCGG = F.conv2d(x_NCGG, weights["conv.weight"], weights["conv.bias"], stride=2, padding=1, groups=groups)
-    class_N1C = F.linear(x_NLC[:, :1], weights["fc.weight"], weights["fc.bias"])
-    return torch.cat([class_N1C, x_NCGG.flatten(2).transpose(1, 2)], dim=1)
-
-
-def block_forward(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """One block with weights of exactly ``spec``'s widths."""
-    num, length, dim = x_NLC.shape
-    normed = F.layer_norm(x_NLC, (dim,), weights["norm1.weight"], weights["norm1.bias"], NORM_EPS)
-    qkv = F.linear(normed, weights["attn.qkv.weight"], weights["attn.qkv.bias"])
-    q_NhLd, k_NhLd, v_NhLd = qkv.reshape(num, length, 3, spec.num_heads, spec.base_dim).permute(2, 0, 3, 1, 4).unbind(0)
-    y_NLC = F.scaled_dot_product_attention(q_NhLd, k_NhLd, v_NhLd).transpose(1, 2).reshape(num, length, dim)
-    x_NLC = x_NLC + F.linear(y_NLC, weights["attn.proj.weight"], weights["attn.proj.bias"])
-    normed = F.layer_norm(x_NLC, (dim,), weights["norm2.weight"], weights["norm2.bias"], NORM_EPS)
-    hidden = F.gelu(F.linear(normed, weights["mlp.fc1.weight"], weights["mlp.fc1.bias"]))
-    return x_NLC + F.linear(hidden, weights["mlp.fc2.weight"], weights["mlp.fc2.bias"])
-
-
-def head_forward(x_NLC: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    """Logits, shape (N, K)."""
-    x_NC = F.layer_norm(x_NLC[:, 0], x_NLC.shape[-1:], weights["norm.weight"], weights["norm.bias"], NORM_EPS)
-    return F.linear(x_NC, weights["head.weight"], weights["head.bias"])
-
-
-def net_forward(images_NCHW: Tensor, spec: PitSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """Logits, shape (N, K), of a net whose weights of exactly ``spec``'s widths are given by name."""
-
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
-
-    x_NLC = embed_forward(images_NCHW, spec.embed, weights)
-    for index, stage in enumerate(spec.stages):
-        if stage.pool is not None:
-            x_NLC = pool_forward(x_NLC, stage.pool, under(f"transformers.{index}.pool."))
-        for number, block in enumerate(stage.blocks):
-            x_NLC = block_forward(x_NLC, block, under(f"transformers.{index}.blocks.{number}."))
-    return head_forward(x_NLC, weights)
-
-
-class _Attention(nn.Module):
-    """Parameters of a block's attention; the rows of ``qkv`` are all of q, of k, of v, head by head."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(spec.embed_dim, 3 * spec.embed_dim)
-        self.proj = nn.Linear(spec.embed_dim, spec.embed_dim)
-
-
-class _Mlp(nn.Module):
-    """Parameters of a block's MLP."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(spec.embed_dim, spec.mlp_hidden)
-        self.fc2 = nn.Linear(spec.mlp_hidden, spec.embed_dim)
-
-
-class PitBlock(nn.Module):
+def build_block(spec: BlockSpec) -> Block:
     """Tokens to tokens, (N, L, C) both."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.norm1 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
-        self.attn = _Attention(spec)
-        self.norm2 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
-        self.mlp = _Mlp(spec)
-
-    def forward(self, x_NLC: Tensor) -> Tensor:
-        """Apply the block."""
-        return block_forward(x_NLC, self.spec, dict(self.named_parameters()))
+    attention = SelfAttention(spec.embed_dim, spec.embed_dim, spec.num_heads)
+    return Block(attention, embed_dim=spec.embed_dim, mlp_hidden=spec.mlp_hidden, eps=NORM_EPS)
 
 
 class Pool(nn.Module):
@@ -116,7 +42,22 @@ class Pool(nn.Module):
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """Apply the convolution and the linear layer."""
-        return pool_forward(x_NLC, self.spec, dict(self.named_parameters()))
+        spec = self.spec
+        x_NCGG = x_NLC[:, 1:].transpose(1, 2).reshape(x_NLC.shape[0], spec.in_dim, spec.in_grid, spec.in_grid)
+        return with_class_token(self.conv(x_NCGG), self.fc(x_NLC[:, :1]))
+
+
+class PatchEmbed(nn.Module):
+    """A convolution of overlapping patches: an image (N, C, H, W) to a grid of them, (N, C, G, G)."""
+
+    def __init__(self, spec: EmbedSpec) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(spec.in_channels, spec.embed_dim, spec.patch_size, stride=spec.stride)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Apply the convolution."""
+        x_NCGG: Tensor = self.conv(images_NCHW)
+        return x_NCGG
 
 
 class Embed(nn.Module):
@@ -124,15 +65,14 @@ class Embed(nn.Module):
 
     def __init__(self, spec: EmbedSpec) -> None:
         super().__init__()
-        self.spec = spec
-        convolution = nn.Conv2d(spec.in_channels, spec.embed_dim, spec.patch_size, stride=spec.stride)
-        self.patch_embed = nn.ModuleDict({"conv": convolution})
+        self.patch_embed = PatchEmbed(spec)
         self.pos_embed = nn.Parameter(torch.zeros(1, spec.embed_dim, spec.grid, spec.grid))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.embed_dim))
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Apply the convolution, add positions, put the class token first."""
-        return embed_forward(images_NCHW, self.spec, dict(self.named_parameters()))
+        x_NCGG = self.patch_embed(images_NCHW) + self.pos_embed
+        return with_class_token(x_NCGG, self.cls_token.expand(x_NCGG.shape[0], -1, -1))
 
 
 class Head(nn.Module):
@@ -145,7 +85,8 @@ class Head(nn.Module):
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """Apply the norm and the linear layer to the class token."""
-        return head_forward(x_NLC, dict(self.named_parameters()))
+        logits_NK: Tensor = self.head(self.norm(x_NLC[:, 0]))
+        return logits_NK
 
 
 class PitStage(nn.Module):
@@ -154,7 +95,7 @@ class PitStage(nn.Module):
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
         self.pool = None if spec.pool is None else Pool(spec.pool)
-        self.blocks = nn.ModuleList(PitBlock(block) for block in spec.blocks)
+        self.blocks = nn.ModuleList(build_block(block) for block in spec.blocks)
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """Tokens of the stage before (or of the entrance) to this stage's tokens."""
@@ -183,10 +124,12 @@ class PitNet(nn.Module):
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Logits of every image."""
-        x_NLC = embed_forward(images_NCHW, self.spec.embed, dict(self.named_parameters()))
+        x_NCGG = self.patch_embed(images_NCHW) + self.pos_embed
+        x_NLC = with_class_token(x_NCGG, self.cls_token.expand(x_NCGG.shape[0], -1, -1))
         for stage in self.transformers:
             x_NLC = stage(x_NLC)
-        return head_forward(x_NLC, dict(self.named_parameters()))
+        logits_NK: Tensor = self.head(self.norm(x_NLC[:, 0]))
+        return logits_NK
 
 
 def initialise(module: nn.Module) -> None:
@@ -200,8 +143,12 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
-def build_component(component: Component) -> nn.Module:
-    """One link of the chain as a module of its own, freshly initialised, in eval mode."""
+def build_component(component: Hashable) -> nn.Module:
+    """One link of the chain as a module of its own, freshly initialised, in eval mode.
+
+    Raises:
+        ValueError: if it is no component of a PiT net.
+    """
     module: nn.Module
     match component:
         case EmbedSpec():
@@ -209,15 +156,21 @@ def build_component(component: Component) -> nn.Module:
         case PoolSpec():
             module = Pool(component)
         case BlockSpec():
-            module = PitBlock(component)
+            module = build_block(component)
         case HeadSpec():
             module = Head(component)
+        case _:
+            raise ValueError(f"{component} is no component of a PiT net")
     initialise(module)
     return module.eval()
 
 
-def component_input_shape(component: Component) -> tuple[int, ...]:
-    """Shape of what one image is at the entrance of a component, without the batch axis."""
+def component_input_shape(component: Hashable) -> tuple[int, ...]:
+    """Shape of what one image is at the entrance of a component, without the batch axis.
+
+    Raises:
+        ValueError: as `build_component`.
+    """
     match component:
         case EmbedSpec():
             return (component.in_channels, component.image_px, component.image_px)
@@ -225,3 +178,5 @@ def component_input_shape(component: Component) -> tuple[int, ...]:
             return (component.in_grid**2 + 1, component.in_dim)
         case BlockSpec() | HeadSpec():
             return (component.grid**2 + 1, component.embed_dim)
+        case _:
+            raise ValueError(f"{component} is no component of a PiT net")

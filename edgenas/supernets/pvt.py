@@ -7,25 +7,17 @@ both linear layers and of the depthwise convolution between them; a shallower st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pvt import BlockSpec, PvtSpec, lower
-from edgenas.supernets.pvt_functional import functional_subnet
-from edgenas.supernets.pvt_net import (
-    PvtBlock,
-    PvtNet,
-    PvtStage,
-    block_forward,
-    build_component,
-    component_input_shape,
-    pool_matrix,
-)
+from edgenas.supernets.functional import WeightGroup, pyramid_block_groups
+from edgenas.supernets.pvt_net import PvtBlock, PvtNet, PvtStage, build_component, component_input_shape
+from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
 
 
 def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSpec) -> dict[str, Tensor]:
@@ -58,68 +50,45 @@ def slice_block(weights: Mapping[str, Tensor], largest: BlockSpec, spec: BlockSp
     return result
 
 
-class PvtSupernet(nn.Module):
-    """One set of weights that runs every architecture of a PVT space.
-
-    The parameters are those of `PvtNet` at the largest architecture, under the same names. No active subnet is kept: the
-    architecture is an argument of `forward`.
-    """
-
-    def __init__(self, space: SearchSpace, task: Task) -> None:
-        super().__init__()
-        self.space = space
-        self.task = task
-        self.net = PvtNet(lower(space, space.extreme(largest=True)[0], task))
-        self.spec = lru_cache(maxsize=65536)(self._spec)
-
-    def _spec(self, genes: tuple[int, ...]) -> PvtSpec:
-        return lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
-
-    def _stage(self, index: int) -> PvtStage:
-        stage = self.net.stages[index]
+def parts(supernet: SlicedSupernet[PvtSpec], spec: PvtSpec) -> Iterator[Part]:
+    """The weights of every component of one subnet; only blocks are sliced."""
+    net = largest_net(supernet)
+    for index, stage_spec in enumerate(spec.stages):
+        stage, at = net.stages[index], f"stages.{index}."
         assert isinstance(stage, PvtStage)
-        return stage
-
-    def forward(self, images_NCHW: Tensor, genes: tuple[int, ...]) -> Tensor:
-        """Logits, shape (N, classes), of the subnet that one row of genes stands for."""
-        spec = self.spec(genes)
-        x_NLC = self.net.patch_embed(images_NCHW)
-        for index, stage_spec in enumerate(spec.stages):
-            stage = self._stage(index)
-            if stage.downsample is not None:
-                x_NLC = stage.downsample(x_NLC)
-            for block, block_spec in zip(stage.blocks, stage_spec.blocks, strict=False):
-                assert isinstance(block, PvtBlock)
-                weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                x_NLC = block_forward(x_NLC, block_spec, weights, pool_matrix(block_spec, x_NLC.device, x_NLC.dtype))
-            x_NLC = stage.norm(x_NLC)
-        logits_NK: Tensor = self.net.head(self.net.pool(x_NLC))
-        return logits_NK
-
-    def slices(self, genes: tuple[int, ...]) -> dict[str, Tensor]:
-        """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
-        result: dict[str, Tensor] = {name: value for name, value in self.net.named_parameters() if ".blocks." not in name}
-        for stage_index, stage_spec in enumerate(self.spec(genes).stages):
-            stage = self._stage(stage_index)
-            for block_index, block_spec in enumerate(stage_spec.blocks):
-                block = stage.blocks[block_index]
-                assert isinstance(block, PvtBlock)
-                weights = slice_block(dict(block.named_parameters()), block.spec, block_spec)
-                result |= {f"stages.{stage_index}.blocks.{block_index}.{name}": value for name, value in weights.items()}
-        return result
-
-    @torch.no_grad()
-    def extract(self, genes: tuple[int, ...]) -> PvtNet:
-        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
-        net = PvtNet(self.spec(genes)).to(next(self.parameters()).device)
-        source = self.net.state_dict() | self.slices(genes)
-        net.load_state_dict({name: source[name] for name in net.state_dict()})
-        return net.train(self.training)
+        entrance = net.patch_embed if stage.downsample is None else stage.downsample
+        yield Part("patch_embed." if stage.downsample is None else f"{at}downsample.", weights_of(entrance))
+        for number, block_spec in enumerate(stage_spec.blocks):
+            block = stage.blocks[number]
+            assert isinstance(block, PvtBlock)
+            yield Part(f"{at}blocks.{number}.", slice_block(weights_of(block), block.spec, block_spec))
+        yield Part(f"{at}norm.", weights_of(stage.norm))
+    yield Part("head.", weights_of(net.head), dict(net.head.named_buffers()), inner="1.")
 
 
-def build_supernet(space: SearchSpace, task: Task) -> PvtSupernet:
-    """A freshly initialised supernet of a PVT space."""
-    return PvtSupernet(space, task)
+def largest_net(supernet: SlicedSupernet[PvtSpec]) -> PvtNet:
+    """The net whose weights subnets are slices of."""
+    net = supernet.net
+    assert isinstance(net, PvtNet)
+    return net
+
+
+def groups(spec: PvtSpec) -> tuple[WeightGroup, ...]:
+    """The weights of a subnet's blocks by their roles; q, and k and v, are weights of their own."""
+    return tuple(
+        group
+        for index, stage in enumerate(spec.stages)
+        for number, block in enumerate(stage.blocks)
+        for group in pyramid_block_groups(f"stages.{index}.blocks.{number}.", reduced=block.reduction != "none")
+    )
+
+
+SHARING = Sharing(lower, PvtNet, build_component, parts, groups)
+
+
+def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[PvtSpec]:
+    """A freshly initialised supernet of a PVT space, with the parameters of the largest net under ``net.``."""
+    return SlicedSupernet(space, task, SHARING, {"net": PvtNet(lower(space, space.extreme(largest=True)[0], task))})
 
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PvtNet:
@@ -128,11 +97,10 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> PvtNet:
 
 
 __all__ = [
-    "PvtSupernet",
+    "SHARING",
     "build_component",
     "build_net",
     "build_supernet",
     "component_input_shape",
-    "functional_subnet",
     "slice_block",
 ]

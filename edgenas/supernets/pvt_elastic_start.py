@@ -7,20 +7,21 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from edgenas.supernets.pvt_elastic import PvtElasticSupernet
+from edgenas.spaces.pvt import PvtSpec
 from edgenas.supernets.pvt_files import load_timm
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.supernets.starting import TaskNames, adapt_channels, load_same, plain_names
 
 _NAMES = TaskNames("patch_embed.proj.weight", ("head.weight", "head.bias"))
 
 
 def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
-    """Fill an elastic PVT supernet; notes as `starting.load_weights`.
+    """Fill an elastic PVT supernet; notes as `start.load_weights`.
 
     Raises:
         CheckpointError: listing every difference; nothing is loaded then.
     """
-    ours, found = cast(PvtElasticSupernet, supernet), plain_names(state)
+    ours, found = cast(SlicedSupernet[PvtSpec], supernet), plain_names(state)
     if any(".attn.reductions." in name for name in found):
         return load_same(supernet, found, source, _NAMES)
     notes = adapt_channels(found, _NAMES.embed, ours.task.in_channels)

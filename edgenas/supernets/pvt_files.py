@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from edgenas.errors import ArchError, CheckpointError
 from edgenas.spaces import SearchSpace
 from edgenas.spaces.base import RESOLUTION
-from edgenas.spaces.pvt import BlockSpec
+from edgenas.spaces.pvt import BlockSpec, PvtSpec
 from edgenas.spaces.pvt_elastic import NUM_STAGES, PVT_ELASTIC_SPACES
-from edgenas.supernets.pvt_elastic import KV, PvtElasticSupernet, reduction_key
+from edgenas.supernets.pvt_elastic import KV, reduction_key, stage_of, views
+from edgenas.supernets.sliced import SlicedSupernet
 
 POOL_SIZE = 7  # of timm's linear variants, whatever their resolution
 HEAD = ("head.weight", "head.bias")
@@ -27,7 +28,7 @@ STEM = "patch_embed.proj.weight"
 
 
 @torch.no_grad()
-def load_timm(supernet: PvtElasticSupernet, state: Mapping[str, Tensor], source_name: str) -> tuple[str, ...]:
+def load_timm(supernet: SlicedSupernet[PvtSpec], state: Mapping[str, Tensor], source_name: str) -> tuple[str, ...]:
     """Fill ``supernet`` from the state dict of one of timm's PVT v2 nets.
 
     Heads are as wide as the space's are, 64 or 32; a state dict does not tell. The head stays fresh where the source has other
@@ -46,19 +47,19 @@ def load_timm(supernet: PvtElasticSupernet, state: Mapping[str, Tensor], source_
     """
     space = supernet.space
     genes = tuple(int(gene) for gene in _genes(space, state, source_name))
-    views = supernet.views(genes)
-    fresh = _fresh(views, state)
-    problems = [f"{name} is missing" for name in views if name not in state]
-    problems += [f"{name} is unknown" for name in state if name not in views]
+    own = views(supernet, genes)
+    fresh = _fresh(own, state)
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is unknown" for name in state if name not in own]
     problems += [
         f"{name} has shape {tuple(state[name].shape)}; wanted: {tuple(_plain(name, view).shape)}"
-        for name, view in views.items()
+        for name, view in own.items()
         if name in state and name not in fresh and state[name].shape != _plain(name, view).shape
     ]
     if problems:
         raise CheckpointError(f"{source_name} holds no weights of {space.name}", problems=problems)
-    taken = [view for name, view in views.items() if name not in fresh]
-    for name, view in views.items():
+    taken = [view for name, view in own.items() if name not in fresh]
+    for name, view in own.items():
         if name not in fresh:
             view.copy_(state[name].reshape(view.shape))
     share = sum(view.numel() for view in taken) / sum(parameter.numel() for parameter in supernet.parameters())
@@ -132,13 +133,13 @@ def _fresh(views: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str
     return fresh
 
 
-def _start_the_rest(supernet: PvtElasticSupernet, genes: tuple[int, ...], source_name: str) -> Iterator[str]:
+def _start_the_rest(supernet: SlicedSupernet[PvtSpec], genes: tuple[int, ...], source_name: str) -> Iterator[str]:
     """Initialise what the source lacks around the net that was loaded, and say how."""
     added: list[str] = []
     kinds: dict[str, list[str]] = {}
     widened = False
     for index, stage_spec in enumerate(supernet.spec(genes).stages):
-        for number, block in enumerate(supernet.stage(index).blocks):
+        for number, block in enumerate(stage_of(supernet, index).blocks):
             if number >= len(stage_spec.blocks):
                 added.append(f"stages[{index}].blocks[{number}]")
                 _silence(block, 0, 0)

@@ -8,14 +8,17 @@ Shapes: N images, L tokens (grid²), C channels, H and W rows and columns, P cel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgenas.spaces.pvt import BlockSpec, Component, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec
+from edgenas.spaces.pvt import BlockSpec, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec
+from edgenas.supernets.resize import resized
+
+torch.fx.wrap("resized")  # one call of a traced graph, since what it does depends on the images
 
 NORM_EPS = 1e-6  # of blocks and stages; patch embeddings and reductions keep PyTorch's 1e-5, as PVT v2's code does
 NARROW_STD = 0.5
@@ -39,22 +42,6 @@ def averaging_matrix(size: int, cells: int) -> Tensor:
     return torch.tensor(_averaging_rows(size, cells), dtype=torch.float32)
 
 
-@lru_cache(maxsize=1024)
-def pool_matrix(spec: BlockSpec, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-    """The averaging matrix of a block, kept; None where its keys are not pooled or the grid is no larger than the pool."""
-    if spec.reduction != "pool" or spec.reduction_size == spec.grid:
-        return None
-    with torch.inference_mode(mode=False):  # what is kept must be fit for training too
-        return averaging_matrix(spec.grid, spec.reduction_size).to(device, dtype)
-
-
-def resized(images_NCHW: Tensor, image_px: int) -> Tensor:
-    """Images at another resolution, bilinear with antialias as Pillow does it; the same tensor where they have it already."""
-    if images_NCHW.shape[-2:] == (image_px, image_px):
-        return images_NCHW
-    return F.interpolate(images_NCHW, (image_px, image_px), mode="bilinear", antialias=True, align_corners=False)
-
-
 def average_pool(x_NLC: Tensor, matrix_PH: Tensor) -> Tensor:
     """Average a square grid of tokens to P x P cells, shape (N, P², C), without leaving the token layout."""
     num, _, channels = x_NLC.shape
@@ -74,117 +61,113 @@ def to_tokens(x_NCHW: Tensor) -> Tensor:
     return x_NCHW.flatten(2).transpose(1, 2)
 
 
-def attention(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor], pool_PH: Tensor | None) -> Tensor:
-    """Spatial-reduction attention of one block, shape (N, L, C).
+class AveragePool(nn.Module):
+    """Averages of a square grid of tokens over P x P cells, shape (N, P², C)."""
 
-    Args:
-        x_NLC: normalised tokens.
-        spec: widths of this call.
-        weights: ``attn.*`` tensors of exactly these widths.
-        pool_PH: averaging matrix, for pooled keys on a grid of another size.
-    """
-    num, length, dim = x_NLC.shape
-    heads = spec.num_heads
-    q_NhLd = F.linear(x_NLC, weights["attn.q.weight"], weights["attn.q.bias"])
-    q_NhLd = q_NhLd.reshape(num, length, heads, -1).transpose(1, 2)
-    if spec.reduction != "none":
-        if spec.reduction == "conv":
-            size = spec.reduction_size
-            x_NCHW = to_grid(x_NLC, spec.grid)
-            x_NLC = to_tokens(F.conv2d(x_NCHW, weights["attn.sr.weight"], weights["attn.sr.bias"], stride=size))
-        else:
-            weight_CC, bias_C = weights["attn.sr.weight"].flatten(1), weights["attn.sr.bias"]
-            if pool_PH is None:
-                x_NLC = F.linear(x_NLC, weight_CC, bias_C)
-            elif spec.reduction_size > spec.grid:  # averages and a linear layer commute: fewer tokens go through it first
-                x_NLC = average_pool(F.linear(x_NLC, weight_CC, bias_C), pool_PH)
-            else:
-                x_NLC = F.linear(average_pool(x_NLC, pool_PH), weight_CC, bias_C)
-        x_NLC = F.layer_norm(x_NLC, (dim,), weights["attn.norm.weight"], weights["attn.norm.bias"])
-        if spec.reduction == "pool":
-            x_NLC = F.gelu(x_NLC)
-    kv = F.linear(x_NLC, weights["attn.kv.weight"], weights["attn.kv.bias"])
-    k_NhMd, v_NhMd = kv.reshape(num, -1, 2, heads, spec.qkv_dim // heads).permute(2, 0, 3, 1, 4).unbind(0)
-    y_NhLd = F.scaled_dot_product_attention(q_NhLd, k_NhMd, v_NhMd)
-    y_NLC = y_NhLd.transpose(1, 2).reshape(num, length, spec.qkv_dim)
-    return F.linear(y_NLC, weights["attn.proj.weight"], weights["attn.proj.bias"])
+    matrix_PH: Tensor
+
+    def __init__(self, grid: int, cells: int) -> None:
+        super().__init__()
+        self.grid, self.cells = grid, cells
+        self.reset_constants()
+
+    def reset_constants(self, device: torch.device | None = None) -> None:
+        """Compute the averaging matrix, a buffer that no file of weights holds; on PyTorch's default device by default."""
+        self.register_buffer("matrix_PH", averaging_matrix(self.grid, self.cells).to(device=device), persistent=False)
+
+    def forward(self, x_NLC: Tensor) -> Tensor:
+        """Apply the averages."""
+        return average_pool(x_NLC, self.matrix_PH)
 
 
-def mlp(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """Linear, (ReLU,) depthwise 3x3 convolution, GELU, linear; shape (N, L, C)."""
-    x_NLF = F.linear(x_NLC, weights["mlp.fc1.weight"], weights["mlp.fc1.bias"])
-    x_NFHW = to_grid(x_NLF, spec.grid)
-    if spec.relu:
-        x_NFHW = F.relu(x_NFHW)
-    x_NFHW = F.conv2d(x_NFHW, weights["mlp.dwconv.weight"], weights["mlp.dwconv.bias"], padding=1, groups=x_NFHW.shape[1])
-    return F.linear(F.gelu(to_tokens(x_NFHW)), weights["mlp.fc2.weight"], weights["mlp.fc2.bias"])
+class TokenConv(nn.Conv2d):
+    """A 1x1 convolution of tokens (N, L, C), computed as the linear layer that it is; its weight has a convolution's shape."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x_NLC: Tensor) -> Tensor:
+        """Apply the layer to every token."""
+        return F.linear(x_NLC, self.weight.flatten(1), self.bias)
 
 
-def patch_embed_forward(x: Tensor, spec: PatchEmbedSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """Tokens (N, L, C) of an image (N, C, H, W), or of the stage before, with weights of exactly ``spec``'s widths."""
-    x_NCHW = x if spec.reads_image else to_grid(x, spec.in_grid)
-    weight, bias = weights["proj.weight"], weights["proj.bias"]
-    y_NLC = to_tokens(F.conv2d(x_NCHW, weight, bias, stride=spec.stride, padding=spec.kernel_size // 2))
-    return F.layer_norm(y_NLC, (spec.embed_dim,), weights["norm.weight"], weights["norm.bias"])
-
-
-def block_forward(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor], pool_PH: Tensor | None) -> Tensor:
-    """One block with weights of exactly ``spec``'s widths; plain nets and supernets both compute with this."""
-    channels = (x_NLC.shape[2],)
-    normed = F.layer_norm(x_NLC, channels, weights["norm1.weight"], weights["norm1.bias"], NORM_EPS)
-    x_NLC = x_NLC + attention(normed, spec, weights, pool_PH)
-    normed = F.layer_norm(x_NLC, channels, weights["norm2.weight"], weights["norm2.bias"], NORM_EPS)
-    return x_NLC + mlp(normed, spec, weights)
-
-
-class _Attention(nn.Module):
-    """Parameters of a block's attention, under timm's names."""
+class Attention(nn.Module):
+    """Spatial-reduction attention: tokens to tokens, (N, L, C) both, with fewer keys and values than queries."""
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
-        dim = spec.embed_dim
+        self.spec = spec
+        dim, size = spec.embed_dim, spec.reduction_size
         self.q = nn.Linear(dim, spec.qkv_dim)
         self.kv = nn.Linear(dim, 2 * spec.qkv_dim)
         self.proj = nn.Linear(spec.qkv_dim, dim)
         if spec.reduction != "none":
-            size = spec.reduction_size if spec.reduction == "conv" else 1
-            self.sr = nn.Conv2d(dim, dim, size, stride=size)
+            self.sr = nn.Conv2d(dim, dim, size, stride=size) if spec.reduction == "conv" else TokenConv(dim, dim)
             self.norm = nn.LayerNorm(dim)
+        if spec.reduction == "pool":
+            self.pool = nn.Identity() if size == spec.grid else AveragePool(spec.grid, size)
+            self.act = nn.GELU()
+
+    def forward(self, x_NLC: Tensor) -> Tensor:
+        """Apply the attention."""
+        num, length, _ = x_NLC.shape
+        heads, qkv_dim = self.spec.num_heads, self.spec.qkv_dim
+        q_NhLd = self.q(x_NLC).reshape(num, length, heads, -1).transpose(1, 2)
+        kv = self.kv(self.reduced(x_NLC)).reshape(num, -1, 2, heads, qkv_dim // heads)
+        k_NhMd, v_NhMd = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        y_NhLd = F.scaled_dot_product_attention(q_NhLd, k_NhMd, v_NhMd)
+        y_NLC: Tensor = self.proj(y_NhLd.transpose(1, 2).reshape(num, length, qkv_dim))
+        return y_NLC
+
+    def reduced(self, x_NLC: Tensor) -> Tensor:
+        """The tokens that keys and values are made from, shape (N, M, C)."""
+        if self.spec.reduction == "none":
+            return x_NLC
+        if self.spec.reduction == "conv":
+            x_NMC = to_tokens(self.sr(to_grid(x_NLC, self.spec.grid)))
+        elif self.spec.reduction_size > self.spec.grid:  # averages and a linear layer commute: fewer tokens go through it first
+            x_NMC = self.pool(self.sr(x_NLC))
+        else:
+            x_NMC = self.sr(self.pool(x_NLC))
+        y_NMC: Tensor = self.norm(x_NMC)
+        return self.act(y_NMC) if self.spec.reduction == "pool" else y_NMC
 
 
-class _Mlp(nn.Module):
-    """Parameters of a block's MLP, under timm's names."""
+class Mlp(nn.Module):
+    """Linear, (ReLU,) depthwise 3x3 convolution, GELU, linear: tokens to tokens, (N, L, C) both."""
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
+        self.grid = spec.grid
         self.fc1 = nn.Linear(spec.embed_dim, spec.mlp_hidden)
+        self.relu = nn.ReLU() if spec.relu else nn.Identity()
         self.dwconv = nn.Conv2d(spec.mlp_hidden, spec.mlp_hidden, 3, padding=1, groups=spec.mlp_hidden)
+        self.act = nn.GELU()
         self.fc2 = nn.Linear(spec.mlp_hidden, spec.embed_dim)
+
+    def forward(self, x_NLC: Tensor) -> Tensor:
+        """Apply the MLP."""
+        x_NFHW = self.dwconv(self.relu(to_grid(self.fc1(x_NLC), self.grid)))
+        y_NLC: Tensor = self.fc2(self.act(to_tokens(x_NFHW)))
+        return y_NLC
 
 
 class PvtBlock(nn.Module):
     """Tokens to tokens, (N, L, C) both."""
 
-    pool_PH: Tensor | None
-
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
         self.spec = spec
         self.norm1 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
-        self.attn = _Attention(spec)
+        self.attn = Attention(spec)
         self.norm2 = nn.LayerNorm(spec.embed_dim, eps=NORM_EPS)
-        self.mlp = _Mlp(spec)
-        self.register_pool(None)
-
-    def register_pool(self, device: torch.device | None) -> None:
-        """Keep the averaging matrix as a buffer, which no file of weights holds; on PyTorch's default device by default."""
-        pooled = self.spec.reduction == "pool" and self.spec.reduction_size != self.spec.grid
-        matrix = averaging_matrix(self.spec.grid, self.spec.reduction_size).to(device=device) if pooled else None
-        self.register_buffer("pool_PH", matrix, persistent=False)
+        self.mlp = Mlp(spec)
 
     def forward(self, x_NLC: Tensor) -> Tensor:
         """Apply the block."""
-        return block_forward(x_NLC, self.spec, dict(self.named_parameters()), self.pool_PH)
+        x_NLC = x_NLC + self.attn(self.norm1(x_NLC))
+        y_NLC: Tensor = x_NLC + self.mlp(self.norm2(x_NLC))
+        return y_NLC
 
 
 class PatchEmbed(nn.Module):
@@ -199,7 +182,9 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the convolution and the norm."""
-        return patch_embed_forward(x, self.spec, dict(self.named_parameters()))
+        x_NCHW = x if self.spec.reads_image else to_grid(x, self.spec.in_grid)
+        y_NLC: Tensor = self.norm(to_tokens(self.proj(x_NCHW)))
+        return y_NLC
 
 
 class TokenMean(nn.Module):
@@ -278,8 +263,12 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def build_component(component: Component) -> nn.Module:
-    """One link of the chain as a module of its own, freshly initialised, in eval mode."""
+def build_component(component: Hashable) -> nn.Module:
+    """One link of the chain as a module of its own, freshly initialised, in eval mode.
+
+    Raises:
+        ValueError: if it is no component of a PVT.
+    """
     module: nn.Module
     match component:
         case PatchEmbedSpec():
@@ -290,11 +279,17 @@ def build_component(component: Component) -> nn.Module:
             module = nn.LayerNorm(component.embed_dim, eps=NORM_EPS)
         case HeadSpec():
             module = nn.Sequential(TokenMean(), build_head(component))
+        case _:
+            raise ValueError(f"{component} is no component of a PVT")
     return module.apply(initialise).eval()
 
 
-def component_input_shape(component: Component) -> tuple[int, ...]:
-    """Shape of what one image is at the entrance of a component, without the batch axis."""
+def component_input_shape(component: Hashable) -> tuple[int, ...]:
+    """Shape of what one image is at the entrance of a component, without the batch axis.
+
+    Raises:
+        ValueError: as `build_component`.
+    """
     match component:
         case PatchEmbedSpec(reads_image=True):
             return (component.in_channels, component.in_grid, component.in_grid)
@@ -302,3 +297,5 @@ def component_input_shape(component: Component) -> tuple[int, ...]:
             return (component.in_grid**2, component.in_channels)
         case BlockSpec() | StageNormSpec() | HeadSpec():
             return (component.grid**2, component.embed_dim)
+        case _:
+            raise ValueError(f"{component} is no component of a PVT")

@@ -13,7 +13,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edgenas.supernets.pvt import PvtSupernet
+from edgenas.spaces.pvt import PvtSpec
+from edgenas.supernets.pvt import largest_net
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.supernets.starting import (
     Fitted,
     TaskNames,
@@ -45,24 +47,24 @@ class Reader:
 
     Attributes:
         knows: whether weights of these names are of the layout.
-        load: as `starting.load_weights`.
+        load: as `start.load_weights`.
     """
 
     knows: Callable[[Mapping[str, Tensor]], bool]
-    load: Callable[[PvtSupernet, Mapping[str, Tensor], str], tuple[str, ...]]
+    load: Callable[[SlicedSupernet[PvtSpec], Mapping[str, Tensor], str], tuple[str, ...]]
 
 
 def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
-    """Fill a PVT supernet; notes as `starting.load_weights`.
+    """Fill a PVT supernet; notes as `start.load_weights`.
 
     Raises:
         CheckpointError: listing every difference; nothing is loaded then.
     """
-    ours, found = cast(PvtSupernet, supernet), plain_names(state)
+    ours, found = cast(SlicedSupernet[PvtSpec], supernet), plain_names(state)
     for reader in READERS:
         if reader.knows(found):
             return reader.load(ours, found, source)
-    return load_same(supernet, found, source, _names(ours.net.state_dict()))
+    return load_same(supernet, found, source, _names(largest_net(ours).state_dict()))
 
 
 def _names(own: Mapping[str, Tensor]) -> TaskNames:
@@ -75,8 +77,8 @@ def _is_covitpp(state: Mapping[str, Tensor]) -> bool:
 
 
 @torch.no_grad()
-def _load_covitpp(supernet: PvtSupernet, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
-    own = supernet.net.state_dict()
+def _load_covitpp(supernet: SlicedSupernet[PvtSpec], state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
+    own = largest_net(supernet).state_dict()
     fitted = fit_task({_our_name(name): value for name, value in state.items()}, own, _names(own))
     narrow = {name: value for name, value in fitted.state.items() if _is_narrower(name, value, own)}
     rest = {name: value for name, value in fitted.state.items() if name not in narrow}
@@ -116,7 +118,7 @@ def _is_narrower(name: str, value: Tensor, own: Mapping[str, Tensor]) -> bool:
     return all(value.shape[other] == own[name].shape[other] for other in range(value.dim()) if other != axis)
 
 
-def _odd_widths(narrow: Mapping[str, Tensor], supernet: PvtSupernet) -> dict[str, int]:
+def _odd_widths(narrow: Mapping[str, Tensor], supernet: SlicedSupernet[PvtSpec]) -> dict[str, int]:
     """Hidden widths that no net of the space has, by name."""
     smallest = supernet.spec(tuple(int(gene) for gene in supernet.space.extreme(largest=False)[0]))
     result = {}

@@ -1,15 +1,10 @@
-"""Existing weights as the start of a supernet: what the readers of every family share.
-
-A family whose files need translating has a module ``<family>_start`` with ``load_weights(supernet, state, source)``; the others
-read checkpoints of their own layout.
-"""
+"""Existing weights as the start of a supernet: what the readers of every family share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import cast
 
 import torch
@@ -18,7 +13,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
-from edgenas.supernets import Supernet
+from edgenas.supernets.base import Supernet
 
 MOST_NAMED = 6  # differences of a kind that are written out
 _PREFIXES = ("module.", "_orig_mod.", "net.")  # of wrappers, and of our supernets around their largest net
@@ -52,37 +47,6 @@ class Fitted:
     state: dict[str, Tensor]
     fresh: tuple[str, ...]
     notes: tuple[str, ...]
-
-
-def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
-    """Fill a supernet with weights that something else was trained to, as its family knows how.
-
-    Args:
-        supernet: changed in place.
-        state: weights by name.
-        source: where they are from, for messages.
-
-    Returns:
-        What a user should know: what was adapted or left fresh, and defects of the source; a sentence each.
-
-    Raises:
-        CheckpointError: listing every difference, where they are not of this space; nothing is loaded then.
-    """
-    broken = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if broken:
-        raise CheckpointError(f"{source} holds values that are not finite", problems=abbreviated(broken, "names"))
-    whole = [f"{name} is {value.dtype}" for name, value in state.items() if value.numel() > 1 and not value.is_floating_point()]
-    if whole:
-        raise CheckpointError(f"{source} holds numbers that are no floating-point weights", problems=abbreviated(whole, "tensors"))
-    name = f"edgenas.supernets.{cast(Supernet, supernet).space.family}_start"
-    try:
-        module = import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return load_same(supernet, state, source)
-    notes: tuple[str, ...] = module.load_weights(supernet, state, source)
-    return notes
 
 
 @torch.no_grad()

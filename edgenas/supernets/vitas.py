@@ -12,8 +12,8 @@ of q; logits are scaled by the true width of a head, instead of a third of the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,9 +22,12 @@ from torch import Tensor, nn
 
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, Geometry, VitasSpec, frame, lower
-from edgenas.supernets.autoformer_net import Embed, Head, embed_forward, head_forward, initialise
-from edgenas.supernets.functional import FunctionalSubnet, transformer_block_groups
-from edgenas.supernets.vitas_net import BLOCK_NORM_EPS, Mlp, VitasNet, block_forward, build_component, component_input_shape
+from edgenas.supernets.autoformer_net import Embed, Head, initialise
+from edgenas.supernets.functional import WeightGroup, transformer_block_groups
+from edgenas.supernets.sliced import Part, Parts, Sharing, SlicedSupernet
+from edgenas.supernets.slots import weights_of
+from edgenas.supernets.transformer import Mlp
+from edgenas.supernets.vitas_net import BLOCK_NORM_EPS, VitasNet, build_component, component_input_shape
 
 Side = Literal["left", "right"]
 
@@ -97,65 +100,48 @@ class SharedBlock(nn.Module):
         self.mlp = Mlp(geometry.embed_dim, geometry.mlp_hidden)
 
 
-class VitasSupernet(nn.Module):
-    """One set of weights that runs every architecture of a ViTAS space.
+def parts(supernet: SlicedSupernet[VitasSpec], spec: VitasSpec, side: Side = "left") -> Iterator[Part]:
+    """The weights of every component of one subnet, with the channels of that side; a net of tied blocks has the first ones."""
+    embed = supernet.get_submodule(f"embeds.{spec.embed.patch_size}")
+    head = weights_of(supernet.get_submodule("head"))
+    around = slice_frame(weights_of(embed), head, spec.embed.embed_dim, side)
+    yield Part("", {name: value for name, value in around.items() if name not in head})
+    for index, (place, block) in enumerate(zip(spec.places, spec.blocks, strict=True)):
+        weights = weights_of(supernet.get_submodule(f"blocks.{place}"))
+        yield Part(f"blocks.{index}.", slice_block(weights, block, side))
+    yield Part("", {name: around[name] for name in head})
 
-    No active subnet is kept: the architecture and the side are arguments of `forward`. A net of tied blocks runs the first ones.
+
+PARTS: Mapping[Side, Parts[VitasSpec]] = {"left": parts, "right": partial(parts, side="right")}
+
+
+def groups(spec: VitasSpec) -> tuple[WeightGroup, ...]:
+    """The weights of a subnet's blocks by their roles; blocks of other places or head numbers are other slices of equal shape."""
+    return tuple(
+        group
+        for index, (place, block) in enumerate(zip(spec.places, spec.blocks, strict=True))
+        for group in transformer_block_groups(f"blocks.{index}.", (place, block.num_heads))
+    )
+
+
+SHARING = Sharing(lower, VitasNet, build_component, parts, groups)
+
+
+def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[VitasSpec]:
+    """A freshly initialised supernet of a ViTAS space.
+
+    The parameters are ``embeds`` by patch size, ``blocks`` by place, each with every head number's own q and k, and ``head``.
     """
-
-    def __init__(self, space: SearchSpace, task: Task) -> None:
-        super().__init__()
-        self.space = space
-        self.task = task
-        self.geometry = GEOMETRIES[space.base_name]
-        self.spec = lru_cache(maxsize=65536)(self._spec)
-        frames = {patch: frame(task, patch, self.geometry.embed_dim) for patch in self.geometry.patch_sizes}
-        self.embeds = nn.ModuleDict({str(patch): Embed(embed) for patch, (embed, _) in frames.items()})
-        self.blocks = nn.ModuleList(SharedBlock(self.geometry) for _ in range(self.geometry.num_blocks))
-        self.head = Head(frames[self.geometry.patch_sizes[0]][1])
-        initialise(self)
-
-    def _spec(self, genes: tuple[int, ...]) -> VitasSpec:
-        return lower(self.space, np.asarray(genes, dtype=np.int16), self.task)
-
-    def _parts(self, spec: VitasSpec, side: Side) -> list[dict[str, Tensor]]:
-        """The weights of every block."""
-        shared = (dict(self.blocks[place].named_parameters()) for place in spec.places)
-        return [slice_block(weights, block, side) for weights, block in zip(shared, spec.blocks, strict=True)]
-
-    def _frame(self, spec: VitasSpec, side: Side) -> dict[str, Tensor]:
-        """The weights around the blocks."""
-        embed = dict(self.embeds[str(spec.embed.patch_size)].named_parameters())
-        return slice_frame(embed, dict(self.head.named_parameters()), spec.embed.embed_dim, side)
-
-    def slices(self, genes: tuple[int, ...], side: Side = "left") -> dict[str, Tensor]:
-        """The weights of one subnet by their names in its plain net; gradients flow through to the supernet's."""
-        spec = self.spec(genes)
-        parts = enumerate(self._parts(spec, side))
-        return self._frame(spec, side) | {f"blocks.{i}.{name}": tensor for i, part in parts for name, tensor in part.items()}
-
-    def forward(self, images_NCHW: Tensor, genes: tuple[int, ...], side: Side = "left") -> Tensor:
-        """Logits, shape (N, classes), of the subnet that one row of genes stands for, with the channels of that side."""
-        spec = self.spec(genes)
-        around = self._frame(spec, side)
-        x_NLC = embed_forward(images_NCHW, spec.embed, around)
-        for block, part in zip(spec.blocks, self._parts(spec, side), strict=True):
-            x_NLC = block_forward(x_NLC, block, part)
-        return head_forward(x_NLC, spec.head, around)
-
-    @torch.no_grad()
-    def extract(self, genes: tuple[int, ...], side: Side = "left") -> VitasNet:
-        """A plain net that computes the same and owns a copy of exactly its weights, in this net's mode, on its device."""
-        with torch.device("meta"):  # nothing is drawn that the slices replace
-            net = VitasNet(self.spec(genes))
-        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in self.slices(genes, side).items()}
-        net.load_state_dict(copies, assign=True)
-        return net.train(self.training)
-
-
-def build_supernet(space: SearchSpace, task: Task) -> VitasSupernet:
-    """A freshly initialised supernet of a ViTAS space."""
-    return VitasSupernet(space, task)
+    geometry = GEOMETRIES[space.base_name]
+    frames = {patch: frame(task, patch, geometry.embed_dim) for patch in geometry.patch_sizes}
+    weights: dict[str, nn.Module] = {
+        "embeds": nn.ModuleDict({str(patch): Embed(embed) for patch, (embed, _) in frames.items()}),
+        "blocks": nn.ModuleList(SharedBlock(geometry) for _ in range(geometry.num_blocks)),
+        "head": Head(frames[geometry.patch_sizes[0]][1]),
+    }
+    supernet = SlicedSupernet(space, task, SHARING, weights)
+    initialise(supernet)
+    return supernet
 
 
 def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> VitasNet:
@@ -163,34 +149,14 @@ def build_net(space: SearchSpace, task: Task, genes: tuple[int, ...]) -> VitasNe
     return VitasNet(lower(space, np.asarray(genes, dtype=np.int16), task))
 
 
-def functional_subnet(supernet: VitasSupernet, genes: tuple[int, ...]) -> FunctionalSubnet:
-    """One subnet as a function of its weights; blocks of other places or head numbers are other slices of equal shape."""
-    spec = supernet.spec(genes)
-    groups = [
-        group
-        for index, (place, block) in enumerate(zip(spec.places, spec.blocks, strict=True))
-        for group in transformer_block_groups(f"blocks.{index}.", (place, block.num_heads))
-    ]
-
-    def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        x_NLC = embed_forward(images_NCHW, spec.embed, weights)
-        for index, block in enumerate(spec.blocks):
-            prefix = f"blocks.{index}."
-            part = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
-            x_NLC = block_forward(x_NLC, block, part)
-        return head_forward(x_NLC, spec.head, weights)
-
-    return FunctionalSubnet(supernet.slices(genes), logits, tuple(groups))
-
-
 __all__ = [
-    "VitasSupernet",
+    "PARTS",
+    "SHARING",
     "build_component",
     "build_net",
     "build_supernet",
     "component_input_shape",
     "cut",
     "cut_heads",
-    "functional_subnet",
     "slice_block",
 ]

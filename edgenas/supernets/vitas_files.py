@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from edgenas.errors import CheckpointError
-from edgenas.spaces.vitas import Geometry
+from edgenas.spaces.vitas import GEOMETRIES, Geometry, VitasSpec
 from edgenas.supernets.autoformer_files import read_ancestor_weights
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.supernets.starting import Fitted, TaskNames, differences, fill, fit_task, plain_names, require_same
-from edgenas.supernets.vitas import VitasSupernet
 from edgenas.supernets.vitas_net import VitasNet
 
 SUPERNET_DEFECTS = (
@@ -85,7 +85,9 @@ def is_ancestors(state: Mapping[str, Tensor]) -> bool:
 
 
 @torch.no_grad()
-def load_ancestor_weights(supernet: VitasSupernet, state: Mapping[str, Tensor], *, source: str = "the file") -> tuple[str, ...]:
+def load_ancestor_weights(
+    supernet: SlicedSupernet[VitasSpec], state: Mapping[str, Tensor], *, source: str = "the file"
+) -> tuple[str, ...]:
     """Fill ``supernet`` from a state dict of ViTAS's supernet.
 
     At another resolution the tables of positions are filled alike; other input channels are adapted as timm does; a head of other
@@ -97,7 +99,7 @@ def load_ancestor_weights(supernet: VitasSupernet, state: Mapping[str, Tensor], 
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
-    geometry, own = supernet.geometry, supernet.state_dict()
+    geometry, own = GEOMETRIES[supernet.space.base_name], supernet.state_dict()
     found = _renamed(state, _SupernetNames(geometry))
     for name, table in found.items():
         if name.endswith("pos_embed") and name in own and table.dim() == 3:
@@ -113,10 +115,10 @@ def load_ancestor_weights(supernet: VitasSupernet, state: Mapping[str, Tensor], 
     return (*SUPERNET_DEFECTS, *fitted.notes)
 
 
-def fit_supernet(supernet: VitasSupernet, state: Mapping[str, Tensor]) -> Fitted:
+def fit_supernet(supernet: SlicedSupernet[VitasSpec], state: Mapping[str, Tensor]) -> Fitted:
     """`fit_task` for the patch embeddings of all sizes."""
     own, fitted = supernet.state_dict(), Fitted(dict(state), (), ())
-    for patch in supernet.geometry.patch_sizes:
+    for patch in GEOMETRIES[supernet.space.base_name].patch_sizes:
         embed = f"embeds.{patch}"
         names = TaskNames(f"{embed}.patch_embed.proj.weight", ("head.head.weight", "head.head.bias"), f"{embed}.pos_embed")
         more = fit_task(fitted.state, own, names)

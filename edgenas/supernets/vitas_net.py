@@ -1,73 +1,29 @@
 """Plain ViTAS nets built from a spec, with timm's parameter names.
 
-Every component takes one tensor and gives one tensor, so that a net is a chain and any part of it can be timed alone. Plain nets
-and supernets compute with the same functions; what is around the blocks is AutoFormer's. Source: ViTAS (Su et al., ECCV 2022,
-arXiv:2106.13700).
+Every component takes one tensor and gives one tensor, so that a net is a chain and any part of it can be timed alone. What is
+around the blocks is AutoFormer's. Source: ViTAS (Su et al., ECCV 2022, arXiv:2106.13700).
 
-Shapes: N images, L tokens (1 + grid²), C channels, h heads, d channels of one head, K classes.
+Shapes: N images, L tokens (1 + grid²), C channels, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgenas.spaces.autoformer import EmbedSpec, HeadSpec
-from edgenas.spaces.vitas import BlockSpec, Component, VitasSpec
-from edgenas.supernets.autoformer_net import Embed, Head, embed_forward, head_forward, initialise
+from edgenas.spaces.vitas import BlockSpec, VitasSpec
+from edgenas.supernets.autoformer_net import Embed, Head, initialise, pooled, with_class_token
+from edgenas.supernets.transformer import Block, SelfAttention
 
 BLOCK_NORM_EPS = 1e-6  # the last norm has PyTorch's 1e-5, as in xiusu/ViTAS
 
 
-def block_forward(x_NLC: Tensor, spec: BlockSpec, weights: Mapping[str, Tensor]) -> Tensor:
-    """One block with weights of exactly ``spec``'s widths."""
-    num, length, dim = x_NLC.shape
-    normed = F.layer_norm(x_NLC, (dim,), weights["norm1.weight"], weights["norm1.bias"], BLOCK_NORM_EPS)
-    qkv = F.linear(normed, weights["attn.qkv.weight"], weights["attn.qkv.bias"])
-    head_dim = spec.qkv_dim // spec.num_heads
-    q_NhLd, k_NhLd, v_NhLd = qkv.reshape(num, length, 3, spec.num_heads, head_dim).permute(2, 0, 3, 1, 4).unbind(0)
-    y_NhLd = F.scaled_dot_product_attention(q_NhLd, k_NhLd, v_NhLd)
-    y_NLC = y_NhLd.transpose(1, 2).reshape(num, length, spec.qkv_dim)
-    x_NLC = x_NLC + F.linear(y_NLC, weights["attn.proj.weight"], weights["attn.proj.bias"])
-    normed = F.layer_norm(x_NLC, (dim,), weights["norm2.weight"], weights["norm2.bias"], BLOCK_NORM_EPS)
-    hidden = F.gelu(F.linear(normed, weights["mlp.fc1.weight"], weights["mlp.fc1.bias"]))
-    return x_NLC + F.linear(hidden, weights["mlp.fc2.weight"], weights["mlp.fc2.bias"])
-
-
-class _Attention(nn.Module):
-    """Parameters of a block's attention; the rows of ``qkv`` are all of q, of k, of v, head by head."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(spec.embed_dim, 3 * spec.qkv_dim)
-        self.proj = nn.Linear(spec.qkv_dim, spec.embed_dim)
-
-
-class Mlp(nn.Module):
-    """Parameters of a block's MLP."""
-
-    def __init__(self, embed_dim: int, mlp_hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dim, mlp_hidden)
-        self.fc2 = nn.Linear(mlp_hidden, embed_dim)
-
-
-class VitasBlock(nn.Module):
+def build_block(spec: BlockSpec) -> Block:
     """Tokens to tokens, (N, L, C) both."""
-
-    def __init__(self, spec: BlockSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.norm1 = nn.LayerNorm(spec.embed_dim, eps=BLOCK_NORM_EPS)
-        self.attn = _Attention(spec)
-        self.norm2 = nn.LayerNorm(spec.embed_dim, eps=BLOCK_NORM_EPS)
-        self.mlp = Mlp(spec.embed_dim, spec.mlp_hidden)
-
-    def forward(self, x_NLC: Tensor) -> Tensor:
-        """Apply the block."""
-        return block_forward(x_NLC, self.spec, dict(self.named_parameters()))
+    attention = SelfAttention(spec.embed_dim, spec.qkv_dim, spec.num_heads)
+    return Block(attention, embed_dim=spec.embed_dim, mlp_hidden=spec.mlp_hidden, eps=BLOCK_NORM_EPS)
 
 
 class VitasNet(nn.Module):
@@ -81,35 +37,49 @@ class VitasNet(nn.Module):
         self.spec = spec
         embed, head = Embed(spec.embed), Head(spec.head)
         self.cls_token, self.pos_embed, self.patch_embed = embed.cls_token, embed.pos_embed, embed.patch_embed
-        self.blocks = nn.ModuleList(VitasBlock(block) for block in spec.blocks)
+        self.blocks = nn.ModuleList(build_block(block) for block in spec.blocks)
         self.norm, self.head = head.norm, head.head
         initialise(self)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Logits of every image."""
-        weights = dict(self.named_parameters())
-        x_NLC = embed_forward(images_NCHW, self.spec.embed, weights)
+        x_NLC = with_class_token(self.patch_embed(images_NCHW), self.cls_token) + self.pos_embed
         for block in self.blocks:
             x_NLC = block(x_NLC)
-        return head_forward(x_NLC, self.spec.head, weights)
+        logits_NK: Tensor = self.head(pooled(self.norm(x_NLC), self.spec.head.global_pool))
+        return logits_NK
 
 
-def build_component(component: Component) -> nn.Module:
-    """One link of the chain as a module of its own, freshly initialised, in eval mode."""
+def build_component(component: Hashable) -> nn.Module:
+    """One link of the chain as a module of its own, freshly initialised, in eval mode.
+
+    Raises:
+        ValueError: if it is no component of a ViTAS net.
+    """
     module: nn.Module
     match component:
         case EmbedSpec():
             module = Embed(component)
         case BlockSpec():
-            module = VitasBlock(component)
+            module = build_block(component)
         case HeadSpec():
             module = Head(component)
+        case _:
+            raise ValueError(f"{component} is no component of a ViTAS net")
     initialise(module)
     return module.eval()
 
 
-def component_input_shape(component: Component) -> tuple[int, ...]:
-    """Shape of what one image is at the entrance of a component, without the batch axis."""
-    if isinstance(component, EmbedSpec):
-        return (component.in_channels, component.image_px, component.image_px)
-    return (component.grid**2 + 1, component.embed_dim)
+def component_input_shape(component: Hashable) -> tuple[int, ...]:
+    """Shape of what one image is at the entrance of a component, without the batch axis.
+
+    Raises:
+        ValueError: as `build_component`.
+    """
+    match component:
+        case EmbedSpec():
+            return (component.in_channels, component.image_px, component.image_px)
+        case BlockSpec() | HeadSpec():
+            return (component.grid**2 + 1, component.embed_dim)
+        case _:
+            raise ValueError(f"{component} is no component of a ViTAS net")

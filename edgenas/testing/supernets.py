@@ -18,6 +18,7 @@ from edgenas.costs import cost_models, decompose
 from edgenas.latency.nets import components_of
 from edgenas.spaces import SearchSpace, Task, get_space, unique_rows
 from edgenas.supernets import Supernet, build_net, build_supernet, family
+from edgenas.testing.modules import calls_of_leaves, linear_layers_without_effect
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -156,6 +157,15 @@ class SupernetConformance:
             net.load_state_dict(extracted.state_dict())
             with torch.no_grad():
                 assert torch.equal(net(images_NCHW), extracted(images_NCHW))
+
+    def test_an_extracted_subnet_calls_its_layers_as_modules(self, supernet: nn.Module, task: Task, archs: list[Row]) -> None:
+        for genes in (archs[0], archs[-1]):
+            net = _extract(supernet, genes)
+            images_NCHW = images_for(cast(Supernet, supernet).space.task_of(genes, task), 1)
+            unseen = [name for name, calls in calls_of_leaves(net, images_NCHW).items() if calls < 1]
+            assert unseen == [], "layers whose hooks do not fire"
+            unused = linear_layers_without_effect(net, images_NCHW)
+            assert unused == [], "linear layers whose replacement changes nothing"
 
     def test_an_extracted_subnet_is_exported_by_torch(self, supernet: nn.Module, task: Task, archs: list[Row]) -> None:
         import torch

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgenas.errors import CheckpointError
 from edgenas.records import CheckpointFacts, InitFacts
-from edgenas.supernets.starting import load_weights
+from edgenas.supernets.start import load_weights
 from edgenas.training.checkpoints import facts_in
 from edgenas.training.foreign import fetch, is_file
 

@@ -21,9 +21,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from edgenas.spaces import get_space
-from edgenas.supernets import build_supernet, pvt
+from edgenas.supernets import build_supernet
+from edgenas.supernets.slots import Skeleton
 
 VISITS = int(os.environ.get("VISITS", "15"))
 THREADS = int(os.environ.get("THREADS", "2"))
@@ -47,14 +49,14 @@ def ancestor(folder: str) -> nn.Module:
 
 
 def compiled(forward: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """The same with every component under torch.compile."""
     options = {"force_layout_optimization": True}  # else depthwise convolutions run in the slow layout in backward
-    plain, fast = pvt.block_forward, torch.compile(pvt.block_forward, dynamic=False, options=options)
+    fast = torch.compile(functional_call, dynamic=False, options=options)
 
     def run() -> Any:
-        monkeypatch.setattr(pvt, "block_forward", fast)
-        result = forward()
-        monkeypatch.setattr(pvt, "block_forward", plain)
-        return result
+        with monkeypatch.context() as patch:
+            patch.setattr(Skeleton, "__call__", lambda skeleton, weights, x: fast(skeleton.module, weights, (x,)))
+            return forward()
 
     return run
 

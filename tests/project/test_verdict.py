@@ -397,7 +397,7 @@ def test_a_winner_that_is_hand_designed_is_one_of_the_hand_made_nets_and_is_not_
     for _ in decode(images, "select"):
         pass
     bench = Bench(project, images, "cpu", None, ("labels",), False)
-    (way,) = ways_of(bench, scratch_epochs=1)
+    (way,) = ways_of(bench.project, bench.teachings, scratch_epochs=1)
     won = Net.of_arch(bench, "winner", project.run.retrain / "tries" / "searched", NETS[0])
     winner = Try(won, way, won.folder, 1.0, wilson(9, 10), -0.3)
     train_to_say(bench, NETS[1], way, 3)

@@ -11,7 +11,7 @@ from edgenas.proxies import WeightNorms, dss_as_published, dss_as_released, nucl
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.spaces.autoformer import GEOMETRIES, Geometry
 from edgenas.spaces.base import Choice
-from edgenas.supernets.autoformer import AutoFormerSupernet
+from edgenas.supernets.autoformer import build_supernet
 from edgenas.supernets.autoformer_files import load_ancestor_weights
 from tests.autoformer import ancestor_weights, fill_by_formula
 
@@ -59,7 +59,7 @@ def test_formula_weights_give_the_ancestors_score(row: int, fixture_json: Any, m
     expected = fixture_json("dss_deterministic.json")["rows"][row]
     monkeypatch.setitem(GEOMETRIES, "one-net", Geometry())
     space, genes = one_net_space(expected["conf"])
-    supernet = AutoFormerSupernet(space, space.default_task).eval()
+    supernet = build_supernet(space, space.default_task).eval()
     fill_by_formula(supernet.net)
     single = dss_as_published(supernet, genes)
     assert dss_as_released(supernet, genes).stacked == pytest.approx(expected["dss_released"], rel=1e-5)
@@ -79,7 +79,7 @@ def test_formula_weights_give_the_ancestors_score(row: int, fixture_json: Any, m
 def test_a_slice_of_the_supernet_scores_as_a_net_of_its_own(fixture_json: Any) -> None:
     expected = fixture_json("dss_deterministic.json")["rows"][0]
     space = get_space("autoformer-tiny")
-    supernet = AutoFormerSupernet(space, space.default_task).eval()
+    supernet = build_supernet(space, space.default_task).eval()
     fill_by_formula(supernet.net)
     genes = tuple(space.extreme(largest=False)[0].tolist())
     assert dss_as_released(supernet, genes).stacked == pytest.approx(expected["dss_released"], rel=1e-4)
@@ -87,7 +87,7 @@ def test_a_slice_of_the_supernet_scores_as_a_net_of_its_own(fixture_json: Any) -
 
 def test_the_ancestors_seeded_supernet_gives_its_scores(fixture_json: Any) -> None:
     space = get_space("autoformer-tiny")
-    supernet = AutoFormerSupernet(space, space.default_task)
+    supernet = build_supernet(space, space.default_task)
     load_ancestor_weights(supernet, ancestor_weights(seed=0))
     norms = WeightNorms()
     for row in fixture_json("dss_autoformer_t.json")["rows"][:2]:
@@ -121,7 +121,7 @@ def test_missing_ranks_add_nothing(rank: int) -> None:
 
 def test_scoring_changes_nothing_and_repeats_itself_with_kept_norms() -> None:
     torch.manual_seed(0)
-    supernet = AutoFormerSupernet(NANO, NANO.default_task)
+    supernet = build_supernet(NANO, NANO.default_task)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     norms = WeightNorms()
     for row in NANO.sample(4, np.random.default_rng(0)):
@@ -134,7 +134,7 @@ def test_scoring_changes_nothing_and_repeats_itself_with_kept_norms() -> None:
 
 def test_both_rules_differ_where_the_released_code_leaves_out_q_k_and_v() -> None:
     torch.manual_seed(0)
-    supernet, genes = AutoFormerSupernet(NANO, NANO.default_task), tuple(NANO.extreme(largest=True)[0].tolist())
+    supernet, genes = build_supernet(NANO, NANO.default_task), tuple(NANO.extreme(largest=True)[0].tolist())
     published, released = dss_as_published(supernet, genes), dss_as_released(supernet, genes)
     assert released.qkv_stacked == released.qkv_split == 0.0
     assert published.qkv_stacked > published.qkv_split > 0.0

@@ -7,7 +7,8 @@ import pytest
 
 from edgenas.costs import cost_models
 from edgenas.spaces import SPACES
-from edgenas.spaces.designed import STEPS, at_step, hand_designed, uniform_nets
+from edgenas.spaces.designed import hand_designed
+from edgenas.spaces.uniform import STEPS, at_step, uniform_nets
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))

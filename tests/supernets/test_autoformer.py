@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.autoformer import BlockSpec, Geometry, assemble
 from edgenas.supernets import build_supernet
-from edgenas.supernets.autoformer import AutoFormerSupernet, slice_block
+from edgenas.supernets.autoformer import build_supernet as build_autoformer
+from edgenas.supernets.autoformer import slice_block
 from edgenas.supernets.autoformer_net import AutoFormerNet, build_component
-from edgenas.supernets.autoformer_position import make_layout, relative_attention
+from edgenas.supernets.autoformer_position import RelativePosition, make_layout, relative_attention
+from edgenas.supernets.sliced import SlicedSupernet
 from tests.autoformer import fill_by_formula, formula_image
 
 TABLES = [f"rel_pos_{name}.{axis}" for name in "kv" for axis in ("vertical", "horizontal")]
@@ -52,7 +54,12 @@ def test_rows_and_columns_give_what_pairs_give_gradients_included(grid: int, max
     leaves = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
     cotangent = torch.randn(shapes[0], generator=generator)
     tables = dict(zip(TABLES, leaves[3:], strict=True))
-    ours = relative_attention(*leaves[:3], tables, make_layout(grid, max_distance))
+    layout, vectors = make_layout(grid, max_distance), []
+    for name in ("rel_pos_k", "rel_pos_v"):
+        own = {axis: tables[f"{name}.{axis}"] for axis in ("vertical", "horizontal")}
+        vectors.append(torch.func.functional_call(RelativePosition(max_distance, 64), own, (layout.index_D,)))
+    q, k, v = leaves[:3]
+    ours = relative_attention((q, k, v), vectors[0], vectors[1], layout.places_LE, grid)
     theirs = attention_by_pairs(*leaves[:3], tables, grid, max_distance)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     for mine, reference in zip(*(torch.autograd.grad(y, leaves, cotangent) for y in (ours, theirs)), strict=True):
@@ -81,7 +88,7 @@ def test_rows_of_q_k_and_v_mean_the_same_at_every_width() -> None:
 def test_depth_keeps_the_first_blocks() -> None:
     space = get_space("autoformer-nano")
     supernet = build_supernet(space, space.default_task)
-    assert isinstance(supernet, AutoFormerSupernet)
+    assert isinstance(supernet, SlicedSupernet)
     net = supernet.extract(tuple(space.from_json({"embed_dim": 24, "mlp_ratio": [2.0], "num_heads": [3]})[0].tolist()))
     assert len(net.blocks) == 1
     ours, largest = net.blocks[0].state_dict(), supernet.net.blocks[0].state_dict()
@@ -113,8 +120,8 @@ def test_logits_of_formula_weights_are_the_ancestors(row: int, fixture_json: Any
 def test_the_class_token_may_be_read_instead_of_the_mean_of_patches() -> None:
     space, task = get_space("autoformer-nano"), Task(5, 3, 32)
     torch.manual_seed(0)
-    mean = AutoFormerSupernet(space, task)
-    token = AutoFormerSupernet(space, task, global_pool="token")
+    mean = build_autoformer(space, task)
+    token = build_autoformer(space, task, global_pool="token")
     token.load_state_dict(mean.state_dict())
     images, genes = torch.randn(2, 3, 32, 32), tuple(space.extreme(largest=False)[0].tolist())
     features = []
@@ -127,7 +134,7 @@ def test_the_class_token_may_be_read_instead_of_the_mean_of_patches() -> None:
 
 def test_extraction_draws_no_random_number() -> None:
     space = get_space("autoformer-nano")
-    supernet = AutoFormerSupernet(space, space.default_task)
+    supernet = build_autoformer(space, space.default_task)
     before = torch.random.get_rng_state()
     supernet.extract(tuple(space.sample(1, np.random.default_rng(0))[0].tolist()))
     assert torch.equal(torch.random.get_rng_state(), before)

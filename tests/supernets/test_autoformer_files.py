@@ -9,8 +9,10 @@ from torch import Tensor
 
 from edgenas.errors import CheckpointError
 from edgenas.spaces import get_space
-from edgenas.supernets.autoformer import AutoFormerSupernet
+from edgenas.spaces.autoformer import AutoFormerSpec
+from edgenas.supernets.autoformer import build_supernet
 from edgenas.supernets.autoformer_files import load_ancestor_weights, read_ancestor_weights
+from edgenas.supernets.sliced import SlicedSupernet
 
 NANO = get_space("autoformer-nano")
 NAMES = (
@@ -24,16 +26,16 @@ NAMES = (
 )
 
 
-def supernet(seed: int) -> AutoFormerSupernet:
+def supernet(seed: int) -> SlicedSupernet[AutoFormerSpec]:
     torch.manual_seed(seed)
-    net = AutoFormerSupernet(NANO, NANO.default_task).eval()
+    net = build_supernet(NANO, NANO.default_task).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     return net
 
 
-def as_ancestor(source: AutoFormerSupernet, *, surplus: int) -> dict[str, Tensor]:
+def as_ancestor(source: SlicedSupernet[AutoFormerSpec], *, surplus: int) -> dict[str, Tensor]:
     """The weights as the ancestor's file holds them: interleaved rows, other names, an embedding wider than any drawn net."""
     dim = source.net.cls_token.shape[-1]
     state = {}

@@ -115,23 +115,6 @@ class TestVitasNano(SupernetConformance):
 class TestVitas384(TestVitasNano):
     max_steps = 160
 
-
-class TestPitNano(SupernetConformance):
-    """One draw in 24 has the last rows of a stage: all heads, rows, hidden channels and blocks."""
-
-    max_steps = 128
-
-    @pytest.fixture
-    def space(self) -> SearchSpace:
-        return get_space("pit-nano")
-
-
-@pytest.mark.slow
-class TestPitTi(SupernetConformance):
-    """At 56 px the grids are 6, 3 and 2: odd and even ones are pooled."""
-
-    num_random = 1
-
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("vitas-384")
@@ -160,6 +143,25 @@ class TestVitasBlock(TestVitas384):
     def space(self) -> SearchSpace:
         return get_space("vitas-block")
 
+
+class TestPitNano(SupernetConformance):
+    """One draw in 24 has the last rows of a stage: all heads, rows, hidden channels and blocks."""
+
+    max_steps = 128
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pit-nano")
+
+
+@pytest.mark.slow
+class TestPitTi(SupernetConformance):
+    """At 56 px the grids are 6, 3 and 2: odd and even ones are pooled."""
+
+    num_random = 1
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
         return get_space("pit-ti")
 
     @pytest.fixture

@@ -12,8 +12,9 @@ from torch import Tensor
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.pit import BlockSpec, Geometry, PoolSpec, assemble
 from edgenas.supernets import build_supernet
-from edgenas.supernets.pit import PitSupernet, Table, build_component, slice_block, slice_pool
+from edgenas.supernets.pit import Table, build_component, slice_block, slice_pool
 from edgenas.supernets.pit_net import PitNet
+from edgenas.supernets.sliced import SlicedSupernet
 
 NANO = get_space("pit-nano")
 TIMM = {"pit_ti_224": (32, [2, 4, 8]), "pit_xs_224": (48, [2, 4, 8]), "pit_s_224": (48, [3, 6, 12])}
@@ -110,7 +111,7 @@ def test_channels_of_a_narrow_net_are_those_of_every_wider_one() -> None:
 
 
 def test_slices_of_the_largest_net_are_no_copies() -> None:
-    supernet = PitSupernet(NANO, NANO.default_task)
+    supernet = build_supernet(NANO, NANO.default_task)
     weights = dict(supernet.net.named_parameters())
     slices = supernet.slices(tuple(NANO.extreme(largest=True)[0].tolist()))
     assert slices.keys() == weights.keys()
@@ -119,7 +120,7 @@ def test_slices_of_the_largest_net_are_no_copies() -> None:
 
 def test_depth_keeps_the_first_blocks() -> None:
     supernet = build_supernet(NANO, NANO.default_task)
-    assert isinstance(supernet, PitSupernet)
+    assert isinstance(supernet, SlicedSupernet)
     arch = {"base_dim": 8, "mlp_ratio": 2, "num_heads": [4, 4, 4], "depths": [1, 2, 1]}
     net = supernet.extract(tuple(NANO.from_json(arch)[0].tolist()))
     stages: Any = net.transformers
@@ -129,7 +130,7 @@ def test_depth_keeps_the_first_blocks() -> None:
 
 
 def test_extraction_draws_no_random_number() -> None:
-    supernet = PitSupernet(NANO, NANO.default_task)
+    supernet = build_supernet(NANO, NANO.default_task)
     before = torch.random.get_rng_state()
     supernet.extract(tuple(NANO.sample(1, np.random.default_rng(0))[0].tolist()))
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -13,7 +13,7 @@ from edgenas.spaces import Task, get_space
 from edgenas.spaces.named import NAMED
 from edgenas.spaces.pit import Geometry, assemble
 from edgenas.supernets.autoformer_files import read_ancestor_weights
-from edgenas.supernets.pit import PitSupernet
+from edgenas.supernets.pit import build_supernet
 from edgenas.supernets.pit_files import interpolate_positions, load_weights
 from edgenas.supernets.pit_net import PitNet
 
@@ -64,12 +64,12 @@ def test_timms_weights_fit_other_classes_and_another_resolution() -> None:
         "the head of 1000 classes was left out; that of 3 keeps its start",
     )
     assert torch.equal(ours.head.weight, head)
-    assert torch.equal(ours.patch_embed["conv"].weight, theirs["patch_embed.conv.weight"])
+    assert torch.equal(ours.patch_embed.conv.weight, theirs["patch_embed.conv.weight"])
     assert torch.equal(ours.pos_embed, interpolate_positions(theirs["pos_embed"], 31))
 
 
 def test_a_supernet_takes_what_it_learnt_to_another_task() -> None:
-    first, second = PitSupernet(NANO, NANO.default_task), PitSupernet(NANO, Task(4, 3, 48))
+    first, second = build_supernet(NANO, NANO.default_task), build_supernet(NANO, Task(4, 3, 48))
     assert len(load_weights(second.net, first.net.state_dict())) == 2
     genes = tuple(NANO.extreme(largest=False)[0].tolist())
     ours, theirs = second.slices(genes), first.slices(genes)

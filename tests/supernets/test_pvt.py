@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.pvt import BlockSpec, HeadSpec, PatchEmbedSpec, PvtSpec, StageNormSpec, StageSpec, lower
 from edgenas.supernets import build_supernet
-from edgenas.supernets.pvt import PvtSupernet, build_component, slice_block
-from edgenas.supernets.pvt_net import PvtBlock, PvtNet, attention, average_pool, averaging_matrix
+from edgenas.supernets.pvt import build_component, slice_block
+from edgenas.supernets.pvt_net import PvtBlock, PvtNet, average_pool, averaging_matrix
+from edgenas.supernets.sliced import SlicedSupernet
 from tests.macs import fvcore_macs
 
 
@@ -77,7 +78,7 @@ def test_rows_of_q_k_and_v_mean_the_same_at_every_width() -> None:
 def test_depth_keeps_the_first_blocks() -> None:
     space = get_space("pvt-nano")
     supernet = build_supernet(space, space.default_task).eval()
-    assert isinstance(supernet, PvtSupernet)
+    assert isinstance(supernet, SlicedSupernet)
     smallest = supernet.extract(tuple(int(gene) for gene in space.extreme(largest=False)[0]))
     assert [len(stage.blocks) for stage in smallest.stages] == [1, 1, 1, 1]  # type: ignore[union-attr, arg-type]
     ours = smallest.state_dict()["stages.0.blocks.0.norm1.weight"]
@@ -116,4 +117,6 @@ def test_attention_is_that_of_adaptive_pooling_before_the_linear_layer(pool: int
     )
     gathered = ((q @ k.transpose(-1, -2) / 2).softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
     expected_NLC = F.linear(gathered, weights["attn.proj.weight"], weights["attn.proj.bias"])
-    torch.testing.assert_close(attention(x_NLC, spec, weights, block.pool_PH), expected_NLC, atol=1e-6, rtol=1e-6)
+    attention = {name.removeprefix("attn."): value for name, value in weights.items() if name.startswith("attn.")}
+    answer_NLC = torch.func.functional_call(block.attn, attention, (x_NLC,))
+    torch.testing.assert_close(answer_NLC, expected_NLC, atol=1e-6, rtol=1e-6)

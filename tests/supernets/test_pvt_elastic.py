@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.spaces.base import RESOLUTION
-from edgenas.spaces.pvt import BlockSpec
+from edgenas.spaces.pvt import BlockSpec, PvtSpec
 from edgenas.spaces.pvt_elastic import GEOMETRIES, PVT_ELASTIC_SPACES, assemble, hand_designed, lower
-from edgenas.supernets.pvt_elastic import PvtElasticSupernet, cut_block, joined
+from edgenas.supernets.pvt_elastic import build_supernet, cut_block, joined, stage_of
 from edgenas.supernets.pvt_net import PvtNet
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.testing.supernets import awakened_supernet
 
 NANO = get_space("pvt-elastic-nano")
@@ -29,9 +30,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def supernet() -> PvtElasticSupernet:
+def supernet() -> SlicedSupernet[PvtSpec]:
     awakened = awakened_supernet(NANO, NANO.default_task)
-    assert isinstance(awakened, PvtElasticSupernet)
+    assert isinstance(awakened, SlicedSupernet)
     return awakened
 
 
@@ -47,8 +48,8 @@ def row(arch: dict[str, Any]) -> tuple[int, ...]:
     return tuple(int(gene) for gene in NANO.from_json(arch)[0])
 
 
-def test_rows_of_q_k_and_v_mean_the_same_at_every_width(supernet: PvtElasticSupernet) -> None:
-    weights = {name: value.detach().clone() for name, value in supernet.stage(3).blocks[0].named_parameters()}
+def test_rows_of_q_k_and_v_mean_the_same_at_every_width(supernet: SlicedSupernet[PvtSpec]) -> None:
+    weights = {name: value.detach().clone() for name, value in stage_of(supernet, 3).blocks[0].named_parameters()}
     width = weights["attn.q.bias"].shape[0]
     marks = torch.arange(float(width))
     weights |= {"attn.q.bias": marks, "attn.kv.bias": torch.cat([100 + marks, 200 + marks])}
@@ -67,7 +68,7 @@ def test_rows_of_q_k_and_v_mean_the_same_at_every_width(supernet: PvtElasticSupe
     assert not any(name.startswith("attn.sr") for name in cut)
 
 
-def test_depth_keeps_the_first_blocks_and_names_are_timms(supernet: PvtElasticSupernet) -> None:
+def test_depth_keeps_the_first_blocks_and_names_are_timms(supernet: SlicedSupernet[PvtSpec]) -> None:
     net = supernet.extract(row(end(largest=True, blocks=[{"qkv_dim": 16, "mlp_ratio": 4}])))
     names = net.state_dict()
     assert torch.equal(names["stages.0.blocks.0.norm1.weight"], supernet.net.get_parameter("stages.0.blocks.0.norm1.weight"))
@@ -78,7 +79,7 @@ def test_depth_keeps_the_first_blocks_and_names_are_timms(supernet: PvtElasticSu
     assert isinstance(net, PvtNet)
 
 
-def test_every_reduction_has_its_own_weights_but_pooling_one_set_for_all_sizes(supernet: PvtElasticSupernet) -> None:
+def test_every_reduction_has_its_own_weights_but_pooling_one_set_for_all_sizes(supernet: SlicedSupernet[PvtSpec]) -> None:
     """A subnet's gradient reaches just the weights of its own reduction."""
     images = torch.randn(2, 3, 32, 32)
     for reduction, own in (
@@ -88,7 +89,7 @@ def test_every_reduction_has_its_own_weights_but_pooling_one_set_for_all_sizes(s
     ):
         supernet.zero_grad(set_to_none=True)
         supernet(images, row(end(largest=True, reduction=reduction))).square().sum().backward()
-        reached = {name for name, parameter in supernet.stage(0).named_parameters() if parameter.grad is not None}
+        reached = {name for name, parameter in stage_of(supernet, 0).named_parameters() if parameter.grad is not None}
         others = {"pool", "conv4"} - {own}
         assert any(f".reductions.{own}.sr" in name for name in reached)
         assert not any(f".reductions.{other}." in name for name in reached for other in others)
@@ -125,7 +126,7 @@ def test_a_width_of_no_whole_heads_and_a_tiny_image_have_no_net() -> None:
 
 
 @pytest.mark.parametrize("size_px", [24, 32, 40])
-def test_the_supernet_and_the_net_resize_images_of_another_size(supernet: PvtElasticSupernet, size_px: int) -> None:
+def test_the_supernet_and_the_net_resize_images_of_another_size(supernet: SlicedSupernet[PvtSpec], size_px: int) -> None:
     genes = row(end(largest=True, **{RESOLUTION: 24}))
     images = torch.rand(2, 3, size_px, size_px)
     small = images if size_px == 24 else F.interpolate(images, (24, 24), mode="bilinear", antialias=True)
@@ -137,7 +138,7 @@ def test_the_supernet_and_the_net_resize_images_of_another_size(supernet: PvtEla
         torch.testing.assert_close(supernet(images, genes), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_no_graph_of_the_nets_own_resolution_resizes(supernet: PvtElasticSupernet) -> None:
+def test_no_graph_of_the_nets_own_resolution_resizes(supernet: SlicedSupernet[PvtSpec]) -> None:
     net = supernet.extract(row(end(largest=False)))
     for size_px, expected in ((24, False), (32, True)):
         graph = torch.export.export(net, (torch.zeros(1, 3, size_px, size_px),), strict=False).graph
@@ -153,13 +154,13 @@ def test_a_net_reads_its_own_resolution_whatever_the_task() -> None:
     assert plain.task_of(plain.extreme(largest=True)[0], task) is task
 
 
-def test_extraction_draws_no_random_number_and_pools_where_the_supernet_does(supernet: PvtElasticSupernet) -> None:
+def test_extraction_draws_no_random_number_and_pools_where_the_supernet_does(supernet: SlicedSupernet[PvtSpec]) -> None:
     before = torch.random.get_rng_state()
     net = supernet.extract(row(end(largest=False)))
     assert torch.equal(torch.random.get_rng_state(), before)
-    matrix = net.stages[0].blocks[0].pool_PH  # type: ignore[union-attr, index]
+    matrix = net.stages[0].blocks[0].attn.pool.matrix_PH  # type: ignore[union-attr, index]
     assert torch.equal(matrix.sum(dim=1), torch.ones(2))  # type: ignore[union-attr, operator]
-    assert "stages.0.blocks.0.pool_PH" not in net.state_dict()
+    assert not any("matrix_PH" in name for name in net.state_dict())
 
 
 def test_hand_designed_nets_are_uniform_nets_of_the_space_from_small_to_large() -> None:
@@ -181,8 +182,8 @@ def test_different_rows_are_different_nets() -> None:
     assert len({spec_of(NANO, genes_G) for genes_G in rows}) == len(rows)
 
 
-def test_a_supernet_can_be_copied_and_its_weights_saved_and_loaded(supernet: PvtElasticSupernet) -> None:
-    fresh = PvtElasticSupernet(NANO, NANO.default_task).eval()
+def test_a_supernet_can_be_copied_and_its_weights_saved_and_loaded(supernet: SlicedSupernet[PvtSpec]) -> None:
+    fresh = build_supernet(NANO, NANO.default_task).eval()
     fresh.load_state_dict(copy.deepcopy(supernet).state_dict())
     genes, images = row(end(largest=False)), torch.rand(1, 3, 32, 32)
     with torch.no_grad():

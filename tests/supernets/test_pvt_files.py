@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from edgenas.errors import CheckpointError
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.named import NAMED
-from edgenas.supernets.pvt_elastic import PvtElasticSupernet
+from edgenas.spaces.pvt import PvtSpec
+from edgenas.supernets.pvt_elastic import build_supernet, stage_of
 from edgenas.supernets.pvt_files import load_timm
+from edgenas.supernets.sliced import SlicedSupernet
 
 timm = pytest.importorskip("timm")
 TOLERANCE = 1e-5
@@ -38,12 +40,12 @@ def timm_net(name: str, **arguments: Any) -> nn.Module:
     return net
 
 
-def supernet_for(name: str, task: Task | None = None) -> PvtElasticSupernet:
+def supernet_for(name: str, task: Task | None = None) -> SlicedSupernet[PvtSpec]:
     torch.manual_seed(1)
-    return PvtElasticSupernet(get_space(NAMED[name].space), task or Task(1000)).eval()
+    return build_supernet(get_space(NAMED[name].space), task or Task(1000)).eval()
 
 
-def genes_of(supernet: PvtElasticSupernet, arch: Any) -> tuple[int, ...]:
+def genes_of(supernet: SlicedSupernet[PvtSpec], arch: Any) -> tuple[int, ...]:
     return tuple(int(gene) for gene in supernet.space.from_json(arch)[0])
 
 
@@ -100,7 +102,7 @@ def test_another_reduction_starts_as_the_sources_on_even_patches() -> None:
     """At 224 px the convolutions' patches are the cells of pooling to 7 x 7, so keys before their activation are equal."""
     theirs, supernet = timm_net("pvt_v2_b2_li"), supernet_for("pvt_v2_b2_li")
     load_timm(supernet, theirs.state_dict(), "pvt_v2_b2_li")
-    reductions = supernet.stage(0).blocks[0].get_submodule("attn.reductions")
+    reductions = stage_of(supernet, 0).blocks[0].get_submodule("attn.reductions")
     pool, conv = (reductions.get_submodule(name) for name in ("pool", "conv8"))
     x_NCHW = torch.randn(2, 64, 56, 56)
     cells = nn.functional.adaptive_avg_pool2d(x_NCHW, 7)

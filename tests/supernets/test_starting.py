@@ -17,7 +17,8 @@ from edgenas.spaces.named import NAMED
 from edgenas.supernets import build_supernet
 from edgenas.supernets.autoformer import build_supernet as build_autoformer
 from edgenas.supernets.pvt_start import COVITPP_DEFECTS
-from edgenas.supernets.starting import MOST_NAMED, TaskNames, fit_task, load_weights, plain_names
+from edgenas.supernets.start import load_weights
+from edgenas.supernets.starting import MOST_NAMED, TaskNames, fit_task, plain_names
 from edgenas.testing.supernets import awakened_supernet, images_for
 
 PVT, NANO = get_space("pvt-nano"), get_space("autoformer-nano")

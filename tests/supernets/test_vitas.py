@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from torch.nn import functional as F
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, Geometry
 from edgenas.supernets import build_net
-from edgenas.supernets.vitas import SharedBlock, Side, VitasSupernet, cut, cut_heads, slice_block, slice_frame
-from edgenas.supernets.vitas_net import VitasBlock, VitasNet
+from edgenas.supernets.vitas import PARTS, SharedBlock, Side, build_supernet, cut, cut_heads, slice_block, slice_frame
+from edgenas.supernets.vitas_net import VitasNet, build_block
 from edgenas.testing.supernets import awakened_supernet, images_for
 from edgenas.training.sampling import uniform_genes
 
@@ -30,10 +31,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def awakened(task: Task = NANO.default_task) -> VitasSupernet:
-    supernet = awakened_supernet(NANO, task)
-    assert isinstance(supernet, VitasSupernet)
-    return supernet
+def awakened(task: Task = NANO.default_task) -> Any:
+    return awakened_supernet(NANO, task)
 
 
 def row(blocks: list[dict[str, int] | None], *, patch_size: int = 8, embed_dim: int = 16) -> tuple[int, ...]:
@@ -121,7 +120,7 @@ def test_rows_of_q_k_and_v_mean_the_same_head_at_every_width(side: Side) -> None
 
 def test_attention_is_scaled_by_the_true_width_of_a_head() -> None:
     torch.manual_seed(0)
-    block = VitasBlock(BlockSpec(2, 8, 3, 12, 16))
+    block = build_block(BlockSpec(2, 8, 3, 12, 16))
     with torch.no_grad():
         for parameter in block.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -139,17 +138,17 @@ def test_an_extracted_net_answers_as_its_side_of_the_supernet(side: Side) -> Non
     supernet, images = awakened(), images_for(NANO.default_task)
     for genes in uniform_genes(NANO, np.random.default_rng(0), 6):
         with torch.no_grad():
-            expected = supernet(images, genes, side)
-            torch.testing.assert_close(supernet.extract(genes, side)(images), expected, atol=1e-5, rtol=1e-5)
+            expected = supernet(images, genes, PARTS[side])
+            torch.testing.assert_close(supernet.extract(genes, PARTS[side])(images), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_sides_differ_but_at_full_width() -> None:
     supernet, images = awakened(), images_for(NANO.default_task)
     widest = tuple(NANO.extreme(largest=True)[0].tolist())
     with torch.no_grad():
-        assert torch.equal(supernet(images, widest, "left"), supernet(images, widest, "right"))
+        assert torch.equal(supernet(images, widest, PARTS["left"]), supernet(images, widest, PARTS["right"]))
         narrow = row([BLOCK, None, BLOCK])
-        assert not torch.allclose(supernet(images, narrow, "left"), supernet(images, narrow, "right"), atol=1e-3)
+        assert not torch.allclose(supernet(images, narrow, PARTS["left"]), supernet(images, narrow, PARTS["right"]), atol=1e-3)
 
 
 def test_identities_are_skipped_and_leave_the_others_their_places() -> None:
@@ -183,11 +182,11 @@ def test_every_number_of_every_weight_learns_within_a_few_steps_of_each_side() -
     """
     torch.manual_seed(0)
     for side in SIDES:
-        supernet = VitasSupernet(NANO, NANO.default_task)
+        supernet = build_supernet(NANO, NANO.default_task)
         learnt = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in supernet.named_parameters()}
         for step, genes in enumerate(uniform_genes(NANO, np.random.default_rng(0), 96)):
             supernet.zero_grad(set_to_none=True)
-            supernet(images_for(NANO.default_task, seed=step), genes, side).square().sum().backward()
+            supernet(images_for(NANO.default_task, seed=step), genes, PARTS[side]).square().sum().backward()
             for name, weight in supernet.named_parameters():
                 if weight.grad is not None:
                     learnt[name] |= weight.grad != 0
@@ -224,7 +223,7 @@ def test_tied_blocks_are_the_first_ones() -> None:
     block = {"num_heads": 3, "qkv_out": 144, "mlp_hidden": 144}
     genes = space.from_json({"patch_size": 32, "embed_dim": 38, "blocks": [block] * 2})[0].tolist()
     with torch.device("meta"):
-        supernet = VitasSupernet(space, task)
+        supernet = build_supernet(space, task)
     names = {name.split(".")[1] for name in supernet.slices(tuple(genes)) if name.startswith("blocks.")}
     assert names == {"0", "1"}
     assert supernet.spec(tuple(genes)).places == (0, 1)

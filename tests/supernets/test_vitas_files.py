@@ -14,8 +14,8 @@ from edgenas.errors import CheckpointError
 from edgenas.spaces import Task, get_space
 from edgenas.spaces.vitas import GEOMETRIES
 from edgenas.supernets import build_net
-from edgenas.supernets.starting import load_weights
-from edgenas.supernets.vitas import Side, VitasSupernet
+from edgenas.supernets.start import load_weights
+from edgenas.supernets.vitas import PARTS, Side, build_supernet
 from edgenas.supernets.vitas_files import SUPERNET_DEFECTS, load_ancestor_weights, load_retrained_weights, read_ancestor_weights
 from edgenas.supernets.vitas_net import VitasNet
 
@@ -136,7 +136,7 @@ def as_file(path: Path, state: Mapping[str, Tensor], *, wrapped: bool) -> Path:
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_supernets_file_answers_here_as_there_at_full_width(tmp_path: Path, wrapped: bool, side: Side) -> None:
     state = supernet_state()
-    supernet = VitasSupernet(NANO, TASK).eval()
+    supernet = build_supernet(NANO, TASK).eval()
     notes = load_ancestor_weights(supernet, read_ancestor_weights(as_file(tmp_path / "s.pth.tar", state, wrapped=wrapped)))
     assert len(notes) == 4
     for patch_number, patch in enumerate(PATCHES):
@@ -145,7 +145,7 @@ def test_a_supernets_file_answers_here_as_there_at_full_width(tmp_path: Path, wr
             genes = genes_of([block, None, block], patch_size=patch, embed_dim=FULL.embed_dim)
             with torch.no_grad():
                 expected = answer(state, images(), [heads, None, heads], patch_number, searching=True)
-                torch.testing.assert_close(supernet(images(), genes, side), expected, atol=1e-4, rtol=1e-4)
+                torch.testing.assert_close(supernet(images(), genes, PARTS[side]), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_retrained_nets_file_answers_here_as_there(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_retrained_nets_file_answers_here_as_there(tmp_path: Path) -> None:
 
 
 def test_a_supernet_without_identities_is_read_too() -> None:
-    supernets = [VitasSupernet(NANO, TASK) for _ in range(2)]
+    supernets = [build_supernet(NANO, TASK) for _ in range(2)]
     for supernet, operation in zip(supernets, ("id", "Block"), strict=True):
         load_ancestor_weights(supernet, supernet_state(operation))
     ours, others = (supernet.state_dict() for supernet in supernets)
@@ -171,7 +171,7 @@ def test_a_supernet_without_identities_is_read_too() -> None:
 
 def test_other_classes_channels_and_resolution_are_adapted_and_said() -> None:
     task = Task(num_classes=3, in_channels=1, image_px=48)
-    supernet = VitasSupernet(NANO, task)
+    supernet = build_supernet(NANO, task)
     before = supernet.head.head.weight.clone()
     notes = load_ancestor_weights(supernet, supernet_state())
     assert torch.equal(supernet.head.head.weight, before)
@@ -205,7 +205,7 @@ def test_interpolated_positions_keep_a_slope() -> None:
 
 
 def test_every_difference_is_named_and_nothing_is_loaded() -> None:
-    supernet = VitasSupernet(NANO, TASK)
+    supernet = build_supernet(NANO, TASK)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     state = supernet_state()
     del state["net.backbone_Norm_Norm_0.0.weight"]
@@ -236,9 +236,9 @@ def test_a_retrained_net_of_another_architecture_is_refused() -> None:
 
 def test_a_supernet_starts_from_the_ancestors_weights_or_from_its_own_of_another_task() -> None:
     """As ``--init FILE`` does."""
-    first = VitasSupernet(NANO, TASK)
+    first = build_supernet(NANO, TASK)
     assert load_weights(first, supernet_state(), "theirs.pth") == SUPERNET_DEFECTS
-    other = VitasSupernet(NANO, Task(num_classes=3, in_channels=3, image_px=64))
+    other = build_supernet(NANO, Task(num_classes=3, in_channels=3, image_px=64))
     notes = load_weights(other, first.state_dict(), "ours.safetensors")
     assert sum("positions of" in note for note in notes) == 3
     assert sum("the head starts fresh" in note for note in notes) == 1

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 
 from edgenas.costs import Term, decompose, distinct_components
 from edgenas.latency.timing import TimingSettings
 from edgenas.spaces import Genes, SearchSpace, Task, unique_rows
+from edgenas.spaces.families import family
 
 Chain = tuple[Hashable, ...]
 
@@ -108,9 +108,8 @@ class TimingPlan:
 
 
 def components_of(space: SearchSpace, genes_G: Genes, task: Task) -> Chain:
-    """The net of one row of genes as a chain, by the module of the space's family."""
-    chain: Chain = import_module(f"edgenas.spaces.{space.family}").lower(space, genes_G, task).components
-    return chain
+    """The net of one row of genes as a chain, by the space's family."""
+    return family(space).lower(space, genes_G, task).components
 
 
 def reference_net(space: SearchSpace, task: Task) -> Chain:
@@ -150,8 +149,8 @@ def make_plan(space: SearchSpace, task: Task, settings: MeasuringSettings, *, rn
 
 
 def is_block(space: SearchSpace, component: Hashable) -> bool:
-    """Whether a component is one that nets repeat; every family calls it ``BlockSpec``."""
-    return isinstance(component, import_module(f"edgenas.spaces.{space.family}").BlockSpec)
+    """Whether a component is one that nets repeat."""
+    return family(space).is_block(component)
 
 
 @dataclass(frozen=True, slots=True)
