@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "stats", "runs", "records"}
+SHARED = {"errors", "registries", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -29,6 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "report": set(),
     "config": set(),
     "errors": set(),
+    "registries": set(),
     "stats": set(),
     "runs": {"portable"},
     "records": set(),

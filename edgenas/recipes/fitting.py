@@ -30,7 +30,7 @@ from edgenas.training.checkpoints import (
     save_state,
     save_weights,
 )
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import DISTILLATION_LOSSES, Objective
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 from edgenas.training.mixing import Mix, cutmix
 
@@ -134,13 +134,18 @@ def batches_for(
 
 
 def objective_for(
-    images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str
+    images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str, kd: str = "soft"
 ) -> Objective:
-    """Label loss and distillation; class weights where ``balance`` asks for them."""
+    """Label loss and distillation; class weights where ``balance`` asks for them.
+
+    Raises:
+        UsageError, PluginError: if there is no loss ``kd``, or the package that brings it is broken.
+    """
+    DISTILLATION_LOSSES.find(kd)  # before anything is trained
     weights = None
     if balance == "weights":
         weights = torch.from_numpy(class_weights(images.labels("train"), len(images.class_names))).to(device)
-    return Objective(smoothing=smoothing, class_weights_C=weights, kd_weight=kd_weight, temperature=temperature)
+    return Objective(smoothing=smoothing, class_weights_C=weights, kd=kd, kd_weight=kd_weight, temperature=temperature)
 
 
 def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:

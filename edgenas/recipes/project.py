@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.config import Flags, build, merge, parse_overrides, read_toml
+from edgenas.config import Flags, build, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore, LazyImages, arrays, read_split
@@ -18,6 +18,7 @@ from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.errors import ConfigError, DataError, MissingBackendError, MissingInputError, RunFolderError
+from edgenas.recipes.setting_limits import layered, require_flags
 from edgenas.recipes.settings import DataSettings, ProjectSettings
 from edgenas.runs import Progress, RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
@@ -44,12 +45,14 @@ def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> Pro
     """`edgenas.toml` with ``--set`` and then flags applied.
 
     Raises:
+        UsageError: if limits that are flags cannot be.
         MissingInputError: if there is no `edgenas.toml` yet.
         ConfigError: listing everything that is wrong.
     """
+    require_flags(flags)
     if not run.config.exists():
         raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
-    tables = merge(merge(read_toml(run.config), parse_overrides(overrides)), flags)
+    tables = layered(read_toml(run.config), parse_overrides(overrides), flags)
     return build(ProjectSettings, tables, source=str(run.config))
 
 

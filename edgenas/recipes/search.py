@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,9 @@ from edgenas.recipes.proof import Proven, Prover, prove
 from edgenas.recipes.proof_scores import Score, first_epochs
 from edgenas.recipes.teacher import load_teacher
 from edgenas.recipes.teaching import teaching_of
-from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts
+from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts, lower_name
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import (
-    Candidate,
-    Evaluator,
-    Feasibility,
-    SensitivityFloor,
-    evolve,
-    pareto_front,
-    survey,
-)
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, SensitivityFloor, pareto_front, survey
 from edgenas.spaces import Genes
 from edgenas.stats import sensitivities
 from edgenas.training.evaluation import SupernetEvaluator
@@ -75,7 +67,7 @@ class Question:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this question from others, JSON-ready."""
-        return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
+        return {"settings": self.project.settings.search.identity, "tables": self.budget.identity}
 
     @property
     def limits(self) -> dict[str, float]:
@@ -112,6 +104,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.search.device)
+    ALGORITHMS.find(project.settings.search.algorithm)  # before an image is read
     images = open_images(project)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
@@ -154,12 +147,13 @@ def run(config: SearchConfig) -> Iterator[Record]:
 def _evolved(
     question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of an evolution that starts with hand-designed and evenly spread nets."""
+    """All candidates of a search that starts with hand-designed and evenly spread nets."""
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project)
     start = first_population(project, budget, hand_AG, found, sizes.population)
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
-    for generation in evolve(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+    algorithm = ALGORITHMS.find(project.settings.search.algorithm)
+    for generation in algorithm(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
         candidates += generation.fresh
         best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
@@ -196,17 +190,17 @@ def _weights_identity(project: Project, images: Images, device: str) -> dict[str
 
 def _question(project: Project, images: Images, budget: Budget) -> Question:
     settings = project.settings.search
-    if settings.min_sensitivity and images.positive is None:
+    if settings.floors and images.positive is None:
         raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
+    unknown = [name for name in settings.floors if name not in images.class_names]
     if unknown:
         raise ConfigError(
-            f"min_sensitivity names no class of the data: {', '.join(unknown)}",
+            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
             hint=f"classes are: {', '.join(images.class_names)}",
         )
     floors = tuple(
         SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in settings.min_sensitivity.items()
+        for name, floor in settings.floors.items()
     )
     return Question(project, images, budget, floors, images.labels("select"))
 
@@ -277,6 +271,10 @@ def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Fin
         if limit_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             fastest = min(judged, key=lambda finalist: finalist.measured[name])
             nearest[name] = Nearest(asked=limit_ms, achievable=fastest.measured[name], arch=fastest.row.arch)
+        name, least_ms = lower_name(device.name), device.least_ms
+        if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
+            slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
+            nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
     for floor in question.floors:
         rows = [row for row in result.finalists if floor.name in row.rejected_by]
         if rows:

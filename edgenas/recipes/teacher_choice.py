@@ -15,7 +15,7 @@ from edgenas.recipes.fitting import STATE, Job, changes_since, fit, keep
 from edgenas.recipes.nets import WEIGHTS
 from edgenas.recipes.probing import clear, many, probe, shortened, told
 from edgenas.recipes.project import SMALL_PX, Images, Project
-from edgenas.recipes.setting_checks import AUTO
+from edgenas.recipes.settings import AUTO
 from edgenas.recipes.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.recipes.ways import seconds_of
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher

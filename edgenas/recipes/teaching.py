@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgenas.recipes.nets import weights_sha256
 from edgenas.recipes.project import Project
-from edgenas.recipes.setting_checks import AUTO
+from edgenas.recipes.settings import AUTO
 from edgenas.records import TeachingProbe
 
 TEACHING = "teaching.json"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgenas.recipes.nets import searched, weights_sha256
 from edgenas.recipes.project import Project
-from edgenas.recipes.setting_checks import AUTO
+from edgenas.recipes.settings import AUTO
 from edgenas.recipes.teacher_choice import teacher_probe
 from edgenas.recipes.teaching import needs_teacher, probed_teaching
 from edgenas.recipes.ways import Bench, Try, epochs_of, right_on, seconds_of
