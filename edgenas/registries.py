@@ -72,8 +72,9 @@ class Registry(Mapping[str, Thing]):
         """
         if name in self.own:
             return self.own[name]
+        points = _points(self.group)[name]
         if name not in self._loaded:
-            self._loaded[name] = self._load(name, _points(self.group)[name])
+            self._loaded[name] = self._load(name, points)
         return self._loaded[name]
 
     def find(self, name: str) -> Thing:
@@ -113,11 +114,11 @@ class Registry(Mapping[str, Thing]):
 
     def _load(self, name: str, points: tuple[EntryPoint, ...]) -> Thing:
         if len(points) > 1:
-            packages = " and by ".join(_package(point) for point in points)
+            packages = " and by ".join(sorted(_package(point) for point in points))
             raise PluginError(f"the {self.kind} {name!r} is brought by {packages}", hint="remove all but one of these packages")
         try:
             thing = points[0].load()
-            thing = thing() if self.is_class else thing
+            thing = thing() if self.is_class and callable(thing) else thing
         except Exception as error:  # whatever a foreign module raises when it is imported
             text = " ".join(f"{type(error).__name__}: {error}".split())
             raise self._unusable(name, points, text) from error
@@ -150,6 +151,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown"
+
+
+def forget() -> None:
+    """Look for installed packages anew, after one came or went."""
+    _points.cache_clear()
 
 
 @cache

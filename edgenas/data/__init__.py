@@ -27,8 +27,10 @@ class SourceKind:
     open: Callable[[str | None], ImageSource]
 
     @property
-    def path_position(self) -> int:
-        """Which part of the argument, parted by colons, is a path."""
+    def path_position(self) -> int | None:
+        """Which part of the argument, parted by colons, is a path: the one that ``usage`` calls DIR or FILE; None if none is."""
+        if "DIR" not in self.usage and "FILE" not in self.usage:
+            return None
         return 1 if "NAME" in self.usage else 0
 
 
@@ -84,7 +86,7 @@ def absolute_source(text: str) -> str:
     """The same source with its path made absolute, so that it can be opened from any folder; unknown ones as they are."""
     name, colon, argument = (f"timm:{text}" if text.startswith("torch/") else text).partition(":")
     kind = SOURCES.get(name)
-    if kind is None or not argument:
+    if kind is None or not argument or kind.path_position is None:
         return text
     parts = argument.split(":", kind.path_position)
     if len(parts) > kind.path_position and parts[-1]:

@@ -36,9 +36,10 @@ from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.spaces import SearchSpace
 from edgenas.stats import Proportion, accuracy
 from edgenas.training.checkpoints import load_weights
+from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.evaluation import SupernetEvaluator, predict, subnet_accuracies
 from edgenas.training.foreign import is_file, require_timm_model
-from edgenas.training.sampling import as_key
+from edgenas.training.sampling import SAMPLING_RULES, as_key
 
 IN_PLACE_WEIGHT = 0.5  # of the first subnet's logits, where no teacher weighs more
 
@@ -61,9 +62,12 @@ def run(config: TrainConfig) -> Iterator[Record]:
         MissingInputError, DataError: if the project or its images are not there or changed.
         CheckpointError: if the teacher's checkpoint does not fit.
         MissingBackendError: for ``device cuda`` without a GPU.
+        PluginError: naming the package that brings the sampling rule or the loss, if it cannot be used.
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
+    SAMPLING_RULES.find(project.settings.train.sampling)  # before a teacher is trained
+    DISTILLATION_LOSSES.find(project.settings.train.kd)
     images = open_images(project)
     result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}

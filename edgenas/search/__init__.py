@@ -25,12 +25,13 @@ from edgenas.search.constraints import (
 )
 from edgenas.search.evolution import evolve
 from edgenas.search.extremes import best_within
-from edgenas.search.feasibility import Closest, Feasibility, closest, repair, survey
+from edgenas.search.feasibility import Closest, Feasibility, closest, repair
 from edgenas.search.limits import Limit, conflicts, parse_limits
 from edgenas.search.pareto import pareto_front
 from edgenas.search.quantities import QUANTITIES, Cost, Quantity, cost_of
 from edgenas.search.random_search import random_search
 from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_evenly, shrunk
+from edgenas.search.surveys import survey
 
 ALGORITHMS: Registry[Algorithm] = Registry(
     "search algorithm",
