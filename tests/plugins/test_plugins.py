@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -190,6 +191,12 @@ def test_a_package_on_the_path_of_a_process_is_found(site: Path, tmp_path: Path)
     counting = [*call, "count", "--space", "toy-pit", "--arch", "largest", "--check", "--json"]
     counted = subprocess.run(counting, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(counted.stdout)["result"]["rows"][0]["params"] > 0
+
+
+def test_the_readme_names_every_group_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = [line for line in text.split("## How to extend")[1].splitlines() if line.startswith(("| a ", "| some"))]
+    assert {group for line in table for group in re.findall(r"`(edgenas\.\w+)`", line)} == set(TOYS)
 
 
 def test_an_empty_registry_says_so() -> None:
