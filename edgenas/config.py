@@ -1,4 +1,7 @@
-"""TOML to frozen dataclasses; an unknown key is an error."""
+"""TOML to frozen dataclasses; an unknown key is an error.
+
+What a field allows beyond its type stands beside it: ``Annotated[float, Range(gt=0)]``, ``Annotated[str, OneOf(SAMPLING_RULES)]``.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,57 @@ import dataclasses
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from edgenas.errors import ConfigError
+from edgenas.registries import nearest
 
 Flags = Mapping[str, Mapping[str, Any]]  # settings given on the command line, by table
 Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OneOf:
+    """Marks a string that is one of ``names``: a registry's, read when it is needed, so that installed packages count."""
+
+    names: Iterable[str]
+
+    def allows(self, value: object) -> bool:
+        """Whether a value of the field's type may stand there."""
+        return value is None or value in list(self.names)
+
+    def words(self, kind: str) -> str:
+        """What is allowed, for a message; ``kind`` are the words of the type."""
+        return ", ".join(map(repr, self.names))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Marks a number that lies between bounds: ``ge`` and ``le`` are inside, ``gt`` and ``lt`` are not; None is no bound."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    def allows(self, value: object) -> bool:
+        """Whether a value of the field's type may stand there; what is no number has no range."""
+        if not isinstance(value, (int, float)):
+            return True
+        return (
+            (self.ge is None or value >= self.ge)
+            and (self.gt is None or value > self.gt)
+            and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
+        )
+
+    def words(self, kind: str) -> str:
+        """What is allowed, for a message; ``kind`` are the words of the type."""
+        bounds = {"at least": self.ge, "above": self.gt, "at most": self.le, "below": self.lt}
+        return f"{kind} {' and '.join(f'{words} {bound:.12g}' for words, bound in bounds.items() if bound is not None)}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -88,14 +134,14 @@ def build(cls: type[Settings], tables: Mapping[str, Any], *, source: str) -> Set
             try:
                 parts[name] = table_cls(**values)
             except ValueError as error:
-                problems.append(f"[{name}] {error}")
+                problems += [f"[{name}] {problem}" for problem in error.args]
     if problems:
         raise ConfigError(f"{source} is wrong", problems=problems)
     return cls(**parts)
 
 
 def _table(cls: type[Any], table: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}
     problems = []
     for key, value in table.items():
@@ -105,7 +151,7 @@ def _table(cls: type[Any], table: Mapping[str, Any], where: str) -> tuple[dict[s
         try:
             values[key] = _convert(hints[key], value)
         except (TypeError, ValueError):
-            problems.append(f"{where}.{key} is {value!r}; allowed: {describe(hints[key])}")
+            problems.append(f"{where}.{key} is {value!r}; allowed: {describe(hints[key])}{_guess(hints[key], value)}")
     missing = [
         f"{where}.{field.name} is missing"
         for field in dataclasses.fields(cls)
@@ -117,6 +163,11 @@ def _table(cls: type[Any], table: Mapping[str, Any], where: str) -> tuple[dict[s
 def _convert(hint: Any, value: Any) -> Any:
     """``value`` as ``hint``; raises TypeError or ValueError."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        converted = _convert(arguments[0], value)
+        if not all(mark.allows(converted) for mark in arguments[1:]):
+            raise ValueError
+        return converted
     if origin in (Union, types.UnionType):
         return _first_fit(arguments, value)
     if origin is Literal:
@@ -160,6 +211,8 @@ def _first_fit(hints: Sequence[Any], value: Any) -> Any:
 def describe(hint: Any) -> str:
     """A type in words for an error message."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return str(arguments[1].words(describe(arguments[0])))
     if origin is Literal:
         return ", ".join(repr(argument) for argument in arguments)
     if origin in (Union, types.UnionType):
@@ -170,3 +223,19 @@ def describe(hint: Any) -> str:
         return f"a table whose values are {describe(arguments[1])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", Path: "a path"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _guess(hint: Any, value: Any) -> str:
+    """The allowed word that is spelt most like ``value``, as a question; nothing where none is."""
+    near = nearest(value, _words(hint)) if isinstance(value, str) else None
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def _words(hint: Any) -> list[str]:
+    """The strings that a hint names one by one."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return [argument for argument in arguments if isinstance(argument, str)]
+    if origin is Annotated:
+        return [name for mark in arguments[1:] if isinstance(mark, OneOf) for name in mark.names]
+    return [word for argument in arguments if origin in (Union, types.UnionType) for word in _words(argument)]

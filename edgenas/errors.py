@@ -53,6 +53,10 @@ class ConfigError(EdgeNASError):
     """`edgenas.toml` or a `--set` override is wrong."""
 
 
+class PluginError(EdgeNASError):
+    """What an installed package brings through an entry point cannot be used."""
+
+
 class DataError(EdgeNASError):
     """The images, labels or splits cannot be used as they are."""
 

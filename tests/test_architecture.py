@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "stats", "runs", "records"}
+SHARED = {"errors", "registries", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
-    "project": {"training", "latency", "search", "deploy", "data", "supernets", "costs", "spaces", "config"},
+    "project": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
     "training": {"data", "supernets", "costs", "spaces"},
     "latency": {"deploy", "supernets", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},
@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "report": set(),
     "config": set(),
     "errors": set(),
+    "registries": set(),
     "stats": set(),
     "runs": {"portable"},
     "records": set(),

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from edgenas.config import build, merge, parse_overrides, read_toml
+from edgenas.config import OneOf, Range, build, merge, parse_overrides, read_toml
 from edgenas.errors import ConfigError
 from edgenas.project.settings import ProjectSettings
 
@@ -87,3 +88,33 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
         read_toml(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_toml(tmp_path)
+
+
+def test_what_a_field_allows_is_told_with_the_nearest_word() -> None:
+    tables = merge(
+        MINIMAL, {"train": {"kd": "sofd", "kd_weight": 2.0, "balance": "wieghts"}, "profile": {"fps": 0.0, "threads": 0}}
+    )
+    with pytest.raises(ConfigError) as caught:
+        build(ProjectSettings, tables, source="edgenas.toml")
+    assert caught.value.problems == (
+        "train.kd is 'sofd'; allowed: 'soft', 'hard'; did you mean 'soft'?",
+        "train.kd_weight is 2.0; allowed: a number at least 0 and at most 1 or 'auto'",
+        "train.balance is 'wieghts'; allowed: 'none', 'weights', 'sampler', 'downsample'; did you mean 'weights'?",
+        "profile.fps is 0.0; allowed: a number at least 0.01 and at most 10000",
+        "profile.threads is 0; allowed: a whole number at least 1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "inside", "outside", "words"),
+    [
+        (Range(ge=1, lt=3), (1, 2.5), (0, 3, float("nan")), "a number at least 1 and below 3"),
+        (Range(gt=0), (1e-9, 1e9), (0, -1), "a number above 0"),
+        (Range(le=1), (1, -5), (1.1,), "a number at most 1"),
+        (OneOf(("a", "b")), ("a", None), ("c",), "'a', 'b'"),
+    ],
+)
+def test_marks_of_fields_are_exact(mark: OneOf | Range, inside: Sequence[object], outside: Sequence[object], words: str) -> None:
+    assert all(mark.allows(value) for value in inside)
+    assert not any(mark.allows(value) for value in outside)
+    assert mark.words("a number") == words

@@ -13,7 +13,11 @@ from edgenas.cli.options import compact, project_options
 
 @click.command()
 @click.option(
-    "--format", "format_name", type=click.Choice(["onnx", "trt"]), default="onnx", show_default=True, help="What to write."
+    *("--format", "format_name"),
+    metavar="NAME",
+    default="onnx",
+    show_default=True,
+    help="What to write: onnx, trt, or what a package brings.",
 )
 @click.option(
     "--net",

@@ -73,6 +73,9 @@ def limit_options(function: Function) -> Function:
     """Limits on costs and the tables that they are predicted by; `limit_settings` and `parse_tables` read them."""
     for option in reversed(
         (
+            click.option(
+                "--limit", multiple=True, metavar="LIMIT", help="Any limit, e.g. 'params>=1M', 'latency_ms[NAME]<=5'; repeatable."
+            ),
             click.option("--latency-ms", multiple=True, metavar="[NAME=]MS", help="Limit on the latency; NAME=MS for each table."),
             click.option("--latency-quantile", type=click.Choice(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
             click.option(
@@ -95,18 +98,20 @@ def limit_options(function: Function) -> Function:
 
 
 def limit_settings(
+    limit: tuple[str, ...],
     latency_ms: tuple[str, ...],
     latency_quantile: str | None,
     confidence: float | None,
     max_params: str | None,
     max_macs: str | None,
 ) -> dict[str, Any]:
-    """The settings of ``[search]`` that `limit_options` give.
+    """The settings of ``[search]`` that `limit_options` give; what ``--limit`` says is read where settings are.
 
     Raises:
         click.BadParameter: if one cannot be read.
     """
     return {
+        "limits": limit,
         "latency_ms": parse_latency(latency_ms),
         "latency_quantile": latency_quantile,
         "confidence": confidence,

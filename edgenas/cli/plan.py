@@ -16,6 +16,7 @@ from edgenas.cli.options import compact, device_option, limit_options, limit_set
 @device_option
 @project_options
 def plan(
+    limit: tuple[str, ...],
     latency_ms: tuple[str, ...],
     latency_quantile: str | None,
     confidence: float | None,
@@ -36,7 +37,7 @@ def plan(
         from edgenas.recipes.plan import PlanConfig
         from edgenas.recipes.plan import run as recipe
 
-        settings = limit_settings(latency_ms, latency_quantile, confidence, max_params, max_macs)
+        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
         flags = compact(search=settings, train={"device": device})
         return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table))
 

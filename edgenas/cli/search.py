@@ -17,6 +17,7 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.option("--seed", type=click.IntRange(min=0), help="Of the search.")
 @project_options
 def search(
+    limit: tuple[str, ...],
     latency_ms: tuple[str, ...],
     latency_quantile: str | None,
     confidence: float | None,
@@ -38,7 +39,7 @@ def search(
         from edgenas.recipes.search import SearchConfig
         from edgenas.recipes.search import run as recipe
 
-        settings = limit_settings(latency_ms, latency_quantile, confidence, max_params, max_macs)
+        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
         return recipe(SearchConfig(run, compact(search=settings), overrides, parse_tables(table), allow_foreign_table))
 

@@ -15,6 +15,7 @@ from edgenas.data.folder import open_folder
 from edgenas.data.libraries import open_timm, open_torchvision
 from edgenas.data.table import open_table
 from edgenas.errors import DataError
+from edgenas.registries import Registry, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class SourceKind:
     open: Callable[[str | None], ImageSource]
 
     @property
-    def path_position(self) -> int:
-        """Which part of the argument, parted by colons, is a path."""
+    def path_position(self) -> int | None:
+        """Which part of the argument, parted by colons, is a path: the one that ``usage`` calls DIR or FILE; None if none is."""
+        if "DIR" not in self.usage and "FILE" not in self.usage:
+            return None
         return 1 if "NAME" in self.usage else 0
 
 
-SOURCES: dict[str, SourceKind] = {
+_OWN = {
     "digits": SourceKind("digits", False, open_digits),
     "folder": SourceKind("folder:DIR", True, open_folder),
     "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist),
@@ -42,6 +45,13 @@ SOURCES: dict[str, SourceKind] = {
     "torchvision": SourceKind("torchvision:NAME[:DIR]", True, open_torchvision),
     "timm": SourceKind("timm:NAME:DIR", True, open_timm),
 }
+SOURCES: Registry[SourceKind] = Registry(
+    "data source",
+    "edgenas.sources",
+    _OWN,
+    accepts=lambda thing: isinstance(thing, SourceKind),
+    expected="a SourceKind(usage, argument, open)",
+)
 
 
 def scan_source(text: str) -> ImageSource:
@@ -52,24 +62,31 @@ def scan_source(text: str) -> ImageSource:
     Raises:
         DataError: for an unknown name or a missing argument, listing how every known source is written; or for data that
             cannot even be listed.
+        PluginError: naming the package that brings it, if it cannot be used.
     """
     if text.startswith("torch/"):
         text = f"timm:{text}"
     name, colon, argument = text.partition(":")
     kind = SOURCES.get(name)
-    known = "known are: " + ", ".join(entry.usage for entry in SOURCES.values())
     if kind is None:
-        raise DataError(f"there is no data source {text!r}", hint=known)
+        near = nearest(name, SOURCES)
+        raise DataError(
+            f"there is no data source {text!r}", hint=_known() if near is None else f"did you mean {near!r}? {_known()}"
+        )
     if (kind.argument is True and not argument) or (kind.argument is False and colon):
-        raise DataError(f"data source {text!r} must be written {kind.usage}", hint=known)
+        raise DataError(f"data source {text!r} must be written {kind.usage}", hint=_known())
     return kind.open(argument or None)
+
+
+def _known() -> str:
+    return "known are: " + ", ".join(kind.usage for kind in SOURCES.usable().values())
 
 
 def absolute_source(text: str) -> str:
     """The same source with its path made absolute, so that it can be opened from any folder; unknown ones as they are."""
     name, colon, argument = (f"timm:{text}" if text.startswith("torch/") else text).partition(":")
     kind = SOURCES.get(name)
-    if kind is None or not argument:
+    if kind is None or not argument or kind.path_position is None:
         return text
     parts = argument.split(":", kind.path_position)
     if len(parts) > kind.path_position and parts[-1]:

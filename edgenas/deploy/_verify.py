@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgenas.deploy._manifest import load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
+from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
 
@@ -108,7 +108,7 @@ def _check_live(
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
         runner = runtime.load(folder / path, precision=precision)
-    except (MissingBackendError, UsageError, KeyError) as error:
+    except (MissingBackendError, PluginError, UsageError, KeyError) as error:
         reason = f"{runtime_name} is not given" if isinstance(error, KeyError) else f"{runtime_name}: {error}"
         if is_engine:
             checks.append(Check(path, "precision", "not_run", _proof_of_build(file)))

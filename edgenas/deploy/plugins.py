@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import entry_points
-from typing import cast
-
 from edgenas.deploy.contracts import Exporter, Runtime
-from edgenas.errors import UsageError
+from edgenas.registries import Registry
 
-
-@cache
-def _load(group: str, name: str) -> object:
-    found = {point.name: point for point in entry_points(group=group)}
-    if name not in found:
-        raise UsageError(f"{name!r} is not in {group}", hint=f"installed are: {', '.join(sorted(found)) or 'none'}")
-    return found[name].load()()
+EXPORTERS: Registry[Exporter] = Registry(
+    "format",
+    "edgenas.exporters",
+    {},
+    accepts=lambda thing: isinstance(thing, Exporter),
+    expected="an Exporter: name, export",
+    is_class=True,
+)
+RUNTIMES: Registry[Runtime] = Registry(
+    "runtime",
+    "edgenas.runtimes",
+    {},
+    accepts=lambda thing: isinstance(thing, Runtime),
+    expected="a Runtime: name, device_kind, accepts, precisions, probe, load",
+    is_class=True,
+)
 
 
 def exporter_names() -> tuple[str, ...]:
     """Names of the installed formats, sorted."""
-    return tuple(sorted(point.name for point in entry_points(group="edgenas.exporters")))
+    return tuple(EXPORTERS)
 
 
 def runtime_names() -> tuple[str, ...]:
     """Names of the installed runtimes, sorted."""
-    return tuple(sorted(point.name for point in entry_points(group="edgenas.runtimes")))
+    return tuple(RUNTIMES)
 
 
 def get_exporter(name: str) -> Exporter:
@@ -33,8 +38,9 @@ def get_exporter(name: str) -> Exporter:
 
     Raises:
         UsageError: naming the installed ones.
+        PluginError: naming the package that brings it, if it cannot be used.
     """
-    return cast(Exporter, _load("edgenas.exporters", name))
+    return EXPORTERS.find(name)
 
 
 def get_runtime(name: str) -> Runtime:
@@ -42,5 +48,6 @@ def get_runtime(name: str) -> Runtime:
 
     Raises:
         UsageError: naming the installed ones.
+        PluginError: naming the package that brings it, if it cannot be used.
     """
-    return cast(Runtime, _load("edgenas.runtimes", name))
+    return RUNTIMES.find(name)

@@ -32,7 +32,7 @@ from edgenas.project.nets import (
     winner_of,
 )
 from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
-from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, limit_text
 from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
 from edgenas.spaces import Task
@@ -209,11 +209,7 @@ def _other_limits(run: RunFolder) -> tuple[str, ...]:
     if baseline is None or not baseline.limits or result is None:
         return ()
     chosen_under, today = baseline.limits, result.limits
-    other = [
-        f"{name} {'>=' if name.startswith(FLOOR) else '<='} {limit:g}"
-        for name, limit in chosen_under.items()
-        if limit != today.get(name, limit)
-    ]
+    other = [limit_text(name, f"{limit:g}") for name, limit in chosen_under.items() if limit != today.get(name, limit)]
     other += [f"no {name}" for name in today if name.startswith(FLOOR) and name not in chosen_under]
     return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
 
@@ -309,7 +305,7 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
     if images.positive is None:
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
-    floor = project.settings.search.min_sensitivity.get(images.class_names[images.positive])
+    floor = project.settings.search.floors.get(images.class_names[images.positive])
     result = searched(project.run) if floor is None else None
     if result is not None:
         floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")

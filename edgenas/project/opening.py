@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgenas.config import Flags, build, merge, parse_overrides, read_toml
+from edgenas.config import Flags, build, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
 from edgenas.data.images import Images, positive_index, preprocess_for
 from edgenas.data.inspect import FileIndex, read_contents
@@ -15,6 +15,7 @@ from edgenas.data.loaders import ImageStore
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.errors import DataError, MissingInputError, RunFolderError
+from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.runs import RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
@@ -40,12 +41,14 @@ def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> Pro
     """`edgenas.toml` with ``--set`` and then flags applied.
 
     Raises:
+        UsageError: if limits that are flags cannot be.
         MissingInputError: if there is no `edgenas.toml` yet.
         ConfigError: listing everything that is wrong.
     """
+    require_flags(flags)
     if not run.config.exists():
         raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
-    tables = merge(merge(read_toml(run.config), parse_overrides(overrides)), flags)
+    tables = layered(read_toml(run.config), parse_overrides(overrides), flags)
     return build(ProjectSettings, tables, source=str(run.config))
 
 

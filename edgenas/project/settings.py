@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
-from edgenas.project.setting_checks import AUTO, LARGEST, check_training
+from edgenas.config import OneOf, Range
+from edgenas.deploy.plugins import RUNTIMES
+from edgenas.project.setting_limits import given_limits
+from edgenas.proxies import PROXIES
+from edgenas.search import ALGORITHMS
+from edgenas.search.limits import LATENCY, SENSITIVITY, Limit, conflicts
+from edgenas.training.distillation import DISTILLATION_LOSSES
+from edgenas.training.sampling import SAMPLING_RULES
 
+AUTO: Literal["auto"] = "auto"  # a probe decides
+LARGEST = 1e6
 ScheduleName = Literal["cosine", "wsd"]
 Device = Literal["auto", "cpu", "cuda"]
 THIS_DEVICE = ""  # name of the latency limit that was given without one
+
+Count = Annotated[int, Range(ge=1)]
+CountOrZero = Annotated[int, Range(ge=0)]
+Nets = Annotated[int, Range(ge=1, le=10_000)]
+Seed = Annotated[int, Range(ge=0, lt=2**32)]
+Amount = Annotated[float, Range(gt=0, lt=LARGEST)]
+AmountOrZero = Annotated[float, Range(ge=0, lt=LARGEST)]
+Share = Annotated[float, Range(ge=0, le=1)]
+PartialShare = Annotated[float, Range(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +51,8 @@ class DataSettings:
 
     source: str
     positive: str | None = None
-    image_px: int | None = None
-    seed: int = 0
+    image_px: Annotated[int, Range(ge=16, le=4096)] | None = None
+    seed: Seed = 0
     train: float = 0.45
     select: float = 0.15
     confirm: float = 0.10
@@ -42,23 +60,15 @@ class DataSettings:
     test: float = 0.22
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
-    select_per_class: int | None = None
-    max_per_class: int | None = None
+    select_per_class: Count | None = None
+    max_per_class: Count | None = None
     val_as: Literal["select", "test"] = "select"
-    cache_mb: int = 2048
-    workers: int | None = None
+    cache_mb: CountOrZero = 2048
+    workers: Annotated[int, Range(ge=0, le=64)] | None = None
 
     def __post_init__(self) -> None:
         if abs(sum(self.fractions.values()) - 1) > 1e-6 or min(self.fractions.values()) <= 0:
             raise ValueError("train, select, confirm, calibrate and test must be positive and sum to 1")
-        if not 16 <= (self.image_px or 16) <= 4096 or self.cache_mb < 0 or not 0 <= self.seed < 2**32:
-            raise ValueError("image_px is in [16, 4096], cache_mb at least 0, seed in [0, 2**32)")
-        for name in ("select_per_class", "max_per_class"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; allowed is 1 or more")
-        if self.workers is not None and not 0 <= self.workers <= 64:
-            raise ValueError(f"workers is {self.workers}; allowed is 0 to 64")
 
     @property
     def division(self) -> dict[str, Any]:
@@ -100,21 +110,18 @@ class TeacherSettings:
     name: str = AUTO
     checkpoint: str | None = None
     candidates: tuple[str, ...] = ()
-    probe_steps: int = 300
-    epochs: int = 40
-    learning_rate: float = 2e-3
-    batch_size: int = 64
-    weight_decay: float = 0.05
-    warmup_epochs: float | None = None
+    probe_steps: Count = 300
+    epochs: Count = 40
+    learning_rate: Amount = 2e-3
+    batch_size: Count = 64
+    weight_decay: AmountOrZero = 0.05
+    warmup_epochs: AmountOrZero | None = None
     schedule: ScheduleName = "cosine"
     end_early: bool = True
-    label_smoothing: float = 0.05
+    label_smoothing: PartialShare = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
-    ema_decay: float = 0.99
-    clip_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_training(self)
+    ema_decay: PartialShare = 0.99
+    clip_norm: Amount = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +134,14 @@ class TrainSettings:
         end_early: with wsd, a plateau on select ends the run before its epochs are spent.
         budget_min: minutes for the supernet; with wsd it trains beyond ``epochs`` while its accuracy rises and time is left.
         sampling: which subnets learn in a step: even (``num_random``, evenly over cost and depth, and now and then the largest or
-            the smallest), sandwich (largest, smallest, ``num_random`` others), uniform (one), uniform-genes (one, all depths alike)
-            or identities (one, half of its blocks left out where a space allows it).
+            the smallest), sandwich (largest, smallest, ``num_random`` others), uniform (one), uniform-genes (one, all depths
+            alike), identities (one, half of its blocks left out where a space allows it) or a rule that a package brings.
         latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
         near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
         in_place: the first subnet of a step teaches the others.
         drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
+        kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions) or one that an installed package
+            brings.
         kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best, 0 needs no
             teacher.
         temperature: of the soft targets, or auto.
@@ -150,51 +159,43 @@ class TrainSettings:
             needs more memory and steps), to compare with.
     """
 
-    epochs: int = 40
-    learning_rate: float = 4e-3
-    batch_size: int = 64
-    weight_decay: float = 0.05
-    warmup_epochs: float | None = None
+    epochs: Count = 40
+    learning_rate: Amount = 4e-3
+    batch_size: Count = 64
+    weight_decay: AmountOrZero = 0.05
+    warmup_epochs: AmountOrZero | None = None
     schedule: ScheduleName = "cosine"
     end_early: bool = True
-    budget_min: float | None = None
-    label_smoothing: float = 0.05
+    budget_min: Amount | None = None
+    label_smoothing: PartialShare = 0.05
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     flip: bool | Literal["auto"] = AUTO
-    cutmix: float | Literal["auto"] = AUTO
-    ema_decay: float = 0.99
-    sampling: Literal["even", "sandwich", "uniform", "uniform-genes", "identities"] = "even"
-    num_random: int = 2
-    latency_ms: float | None = None
-    near_share: float = 0.7
+    cutmix: Share | Literal["auto"] = AUTO
+    ema_decay: PartialShare = 0.99
+    sampling: Annotated[str, OneOf(SAMPLING_RULES)] = "even"
+    num_random: CountOrZero = 2
+    latency_ms: Amount | None = None
+    near_share: Share = 0.7
     in_place: bool = False
-    drop_path_rate: float = 0.0
-    kd_weight: float | Literal["auto"] = AUTO
-    temperature: float | Literal["auto"] = AUTO
+    drop_path_rate: PartialShare = 0.0
+    kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
+    kd_weight: Share | Literal["auto"] = AUTO
+    temperature: Amount | Literal["auto"] = AUTO
     balance: Literal["none", "weights", "sampler", "downsample"] = "weights"
-    repeats: int = 1
-    clip_norm: float = 1.0
+    repeats: Annotated[int, Range(ge=1, le=10)] = 1
+    clip_norm: Amount = 1.0
     device: Device = "auto"
-    threads: int | None = None
-    checkpoint_every: float = 60.0
-    seed: int = 0
+    threads: Count | None = None
+    checkpoint_every: Amount = 60.0
+    seed: Seed = 0
     init: str | None = None
     sharing: Literal["entangled", "classical"] = "entangled"
 
     def __post_init__(self) -> None:
-        check_training(self)
-        if self.latency_ms is not None and not 0 < self.latency_ms < LARGEST:
-            raise ValueError(f"latency_ms must be above 0 and below {LARGEST:g}")
-        if not isinstance(self.cutmix, str) and not 0 <= self.cutmix <= 1:
-            raise ValueError("cutmix must be in [0, 1], or auto")
-        if not 0 <= self.near_share <= 1:
-            raise ValueError("near_share must be in [0, 1]")
         if self.sampling == "even" and self.num_random < 1:
             raise ValueError("num_random is at least 1 with sampling even")
         if self.init is not None and self.sharing == "classical":
             raise ValueError("init goes with sharing entangled: existing weights are those of one net")
-        if not 1 <= self.repeats <= 10:
-            raise ValueError(f"repeats is {self.repeats}; allowed is 1 to 10")
         if self.repeats > 1 and self.balance in ("sampler", "downsample"):
             raise ValueError(f"repeats {self.repeats} goes with balance none or weights, not with {self.balance}")
 
@@ -219,36 +220,20 @@ class ProfileSettings:
     """
 
     device: Device = "auto"
-    runtime: str | None = None
+    runtime: Annotated[str, OneOf(RUNTIMES)] | None = None
     precision: Literal["fp32", "fp16", "bf16"] | None = None
-    batch_size: int | None = None
-    threads: int | None = None
-    visits: int = 6
-    runs_per_visit: int = 3
-    calibration_nets: int = 20
-    bound_nets: int = 40
-    validation_nets: int = 20
-    budget_min: float | None = None
-    fps: float | None = None
-    soak_min: float = 0.0
-    pause_min: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < (1.0 if self.budget_min is None else self.budget_min) < LARGEST or any(
-            not 0 <= minutes < LARGEST for minutes in (self.soak_min, self.pause_min)
-        ):
-            raise ValueError("budget_min is above 0, soak_min and pause_min at least 0")
-        if self.fps is not None and not 0.01 <= self.fps <= 10_000:
-            raise ValueError("fps is in [0.01, 10000]")
-        if self.visits < 1 or self.runs_per_visit < 1:
-            raise ValueError("visits and runs_per_visit are at least 1")
-        if max(self.visits, self.runs_per_visit, self.calibration_nets, self.bound_nets, self.validation_nets) > 10_000:
-            raise ValueError("visits, runs_per_visit, calibration_nets, bound_nets and validation_nets are at most 10000")
-        if any(value is not None and value < 1 for value in (self.batch_size, self.threads)) or not 0 <= self.seed < 2**32:
-            raise ValueError("batch_size and threads are at least 1, seed in [0, 2**32)")
-        if self.calibration_nets < 4 or self.validation_nets < 2 or self.bound_nets < 0:
-            raise ValueError("calibration_nets is at least 4, validation_nets at least 2, bound_nets at least 0")
+    batch_size: Count | None = None
+    threads: Count | None = None
+    visits: Nets = 6
+    runs_per_visit: Nets = 3
+    calibration_nets: Annotated[int, Range(ge=4, le=10_000)] = 20
+    bound_nets: Annotated[int, Range(ge=0, le=10_000)] = 40
+    validation_nets: Annotated[int, Range(ge=2, le=10_000)] = 20
+    budget_min: Amount | None = None
+    fps: Annotated[float, Range(ge=0.01, le=10_000)] | None = None
+    soak_min: AmountOrZero = 0.0
+    pause_min: AmountOrZero = 0.0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,59 +241,76 @@ class SearchSettings:
     """``[search]``: limits and the size of the search; limits that are None do not count.
 
     Attributes:
+        limits: on any quantity, upper and lower, as ``--limit`` takes them: ``params>=1M``, ``latency_ms[jetson]<=5``;
+            ``latency_ms``, ``max_params``, ``max_macs`` and ``min_sensitivity`` are short forms.
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
         confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+        algorithm: evolution, random (as many nets, drawn) or one that an installed package brings.
+        proxy: a training-free indicator that `plan` shows of the nets that fit.
         proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
         proof_nets, proof_hand: searched and hand-designed nets that are proven.
         num_finalists: that are measured and confirmed where nothing is proven.
     """
 
+    limits: tuple[str, ...] = ()
     latency_ms: float | dict[str, float] | None = None
     latency_quantile: Literal["p50", "p90", "p95", "p99"] | None = None
-    confidence: float | None = None
+    confidence: Annotated[float, Range(gt=0, lt=1)] | None = None
     max_params: int | None = None
     max_macs: int | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
-    num_generations: int = 8
-    population: int = 32
-    num_parents: int = 10
-    num_mutations: int = 16
-    num_crossovers: int = 16
-    mutation_prob: float = 0.2
-    num_finalists: int = 5
-    proof_epochs: int = 30
-    proof_nets: int = 12
-    proof_hand: int = 4
+    algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
+    proxy: Annotated[str, OneOf(PROXIES)] | None = None
+    num_generations: CountOrZero = 8
+    population: Count = 32
+    num_parents: Count = 10
+    num_mutations: CountOrZero = 16
+    num_crossovers: CountOrZero = 16
+    mutation_prob: Share = 0.2
+    num_finalists: Count = 5
+    proof_epochs: CountOrZero = 30
+    proof_nets: Count = 12
+    proof_hand: CountOrZero = 4
     device: Device = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        limits = [*self.latency_limits.values(), *(limit for limit in (self.max_params, self.max_macs) if limit is not None)]
-        if any(not 0 < limit < float("inf") for limit in limits):
-            raise ValueError("latency_ms, max_params and max_macs must be positive")
-        if self.confidence is not None and not 0 < self.confidence < 1:
-            raise ValueError("confidence must be in (0, 1)")
-        if any(not 0 < floor <= 1 for floor in self.min_sensitivity.values()):
-            raise ValueError("a floor in min_sensitivity must be in (0, 1]")
-        if min(self.proof_epochs, self.proof_hand) < 0 or self.proof_nets < 1:
-            raise ValueError("proof_epochs and proof_hand are at least 0, proof_nets at least 1")
-        if min(self.population, self.num_parents, self.num_finalists) < 1 or self.num_generations < 0:
-            raise ValueError("population, num_parents and num_finalists are at least 1, num_generations at least 0")
-        if min(self.num_mutations, self.num_crossovers) < 0 or not 0 <= self.mutation_prob <= 1 or not 0 <= self.seed < 2**32:
-            raise ValueError("num_mutations and num_crossovers are at least 0, mutation_prob in [0, 1], seed in [0, 2**32)")
+        limits, problems = given_limits(asdict(self))
+        problems += conflicts(limits)
+        if problems:
+            raise ValueError(*problems)
+
+    @property
+    def all_limits(self) -> tuple[Limit, ...]:
+        """Those of ``limits`` and of its short forms, which come first."""
+        return tuple(given_limits(asdict(self))[0])
 
     @property
     def has_cost_limit(self) -> bool:
         """Whether anything limits what a net may cost."""
-        return bool(self.latency_limits) or self.max_params is not None or self.max_macs is not None
+        return any(limit.kind != SENSITIVITY for limit in self.all_limits)
 
     @property
     def latency_limits(self) -> dict[str, float]:
-        """Milliseconds by name; under `THIS_DEVICE` the limit without one."""
-        if self.latency_ms is None:
-            return {}
-        return self.latency_ms if isinstance(self.latency_ms, dict) else {THIS_DEVICE: self.latency_ms}
+        """Most milliseconds by name; under `THIS_DEVICE` the limit without one."""
+        return {limit.subject: limit.value for limit in self.all_limits if limit.kind == LATENCY and limit.is_upper}
+
+    @property
+    def least_latencies(self) -> dict[str, float]:
+        """Fewest milliseconds, likewise."""
+        return {limit.subject: limit.value for limit in self.all_limits if limit.kind == LATENCY and not limit.is_upper}
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """Least sensitivity by class."""
+        return {limit.subject: limit.value for limit in self.all_limits if limit.kind == SENSITIVITY}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells a search from others, JSON-ready; a setting that says nothing is left out, so that other journals go on."""
+        unasked = {"limits": (), "algorithm": "evolution", "proxy": None}
+        return {name: value for name, value in asdict(self).items() if name not in unasked or value != unasked[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,23 +334,16 @@ class RetrainSettings:
             longer; None takes a quarter of the epochs to the end, 0 trains all of them to the end.
     """
 
-    epochs: int = 15
+    epochs: Count = 15
     start: Literal["auto", "inherited", "scratch"] = "auto"
-    scratch_epochs: int | None = None
-    learning_rate: float = 1e-3
+    scratch_epochs: Count | None = None
+    learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
     baseline: bool = False
-    baseline_epochs: int | None = None
-    race_epochs: int | None = None
+    baseline_epochs: Count | None = None
+    race_epochs: CountOrZero | None = None
     device: Device = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_training(self)
-        if any(epochs is not None and epochs < 1 for epochs in (self.scratch_epochs, self.baseline_epochs)):
-            raise ValueError("scratch_epochs and baseline_epochs are at least 1")
-        if (self.race_epochs or 0) < 0:
-            raise ValueError("race_epochs is at least 0")
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,11 +359,11 @@ class ExportSettings:
     net: Literal["auto", "searched", "baseline"] = "auto"
     precision: Literal["fp32", "fp16"] | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
-    opset: int = 18
+    opset: Annotated[int, Range(ge=18, le=25)] = 18
 
     def __post_init__(self) -> None:
-        if not self.targets or not 18 <= self.opset <= 25:
-            raise ValueError("targets names at least one architecture, opset is in [18, 25]")
+        if not self.targets:
+            raise ValueError("targets names at least one architecture")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.deploy.contracts import Probe
 from edgenas.deploy.plugins import exporter_names, get_runtime, runtime_names
-from edgenas.errors import EdgeNASError
+from edgenas.errors import EdgeNASError, PluginError
 from edgenas.records import DoctorResult, ProbeRow
 from edgenas.runs import Outcome, Progress, Record
 
@@ -31,13 +31,21 @@ def run(config: DoctorConfig) -> Iterator[Record]:
     runtimes = []
     for position, name in enumerate(names):
         yield Progress("trying", position, total, {"runtime": name})
-        runtimes.append(ProbeRow(name=name, **asdict(get_runtime(name).probe())))
+        runtimes.append(ProbeRow(name=name, **asdict(try_runtime(name))))
     written = []
     for position, name in enumerate(formats, len(names)):
         yield Progress("trying", position, total, {"format": name})
         written.append(ProbeRow(name=name, **asdict(try_format(name))))
     yield Progress("trying", total, total)
     yield Outcome(DoctorResult(runtimes=tuple(runtimes), formats=tuple(written)))
+
+
+def try_runtime(name: str) -> Probe:
+    """What a runtime says when it is tried, or why a package's cannot even be loaded."""
+    try:
+        return get_runtime(name).probe()
+    except PluginError as error:
+        return Probe(False, error.message, error.hint)
 
 
 def try_format(name: str) -> Probe:

@@ -31,7 +31,7 @@ from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
 from edgenas.training.evaluation import logits, report
 
-DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16"}
+DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16", "trt-rtx": "fp16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,13 @@ def run(config: ExportConfig) -> Iterator[Record]:
     """Export, compare on the test split, write the artefact folder.
 
     Raises:
+        UsageError: if there is no such format.
+        PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
+    exporter = get_exporter(config.format_name)
     project = open_project(config.run, config.flags, config.overrides)
     settings = project.settings
     images = open_images(project)
@@ -71,7 +74,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for note in final.notes:
             yield Note(note)
         images_NCHW, labels_N = images.arrays("test")
-        specs, exporter = _specs(project.settings.export, config.format_name, images), get_exporter(config.format_name)
+        specs = _specs(project.settings.export, config.format_name, images)
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
         )
@@ -131,7 +134,7 @@ def _specs(settings: ExportSettings, name: str, images: Images) -> list[ExportSp
     """ONNX is written for one image a call and for any number; engines for one."""
     shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
-    precision = settings.precision or DEFAULT_PRECISION[name]
+    precision = settings.precision or DEFAULT_PRECISION.get(name, "fp32")
     return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
 
 

@@ -35,6 +35,7 @@ TEMPLATE = """\
 
 # [search]                       # limits; the flags of `edgenas search` do the same
 # latency_ms = 5.0               # or by latency table: {{ jetson = 5.0, cpu = 30.0 }}
+# limits = ["params>=100k", "macs<=500M"]
 # min_sensitivity = {{ "CLASS" = 0.95 }}
 
 [gates]                          # what an export must show on the whole test split

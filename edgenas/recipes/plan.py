@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgenas.config import Flags
 from edgenas.costs import decompose, shape_models
 from edgenas.data.images import Images, decode
 from edgenas.errors import ConfigError, InfeasibleError
+from edgenas.project.nets import new_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import stand_in, time_search, time_training
 from edgenas.project.planning.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
 from edgenas.project.searching.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.proxies import PROXIES
 from edgenas.records import FittingNets, NothingFits, NumNets, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Record
 from edgenas.search import Feasibility, best_within, survey, total_violation
@@ -24,10 +28,11 @@ from edgenas.search.extremes import Objective
 from edgenas.spaces import Genes, Task
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.stats import Proportion, clopper_pearson
+from edgenas.supernets import Supernet
 from edgenas.training.devices import torch_device
+from edgenas.training.sampling import as_key
 
 NUM_TIMED = 3  # nets of the space whose own training is timed: the largest and two others
-NUM_EXTREMES = 2  # that a survey of a sample puts before its draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,10 @@ def run(config: PlanConfig) -> Iterator[Record]:
     yield from budget.notes()
     plan = plan_nets(budget, images.task, np.random.default_rng(project.settings.search.seed))
     yield Note(plan.line)
+    fitting = scored(project, images.task, plan.fitting)
     yield from decode(images, "train", "select")
     times = yield from _times(project, images, budget, plan, device)
-    yield Outcome(PlanResult(fitting=plan.fitting, device=device, times=times))
+    yield Outcome(PlanResult(fitting=fitting, device=device, times=times))
 
 
 def _times(project: Project, images: Images, budget: Budget, plan: Plan, device: str) -> Generator[Record, None, PlannedTimes]:
@@ -146,6 +152,25 @@ def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows:
     return Plan(fitting, found, largest_G, survey_line(budget, found))
 
 
+def scored(project: Project, task: Task, fitting: FittingNets) -> FittingNets:
+    """The nets with the training-free score that ``search.proxy`` names, computed on a fresh supernet of the search's seed.
+
+    Raises:
+        PluginError: naming the package that brings the proxy, if it cannot be used.
+    """
+    name = project.settings.search.proxy
+    if name is None:
+        return fitting
+    proxy = PROXIES.find(name)
+    torch.manual_seed(project.settings.search.seed)
+    supernet = cast(Supernet, new_supernet(project, task).eval())
+    nets = {}
+    for label, net in fitting.nets.items():
+        score = float(proxy(supernet, as_key(project.space.from_json(net.costs.arch)[0])))
+        nets[label] = replace(net, proxies={name: score})
+    return replace(fitting, nets=nets)
+
+
 def _nothing_fits(budget: Budget, found: Feasibility) -> InfeasibleError:
     nearest = nearest_of(budget, found)
     known = NothingFits(
@@ -163,14 +188,14 @@ def _nothing_fits(budget: Budget, found: Feasibility) -> InfeasibleError:
 
 
 def _no_limit() -> ConfigError:
-    return ConfigError("no limit is set", hint="give --latency-ms, --max-params or --max-macs")
+    return ConfigError("no limit is set", hint="give --latency-ms, --max-params, --max-macs or --limit")
 
 
 def feasible_share(found: Feasibility) -> Proportion:
     """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval."""
     if found.is_exact:
         return Proportion(found.share, found.share, found.share, len(found.genes_AG))
-    drawn_A = found.feasible_A[NUM_EXTREMES:]
+    drawn_A = found.feasible_A[found.num_first :]
     return clopper_pearson(int(drawn_A.sum()), len(drawn_A))
 
 
@@ -199,6 +224,6 @@ def objectives_of(budget: Budget, task: Task) -> dict[str, list[Objective]]:
 def _net(budget: Budget, task: Task, row_G: NDArray[np.int16]) -> PlannedNet:
     """Costs and shape of one net, and what share of every limit it uses."""
     shapes = {name: float(model(row_G[None])[0]) for name, model in shape_models(decompose(budget.space, task)).items()}
-    used = {limit.name: float(limit.cost(row_G[None])[0]) / limit.limit for limit in budget.limits}
+    used = {limit.name: limit.used(float(limit.cost(row_G[None])[0])) for limit in budget.limits}
     depth = int(shapes["depth"])
     return PlannedNet(costs=budget.describe(row_G), depth=depth, mean_width=shapes["inner_dims"] / max(1, depth), used=used)

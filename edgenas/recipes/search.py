@@ -26,16 +26,9 @@ from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
 from edgenas.project.trainings.teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
-from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts
+from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts, lower_name
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import (
-    Candidate,
-    Evaluator,
-    Feasibility,
-    evolve,
-    pareto_front,
-    survey,
-)
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey
 from edgenas.search.finalists import Finalist, choose
 from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
@@ -75,6 +68,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.search.device)
+    ALGORITHMS.find(project.settings.search.algorithm)  # before an image is read
     images = open_images(project)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
@@ -117,14 +111,15 @@ def run(config: SearchConfig) -> Iterator[Record]:
 def _evolved(
     question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of an evolution that starts with hand-designed and evenly spread nets."""
+    """All candidates of a search that starts with hand-designed and evenly spread nets."""
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
-    for generation in evolve(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+    algorithm = ALGORITHMS.find(project.settings.search.algorithm)
+    for generation in algorithm(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
         candidates += generation.fresh
         best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
@@ -225,6 +220,10 @@ def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Fin
         if limit_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             fastest = min(judged, key=lambda finalist: finalist.measured[name])
             nearest[name] = Nearest(asked=limit_ms, achievable=fastest.measured[name], arch=fastest.row.arch)
+        name, least_ms = lower_name(device.name), device.least_ms
+        if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
+            slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
+            nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
     for floor in question.floors:
         rows = [row for row in result.finalists if floor.name in row.rejected_by]
         if rows:

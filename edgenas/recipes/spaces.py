@@ -18,7 +18,7 @@ from edgenas.records import (
     SpacesResult,
     TaskFacts,
 )
-from edgenas.runs import Outcome, Record
+from edgenas.runs import Note, Outcome, Record
 from edgenas.spaces import SPACES, Choice, SearchSpace, get_space
 from edgenas.spaces.named import ENDS, named_archs
 from edgenas.spaces.reported import NamedArch
@@ -37,7 +37,9 @@ def run(config: SpacesConfig) -> Iterator[Record]:
     Raises:
         UsageError: if there is none of that name.
     """
-    spaces = list(SPACES.values()) if config.name is None else [get_space(config.name)]
+    spaces = list(SPACES.usable().values()) if config.name is None else [get_space(config.name)]
+    for problem in SPACES.problems().values() if config.name is None else ():
+        yield Note(str(problem), is_warning=True)
     described = tuple(_describe(space, with_choices=config.name is not None) for space in spaces)
     yield Outcome(SpacesResult(spaces=described))
 

@@ -27,13 +27,14 @@ from edgenas.stats import Proportion, accuracy
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
+from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.evaluation import SupernetEvaluator, predict
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling
-from edgenas.training.sampling import shown_subnets
+from edgenas.training.sampling import SAMPLING_RULES, shown_subnets
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,12 @@ def run(config: TrainConfig) -> Iterator[Record]:
         MissingInputError, DataError: if the project or its images are not there or changed.
         CheckpointError: if the teacher's checkpoint does not fit.
         MissingBackendError: for ``device cuda`` without a GPU.
+        PluginError: naming the package that brings the sampling rule or the loss, if it cannot be used.
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
+    SAMPLING_RULES.find(project.settings.train.sampling)  # before a teacher is trained
+    DISTILLATION_LOSSES.find(project.settings.train.kd)
     images = open_images(project)
     result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}

@@ -24,6 +24,7 @@ from edgenas.records.commands import (
 )
 from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.journals import LogRow, PackedPredictions
+from edgenas.records.limits import AT_LEAST, limit_text, lower_name
 from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     ArchitectureFacts,
@@ -125,6 +126,7 @@ from edgenas.records.training import (
 )
 
 __all__ = [
+    "AT_LEAST",
     "MANIFEST_SCHEMA",
     "Arch",
     "ArchitectureFacts",
@@ -260,4 +262,6 @@ __all__ = [
     "VerdictRow",
     "VerifyResult",
     "WeightsFacts",
+    "limit_text",
+    "lower_name",
 ]

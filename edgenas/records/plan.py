@@ -46,13 +46,15 @@ class PlannedNet(JsonRecord):
         costs: as predicted.
         depth: blocks.
         mean_width: inner channels of a block.
-        used: share of each limit that it uses.
+        used: share of each limit that it uses; of a lower one, what it asks for by what the net has.
+        proxies: training-free scores by name, larger for what should be better; None where none was asked for.
     """
 
     costs: Annotated[Costs, FLAT]
     depth: int
     mean_width: float
     used: Mapping[str, float]
+    proxies: Annotated[Mapping[str, float] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import CandidateRow, Estimate, FittingNets, PlanResult, PromisedBound, Proportion
+from edgenas.records import CandidateRow, Estimate, FittingNets, PlanResult, PromisedBound, Proportion, limit_text
 from edgenas.report.cells import arch_line, count, milliseconds, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
@@ -37,7 +37,7 @@ def plan_view(outcome: Outcome[PlanResult]) -> Iterator[RenderableType]:
     yield from promises(fitting.promises)
     for name, limit in fitting.limits.items():
         alone = ", alone for some: it binds" if name in fitting.binding else ""
-        yield Text(f"{name} <= {limit:.6g} keeps out {fitting.rejected[name]:,} of the nets looked at{alone}")
+        yield Text(f"{limit_text(name, f'{limit:.6g}')} keeps out {fitting.rejected[name]:,} of the nets looked at{alone}")
     yield _times(result)
     yield Text("estimated from a few timed steps on this device: mean, and the range of their 10th to 90th percentile", style="dim")
     yield Text("next: edgenas train")
@@ -55,11 +55,16 @@ def _words(name: str) -> str:
 def _nets(fitting: FittingNets) -> Table:
     has_latency = any(net.costs.latency_ms_predicted is not None for net in fitting.nets.values())
     latencies = [">predicted", ">upper"] if has_latency else []
-    rows = table("nets that fit", ">params", ">MACs", *latencies, ">blocks", ">width", title=f"Found {METHODS[fitting.method]}")
+    scores = list(dict.fromkeys(score for net in fitting.nets.values() for score in net.proxies or {}))
+    columns = (*latencies, ">blocks", ">width", *(f">{score}" for score in scores))
+    rows = table("nets that fit", ">params", ">MACs", *columns, title=f"Found {METHODS[fitting.method]}")
     for name, net in fitting.nets.items():
         costs = net.costs
         shown = [milliseconds(costs.latency_ms_predicted), milliseconds(costs.latency_ms_upper)] if has_latency else []
-        rows.add_row(_words(name), _tight(costs.params), _tight(costs.macs), *shown, str(net.depth), f"{net.mean_width:.0f}")
+        scored = [f"{(net.proxies or {})[score]:.4g}" for score in scores]
+        rows.add_row(
+            _words(name), _tight(costs.params), _tight(costs.macs), *shown, str(net.depth), f"{net.mean_width:.0f}", *scored
+        )
     return rows
 
 

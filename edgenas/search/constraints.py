@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs import CostModel
+from edgenas.records import AT_LEAST, lower_name
+from edgenas.search.quantities import Cost
 from edgenas.spaces import Genes
 from edgenas.stats import decide
 
@@ -26,6 +27,28 @@ class CostConstraint(Protocol):
 
     def violation(self, genes_AG: Genes) -> NDArray[np.float64]:
         """Relative excess of every row, shape (archs,); 0.0 exactly where the limit is met."""
+        ...
+
+
+class CostLimit(CostConstraint, Protocol):
+    """A limit on a number that every architecture has."""
+
+    @property
+    def limit(self) -> float:
+        """In the unit of ``cost``."""
+        ...
+
+    @property
+    def cost(self) -> Cost:
+        """The number, of every row."""
+        ...
+
+    def distance(self, costs_A: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Costs in the order in which they come to meet the limit, the smallest best, shape (archs,)."""
+        ...
+
+    def used(self, cost: float) -> float:
+        """Which share of the limit a cost takes up: 1 at the limit, less where there is room, more where it is broken."""
         ...
 
 
@@ -48,7 +71,7 @@ class UpperLimit:
 
     name: str
     limit: float
-    cost: CostModel
+    cost: Cost
 
     def __post_init__(self) -> None:
         if not self.limit > 0:
@@ -61,6 +84,48 @@ class UpperLimit:
         """Relative excess of every row, shape (archs,); 0.0 exactly where the limit is met."""
         excess_A: NDArray[np.float64] = np.maximum(0.0, self.cost(genes_AG) / self.limit - 1.0)
         return excess_A
+
+    def distance(self, costs_A: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `CostLimit.distance`: the cheapest is best."""
+        return costs_A
+
+    def used(self, cost: float) -> float:
+        """As `CostLimit.used`."""
+        return cost / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class LowerLimit:
+    """A cost of at least ``limit``, e.g. a million parameters; its name tells it from an upper limit on the same ``quantity``."""
+
+    quantity: str
+    limit: float
+    cost: Cost
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise ValueError(f"a limit on {self.quantity} must be positive, not {self.limit:g}")
+
+    @property
+    def name(self) -> str:
+        """As in the contract's ``limits``."""
+        return lower_name(self.quantity)
+
+    def __str__(self) -> str:
+        return f"{self.quantity} >= {self.limit:g}"
+
+    def violation(self, genes_AG: Genes) -> NDArray[np.float64]:
+        """Relative shortfall of every row, shape (archs,); 0.0 exactly where the limit is met."""
+        shortfall_A: NDArray[np.float64] = np.maximum(0.0, 1.0 - self.cost(genes_AG) / self.limit)
+        return shortfall_A
+
+    def distance(self, costs_A: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `CostLimit.distance`: the dearest is best."""
+        return -costs_A
+
+    def used(self, cost: float) -> float:
+        """As `CostLimit.used`; infinite where the cost is 0."""
+        return self.limit / cost if cost > 0 else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +174,12 @@ def floors_of(limits: Mapping[str, float], class_names: Sequence[str]) -> tuple[
         for name, floor in found.items()
         if name in class_names
     )
+
+
+def limit_of(name: str, limit: float, cost: Cost) -> CostLimit:
+    """The limit that has this name in the contract's ``limits``."""
+    quantity = name.removesuffix(AT_LEAST)
+    return LowerLimit(quantity, limit, cost) if name != quantity else UpperLimit(name, limit, cost)
 
 
 def total_violation(constraints: Sequence[CostConstraint], genes_AG: Genes) -> NDArray[np.float64]:

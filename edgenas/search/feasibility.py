@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.search.constraints import CostConstraint, UpperLimit, total_violation
+from edgenas.search.constraints import CostConstraint, CostLimit, total_violation
 from edgenas.spaces import Genes, SearchSpace
 
 
@@ -22,6 +22,8 @@ class Feasibility:
         is_exact: whether ``genes_AG`` is the whole space.
         rejected: per limit, how many rows break it.
         binding: limits that alone keep out some row.
+        num_first: rows that a sample has before its draws: those that were mended, then the ends of the space.
+        is_mended: no other row meets the limits than rows that were changed until they do.
     """
 
     genes_AG: Genes
@@ -29,28 +31,13 @@ class Feasibility:
     is_exact: bool
     rejected: Mapping[str, int]
     binding: tuple[str, ...]
+    num_first: int = 0
+    is_mended: bool = False
 
     @property
     def share(self) -> float:
-        """Feasible share of the rows looked at."""
-        return float(self.feasible_A.mean())
-
-
-def survey(
-    space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, *, max_rows: int = 200_000
-) -> Feasibility:
-    """Judge the whole space when it has at most ``max_rows`` nets, else as many uniform draws and the extremes."""
-    if space.cardinality <= max_rows:
-        genes_AG = space.enumerate()
-    else:
-        extremes = [space.corners(largest=False), space.corners(largest=True)]
-        genes_AG = np.concatenate([*extremes, space.sample(max_rows, rng)])
-    broken_LA = np.array([c.violation(genes_AG) > 0 for c in constraints]).reshape(len(constraints), len(genes_AG))
-    num_broken_A = broken_LA.sum(axis=0)
-    names = [constraint.name for constraint in constraints]
-    rejected = {name: int(broken_A.sum()) for name, broken_A in zip(names, broken_LA, strict=True)}
-    alone = [name for name, broken_A in zip(names, broken_LA, strict=True) if (broken_A & (num_broken_A == 1)).any()]
-    return Feasibility(genes_AG, num_broken_A == 0, space.cardinality <= max_rows, rejected, tuple(alone))
+        """Feasible share of the rows looked at, those that were mended apart."""
+        return 0.0 if self.is_mended else float(self.feasible_A.mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +55,16 @@ class Closest:
     genes_G: NDArray[np.int16]
 
 
-def closest(limits: Sequence[UpperLimit], survey: Feasibility) -> dict[str, Closest]:
-    """Per limit that is missed the net of least cost, among those that meet the other limits where there are any, by its name."""
+def closest(limits: Sequence[CostLimit], survey: Feasibility) -> dict[str, Closest]:
+    """The net that comes nearest to each limit that is missed, by its name; of those that meet the others where there are any."""
     result: dict[str, Closest] = {}
     for limit in limits:
         others = [other for other in limits if other is not limit]
         allowed_A = total_violation(others, survey.genes_AG) == 0
         rows_AG = survey.genes_AG[allowed_A] if allowed_A.any() else survey.genes_AG
         costs_A = limit.cost(rows_AG)
-        best = int(np.argmin(costs_A))
-        if costs_A[best] > limit.limit or not allowed_A.any():
+        best = int(np.argmin(limit.distance(costs_A)))
+        if limit.violation(rows_AG[best][None])[0] > 0 or not allowed_A.any():
             result[limit.name] = Closest(limit.limit, float(costs_A[best]), rows_AG[best])
     return result
 

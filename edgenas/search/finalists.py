@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.records import CandidateRow, ProofRow
-from edgenas.search.evolution import Candidate
+from edgenas.search.base import Candidate
 from edgenas.stats import wilson
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgenas.errors import UsageError
+from edgenas.registries import Registry, choices
 from edgenas.spaces.autoformer import AUTOFORMER_SPACES
 from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
 from edgenas.spaces.pit import PIT_SPACES
@@ -15,9 +16,14 @@ from edgenas.spaces.vitas import VITAS_SPACES
 
 _NEXT_PIN = re.compile(r",(?=[^,=]+=)")  # an option may hold commas itself
 
-SPACES: dict[str, SearchSpace] = {
-    space.name: space for space in (PVT_NANO, PVT_COVIDX, *PVT_ELASTIC_SPACES, *AUTOFORMER_SPACES, *VITAS_SPACES, *PIT_SPACES)
-}
+_OWN = (PVT_NANO, PVT_COVIDX, *PVT_ELASTIC_SPACES, *AUTOFORMER_SPACES, *VITAS_SPACES, *PIT_SPACES)
+SPACES: Registry[SearchSpace] = Registry(
+    "search space",
+    "edgenas.spaces",
+    {space.name: space for space in _OWN},
+    accepts=lambda thing: isinstance(thing, SearchSpace),
+    expected="a SearchSpace",
+)
 
 
 def get_space(name: str) -> SearchSpace:
@@ -25,10 +31,11 @@ def get_space(name: str) -> SearchSpace:
 
     Raises:
         UsageError: naming the known ones, or the choices or values there are.
+        PluginError: naming the package that brings it, if it cannot be used.
     """
     base, bracket, pins = name.partition("[")
     if base not in SPACES or (bracket and not pins.endswith("]")):
-        raise UsageError(f"there is no search space {name!r}", hint=f"known are: {', '.join(SPACES)}")
+        raise UsageError(f"there is no search space {name!r}", hint=choices(base, SPACES))
     return pinned(SPACES[base], _NEXT_PIN.split(pins[:-1])) if bracket else SPACES[base]
 
 

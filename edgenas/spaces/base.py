@@ -96,6 +96,8 @@ class SearchSpace:
         default_task: classes, channels and resolution of the publication.
         trade_offs: choices along which one cost grows while another shrinks; every other one lists its options in growing order.
         form: of the JSON, where it is not the one that the names of the choices spell out.
+        base: name of a space of the same family that fixes what no choice does (patches, strides, widths of heads), for a space
+            with other options; empty for one that fixes it itself.
     """
 
     name: str
@@ -104,11 +106,12 @@ class SearchSpace:
     default_task: Task
     trade_offs: tuple[str, ...] = ()
     form: Form | None = None
+    base: str = ""
 
     @property
     def base_name(self) -> str:
-        """The name of the space that this one is a part of, or its own."""
-        return self.name.partition("[")[0]
+        """The name of the space that fixes what no choice does: the one that this is a part of or built like, or its own."""
+        return self.base or self.name.partition("[")[0]
 
     def __post_init__(self) -> None:
         seen: dict[str, Choice] = {}

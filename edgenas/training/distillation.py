@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgenas.registries import Registry
+
 
 def label_loss(student_NC: Tensor, labels_N: Tensor, *, smoothing: float = 0.0, class_weights_C: Tensor | None = None) -> Tensor:
     """Cross-entropy with label smoothing (Szegedy et al., arXiv:1512.00567, section 7), in nats.
@@ -54,7 +56,14 @@ def hard_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: flo
     return F.cross_entropy(student_NC, teacher_NC.detach().argmax(dim=-1))
 
 
-DISTILLATION_LOSSES: dict[str, Callable[..., Tensor]] = {"soft": soft_target_loss, "hard": hard_target_loss}
+Loss = Callable[..., Tensor]  # (student_NC, teacher_NC, *, temperature) -> a scalar
+DISTILLATION_LOSSES: Registry[Loss] = Registry(
+    "distillation loss",
+    "edgenas.losses",
+    {"soft": soft_target_loss, "hard": hard_target_loss},
+    accepts=callable,
+    expected="a function (student_NC, teacher_NC, *, temperature) -> a scalar",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

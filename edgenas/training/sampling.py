@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import InfeasibleError
+from edgenas.registries import Registry
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.even import EvenPool
 from edgenas.spaces.vitas import IDENTITY
 
 Subnets = list[tuple[int, ...]]
 SamplingRule = Callable[[SearchSpace, np.random.Generator, int], Subnets]
+
+
+@dataclass(frozen=True, slots=True)
+class OverPool:
+    """A rule that draws from a pool of nets, spread over what they cost: ``make(pool)`` is the rule."""
+
+    make: Callable[[EvenPool], SamplingRule]
+
 
 LARGEST_SHARE, SMALLEST_SHARE = 0.25, 0.1  # of the steps of `even`
 
@@ -140,10 +150,17 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-EVEN = "even"  # needs a pool
-SAMPLING_RULES: dict[str, SamplingRule] = {
-    "sandwich": sandwich,
-    "uniform": uniform,
-    "uniform-genes": uniform_genes,
-    "identities": with_identities(0.5),
-}
+SINGLE_PATH = frozenset({"uniform", "uniform-genes", "identities"})  # one subnet a step, as published
+SAMPLING_RULES: Registry[SamplingRule | OverPool] = Registry(
+    "sampling rule",
+    "edgenas.sampling",
+    {
+        "even": OverPool(even),
+        "sandwich": sandwich,
+        "uniform": uniform,
+        "uniform-genes": uniform_genes,
+        "identities": with_identities(0.5),
+    },
+    accepts=lambda thing: callable(thing) or isinstance(thing, OverPool),
+    expected="a function (space, rng, num_random) -> subnets, or an OverPool of one",
+)

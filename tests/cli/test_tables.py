@@ -169,7 +169,7 @@ def test_validate_measures_and_says_whether_the_table_holds(
 def test_measuring_needs_the_tables_device_and_runtime(edgenas: Run, tables: tuple[Path, Path], toy: Callable[..., None]) -> None:
     code, _, err = edgenas("tables", "validate", "monday.json", "--measure", "4")
     assert code == 5
-    assert "'toy' is not in edgenas.runtimes" in err
+    assert "there is no runtime 'toy'" in err
     toy(ToyRuntime(), "Another CPU")
     code, _, err = edgenas("tables", "validate", "monday.json", "--measure", "4")
     assert code == 1

@@ -78,7 +78,6 @@ def test_a_stage_whose_input_is_missing_names_the_command_that_makes_it(edgenas:
         ("search", "--min-sensitivity", "8"),
         ("search", "--min-sensitivity", "8=1.5"),
         ("profile", "--device", "tpu"),
-        ("export", "--format", "tflite"),
         ("train", "--only", "student"),
         ("init",),
         ("fly",),
@@ -93,6 +92,14 @@ def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[
     code, out, _ = edgenas(*arguments, "--json")
     value = as_object(out)
     assert (code, value["status"], value["exit_code"]) == (2, "usage", 2)
+
+
+def test_an_unknown_format_lists_those_there_are(edgenas: Run) -> None:
+    code, out, err = edgenas("export", "--format", "onx")
+    assert (code, out) == (2, "")
+    assert err.startswith("edgenas: there is no format 'onx'; did you mean 'onnx'? known are: onnx, trt, trt-rtx")
+    code, out, _ = edgenas("export", "--format", "tflite", "--json")
+    assert (code, as_object(out)["status"]) == (2, "usage")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgenas.config import build
 from edgenas.data.order import batch_slices, class_weights, epoch_length, epoch_order
-from edgenas.project.settings import DataSettings, TrainSettings
+from edgenas.errors import ConfigError
+from edgenas.project.settings import ProjectSettings, TrainSettings
 
 LABELS_N = np.repeat([0, 2, 3], [40, 7, 13])  # no image of class 1
 
@@ -80,8 +82,10 @@ def test_repeats_do_not_go_with_a_sampler(balance: str) -> None:
 
 
 def test_settings_of_loading_have_limits() -> None:
-    with pytest.raises(ValueError, match="repeats is 11; allowed is 1 to 10"):
-        TrainSettings(repeats=11)
-    with pytest.raises(ValueError, match="workers is 65; allowed is 0 to 64"):
-        DataSettings("digits", workers=65)
-    assert DataSettings("digits", workers=0).workers == 0
+    with pytest.raises(ConfigError) as caught:
+        build(ProjectSettings, {"data": {"source": "digits", "workers": 65}, "train": {"repeats": 11}}, source="edgenas.toml")
+    assert caught.value.problems == (
+        "data.workers is 65; allowed: a whole number at least 0 and at most 64",
+        "train.repeats is 11; allowed: a whole number at least 1 and at most 10",
+    )
+    assert build(ProjectSettings, {"data": {"source": "digits", "workers": 0}}, source="edgenas.toml").data.workers == 0

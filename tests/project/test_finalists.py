@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -75,3 +76,9 @@ def test_every_device_is_timed_by_itself(is_first: bool) -> None:
     assert latencies["cpu"] == {"predicted_ms": 1.0, "upper_ms": 1.1, "measured_ms": 2.0} | quantiles
     assert judged.row.rejected_by[-1] == "latency_ms[cpu]"
     assert (judged.row.latency_ms_measured == 2.0) == is_first
+
+
+@pytest.mark.parametrize(("least_ms", "rejected"), [(2.0, ()), (2.1, ("latency_ms[cpu]>=",))])
+def test_a_net_that_measures_faster_than_its_lower_limit_is_rejected(least_ms: float, rejected: tuple[str, ...]) -> None:
+    judged = finalist("cpu").timed(replace(device("cpu", 3.0, "p90"), least_ms=least_ms), SLOW, is_first=True)
+    assert judged.row.rejected_by == ("sensitivity[ill]", *rejected)

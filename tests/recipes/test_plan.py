@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,20 @@ def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any
         assert all(share <= 1 for share in net["used"].values())
 
 
+def test_a_band_of_latencies_is_what_enumeration_gives(truth: dict[str, Any]) -> None:
+    median, low = float(np.median(truth["latency"])), float(np.quantile(truth["latency"], 0.45))
+    own = replace(device("", 1.0, median), least_ms=low)
+    assert [str(limit) for limit in own.limits] == [f"latency_ms <= {median:g}", f"latency_ms >= {low:g}"]
+    budget = Budget(PVT_NANO, (own,), dict(MODELS) | {"latency_ms": own.table.predicted}, tuple(own.limits))
+    facts = plan_nets(budget, TASK, np.random.default_rng(0)).fitting
+    fits = (truth["latency"] <= median) & (truth["latency"] >= low)
+    assert facts.space.num_feasible is not None
+    assert facts.space.num_feasible.value == fits.sum() > 1000
+    assert dict(facts.rejected) == {"latency_ms": (truth["latency"] > median).sum(), "latency_ms>=": (truth["latency"] < low).sum()}
+    assert facts.nets["fastest"].costs.latency_ms_predicted == pytest.approx(truth["latency"][fits].min())
+    assert facts.nets["largest_macs"].costs.macs == truth["macs"][fits].max()
+
+
 def test_a_sample_gives_an_interval_and_evolution_the_same_nets(budget: Budget, truth: dict[str, Any]) -> None:
     exact = plan_nets(budget, TASK, np.random.default_rng(0)).fitting.as_json()
     facts = plan_nets(budget, TASK, np.random.default_rng(1), max_rows=3000).fitting.as_json()
@@ -168,7 +183,7 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monk
     assert (code, value["status"]) == (3, "infeasible")
     assert value["result"]["closest"]["params"]["achievable"] == 82_074
     code, value, _ = edgenas_in(folder, "plan")
-    assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params or --max-macs")
+    assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params, --max-macs or --limit")
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgenas.search import ALGORITHMS, CostConstraint, MetricConstraint, SensitivityFloor
-from edgenas.testing.search import LINE, Algorithm, ConstraintConformance, Judged, SearchConformance, toy_limit
+from edgenas.search import ALGORITHMS, Algorithm, CostConstraint, LowerLimit, MetricConstraint, SensitivityFloor
+from edgenas.testing.search import (
+    LINE,
+    BeatsRandomSearch,
+    ConstraintConformance,
+    Judged,
+    SearchConformance,
+    toy_cost,
+    toy_limit,
+)
 
 
-class TestEvolution(SearchConformance):
+@pytest.mark.parametrize("name", list(ALGORITHMS.own))
+class TestEveryAlgorithm(SearchConformance):
+    @pytest.fixture
+    def search(self, name: str) -> Algorithm:
+        return ALGORITHMS[name]
+
+
+class TestEvolutionBeatsRandomSearch(BeatsRandomSearch):
     @pytest.fixture
     def search(self) -> Algorithm:
         return ALGORITHMS["evolution"]
@@ -24,6 +39,17 @@ class TestUpperLimit(ConstraintConformance):
     def judged(self) -> Judged:
         rows = [[0] * 8, [1] * 7 + [0], [1] * 8, [3] * 8]
         return Judged(np.array(rows, dtype=np.int16), (True, True, False, False))
+
+
+class TestLowerLimit(ConstraintConformance):
+    @pytest.fixture
+    def constraint(self) -> CostConstraint | MetricConstraint:
+        return LowerLimit("latency_ms", 7, toy_cost(LINE))
+
+    @pytest.fixture
+    def judged(self) -> Judged:
+        rows = [[0] * 8, [1] * 6 + [0, 0], [1] * 7 + [0], [3] * 8]
+        return Judged(np.array(rows, dtype=np.int16), (False, False, True, True))
 
 
 class TestSensitivityFloor(ConstraintConformance):

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgenas.costs import cost_models
 from edgenas.errors import InfeasibleError
-from edgenas.spaces import get_space
+from edgenas.spaces import Genes, get_space
+from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.training.distillation import DISTILLATION_LOSSES, Objective, hard_target_loss, label_loss, soft_target_loss
 from edgenas.training.sampling import (
     SAMPLING_RULES,
+    OverPool,
+    SamplingRule,
     as_key,
     draw_with_identities,
     sandwich,
@@ -81,13 +86,27 @@ def test_without_a_teacher_labels_count_fully() -> None:
     assert "kd_loss" not in losses
 
 
+@cache
+def pool() -> EvenPool:
+    return even_pool(SPACE, cost_models(SPACE, SPACE.default_task)["macs"], depth, np.random.default_rng(0), num=500)
+
+
+def depth(genes_AG: Genes) -> NDArray[np.float64]:
+    return np.ones(len(genes_AG))
+
+
+def rule_called(name: str) -> SamplingRule:
+    rule = SAMPLING_RULES[name]
+    return rule.make(pool()) if isinstance(rule, OverPool) else rule
+
+
 @pytest.mark.parametrize("name", list(SAMPLING_RULES))
 @given(seed=st.integers(0, 2**32 - 1), num_random=st.integers(0, 4))
 def test_every_rule_gives_architectures_of_the_space(name: str, seed: int, num_random: int) -> None:
-    subnets = SAMPLING_RULES[name](SPACE, np.random.default_rng(seed), num_random)
+    subnets = rule_called(name)(SPACE, np.random.default_rng(seed), num_random)
     assert subnets
     SPACE.require_valid(np.array(subnets, dtype=np.int16))
-    assert subnets == SAMPLING_RULES[name](SPACE, np.random.default_rng(seed), num_random)
+    assert subnets == rule_called(name)(SPACE, np.random.default_rng(seed), num_random)
 
 
 def test_the_sandwich_starts_with_the_largest_and_the_smallest() -> None:

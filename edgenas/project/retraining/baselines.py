@@ -14,9 +14,9 @@ from edgenas.project.opening import Project
 from edgenas.project.retraining.floors import held_to_floors
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, is_trained, short_name, ways_of
 from edgenas.project.run_tables import RunTable, run_table
-from edgenas.records import Arch, Quantile, SearchResult
+from edgenas.records import AT_LEAST, Arch, Quantile, SearchResult, limit_text
 from edgenas.runs import Note, Record
-from edgenas.search import UpperLimit
+from edgenas.search import FLOOR, QUANTITIES, CostLimit, UpperLimit, cost_of, limit_of
 from edgenas.search.proof_scores import in_turn
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.designed import hand_designed
@@ -35,7 +35,7 @@ class Limits:
         not_applied: limits of the search that cannot be judged here, in words.
     """
 
-    costs: tuple[UpperLimit, ...]
+    costs: tuple[CostLimit, ...]
     latency_ms: float | None = None
     quantile: Quantile | None = None
     not_applied: tuple[str, ...] = ()
@@ -55,17 +55,20 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
     """The limits of the search that chose the winner; where it had none, or there was none, the winner's own latency (or MACs)."""
     result = searched(project.run) if from_search else None
     costs: dict[str, CostModel] = dict(cost_models(project.space, images.task))
-    limits: list[UpperLimit] = []
+    limits: list[CostLimit] = []
     missing: list[str] = []
     for name, value in result.limits.items() if result is not None else ():
-        if name in costs:
-            limits.append(UpperLimit(name, value, costs[name]))
+        quantity = name.removesuffix(AT_LEAST)
+        if quantity in QUANTITIES:
+            limits.append(limit_of(name, value, cost_of(quantity, project.space, images.task)))
         elif result is not None and name.startswith("latency_ms"):
             model = _latency_model(project, images, result, name)
             if model is None:
-                missing.append(f"{name} <= {value:g}: its latency table is not in {project.run.latency}")
+                missing.append(f"{limit_text(name, f'{value:g}')}: its latency table is not in {project.run.latency}")
             else:
-                limits.append(UpperLimit(name, value, model))
+                limits.append(limit_of(name, value, model))
+        elif not name.startswith(FLOOR):
+            missing.append(f"{limit_text(name, f'{value:g}')}: no installed package brings this limit")
     if result is None or not limits:
         table = table_of(project, images)
         name, model = ("latency_ms", table.predicted) if table is not None else ("macs", costs["macs"])
@@ -79,7 +82,7 @@ def limits_for(project: Project, images: Images, winner: Net, *, from_search: bo
 
 def _latency_model(project: Project, images: Images, result: SearchResult, name: str) -> CostModel | None:
     """What the search limited: a prediction, times its promise's factor where there is one; None where the table is gone."""
-    alias = name.removeprefix("latency_ms").strip("[]")
+    alias = name.removesuffix(AT_LEAST).removeprefix("latency_ms").strip("[]")
     facts = (result.tables or {}).get(alias) if alias else result.table
     sha256 = facts.sha256 if facts is not None else None
     found = run_table(project, images.task, sha256)

@@ -17,7 +17,8 @@ from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
 from edgenas.records import Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
 from edgenas.runs import Note
-from edgenas.search import Feasibility, UpperLimit, closest
+from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
+from edgenas.search.limits import LATENCY, SENSITIVITY
 from edgenas.spaces import Genes, SearchSpace, Task
 
 
@@ -28,19 +29,31 @@ class Device:
     Attributes:
         alias: that its limit was given under; empty for the limit without a name.
         table: with its cost models; ``upper`` is the promise's where one is asked for.
-        limit_ms: None where there is none.
+        limit_ms: most milliseconds; None where there is no such limit.
         bound: the quantile and confidence that are promised; None where the prediction itself is limited.
+        least_ms: fewest milliseconds, of the prediction and of the median call; None where there is no such limit.
     """
 
     alias: str
     table: RunTable
     limit_ms: float | None
     bound: Bound | None
+    least_ms: float | None = None
 
     @property
     def name(self) -> str:
         """As in the contract's ``limits``."""
         return f"latency_ms[{self.alias}]" if self.alias else "latency_ms"
+
+    @property
+    def limits(self) -> list[CostLimit]:
+        """On its latency."""
+        limits: list[CostLimit] = []
+        if self.limit_ms is not None:
+            limits.append(UpperLimit(self.name, self.limit_ms, self.limited))
+        if self.least_ms is not None:
+            limits.append(LowerLimit(self.name, self.least_ms, self.table.predicted))
+        return limits
 
     @property
     def label(self) -> str:
@@ -76,7 +89,7 @@ class Budget:
     space: SearchSpace
     devices: tuple[Device, ...]
     costs: Mapping[str, CostModel]
-    limits: tuple[UpperLimit, ...]
+    limits: tuple[CostLimit, ...]
 
     @property
     def identity(self) -> list[list[str]]:
@@ -146,26 +159,29 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
         allow_foreign: the limit without a name may use a table of another device, runtime, precision or batch size.
 
     Raises:
-        UsageError: if a table has no limit of its own.
+        UsageError: if a table has no limit of its own, or there is no such quantity.
         MissingInputError, LatencyTableError: if a table is missing, does not fit or cannot give the confidence.
     """
     settings = project.settings.search
-    devices = _devices(project, task, settings.latency_limits, tables, allow_foreign=allow_foreign)
+    devices = _devices(project, task, tables, allow_foreign=allow_foreign)
     if not devices and settings.latency_quantile is not None:
         raise MissingInputError(f"{project.run.latency} holds no table to promise from", hint="run `edgenas profile` first")
     costs = dict(cost_models(project.space, task))
     if devices:
         costs["latency_ms"] = devices[0].table.predicted
-    limits = [UpperLimit(device.name, device.limit_ms, device.limited) for device in devices if device.limit_ms is not None]
-    wanted = {"params": settings.max_params, "macs": settings.max_macs}
-    limits += [UpperLimit(name, limit, costs[name]) for name, limit in wanted.items() if limit is not None]
+    limits = [limit for device in devices for limit in device.limits]
+    for asked in settings.all_limits:
+        if asked.kind not in (LATENCY, SENSITIVITY):
+            cost = cost_of(asked.kind, project.space, task)
+            kind = UpperLimit if asked.is_upper else LowerLimit
+            limits.append(kind(asked.kind, asked.value, cost))
     return Budget(project.space, tuple(devices), costs, tuple(limits))
 
 
-def _devices(
-    project: Project, task: Task, asked: Mapping[str, float], tables: Mapping[str, str], *, allow_foreign: bool
-) -> list[Device]:
-    """One device a limit, the nameless first; without a limit on latency the run's own, if there is one."""
+def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool) -> list[Device]:
+    """One device a name that latency is limited under, the nameless first; without any the run's own, if there is one."""
+    most, least = project.settings.search.latency_limits, project.settings.search.least_latencies
+    asked = dict.fromkeys((*most, *least))
     unused = [alias or tables[alias] for alias in tables if asked and alias not in asked]
     unused += [alias for alias in tables if alias and not asked]
     if unused:
@@ -174,7 +190,7 @@ def _devices(
     for alias in sorted(asked or (THIS_DEVICE,), key=bool):  # stable
         found = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
         if found is not None:
-            devices.append(_with_bound(project, task, Device(alias, found, asked.get(alias), None)))
+            devices.append(_with_bound(project, task, Device(alias, found, most.get(alias), None, least.get(alias))))
         elif alias in asked:
             raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
     return devices
@@ -247,8 +263,9 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
         values_A = device.table.predicted(found.genes_AG)
         on = f" on {device.alias}" if device.alias else ""
         spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
+    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were mended do" if found.is_mended else ""
     of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
-    return f"feasible: {100 * found.share:.1f} % of {of} ({limits}){''.join(spans)}"
+    return f"feasible: {100 * found.share:.1f} % of {of} ({limits}){mended}{''.join(spans)}"
 
 
 def nearest_of(budget: Budget, found: Feasibility) -> dict[str, Nearest]:

@@ -18,9 +18,9 @@ from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Device
 from edgenas.project.searching.question import Question
-from edgenas.records import CandidateRow, Latencies, PromisedQuantile
+from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate, pick_evenly
+from edgenas.search import Candidate, UpperLimit, pick_evenly
 from edgenas.search.finalists import Finalist, capacity, choose
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
@@ -69,10 +69,9 @@ class Panel:
         """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
         genes_AG = np.array([candidate.genes for candidate in self.candidates], dtype=np.int16)
         budget = self.question.budget
-        limited = next((limit for limit in budget.limits if limit.name.startswith("latency_ms")), None)
-        limited = limited if limited is not None else next(iter(budget.limits), None)
-        if limited is not None:
-            return limited.cost(genes_AG), limited.limit
+        upper = [limit for limit in budget.limits if isinstance(limit, UpperLimit)]
+        for limit in sorted(upper, key=lambda limit: not limit.name.startswith("latency_ms")):  # stable
+            return limit.cost(genes_AG), limit.limit
         return budget.costs.get("latency_ms", budget.costs["macs"])(genes_AG), None
 
     def pick(self, allowed: Sequence[int]) -> list[int]:
@@ -116,7 +115,7 @@ def _macs(row: CandidateRow) -> int:
 
 
 def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -> Finalist:
-    """A finalist as measured on a device, and rejected by its limit where it is too slow; ``is_first`` of the search's devices."""
+    """A finalist as measured on a device, and rejected by the limits that it breaks; ``is_first`` of the search's devices."""
     judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
     row = finalist.row
     if is_first:
@@ -127,6 +126,8 @@ def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -
         row = replace(row, latencies={**row.latencies, place.label: _measured(row.latencies[place.label], net)})
     if place.limit_ms is not None and judged_ms > place.limit_ms:
         row = replace(row, rejected_by=(*row.rejected_by, place.name))
+    if place.least_ms is not None and net.latency_ms < place.least_ms:
+        row = replace(row, rejected_by=(*row.rejected_by, lower_name(place.name)))
     return replace(finalist, row=row, measured={**finalist.measured, place.name: judged_ms})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Question:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells this question from others, JSON-ready."""
-        return {"settings": asdict(self.project.settings.search), "tables": self.budget.identity}
+        return {"settings": self.project.settings.search.identity, "tables": self.budget.identity}
 
     @property
     def limits(self) -> dict[str, float]:
@@ -64,16 +64,16 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
         ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
     """
     settings = project.settings.search
-    if settings.min_sensitivity and images.positive is None:
+    if settings.floors and images.positive is None:
         raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    unknown = [name for name in settings.min_sensitivity if name not in images.class_names]
+    unknown = [name for name in settings.floors if name not in images.class_names]
     if unknown:
         raise ConfigError(
-            f"min_sensitivity names no class of the data: {', '.join(unknown)}",
+            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
             hint=f"classes are: {', '.join(images.class_names)}",
         )
     floors = tuple(
         SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in settings.min_sensitivity.items()
+        for name, floor in settings.floors.items()
     )
     return Question(project, images, budget, floors, images.labels("select"))

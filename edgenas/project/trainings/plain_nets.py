@@ -92,6 +92,7 @@ def plain_job(
             smoothing=train.label_smoothing,
             kd_weight=kd_weight if teacher is not None else 0.0,
             temperature=temperature,
+            kd=train.kd,
             balance=train.balance,
             device=device,
         ),

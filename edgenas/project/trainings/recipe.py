@@ -8,7 +8,7 @@ from edgenas.data.batches import TrainBatches
 from edgenas.data.images import Images
 from edgenas.data.order import Balance, class_weights
 from edgenas.project.settings import TeacherSettings, TrainSettings
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import DISTILLATION_LOSSES, Objective
 from edgenas.training.loop import LoopSettings
 
 
@@ -59,10 +59,15 @@ def batches_for(
 
 
 def objective_for(
-    images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str
+    images: Images, *, smoothing: float, kd_weight: float, temperature: float, balance: str, device: str, kd: str = "soft"
 ) -> Objective:
-    """Label loss and distillation; class weights where ``balance`` asks for them."""
+    """Label loss and distillation; class weights where ``balance`` asks for them.
+
+    Raises:
+        UsageError, PluginError: if there is no loss ``kd``, or the package that brings it is broken.
+    """
+    DISTILLATION_LOSSES.find(kd)  # before anything is trained
     weights = None
     if balance == "weights":
         weights = torch.from_numpy(class_weights(images.labels("train"), len(images.class_names))).to(device)
-    return Objective(smoothing=smoothing, class_weights_C=weights, kd_weight=kd_weight, temperature=temperature)
+    return Objective(smoothing=smoothing, class_weights_C=weights, kd=kd, kd_weight=kd_weight, temperature=temperature)

@@ -16,7 +16,7 @@ from edgenas.spaces import Task
 from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE, WEIGHTS
-from edgenas.training.sampling import EVEN, SAMPLING_RULES, Subnets, even
+from edgenas.training.sampling import SAMPLING_RULES, SINGLE_PATH, OverPool, Subnets
 from edgenas.training.step import Subnets as Draw
 
 MACS = "macs"
@@ -38,8 +38,8 @@ class Sampling:
 def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
     """The sampling rule that the settings name.
 
-    With ``even`` costs are latencies where the run has a table, else MACs; a training that has begun keeps what it began with, also
-    if a table came meanwhile.
+    A rule that draws from a pool, as ``even`` does, spreads it over latencies where the run has a table, else over MACs; a training
+    that has begun keeps what it began with, also if a table came meanwhile.
 
     Args:
         project: with settings and run folder.
@@ -50,14 +50,12 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
         MissingInputError: if ``train.latency_ms`` is set and there is no table.
     """
     settings, space = project.settings.train, project.space
-    rule, num_random = SAMPLING_RULES.get(settings.sampling), settings.num_random
+    rule = SAMPLING_RULES.find(settings.sampling)
+    num_random = 1 if settings.sampling in SINGLE_PATH else settings.num_random
     over: SpreadFacts | None = None
-    if settings.sampling == EVEN:
+    if isinstance(rule, OverPool):
         pool, over = _pool(project, task, None if anew else _begun_with(project.run.supernet))
-        rule = even(pool)
-    elif settings.sampling != "sandwich":
-        num_random = 1
-    assert rule is not None
+        rule = rule.make(pool)
 
     def draw(rng: np.random.Generator) -> Subnets:
         return rule(space, rng, num_random)
@@ -94,7 +92,7 @@ def require_table(project: Project, task: Task, begun_with: str | None = None) -
         MissingInputError: if there is no table that tells latencies.
     """
     limit_ms = project.settings.train.latency_ms
-    if limit_ms is None or project.settings.train.sampling != EVEN:
+    if limit_ms is None or not isinstance(SAMPLING_RULES.find(project.settings.train.sampling), OverPool):
         return
     if cost_of(project, task, begun_with)[1] == MACS:
         raise MissingInputError(

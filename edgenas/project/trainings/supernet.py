@@ -53,6 +53,7 @@ def supernet_job(
             smoothing=settings.label_smoothing,
             kd_weight=kd_weight if not settings.in_place else max(kd_weight, IN_PLACE_WEIGHT),
             temperature=temperature,
+            kd=settings.kd,
             balance=settings.balance,
             device=device,
         ),

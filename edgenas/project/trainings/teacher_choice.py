@@ -9,8 +9,7 @@ from typing import Any
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
-from edgenas.project.setting_checks import AUTO
-from edgenas.project.settings import TeacherSettings
+from edgenas.project.settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
 from edgenas.runs import Note, Record, sha256_file, write_text

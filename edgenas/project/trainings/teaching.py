@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from edgenas.project.opening import Project
-from edgenas.project.setting_checks import AUTO
-from edgenas.project.settings import TrainSettings
+from edgenas.project.settings import AUTO, TrainSettings
 from edgenas.records import TeachingProbe
 from edgenas.training.folder import weights_sha256
 from edgenas.training.lessons import TEMPERATURE

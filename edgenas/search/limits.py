@@ -1,0 +1,115 @@
+"""Limits as they are written: ``params>=1M``, ``macs<=500M``, ``latency_ms[jetson]<=5``, ``sensitivity[covid-19]>=0.95``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from edgenas.registries import choices
+from edgenas.search.quantities import QUANTITIES
+
+Relation = Literal["<=", ">="]
+LATENCY, SENSITIVITY = "latency_ms", "sensitivity"  # what a table predicts, and what predictions decide
+UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
+EXAMPLE = "write e.g. 'params>=1M', 'macs<=500M' or 'latency_ms<=5'"
+
+_LIMIT = re.compile(r"\s*(?P<kind>[\w.-]+?)\s*(\[(?P<subject>.+)\])?\s*(?P<relation>[<>=!≤≥]+)\s*(?P<number>.*?)\s*", re.DOTALL)
+_NUMBER = re.compile(r"(?P<digits>\d[\d_]*(\.\d+)?([eE][+-]?\d+)?)(?P<unit>[kKmMgG]?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit as it was asked for.
+
+    Attributes:
+        kind: of quantity: ``params``, ``macs``, ``latency_ms``, ``sensitivity`` or another of `QUANTITIES`.
+        subject: what stood in brackets: the name of a latency table, a class; empty without.
+        relation: ``<=`` or ``>=``.
+        value: in the quantity's unit.
+    """
+
+    kind: str
+    subject: str
+    relation: Relation
+    value: float
+
+    @property
+    def is_upper(self) -> bool:
+        """Whether the quantity may be at most ``value``."""
+        return self.relation == "<="
+
+    @property
+    def quantity(self) -> str:
+        """What is limited, e.g. ``latency_ms[jetson]``."""
+        return f"{self.kind}[{self.subject}]" if self.subject else self.kind
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.relation} {self.value:g}"
+
+
+def parse_limits(texts: Iterable[str]) -> tuple[list[Limit], list[str]]:
+    """The limits that can be read, and a line for each that cannot."""
+    limits: list[Limit] = []
+    problems: list[str] = []
+    for text in texts:
+        limit = _parsed(text)
+        if isinstance(limit, Limit):
+            limits.append(limit)
+        else:
+            problems.append(f"{text!r}: {limit}")
+    return limits, problems
+
+
+def conflicts(limits: Sequence[Limit]) -> list[str]:
+    """In words: what is limited twice in one direction, and lower limits above upper ones of the same quantity."""
+    counts = Counter((limit.quantity, limit.relation) for limit in limits)
+    problems = [f"{quantity} {relation} is given {num} times" for (quantity, relation), num in counts.items() if num > 1]
+    upper = {limit.quantity: limit for limit in limits if limit.is_upper}
+    for limit in limits:
+        other = upper.get(limit.quantity)
+        if not limit.is_upper and other is not None and limit.value > other.value:
+            problems.append(f"{limit} and {other} exclude each other: nothing is both")
+    return problems
+
+
+def wrong(limit: Limit) -> str | None:
+    """What is wrong with a limit whose parts could be read; None if nothing is."""
+    if limit.kind == SENSITIVITY:
+        if not limit.subject or limit.is_upper:
+            return "a sensitivity is of a class and at least a share: sensitivity[CLASS]>=0.95"
+        return None if 0 < limit.value <= 1 else f"a share must be in (0, 1], not {limit.value:g}"
+    if limit.kind != LATENCY and limit.kind not in QUANTITIES:
+        return f"{limit.kind!r} is nothing that can be limited; {choices(limit.kind, (LATENCY, SENSITIVITY, *QUANTITIES))}"
+    if limit.subject and limit.kind != LATENCY:
+        return f"{limit.kind} takes no name in brackets"
+    return None if 0 < limit.value < math.inf else f"a limit must be positive, not {limit.value:g}"
+
+
+def _parsed(text: str) -> Limit | str:
+    """The limit, or what is wrong with the text."""
+    parts = _LIMIT.fullmatch(text)
+    if parts is None:
+        return EXAMPLE
+    kind, subject, relation = parts["kind"], parts["subject"] or "", parts["relation"]
+    if relation not in ("<=", ">="):
+        return f"{relation} is no relation of a limit: <= is at most, >= is at least"
+    value = _number(parts["number"], with_unit=kind not in (LATENCY, SENSITIVITY))
+    if value is None:
+        units = " with K, M or G" if kind not in (LATENCY, SENSITIVITY) else ""
+        return f"{parts['number']!r} is no number{units}"
+    limit = Limit(kind, subject.strip(), cast(Relation, relation), value)
+    problem = wrong(limit)
+    return limit if problem is None else problem
+
+
+def _number(text: str, *, with_unit: bool) -> float | None:
+    """A number such as ``5``, ``1.5M`` or ``500_000``, whole where it is; None if it is none."""
+    parts = _NUMBER.fullmatch(text)
+    if parts is None or (parts["unit"] and not with_unit):
+        return None
+    value = float(parts["digits"]) * UNITS.get(parts["unit"].lower(), 1)
+    return round(value) if with_unit and math.isfinite(value) and value == round(value) else value
