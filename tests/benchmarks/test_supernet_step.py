@@ -91,4 +91,4 @@ def test_a_step_against_another_version(name: str, batch_size: int, capsys: pyte
     host = f"{platform.machine()}, torch {torch.__version__}, {THREADS} threads, {CLOCK.__name__}, load {os.getloadavg()[0]:.1f}"
     with capsys.disabled():
         text = f"{name}, batch {batch_size}, {task.image_px} px: before {old:.4f} s, now {new:.4f} s"
-        print(f"\n{text}, {middle:.3f} times faster (quartiles {low:.3f} to {high:.3f}, {VISITS} visits; {host})")  # noqa: T201 - a benchmark
+        print(f"\n{text}, ratio {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {VISITS} visits; {host})")  # noqa: T201 - a benchmark
