@@ -16,7 +16,7 @@ from torch import nn
 import edgenas
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.project import deployed
+from edgenas.project import loading
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import images_of, open_project
 from edgenas.spaces.pvt import PVT_NANO
@@ -110,8 +110,8 @@ def test_the_deployed_net_of_a_run_folder_is_a_module_that_needs_no_images(
     def forbidden(*_: object) -> Images:
         raise AssertionError("images were opened")
 
-    monkeypatch.setattr(deployed, "images_of", forbidden)
-    monkeypatch.setattr(deployed, "open_source", forbidden)
+    monkeypatch.setattr(loading, "images_of", forbidden)
+    monkeypatch.setattr(loading, "open_source", forbidden)
     run, net = project
     threads = torch.get_num_threads()
     loaded = edgenas.load(run)
