@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult
     from edgenas.latency.measuring import measure_table
     from edgenas.latency.table import load_table
-    from edgenas.project.deployed import load
+    from edgenas.project.loading import load
     from edgenas.search import EvolutionSettings, SensitivityFloor, UpperLimit, evolve
     from edgenas.spaces import SearchSpace, Task, get_space
     from edgenas.supernets import build_supernet
@@ -40,7 +40,7 @@ _PLACES = {
     "edgenas.latency": ("LatencyTable", "MeasuringSettings", "ProfileResult"),
     "edgenas.latency.measuring": ("measure_table",),
     "edgenas.latency.table": ("load_table",),
-    "edgenas.project.deployed": ("load",),
+    "edgenas.project.loading": ("load",),
     "edgenas.search": ("EvolutionSettings", "SensitivityFloor", "UpperLimit", "evolve"),
     "edgenas.spaces": ("SearchSpace", "Task", "get_space"),
     "edgenas.supernets": ("build_supernet",),

@@ -70,6 +70,7 @@ def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
 
 
 ALL = list(modules())
+RECIPES = {f"edgenas.recipes.{path.stem}" for layer, path in ALL if layer == "recipes" and path.stem != "__init__"}
 
 
 @pytest.mark.parametrize(("layer", "path"), ALL, ids=[str(path.relative_to(ROOT)) for _, path in ALL])
@@ -193,6 +194,16 @@ def test_report_reads_fields_of_records_and_no_keys() -> None:
             if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 assert isinstance(node.value, ast.Attribute), f"{path}:{node.lineno}"
                 assert node.value.attr == "outputs", f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", [path for layer, path in ALL if layer == "recipes" and path.stem != "__init__"], ids=str)
+def test_recipes_are_commands_and_take_no_other_apart(path: Path) -> None:
+    functions = {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)}
+    assert any(name == "run" or name.startswith("run_") for name in functions), path
+    within = {"demo": None, "profile": {"kit"}, "table_check": {"tables"}}  # commands that others are parts of
+    used = {name.split(".")[2] for name in imported_modules(path, RECIPES)}
+    allowed = within.get(path.stem, set())
+    assert allowed is None or used <= allowed, f"{path} imports {sorted(used)}"
 
 
 def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:

@@ -15,8 +15,8 @@ from torch import nn
 
 import edgenas
 from edgenas.data.images import Images
-from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.project import deployed
+from edgenas.errors import CheckpointError, ConfigError, LatencyTableError, MissingInputError
+from edgenas.project import loading
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import images_of, open_project
 from edgenas.spaces.pvt import PVT_NANO
@@ -25,9 +25,18 @@ from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS
 from edgenas.training.library import extract, train_net, train_supernet
 from edgenas.training.loop import LoopSettings
-from tests.recipes.budgets import edgenas_in
+from tests.recipes.budgets import edgenas_in, toy_table
 
 GENES = tuple(int(gene) for gene in PVT_NANO.extreme(largest=False)[0])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Operators on such small images mostly wait for a second thread, and crawl beside other programs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_importing_edgenas_imports_neither_numpy_nor_torch() -> None:
@@ -85,11 +94,35 @@ def test_a_supernet_learns_and_gives_a_net_that_answers_the_same(images: Images)
     np.testing.assert_array_equal(edgenas.logits(by_name, select_NCHW[:8]), own_KC)
 
 
+def test_a_positive_class_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="positive class 'ten' is no class"):
+        edgenas.open_images("digits", image_px=32, positive="ten")
+
+
+def test_a_table_is_loaded_by_file_and_an_unknown_name_says_what_there_is(tmp_path: Path) -> None:
+    toy_table().write(tmp_path / "toy.json")
+    assert edgenas.load_table(tmp_path / "toy.json").sha256 == toy_table().sha256
+    with pytest.raises(LatencyTableError, match="there is no latency table 'none'"):
+        edgenas.load_table("none")
+
+
+def test_a_file_that_decides_otherwise_fails_its_gate(images: Images, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = build_net(PVT_NANO, images.task, GENES).eval()
+    (file,) = edgenas.export(net, edgenas.ExportSpec(input_shape=(3, 32, 32)), tmp_path / "new" / "folder")
+    test_NCHW, test_N = images.arrays("test")
+    own_NK = edgenas.logits(net, test_NCHW)
+    same, other = (
+        edgenas.judge_parity(file, reference_NK, test_NCHW, test_N, images.class_names) for reference_NK in (own_NK, -own_NK)
+    )
+    same.require()
+    assert (same.verdict, same.num_images, other.verdict) == ("passed", len(test_N), "failed")
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, nn.Module]]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
     """A run folder with a net of `edgenas retrain`, and that net."""
     folder = tmp_path_factory.mktemp("library")
-    threads = torch.get_num_threads()
     code, value, _ = edgenas_in(folder, "init", "--data", "digits")
     assert code == 0, value["error"]
     run = folder / "edgenas-run"
@@ -100,8 +133,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, nn
     arch = PVT_NANO.to_json(np.array(GENES, dtype=np.int16))
     facts = facts_of(opened.space, data, "winner", arch=arch, weights="scratch", from_search=False)
     save_weights(opened.run.retrain / WEIGHTS, net, facts)
-    yield run, net
-    torch.set_num_threads(threads)
+    return run, net
 
 
 def test_the_deployed_net_of_a_run_folder_is_a_module_that_needs_no_images(
@@ -110,8 +142,8 @@ def test_the_deployed_net_of_a_run_folder_is_a_module_that_needs_no_images(
     def forbidden(*_: object) -> Images:
         raise AssertionError("images were opened")
 
-    monkeypatch.setattr(deployed, "images_of", forbidden)
-    monkeypatch.setattr(deployed, "open_source", forbidden)
+    monkeypatch.setattr(loading, "images_of", forbidden)
+    monkeypatch.setattr(loading, "open_source", forbidden)
     run, net = project
     threads = torch.get_num_threads()
     loaded = edgenas.load(run)

@@ -13,9 +13,7 @@ from torch import nn
 
 from edgenas import stats
 from edgenas.costs import cost_models
-from edgenas.data import open_source
 from edgenas.data.images import Images
-from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.nets import (
     BASELINE,
@@ -31,13 +29,12 @@ from edgenas.project.nets import (
     searched,
     winner_of,
 )
-from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
+from edgenas.project.opening import Project
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, limit_text
 from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
-from edgenas.spaces import Task
 from edgenas.supernets import Supernet, build_net
-from edgenas.training.checkpoints import facts_in, load_weights
+from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict, recalibrate
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 
@@ -96,7 +93,7 @@ def final_images(project: Project, images: Images) -> Images:
     Raises:
         MissingInputError, CheckpointError, ArchError: as `load_final`.
     """
-    return images_for(project.space, images, _chosen(project, images).arch)
+    return images_for(project.space, images, chosen(project, images).arch)
 
 
 def load_final(project: Project, images: Images) -> FinalNet:
@@ -110,15 +107,15 @@ def load_final(project: Project, images: Images) -> FinalNet:
         MissingInputError: if there is neither.
         CheckpointError, ArchError: if a file belongs to another project.
     """
-    choice = _chosen(project, images)
-    net = _net_of(project, images, choice, images.norm_images)
+    choice = chosen(project, images)
+    net = net_of(project, images, choice, images.norm_images)
     origin: Literal["inherited", "finetuned", "scratch"] = "inherited"
     if choice.folder is not None:
         origin = "scratch" if choice.facts.weights == "scratch" else "finetuned"
     return _final(project, images, net, genes_of(project.space, choice.arch), origin, choice)
 
 
-def _net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
+def net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
     """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
     genes = genes_of(project.space, choice.arch)
     if choice.folder is not None:
@@ -130,49 +127,7 @@ def _net_of(project: Project, images: Divided, choice: Choice, norm_images: Call
     return net.eval()
 
 
-def load(run: Path | str = "edgenas-run") -> nn.Module:
-    """The net of a run folder that would be deployed, as `edgenas export` takes it, in eval mode, on the CPU.
-
-    It reads normalised images, float32 of shape (N, 3, H, W), and gives logits of shape (N, classes). Images of the run are read
-    only where the net is the winner with the supernet's weights; a folder with a net of `edgenas retrain` needs none.
-
-    Args:
-        run: the run folder.
-
-    Raises:
-        MissingInputError: if there is no project, or no net yet, naming the command that makes it.
-        CheckpointError, ArchError: if a file belongs to another project.
-        DataError: if images are needed and changed.
-    """
-    project = open_project(Path(run), {}, ())
-    data = _Divided.open(project)
-    return _net_of(project, data, _chosen(project, data), lambda: images_of(project).norm_images())
-
-
-@dataclass(frozen=True, slots=True)
-class _Divided:
-    """The task and the splits of a run folder, without its images."""
-
-    task: Task
-    splits: Splits
-
-    @classmethod
-    def open(cls, project: Project) -> _Divided:
-        run = project.run
-        if not run.splits.exists():
-            raise no_splits(run)
-        splits, settings = load_splits(run.splits), project.settings
-        image_px = settings.data.image_px
-        for folder in (run.retrain, run.retrain / BASELINE, run.supernet):  # they say what the data chose
-            said = facts_in(folder / WEIGHTS).get("image_px")
-            if image_px is None and isinstance(said, int):
-                image_px = said
-        if image_px is None:
-            image_px = image_px_of(settings, open_source(settings.data.source))
-        return cls(Task(len(splits.class_names), 3, image_px), splits)
-
-
-def _chosen(project: Project, images: Divided) -> Choice:
+def chosen(project: Project, images: Divided) -> Choice:
     """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.
 
     A net of an earlier winner or supernet is not taken by itself.

@@ -18,7 +18,7 @@ from edgenas.runs import Note, Outcome, Progress, Record, jsonable, locked
 from edgenas.spaces import Task
 
 
-def pack(project: Project, path: Path) -> Iterator[Record]:
+def run_pack(project: Project, path: Path) -> Iterator[Record]:
     """Trace, put the nets together without their weights, and write the kit.
 
     Raises:
@@ -53,7 +53,7 @@ def pack(project: Project, path: Path) -> Iterator[Record]:
     yield Outcome(facts, {"kit": path.absolute()})
 
 
-def import_results(project: Project, path: Path) -> Iterator[Record]:
+def run_import(project: Project, path: Path) -> Iterator[Record]:
     """Check what a kit brought back, and make its table.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`edgenas profile`: measure the device with the runtime that will ship. Tables are found and used from here too."""
+"""`edgenas profile`: measure the device with the runtime that will ship."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +23,10 @@ from edgenas.latency.timing import usable_cores
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
-from edgenas.recipes.kit import import_results, pack
+from edgenas.recipes.kit import run_import, run_pack
 from edgenas.records import ProfileAnswer
 from edgenas.runs import Note, Outcome, Record, jsonable, locked
 from edgenas.spaces import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +54,10 @@ def run(config: ProfileConfig) -> Iterator[Record]:
     """
     project = open_project(config.run, config.flags, config.overrides)
     if config.pack is not None:
-        yield from pack(project, config.pack)
+        yield from run_pack(project, config.pack)
         return
     if config.results is not None:
-        yield from import_results(project, config.results)
+        yield from run_import(project, config.results)
         return
     settings = project.settings.profile
     images = open_images(project)

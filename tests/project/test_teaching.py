@@ -56,14 +56,14 @@ def test_labels_and_teacher_are_weighed(taught: float, labels: float, teacher: f
 
 def test_a_teacher_that_only_guesses_is_told_from_one_that_is_poor() -> None:
     labels_N = np.array([0] * 60 + [1] * 40)
-    words = guesses_no_better(wilson(62, 100).as_json(), labels_N, ("healthy", "ill"))
+    words = guesses_no_better(wilson(62, 100), labels_N, ("healthy", "ill"))
     assert words == "the teacher is right on 62.0 % of select; always saying healthy is right on 60.0 %"
-    assert guesses_no_better(wilson(80, 100).as_json(), labels_N, ("healthy", "ill")) is None
+    assert guesses_no_better(wilson(80, 100), labels_N, ("healthy", "ill")) is None
 
 
 def test_a_student_that_is_as_good_as_its_teacher_is_told() -> None:
-    assert at_the_ceiling(wilson(80, 100).as_json(), wilson(79, 100).as_json()) is None
-    words = at_the_ceiling(wilson(80, 100).as_json(), wilson(80, 100).as_json())
+    assert at_the_ceiling(wilson(80, 100), wilson(79, 100)) is None
+    words = at_the_ceiling(wilson(80, 100), wilson(80, 100))
     assert words is not None
     assert words.startswith("the largest subnet (80.0 % of select) has reached its teacher (80.0 %)")
 

@@ -1,0 +1,59 @@
+"""The deployed net of a run folder, for those who call it from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from edgenas.data import open_source
+from edgenas.data.splits import Splits, load_splits
+from edgenas.project.deployed import chosen, net_of
+from edgenas.project.nets import BASELINE
+from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
+from edgenas.spaces import Task
+from edgenas.training.checkpoints import facts_in
+from edgenas.training.folder import WEIGHTS
+
+
+def load(run: Path | str = "edgenas-run") -> nn.Module:
+    """The net of a run folder that would be deployed, as `edgenas export` takes it, in eval mode, on the CPU.
+
+    It reads normalised images, float32 of shape (N, 3, H, W), and gives logits of shape (N, classes). Images of the run are read
+    only where the net is the winner with the supernet's weights; a folder with a net of `edgenas retrain` needs none.
+
+    Args:
+        run: the run folder.
+
+    Raises:
+        MissingInputError: if there is no project, or no net yet, naming the command that makes it.
+        CheckpointError, ArchError: if a file belongs to another project.
+        DataError: if images are needed and changed.
+    """
+    project = open_project(Path(run), {}, ())
+    data = _Divided.open(project)
+    return net_of(project, data, chosen(project, data), lambda: images_of(project).norm_images())
+
+
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """The task and the splits of a run folder, without its images."""
+
+    task: Task
+    splits: Splits
+
+    @classmethod
+    def open(cls, project: Project) -> _Divided:
+        run = project.run
+        if not run.splits.exists():
+            raise no_splits(run)
+        splits, settings = load_splits(run.splits), project.settings
+        image_px = settings.data.image_px
+        for folder in (run.retrain, run.retrain / BASELINE, run.supernet):  # they say what the data chose
+            said = facts_in(folder / WEIGHTS).get("image_px")
+            if image_px is None and isinstance(said, int):
+                image_px = said
+        if image_px is None:
+            image_px = image_px_of(settings, open_source(settings.data.source))
+        return cls(Task(len(splits.class_names), 3, image_px), splits)
