@@ -31,7 +31,7 @@ demo: .venv/installed-demo
 	$(BIN)/edgenas demo --run $(DEMO_DIR)
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow

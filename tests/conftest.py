@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 FIXTURES = Path(__file__).parent / "fixtures"
+SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
+LONG = ("recipes/test_end_to_end.py", "recipes/test_kills.py", "project/test_teaching.py")  # begun first, so that no worker waits
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTorch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, and those of the session's project, on one worker."""
+    for item in items:
+        names: Sequence[str] = getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(SHARED if SHARED in names else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONG))
 
 
 @pytest.fixture
