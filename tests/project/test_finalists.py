@@ -80,5 +80,5 @@ def test_every_device_is_timed_by_itself(is_first: bool) -> None:
 
 @pytest.mark.parametrize(("least_ms", "rejected"), [(2.0, ()), (2.1, ("latency_ms[cpu]>=",))])
 def test_a_net_that_measures_faster_than_its_lower_limit_is_rejected(least_ms: float, rejected: tuple[str, ...]) -> None:
-    judged = finalist("cpu").timed(replace(device("cpu", 3.0, "p90"), least_ms=least_ms), SLOW, is_first=True)
+    judged = timed(finalist("cpu"), replace(device("cpu", 3.0, "p90"), least_ms=least_ms), SLOW, is_first=True)
     assert judged.row.rejected_by == ("sensitivity[ill]", *rejected)
