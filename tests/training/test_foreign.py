@@ -93,7 +93,9 @@ CASES: list[tuple[Callable[[Path], None], tuple[str, ...], str]] = [
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
-    ("make", "name", "message"), [(make, name, message) for make, names, message in CASES for name in names], ids=str
+    ("make", "name", "message"),
+    [(make, name, message) for make, names, message in CASES for name in names],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, make: Callable[[Path], None], name: str, message: str) -> None:
     make(tmp_path / name)
