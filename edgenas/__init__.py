@@ -5,6 +5,8 @@ it is `docs/python.md`. Shapes: N images, A architectures, G genes, K classes, C
 names: ``latency_ms``, ``image_px``; accuracies and shares are fractions in [0, 1].
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"

@@ -18,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTor
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and those of the session's project, on one worker."""
     for item in items:
