@@ -37,14 +37,13 @@ def _words(genes_AG: NDArray[np.int16]) -> tuple[NDArray[np.uint64], int]:
         size *= radix
     weights_WG = np.array(places_WG, dtype=np.float64)
     words_WA = np.empty((len(places_WG), len(genes_AG)), dtype=np.uint64)
-    shift_W1 = weights_WG @ lowest_G.astype(np.float64)[:, None]
     num = min(PIECE, len(genes_AG))
     piece_AG = np.empty((num, len(radices)), order="F" if genes_AG.flags.f_contiguous else "C")
     products_WA = np.empty((len(weights_WG), num))
     for start in range(0, len(genes_AG), num):
         part_WA = words_WA[:, start : start + num]
-        np.copyto(piece_AG[: part_WA.shape[1]], genes_AG[start : start + num])
-        np.copyto(part_WA, np.matmul(weights_WG, piece_AG.T, out=products_WA)[:, : part_WA.shape[1]] - shift_W1, casting="unsafe")
+        np.subtract(genes_AG[start : start + num], lowest_G, out=piece_AG[: part_WA.shape[1]], dtype=np.float64)
+        np.copyto(part_WA, np.matmul(weights_WG, piece_AG.T, out=products_WA)[:, : part_WA.shape[1]], casting="unsafe")
     return words_WA, math.prod(radices) if len(places_WG) == 1 else WORD
 
 

@@ -79,3 +79,13 @@ def test_distinct_rows_are_a_copy() -> None:
     genes = get_space("pvt-nano").sample(4, np.random.default_rng(0))
     for given_rows in (genes, np.ascontiguousarray(genes), genes[:1], genes[:0]):
         assert not np.shares_memory(unique_rows(given_rows), given_rows)
+
+
+def test_values_far_below_zero_do_not_blur_the_keys() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20_000):
+        genes = np.ones((rng.integers(2, 40), rng.integers(1, 31)), dtype=np.int16)
+        places = rng.integers(0, genes.size, rng.integers(1, 6))
+        genes.reshape(-1)[places] = np.where(rng.random(len(places)) < 0.7, rng.integers(-(2**15), 2, len(places)), -1)
+        genes = np.concatenate([genes, genes[::2]])
+        assert np.array_equal(unique_rows(genes), reference.unique_rows(genes))
