@@ -208,7 +208,7 @@ def _searched(project: Project, images: Divided) -> Choice:
     warnings: tuple[str, ...] = ()
     if is_retrained:
         arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
-        outdated = _outdated(project.run.supernet, facts, winner)
+        outdated = _outdated(project, facts, winner)
         if outdated is None:
             return Choice(arch, project.run.retrain, facts)
         if winner is None or not facts.from_search:
@@ -218,10 +218,14 @@ def _searched(project: Project, images: Divided) -> Choice:
     return Choice(winner.arch, warnings=warnings)
 
 
-def _outdated(supernet: Path, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
-    """Why retrained weights are not those of today's winner or supernet; None if they are."""
+def _outdated(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
+    """Why retrained weights are not those of today's winner, or of a final that overtook it, or supernet; None if they are."""
+    supernet = project.run.supernet
     if winner is not None and facts.from_search and facts.arch != winner.arch:
-        return "holds an earlier winner"
+        retrained = read_retrain(project.run)
+        finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
+        if facts.arch not in finals or finals[0] != winner.arch:
+            return "holds an earlier winner"
     source = facts.supernet_sha256
     if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
         return "was fine-tuned from an earlier supernet"

@@ -148,6 +148,30 @@ def winner_of(project: Project) -> CandidateRow:
     return result.winner
 
 
+def finals_of(project: Project, num: int) -> list[CandidateRow]:
+    """The winner of `edgenas search` and the nets that its proof ranks next, up to ``num`` together.
+
+    Nets that were not proven as long as the winner, and those that miss a floor that it keeps, are not among them; inherited
+    accuracy alone makes nobody a final.
+
+    Raises:
+        MissingInputError: naming `edgenas search`.
+        CheckpointError: as `winner_of`.
+    """
+    winner, result = winner_of(project), searched(project.run)
+    assert result is not None
+    if winner.proof is None:
+        return [winner]
+    proof, rivals = winner.proof, []
+    for row in result.finalists:
+        if row.arch == winner.arch or row.rejected_by or row.proof is None or row.proof.epochs != proof.epochs:
+            continue
+        if len(row.proof.low_floors or ()) <= len(proof.low_floors or ()):
+            rivals.append((-row.proof.score, row))
+    rivals.sort(key=lambda each: each[0])
+    return [winner, *(row for _, row in rivals[: num - 1])]
+
+
 def read_retrain(run: RunFolder) -> RetrainResult | None:
     """What the last `edgenas retrain` reported; None without one."""
     path = run.retrain / RESULT

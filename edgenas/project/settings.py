@@ -326,6 +326,8 @@ class RetrainSettings:
         learning_rate: of inherited weights.
         teaching: by the teacher, by labels alone, or auto: the teacher, and with a baseline both, of which the better on select is
             kept.
+        finals: finalists of the search that are trained to the end where it proved them, its winner among them; the best on select
+            is the searched net. As many hand-designed ones are.
         baseline: also train the hand-designed nets that meet the search's limits, and a plain CNN of equal latency, in the same
             ways.
         baseline_epochs: of their fresh weights, at least as many as the winner was trained for here; None takes as many as the
@@ -339,6 +341,7 @@ class RetrainSettings:
     scratch_epochs: Count | None = None
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
+    finals: Count = 2
     baseline: bool = False
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None

@@ -87,12 +87,13 @@ def _times(project: Project, images: Images, budget: Budget, plan: Plan, device:
     pace = yield from time_nets(project, images, teacher, archs, device)
     num_hand = int((total_violation(budget.limits, hand_designed_rows(project.space)) == 0).sum())
     num_searched = project.settings.search.proof_nets if num_feasible is None else num_feasible
+    proof = proof_facts(project, pace, num_searched=num_searched, num_hand=num_hand)
     return PlannedTimes(
         probes=probes,
         training=training,
         search=search,
-        proof=proof_facts(project, pace, num_searched=num_searched, num_hand=num_hand),
-        retrain=retrain_facts(project, pace, num_hand=num_hand),
+        proof=proof,
+        retrain=retrain_facts(project, pace, proof, num_hand=num_hand),
     )
 
 

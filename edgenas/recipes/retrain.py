@@ -16,14 +16,14 @@ from edgenas.latency import Memory
 from edgenas.project.deployed import choose_threshold
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import measure_archs
-from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, genes_of, searched, winner_of
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, finals_of, genes_of, searched
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
 from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
-from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, fit_all, ranker_words, short_name, ways_of
-from edgenas.records import Arch, NetReport, RetrainResult, RivalReport
+from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, final_words, fit_all, ranker_words, short_name, ways_of
+from edgenas.records import Arch, FinalTraining, NetReport, RetrainResult, RivalReport, TrainedWay
 from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.search import floors_of
 from edgenas.spaces import SearchSpace
@@ -72,29 +72,55 @@ def run(config: RetrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.retrain.device)
     images = open_images(project)
-    arch = read_one(project.space, config.arch) if config.arch is not None else winner_of(project).arch
     folder, from_search = project.run.retrain, config.arch is None
+    if config.arch is not None:
+        archs = [read_one(project.space, config.arch)]
+    else:
+        archs = [row.arch for row in finals_of(project, project.settings.retrain.finals)]
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)
         if from_search and (found := searched(project.run)) is not None:
             bench = replace(bench, floors=floors_of(found.limits, images.class_names))
-        net = Net.of_arch(bench, "winner", folder / "tries" / f"searched-{short_name(arch)}", arch, from_search=from_search)
-        tries = yield from held_to_floors(bench, (yield from fit_all(bench, net, ways_of(bench.project, bench.teachings))))
+        tries = yield from _finals(bench, archs, from_search=from_search)
         winner = best_of(tries)
         adopt(winner, folder)
         yield from curves_of("winner", folder)
-        said = list(ranker_words(tries))
+        said = [*ranker_words(_of_net(tries, winner)), *final_words(winner, tries)]
         if project.settings.retrain.baseline:
             result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
         else:
-            row, _ = yield from _report(bench, Kept(winner, tries))
+            row, _ = yield from _report(bench, Kept(winner, _of_net(tries, winner)))
             cost = costs(bench, tries, [], [], None, from_search=from_search)
             result = RetrainResult(net=row, cost=cost, remarks=tuple(said))
+        if from_search:
+            finals = tuple(FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs)
+            result = replace(result, finals=finals)
         result.write(folder / RESULT)
     for text in result.remarks:
         yield Note(text, in_view=True)
     yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT})
+
+
+def _finals(bench: Bench, archs: Sequence[Arch], *, from_search: bool) -> Generator[Record, None, list[Try]]:
+    """Train nets to the end in every way that a net of the space is trained in, and hold them to the floors."""
+    ways = ways_of(bench.project, bench.teachings)
+    tries: list[Try] = []
+    for number, arch in enumerate(archs, 1):
+        folder = bench.project.run.retrain / "tries" / f"searched-{short_name(arch)}"
+        title = f"final {number} of {len(archs)}" if len(archs) > 1 else None
+        net = Net.of_arch(bench, "winner", folder, arch, title=title, from_search=from_search)
+        tries += yield from held_to_floors(bench, (yield from fit_all(bench, net, ways)))
+    return tries
+
+
+def _of_net(tries: Sequence[Try], which: Try) -> list[Try]:
+    """The trainings of the same net."""
+    return [each for each in tries if each.net.arch == which.net.arch]
+
+
+def _starts(tries: Sequence[Try], arch: Arch) -> tuple[TrainedWay, ...]:
+    return tuple(each.trained_way for each in tries if each.net.arch == arch)
 
 
 def _with_baseline(
@@ -109,7 +135,6 @@ def _with_baseline(
     baseline = best_of(finals)
     adopt(baseline, folder / BASELINE)
     yield from curves_of(HAND_DESIGNED, folder / BASELINE)
-    own = [each for each in finals if each.net.arch == baseline.net.arch]
     assert winner.net.arch is not None
     assert baseline.net.arch is not None
     with journal(folder / JOURNAL, {"archs": [winner.net.arch, baseline.net.arch]}) as memory:
@@ -120,7 +145,10 @@ def _with_baseline(
         latencies = [latencies[0], *latencies[len(several) - 1 :]]
         yield from decode(winner.net.images, *CHOSEN_ON)
         yield from decode(baseline.net.images, *CHOSEN_ON)
-        nets = {"searched": Kept(winner, tries, latencies[0]), "baseline": Kept(baseline, own, latencies[1])}
+        nets = {
+            "searched": Kept(winner, _of_net(tries, winner), latencies[0]),
+            "baseline": Kept(baseline, _of_net(finals, baseline), latencies[1]),
+        }
         if cnn is not None:
             nets["cnn"] = replace(cnn, latency_ms=latencies[2])
         judged = yield from _judge(bench, nets)

@@ -65,7 +65,7 @@ from edgenas.records.plan import (
     PlanResult,
 )
 from edgenas.records.proportion import Proportion
-from edgenas.records.retrain import ChosenBy, Comparison, RetrainResult, RivalReport, StageCosts
+from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
 from edgenas.records.search import (
     Evaluations,
     FidelityResult,
@@ -164,6 +164,7 @@ __all__ = [
     "FidelityRow",
     "FileIdentity",
     "FileParity",
+    "FinalTraining",
     "FittingNets",
     "Gate",
     "GoldenFacts",

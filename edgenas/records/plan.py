@@ -113,10 +113,11 @@ class PlannedProof(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRetrain(JsonRecord):
-    """`edgenas retrain`: all epochs together, the ways that the winner is trained in, the hand-designed nets beside it."""
+    """`edgenas retrain`: all epochs together, the finals of the search, the ways of each, the hand-designed nets beside them."""
 
     seconds: Estimate
     epochs: int
+    finals: Annotated[int | None, OMITTED] = None
     ways: int
     hand_designed: Annotated[int | None, OMITTED] = None
 

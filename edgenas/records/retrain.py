@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from edgenas.records.codec import FLAT, OMITTED, JsonRecord, SealedRecord
-from edgenas.records.metrics import NetReport
+from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord, SealedRecord
+from edgenas.records.metrics import NetReport, TrainedWay
 from edgenas.records.proportion import Proportion
 
 StageCosts = Mapping[str, float | None]  # seconds by ``STAGE_s``, epochs by ``STAGE_epochs``; None where no log says
@@ -69,6 +69,14 @@ class ChosenBy(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FinalTraining(JsonRecord):
+    """A final of the search: its trainings to the end."""
+
+    arch: Arch
+    starts: tuple[TrainedWay, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainResult(SealedRecord):
     """What `edgenas retrain` reports.
 
@@ -80,6 +88,7 @@ class RetrainResult(SealedRecord):
         chosen: ``searched`` or ``baseline``.
         chosen_by: why.
         remarks: what must be said beside the numbers.
+        finals: what the search put forward, its winner first; nothing where a net was asked for.
         cost: by net.
     """
 
@@ -93,6 +102,7 @@ class RetrainResult(SealedRecord):
     chosen: Annotated[str | None, OMITTED] = None
     chosen_by: Annotated[ChosenBy | None, OMITTED] = None
     remarks: tuple[str, ...] = ()
+    finals: Annotated[tuple[FinalTraining, ...] | None, OMITTED] = None
     cost: Annotated[Mapping[str, StageCosts] | None, OMITTED] = None
 
     def as_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import CandidateRow, Estimate, FittingNets, PlanResult, PromisedBound, Proportion, limit_text
+from edgenas.records import CandidateRow, Estimate, FittingNets, PlannedRetrain, PlanResult, PromisedBound, Proportion, limit_text
 from edgenas.report.cells import arch_line, count, milliseconds, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
@@ -91,8 +91,13 @@ def _times(result: PlanResult) -> Table:
     for name, each in times.retrain.items():
         beside = f", {each.hand_designed} hand-designed nets, a plain CNN" if name == "baseline" else ""
         label = "retrain --baseline" if name == "baseline" else "retrain"
-        rows.add_row(label, *_seconds(each.seconds), f"the winner in {each.ways} ways{beside}: {each.epochs:,} epochs")
+        rows.add_row(label, *_seconds(each.seconds), f"{_finals(each)}{beside}: {each.epochs:,} epochs")
     return rows
+
+
+def _finals(planned: PlannedRetrain) -> str:
+    who = "the winner" if planned.finals in (None, 1) else f"the {planned.finals} best of the proof"
+    return f"{who} in {planned.ways} ways"
 
 
 def _seconds(estimate: Estimate) -> tuple[str, str]:

@@ -146,23 +146,25 @@ def proof_facts(project: Project, pace: Pace, *, num_searched: int, num_hand: in
     return PlannedProof(seconds=seconds, epochs=epochs, nets=nets, first_epochs=first, last_nets=left, last_epochs=whole)
 
 
-def retrain_facts(project: Project, pace: Pace, *, num_hand: int) -> dict[str, PlannedRetrain]:
+def retrain_facts(project: Project, pace: Pace, proof: PlannedProof | None, *, num_hand: int) -> dict[str, PlannedRetrain]:
     """Estimates of `edgenas retrain`, ``alone`` and with the ``baseline``.
 
     Args:
         project: with settings and run folder.
         pace: of nets that meet the limits.
+        proof: of the search; None where its winner alone is trained to the end.
         num_hand: hand-designed nets that meet the limits.
     """
+    finals = min(project.settings.retrain.finals, proof.last_nets or proof.nets) if proof is not None else 1
     planned = {}
     for name in ("alone", "baseline"):
         teachings = teachings_of(project, baseline=name == "baseline")
         ways = ways_of(project, teachings)
-        epochs = _epochs(ways)
+        epochs = _epochs(ways * finals)
         if name == "baseline":
             epochs += _baseline_epochs(project, teachings, ways, max(1, num_hand))
         seconds = pace.of(epochs, evaluations=epochs.total())
-        planned[name] = PlannedRetrain(seconds=seconds, epochs=epochs.total(), ways=len(ways))
+        planned[name] = PlannedRetrain(seconds=seconds, epochs=epochs.total(), finals=finals, ways=len(ways))
     planned["baseline"] = replace(planned["baseline"], hand_designed=max(1, num_hand))
     return planned
 

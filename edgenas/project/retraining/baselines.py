@@ -128,15 +128,17 @@ def find_best(
         archs: hand-designed nets.
         epochs: of fresh weights, to the end.
         seconds_per_epoch: of the winner's training, for an estimate; None without.
-        winner: trainings to the end of the searched net.
+        winner: trainings to the end of the search's finals.
 
     Returns:
         The trainings of the race, and those to the end, held to the floors of the bench.
     """
     ways = ways_of(bench.project, bench.teachings, scratch_epochs=epochs)
-    settled = [each for each in winner if each.net.arch in archs and each.way in ways]
-    settled = settled if len(settled) == len(ways) else []
-    archs = [arch for arch in archs if not settled or arch != settled[0].net.arch]
+    settled: list[Try] = []
+    for arch in archs:
+        own = [each for each in winner if each.net.arch == arch and each.way in ways]
+        settled += own if len(own) == len(ways) else []
+    archs = [arch for arch in archs if all(arch != each.net.arch for each in settled)]
     race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
     root = bench.project.run.retrain / "tries"
     nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]
@@ -175,7 +177,7 @@ def _told(num: int, race: Race, ways: Sequence[Way], left: int, seconds_per_epoc
     """What will be trained and about how long that takes; what is trained already takes no time."""
     nets = f"{num} hand-designed net{'' if num == 1 else 's'}"
     if not num:
-        return Note("the searched net is the only hand-designed one within the limits")
+        return Note("every hand-designed net within the limits is a final of the search, and trained already")
     if not left:
         return Note(f"{nets}: already trained (--force trains them again)")
     finals = num if not race.rounds else FINALISTS

@@ -86,6 +86,7 @@ class Net:
         images: as it reads them.
         build: makes a net of no space.
         facts: more that its checkpoints say.
+        title: on the progress bar, where the name does not tell it from others.
     """
 
     name: str
@@ -94,11 +95,17 @@ class Net:
     images: Images
     build: Build | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None
 
     @classmethod
-    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, **facts: Any) -> Net:
+    def of_arch(cls, bench: Bench, name: str, folder: Path, arch: Arch, *, title: str | None = None, **facts: Any) -> Net:
         """A net of the project's space."""
-        return cls(name, folder, arch, images_for(bench.project.space, bench.images, arch), facts=facts)
+        return cls(name, folder, arch, images_for(bench.project.space, bench.images, arch), facts=facts, title=title)
+
+    @property
+    def label(self) -> str:
+        """What the progress bar and notes call it."""
+        return self.title or self.name
 
     def bare(self, space: SearchSpace) -> nn.Module:
         """With weights that are to be loaded."""
@@ -188,11 +195,11 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
             kept += 1
         else:
             if changes:
-                yield Note(f"{net.name}: is trained again: {way}: {'; '.join(changes)}")
+                yield Note(f"{net.label}: is trained again: {way}: {'; '.join(changes)}")
             yield from fit(job)
         tries.append(_judge(bench, net, way, job.folder))
     if kept == len(ways) and says_kept:
-        yield Note(f"{net.name}: already trained (--force trains it again)")
+        yield Note(f"{net.label}: already trained (--force trains it again)")
     return tries
 
 
@@ -208,7 +215,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
     return plain_job(
         bench.project,
         bench.images,
-        label=f"{net.name} ({way})",
+        label=f"{net.label} ({way})",
         folder=net.folder / way.name,
         arch_or_build=what,
         epochs=way.epochs,
@@ -240,8 +247,14 @@ def right_on(model: nn.Module, images: Images, *splits: str) -> NDArray[np.bool_
 
 
 def best_of(tries: Sequence[Try]) -> Try:
-    """The most accurate on select of those that miss fewest floors; of equally accurate ones the first."""
-    return min(tries, key=lambda each: (len(each.low_floors), -each.select_top1.value))
+    """The best on select of those that miss fewest floors.
+
+    The most accurate one says in which way; among several nets that were trained in that way the log-likelihood decides, which
+    tells nets apart on fewer images. Of equal ones it is the first.
+    """
+    accurate = min(tries, key=lambda each: (len(each.low_floors), -each.select_top1.value))
+    rivals = [each for each in tries if each.way == accurate.way and len(each.low_floors) == len(accurate.low_floors)]
+    return max(rivals, key=lambda each: each.select_log_likelihood)
 
 
 def adopt(chosen: Try, folder: Path) -> None:
@@ -266,6 +279,17 @@ def ranker_words(tries: Sequence[Try]) -> Iterator[str]:
     inherited, fresh = best_of(by_start["finetuned"]), best_of(by_start["scratch"])
     if fresh.select_top1.value > inherited.select_top1.value:
         yield (f"fresh weights ({_after(fresh)}) beat inherited ones ({_after(inherited)}): shared weights are only a ranker here")
+
+
+def final_words(best: Try, tries: Sequence[Try]) -> Iterator[str]:
+    """That trained to the end another final of the search is better than its winner, the first of them, if it is."""
+    if best.net.arch == tries[0].net.arch:
+        return
+    winner = best_of([each for each in tries if each.net.arch == tries[0].net.arch])
+    yield (
+        f"the search's winner ({_after(winner)}) is overtaken by the net that its proof ranked next ({_after(best)}), which is "
+        "kept: by its log-likelihood on select, or as it misses fewer floors"
+    )
 
 
 def _after(each: Try) -> str:

@@ -1,0 +1,135 @@
+"""Nets that `retrain` trains to the end: those that the search's proof ranks first, and which of them is kept."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgenas.data.images import Images, decode
+from edgenas.data.splits import load_splits
+from edgenas.project.deployed import load_final
+from edgenas.project.nets import facts_of, finals_of
+from edgenas.project.opening import Project
+from edgenas.project.retraining.ways import Bench, Net, Try, best_of, final_words
+from edgenas.records import Arch, CandidateRow, FinalTraining, ProofRow, RetrainResult
+from edgenas.spaces.pvt import PVT_NANO
+from edgenas.stats import Proportion, wilson
+from edgenas.supernets import build_net
+from edgenas.training.checkpoints import save_weights
+from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.ways import Way
+from tests.project.test_verdict import NETS, candidate, opened, report, write_search
+from tests.recipes.budgets import make_project
+
+SHARE = Proportion(0.9, 0.8, 0.95, 100)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("finals"))
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "work")
+    return tmp_path / "work"
+
+
+def proven(arch: Arch, score: float, *, epochs: int = 9, low_floors: tuple[str, ...] = ()) -> CandidateRow:
+    return replace(candidate(arch), proof=ProofRow(epochs=epochs, top1=SHARE, score=score, low_floors=low_floors))
+
+
+def search_found(project: Project, *finalists: CandidateRow) -> None:
+    """A search whose winner is the first of its finalists."""
+    splits = load_splits(project.run.splits).sha256
+    supernet = weights_sha256(project.run.supernet)
+    known = {"splits_sha256": splits, "supernet_sha256": supernet}
+    write_search(project, {"macs": 2e6}, winner=finalists[0], finalists=finalists, **known)
+
+
+def test_finals_are_the_winner_and_those_that_its_proof_ranks_next(folder: Path) -> None:
+    project, _ = opened(folder)
+    rejected = replace(proven(NETS[4], -0.1), rejected_by=("latency_ms",))
+    search_found(
+        project,
+        proven(NETS[0], -0.3),
+        proven(NETS[1], -0.5),
+        proven(NETS[2], -0.2, epochs=3),  # of an earlier rung
+        proven(NETS[3], -0.4),
+        rejected,
+        proven(NETS[5], -0.1, low_floors=("sensitivity[8]",)),
+        candidate(NETS[6]),
+    )
+    assert [row.arch for row in finals_of(project, 1)] == [NETS[0]]
+    assert [row.arch for row in finals_of(project, 2)] == [NETS[0], NETS[3]]
+    assert [row.arch for row in finals_of(project, 9)] == [NETS[0], NETS[3], NETS[1]]
+
+
+def test_without_a_proof_the_winner_alone_is_trained(folder: Path) -> None:
+    project, _ = opened(folder)
+    search_found(project, candidate(NETS[0]), candidate(NETS[1]))
+    assert [row.arch for row in finals_of(project, 2)] == [NETS[0]]
+
+
+def tries_of(folder: Path, *shown: tuple[int, Way, int, float]) -> list[Try]:
+    """Trainings by their net, way, right answers of 100 on select and log-likelihood."""
+    project, images = opened(folder)
+    bench = Bench(project, images, "cpu", None, ("labels",), False)
+    nets = [Net.of_arch(bench, "winner", folder / str(number), arch) for number, arch in enumerate(NETS[:2])]
+    return [Try(nets[net], way, nets[net].folder, 1.0, wilson(right, 100), likelihood) for net, way, right, likelihood in shown]
+
+
+INHERITED, FRESH = Way("finetuned", "teacher", 5, 1e-3), Way("scratch", "teacher", 9, 2e-3)
+
+
+def test_between_nets_trained_alike_the_log_likelihood_decides(folder: Path) -> None:
+    tries = tries_of(folder, (0, INHERITED, 80, -0.2), (0, FRESH, 89, -0.40), (1, INHERITED, 81, -0.1), (1, FRESH, 88, -0.35))
+    assert best_of(tries) is tries[3]
+    (text,) = final_words(tries[3], tries)
+    assert text.startswith("the search's winner (89.0 % on select after 9 epochs) is overtaken by the net")
+    assert "(88.0 % on select after 9 epochs)" in text
+
+
+def test_between_ways_of_one_net_accuracy_decides(folder: Path) -> None:
+    tries = tries_of(folder, (0, INHERITED, 80, -0.2), (0, FRESH, 89, -0.4))
+    assert best_of(tries) is tries[1]
+    assert list(final_words(tries[1], tries)) == []
+
+
+def test_a_net_that_misses_a_floor_is_not_kept_for_its_likelihood(folder: Path) -> None:
+    first, second = tries_of(folder, (0, FRESH, 80, -0.5), (1, FRESH, 89, -0.1))
+    assert best_of([first, replace(second, low_floors=("sensitivity[8]",))]) is first
+
+
+def leave_trained(project: Project, images: Images, arch: Arch, finals: tuple[Arch, ...] | None) -> None:
+    """What `retrain` leaves of a net that a search has found, drawn and not trained."""
+    torch.manual_seed(0)
+    net = build_net(PVT_NANO, images.task, tuple(int(gene) for gene in PVT_NANO.from_json(arch)[0]))
+    facts = facts_of(project.space, images, "winner", arch=arch, weights="scratch", from_search=True)
+    save_weights(project.run.retrain / WEIGHTS, net, facts)
+    trainings = None if finals is None else tuple(FinalTraining(arch=final, starts=()) for final in finals)
+    RetrainResult(net=report(arch), finals=trainings).write(project.run.retrain / "result.json")
+
+
+@pytest.mark.parametrize(
+    ("finals", "outdated"),
+    [
+        ((NETS[0], NETS[1]), False),
+        ((NETS[1], NETS[0]), True),  # of an earlier search, that NETS[1] won
+        ((NETS[0], NETS[2]), True),
+        (None, True),  # an earlier edgenas trained the winner alone
+    ],
+)
+def test_a_final_that_overtook_todays_winner_is_deployed(folder: Path, finals: tuple[Arch, ...] | None, outdated: bool) -> None:
+    project, images = opened(folder)
+    for _ in decode(images, "calibrate"):
+        pass
+    search_found(project, proven(NETS[0], -0.3), proven(NETS[1], -0.4))
+    leave_trained(project, images, NETS[1], finals)
+    final = load_final(project, images)
+    assert final.arch == NETS[0 if outdated else 1]
+    assert any("holds an earlier winner" in text for text in final.warnings) == outdated
