@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names: Sequence[str] = getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group(SHARED if SHARED in names else item.nodeid.partition("::")[0]))
     items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONG))
+
+
+@pytest.fixture
+def short_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plan` times one step of every net, for tests of something else than its estimates."""
+    from edgenas.project.planning import pace, plain_pace
+    from edgenas.recipes import plan
+    from edgenas.training import pace as training_pace
+
+    monkeypatch.setattr(training_pace, "MIN_STEPS", 1)
+    monkeypatch.setattr(training_pace, "WARMUP_STEPS", 1)
+    monkeypatch.setattr(plan, "NUM_TIMED", 1)
+    monkeypatch.setattr(plain_pace, "SECONDS", 0.0)
+    monkeypatch.setattr(pace, "time_job", partial(pace.time_job, seconds=0.0))
 
 
 @pytest.fixture

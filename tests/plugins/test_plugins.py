@@ -24,6 +24,8 @@ from edgenas.training.checkpoints import facts_in
 from tests.plugins.installing import install, on_the_path
 from tests.recipes.budgets import edgenas_in
 
+pytestmark = pytest.mark.usefixtures("short_pace")
+
 TOYS = {
     "edgenas.algorithms": {"toy-rounds": "edgenas_toys:search"},
     "edgenas.sampling": {"toy-least": "edgenas_toys:least"},

@@ -16,6 +16,8 @@ from edgenas.project.run_tables import run_table
 from edgenas.spaces.pvt import PVT_NANO
 from tests.recipes.budgets import TASK, edgenas_in, make_project, of_this_machine, scaled, toy_table
 
+pytestmark = pytest.mark.usefixtures("short_pace")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from edgenas.search import LowerLimit, UpperLimit, total_violation
 from edgenas.spaces.pvt import PVT_NANO
 from tests.recipes.budgets import TASK, edgenas_in, make_project
 
+pytestmark = pytest.mark.usefixtures("short_pace")
+
 
 def search_of(file: dict[str, Any], overrides: dict[str, Any] | None = None, flags: dict[str, Any] | None = None) -> SearchSettings:
     layers = [{"search": layer or {}} for layer in (file, overrides, flags)]

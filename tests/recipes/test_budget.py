@@ -20,6 +20,8 @@ from edgenas.spaces.pvt import PVT_NANO
 from tests.latency.toy import true_ms
 from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled, toy_table
 
+pytestmark = pytest.mark.usefixtures("short_pace")
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -34,8 +34,8 @@ SMALL = {
     "retrain.race_epochs": 1,
     "profile.visits": 2,
     "profile.calibration_nets": 6,
-    "profile.bound_nets": 20,
-    "profile.validation_nets": 20,
+    "profile.bound_nets": 8,
+    "profile.validation_nets": 8,
     "search.num_generations": 1,
     "search.population": 6,
     "search.num_mutations": 3,
@@ -144,7 +144,7 @@ def test_the_profile_is_the_contracts(project: Path) -> None:
     assert context["batch_size"] == 1
     assert (project / "edgenas-run" / result["table"]).is_file()
     validation = result["validation"]
-    assert validation["num_subnets"] == len(validation["rows"]) == 20
+    assert validation["num_subnets"] == len(validation["rows"]) == 8
     assert {"mape", "within_5", "within_10", "p95_error", "kendall_tau", "noise_floor_mape"} <= set(validation)
     for row in validation["rows"]:
         assert {"arch", "predicted_ms", "upper_ms", "measured_ms", "mad_ms"} <= set(row)
