@@ -94,12 +94,12 @@ class Registry(Mapping[str, Thing]):
 
     def problems(self) -> dict[str, PluginError]:
         """What is wrong with things that packages bring, by name; an own name that a package takes too is told as well."""
-        found = {name: self._problem(name) for name in self if name not in self.own}
+        problems = {name: self._problem(name) for name in self if name not in self.own}
         for name in _points(self.group):
             if name in self.own:
                 text = f"{self._described(name, _points(self.group)[name])} is not used: edgenas has one of that name"
-                found[name] = PluginError(text, hint="give it another name")
-        return {name: problem for name, problem in found.items() if problem is not None}
+                problems[name] = PluginError(text, hint="give it another name")
+        return {name: problem for name, problem in problems.items() if problem is not None}
 
     def packages(self) -> dict[str, str]:
         """Name and version of the package that brings each thing that is not edgenas' own."""

@@ -80,11 +80,11 @@ def _find_lists(root: Path) -> tuple[dict[str, Path], list[str]]:
     texts = [place / name for place in places for name in sorted(_file_names(place, (".txt",)))]
     for part in PARTS:
         exact = [file for file in texts if file.name == f"{part}_split.txt"]
-        found = exact[:1] if exact else [file for file in texts if file.name.startswith(part)]
-        if len(found) == 1:
-            lists[part] = found[0]
-        elif found:
-            listed = ", ".join(str(file) for file in found)
+        candidates = exact[:1] if exact else [file for file in texts if file.name.startswith(part)]
+        if len(candidates) == 1:
+            lists[part] = candidates[0]
+        elif candidates:
+            listed = ", ".join(str(file) for file in candidates)
             problems.append(f"several lists could be that of {part}: {listed}; name the right one {part}_split.txt")
         elif part != "val":
             problems.append(f"{root / f'{part}_split.txt'} is missing")

@@ -54,13 +54,13 @@ def open_fashion_mnist(argument: str | None) -> ArrayImages:
     """
     folder = DEBIAN_FOLDER if argument is None else Path(argument)
     stems = [(f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte", part) for stem, part in _PARTS]
-    found = {stem: _locate(folder, stem) for images, labels, _ in stems for stem in (images, labels)}
-    missing = [f"{folder / stem}[.gz] is missing" for stem, path in found.items() if path is None]
+    paths = {stem: _locate(folder, stem) for images, labels, _ in stems for stem in (images, labels)}
+    missing = [f"{folder / stem}[.gz] is missing" for stem, path in paths.items() if path is None]
     if missing:
         raise DataError(f"Fashion-MNIST is not in {folder}", problems=missing, hint=PACKAGE_HINT)
     images, labels, parts = [], [], []
     for image_stem, label_stem, part in stems:
-        image_path, label_path = found[image_stem], found[label_stem]
+        image_path, label_path = paths[image_stem], paths[label_stem]
         assert image_path is not None
         assert label_path is not None
         pixels_NHW, labels_N = read_idx(image_path, 3), read_idx(label_path, 1)

@@ -125,8 +125,8 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        found = f"line {line} holds the byte {data[error.start]:#04x}"
-        raise DataError(f"{path} is no text in UTF-8: {found}", hint="save it as plain text in UTF-8") from error
+        reason = f"line {line} holds the byte {data[error.start]:#04x}"
+        raise DataError(f"{path} is no text in UTF-8: {reason}", hint="save it as plain text in UTF-8") from error
 
 
 def why_no_file(path: Path) -> str:

@@ -93,15 +93,15 @@ def _walk(folder: Path, relative: str, above: tuple[Path, ...], listing: _Listin
         listing: takes what is no image.
     """
     folders, images = _split_entries(folder, listing)
-    found = [(name, [f"{relative}/{name}"]) for name in images]
+    rows = [(name, [f"{relative}/{name}"]) for name in images]
     for entry in folders:
         below = Path(entry.path)
         real = below.resolve() if entry.is_symlink() else above[-1] / entry.name
         if real in above:
             listing.problems.append(f"{entry.path} leads back to {real}; remove the link")
         else:
-            found.append((entry.name, _walk(below, f"{relative}/{entry.name}", (*above, real), listing)))
-    return [path for _, paths in sorted(found, key=lambda item: item[0]) for path in paths]
+            rows.append((entry.name, _walk(below, f"{relative}/{entry.name}", (*above, real), listing)))
+    return [path for _, paths in sorted(rows, key=lambda item: item[0]) for path in paths]
 
 
 def published_folders(root: Path) -> list[tuple[str, str]]:

@@ -65,8 +65,8 @@ def find_overlaps(source: ImageSource, shown: Sequence[str]) -> list[Overlap]:
         return []
     parts_N = np.array(source.published_split)
     keys = source.file_keys if source.file_keys is not None else source.ids
-    found = [_between(source, keys, shown, parts_N, first, second) for first, second in combinations(PARTS, 2)]
-    return [overlap for overlap in found if overlap.files or overlap.pictures or overlap.patients]
+    leaks = [_between(source, keys, shown, parts_N, first, second) for first, second in combinations(PARTS, 2)]
+    return [overlap for overlap in leaks if overlap.files or overlap.pictures or overlap.patients]
 
 
 def _between(

@@ -67,8 +67,8 @@ def _torchvision_class(class_name: str) -> type:
     from torch.utils.data import Dataset
     from torchvision import datasets
 
-    found = {name: getattr(datasets, name) for name in datasets.__all__}
-    classes = {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Dataset)}
+    kinds = {name: getattr(datasets, name) for name in datasets.__all__}
+    classes = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Dataset)}
     if class_name not in classes:
         raise _unknown("torchvision", class_name, list(classes))
     return classes[class_name]
@@ -128,11 +128,11 @@ def _open(name: str, folder: Path | None, makers: Makers) -> LibraryImages:
     datasets, problems = _construct(name, makers)
     parts, notes = [], []
     for part, dataset in datasets.items():
-        found = read_part(part, dataset, name)
-        if found is None:
+        of_part = read_part(part, dataset, name)
+        if of_part is None:
             notes.append(f"{part or 'the data set'} has no labels and is left out")
         else:
-            parts.append(found)
+            parts.append(of_part)
     if not parts:
         raise DataError(f"{name} has no labels", hint="only images with a class each can be used")
     return join_parts(name, folder, sorted(parts, key=lambda part: [*PARTS, ""].index(part.part)), notes, problems)

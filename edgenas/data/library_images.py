@@ -134,11 +134,11 @@ def join_parts(
     repeated = len(set(ids)) < len(ids)
     distinct = _distinct(words, ids) if repeated else ids
     origins = [np.stack([np.full(len(part.labels_N), at), np.arange(len(part.labels_N))], axis=1) for at, part in enumerate(parts)]
-    found = []
+    drawn = []
     if len(class_names) < 2:
-        found.append(f"{name} has {len(class_names)} class(es); at least 2 are needed")
+        drawn.append(f"{name} has {len(class_names)} class(es); at least 2 are needed")
     if _NO_CLASS in class_names:
-        found.append(f"{name} has images that lie in no class folder")
+        drawn.append(f"{name} has images that lie in no class folder")
     small = _first_side_px(parts[0], name) <= _SMALL_PX
     return LibraryImages(
         name=name,
@@ -150,7 +150,7 @@ def join_parts(
         published_split=tuple(words) if parts[0].part else None,
         file_keys=tuple(ids) if repeated else None,
         notes=tuple(notes),
-        problems=(*problems, *found),
+        problems=(*problems, *drawn),
         default_space="pvt-nano" if small else "pvt-covidx",
         default_image_px=32 if small else 256,
     )

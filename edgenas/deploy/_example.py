@@ -67,9 +67,9 @@ def decide(logits_C: Array, manifest: dict[str, Any]) -> tuple[str, float]:
 
 def model_path(manifest: dict[str, Any]) -> Path:
     """The ONNX file to run: float32 before float16; beside TensorRT engines lies an ONNX file that computes the same."""
-    found = [file for file in manifest["files"] if file["kind"] == "onnx"]
-    found.sort(key=lambda file: (file["precision"] != "fp32", file["batch_size"] != 1))
-    paths: list[str] = [file["path"] for file in found]
+    models = [file for file in manifest["files"] if file["kind"] == "onnx"]
+    models.sort(key=lambda file: (file["precision"] != "fp32", file["batch_size"] != 1))
+    paths: list[str] = [file["path"] for file in models]
     paths += [file["emulation"]["path"] for file in manifest["files"] if file["emulation"] is not None]
     if not paths:
         raise SystemExit("example.py: this folder holds no ONNX file")

@@ -84,12 +84,12 @@ def compare(
     before_N = _decide(reference_NC, positive, threshold)
     after_N = np.where(finite_N, _decide(candidate_NC, positive, threshold), -1)
     positive_N = None if positive is None else labels_N == positive
-    found = None if positive_N is None else (before_N[positive_N] == positive, after_N[positive_N] == positive)
+    hits = None if positive_N is None else (before_N[positive_N] == positive, after_N[positive_N] == positive)
 
     finite = _count("non_finite_images", int((~finite_N).sum()), 0)
     judged = [finite, _proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip")]
-    if found is not None:
-        judged += _positive_gates(*found, gates)
+    if hits is not None:
+        judged += _positive_gates(*hits, gates)
     if gates.max_abs_logit is not None:
         judged.append(_count("max_abs_logit", max_abs, gates.max_abs_logit))
     (verdict, reason), flipped_N = _overall(judged), before_N != after_N
@@ -98,10 +98,10 @@ def compare(
         reason=reason,
         reference=reference,
         num_images=int(labels_N.size),
-        num_positives=None if found is None else int(found[0].size),
+        num_positives=None if hits is None else int(hits[0].size),
         top1_agreement=agreement.value if agreement.n else None,
         flips={name: int(flipped_N[labels_N == index].sum()) for index, name in enumerate(class_names)},
-        new_false_negatives=None if found is None else int((found[0] & ~found[1]).sum()),
+        new_false_negatives=None if hits is None else int((hits[0] & ~hits[1]).sum()),
         logits=LogitErrors(max_abs=max_abs, mean_abs=mean_abs, min_cosine=min_cosine),
         gates=tuple(judged),
         decision=_agreement(flipped_N),
@@ -168,8 +168,8 @@ def _positive_gates(before_P: NDArray[np.bool_], after_P: NDArray[np.bool_], gat
         judged = replace(judged, reason=f"{missed} of {num} positives newly missed, allowed {limit}")
     if gates.min_sensitivity is None:
         return [judged]
-    found = stats.wilson(int(after_P.sum()), num)
-    return [judged, _proportion("min_sensitivity", found, gates.min_sensitivity, "positives without a miss")]
+    share = stats.wilson(int(after_P.sum()), num)
+    return [judged, _proportion("min_sensitivity", share, gates.min_sensitivity, "positives without a miss")]
 
 
 def _proportion(name: str, share: stats.Proportion, limit: float, trials: str) -> Gate:

@@ -35,16 +35,16 @@ def journal(path: Path, identity: Mapping[str, Any], *, keep: bool = False) -> I
     Raises:
         RunFolderError: if the journal is damaged or cannot be written.
     """
-    found = Journal(path, identity)
+    opened = Journal(path, identity)
     try:
-        yield found
+        yield opened
     except BaseException:
-        found.close()
+        opened.close()
         raise
     if keep:
-        found.close()
+        opened.close()
     else:
-        found.remove()
+        opened.remove()
 
 
 @dataclass(frozen=True, slots=True)

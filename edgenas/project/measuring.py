@@ -61,11 +61,11 @@ def measure_archs(
 
     ``others`` by name are nets of no space; they come last. ``attempts`` as in `measure`.
     """
-    found = table if table is not None else run_table(project, task)
-    if found is None:
+    chosen = table if table is not None else run_table(project, task)
+    if chosen is None:
         return None
-    context = found.table.context
-    if is_elsewhere(found.table):
+    context = chosen.table.context
+    if is_elsewhere(chosen.table):
         yield Note(f"nets are not measured: the latency table is of {context.device}, which is not here", is_warning=True)
         return None
     try:
@@ -73,7 +73,7 @@ def measure_archs(
         opset = project.settings.export.opset
         with workshop_in(project.run, project.space, task, runtime, context.precision, context.batch_size, opset=opset) as workshop:
             seed = project.settings.profile.seed
-            nets = yield from measure(workshop, genes_AG, found.table, label, seed, memory, others, attempts)
+            nets = yield from measure(workshop, genes_AG, chosen.table, label, seed, memory, others, attempts)
     except MissingBackendError as error:
         yield Note(f"nets are not measured: {error}", is_warning=True)
         return None

@@ -105,9 +105,9 @@ def load_supernet(project: Project, images: Divided) -> nn.Module:
     if not has_weights(project.run.supernet):
         raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
     tensors, facts = load_weights(path)
-    found = {"sharing": "entangled", **facts}
+    told = {"sharing": "entangled", **facts}
     expected = facts_of(project.space, images, "supernet", sharing=project.settings.train.sharing)
-    require_facts(found, expected, path, "edgenas train --force")
+    require_facts(told, expected, path, "edgenas train --force")
     supernet = new_supernet(project, images.task)
     copy_into(supernet, tensors, path)
     return supernet.eval()

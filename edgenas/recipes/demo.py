@@ -100,7 +100,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     table = yield from _quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
     limit = config.latency_ms if config.latency_ms is not None else _middle(run_path, overrides)
     yield Note(f"[4/7] searching nets of at most {limit:.3g} ms", is_heading=True)
-    found = yield from _quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
+    searched = yield from _quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
     yield Note("[5/7] training the winner, the best hand-made net and a plain CNN to the end, all alike", is_heading=True)
     trained = yield from _quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
     yield Note("[6/7] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
@@ -111,9 +111,9 @@ def run(config: DemoConfig) -> Iterator[Record]:
         verdicts.append(_verified(folder, checked.result))
         failures += [checked.failure] if checked.failure is not None else []
     seconds = time.monotonic() - began
-    result = _result(run_path, limit, table.result, found.result, trained.result, verdicts, seconds)
+    result = _result(run_path, limit, table.result, searched.result, trained.result, verdicts, seconds)
     result.write(run_path / "demo.json")
-    outputs = {"result": run_path / "demo.json", "pareto_png": found.outputs["pareto_png"]}
+    outputs = {"result": run_path / "demo.json", "pareto_png": searched.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
     yield Outcome(result, outputs, _failure(failures))
 
@@ -143,9 +143,9 @@ def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]
 def _middle(run_path: Path, overrides: tuple[str, ...]) -> float:
     """Half-way between the fastest and the slowest net of the space as predicted, to three digits."""
     project = open_project(run_path, {}, overrides)
-    found = run_table(project, Task(10, 3, 32))
-    assert found is not None
-    values_A = found.predicted(project.space.enumerate())
+    chosen = run_table(project, Task(10, 3, 32))
+    assert chosen is not None
+    values_A = chosen.predicted(project.space.enumerate())
     return float(f"{(values_A.min() + values_A.max()) / 2:.3g}")
 
 

@@ -120,5 +120,5 @@ def _rate(project: Project, images: Images) -> LoaderRate:
 
 
 def _newest(folder: Path, pattern: str) -> Path | None:
-    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
-    return found[-1] if found else None
+    newest_last = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
+    return newest_last[-1] if newest_last else None

@@ -80,10 +80,10 @@ def run(config: InitConfig) -> Iterator[Record]:
         drawn = _draw(source, settings.data)
         if settings.data.max_per_class is not None:
             yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
-        found = yield from _inspect(drawn.source)
-        divided = divide(drawn.source, found, _division(settings.data), left_out=drawn.left_out)
+        inspected = yield from _inspect(drawn.source)
+        divided = divide(drawn.source, inspected, _division(settings.data), left_out=drawn.left_out)
         splits = divided.splits
-        found.index.save(folder.files)
+        inspected.index.save(folder.files)
         save_splits(folder.splits, splits)
         write_text(folder.config, TEMPLATE.format(tables=_toml(tables)))
     for line in divided.warnings:

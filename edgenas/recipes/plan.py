@@ -129,28 +129,28 @@ def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows:
     """
     if not budget.limits:
         raise _no_limit()
-    found = survey(budget.space, budget.limits, rng, max_rows=max_rows)
+    surveyed = survey(budget.space, budget.limits, rng, max_rows=max_rows)
     objectives = objectives_of(budget, task)
-    largest_G = best_within(budget.space, budget.limits, objectives["largest_macs"], found, rng)
+    largest_G = best_within(budget.space, budget.limits, objectives["largest_macs"], surveyed, rng)
     if largest_G is None:
-        raise _nothing_fits(budget, found)
+        raise _nothing_fits(budget, surveyed)
     rows = {"largest_macs": largest_G}
     for name, keys in objectives.items():
         if name not in rows:
-            row_G = best_within(budget.space, budget.limits, keys, found, rng)
+            row_G = best_within(budget.space, budget.limits, keys, surveyed, rng)
             rows[name] = row_G if row_G is not None else largest_G
     fitting = FittingNets(
-        space=_space(budget, found),
+        space=_space(budget, surveyed),
         limits={limit.name: limit.limit for limit in budget.limits},
         table=budget.table,
         tables=budget.tables,
         promises=budget.promises,
-        rejected=found.rejected,
+        rejected=surveyed.rejected,
         nets={name: _net(budget, task, row_G) for name, row_G in rows.items()},
-        method="enumeration" if found.is_exact else "evolution",
-        binding=found.binding,
+        method="enumeration" if surveyed.is_exact else "evolution",
+        binding=surveyed.binding,
     )
-    return Plan(fitting, found, largest_G, survey_line(budget, found))
+    return Plan(fitting, surveyed, largest_G, survey_line(budget, surveyed))
 
 
 def scored(project: Project, task: Task, fitting: FittingNets) -> FittingNets:

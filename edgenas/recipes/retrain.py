@@ -180,10 +180,10 @@ def _pace(tries: Sequence[Try]) -> float | None:
 
 def _cnn(bench: Bench, limits: Limits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
     """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
-    found = yield from find_cnn(bench, limits, arch, memory=memory)
-    if found is None:
+    equal = yield from find_cnn(bench, limits, arch, memory=memory)
+    if equal is None:
         return None
-    net, width = found
+    net, width = equal
     ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=epochs) if way.weights == "scratch"]
     tries = yield from fit_all(bench, net, ways)
     best = best_of(tries)

@@ -77,11 +77,11 @@ def run(config: SearchConfig) -> Iterator[Record]:
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
     with locked(project.run), ExitStack() as stack:
-        found = survey(project.space, budget.limits, rng)
-        facts = space_facts(budget, found)
-        yield Note(survey_line(budget, found))
-        if not found.feasible_A.any():
-            raise _nothing_found(question, found, facts)
+        surveyed = survey(project.space, budget.limits, rng)
+        facts = space_facts(budget, surveyed)
+        yield Note(survey_line(budget, surveyed))
+        if not surveyed.feasible_A.any():
+            raise _nothing_found(question, surveyed, facts)
         yield from decode(images, "select", "confirm")
         images_NCHW, _ = images.arrays("select")
         predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
@@ -92,14 +92,14 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        candidates = yield from _evolved(question, evaluator, hand_AG, found, rng)
+        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
-        result = _result(question, found, facts, described, proven, search_s)
+        result = _result(question, surveyed, facts, described, proven, search_s)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result.winner is None:

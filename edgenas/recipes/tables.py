@@ -191,16 +191,16 @@ def run_diff(config: DiffConfig) -> Iterator[Record]:
         LatencyTableError: as `open_table`.
     """
     (first_path, first, space), (second_path, second, _) = (open_table(config.run, name) for name in (config.first, config.second))
-    found = differences(first, second)
-    other_nets = [each for each in found if each.key in ("space", "choices of the space", *asdict(first.task))]
+    different = differences(first, second)
+    other_nets = [each for each in different if each.key in ("space", "choices of the space", *asdict(first.task))]
     if other_nets:
         problems = [str(difference) for difference in other_nets]
         raise LatencyTableError("the tables are of different nets, so their costs cannot be compared", problems=problems)
     result = TablesCompared(
         first=header(first_path, first),
         second=header(second_path, second),
-        differences=tuple(ContextDifference(**asdict(difference)) for difference in found),
-        can_be_merged=not any(difference.weight == "refused" for difference in found),
+        differences=tuple(ContextDifference(**asdict(difference)) for difference in different),
+        can_be_merged=not any(difference.weight == "refused" for difference in different),
         entries=EntryComparison.from_json(jsonable(compare_entries(first, second))),
         nets=NetComparison.from_json(jsonable(compare_nets(first, second, space, np.random.default_rng(0)))),
     )

@@ -118,16 +118,16 @@ def _record(cls: type, value: Any, where: str, problems: list[str]) -> Any:
         problems.append(f"{where or 'it'} is {type(value).__name__}, not an object")
         return None
     num_problems = len(problems)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key in _keys(cast(Any, cls)):
         place = f"{where}.{key.name}" if where else key.name
         if FLAT in key.marks:
-            found[key.name] = _record(key.kind, value, where, problems)
+            values[key.name] = _record(key.kind, value, where, problems)
         elif key.name in value:
-            found[key.name] = _read(key.kind, value[key.name], place, problems)
+            values[key.name] = _read(key.kind, value[key.name], place, problems)
         elif not key.has_default:
             problems.append(f"{place} is missing")
-    return cls(**found) if len(problems) == num_problems else None
+    return cls(**values) if len(problems) == num_problems else None
 
 
 def _read(kind: Any, value: Any, where: str, problems: list[str]) -> Any:

@@ -132,10 +132,10 @@ def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMA
     if not isinstance(value, dict):
         raise RunFolderError(f"{path} holds no JSON object", hint=hint)
     if schema_version is not None and value.get("schema_version") != schema_version:
-        found = value.get("schema_version")
-        newer = isinstance(found, int) and not isinstance(found, bool) and found > schema_version
+        there = value.get("schema_version")
+        newer = isinstance(there, int) and not isinstance(there, bool) and there > schema_version
         age = " (a newer edgenas wrote it)" if newer else ""
-        raise RunFolderError(f"{path} has schema_version {found!r}; this edgenas reads {schema_version}{age}", hint=hint)
+        raise RunFolderError(f"{path} has schema_version {there!r}; this edgenas reads {schema_version}{age}", hint=hint)
     return value
 
 

@@ -10,10 +10,10 @@ PACKAGES = ("edgenas", "torch", "timm", "onnx", "onnxscript", "onnxruntime-gpu",
 
 def versions() -> dict[str, str]:
     """Installed versions by package, Python first; packages that are missing are left out."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -168,10 +168,10 @@ class SensitivityFloor:
 
 def floors_of(limits: Mapping[str, float], class_names: Sequence[str]) -> tuple[SensitivityFloor, ...]:
     """The floors among a search's limits, judged by the argmax as there: the threshold is chosen later, on calibrate."""
-    found = {name.removeprefix(FLOOR).removesuffix("]"): floor for name, floor in limits.items() if name.startswith(FLOOR)}
+    floors = {name.removeprefix(FLOOR).removesuffix("]"): floor for name, floor in limits.items() if name.startswith(FLOOR)}
     return tuple(
         SensitivityFloor(name, class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in found.items()
+        for name, floor in floors.items()
         if name in class_names
     )
 

@@ -54,11 +54,11 @@ def judge_first_rung(
         return None, "none", alone_A
     ranker = fit_ranker(features_of(finalists), alone_A)
     rankings = rankings_of(finalists) | {"combined": ranker.held_out_A}
-    found = fidelity(alone_A, rankings, costs_of(finalists))
-    cheap = max(found.tau[name].value for name in ("inherited", "params", "macs"))
-    if not found.tau["combined"].value > max(cheap, 0.0):
-        return found, "none", alone_A
-    return found, "combined", shrunk(alone_A, ranker.held_out_A, noise_of(log_AN))
+    measured = fidelity(alone_A, rankings, costs_of(finalists))
+    cheap = max(measured.tau[name].value for name in ("inherited", "params", "macs"))
+    if not measured.tau["combined"].value > max(cheap, 0.0):
+        return measured, "none", alone_A
+    return measured, "combined", shrunk(alone_A, ranker.held_out_A, noise_of(log_AN))
 
 
 def log_likelihoods(p_NC: NDArray[np.floating], labels_N: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -29,12 +29,12 @@ def survey(
         return _judged(constraints, space.enumerate(), is_exact=True)
     extremes_AG = np.concatenate([space.corners(largest=False), space.corners(largest=True)])
     genes_AG = np.concatenate([extremes_AG, space.sample(max_rows, rng)])
-    found = replace(_judged(constraints, genes_AG, is_exact=False), num_first=len(extremes_AG))
-    if found.feasible_A.any():
-        return found
-    mended_AG = _mended(space, constraints, found, rng)
+    sampled = replace(_judged(constraints, genes_AG, is_exact=False), num_first=len(extremes_AG))
+    if sampled.feasible_A.any():
+        return sampled
+    mended_AG = _mended(space, constraints, sampled, rng)
     if len(mended_AG) == 0:
-        return found
+        return sampled
     known = _judged(constraints, np.concatenate([mended_AG, genes_AG]), is_exact=False)
     return replace(known, num_first=len(mended_AG) + len(extremes_AG), is_mended=True)
 

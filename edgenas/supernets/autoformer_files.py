@@ -77,15 +77,15 @@ def load_ancestor_weights(
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
-    found = {_our_name(name): value for name, value in state.items()}
+    tensors = {_our_name(name): value for name, value in state.items()}
     ours = largest_net(supernet).state_dict()
-    problems = abbreviated([f"{name} is missing" for name in ours if name not in found and name not in fresh], "missing")
-    problems += abbreviated([f"{name} is unknown" for name in found if name not in ours], "unknown")
+    problems = abbreviated([f"{name} is missing" for name in ours if name not in tensors and name not in fresh], "missing")
+    problems += abbreviated([f"{name} is unknown" for name in tensors if name not in ours], "unknown")
     shapes, weights = [], {}
     for name, target in ours.items():
-        if name not in found:
+        if name not in tensors:
             continue
-        value = _sorted_rows(found[name]) if name.endswith("attn.qkv.weight") else found[name]
+        value = _sorted_rows(tensors[name]) if name.endswith("attn.qkv.weight") else tensors[name]
         if _fits(name, value, target):
             weights[name] = value[tuple(slice(size) for size in target.shape)]
         else:

@@ -36,15 +36,15 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
         CheckpointError: listing every difference; nothing is loaded then.
     """
     ours = cast(SlicedSupernet[AutoFormerSpec], supernet)
-    found = plain_names(state)
-    if any(".attn_layer_norm." in name for name in found):
+    plain = plain_names(state)
+    if any(".attn_layer_norm." in name for name in plain):
         own = dict(largest_net(ours).state_dict())
         own[_ANCESTOR.embed] = own[_NAMES.embed]
-        fitted = fit_task(found, own, _ANCESTOR)
+        fitted = fit_task(plain, own, _ANCESTOR)
         return (*load_ancestor_weights(ours, fitted.state, fresh=fitted.fresh, source=source), *fitted.notes)
-    if "blocks.0.attn.qkv.weight" in found and not any(".rel_pos_" in name for name in found):
-        return _load_vit(ours, found, source)
-    return load_same(supernet, found, source, _NAMES)
+    if "blocks.0.attn.qkv.weight" in plain and not any(".rel_pos_" in name for name in plain):
+        return _load_vit(ours, plain, source)
+    return load_same(supernet, plain, source, _NAMES)
 
 
 @torch.no_grad()
@@ -52,17 +52,17 @@ def _load_vit(supernet: SlicedSupernet[AutoFormerSpec], state: dict[str, Tensor]
     own, head_dim = largest_net(supernet).state_dict(), GEOMETRIES[supernet.space.base_name].head_dim
     notes = _simplify(state)
     fitted = fit_task(state, own, _NAMES)
-    found = fitted.state
-    depths = _depth(found), _depth(own)
-    common = {name: value for name, value in found.items() if _block_of(name) < depths[1]}
+    tensors = fitted.state
+    depths = _depth(tensors), _depth(own)
+    common = {name: value for name, value in tensors.items() if _block_of(name) < depths[1]}
     wanted = [name for name in own if ".rel_pos_" not in name and name not in fitted.fresh and _block_of(name) < depths[0]]
     problems = abbreviated([f"{name} is missing" for name in wanted if name not in common], "missing")
     problems += abbreviated([f"{name} is unknown" for name in common if name not in own], "unknown")
     problems += _misfits(common, own, head_dim)
     refuse(problems, supernet, source)
     _copy(common, own, head_dim)
-    _silence(own, found, head_dim, depths[0])
-    widths = [_widths(weights, head_dim) for weights in (found, own)]
+    _silence(own, tensors, head_dim, depths[0])
+    widths = [_widths(weights, head_dim) for weights in (tensors, own)]
     notes += [*fitted.notes, _coverage(widths[0] | {"blocks": depths[0]}, widths[1] | {"blocks": depths[1]})]
     notes.append("relative positions start at 0, as a plain Vision Transformer has none")
     notes.append("norms add 1e-5 to the variance here, most of its kind 1e-6")

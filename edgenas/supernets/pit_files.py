@@ -29,26 +29,26 @@ def load_weights(net: PitNet, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
-    found = {_our_name(name): value for name, value in state.items()}
+    tensors = {_our_name(name): value for name, value in state.items()}
     ours, notes = net.state_dict(), []
-    positions, wanted = found.get("pos_embed"), net.pos_embed
+    positions, wanted = tensors.get("pos_embed"), net.pos_embed
     if positions is not None and positions.dim() == 4 and positions.shape[2:] != wanted.shape[2:]:
-        found["pos_embed"] = interpolate_positions(positions, wanted.shape[-1])
+        tensors["pos_embed"] = interpolate_positions(positions, wanted.shape[-1])
         notes.append(f"positions were interpolated from {_by(positions)} to {_by(wanted)}")
     classes = net.head.out_features
-    if all(name in found and found[name].dim() == ours[name].dim() for name in HEAD) and len(found[HEAD[1]]) != classes:
-        notes.append(f"the head of {len(found[HEAD[1]])} classes was left out; that of {classes} keeps its start")
-        found |= {name: ours[name] for name in HEAD}
-    problems = [f"{name} is missing" for name in ours if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in ours]
+    if all(name in tensors and tensors[name].dim() == ours[name].dim() for name in HEAD) and len(tensors[HEAD[1]]) != classes:
+        notes.append(f"the head of {len(tensors[HEAD[1]])} classes was left out; that of {classes} keeps its start")
+        tensors |= {name: ours[name] for name in HEAD}
+    problems = [f"{name} is missing" for name in ours if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in ours]
     problems += [
-        f"{name} has shape {tuple(found[name].shape)}; wanted: {tuple(target.shape)}"
+        f"{name} has shape {tuple(tensors[name].shape)}; wanted: {tuple(target.shape)}"
         for name, target in ours.items()
-        if name in found and found[name].shape != target.shape
+        if name in tensors and tensors[name].shape != target.shape
     ]
     if problems:
         raise CheckpointError("these are no weights of this PiT net", problems=problems)
-    net.load_state_dict(found)
+    net.load_state_dict(tensors)
     return tuple(notes)
 
 

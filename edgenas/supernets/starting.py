@@ -114,13 +114,13 @@ def require_same(own: Mapping[str, Tensor], fitted: Fitted, supernet: nn.Module,
 
 def differences(own: Mapping[str, Tensor], fitted: Fitted) -> list[str]:
     """Names that are missing, unknown or of another shape than in ``own``, a sentence each."""
-    found = fitted.state
-    problems = abbreviated([f"{name} is missing" for name in own if name not in found and name not in fitted.fresh], "missing")
-    problems += abbreviated([f"{name} is unknown" for name in found if name not in own], "unknown")
+    tensors = fitted.state
+    problems = abbreviated([f"{name} is missing" for name in own if name not in tensors and name not in fitted.fresh], "missing")
+    problems += abbreviated([f"{name} is unknown" for name in tensors if name not in own], "unknown")
     shapes = [
-        f"{name} has shape {tuple(found[name].shape)}; wanted: {tuple(own[name].shape)}"
+        f"{name} has shape {tuple(tensors[name].shape)}; wanted: {tuple(own[name].shape)}"
         for name in own
-        if name in found and found[name].shape != own[name].shape
+        if name in tensors and tensors[name].shape != own[name].shape
     ]
     return problems + abbreviated(shapes, "of other shapes")
 

@@ -100,11 +100,11 @@ def load_ancestor_weights(
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
     geometry, own = GEOMETRIES[supernet.space.base_name], supernet.state_dict()
-    found = _renamed(state, _SupernetNames(geometry))
-    for name, table in found.items():
+    tensors = _renamed(state, _SupernetNames(geometry))
+    for name, table in tensors.items():
         if name.endswith("pos_embed") and name in own and table.dim() == 3:
-            found[name] = table[:, -1:].expand(-1, own[name].shape[1], -1)
-    fitted = fit_supernet(supernet, found)
+            tensors[name] = table[:, -1:].expand(-1, own[name].shape[1], -1)
+    fitted = fit_supernet(supernet, tensors)
     require_same(own, fitted, supernet, source)
     weights = dict(fitted.state)
     for heads in geometry.num_heads:

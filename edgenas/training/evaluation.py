@@ -196,15 +196,15 @@ def report(
     """
     index = None if positive is None else list(class_names).index(positive)
     decided_N = decide(probabilities_NC, index, threshold)
-    found = sensitivities(decided_N, labels_N, class_names, confidence=confidence)
+    shares = sensitivities(decided_N, labels_N, class_names, confidence=confidence)
     confusion_CC = np.zeros((len(class_names), len(class_names)), dtype=np.int64)
     np.add.at(confusion_CC, (labels_N, decided_N), 1)
-    present = [share.value for share in found.values() if share.n]
+    present = [share.value for share in shares.values() if share.n]
     return Metrics(
         n=len(labels_N),
         top1=accuracy(decide(probabilities_NC, None, None), labels_N, confidence=confidence),
         top1_decision=accuracy(decided_N, labels_N, confidence=confidence),
-        sensitivity=found,
+        sensitivity=shares,
         balanced_accuracy=float(np.mean(present)) if present else None,
         confusion_matrix=tuple(tuple(row) for row in confusion_CC.tolist()),
         positive=positive,

@@ -78,15 +78,15 @@ def tables_that_fit(paths: Sequence[Path], device_of: Callable[[LatencyTable], s
     Raises:
         LatencyTableError: if none fits, naming what is wrong with every one.
     """
-    found, problems = [], []
+    tables, problems = [], []
     for path in paths:
         try:
             table = LatencyTable.load(path)
-            found.append(Fitting(path, table, table.require_matches(name=str(path), device=device_of(table), **wanted)))
+            tables.append(Fitting(path, table, table.require_matches(name=str(path), device=device_of(table), **wanted)))
         except LatencyTableError as error:
             problems.append(f"{error.message}{': ' if error.problems else ''}{', '.join(error.problems)}")
-    if found:
-        return found
+    if tables:
+        return tables
     if not problems:
         raise LatencyTableError("there is no latency table", hint="run `edgenas profile`")
     raise LatencyTableError("no latency table fits", problems=problems, hint="run `edgenas profile`")

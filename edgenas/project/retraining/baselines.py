@@ -85,12 +85,12 @@ def _latency_model(project: Project, images: Images, result: SearchResult, name:
     alias = name.removesuffix(AT_LEAST).removeprefix("latency_ms").strip("[]")
     facts = (result.tables or {}).get(alias) if alias else result.table
     sha256 = facts.sha256 if facts is not None else None
-    found = run_table(project, images.task, sha256)
-    if found is None or (alias and found.table.sha256 != sha256):
+    chosen = run_table(project, images.task, sha256)
+    if chosen is None or (alias and chosen.table.sha256 != sha256):
         return None
     promise = (result.promises or {}).get(name)
     factor = promise.factor if promise is not None else 1.0
-    model = found.predicted
+    model = chosen.predicted
     return CostModel(model.name, model.unit, model.factors, model.scale * factor, model.offset * factor)
 
 

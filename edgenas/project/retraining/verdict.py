@@ -118,8 +118,8 @@ def _probes(project: Project, *, teacher: bool) -> dict[str, float | None]:
     """Seconds and epochs of the short trainings that chose the teacher, if it counts, and how every net is taught."""
     train = project.settings.train
     asked = AUTO in (train.kd_weight, train.flip)
-    found = [teacher_probe(project) if teacher else None, probed_teaching(project) if asked else None]
-    rows = [row for each in found if each is not None for row in each.rows]
+    probed = [teacher_probe(project) if teacher else None, probed_teaching(project) if asked else None]
+    rows = [row for each in probed if each is not None for row in each.rows]
     seconds = [row.seconds for row in rows]
     known = [value for value in seconds if value is not None]
     return {"probes_s": sum(known) if known or not rows else None, "probes_epochs": sum(row.epochs for row in rows)}

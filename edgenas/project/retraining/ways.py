@@ -239,11 +239,11 @@ def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
 
 def right_on(model: nn.Module, images: Images, *splits: str) -> NDArray[np.bool_]:
     """Which images of some splits, one after the other, a net gets right by its argmax."""
-    found = []
+    right = []
     for split in splits:
         images_NCHW, labels_N = images.arrays(split)
-        found.append(predict(model, images_NCHW).argmax(axis=1) == labels_N)
-    return np.concatenate(found)
+        right.append(predict(model, images_NCHW).argmax(axis=1) == labels_N)
+    return np.concatenate(right)
 
 
 def best_of(tries: Sequence[Try]) -> Try:

@@ -188,9 +188,9 @@ def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_f
         raise UsageError(f"no latency limit goes with the table {', '.join(unused)}", hint="write --latency-ms NAME=MS for each")
     devices = []
     for alias in sorted(asked or (THIS_DEVICE,), key=bool):  # stable
-        found = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
-        if found is not None:
-            devices.append(_with_bound(project, task, Device(alias, found, most.get(alias), None, least.get(alias))))
+        of_alias = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
+        if of_alias is not None:
+            devices.append(_with_bound(project, task, Device(alias, of_alias, most.get(alias), None, least.get(alias))))
         elif alias in asked:
             raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
     return devices

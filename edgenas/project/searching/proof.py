@@ -97,10 +97,10 @@ class Prover:
             return unpack(kept, num_images, self.memory.path)
         net = yield from probe(job)
         own = images_for(self.project.space, self.images, arch)
-        found = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
-        self.memory.record(key, replace(pack(found), seconds=seconds_of(job.folder)))
+        p_NC = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
+        self.memory.record(key, replace(pack(p_NC), seconds=seconds_of(job.folder)))
         clear(job.folder)
-        return found
+        return p_NC
 
     def spent(self, finalists: Sequence[Finalist]) -> tuple[float, int]:
         """Seconds and epochs of all trainings that the proofs of these rest on, also those of earlier calls."""

@@ -74,12 +74,12 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         force: replace what is there.
         whole: the supernet follows.
     """
-    found = teacher_facts(project.run.teacher)
-    net = _settled(project, found)
+    facts = teacher_facts(project.run.teacher)
+    net = _settled(project, facts)
     changes = None if net is None else changes_since(teacher_job(project, images, device, net, anew=force))
-    if found is not None and changes is not None and not force:
-        if asked not in (None, AUTO, found.teacher):
-            raise CheckpointError(f"the run's teacher is {found.teacher}, not {asked}", hint="--force replaces it")
+    if facts is not None and changes is not None and not force:
+        if asked not in (None, AUTO, facts.teacher):
+            raise CheckpointError(f"the run's teacher is {facts.teacher}, not {asked}", hint="--force replaces it")
         yield from keep("teacher", project.run.teacher, [*changes, *_left_out(project, net)])
         return
     if force and whole:
@@ -171,8 +171,8 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
     shown = ", ".join(f"{each.name} {100 * each.select_top1.value:.1f} %" for each in tried)
     yield Note(f"teacher: {best.name} is the best on select ({shown})")
     chosen = TeacherChoice(name=best.name, checkpoint=best.checkpoint)
-    found = TeacherProbe(identity=_identity(project, images), rows=tuple(tried), chosen=chosen)
-    found.write(project.run.teacher / PROBE)
+    probed = TeacherProbe(identity=_identity(project, images), rows=tuple(tried), chosen=chosen)
+    probed.write(project.run.teacher / PROBE)
     clear(project.run.teacher / "probe")
     return TeacherNet(best.name, best.checkpoint)
 

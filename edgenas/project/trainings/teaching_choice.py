@@ -55,11 +55,11 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
     if not isinstance(train.kd_weight, str) and not isinstance(train.flip, str):
         return
     prober = Prober(project, images, remembering(teacher), device)
-    found = probed_teaching(project)
-    if found is not None and answers(found, train):
-        changes = prober.changes_since(found)
+    probed = probed_teaching(project)
+    if probed is not None and answers(probed, train):
+        changes = prober.changes_since(probed)
         if not changes or (not force and _has_begun(project.run.supernet)):
-            yield _kept(found, train, changes)
+            yield _kept(probed, train, changes)
             return
         yield Note(f"teaching: it was found with other settings, and is looked for again: {'; '.join(changes)}")
     yield from _find(prober, right_N, poor)
@@ -71,8 +71,8 @@ def lessons_ahead(prober: Prober) -> list[Lesson]:
     A mirrored lesson of the teacher stands for that of whichever lesson will be chosen.
     """
     project, train = prober.project, prober.project.settings.train
-    found = probed_teaching(project)
-    if found is not None and answers(found, train) and (not prober.changes_since(found) or _has_begun(project.run.supernet)):
+    probed = probed_teaching(project)
+    if probed is not None and answers(probed, train) and (not prober.changes_since(probed) or _has_begun(project.run.supernet)):
         return []
     lessons = list(LESSONS)
     if not isinstance(train.kd_weight, str):
@@ -211,7 +211,7 @@ class Prober:
     def write(self, lesson: Lesson, flip: bool, words: str, arms: Sequence[Arm]) -> None:
         """Keep the answer in the run's folder, for this teacher."""
         train = self.project.settings.train
-        found = TeachingProbe(
+        probed = TeachingProbe(
             words=words,
             rows=tuple(arm.row for arm in arms),
             teacher_sha256=weights_sha256(self.project.run.teacher),
@@ -221,5 +221,5 @@ class Prober:
             temperature=lesson.temperature,
             flip=flip,
         )
-        found.write(self.project.run.teacher / TEACHING)
+        probed.write(self.project.run.teacher / TEACHING)
         clear(self.folder)
