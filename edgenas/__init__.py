@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgenas.latency.measuring import measure_table
     from edgenas.latency.table import load_table
     from edgenas.project.loading import load
-    from edgenas.search import EvolutionSettings, SensitivityFloor, UpperLimit, evolve
+    from edgenas.search import EvolutionSettings, LowerLimit, SensitivityFloor, UpperLimit, evolve
     from edgenas.spaces import SearchSpace, Task, get_space
     from edgenas.supernets import build_supernet
     from edgenas.training.distillation import Objective
@@ -43,7 +43,7 @@ _PLACES = {
     "edgenas.latency.measuring": ("measure_table",),
     "edgenas.latency.table": ("load_table",),
     "edgenas.project.loading": ("load",),
-    "edgenas.search": ("EvolutionSettings", "SensitivityFloor", "UpperLimit", "evolve"),
+    "edgenas.search": ("EvolutionSettings", "LowerLimit", "SensitivityFloor", "UpperLimit", "evolve"),
     "edgenas.spaces": ("SearchSpace", "Task", "get_space"),
     "edgenas.supernets": ("build_supernet",),
     "edgenas.training.distillation": ("Objective",),
@@ -63,6 +63,7 @@ __all__ = [
     "Images",
     "LatencyTable",
     "LoopSettings",
+    "LowerLimit",
     "MeasuringSettings",
     "Objective",
     "ProfileResult",
