@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from edgenas.config import OneOf, Range
+from edgenas.data.splits import DEFAULT_FRACTIONS
 from edgenas.deploy.plugins import RUNTIMES
 from edgenas.project.setting_limits import given_limits
 from edgenas.proxies import PROXIES
@@ -53,11 +54,11 @@ class DataSettings:
     positive: str | None = None
     image_px: Annotated[int, Range(ge=16, le=4096)] | None = None
     seed: Seed = 0
-    train: float = 0.45
-    select: float = 0.15
-    confirm: float = 0.10
-    calibrate: float = 0.08
-    test: float = 0.22
+    train: float = DEFAULT_FRACTIONS["train"]
+    select: float = DEFAULT_FRACTIONS["select"]
+    confirm: float = DEFAULT_FRACTIONS["confirm"]
+    calibrate: float = DEFAULT_FRACTIONS["calibrate"]
+    test: float = DEFAULT_FRACTIONS["test"]
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
     select_per_class: Count | None = None
@@ -83,7 +84,7 @@ class DataSettings:
     @property
     def fractions(self) -> dict[str, float]:
         """Share of every split."""
-        return {name: getattr(self, name) for name in ("train", "select", "confirm", "calibrate", "test")}
+        return {name: getattr(self, name) for name in DEFAULT_FRACTIONS}
 
 
 @dataclass(frozen=True, slots=True)
