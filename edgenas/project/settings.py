@@ -342,7 +342,7 @@ class RetrainSettings:
     scratch_epochs: Count | None = None
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
-    finals: Count = 2
+    finals: Count = 1
     baseline: bool = False
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None

@@ -335,6 +335,21 @@ def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path
     assert (cost["baseline"]["race_epochs"], cost["baseline"]["final_epochs"]) == expected
 
 
+def test_several_finals_of_the_search_are_trained_to_the_end(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "edgenas-run", tmp_path / "edgenas-run")
+    asked = ("finals=2", "baseline=false", "start=inherited", "teaching=labels")
+    code, value, err = edgenas_in(tmp_path, "retrain", *(part for each in asked for part in ("--set", f"retrain.{each}")))
+    assert code == 0, value["error"]
+    first, second = value["result"]["finals"]
+    assert first["arch"] == stored(project, "search")["winner"]["arch"] != second["arch"]
+    kept = {json.dumps(final["arch"]): final["starts"] for final in (first, second)}[json.dumps(value["result"]["arch"])]
+    assert kept == value["result"]["starts"]
+    assert (value["result"]["arch"] == second["arch"]) == ("overtaken" in " ".join(err.split()))
+    code, value, err = edgenas_in(tmp_path, "evaluate", "--split", "select")
+    assert code == 0, value["error"]
+    assert "earlier winner" not in err
+
+
 def test_export_takes_the_net_that_it_is_told_to(edgenas: Run, project: Path) -> None:
     result = stored(project, "retrain")
     for name, net in (("searched", result), ("baseline", result["baseline"])):
