@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from functools import partial
 
 from edgenas.latency import Memory
@@ -16,12 +16,13 @@ from edgenas.runs import Note, Record
 from edgenas.training.cnn import cnn_for, untrained
 
 WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
-AT_ONCE = 3  # that are timed together, from narrow to wide, until one is too slow
 PLAIN_CNN = "plain-cnn"  # kind of net in checkpoints
 
 
 def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Generator[Record, None, tuple[Net, int] | None]:
     """The widest plain CNN whose latency as measured here is within the limit; None where nothing can be measured, or is.
+
+    Widths are halved: a wider net is taken to be no faster.
 
     Args:
         bench: with the project.
@@ -34,36 +35,34 @@ def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Gen
         why = "there is no latency table" if table is None else f"the latency table is of {table.table.context.device}, not here"
         yield Note(f"no plain CNN of equal latency beside them: {why}")
         return None
-    within: list[int] = []
-    for start in range(0, len(WIDTHS), AT_ONCE):
-        widths = WIDTHS[start : start + AT_ONCE]
-        latencies = yield from _beside(bench, limits, arch, widths, table, memory)
+    widest, too_slow = -1, len(WIDTHS)
+    while too_slow - widest > 1:
+        middle = (widest + too_slow) // 2
+        latencies = yield from _beside(bench, limits, arch, WIDTHS[middle], table, memory)
         if latencies is None:
             return None
-        limit_ms, *measured = latencies
-        within += [width for width, ms in zip(widths, measured, strict=True) if ms <= limit_ms]
-        if max(measured) > limit_ms:
-            break
-    if not within:
+        limit_ms, cnn_ms = latencies
+        widest, too_slow = (middle, too_slow) if cnn_ms <= limit_ms else (widest, middle)
+    if widest < 0:
         yield Note(f"no plain CNN of equal latency beside them: even {WIDTHS[0]} channels take more than {limit_ms:.3g} ms")
         return None
-    width, task = max(within), bench.images.task
+    width, task = WIDTHS[widest], bench.images.task
     folder = bench.project.run.retrain / "tries" / f"cnn-{width}"
     return Net(PLAIN_CNN, folder, None, bench.images, partial(cnn_for, task, width), {"width": width}), width
 
 
 def _beside(
-    bench: Bench, limits: Limits, arch: Arch, widths: Sequence[int], table: RunTable, memory: Memory
-) -> Generator[Record, None, list[float] | None]:
-    """The limit in milliseconds, or the winner's latency, then those of plain CNNs, measured in turn; None where nothing can be."""
+    bench: Bench, limits: Limits, arch: Arch, width: int, table: RunTable, memory: Memory
+) -> Generator[Record, None, tuple[float, float] | None]:
+    """The limit in milliseconds, or the winner's latency, and a plain CNN's, measured in turn; None where nothing can be."""
     project, task = bench.project, bench.images.task
     rows = project.space.from_json(arch)
-    others = {f"cnn-{width}": untrained(task, width) for width in widths}
-    label = f"measuring plain CNNs of {widths[0]} to {widths[-1]} channels"
+    others = {f"cnn-{width}": untrained(task, width)}
+    label = f"measuring a plain CNN of {width} channels"
     nets = yield from measure_archs(project, task, rows, label=label, table=table, memory=memory, others=others, attempts=1)
     if nets is None:
         return None
+    winner, cnn = nets
     if limits.latency_ms is None:
-        return [net.latency_ms for net in nets]
-    quantile = limits.quantile if limits.quantile is not None else "p50"
-    return [limits.latency_ms, *(net.quantile_ms(quantile) for net in nets[1:])]
+        return winner.latency_ms, cnn.latency_ms
+    return limits.latency_ms, cnn.quantile_ms(limits.quantile if limits.quantile is not None else "p50")
