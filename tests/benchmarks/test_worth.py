@@ -47,6 +47,7 @@ def answers(folder: Path, seed: int, share: float, searched: float, hand: float,
             "baseline": net(hand, 0.2),
             "cnn": net(0.9, 0.23) | {"comparison": {"difference": interval(searched - 0.9)}},
             "comparison": {"difference": interval(searched - hand), "words": ""},
+            "chosen": "searched" if seed else "baseline",
         },
     }
     for name, result in found.items():
@@ -58,8 +59,8 @@ def test_seeds_are_averaged_with_their_interval(tmp_path: Path) -> None:
     answers(tmp_path, 1, 0.05, 0.88, 0.86)
     text = {path.suffix: path for path in write(collect(tmp_path), FACTS, tmp_path)}
     report = text[".md"].read_text()
-    assert "| 0.25 ms (5 %) | 0 | 87.0 (0.240) | 86.0 (0.200) | +1.0 [+0.5, +1.5] | 90.0 (0.230) | even |" in report
-    assert "| 0.25 ms | +1.50 [-4.85, +7.85] [+1.15, +1.85] (n = 2) | 0.96 (0.96 to 0.96) | – | -2.5 (-3.0 to -2.0) |" in report
+    assert "| 0.25 ms (5 %) | 0 | 87.0 (0.240) | 86.0 (0.200) | +1.0 [+0.5, +1.5] | 90.0 (0.230) | even | hand-made |" in report
+    assert "| 0.25 ms | +1.50 [-4.85, +7.85] [+1.15, +1.85] (n = 2) | +1.00 (+0.0 to +2.0) | 0.96 (0.96 to 0.96) | – | -2.5 (-3.0 to -2.0) |" in report
     assert "**2 of 4 searches are done**" in report
     assert "by the same recipe (tried with the teacher)" in report  # labels alone were not
     assert "all nets: inherited 0.40 [0.40, 0.40]" in report
