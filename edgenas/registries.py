@@ -70,6 +70,12 @@ class Registry(Mapping[str, Thing]):
             KeyError: if there is none.
             PluginError: naming package and entry point, if a package brings it and it cannot be used.
         """
+        thing = self._resolved(name)
+        if name in self.packages() and not self.packages()[name].startswith("edgenas "):  # which brings formats so, too
+            _in_use[self._described(name, _points(self.group)[name])] = None
+        return thing
+
+    def _resolved(self, name: str) -> Thing:
         if name in self.own:
             return self.own[name]
         points = _points(self.group)[name]
@@ -90,7 +96,7 @@ class Registry(Mapping[str, Thing]):
 
     def usable(self) -> dict[str, Thing]:
         """All that can be used; what cannot is left out, and `problems` says why."""
-        return {name: self[name] for name in self if self._problem(name) is None}
+        return {name: self._resolved(name) for name in self if self._problem(name) is None}
 
     def problems(self) -> dict[str, PluginError]:
         """What is wrong with things that packages bring, by name; an own name that a package takes too is told as well."""
@@ -107,7 +113,7 @@ class Registry(Mapping[str, Thing]):
 
     def _problem(self, name: str) -> PluginError | None:
         try:
-            self[name]
+            self._resolved(name)
         except PluginError as error:
             return error
         return None
@@ -129,9 +135,23 @@ class Registry(Mapping[str, Thing]):
     def _unusable(self, name: str, points: tuple[EntryPoint, ...], why: str) -> PluginError:
         return PluginError(f"{self._described(name, points)} cannot be used: {why}", hint="mend that package or remove it")
 
+    def refused(self, name: str, why: str) -> PluginError:
+        """That a thing did what it must not, with the package where one brings it."""
+        points = _points(self.group).get(name)
+        described = f"the {self.kind} {name!r}" if name in self.own or points is None else self._described(name, points)
+        return PluginError(f"{described} {why}", hint="mend it, or choose another")
+
     def _described(self, name: str, points: tuple[EntryPoint, ...]) -> str:
         point = points[0]
         return f"the {self.kind} {name!r} of package {_package(point)} (entry point {point.name} = {point.value} in {self.group})"
+
+
+_in_use: dict[str, None] = {}
+
+
+def in_use() -> tuple[str, ...]:
+    """Everything of installed packages that this process was asked to use, with package and entry point, in words."""
+    return tuple(_in_use)
 
 
 def choices(name: str, known: Iterable[str]) -> str:
@@ -156,6 +176,7 @@ def _package(point: EntryPoint) -> str:
 def forget() -> None:
     """Look for installed packages anew, after one came or went."""
     _points.cache_clear()
+    _in_use.clear()
 
 
 @cache

@@ -87,8 +87,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     except Exception as error:
         logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
         text = " ".join(str(error).split())[:300]
-        bug = EdgeNASError(f"a bug in edgenas: {type(error).__name__}: {text}", hint="--verbose shows where; please report it")
-        emit_failure(command, bug, run=run, warnings=screen.warnings, as_json=as_json)
+        emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
     try:
@@ -108,6 +107,16 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
             click.echo(f"edgenas: the result cannot be printed: {error.strerror or error}", err=True)
         os._exit(1)
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+
+
+def _bug(text: str) -> EdgeNASError:
+    """An error that nobody foresaw; installed packages that took part are named."""
+    from edgenas.registries import in_use
+
+    if packages := in_use():
+        why = f"{text}; in use {'were' if len(packages) > 1 else 'was'} {' and '.join(packages)}"
+        return EdgeNASError(f"a bug in edgenas, or in a package that it used: {why}", hint="--verbose shows where")
+    return EdgeNASError(f"a bug in edgenas: {text}", hint="--verbose shows where; please report it")
 
 
 def _leave(exit_code: int) -> NoReturn:

@@ -208,7 +208,7 @@ def _searched(project: Project, images: Divided) -> Choice:
     warnings: tuple[str, ...] = ()
     if is_retrained:
         arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
-        outdated = _outdated(project, facts, winner)
+        outdated = outdated_net(project, facts, winner)
         if outdated is None:
             return Choice(arch, project.run.retrain, facts)
         if winner is None or not facts.from_search:
@@ -218,7 +218,7 @@ def _searched(project: Project, images: Divided) -> Choice:
     return Choice(winner.arch, warnings=warnings)
 
 
-def _outdated(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
+def outdated_net(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
     """Why retrained weights are not those of today's winner, or of a final that overtook it, or supernet; None if they are."""
     supernet = project.run.supernet
     if winner is not None and facts.from_search and facts.arch != winner.arch:

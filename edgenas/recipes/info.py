@@ -11,6 +11,7 @@ from edgenas.config import Flags
 from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.data.images import Images
 from edgenas.errors import EdgeNASError
+from edgenas.project.deployed import outdated_net
 from edgenas.project.nets import RESULT, winner_of
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.recipe import batches_for
@@ -19,7 +20,7 @@ from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize,
 from edgenas.runs import Note, Outcome, Progress, Record
 from edgenas.runs.versions import versions
 from edgenas.training.checkpoints import facts_in
-from edgenas.training.folder import STATE, WEIGHTS, weights_sha256
+from edgenas.training.folder import STATE, WEIGHTS
 
 LOADER_SECONDS = 2.0
 THERE, MISSING = "there", "missing"  # states of a stage
@@ -93,17 +94,21 @@ def _stage(name: str, path: Path | None, command: str) -> StageFacts:
 def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[Note, None, dict[str, StageFacts]]:
     """The stages whose results later commands would refuse; what is unfinished is said."""
     folder, outdated = project.run, {}
-    search, retrain = stages["search"], stages["retrain"]
+    search, retrain, winner = stages["search"], stages["retrain"], None
     if search.state == THERE and stages["data"].state == THERE:
         try:
-            winner_of(project)
+            winner = winner_of(project)
         except EdgeNASError as error:
             outdated["search"] = replace(search, state="outdated", command="edgenas search --latency-ms MS")
             yield Note(f"search: {error}", is_warning=True)
-    source = CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)).supernet_sha256
-    if retrain.state == THERE and source not in (None, weights_sha256(project.run.supernet)):
-        outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
-        yield Note("retrain: the net was fine-tuned from an earlier supernet", is_warning=True)
+    if retrain.state == THERE:
+        try:
+            why = outdated_net(project, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
+        except EdgeNASError as error:
+            why = str(error)
+        if why is not None:
+            outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
+            yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
     for name, part in (("teacher", folder.teacher), ("supernet", folder.supernet), ("retrain", folder.retrain)):
         if any(path.is_file() for path in part.rglob(STATE)):
             text = f"{name}: a training is unfinished; the command that began it goes on"

@@ -28,7 +28,7 @@ from edgenas.project.trainings.teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts, lower_name
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey, total_violation
 from edgenas.search.finalists import Finalist, choose
 from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
@@ -118,11 +118,17 @@ def _evolved(
     )
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
-    algorithm = ALGORITHMS.find(project.settings.search.algorithm)
+    name = project.settings.search.algorithm
+    algorithm = ALGORITHMS.find(name)
     for generation in algorithm(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+        rows_AG = np.array([candidate.genes for candidate in generation.fresh], dtype=np.int16)
+        if len(rows_AG) and (total_violation(budget.limits, rows_AG) > 0).any():
+            raise ALGORITHMS.refused(name, "has evaluated a net that breaks the limits that it was given")
         candidates += generation.fresh
         best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
+    if not candidates and name not in ALGORITHMS.own:
+        raise ALGORITHMS.refused(name, "has evaluated no net")
     return candidates
 
 

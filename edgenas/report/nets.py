@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import Metrics, NetReport, RetrainResult, StageCosts
+from edgenas.records import FinalTraining, Metrics, NetReport, RetrainResult, StageCosts
 from edgenas.report.cells import arch_value, interval, milliseconds, table
 from edgenas.runs import Outcome
 
@@ -78,24 +78,35 @@ def retrain_view(outcome: Outcome[RetrainResult]) -> Iterator[RenderableType]:
     yield net_rows(nets)
     yield metrics_table({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals")
     yield from sites_table(result.net.metrics)
-    yield from _tries(nets)
+    yield from _tries(nets, result.finals or ())
     yield from _costs(result.cost or {})
     yield from verdict_lines(result)
     yield Text("next: edgenas export --format onnx, or --format trt")
 
 
-def _tries(nets: Mapping[str, NetReport]) -> Iterator[Table]:
-    """How every net was trained to the end, and what select says of it; nothing where there was one way."""
-    if all(len(net.starts or ()) < 2 for net in nets.values()):
+def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining]) -> Iterator[Table]:
+    """How every net was trained to the end, and what select says of it; nothing where there was one way.
+
+    Args:
+        nets: that are reported, by what they are called.
+        finals: of the search; those that were not kept are listed, too.
+    """
+    others = [final for final in finals if all(final.arch != net.arch for net in nets.values())]
+    if all(len(net.starts or ()) < 2 for net in nets.values()) and not others:
         return
     rows = table("trained to the end", "weights", "taught by", ">epochs", ">minutes", ">select %")
     for name, net in nets.items():
         for each in net.starts or ():
             values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"{'→' if each.way == net.way else ' '} {name}", *values, interval(each.select_top1))
+    for final in others:
+        for each in final.starts:
+            values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
+            rows.add_row(f"  {FIRST if final is finals[0] else OTHER}", *values, interval(each.select_top1))
     yield rows
 
 
+FIRST, OTHER = "first in the proof", "next in the proof"  # finals that were not kept
 STAGES = ("probes", "teacher", "supernet", "search", "race", "final", "total")
 
 

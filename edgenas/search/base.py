@@ -145,6 +145,8 @@ class Judge:
             return []
         images = np.arange(len(self.labels_N))
         probabilities_ANC = self.evaluate(genes_AG, images)
+        if not np.isfinite(probabilities_ANC).all():
+            raise ValueError("a net's probabilities are not all finite numbers")
         right_AN = np.argmax(probabilities_ANC, axis=2) == self.labels_N
         of_label_AN = probabilities_ANC[:, images, self.labels_N].astype(np.float64)
         likelihood_A = np.log(np.maximum(of_label_AN, 1e-7)).mean(axis=1)

@@ -61,6 +61,7 @@ def test_seeds_are_averaged_with_their_interval(tmp_path: Path) -> None:
     report = text[".md"].read_text()
     assert "| 0.25 ms (5 %) | 0 | 87.0 (0.240) | 86.0 (0.200) | +1.0 [+0.5, +1.5] | 90.0 (0.230) | even | hand-made |" in report
     assert "| 0.25 ms | +1.50 [-4.85, +7.85] [+1.15, +1.85] (n = 2) | +1.00 (+0.0 to +2.0) | 0.96 (0.96 to 0.96) | – |" in report
+    assert "| – | -2.5 (-3.0 to -2.0) |" in report
     assert "**2 of 4 searches are done**" in report
     assert "by the same recipe (tried with the teacher)" in report  # labels alone were not
     assert "all nets: inherited 0.40 [0.40, 0.40]" in report

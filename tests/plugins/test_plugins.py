@@ -42,6 +42,25 @@ NUMBERS = {
     "edgenas.algorithms": {"evolution": "edgenas_numbers:FIVE", "toy-twice": "edgenas_numbers:FIVE"},
     "edgenas.sampling": {"toy-twice": "edgenas_numbers:FIVE"},
 }
+FAULTS = {
+    "edgenas.algorithms": {name: f"edgenas_faults:{name}" for name in ("unlimited", "idle", "unlike")},
+    "edgenas.sampling": {"unruly": "edgenas_faults:unruly"},
+}
+FAULTS_MODULE = """
+from edgenas.search import evolve
+
+def unlimited(space, evaluate, labels_N, constraints, floors, **others):
+    yield from evolve(space, evaluate, labels_N, [], floors, **others)
+
+def idle(*_, **others):
+    yield from ()
+
+def unlike(space):
+    yield from ()
+
+def unruly(space):
+    return []
+"""
 USED_BY = {
     "edgenas.algorithms": ("search", "--set", "search.algorithm=NAME"),
     "edgenas.sampling": ("train", "--set", "train.sampling=NAME"),
@@ -72,6 +91,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     install(folder, "edgenas-toys", toys, TOYS)
     install(folder, "edgenas-broken", "import no_such_module\n", BROKEN)
     install(folder, "edgenas-numbers", "FIVE = 5\n", NUMBERS)
+    install(folder, "edgenas-faults", FAULTS_MODULE, FAULTS)
     install(folder, "edgenas-others", "", {"edgenas.algorithms": {"toy-twice": "edgenas_others:nothing"}})
     with on_the_path(folder):
         yield folder
@@ -149,6 +169,33 @@ def test_what_is_broken_is_one_line_that_names_package_and_entry_point(run: Path
         assert error["hint"] == "mend that package or remove it"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("unlimited", "PluginError", "has evaluated a net that breaks the limits that it was given"),
+        ("idle", "PluginError", "has evaluated no net"),
+        ("unlike", "EdgeNASError", "a bug in edgenas, or in a package that it used: TypeError: unlike() got an unexpected"),
+    ],
+)
+def test_an_algorithm_that_misbehaves_is_named_with_its_package(run: Path, name: str, kind: str, words: str) -> None:
+    limit = f"toy-heads<={least_heads()}"  # which the smallest nets alone meet
+    code, value, _ = command(run, "search", "--limit", limit, "--set", f"search.algorithm={name}")
+    assert code != 0
+    assert value["error"]["type"] == kind
+    assert words in value["error"]["message"]
+    assert f"the search algorithm {name!r} of package edgenas-faults 0.1" in value["error"]["message"]
+
+
+def least_heads() -> int:
+    return int(toys().heads(SPACES["toy-pit"], None)(SPACES["toy-pit"].enumerate()).min())
+
+
+def test_a_rule_of_a_wrong_signature_is_named_with_its_package(run: Path) -> None:
+    code, value, _ = command(run, "train", "--only", "supernet", "--force", "--set", "train.sampling=unruly")
+    assert code == 1
+    assert "the sampling rule 'unruly' of package edgenas-faults 0.1" in value["error"]["message"]
+
+
 def test_what_two_packages_bring_or_edgenas_has_itself_is_said(run: Path) -> None:
     code, value, _ = command(run, "search", "--limit", "depth<=5", "--set", "search.algorithm=toy-twice")
     assert code == 1
@@ -168,7 +215,7 @@ def test_names_of_packages_are_among_the_choices(run: Path) -> None:
     code, value, _ = command(run, "train", "--set", "train.sampling=toy-leest")
     assert code == 1
     (problem,) = value["error"]["problems"]
-    assert problem.endswith("'identities', 'absent', 'number', 'toy-least', 'toy-twice'; did you mean 'toy-least'?")
+    assert problem.endswith("'identities', 'absent', 'number', 'toy-least', 'toy-twice', 'unruly'; did you mean 'toy-least'?")
     code, value, _ = command(run, "init", "--data", "toy-digit", "--run", "other")
     assert value["error"]["hint"].startswith("did you mean 'toy-digits'? known are: digits, folder:DIR")
     assert value["error"]["hint"].endswith("toy-digits[:N]")

@@ -90,7 +90,7 @@ def test_between_nets_trained_alike_the_log_likelihood_decides(folder: Path) -> 
     tries = tries_of(folder, (0, INHERITED, 80, -0.2), (0, FRESH, 89, -0.40), (1, INHERITED, 81, -0.1), (1, FRESH, 88, -0.35))
     assert best_of(tries) is tries[3]
     (text,) = final_words(tries[3], tries)
-    assert text.startswith("the search's winner (89.0 % on select after 9 epochs) is overtaken by the net")
+    assert text.startswith("the search's winner (89.0 % on select after 9 epochs) is overtaken by another net")
     assert "(88.0 % on select after 9 epochs)" in text
 
 

@@ -286,10 +286,13 @@ def final_words(best: Try, tries: Sequence[Try]) -> Iterator[str]:
     if best.net.arch == tries[0].net.arch:
         return
     winner = best_of([each for each in tries if each.net.arch == tries[0].net.arch])
-    yield (
-        f"the search's winner ({_after(winner)}) is overtaken by the net that its proof ranked next ({_after(best)}), which is "
-        "kept: by its log-likelihood on select, or as it misses fewer floors"
-    )
+    if len(best.low_floors) < len(winner.low_floors):
+        why = f"the winner misses {', '.join(winner.low_floors)} on confirm"
+    elif best.way != winner.way:
+        why = "it is the more accurate one"
+    else:
+        why = f"log-likelihoods there are {best.select_log_likelihood:.3f} and {winner.select_log_likelihood:.3f}"
+    yield f"the search's winner ({_after(winner)}) is overtaken by another net that its proof ranks high ({_after(best)}): {why}"
 
 
 def _after(each: Try) -> str:
