@@ -23,7 +23,7 @@ from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.ways import Way
 from tests.project.test_verdict import NETS, candidate, opened, report, write_search
-from tests.recipes.budgets import make_project
+from tests.recipes.budgets import edgenas_in, make_project
 
 SHARE = Proportion(0.9, 0.8, 0.95, 100)
 
@@ -133,3 +133,8 @@ def test_a_final_that_overtook_todays_winner_is_deployed(folder: Path, finals: t
     final = load_final(project, images)
     assert final.arch == NETS[0 if outdated else 1]
     assert any("holds an earlier winner" in text for text in final.warnings) == outdated
+    code, value, err = edgenas_in(folder, "info", "--no-loader")
+    assert code == 0, value["error"]
+    (stage,) = (stage for stage in value["result"]["stages"] if stage["name"] == "retrain")
+    assert stage["state"] == ("outdated" if outdated else "there")
+    assert ("retrain: the net holds an earlier winner" in err) == outdated

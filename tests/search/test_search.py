@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from edgenas.search import EvolutionSettings, SensitivityFloor, UpperLimit, closest, evolve, pareto_front, repair, survey
@@ -21,6 +22,14 @@ def test_a_space_within_the_budget_is_enumerated() -> None:
     assert len(evaluated) == sum(1 for row in small.enumerate() if row.sum() <= 5)
     assert generations[-1].elite[0].genes == (0, 2, 3)
     assert {candidate.origin for candidate in evaluated} == {"enumeration"}
+
+
+def test_probabilities_that_are_no_numbers_are_refused() -> None:
+    def evaluate(genes_AG: Genes, indices_N: NDArray[np.int64]) -> NDArray[np.float16]:
+        return np.full((len(genes_AG), len(indices_N), 2), np.nan, dtype=np.float16)
+
+    with pytest.raises(ValueError, match="not all finite numbers"):
+        list(evolve(LINE, evaluate, LABELS, [], rng=np.random.default_rng(0)))
 
 
 def test_a_sensitivity_floor_ranks_before_accuracy() -> None:
