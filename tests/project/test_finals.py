@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from edgenas.data.images import Images, decode
 from edgenas.data.splits import load_splits
@@ -15,7 +17,9 @@ from edgenas.project.deployed import load_final
 from edgenas.project.nets import facts_of, finals_of
 from edgenas.project.opening import Project
 from edgenas.project.retraining.ways import Bench, Net, Try, best_of, final_words
-from edgenas.records import Arch, CandidateRow, FinalTraining, ProofRow, RetrainResult
+from edgenas.records import Arch, CandidateRow, FinalTraining, ProofRow, RetrainResult, TrainedWay
+from edgenas.report.nets import retrain_view
+from edgenas.runs import Outcome
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.stats import Proportion, wilson
 from edgenas.supernets import build_net
@@ -138,3 +142,14 @@ def test_a_final_that_overtook_todays_winner_is_deployed(folder: Path, finals: t
     (stage,) = (stage for stage in value["result"]["stages"] if stage["name"] == "retrain")
     assert stage["state"] == ("outdated" if outdated else "there")
     assert ("retrain: the net holds an earlier winner" in err) == outdated
+
+
+def test_finals_that_were_not_kept_are_listed_under_their_place_in_the_proof() -> None:
+    way = TrainedWay(weights="scratch", teaching="teacher", epochs=9, seconds=6.0, select_top1=SHARE)
+    finals = tuple(FinalTraining(arch=arch, starts=(way,)) for arch in NETS[:2])
+    shown = Console(width=160, record=True, file=StringIO())
+    for part in retrain_view(Outcome(RetrainResult(net=replace(report(NETS[1]), starts=(way,)), finals=finals))):
+        shown.print(part)
+    rows = [line for line in shown.export_text().splitlines() if "scratch" in line and "teacher" in line]
+    assert sum("first in the proof" in row for row in rows) == 1
+    assert not any("next in the proof" in row for row in rows)
