@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "registries", "stats", "runs", "records"}
+SHARED = {"errors", "registries", "fields", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -31,6 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "config": set(),
     "errors": set(),
     "registries": set(),
+    "fields": set(),
     "stats": set(),
     "runs": {"portable"},
     "records": set(),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.config import OneOf, Range, build, merge, parse_overrides, read_toml
+from edgenas.config import build, merge, parse_overrides, read_toml
 from edgenas.errors import ConfigError
+from edgenas.fields import OneOf, Range
 from edgenas.project.settings import ProjectSettings
 
 MINIMAL = {"data": {"source": "digits"}}

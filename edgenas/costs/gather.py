@@ -35,12 +35,19 @@ class Gather:
     tables: tuple[NDArray[np.float64], ...]
     constant: float
 
+    @property
+    def num_genes(self) -> int:
+        """Genes that a row must have, those that do not matter included."""
+        return self.columns[-1] + 1 if self.columns else 0
+
     def __call__(self, genes_AG: NDArray[np.integer]) -> NDArray[np.float64]:
         """The sum for every row, shape (rows,); NaN where an entry is.
 
         Raises:
-            IndexError: if a gene is outside of its tables.
+            ValueError: if a gene is outside of its tables, or this is no matrix of genes.
         """
+        if genes_AG.ndim != 2 or genes_AG.shape[1] < self.num_genes:
+            raise ValueError(f"genes of shape (A, G) with G at least {self.num_genes} are expected, not of shape {genes_AG.shape}")
         total_A = np.full(len(genes_AG), self.constant)
         if not self.columns or len(genes_AG) == 0:
             return total_A
@@ -66,7 +73,7 @@ class Gather:
         wrong_C = (used_AC.max(axis=0) >= self.sizes) | (used_AC.min(axis=0) < -1)
         if wrong_C.any():
             column = int(np.argmax(wrong_C))
-            raise IndexError(f"gene {self.columns[column]} of some row has none of {self.sizes[column]} entries")
+            raise ValueError(f"gene {self.columns[column]} of some row has none of {self.sizes[column]} entries")
 
 
 def plan(factors: Sequence[Entries]) -> Gather:

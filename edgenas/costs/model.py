@@ -48,7 +48,7 @@ class CostModel:
 
         Raises:
             LatencyTableError: naming how many rows need entries that were never measured, and `edgenas profile`.
-            IndexError: if a gene is no option.
+            ValueError: if a gene is no option, or this is no matrix of genes.
         """
         total_A = self._sum(genes_AG)
         missing = int(np.isnan(total_A).sum())

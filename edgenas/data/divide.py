@@ -16,6 +16,7 @@ from edgenas.data.leaks import Overlap, contradictions, find_overlaps, images_to
 from edgenas.data.splits import DEFAULT_FRACTIONS, Splits, fingerprint_of, make_splits
 from edgenas.data.subset import without
 from edgenas.errors import DataError
+from edgenas.fields import Count, CountOrZero, require_allowed
 
 _NAMED = 3  # examples in a warning
 
@@ -35,12 +36,15 @@ class Division:
     """
 
     fractions: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_FRACTIONS))
-    seed: int = 0
+    seed: CountOrZero = 0
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
-    select_per_class: int | None = None
+    select_per_class: Count | None = None
     val_as: ValAs = "select"
-    max_per_class: int | None = None
+    max_per_class: Count | None = None
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
     @property
     def options(self) -> dict[str, object]:

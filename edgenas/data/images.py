@@ -15,6 +15,7 @@ from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, ImageStore, LazyImages, a
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.data.splits import Splits
 from edgenas.errors import ConfigError
+from edgenas.fields import Count, require_argument
 from edgenas.runs import Progress
 from edgenas.spaces import Task
 
@@ -57,7 +58,11 @@ class Images:
         return self.splits.class_names
 
     def arrays(self, split: str) -> tuple[NDArray[np.float32] | LazyImages, NDArray[np.int64]]:
-        """Images (N, C, H, W) and labels (N,) of a split; images of a large split are read when they are asked for."""
+        """Images (N, C, H, W) and labels (N,) of a split; images of a large split are read when they are asked for.
+
+        Raises:
+            ValueError: naming the splits there are.
+        """
         return read_split(self.store, self.splits[split]), self.labels(split)
 
     def norm_images(self) -> NDArray[np.float32]:
@@ -72,8 +77,8 @@ class Images:
 
     def sites(self, split: str) -> list[str] | None:
         """Where every image of a split was taken; None where that is not known."""
-        sites = self.source.sites
-        return None if sites is None else [sites[index] for index in self.splits[split]]
+        sites, indices_N = self.source.sites, self.splits[split]
+        return None if sites is None else [sites[index] for index in indices_N]
 
 
 def preprocess_for(image_px: int) -> Preprocess:
@@ -124,7 +129,11 @@ def open_images(
     Raises:
         DataError: listing everything that is wrong with the images.
         ConfigError: if ``positive`` is no class, naming those there are.
+        ValueError: for an argument that is of another type or out of range.
     """
+    require_argument("source", source, str | ImageSource)
+    require_argument("image_px", image_px, Count | None)
+    require_argument("positive", positive, str | None)
     opened = open_source(source) if isinstance(source, str) else source
     *_, found = inspect(opened)
     assert isinstance(found, Inspection)

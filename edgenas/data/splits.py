@@ -17,6 +17,7 @@ from edgenas.data.allocate import SPLIT_NAMES, ValAs, allocate, pick_per_class, 
 from edgenas.data.base import ImageSource
 from edgenas.data.inspect import FileIndex, changed_files, read_contents
 from edgenas.errors import DataError, RunFolderError
+from edgenas.registries import choices
 from edgenas.runs import read_sealed, sha256_json, write_sealed
 from edgenas.stats import trials_to_prove
 
@@ -52,7 +53,13 @@ class Splits:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> NDArray[np.int64]:
-        """Positions in one split."""
+        """Positions in one split.
+
+        Raises:
+            ValueError: naming the splits there are.
+        """
+        if name not in self.indices:
+            raise ValueError(f"there is no split {name!r}; {choices(name, self.indices)}")
         return self.indices[name]
 
     @property

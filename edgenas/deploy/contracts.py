@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgenas.fields import Count, Range, require_allowed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,11 +48,14 @@ class ExportSpec:
         targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
     """
 
-    input_shape: tuple[int, ...]
-    batch_size: int | None = 1
+    input_shape: tuple[Count, ...]
+    batch_size: Count | None = 1
     precision: FilePrecision = "fp32"
-    opset: int = 18
+    opset: Annotated[int, Range(ge=18)] = 18
     targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
 
 @dataclass(frozen=True, slots=True)

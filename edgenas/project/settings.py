@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
-from edgenas.config import OneOf, Range
 from edgenas.data.splits import DEFAULT_FRACTIONS
 from edgenas.deploy.plugins import RUNTIMES
+from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.setting_limits import given_limits
 from edgenas.proxies import PROXIES
 from edgenas.search import ALGORITHMS
@@ -16,19 +16,11 @@ from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.sampling import SAMPLING_RULES
 
 AUTO: Literal["auto"] = "auto"  # a probe decides
-LARGEST = 1e6
 ScheduleName = Literal["cosine", "wsd"]
 Device = Literal["auto", "cpu", "cuda"]
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
-Count = Annotated[int, Range(ge=1)]
-CountOrZero = Annotated[int, Range(ge=0)]
 Nets = Annotated[int, Range(ge=1, le=10_000)]
-Seed = Annotated[int, Range(ge=0, lt=2**32)]
-Amount = Annotated[float, Range(gt=0, lt=LARGEST)]
-AmountOrZero = Annotated[float, Range(ge=0, lt=LARGEST)]
-Share = Annotated[float, Range(ge=0, le=1)]
-PartialShare = Annotated[float, Range(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)

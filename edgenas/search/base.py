@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import InfeasibleError
+from edgenas.fields import Count, CountOrZero, Share, require_allowed
 from edgenas.search.constraints import CostConstraint, MetricConstraint, total_violation
 from edgenas.search.feasibility import repair
 from edgenas.spaces import Genes, SearchSpace, unique_rows
@@ -79,12 +80,15 @@ class Generation:
 class EvolutionSettings:
     """Sizes of the search: AutoFormer's defaults."""
 
-    num_generations: int = 20
-    population: int = 50
-    num_parents: int = 10
-    num_mutations: int = 25
-    num_crossovers: int = 25
-    mutation_prob: float = 0.2
+    num_generations: CountOrZero = 20
+    population: Count = 50
+    num_parents: Count = 10
+    num_mutations: CountOrZero = 25
+    num_crossovers: CountOrZero = 25
+    mutation_prob: Share = 0.2
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
     @property
     def budget(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgenas.errors import UsageError
+from edgenas.fields import require_argument
 from edgenas.registries import Registry, choices
 from edgenas.spaces.autoformer import AUTOFORMER_SPACES
 from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
@@ -32,7 +33,9 @@ def get_space(name: str) -> SearchSpace:
     Raises:
         UsageError: naming the known ones, or the choices or values there are.
         PluginError: naming the package that brings it, if it cannot be used.
+        ValueError: if ``name`` is no string.
     """
+    require_argument("name", name, str)
     base, bracket, pins = name.partition("[")
     if base not in SPACES or (bracket and not pins.endswith("]")):
         raise UsageError(f"there is no search space {name!r}", hint=choices(base, SPACES))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import ArchError
+from edgenas.fields import Count, require_allowed
 
 Option = int | float | str | tuple[int | float | str, ...]
 Genes = NDArray[np.int16]
@@ -35,9 +36,12 @@ MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a bi
 class Task:
     """What the data fix of every net: ``num_classes`` logits from images of ``in_channels`` x ``image_px`` x ``image_px``."""
 
-    num_classes: int
-    in_channels: int = 3
-    image_px: int = 32
+    num_classes: Count
+    in_channels: Count = 3
+    image_px: Count = 32
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +297,26 @@ class SearchSpace:
         if problems:
             raise ArchError(f"this is no architecture of {self.name}", problems=problems)
         return genes_G[None]
+
+    def row(self, arch: Mapping[str, Any] | Sequence[int] | NDArray[np.integer]) -> tuple[int, ...]:
+        """The genes of one architecture that is readable, a row, or a matrix of one row; missing ones become canonical.
+
+        Raises:
+            ArchError: naming every gene that is not in the space, or what was given instead of a row.
+        """
+        if isinstance(arch, Mapping):
+            return tuple(int(gene) for gene in self.from_json(arch)[0])
+        genes = np.asarray(arch)
+        genes_G = genes[0] if genes.ndim == 2 and len(genes) == 1 else genes
+        if genes_G.ndim != 1:
+            given = f"shape {genes.shape}" if genes.ndim else type(arch).__name__
+            raise ArchError(f"an architecture of {self.name} is a row of {self.num_genes} genes or its readable form, not {given}")
+        if len(genes_G) != self.num_genes:
+            raise ArchError(f"this row has {len(genes_G)} genes; {self.name} has {self.num_genes}")
+        if not np.issubdtype(genes_G.dtype, np.integer):
+            raise ArchError(f"genes of {self.name} are whole numbers, indices of options; these are {genes_G.dtype}")
+        self.require_valid(genes_G[None])
+        return tuple(int(gene) for gene in genes_G)
 
     def require_valid(self, genes_AG: Genes) -> None:
         """Check that every row is a canonical row of this space.

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgenas.fields import Amount, OneOf, PartialShare, Share, require_allowed
 from edgenas.registries import Registry
 
 
@@ -78,17 +80,27 @@ class Objective:
         temperature: of soft targets.
     """
 
-    smoothing: float = 0.0
+    smoothing: PartialShare = 0.0
     class_weights_C: Tensor | None = None
-    kd: str = "soft"
-    kd_weight: float = 0.5
-    temperature: float = 1.0
+    kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
+    kd_weight: Share = 0.5
+    temperature: Amount = 1.0
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
     def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None) -> dict[str, Tensor]:
-        """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, computed in float32."""
+        """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, computed in float32.
+
+        Raises:
+            ValueError: if the teacher's logits are of another shape.
+        """
         student_NC = student_NC.float()
         label = label_loss(student_NC, labels_N, smoothing=self.smoothing, class_weights_C=self.class_weights_C)
         if teacher_NC is None or self.kd_weight == 0:
             return {"loss": label, "label_loss": label}
+        if teacher_NC.shape != student_NC.shape:
+            shapes = f"{tuple(teacher_NC.shape)}, the student of shape {tuple(student_NC.shape)}"
+            raise ValueError(f"the teacher gives logits of shape {shapes}")
         kd = DISTILLATION_LOSSES[self.kd](student_NC, teacher_NC.float(), temperature=self.temperature)
         return {"loss": (1 - self.kd_weight) * label + self.kd_weight * kd, "label_loss": label, "kd_loss": kd}

@@ -5,7 +5,8 @@ Shapes: N images, C channels, H and W rows and columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal, cast
 
@@ -18,7 +19,9 @@ from edgenas.costs import cost_models, decompose, shape_models
 from edgenas.data.augment import Augmentation
 from edgenas.data.batches import TrainBatches
 from edgenas.data.images import Images
+from edgenas.fields import Count, CountOrZero, require_argument
 from edgenas.records import Arch
+from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.even import even_pool
 from edgenas.supernets import Supernet
 from edgenas.training.devices import torch_device
@@ -50,7 +53,7 @@ def train_net(
         net: reads images (N, C, H, W) and gives logits (N, classes); changed in place and moved to ``device``.
         images: from `open_images`.
         settings: epochs, learning rate and the rest of the optimisation; the same seed gives the same weights.
-        objective: losses and their shares; None takes labels alone.
+        objective: losses and their shares; None takes labels alone, or with a teacher half of each.
         teacher: whose logits are soft targets, where ``objective.kd_weight`` is above 0; put in eval mode.
         batch_size: images a step.
         augmentation: of the training images, see `edgenas.data.augment`.
@@ -59,6 +62,7 @@ def train_net(
     Raises:
         TrainingDivergedError: if a loss is not finite.
         MissingBackendError: for ``cuda`` without a usable GPU, or if the package that the augmentation needs is absent.
+        ValueError: if ``batch_size`` is no number of images, or the teacher has other classes.
     """
     evaluate = net_accuracy(*images.arrays("select"))
     yield from _train(net, images, settings, objective, teacher, batch_size, augmentation, device, evaluate, None)
@@ -94,7 +98,10 @@ def train_supernet(
 
     Raises:
         TrainingDivergedError, MissingBackendError: as `train_net`.
+        ValueError: as `train_net`; or if the supernet was built for images or classes that these are not.
     """
+    _require_task(cast(Supernet, supernet), images)
+    require_argument("num_random", num_random, CountOrZero)
     space = cast(Supernet, supernet).space
     drawn_by = rule if rule is not None else _evenly(cast(Supernet, supernet), settings.seed)
 
@@ -103,6 +110,15 @@ def train_supernet(
 
     evaluate = subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed))
     yield from _train(supernet, images, settings, objective, teacher, batch_size, augmentation, device, evaluate, subnets)
+
+
+def _require_task(supernet: Supernet, images: Images) -> None:
+    """Check that a supernet reads these images; where genes choose the resolution, it resizes them."""
+    given = replace(images.task, image_px=images.preprocess.image_px)
+    if RESOLUTION in supernet.space.index:
+        given = replace(given, image_px=supernet.task.image_px)
+    if given != supernet.task:
+        raise ValueError(f"the supernet is built for {supernet.task}, the images are of {given}")
 
 
 def _evenly(supernet: Supernet, seed: int) -> SamplingRule:
@@ -124,10 +140,11 @@ def _train(
     evaluate: Evaluate,
     subnets: Subnets | None,
 ) -> Iterator[EpochRecord]:
+    require_argument("batch_size", batch_size, Count)
     state = start(net, settings, torch.device(torch_device(device)))
     indices_N = images.splits["train"]
     batches = TrainBatches(images.store, indices_N, batch_size, augmentation, seed=settings.seed, workers=0)
-    how = objective if objective is not None else Objective(kd_weight=0.0)
+    how = objective if objective is not None else Objective(kd_weight=0.0 if teacher is None else 0.5)
     run = partial(train, state, batches, how, settings, teacher=teacher, evaluate=evaluate)
     for record in run(subnets=subnets):
         if isinstance(record, EpochRecord):
@@ -151,8 +168,7 @@ def extract(
         ArchError: naming every gene that is not in the space.
     """
     elastic = cast(Supernet, supernet.cpu().eval())
-    genes_G = elastic.space.from_json(arch)[0] if isinstance(arch, Mapping) else arch
-    net = elastic.extract(tuple(int(gene) for gene in genes_G))
+    net = elastic.extract(elastic.space.row(arch))
     if training_NCHW is not None:
         recalibrate(net, training_NCHW)
     return net.eval()

@@ -15,6 +15,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from edgenas.fields import Amount, AmountOrZero, CountOrZero, PartialShare, require_allowed
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import Objective
 from edgenas.training.mixing import Mix
@@ -61,19 +62,22 @@ class LoopSettings:
         end_early: a plateau on select ends wsd before its epochs are spent.
     """
 
-    epochs: int
-    learning_rate: float
-    final_learning_rate: float = 1e-5
-    warmup_epochs: float | None = None
+    epochs: CountOrZero
+    learning_rate: Amount
+    final_learning_rate: AmountOrZero = 1e-5
+    warmup_epochs: AmountOrZero | None = None
     schedule: ScheduleName = "cosine"
-    weight_decay: float = 0.05
-    clip_norm: float | None = 1.0
-    ema_decay: float | None = 0.998
+    weight_decay: AmountOrZero = 0.05
+    clip_norm: Amount | None = 1.0
+    ema_decay: PartialShare | None = 0.998
     amp: bool = True
-    seed: int = 0
+    seed: CountOrZero = 0
     max_seconds: float | None = None
     keep_best: bool = False
     end_early: bool = False
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
     @property
     def plan(self) -> Schedule:

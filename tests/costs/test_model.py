@@ -73,7 +73,7 @@ def test_a_gene_that_a_table_does_not_change_with_makes_it_no_larger() -> None:
     assert [entries.size for entries in gather.tables] == [6]
     rows = np.array([[3, 1, 2], [0, 1, 2], [2, 0, -1]], dtype=np.int16)
     assert gather(rows).tolist() == [5.0, 5.0, 2.0]
-    with pytest.raises(IndexError, match="gene 0 of some row has none of 4 entries"):
+    with pytest.raises(ValueError, match="gene 0 of some row has none of 4 entries"):
         gather(np.array([[4, 0, 0]], dtype=np.int16))
 
 
@@ -92,5 +92,5 @@ def test_a_gene_that_is_no_option_is_refused(wrong: int) -> None:
     model = CostModel("params", "params", (Factor((0, 2), np.ones((2, 2))),))
     genes = np.zeros((5, 3), dtype=np.int32)
     genes[3, 2] = wrong
-    with pytest.raises(IndexError, match="gene 2 of some row has none of 2 entries"):
+    with pytest.raises(ValueError, match="gene 2 of some row has none of 2 entries"):
         model(genes)  # type: ignore[arg-type]

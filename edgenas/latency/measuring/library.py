@@ -11,6 +11,7 @@ import numpy as np
 from edgenas.deploy.contracts import Precision
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
+from edgenas.fields import Count, CountOrZero, require_argument
 from edgenas.latency.measuring.runtimes import CPU_RUNTIME
 from edgenas.latency.measuring.workshop import Workshop
 from edgenas.latency.nets import MeasuringSettings
@@ -58,7 +59,11 @@ def measure_table(
         MissingBackendError: if it does not work here, or ``threads`` are more than the usable cores.
         LatencyTableError: if it does not compute in ``precision``.
         ExportError: if a component cannot be traced.
+        ValueError: for an argument that is of another type or out of range.
     """
+    require_argument("batch_size", batch_size, Count)
+    require_argument("threads", threads, Count | None)
+    require_argument("seed", seed, CountOrZero)
     loader = get_runtime(runtime)
     probe = loader.probe()
     if not probe.works:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
 from edgenas.costs import Term, decompose, distinct_components
+from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, Range, require_allowed
 from edgenas.latency.timing import TimingSettings
 from edgenas.spaces import Genes, SearchSpace, Task, unique_rows
 from edgenas.spaces.families import family
@@ -46,15 +48,18 @@ class MeasuringSettings:
     """
 
     timing: TimingSettings = field(default_factory=TimingSettings)
-    copies: int = 4
-    calibration_nets: int = 20
-    bound_nets: int = 0
-    validation_nets: int = 20
-    confidence: float = 0.95
-    seconds: float | None = None
-    fps: float | None = None
-    soak_seconds: float = 0.0
-    pause_seconds: float = 0.0
+    copies: Count = 4
+    calibration_nets: Count = 20
+    bound_nets: CountOrZero = 0
+    validation_nets: Count = 20
+    confidence: Annotated[float, Range(gt=0, lt=1)] = 0.95
+    seconds: Amount | None = None
+    fps: Amount | None = None
+    soak_seconds: AmountOrZero = 0.0
+    pause_seconds: AmountOrZero = 0.0
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, Runtime
+from edgenas.fields import AmountOrZero, Count, require_allowed
 from edgenas.portable.calls import RESIDENT_BYTES, CallTimer
 
 if TYPE_CHECKING:
@@ -32,11 +33,14 @@ class TimingSettings:
         reference_every: nets between two visits to the reference.
     """
 
-    visits: int = 6
-    runs: int = 3
-    visit_ms: float = 4.0
-    warmup_ms: float = 1.0
-    reference_every: int = 4
+    visits: Count = 6
+    runs: Count = 3
+    visit_ms: AmountOrZero = 4.0
+    warmup_ms: AmountOrZero = 1.0
+    reference_every: Count = 4
+
+    def __post_init__(self) -> None:
+        require_allowed(self)
 
 
 @dataclass(frozen=True, slots=True)
