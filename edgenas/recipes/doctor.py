@@ -1,4 +1,4 @@
-"""`edgenas doctor`: try every runtime for real."""
+"""`edgenas doctor`: try every runtime for real, and everything that installed packages bring."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgenas.config import Flags
+from edgenas.data import SOURCES
 from edgenas.deploy.contracts import Probe
-from edgenas.deploy.plugins import exporter_names, get_runtime, runtime_names
+from edgenas.deploy.plugins import EXPORTERS, RUNTIMES, exporter_names, get_runtime, runtime_names
 from edgenas.errors import EdgeNASError, PluginError
+from edgenas.proxies import PROXIES
 from edgenas.records import DoctorResult, ProbeRow
-from edgenas.runs import Outcome, Progress, Record
+from edgenas.runs import Note, Outcome, Progress, Record
+from edgenas.search import ALGORITHMS
+from edgenas.search.quantities import QUANTITIES
+from edgenas.spaces import SPACES
+from edgenas.training.distillation import DISTILLATION_LOSSES
+from edgenas.training.sampling import SAMPLING_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,8 @@ class DoctorConfig:
 
 def run(config: DoctorConfig) -> Iterator[Record]:
     """Probe every runtime and write a tiny net in every format."""
+    for problem in plugin_problems():
+        yield Note(problem, is_warning=True)
     names = runtime_names()
     formats = [name for name in exporter_names() if name != "trt-rtx"]
     total = len(names) + len(formats)
@@ -38,6 +47,14 @@ def run(config: DoctorConfig) -> Iterator[Record]:
         written.append(ProbeRow(name=name, **asdict(try_format(name))))
     yield Progress("trying", total, total)
     yield Outcome(DoctorResult(runtimes=tuple(runtimes), formats=tuple(written)))
+
+
+def plugin_problems() -> list[str]:
+    """What is wrong with what installed packages bring; runtimes and formats are tried one by one instead."""
+    tried = (RUNTIMES, EXPORTERS)
+    registries = (ALGORITHMS, SAMPLING_RULES, DISTILLATION_LOSSES, QUANTITIES, SOURCES, PROXIES, SPACES)
+    problems = [str(problem) for registry in registries for problem in registry.problems().values()]
+    return problems + [str(registry.problems()[name]) for registry in tried for name in registry.own if name in registry.problems()]
 
 
 def try_runtime(name: str) -> Probe:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
@@ -108,13 +107,12 @@ def _there(request: Request) -> str:
 
 def _announcement(planned: KitPlan) -> str:
     """What the device will be asked to time; how long it takes, only the device can say."""
-    request: dict[str, Any] = planned.content["request"]
-    plan, seconds, visits = planned.plan, request["settings"]["seconds"], request["settings"]["timing"]["visits"]
-    thin = len(set(planned.content["shapes"]["thin"]["first"])) - len(set(planned.content["shapes"]["full"]["first"]))
+    plan, settings = planned.plan, planned.request.settings
+    seconds, thin = settings.seconds, len(set(planned.thin.first_chains)) - len(set(plan.first_chains))
     fewer = f", {-thin} nets fewer where that would mean less than 4 visits" if thin else ""
     budget = f"; at most {seconds / 60:g} min there: fewer visits where more would not fit{fewer}" if seconds is not None else ""
     bound = f"{len(plan.bound)} for the bound, " if len(plan.bound) else ""
     return (
         f"a kit of {len(planned.chains)} nets ({len(plan.block_chains)} blocks, {len(plan.calibration)} for calibration, {bound}"
-        f"{len(plan.validation)} for validation), {visits} visits each with {request['runtime']}{budget}"
+        f"{len(plan.validation)} for validation), {settings.timing.visits} visits each with {planned.request.runtime}{budget}"
     )

@@ -26,10 +26,22 @@ from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
 from edgenas.project.trainings.teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
-from edgenas.records import CandidateRow, Evaluations, Nearest, NothingFound, ParetoPicture, SearchResult, SpaceFacts, lower_name
+from edgenas.records import (
+    AT_LEAST,
+    CandidateRow,
+    Evaluations,
+    Nearest,
+    NothingFound,
+    ParetoPicture,
+    SearchResult,
+    SpaceFacts,
+    lower_name,
+)
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey, total_violation
+from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose
+from edgenas.search.limits import in_reach
 from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
@@ -236,13 +248,19 @@ def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Fin
             best = max(rows, key=lambda row: _number(row.sensitivity[floor.class_name].value))
             value = best.sensitivity[floor.class_name].value
             nearest[floor.name] = Nearest(asked=floor.floor, achievable=value, arch=best.arch)
-    problems = [f"{name}: asked {entry.asked:g}, best found {entry.achievable:.4g}" for name, entry in nearest.items()]
+    problems = [f"{name}: asked {entry.asked:.12g}, best found {_found(name, entry)}" for name, entry in nearest.items()]
     return InfeasibleError(
         "none of the nets that were tried meets every limit",
         problems=problems,
         hint="loosen the limit, search longer, or train the supernet longer",
         result=replace(result, closest=nearest).as_json(),
     )
+
+
+def _found(name: str, entry: Nearest) -> str:
+    """The best that was found, never rounded to what was not."""
+    is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
+    return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)
 
 
 def _number(value: float) -> float:

@@ -56,17 +56,23 @@ class Closest:
 
 
 def closest(limits: Sequence[CostLimit], survey: Feasibility) -> dict[str, Closest]:
-    """The net that comes nearest to each limit that is missed, by its name; of those that meet the others where there are any."""
+    """The net that comes nearest to each limit that is missed, by its name; of those that meet the others where there are any.
+
+    Where every limit can be met, but no two of them together, all are there.
+    """
     result: dict[str, Closest] = {}
+    missed: set[str] = set()
     for limit in limits:
         others = [other for other in limits if other is not limit]
         allowed_A = total_violation(others, survey.genes_AG) == 0
         rows_AG = survey.genes_AG[allowed_A] if allowed_A.any() else survey.genes_AG
         costs_A = limit.cost(rows_AG)
         best = int(np.argmin(limit.distance(costs_A)))
-        if limit.violation(rows_AG[best][None])[0] > 0 or not allowed_A.any():
+        is_missed = bool(limit.violation(rows_AG[best][None])[0] > 0)
+        if is_missed or not allowed_A.any():
             result[limit.name] = Closest(limit.limit, float(costs_A[best]), rows_AG[best])
-    return result
+        missed |= {limit.name} if is_missed else set()
+    return {name: near for name, near in result.items() if name in missed} if missed else result
 
 
 def repair(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -18,7 +17,7 @@ UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 EXAMPLE = "write e.g. 'params>=1M', 'macs<=500M' or 'latency_ms<=5'"
 
 _LIMIT = re.compile(r"\s*(?P<kind>[\w.-]+?)\s*(\[(?P<subject>.+)\])?\s*(?P<relation>[<>=!≤≥]+)\s*(?P<number>.*?)\s*", re.DOTALL)
-_NUMBER = re.compile(r"(?P<digits>\d[\d_]*(\.\d+)?([eE][+-]?\d+)?)(?P<unit>[kKmMgG]?)")
+_NUMBER = re.compile(r"(?P<digits>[+-]?(\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|inf|nan))(?P<unit>[kKmMgG]?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,28 @@ def parse_limits(texts: Iterable[str]) -> tuple[list[Limit], list[str]]:
 
 def conflicts(limits: Sequence[Limit]) -> list[str]:
     """In words: what is limited twice in one direction, and lower limits above upper ones of the same quantity."""
-    counts = Counter((limit.quantity, limit.relation) for limit in limits)
-    problems = [f"{quantity} {relation} is given {num} times" for (quantity, relation), num in counts.items() if num > 1]
+    same: dict[tuple[str, Relation], list[Limit]] = {}
+    for limit in limits:
+        same.setdefault((limit.quantity, limit.relation), []).append(limit)
+    problems = [
+        f"{quantity} {relation} is given {len(given)} times: {', '.join(f'{limit.value:.12g}' for limit in given)}; keep one"
+        for (quantity, relation), given in same.items()
+        if len(given) > 1
+    ]
     upper = {limit.quantity: limit for limit in limits if limit.is_upper}
     for limit in limits:
         other = upper.get(limit.quantity)
         if not limit.is_upper and other is not None and limit.value > other.value:
             problems.append(f"{limit} and {other} exclude each other: nothing is both")
     return problems
+
+
+def in_reach(value: float, *, is_lower: bool) -> str:
+    """A value that a limit can be loosened to, in a few digits: rounded up for an upper limit, down for a lower one, if at all."""
+    if value == round(value) or value == 0:
+        return f"{value:.0f}"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
+    return f"{(math.floor if is_lower else math.ceil)(value / step) * step:.4g}"
 
 
 def wrong(limit: Limit) -> str | None:

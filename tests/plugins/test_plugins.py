@@ -211,6 +211,19 @@ def test_what_two_packages_bring_or_edgenas_has_itself_is_said(run: Path) -> Non
     )
 
 
+def test_the_doctor_tells_of_everything_that_packages_bring_and_that_cannot_be_used(run: Path) -> None:
+    code, value, _ = command(run, "doctor")
+    assert code == 0
+    told = "\n".join(value["warnings"])
+    for words in (
+        "the search algorithm 'evolution' of package edgenas-numbers 0.1",
+        "the search algorithm 'toy-twice' is brought by edgenas-numbers 0.1 and by edgenas-others 0.1",
+        "the sampling rule 'absent' of package",
+        "the data source 'number' of package",
+    ):
+        assert words in told
+
+
 def test_names_of_packages_are_among_the_choices(run: Path) -> None:
     code, value, _ = command(run, "train", "--set", "train.sampling=toy-leest")
     assert code == 1

@@ -22,6 +22,7 @@ from edgenas.search import (
     survey,
     total_violation,
 )
+from edgenas.search.limits import in_reach
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.testing.search import LINE, toy_cost, toy_limit
@@ -68,9 +69,11 @@ def test_a_limit_is_read_as_it_is_written(text: str, limit: Limit) -> None:
         ("params<=", "'' is no number with K, M or G"),
         ("params<=1T", "'1T' is no number with K, M or G"),
         ("params<=1 M", "'1 M' is no number"),
-        ("params<=-1M", "'-1M' is no number"),
-        ("params<=nan", "'nan' is no number"),
-        ("params<=inf", "'inf' is no number"),
+        ("params<=-1M", "a limit must be positive, not -1e+06"),
+        ("params<=nan", "a limit must be positive, not nan"),
+        ("params<=-inf", "a limit must be positive, not -inf"),
+        ("latency_ms<=inf", "a limit must be positive, not inf"),
+        ("params<=--1", "'--1' is no number"),
         ("params<=1e999", "a limit must be positive, not inf"),
         ("params<=0", "a limit must be positive, not 0"),
         ("params<=5<=6", "'5<=6' is no number"),
@@ -94,8 +97,44 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert [str(limit) for limit in limits] == ["params <= 1e+06", "params >= 2e+06"]
     assert conflicts(limits) == ["params >= 2e+06 and params <= 1e+06 exclude each other: nothing is both"]
     twice, _ = parse_limits(["latency_ms[a]<=1", "latency_ms[b]<=2", "latency_ms[a]<=3"])
-    assert conflicts(twice) == ["latency_ms[a] <= is given 2 times"]
+    assert conflicts(twice) == ["latency_ms[a] <= is given 2 times: 1, 3; keep one"]
     assert conflicts(parse_limits(["params>=1M", "params<=1M", "macs>=2M"])[0]) == []
+
+
+def test_a_limit_that_is_met_is_not_told_among_those_that_are_missed() -> None:
+    cost = toy_cost(LINE, "macs")
+    met, low, high = UpperLimit("params", 1e9, cost), LowerLimit("latency_ms", 20, toy_cost(LINE)), UpperLimit("macs", 10, cost)
+    assert set(closest([met, low, high], survey(LINE, [met, low, high], np.random.default_rng(0)))) == {"latency_ms>=", "macs"}
+
+
+def test_where_no_two_limits_go_together_each_is_told() -> None:
+    options = [float(value) for value in sorted(set(toy_cost(LINE)(LINE.enumerate())))]
+    low, middle, high = options[0], options[len(options) // 2], options[-1]
+
+    def only(name: str, value: float) -> UpperLimit:
+        return UpperLimit(name, 0.5, lambda genes_AG: 0.1 + np.abs(toy_cost(LINE)(genes_AG) - value))
+
+    limits = [only("a", low), only("b", middle), only("c", high)]
+    nearest_by = closest(limits, survey(LINE, limits, np.random.default_rng(0)))
+    assert {name: net.achievable for name, net in nearest_by.items()} == {"a": 0.1, "b": 0.1, "c": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("value", "is_lower", "text"),
+    [
+        (82_074.0, False, "82074"),
+        (123_456_789.0, True, "123456789"),
+        (0.22409736, False, "0.2241"),
+        (0.22402, False, "0.2241"),
+        (0.22409736, True, "0.224"),
+        (0.96666, True, "0.9666"),
+        (5.0, False, "5"),
+        (0.0, True, "0"),
+    ],
+)
+def test_what_can_be_had_is_not_rounded_to_what_cannot(value: float, is_lower: bool, text: str) -> None:
+    assert in_reach(value, is_lower=is_lower) == text
+    assert float(text) <= value if is_lower else float(text) >= value
 
 
 @given(st.text(max_size=30))

@@ -89,12 +89,16 @@ class KitPlan:
     """What a kit holds and in which order it is timed.
 
     Attributes:
+        request: what was asked for.
         plan: everything that is timed without a budget.
+        thin: what is timed of it at least.
         chains: different nets, in the order of ``content["nets"]``.
         content: of the kit's plan, JSON-ready.
     """
 
+    request: Request
     plan: TimingPlan
+    thin: TimingPlan
     chains: tuple[Chain, ...]
     content: dict[str, Any]
 
@@ -128,7 +132,7 @@ def kit_plan(request: Request) -> KitPlan:
         "reference": number[plan.reference],
         "shapes": {"full": shape(plan), "thin": shape(thin)},
     }
-    return KitPlan(plan, chains, content)
+    return KitPlan(request, plan, thin, chains, content)
 
 
 def net_name(chain: Sequence[Hashable]) -> str:

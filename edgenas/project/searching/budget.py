@@ -15,10 +15,10 @@ from edgenas.latency.measuring import is_here, version_changes
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
-from edgenas.records import Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
+from edgenas.records import AT_LEAST, Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
 from edgenas.runs import Note
 from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
-from edgenas.search.limits import LATENCY, SENSITIVITY
+from edgenas.search.limits import LATENCY, SENSITIVITY, in_reach
 from edgenas.spaces import Genes, SearchSpace, Task
 
 
@@ -276,6 +276,15 @@ def nearest_of(budget: Budget, found: Feasibility) -> dict[str, Nearest]:
     }
 
 
+def _achievable(name: str, entry: Nearest) -> str:
+    """What can be had of a limit: never rounded to what cannot be."""
+    value, is_lower = entry.achievable, name.endswith(AT_LEAST)
+    if value is None:
+        return "achievable is not known"
+    meets = value >= entry.asked if is_lower else value <= entry.asked
+    return f"achievable {in_reach(value, is_lower=is_lower)}{', but not with the other limits' if meets else ''}"
+
+
 def infeasible(budget: Budget, nearest: Mapping[str, Nearest], result: JsonRecord) -> InfeasibleError:
     """That nothing meets the limits.
 
@@ -284,7 +293,7 @@ def infeasible(budget: Budget, nearest: Mapping[str, Nearest], result: JsonRecor
         nearest: what can be had of each.
         result: what is known all the same.
     """
-    problems = [f"{name}: asked {entry.asked:g}, achievable {entry.achievable:.4g}" for name, entry in nearest.items()]
+    problems = [f"{name}: asked {entry.asked:.12g}, {_achievable(name, entry)}" for name, entry in nearest.items()]
     return InfeasibleError(
         f"no architecture of {budget.space.name} meets {', '.join(str(limit) for limit in budget.limits)}",
         problems=problems,
