@@ -12,7 +12,7 @@ from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.data.images import Images
 from edgenas.errors import EdgeNASError
 from edgenas.project.deployed import outdated_net
-from edgenas.project.nets import RESULT, winner_of
+from edgenas.project.nets import RESULT, read_retrain, winner_of
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.recipe import batches_for
 from edgenas.project.trainings.teaching import needs_teacher
@@ -103,6 +103,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
             yield Note(f"search: {error}", is_warning=True)
     if retrain.state == THERE:
         try:
+            read_retrain(folder)
             why = outdated_net(project, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
         except EdgeNASError as error:
             why = str(error)

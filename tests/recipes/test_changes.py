@@ -140,6 +140,12 @@ def test_info_says_what_is_outdated_and_unfinished(command: Command, reference: 
     states = {stage["name"]: stage["state"] for stage in ended.value["result"]["stages"]}
     assert (states["search"], states["retrain"], states["supernet"]) == ("outdated", "outdated", "there")
     assert any(warning.startswith("teacher: a training is unfinished") for warning in ended.value["warnings"])
+    command.begin(reference.after("retrain"))
+    (command.run / "retrain" / "result.json").write_text('{"cut')
+    ended = command("info")
+    states = {stage["name"]: stage["state"] for stage in ended.value["result"]["stages"]}
+    assert (ended.code, states["search"], states["retrain"]) == (0, "there", "outdated")
+    assert any("result.json is not JSON" in warning for warning in ended.value["warnings"])
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
