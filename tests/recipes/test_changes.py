@@ -140,6 +140,9 @@ def test_info_says_what_is_outdated_and_unfinished(command: Command, reference: 
     states = {stage["name"]: stage["state"] for stage in ended.value["result"]["stages"]}
     assert (states["search"], states["retrain"], states["supernet"]) == ("outdated", "outdated", "there")
     assert any(warning.startswith("teacher: a training is unfinished") for warning in ended.value["warnings"])
+
+
+def test_info_says_when_the_last_retrain_cannot_be_read(command: Command, reference: Reference) -> None:
     command.begin(reference.after("retrain"))
     (command.run / "retrain" / "result.json").write_text('{"cut')
     ended = command("info")

@@ -20,10 +20,12 @@ import pytest
 from PIL import Image
 
 from edgenas.cli import main
+from edgenas.project.retraining import equal_cnn
 from edgenas.runs import sha256_json, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
 from tests.latency.kits import resealed, run_bare
+from tests.recipes.zygote import FEW_WIDTHS
 
 SMALL = {
     "teacher.epochs": 2,
@@ -68,6 +70,14 @@ def readme_commands() -> list[list[str]]:
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     block = text.split("executed by tests/recipes/test_end_to_end.py -->\n```bash\n")[1].split("```")[0]
     return [shlex.split(line)[1:] for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_widths() -> Iterator[None]:
+    """Few plain CNNs are exported and timed; `tests/project/test_equal_cnn.py` is about which."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(equal_cnn, "WIDTHS", FEW_WIDTHS)
+        yield
 
 
 @pytest.fixture(scope="module")

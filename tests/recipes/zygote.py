@@ -22,6 +22,7 @@ HEAVY = (
     "rich.progress",
     "safetensors.torch",
 )
+FEW_WIDTHS = (4, 6)  # of the plain CNN, each of which is exported and timed
 RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate", "verify", "info", "init")
 
 
@@ -57,6 +58,7 @@ def serve() -> None:
     """Fork a child for every line."""
     for name in (*HEAVY, "edgenas.cli.runner", "edgenas.report.terminal", *(f"edgenas.recipes.{name}" for name in RECIPES)):
         import_module(name)
+    import_module("edgenas.project.retraining.equal_cnn").WIDTHS = FEW_WIDTHS
     say("ready")
     for line in sys.stdin:
         pid = os.fork()

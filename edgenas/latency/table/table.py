@@ -149,7 +149,7 @@ class LatencyTable:
                 bound_nets=tuple(content.get("promise", {}).get("nets", ())),
             )
             problems = content_problems(table)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
         if problems:
             raise LatencyTableError(f"{path} is not a latency table", problems=problems, hint=_HINT)
