@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from edgenas.stats import wilson
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.lessons import Arm, Lesson, at_the_ceiling, choose, guesses_no_better
 from edgenas.training.ways import Way
+from tests.recipes.killing import zygote
 from tests.recipes.test_end_to_end import edgenas_in
 
 LABELS, TAUGHT = Lesson(0.0, 2.0), Lesson(0.9, 2.0)
@@ -151,14 +149,10 @@ def test_a_probe_of_other_settings_is_made_again_unless_its_supernet_stays(proje
 def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
     code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
     assert code == 0, value["error"]
-    command = [sys.executable, "-m", "edgenas", "train", *SETS]
     teacher = tmp_path / "edgenas-run" / "teacher"
-    for mark in ("probe", "probe.json", "teaching", "teaching.json"):  # each is there for a moment or more
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-        while not (teacher / mark).exists() and process.poll() is None:
-            time.sleep(0.02)
-        process.kill()
-        process.wait()
+    with zygote(tmp_path) as run:
+        for mark in ("probe", "probe.json", "teaching", "teaching.json"):  # each is there for a moment or more
+            run(tmp_path, "train", *SETS, kill_when=(teacher / mark).exists)
     code, value, err = edgenas_in(tmp_path, "train", *SETS)
     assert code == 0, (value["error"], err)
     for name in ("teacher/weights.safetensors", "supernet/weights.safetensors"):

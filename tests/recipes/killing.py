@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,14 @@ class Zygote:
         return self.server.stdout.readline().strip()
 
     def __call__(
-        self, cwd: Path, *arguments: str, kill_after_s: float | None = None, number: signal.Signals = signal.SIGKILL
+        self,
+        cwd: Path,
+        *arguments: str,
+        kill_after_s: float | None = None,
+        kill_when: Callable[[], bool] | None = None,
+        number: signal.Signals = signal.SIGKILL,
     ) -> Ended:
-        """Run a command to its end, or send it a signal after some seconds if it still runs then."""
+        """Run a command to its end, or send it a signal if it still runs after some seconds, or when something is so."""
         order = {"cwd": str(cwd), "arguments": list(arguments), "out": str(self.out), "err": str(self.err)}
         assert self.server.stdin is not None
         began = time.monotonic()
@@ -123,6 +128,9 @@ class Zygote:
         pid = int(self._answer())
         if kill_after_s is not None:
             time.sleep(kill_after_s)
+        while kill_when is not None and not kill_when() and Path(f"/proc/{pid}").exists():
+            time.sleep(0.02)
+        if kill_after_s is not None or kill_when is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, number)
         status = int(self._answer())

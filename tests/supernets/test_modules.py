@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from edgenas.costs import cost_models
-from edgenas.spaces import SPACES, SearchSpace
+from edgenas.spaces import SPACES, SearchSpace, Task
 from edgenas.supernets import FAMILIES
 from edgenas.testing.modules import calls_of_leaves, leaves, linear_layers_without_effect, replaced
 from edgenas.testing.supernets import awakened_supernet, images_for
@@ -23,6 +24,11 @@ def smallest_space(family: str) -> SearchSpace:
     """The space of a family whose largest net has the fewest parameters."""
     spaces = [space for space in SPACES.values() if space.family == family]
     return min(spaces, key=lambda space: float(cost_models(space, space.default_task)["params"](space.extreme(largest=True))[0]))
+
+
+def small_task(space: SearchSpace) -> Task:
+    """The space's own, with images that are not large."""
+    return replace(space.default_task, image_px=min(64, space.default_task.image_px))
 
 
 @pytest.fixture(autouse=True)
@@ -47,14 +53,14 @@ def genes(request: pytest.FixtureRequest, space: SearchSpace) -> tuple[int, ...]
 
 @pytest.fixture
 def net(space: SearchSpace, genes: tuple[int, ...]) -> nn.Module:
-    supernet: Any = awakened_supernet(space, space.default_task)
+    supernet: Any = awakened_supernet(space, small_task(space))
     extracted: nn.Module = supernet.extract(genes)
     return extracted
 
 
 @pytest.fixture
 def images(space: SearchSpace, genes: tuple[int, ...]) -> Tensor:
-    return images_for(space.task_of(genes, space.default_task))
+    return images_for(space.task_of(genes, small_task(space)))
 
 
 def linear_names(net: nn.Module) -> list[str]:
@@ -145,7 +151,7 @@ def test_a_replaced_module_is_put_back(net: nn.Module) -> None:
 
 
 def test_a_freshly_built_net_is_made_of_the_same_modules(space: SearchSpace, genes: tuple[int, ...], net: nn.Module) -> None:
-    built = FAMILIES[space.family]().build_net(space, space.default_task, genes)
+    built = FAMILIES[space.family]().build_net(space, small_task(space), genes)
     assert {name: type(module) for name, module in built.named_modules()} == {
         name: type(module) for name, module in net.named_modules()
     }
@@ -153,8 +159,8 @@ def test_a_freshly_built_net_is_made_of_the_same_modules(space: SearchSpace, gen
 
 
 def test_other_draws_call_all_their_layers_too(space: SearchSpace) -> None:
-    supernet: Any = awakened_supernet(space, space.default_task)
+    supernet: Any = awakened_supernet(space, small_task(space))
     for row in space.sample(3, np.random.default_rng(1)):
         genes = tuple(int(gene) for gene in row)
-        counts = calls_of_leaves(supernet.extract(genes), images_for(space.task_of(genes, space.default_task), 1))
+        counts = calls_of_leaves(supernet.extract(genes), images_for(space.task_of(genes, small_task(space)), 1))
         assert set(counts.values()) == {1}
