@@ -13,13 +13,16 @@ from edgenas.data.images import Images
 from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
+from edgenas.project.settings import TrainSettings
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
 from edgenas.runs import RunFolder
 from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_supernet
+from edgenas.supernets.bilateral import with_both_sides
 from edgenas.supernets.classical import ClassicalSupernet
 from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
+from edgenas.training.sampling import SAMPLING_RULES, WithIdentities
 
 RESULT = "result.json"
 BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
@@ -78,10 +81,22 @@ def genes_of(space: SearchSpace, arch: Arch) -> tuple[int, ...]:
 
 
 def new_supernet(project: Project, task: Task) -> nn.Module:
-    """A freshly initialised supernet whose weights are shared as ``train.sharing`` says."""
-    if project.settings.train.sharing == "classical":
+    """A freshly initialised supernet whose weights are shared as `sharing_of` says.
+
+    Raises:
+        UsageError: if its subnets are to be run with both of their sides, but have one.
+    """
+    sharing = sharing_of(project.settings.train)
+    if sharing == "classical":
         return ClassicalSupernet(project.space, task, decompose(project.space, task))
-    return build_supernet(project.space, task)
+    supernet = build_supernet(project.space, task)
+    return with_both_sides(supernet) if sharing == "bilateral" else supernet
+
+
+def sharing_of(settings: TrainSettings) -> str:
+    """How subnets share weights: ``entangled``, ``classical``, or ``bilateral`` where each is run with both of its sides."""
+    rule = SAMPLING_RULES.find(settings.sampling)
+    return "bilateral" if isinstance(rule, WithIdentities) and rule.both_sides else settings.sharing
 
 
 def sharing_facts(sharing: str) -> dict[str, Any]:
@@ -106,7 +121,7 @@ def load_supernet(project: Project, images: Divided) -> nn.Module:
         raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
     tensors, facts = load_weights(path)
     told = {"sharing": "entangled", **facts}
-    expected = facts_of(project.space, images, "supernet", sharing=project.settings.train.sharing)
+    expected = facts_of(project.space, images, "supernet", sharing=sharing_of(project.settings.train))
     require_facts(told, expected, path, "edgenas train --force")
     supernet = new_supernet(project, images.task)
     copy_into(supernet, tensors, path)

@@ -128,13 +128,19 @@ class TrainSettings:
         budget_min: minutes for the supernet; with wsd it trains beyond ``epochs`` while its accuracy rises and time is left.
         sampling: which subnets learn in a step: even (``num_random``, evenly over cost and depth, and now and then the largest or
             the smallest), sandwich (largest, smallest, ``num_random`` others), uniform (one), uniform-genes (one, all depths
-            alike), identities (one, half of its blocks left out where a space allows it) or a rule that a package brings.
+            alike), adjacent (``num_random`` of like cost, and of nearly the cost of the step before), identities (one, half of its
+            blocks left out where a space allows it), left-only (the same, as many left out as ``min_macs`` and ``max_macs`` ask
+            for: ViTAS with AutoSlim), bilateral (the same, run with the leading and with the trailing channels of every width:
+            ViTAS with BCNet) or a rule that a package brings.
+        min_macs, max_macs: with left-only and bilateral, what nets are to have on average; the share of blocks that are left out is
+            fitted to it. Without them it is a half.
         latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
         near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
         in_place: the first subnet of a step teaches the others.
+        project: what of the first subnet's gradient opposes the others' is taken out of it (NASViT).
         drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
-        kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions) or one that an installed package
-            brings.
+        kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions), alpha-divergence (AlphaNet) or
+            one that an installed package brings.
         kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best, 0 needs no
             teacher.
         temperature: of the soft targets, or auto.
@@ -167,9 +173,12 @@ class TrainSettings:
     ema_decay: PartialShare = 0.99
     sampling: Annotated[str, OneOf(SAMPLING_RULES)] = "even"
     num_random: CountOrZero = 2
+    min_macs: Count | None = None
+    max_macs: Count | None = None
     latency_ms: Amount | None = None
     near_share: Share = 0.7
     in_place: bool = False
+    project: bool = False
     drop_path_rate: PartialShare = 0.0
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share | Literal["auto"] = AUTO
@@ -187,6 +196,10 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.sampling == "even" and self.num_random < 1:
             raise ValueError("num_random is at least 1 with sampling even")
+        if (self.min_macs is None) != (self.max_macs is None) or (self.min_macs or 0) > (self.max_macs or 0):
+            raise ValueError("min_macs and max_macs go together, and min_macs is at most max_macs")
+        if self.sampling == "bilateral" and self.sharing != "entangled":
+            raise ValueError("sampling bilateral goes with sharing entangled: both sides are slices of one net")
         if self.init is not None and self.sharing == "classical":
             raise ValueError("init goes with sharing entangled: existing weights are those of one net")
         if self.repeats > 1 and self.balance in ("sampler", "downsample"):

@@ -12,8 +12,10 @@ from edgenas.project.deployed import final_images, load_final
 from edgenas.project.opening import open_images, open_project
 from edgenas.records import EvaluateResult
 from edgenas.runs import Note, Outcome, Record
+from edgenas.stats import decide
 from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import predict, report
+from edgenas.training.scores import scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class EvaluateConfig:
     overrides: tuple[str, ...]
     split: str
     device: str = "auto"
+    prevalence: float | None = None
 
 
 def run(config: EvaluateConfig) -> Iterator[Record]:
@@ -60,5 +63,12 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         params=final.params,
         macs=final.macs,
         metrics=metrics,
+        scores=scores(
+            probabilities_NK,
+            decide(probabilities_NK, images.positive, final.threshold),
+            labels_N,
+            images.class_names,
+            prevalence=config.prevalence,
+        ),
     )
     yield Outcome(result)

@@ -15,7 +15,7 @@ from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
-from edgenas.project.trainings.sampling import require_table
+from edgenas.project.trainings.sampling import require_rule, require_table
 from edgenas.project.trainings.supernet import supernet_job
 from edgenas.project.trainings.teacher import load_teacher, teacher_facts
 from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
@@ -34,7 +34,7 @@ from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling
-from edgenas.training.sampling import SAMPLING_RULES, shown_subnets
+from edgenas.training.sampling import shown_subnets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,14 @@ def run(config: TrainConfig) -> Iterator[Record]:
         MissingInputError, DataError: if the project or its images are not there or changed.
         CheckpointError: if the teacher's checkpoint does not fit.
         MissingBackendError: for ``device cuda`` without a GPU.
+        UsageError, InfeasibleError: if the sampling rule does not suit the space, or nothing costs what it asks for.
         PluginError: naming the package that brings the sampling rule or the loss, if it cannot be used.
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
-    SAMPLING_RULES.find(project.settings.train.sampling)  # before a teacher is trained
     DISTILLATION_LOSSES.find(project.settings.train.kd)
     images = open_images(project)
+    require_rule(project, images.task)  # before a teacher is trained
     result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}
     with locked(project.run):

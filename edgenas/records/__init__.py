@@ -49,7 +49,16 @@ from edgenas.records.manifest import (
     VerifyResult,
     WeightsFacts,
 )
-from edgenas.records.metrics import EvaluateResult, Metrics, NetReport, SiteMetrics, SplitMetrics, TrainedWay
+from edgenas.records.metrics import (
+    ClassScores,
+    EvaluateResult,
+    Metrics,
+    NetReport,
+    Scores,
+    SiteMetrics,
+    SplitMetrics,
+    TrainedWay,
+)
 from edgenas.records.pictures import ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
@@ -137,6 +146,7 @@ __all__ = [
     "CheckpointFacts",
     "ChoiceFacts",
     "ChosenBy",
+    "ClassScores",
     "Comparison",
     "ConditionFacts",
     "ContextDifference",
@@ -221,6 +231,7 @@ __all__ = [
     "RetrainResult",
     "RivalReport",
     "SamplingFacts",
+    "Scores",
     "SealedRecord",
     "SearchResult",
     "SiteMetrics",

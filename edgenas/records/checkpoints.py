@@ -31,11 +31,13 @@ class SamplingFacts(JsonRecord):
     Attributes:
         sampling: the rule's name.
         even_over: what they are spread over, if anything.
+        identities: share of the blocks that are left out, where it is fitted.
         num_random: random ones of a step.
     """
 
     sampling: str
     even_over: Annotated[SpreadFacts | None, OMITTED] = None
+    identities: Annotated[float | None, OMITTED] = None
     num_random: int
 
 

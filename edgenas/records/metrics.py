@@ -63,12 +63,52 @@ class SplitMetrics(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScores(JsonRecord):
+    """One class against all others.
+
+    Attributes:
+        ppv: share of the images decided as the class that are of it: its precision.
+        npv: share of the images decided otherwise that are not of it.
+        specificity: share of the other classes' images that are not decided as it.
+        auroc: area under the curve of sensitivity over 1 - specificity; of probabilities, not of decisions.
+        ppv_at_prevalence, npv_at_prevalence: where the class has a stated share; None where none is stated.
+    """
+
+    ppv: Proportion
+    npv: Proportion
+    specificity: Proportion
+    auroc: Proportion
+    ppv_at_prevalence: Annotated[Proportion | None, OMITTED] = None
+    npv_at_prevalence: Annotated[Proportion | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores(JsonRecord):
+    """What reports of classifiers hold beside `Metrics`.
+
+    Attributes:
+        classes: by name.
+        macro_f1: mean F1 of the classes that occur.
+        calibration_error: mean distance of confidence and accuracy, over 15 bins of confidence.
+        top5: share of images whose class is among the five likeliest; None with five classes or fewer.
+        prevalence: that was stated; None without one.
+    """
+
+    classes: Mapping[str, ClassScores]
+    macro_f1: Proportion
+    calibration_error: Proportion
+    top5: Annotated[Proportion | None, OMITTED] = None
+    prevalence: Annotated[float | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateResult(JsonRecord):
     """What `edgenas evaluate` answers.
 
     Attributes:
         weights: ``inherited``, ``finetuned`` or ``scratch``.
         net: ``searched`` or ``baseline``.
+        scores: None in results of before.
     """
 
     split: str
@@ -78,6 +118,7 @@ class EvaluateResult(JsonRecord):
     params: int
     macs: int
     metrics: Annotated[Metrics, FLAT]
+    scores: Annotated[Scores | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FinalTraining, Metrics, NetReport, RetrainResult, StageCosts
+from edgenas.records import FinalTraining, Metrics, NetReport, RetrainResult, Scores, StageCosts
 from edgenas.report.cells import arch_value, interval, milliseconds, table
 from edgenas.runs import Outcome
 
@@ -24,6 +24,23 @@ def metrics_table(reports: Mapping[str, Metrics], *, title: str) -> Table:
         shares = (interval(report.sensitivity[name]) for report in reports.values())
         rows.add_row(f"sensitivity {escape(name)}{mark}", str(share.n), *shares)
     return rows
+
+
+def scores_tables(scores: Scores) -> Iterator[Table]:
+    """What is said of the whole split, then of every class against the others."""
+    whole = table("over all classes", ">% [95 %]")
+    for words, share in (("macro F1", scores.macro_f1), ("top-5", scores.top5), ("calibration error", scores.calibration_error)):
+        if share is not None:
+            whole.add_row(words, interval(share))
+    yield whole
+    at = "" if scores.prevalence is None else f" at {100 * scores.prevalence:g} %"
+    named = [("PPV %", "ppv"), ("NPV %", "npv"), ("specificity %", "specificity"), ("AUROC %", "auroc")]
+    if scores.prevalence is not None:
+        named += [(f"PPV{at}", "ppv_at_prevalence"), (f"NPV{at}", "npv_at_prevalence")]
+    rows = table("class", *(f">{words}" for words, _ in named))
+    for name, each in scores.classes.items():
+        rows.add_row(escape(name), *(interval(getattr(each, key)) for _, key in named))
+    yield rows
 
 
 def sites_table(metrics: Metrics) -> Iterator[Table]:

@@ -31,7 +31,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
-from edgenas.report.nets import metrics_table, net_rows, nets_of, retrain_view, sites_table, verdict_lines
+from edgenas.report.nets import metrics_table, net_rows, nets_of, retrain_view, scores_tables, sites_table, verdict_lines
 from edgenas.report.plan import plan_view, promises
 from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
@@ -126,9 +126,11 @@ def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
 
 
 def evaluate_view(outcome: Outcome[EvaluateResult]) -> Iterator[RenderableType]:
-    """Accuracy and sensitivity on one split."""
+    """Accuracy and sensitivity on one split, and the scores of every class."""
     result = outcome.result
     yield metrics_table({result.weights: result.metrics}, title=f"Split {result.split}, 95 % intervals")
+    if result.scores is not None:
+        yield from scores_tables(result.scores)
     yield from sites_table(result.metrics)
 
 

@@ -46,6 +46,7 @@ class EvenPool:
     Attributes:
         genes_AG: distinct canonical rows that meet the limit, or all where there is none or it does not bind.
         cells: positions in ``genes_AG``, a cell each; none is empty.
+        levels: indices of the cells of like cost, cheapest first; no cell is in two of them.
         near_cells: those that lie near the limit, likewise; empty without one.
         near_share: of the draws that are near the limit.
     """
@@ -54,6 +55,7 @@ class EvenPool:
     cells: tuple[NDArray[np.int64], ...]
     near_cells: tuple[NDArray[np.int64], ...] = ()
     near_share: float = 0.0
+    levels: tuple[tuple[int, ...], ...] = ()
 
     def draw(self, num: int, rng: np.random.Generator) -> Genes:
         """``num`` rows, shape (num, genes)."""
@@ -64,6 +66,12 @@ class EvenPool:
             cell = cells[rng.integers(len(cells))]
             rows.append(cell[rng.integers(len(cell))])
         return self.genes_AG[np.array(rows, dtype=np.int64)]
+
+    def draw_level(self, level: int, num: int, rng: np.random.Generator) -> Genes:
+        """``num`` rows of one level of cost, shape (num, genes), its cells alike."""
+        cells = self.levels[level]
+        picked = [self.cells[cells[rng.integers(len(cells))]] for _ in range(num)]
+        return self.genes_AG[np.array([cell[rng.integers(len(cell))] for cell in picked], dtype=np.int64)]
 
     def spread(self, num: int, rng: np.random.Generator) -> Genes:
         """``num`` distinct rows (fewer when there are no more) that take turns over the cells."""
@@ -111,18 +119,24 @@ def even_pool(
         return EvenPool(genes_AG, ())
     cost_A, depth_A = cost(genes_AG), depth(genes_AG)
     near_A = np.zeros(len(genes_AG), dtype=np.bool_) if limit is None else (cost_A <= limit) & (cost_A >= NEAR * limit)
-    near_cells = tuple(np.flatnonzero(near_A)[cell] for cell in _cells(cost_A[near_A], depth_A[near_A]))
-    return EvenPool(genes_AG, _cells(cost_A, depth_A), near_cells, near_share)
+    near_cells, _ = _cells(cost_A[near_A], depth_A[near_A])
+    cells, levels = _cells(cost_A, depth_A)
+    return EvenPool(genes_AG, cells, tuple(np.flatnonzero(near_A)[cell] for cell in near_cells), near_share, levels)
 
 
-def _cells(cost_A: NDArray[np.float64], depth_A: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
-    """Positions of every cell that is not empty."""
+def _cells(
+    cost_A: NDArray[np.float64], depth_A: NDArray[np.float64]
+) -> tuple[tuple[NDArray[np.int64], ...], tuple[tuple[int, ...], ...]]:
+    """Positions of every cell that is not empty, and which cells have a like cost."""
     if len(cost_A) == 0:
-        return ()
+        return (), ()
     keys_A = _steps(np.log(np.maximum(cost_A, 1e-12)), NUM_COSTS) * MAX_DEPTHS + _steps(depth_A, MAX_DEPTHS)
     order = np.argsort(keys_A, kind="stable")
     edges = np.flatnonzero(np.diff(keys_A[order])) + 1
-    return tuple(np.split(order, edges))
+    cells = tuple(np.split(order, edges))
+    level_of = [int(keys_A[cell[0]]) // MAX_DEPTHS for cell in cells]
+    levels = tuple(tuple(index for index, own in enumerate(level_of) if own == level) for level in dict.fromkeys(level_of))
+    return cells, levels
 
 
 def _steps(values_A: NDArray[np.float64], num: int) -> NDArray[np.int64]:

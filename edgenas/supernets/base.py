@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgenas.spaces import SearchSpace, Task
+    from edgenas.supernets.sliced import Sharing
 
 
 class Supernet(Protocol):
@@ -29,6 +30,11 @@ class Supernet(Protocol):
 
 class Family(Protocol):
     """What the module of a family offers: its supernets, plain nets and their components."""
+
+    @property
+    def SHARING(self) -> Sharing[Any]:  # noqa: N802 - a constant of a module
+        """How its subnets share weights."""
+        ...
 
     def build_supernet(self, space: SearchSpace, task: Task, /) -> nn.Module:
         """A freshly initialised supernet: an `nn.Module` that is a `Supernet`."""

@@ -64,6 +64,7 @@ class Sharing(Generic[S]):
         build_component: a component of it; one tensor to one tensor.
         parts: of a `SlicedSupernet`, the weights of every component of one subnet, in order.
         groups: the weights of a subnet that play a role in its blocks.
+        sides: of families whose subnets may keep either end of a weight, the ways to slice it (BCNet), the family's own first.
     """
 
     lower: Callable[[SearchSpace, Genes, Task], S]
@@ -71,6 +72,7 @@ class Sharing(Generic[S]):
     build_component: Callable[[Hashable], nn.Module]
     parts: Parts[S]
     groups: Callable[[S], tuple[WeightGroup, ...]]
+    sides: tuple[Parts[S], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

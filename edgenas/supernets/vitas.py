@@ -124,7 +124,7 @@ def groups(spec: VitasSpec) -> tuple[WeightGroup, ...]:
     )
 
 
-SHARING = Sharing(lower, VitasNet, build_component, parts, groups)
+SHARING = Sharing(lower, VitasNet, build_component, parts, groups, sides=(PARTS["left"], PARTS["right"]))
 
 
 def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[VitasSpec]:

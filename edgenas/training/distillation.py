@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -58,11 +59,57 @@ def hard_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: flo
     return F.cross_entropy(student_NC, teacher_NC.detach().argmax(dim=-1))
 
 
+def alpha_divergence_loss(
+    student_NC: Tensor,
+    teacher_NC: Tensor,
+    *,
+    temperature: float,
+    alphas: tuple[float, float] = (-1.0, 1.0),
+    clip: float = 5.0,
+) -> Tensor:
+    """The larger of two alpha-divergences of the softened distributions, image by image (Wang et al., AlphaNet, arXiv:2102.07954).
+
+    A negative alpha punishes a student that is sure where its teacher is not, a positive one a student that misses what its teacher
+    sees; the larger of both punishes whichever it does. With teacher's probabilities p and student's q the divergence is
+    ``sum(q ((p / q)^alpha - 1)) / (alpha (alpha - 1))``, for alpha 1 its limit, the KL divergence from p. Its gradient weighs every
+    class by ``(p / q)^alpha``, of which no more than ``clip`` counts, as in the publication's code. Scaled by ``temperature**2``
+    as `soft_target_loss`.
+
+    Args:
+        student_NC: student logits of shape (batch, classes).
+        teacher_NC: teacher logits of the same shape; no gradient flows into them.
+        temperature: softening factor, greater than 0.
+        alphas: both, neither of them 0.
+        clip: largest weight of a class, where alpha is not 1.
+    """
+    logq_NC = F.log_softmax(student_NC / temperature, dim=-1)
+    logp_NC = F.log_softmax(teacher_NC.detach() / temperature, dim=-1)
+    (first_N, first_surrogate_N), (second_N, second_surrogate_N) = (
+        _alpha_divergence(logq_NC, logp_NC, alpha, clip) for alpha in alphas
+    )
+    is_first_N = first_N > second_N
+    value_N = torch.where(is_first_N, first_N, second_N)
+    surrogate_N = torch.where(is_first_N, first_surrogate_N, second_surrogate_N)
+    loss: Tensor = (value_N + surrogate_N - surrogate_N.detach()).mean() * temperature**2
+    return loss
+
+
+def _alpha_divergence(logq_NC: Tensor, logp_NC: Tensor, alpha: float, clip: float) -> tuple[Tensor, Tensor]:
+    """The divergence of every image, clipped, and a number whose gradient is the divergence's."""
+    q_NC, ratio_NC = logq_NC.detach().exp(), logp_NC - logq_NC.detach()  # of logarithms
+    if alpha == 1:
+        p_NC = logp_NC.exp()
+        return (p_NC * ratio_NC).sum(-1), -(p_NC * logq_NC).sum(-1)
+    weight_NC = (alpha * ratio_NC).exp().clamp(max=clip)
+    value_N = (q_NC * (weight_NC - 1)).sum(-1) / (alpha * (alpha - 1))
+    return value_N, -(q_NC * weight_NC * logq_NC).sum(-1) / alpha
+
+
 Loss = Callable[..., Tensor]  # (student_NC, teacher_NC, *, temperature) -> a scalar
 DISTILLATION_LOSSES: Registry[Loss] = Registry(
     "distillation loss",
     "edgenas.losses",
-    {"soft": soft_target_loss, "hard": hard_target_loss},
+    {"soft": soft_target_loss, "hard": hard_target_loss, "alpha-divergence": alpha_divergence_loss},
     accepts=callable,
     expected="a function (student_NC, teacher_NC, *, temperature) -> a scalar",
 )

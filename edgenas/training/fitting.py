@@ -42,6 +42,7 @@ class Job:
         teacher: in eval mode, or None.
         subnets: which ones learn in a step, for a supernet.
         in_place: the first of them teaches the others.
+        project: the first one's gradient gives way to the others'.
         evaluate: on the select split, after every epoch; None for a net that is judged once it is trained.
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
@@ -63,6 +64,7 @@ class Job:
     teacher: nn.Module | None = None
     subnets: Subnets | None = None
     in_place: bool = False
+    project: bool = False
     cutmix: float = 0.0
     begin: Callable[[], None] | None = None
 
@@ -107,6 +109,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         teacher=job.teacher,
         subnets=job.subnets,
         in_place=job.in_place,
+        project=job.project,
         mix=job.mix,
         evaluate=job.evaluate,
     )
@@ -199,6 +202,7 @@ def _objective(job: Job) -> dict[str, Any]:
         "class_weights": weights,
         "taught": job.teacher is not None,
         "in_place": job.in_place,
+        **({"project": True} if job.project else {}),
         **({"cutmix": job.cutmix} if job.cutmix else {}),
     }
 

@@ -105,7 +105,7 @@ def train_supernet(
     space = cast(Supernet, supernet).space
     drawn_by = rule if rule is not None else _evenly(cast(Supernet, supernet), settings.seed)
 
-    def subnets(rng: np.random.Generator) -> list[tuple[int, ...]]:
+    def subnets(rng: np.random.Generator, step: int) -> list[tuple[int, ...]]:
         return drawn_by(space, rng, num_random)
 
     evaluate = subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed))

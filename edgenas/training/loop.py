@@ -150,6 +150,7 @@ def train(
     teacher: nn.Module | None = None,
     subnets: Subnets | None = None,
     in_place: bool = False,
+    project: bool = False,
     mix: Mix | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
@@ -164,6 +165,7 @@ def train(
         teacher: put in eval mode, gets no gradient and sees the images that the student sees.
         subnets: genes of the subnets of a step, for a supernet; their gradients are averaged. None trains a plain net.
         in_place: the first subnet's logits teach the others (Yu & Huang, arXiv:1903.05134, section 3.3).
+        project: what opposes the other subnets' gradients is taken out of the first one's, see `edgenas.training.projection`.
         mix: makes images and target distributions of a batch's images and labels.
         evaluate: accuracies of a net (the moving average, in eval mode) on the select split; nothing else may be read.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
@@ -175,7 +177,7 @@ def train(
     if teacher is not None:
         teacher.to(device).eval()
     amp = _amp_dtype(settings, device)
-    step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix)
+    step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix, project)
     schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,24 @@ class OverPool:
     """A rule that draws from a pool of nets, spread over what they cost: ``make(pool)`` is the rule."""
 
     make: Callable[[EvenPool], SamplingRule]
+
+
+@dataclass(frozen=True, slots=True)
+class OverSteps:
+    """A rule for which it matters which step it is: ``make(pool, seed)`` gives the rule of step 0, 1, ... of a training."""
+
+    make: Callable[[EvenPool, int], Callable[[int], SamplingRule]]
+
+
+@dataclass(frozen=True, slots=True)
+class WithIdentities:
+    """A rule that leaves out a share of the blocks, which is fitted to what nets are to cost on average.
+
+    Attributes:
+        both_sides: every subnet is run with its leading and with its trailing channels.
+    """
+
+    both_sides: bool = False
 
 
 LARGEST_SHARE, SMALLEST_SHARE = 0.25, 0.1  # of the steps of `even`
@@ -150,8 +168,57 @@ def shown_subnets(space: SearchSpace, seed: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-SINGLE_PATH = frozenset({"uniform", "uniform-genes", "identities"})  # one subnet a step, as published
-SAMPLING_RULES: Registry[SamplingRule | OverPool] = Registry(
+@dataclass(frozen=True, slots=True, eq=False)
+class Walk:
+    """Numbers from 0 to ``num`` - 1 of which neighbours are neighbours in time: every one moves by one or not at all.
+
+    A random walk between two mirrors, which visits all numbers alike in the long run; the same for the same seed, whichever step
+    is asked for first.
+
+    Attributes:
+        num: 1 or more.
+        seed: of the moves.
+    """
+
+    num: int
+    seed: int
+    _places: list[int] = field(default_factory=list, init=False, repr=False)
+
+    def __call__(self, step: int) -> int:
+        """The number of a step, 0 or later."""
+        if step >= len(self._places):
+            length = max(1024, 2 * step)
+            draws = np.random.default_rng([self.seed, _WALK]).random(length)
+            period = max(1, 2 * (self.num - 1))
+            moves = np.where(draws < 1 / 3, -1, np.where(draws < 2 / 3, 0, 1))
+            moves[0] = int(draws[0] * period)
+            turned = np.cumsum(moves) % period
+            self._places[:] = np.minimum(turned, period - turned).tolist()
+        return self._places[step]
+
+
+def adjacent(pool: EvenPool, seed: int) -> Callable[[int], SamplingRule]:
+    """``num_random`` subnets of like cost, and of nearly the cost of the step before.
+
+    Subnets of very different cost pull the shared weights in different directions. ElasticViT's complexity-aware sampling (Tang et
+    al., ICCV 2023, arXiv:2303.09730, section 4) therefore lets neither those of one step nor those of adjacent ones differ much,
+    while all costs come in turn. Deviations: costs go up and down as a random walk; its several smallest nets and its memory of
+    good ones (performance-aware sampling) are left out.
+    """
+    walk = Walk(len(pool.levels), seed)
+
+    def at(step: int) -> SamplingRule:
+        def rule(space: SearchSpace, rng: np.random.Generator, num_random: int = 2) -> Subnets:
+            return [as_key(row) for row in pool.draw_level(walk(step), max(1, num_random), rng)]
+
+        return rule
+
+    return at
+
+
+_WALK = 0xE1A5  # tells its random numbers from others of the same seed
+SINGLE_PATH = frozenset({"uniform", "uniform-genes", "identities", "left-only", "bilateral"})  # one subnet a step, as published
+SAMPLING_RULES: Registry[SamplingRule | OverPool | OverSteps | WithIdentities] = Registry(
     "sampling rule",
     "edgenas.sampling",
     {
@@ -159,8 +226,11 @@ SAMPLING_RULES: Registry[SamplingRule | OverPool] = Registry(
         "sandwich": sandwich,
         "uniform": uniform,
         "uniform-genes": uniform_genes,
+        "adjacent": OverSteps(adjacent),
         "identities": with_identities(0.5),
+        "left-only": WithIdentities(),
+        "bilateral": WithIdentities(both_sides=True),
     },
-    accepts=lambda thing: callable(thing) or isinstance(thing, OverPool),
-    expected="a function (space, rng, num_random) -> subnets, or an OverPool of one",
+    accepts=lambda thing: callable(thing) or isinstance(thing, (OverPool, OverSteps, WithIdentities)),
+    expected="a function (space, rng, num_random) -> subnets, or an OverPool, OverSteps or WithIdentities",
 )

@@ -17,9 +17,10 @@ from edgenas.errors import EdgeNASError
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import Objective
 from edgenas.training.mixing import Mix
+from edgenas.training.projection import add_projected, take_gradients
 from edgenas.training.seeding import step_rng
 
-Subnets = Callable[[np.random.Generator], list[tuple[int, ...]]]
+Subnets = Callable[[np.random.Generator, int], list[tuple[int, ...]]]  # of a step of the training, the first being 0
 
 
 class TrainingDivergedError(EdgeNASError):
@@ -39,6 +40,7 @@ class Stepper:
     device: torch.device
     amp: torch.dtype | None
     mix: Mix | None = None
+    project: bool = False
 
     def __call__(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor, learning_rate: float) -> dict[str, float]:
         """Mean losses over the step's subnets; ``state`` is one step further."""
@@ -68,8 +70,10 @@ class Stepper:
             with torch.no_grad(), self._autocast():
                 target_NC = self.teacher(images_NCHW)
         rng = step_rng(self.seed, state.epoch, state.step)
-        calls = [()] if self.subnets is None else [(genes,) for genes in self.subnets(rng)]
+        calls = [()] if self.subnets is None else [(genes,) for genes in self.subnets(rng, state.step)]
         sums: dict[str, Tensor] = {}
+        weights = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
+        firsts: list[Tensor | None] = []
         for position, genes in enumerate(calls):
             with self._autocast():
                 logits_NC = state.model(images_NCHW, *genes)
@@ -80,6 +84,10 @@ class Stepper:
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() / len(calls)
             if self.in_place and position == 0:
                 target_NC = logits_NC.detach()
+            if self.project and position == 0 and len(calls) > 1:
+                firsts = take_gradients(weights)
+        if firsts:
+            add_projected(weights, firsts)
         return sums
 
     def _update(self, state: TrainState, learning_rate: float) -> None:

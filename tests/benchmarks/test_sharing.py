@@ -53,7 +53,7 @@ def one_run(kind: str, seed: int, store: ImageStore, order_N: np.ndarray[tuple[i
     state = start(build(kind), settings, torch.device("cpu"))
     batches = TrainBatches(store, train_N, 64, "light", seed=seed, workers=0)
     rule, loss = SAMPLING_RULES[RULE], float("nan")
-    for record in train(state, batches, Objective(smoothing=0.05), settings, subnets=lambda rng: rule(SPACE, rng, 1)):
+    for record in train(state, batches, Objective(smoothing=0.05), settings, subnets=lambda rng, step: rule(SPACE, rng, 1)):
         if isinstance(record, EpochRecord):
             loss = record.losses["loss"]
     genes_AG = SPACE.sample(NUM_SUBNETS, np.random.default_rng(12345))

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from edgenas.costs import cost_models
-from edgenas.errors import MissingInputError
-from edgenas.project.nets import facts_of
+from edgenas.errors import CheckpointError, ConfigError, InfeasibleError, MissingInputError
+from edgenas.project.nets import facts_of, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.run_tables import run_table
 from edgenas.project.trainings.sampling import sampling_of
 from edgenas.spaces import Genes
 from edgenas.spaces.even import NEAR
 from edgenas.supernets import build_supernet
+from edgenas.supernets.bilateral import BilateralSupernet
 from edgenas.training.checkpoints import save_weights
+from edgenas.training.evaluation import subnet_accuracies
 from edgenas.training.folder import WEIGHTS
-from tests.recipes.budgets import make_project
+from edgenas.training.sampling import shown_subnets
+from tests.recipes.budgets import edgenas_in, make_project
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def opened(folder: Path, **train: Any) -> Project:
 def drawn(project: Project, num: int = 300, *, anew: bool = True) -> tuple[Genes, dict[str, Any]]:
     """Nets of many steps, and what a checkpoint would say of the rule."""
     found = sampling_of(project, open_images(project).task, anew=anew)
-    rows = [genes for seed in range(num) for genes in found.draw(np.random.default_rng(seed))]
+    rows = [genes for seed in range(num) for genes in found.draw(np.random.default_rng(seed), seed)]
     return np.array(rows, dtype=np.int16), found.facts.as_json()
 
 
@@ -102,3 +105,48 @@ def test_a_limit_after_a_training_without_one_takes_the_table(folder: Path, tmp_
     over = sampling_of(project, images.task, anew=False).facts.even_over
     assert over is not None
     assert over.cost == table.table.sha256
+
+
+@pytest.fixture(scope="module")
+def vitas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose space has identities and two sides."""
+    folder = tmp_path_factory.mktemp("vitas")
+    code, value, _ = edgenas_in(folder, "init", "--data", "digits", "--space", "vitas-nano", "--set", "data.image_px=16")
+    assert code == 0, value["error"]
+    return folder
+
+
+def test_the_share_of_identities_is_fitted_to_what_nets_are_to_cost(vitas: Path) -> None:
+    half = opened(vitas, sampling="left-only")
+    genes_AG, facts = drawn(half)
+    assert facts == {"sampling": "left-only", "identities": 0.5, "num_random": 1}
+    macs = cost_models(half.space, open_images(half).task)["macs"]
+    low, high = (int(factor * macs(genes_AG).mean()) for factor in (1.15, 1.2))
+    genes_AG, facts = drawn(opened(vitas, sampling="left-only", min_macs=low, max_macs=high), 1000)
+    assert low * 0.97 < macs(genes_AG).mean() < high * 1.03
+    assert facts["identities"] < 0.5
+    with pytest.raises(InfeasibleError, match="no share of identities makes nets of vitas-nano cost 1 to 2 on average"):
+        drawn(opened(vitas, sampling="left-only", min_macs=1, max_macs=2))
+    with pytest.raises(ConfigError, match="min_macs and max_macs go together"):
+        opened(vitas, sampling="left-only", min_macs=10)
+
+
+def test_a_bilateral_supernet_is_trained_and_loaded_as_one(vitas: Path) -> None:
+    train = ("train", "--only", "supernet", "--set", "train.kd_weight=0", "--set", "train.epochs=1", "--set", "train.flip=false")
+    code, value, _ = edgenas_in(vitas, *train, "--set", "train.sampling=bilateral")
+    assert code == 0, value["error"]
+    project = opened(vitas, sampling="bilateral")
+    images = open_images(project)
+    supernet = load_supernet(project, images)
+    assert isinstance(supernet, BilateralSupernet)
+    judge = subnet_accuracies(*images.arrays("select"), shown_subnets(project.space, project.settings.train.seed))
+    told = {name: share["value"] for name, share in value["result"]["supernet"]["select_top1"].items()}
+    assert dict(judge(supernet)) == pytest.approx(told, abs=0.02)  # that is of float16
+    with pytest.raises(CheckpointError, match="sharing is 'bilateral' there, 'entangled' here"):
+        load_supernet(opened(vitas, sampling="left-only"), images)
+
+
+def test_families_of_one_side_are_told_so(folder: Path) -> None:
+    code, value, _ = edgenas_in(folder, "train", "--only", "supernet", "--force", "--set", "train.sampling=bilateral")
+    assert code == 2, value["error"]
+    assert value["error"]["message"] == "subnets of pvt-nano have one side only"

@@ -22,7 +22,7 @@ from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, TinyBatches, tiny
 SETTINGS = LoopSettings(epochs=3, learning_rate=2e-3, seed=7)
 
 
-def subnets(rng: np.random.Generator) -> Subnets:
+def subnets(rng: np.random.Generator, step: int) -> Subnets:
     return sandwich(SPACE, rng, 1)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,17 +15,29 @@ from edgenas.costs import cost_models
 from edgenas.errors import InfeasibleError
 from edgenas.spaces import Genes, get_space
 from edgenas.spaces.even import EvenPool, even_pool
-from edgenas.training.distillation import DISTILLATION_LOSSES, Objective, hard_target_loss, label_loss, soft_target_loss
+from edgenas.training.distillation import (
+    DISTILLATION_LOSSES,
+    Objective,
+    alpha_divergence_loss,
+    hard_target_loss,
+    label_loss,
+    soft_target_loss,
+)
 from edgenas.training.sampling import (
     SAMPLING_RULES,
     OverPool,
+    OverSteps,
     SamplingRule,
+    Walk,
+    WithIdentities,
+    adjacent,
     as_key,
     draw_with_identities,
     sandwich,
     share_of_identities,
     uniform,
     uniform_genes,
+    with_identities,
 )
 from edgenas.training.seeding import seed_globals, step_rng
 
@@ -69,6 +82,39 @@ def test_hard_targets_are_the_teachers_decisions() -> None:
     assert torch.equal(hard_target_loss(student_NC, teacher_NC), label_loss(student_NC, teacher_NC.argmax(-1)))
 
 
+def exact_divergence(student_NC: torch.Tensor, teacher_NC: torch.Tensor, alpha: float) -> torch.Tensor:
+    p_NC, q_NC = teacher_NC.softmax(-1), student_NC.softmax(-1)
+    if alpha == 1:
+        return (p_NC * (p_NC / q_NC).log()).sum(-1)
+    return ((q_NC * (p_NC / q_NC) ** alpha).sum(-1) - 1) / (alpha * (alpha - 1))
+
+
+@pytest.mark.parametrize("alphas", [(-1.0, 1.0), (-0.5, 0.5), (2.0, 1.0)])
+def test_the_alpha_divergence_and_its_gradient_are_the_textbooks_where_nothing_is_clipped(alphas: tuple[float, float]) -> None:
+    student_NC, teacher_NC = random_logits(0).double().requires_grad_(), random_logits(1).double()
+    both_AN = torch.stack([exact_divergence(student_NC / 2, teacher_NC / 2, alpha) for alpha in alphas])
+    assert len({int(index) for index in both_AN.argmax(0)}) == 2  # each is the larger of some image
+    expected = 4 * both_AN.amax(0).mean()
+    loss = alpha_divergence_loss(student_NC, teacher_NC, temperature=2.0, alphas=alphas, clip=math.inf)
+    assert torch.allclose(loss, expected)
+    gradients = [torch.autograd.grad(value, student_NC)[0] for value in (loss, expected)]
+    assert torch.allclose(*gradients)
+
+
+def test_a_student_that_is_sure_where_its_teacher_is_not_weighs_no_more_than_the_clip() -> None:
+    student_NC = torch.tensor([[9.0, 0.0]], requires_grad=True)
+    teacher_NC = torch.tensor([[-9.0, 0.0]])
+    largest = [
+        float(
+            torch.autograd.grad(alpha_divergence_loss(student_NC, teacher_NC, temperature=1.0, clip=clip), student_NC)[0]
+            .abs()
+            .max()
+        )
+        for clip in (5.0, 10.0)
+    ]
+    assert largest[1] <= 2.1 * max(largest[0], 1.0) < 30
+
+
 def test_class_weights_change_the_label_loss() -> None:
     labels_N = torch.tensor([0, 1, 2, 3, 0, 0])
     heavy = label_loss(random_logits(), labels_N, class_weights_C=torch.tensor([1.0, 0.0, 0.0, 0.0]))
@@ -97,6 +143,10 @@ def depth(genes_AG: Genes) -> NDArray[np.float64]:
 
 def rule_called(name: str) -> SamplingRule:
     rule = SAMPLING_RULES[name]
+    if isinstance(rule, OverSteps):
+        return rule.make(pool(), 0)(7)
+    if isinstance(rule, WithIdentities):
+        return with_identities(0.5)
     return rule.make(pool()) if isinstance(rule, OverPool) else rule
 
 
@@ -107,6 +157,36 @@ def test_every_rule_gives_architectures_of_the_space(name: str, seed: int, num_r
     assert subnets
     SPACE.require_valid(np.array(subnets, dtype=np.int16))
     assert subnets == rule_called(name)(SPACE, np.random.default_rng(seed), num_random)
+
+
+def test_adjacent_steps_have_subnets_of_like_cost_and_all_costs_come() -> None:
+    macs = cost_models(SPACE, SPACE.default_task)["macs"]
+    levels = pool().levels
+    costs = [macs(pool().genes_AG[np.concatenate([pool().cells[cell] for cell in level])]) for level in levels]
+    assert all(first.max() < second.min() for first, second in pairwise(costs))
+    at, rng = adjacent(pool(), seed=3), np.random.default_rng(0)
+    seen = []
+    for step in range(2000):
+        drawn_A = macs(np.array(at(step)(SPACE, rng, 3), dtype=np.int16))
+        (level,) = {next(index for index, own in enumerate(costs) if own.min() <= cost <= own.max()) for cost in drawn_A}
+        seen.append(level)
+    assert max(abs(first - second) for first, second in pairwise(seen)) == 1
+    assert set(seen) == set(range(len(levels)))
+
+
+@given(num=st.integers(1, 20), seed=st.integers(0, 1000), steps=st.lists(st.integers(0, 5000), min_size=1, max_size=5))
+def test_a_walk_is_the_same_in_whatever_order_its_steps_are_asked_for(num: int, seed: int, steps: list[int]) -> None:
+    whole = Walk(num, seed)
+    expected = [whole(step) for step in range(max(steps) + 1)]
+    assert set(expected) <= set(range(num))
+    assert all(abs(first - second) <= 1 for first, second in pairwise(expected))
+    other = Walk(num, seed)
+    assert [other(step) for step in steps] == [expected[step] for step in steps]
+
+
+def test_a_walk_visits_all_places_about_alike() -> None:
+    counts = np.bincount([Walk(8, seed)(step) for seed in range(200) for step in (0, 500, 5000)], minlength=8) / 600
+    assert counts.min() > 0.5 / 8
 
 
 def test_the_sandwich_starts_with_the_largest_and_the_smallest() -> None:

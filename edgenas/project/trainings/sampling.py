@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,24 @@ from edgenas.project.run_tables import run_table
 from edgenas.records import CheckpointFacts, SamplingFacts, SpreadFacts
 from edgenas.spaces import Task
 from edgenas.spaces.even import EvenPool, even_pool
+from edgenas.supernets.bilateral import require_sides
 from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE, WEIGHTS
-from edgenas.training.sampling import SAMPLING_RULES, SINGLE_PATH, OverPool, Subnets
+from edgenas.training.sampling import (
+    SAMPLING_RULES,
+    SINGLE_PATH,
+    OverPool,
+    OverSteps,
+    SamplingRule,
+    Subnets,
+    WithIdentities,
+    share_of_identities,
+    with_identities,
+)
 from edgenas.training.step import Subnets as Draw
 
 MACS = "macs"
+HALF = 0.5  # of all blocks, as ViTAS begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +63,41 @@ def sampling_of(project: Project, task: Task, *, anew: bool) -> Sampling:
         MissingInputError: if ``train.latency_ms`` is set and there is no table.
     """
     settings, space = project.settings.train, project.space
-    rule = SAMPLING_RULES.find(settings.sampling)
+    named = SAMPLING_RULES.find(settings.sampling)
     num_random = 1 if settings.sampling in SINGLE_PATH else settings.num_random
     over: SpreadFacts | None = None
-    if isinstance(rule, OverPool):
+    share: float | None = None
+    if isinstance(named, (OverPool, OverSteps)):
         pool, over = _pool(project, task, None if anew else _begun_with(project.run.supernet))
-        rule = rule.make(pool)
+        rule_at = named.make(pool, settings.seed) if isinstance(named, OverSteps) else _always(named.make(pool))
+    elif isinstance(named, WithIdentities):
+        share = _share(project, task)
+        rule_at = _always(with_identities(share))
+    else:
+        rule_at = _always(named)
 
-    def draw(rng: np.random.Generator) -> Subnets:
-        return rule(space, rng, num_random)
+    def draw(rng: np.random.Generator, step: int) -> Subnets:
+        return rule_at(step)(space, rng, num_random)
 
-    return Sampling(draw, SamplingFacts(sampling=settings.sampling, even_over=over, num_random=num_random))
+    facts = SamplingFacts(sampling=settings.sampling, even_over=over, identities=share, num_random=num_random)
+    return Sampling(draw, facts)
+
+
+def _always(rule: SamplingRule) -> Callable[[int], SamplingRule]:
+    return lambda step: rule
+
+
+def _share(project: Project, task: Task) -> float:
+    """The share of identities with which nets have ``train.min_macs`` to ``train.max_macs`` on average; a half without these.
+
+    Raises:
+        InfeasibleError: if no share does.
+    """
+    settings, space = project.settings.train, project.space
+    if settings.min_macs is None or settings.max_macs is None:
+        return HALF
+    macs = cost_models(space, task)[MACS]
+    return share_of_identities(space, macs, settings.min_macs, settings.max_macs, seed=settings.seed)
 
 
 def _begun_with(supernet: Path) -> str | None:
@@ -83,6 +120,21 @@ def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPoo
     pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share)
     near_share = settings.near_share if settings.latency_ms is not None else None
     return pool, SpreadFacts(cost=name, latency_ms=settings.latency_ms, near_share=near_share)
+
+
+def require_rule(project: Project, task: Task) -> None:
+    """Check the sampling rule before anything is trained.
+
+    Raises:
+        UsageError: if there is no such rule, or it runs both sides of subnets that have one.
+        InfeasibleError: if no share of identities makes nets cost what is asked for.
+        PluginError: naming the package that brings it, if it cannot be used.
+    """
+    rule = SAMPLING_RULES.find(project.settings.train.sampling)
+    if isinstance(rule, WithIdentities):
+        if rule.both_sides:
+            require_sides(project.space)
+        _share(project, task)
 
 
 def require_table(project: Project, task: Task, begun_with: str | None = None) -> None:

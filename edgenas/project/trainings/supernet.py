@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from edgenas.data.images import Images
-from edgenas.project.nets import facts_of, new_supernet, sharing_facts
+from edgenas.project.nets import facts_of, new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.project.trainings.sampling import sampling_of
@@ -72,7 +72,7 @@ def supernet_job(
             "supernet",
             **sampling.facts.as_json(),
             **({"teacher_sha256": weights_sha256(project.run.teacher)} if needs_teacher(project.settings.train) else {}),
-            **sharing_facts(project.settings.train.sharing),
+            **sharing_facts(sharing_of(project.settings.train)),
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
@@ -81,5 +81,6 @@ def supernet_job(
         teacher=teacher if kd_weight > 0 else None,
         subnets=sampling.draw,
         in_place=settings.in_place,
+        project=settings.project,
         begin=start.begin if start is not None else None,
     )
