@@ -33,14 +33,19 @@ def scores_tables(scores: Scores) -> Iterator[Table]:
         if share is not None:
             whole.add_row(words, interval(share))
     yield whole
-    at = "" if scores.prevalence is None else f" at {100 * scores.prevalence:g} %"
-    named = [("PPV %", "ppv"), ("NPV %", "npv"), ("specificity %", "specificity"), ("AUROC %", "auroc")]
+    yield _class_table(scores, "Each class against the others", {"specificity": "specificity", "AUROC": "auroc"})
+    yield _class_table(scores, "Predictive values among these images", {"PPV": "ppv", "NPV": "npv"})
     if scores.prevalence is not None:
-        named += [(f"PPV{at}", "ppv_at_prevalence"), (f"NPV{at}", "npv_at_prevalence")]
-    rows = table("class", *(f">{words}" for words, _ in named))
+        title = f"Predictive values where {100 * scores.prevalence:g} % of the images are of the class"
+        yield _class_table(scores, title, {"PPV": "ppv_at_prevalence", "NPV": "npv_at_prevalence"})
+
+
+def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Table:
+    """One row a class; ``columns`` are the fields shown, by what they are called."""
+    rows = table("class", *(f">{words} %" for words in columns), title=title)
     for name, each in scores.classes.items():
-        rows.add_row(escape(name), *(interval(getattr(each, key)) for _, key in named))
-    yield rows
+        rows.add_row(escape(name), *(interval(getattr(each, field)) for field in columns.values()))
+    return rows
 
 
 def sites_table(metrics: Metrics) -> Iterator[Table]:

@@ -331,6 +331,19 @@ def test_the_verdict_is_one_sentence_and_the_choice_is_not_made_on_test(project:
     assert evaluated["top1"] == (result["baseline"] if better else result)["top1"]
 
 
+def test_evaluate_scores_every_class_against_the_others(project: Path) -> None:
+    result = stored(project, "evaluate")
+    found, confusion = result["scores"], np.array(result["confusion_matrix"])
+    for index, name in enumerate(result["sensitivity"]):
+        each = found["classes"][name]
+        assert each["ppv"]["n"] == confusion[:, index].sum()
+        assert each["specificity"]["n"] == confusion.sum() - confusion[index].sum()
+        assert_interval(each["auroc"])
+    for share in ("macro_f1", "calibration_error", "top5"):
+        assert_interval(found[share])
+    assert "prevalence" not in found
+
+
 def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path) -> None:
     cost = stored(project, "retrain")["cost"]
     for entry in cost.values():

@@ -378,7 +378,17 @@ def side_by_side() -> Outcome[RetrainResult]:
 
 def evaluate(classes: tuple[str, ...] = CLASSES, **changes: Any) -> Outcome[EvaluateResult]:
     result = {"split": "test", "weights": "finetuned", "net": "searched", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
-    return Outcome(EvaluateResult.from_json({**result, **metrics(classes), **changes}))
+    each = {
+        "ppv": share(0.714, 0.6, 0.8, 54),
+        "npv": share(0.985, 0.96, 0.99, 480),
+        "specificity": share(0.888, 0.85, 0.91, 400),
+        "auroc": share(0.963, 0.94, 0.98, 540),
+        "ppv_at_prevalence": share(0.222, 0.1, 0.4, 540),
+        "npv_at_prevalence": share(0.997, 0.99, 1.0, 540),
+    }
+    whole = {"macro_f1": share(0.876, 0.8, 0.9, 540), "calibration_error": share(0.043, 0.02, 0.07, 540), "prevalence": 0.02}
+    scores = {"scores": {"classes": dict.fromkeys(classes, each), **whole}}
+    return Outcome(EvaluateResult.from_json({**result, **metrics(classes), **scores, **changes}))
 
 
 def export() -> Outcome[ExportResult]:
@@ -493,7 +503,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
-    "evaluate": (evaluate(), METRICS),
+    "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
     "export": (export(), "undecided not run passed 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
@@ -588,7 +598,8 @@ def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
 
 def test_an_empty_class_has_no_share() -> None:
     shares = metrics()["sensitivity"] | {"normal": {"value": None, "low": 0.0, "high": 1.0, "n": 0}}
-    (line,) = [line for line in drawn("evaluate", evaluate(sensitivity=shares), 80).splitlines() if "normal" in line]
+    text = drawn("evaluate", evaluate(sensitivity=shares, scores=None), 80)
+    (line,) = [line for line in text.splitlines() if "normal" in line]
     assert "–" in line
     assert "None" not in line
 
