@@ -21,6 +21,7 @@ COMMANDS = (
     "plan",
     "search",
     "retrain",
+    "fidelity",
     "evaluate",
     "export",
     "verify",

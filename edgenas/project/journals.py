@@ -21,6 +21,7 @@ from edgenas.spaces import Genes
 
 JOURNAL = "journal.jsonl"
 EVALUATIONS = "evaluations.jsonl"
+PROOFS = "proofs.jsonl"  # nets that were trained alone, whatever for
 
 
 @contextmanager

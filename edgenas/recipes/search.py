@@ -16,7 +16,7 @@ import torch
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
-from edgenas.project.journals import EVALUATIONS, JOURNAL, JournaledEvaluator, journal
+from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, JournaledEvaluator, journal
 from edgenas.project.nets import RESULT, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
@@ -51,8 +51,6 @@ from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
-
-PROOFS = "proofs.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

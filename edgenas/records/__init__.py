@@ -23,6 +23,7 @@ from edgenas.records.commands import (
     TaskFacts,
 )
 from edgenas.records.demo import DemoResult, VerdictRow
+from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
 from edgenas.records.manifest import (
@@ -59,7 +60,7 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import ParetoPicture, TrainingPicture
+from edgenas.records.pictures import FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -170,6 +171,8 @@ __all__ = [
     "Evaluations",
     "ExportResult",
     "ExportedModel",
+    "FidelityPicture",
+    "FidelityReport",
     "FidelityResult",
     "FidelityRow",
     "FileIdentity",
@@ -225,6 +228,7 @@ __all__ = [
     "ProofRow",
     "Proportion",
     "Quantile",
+    "RankedNet",
     "RatioFacts",
     "ReferenceFacts",
     "ReportedFacts",

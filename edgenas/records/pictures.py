@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgenas.records.candidates import CandidateRow
+from edgenas.records.fidelity import FidelityReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +44,17 @@ class TrainingPicture:
     epochs: tuple[int, ...]
     loss: tuple[float, ...]
     select: Mapping[str, Mapping[int, float]]
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityPicture:
+    """What nets are worth alone over what they were with the supernet's weights.
+
+    Attributes:
+        report: with one row a net.
+        title: above the plot.
+    """
+
+    report: FidelityReport
     title: str

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import ParetoPicture, TrainingPicture
+from edgenas.records import FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.report.curves import training_plot
+from edgenas.report.fidelity import fidelity_plot
 from edgenas.runs import Picture, atomic_path
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ LABELS = {
 }
 
 
-def draw(picture: Picture[ParetoPicture | TrainingPicture]) -> None:
+def draw(picture: Picture[ParetoPicture | TrainingPicture | FidelityPicture]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():
             pareto_plot(picture.shows, picture.paths)
         case TrainingPicture():
             training_plot(picture.shows, picture.paths)
+        case FidelityPicture():
+            fidelity_plot(picture.shows, picture.paths)
 
 
 def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FidelityResult, Proportion, SearchResult
+from edgenas.records import FidelityResult, SearchResult
 from edgenas.report.cells import arch_line, count, interval, milliseconds, table
+from edgenas.report.fidelity import tau_table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
 
@@ -65,17 +65,7 @@ def _fidelity(fidelity: FidelityResult | None) -> Iterator[RenderableType]:
     """Kendall's tau of every ranking; nothing where too few nets were proven."""
     if fidelity is None or not fidelity.tau:
         return
-    band = f">{fidelity.num_band} of equal latency" if fidelity.tau_band else ">of equal latency"
     title = f"Kendall's tau [95 %] with {fidelity.num_nets} nets alone for {fidelity.epochs} epochs"
-    rows = table("ranked by", ">all", band, title=title)
-    for name, tau in fidelity.tau.items():
-        rows.add_row(name, _tau(tau), _tau(fidelity.tau_band.get(name)))
-    yield rows
+    yield tau_table(fidelity.tau, fidelity.tau_band, fidelity.num_band, title=title)
     if fidelity.ranker == "combined":
         yield Text("the combined ranker ranks held-out nets best: proven accuracies are drawn towards what it expects")
-
-
-def _tau(tau: Proportion | None) -> str:
-    if tau is None or math.isnan(tau.value):
-        return "–"
-    return f"{tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"

@@ -31,6 +31,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
+from edgenas.report.fidelity import fidelity_view
 from edgenas.report.nets import metrics_table, net_rows, nets_of, retrain_view, scores_tables, sites_table, verdict_lines
 from edgenas.report.plan import plan_view, promises
 from edgenas.report.search import search_view
@@ -239,6 +240,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "plan": plan_view,
     "search": search_view,
     "retrain": retrain_view,
+    "fidelity": fidelity_view,
     "evaluate": evaluate_view,
     "export": export_view,
     "verify": verify_view,

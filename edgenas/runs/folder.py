@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "search"
 
     @property
+    def fidelity(self) -> Path:
+        """Folder of the report on how well the supernet ranks, and its plot."""
+        return self.path / "fidelity"
+
+    @property
     def retrain(self) -> Path:
         """Folder of the winner's own checkpoint, log and test report."""
         return self.path / "retrain"

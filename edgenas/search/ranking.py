@@ -64,18 +64,25 @@ class Fidelity:
     num_band: int
 
 
-def fidelity(alone_A: NDArray[np.float64], rankings: dict[str, NDArray[np.float64]], costs_A: NDArray[np.float64]) -> Fidelity:
+def fidelity(
+    alone_A: NDArray[np.float64],
+    rankings: dict[str, NDArray[np.float64]],
+    costs_A: NDArray[np.float64],
+    *,
+    near_A: NDArray[np.bool_] | None = None,
+) -> Fidelity:
     """Compare rankings with what nets are worth that were trained alone.
 
     Args:
         alone_A: accuracies, or what else tells how good a net is, larger for a better one.
         rankings: values by name, larger for what should be better.
         costs_A: latency, or MACs where none is known.
+        near_A: which nets are about equally dear; None takes those within ± `BAND` of the cost at which most are.
     """
-    middles = costs_A[:, None]
-    near_AA = (costs_A >= middles * (1 - BAND)) & (costs_A <= middles * (1 + BAND))
-    best = int(np.argmax(near_AA.sum(axis=1)))
-    near_A = near_AA[best]
+    if near_A is None:
+        middles = costs_A[:, None]
+        near_AA = (costs_A >= middles * (1 - BAND)) & (costs_A <= middles * (1 + BAND))
+        near_A = near_AA[int(np.argmax(near_AA.sum(axis=1)))]
     has_band = int(near_A.sum()) >= MIN_BAND
     return Fidelity(
         num_nets=len(alone_A),

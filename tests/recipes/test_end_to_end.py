@@ -344,6 +344,29 @@ def test_evaluate_scores_every_class_against_the_others(project: Path) -> None:
     assert "prevalence" not in found
 
 
+def test_fidelity_trains_nets_alone_once_and_tells_how_well_they_were_ranked(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "edgenas-run", tmp_path / "edgenas-run")
+    command = ("fidelity", "--num", "4", "--epochs", "1", "--band", "20")
+    code, value, err = edgenas_in(tmp_path, *command)
+    assert code == 0, value["error"]
+    assert "alone 4/4" in err
+    result = value["result"]
+    assert (result["num_nets"], result["epochs"], result["cost"], len(result["rows"])) == (4, 1, "latency_ms", 4)
+    assert set(result["tau"]) == {"inherited", "params", "macs", "dss"}
+    assert sum(row["in_band"] for row in result["rows"]) == 2
+    best = max(row["alone"] for row in result["rows"])
+    chosen = max(result["rows"], key=lambda row: row["inherited"])
+    assert result["regret"]["value"] == pytest.approx(best - chosen["alone"])
+    assert result["regret"]["n"] == result["images"]
+    assert all((tmp_path / "edgenas-run" / path).stat().st_size > 5000 for path in value["outputs"].values() if "fidelity." in path)
+    code, again, err = edgenas_in(tmp_path, *command)
+    assert (code, again["result"]) == (0, result)
+    assert "alone 1/4" not in err
+    assert "all of them are trained already" in " ".join(err.split())
+    code, value, _ = edgenas_in(tmp_path, *command[:-1], "0.0001")
+    assert (code, value["error"]["hint"]) == (3, "widen --band")
+
+
 def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path) -> None:
     cost = stored(project, "retrain")["cost"]
     for entry in cost.values():

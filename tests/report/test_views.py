@@ -22,6 +22,7 @@ from edgenas.records import (
     DoctorResult,
     EvaluateResult,
     ExportResult,
+    FidelityReport,
     InfoResult,
     InitResult,
     ParetoPicture,
@@ -376,6 +377,18 @@ def side_by_side() -> Outcome[RetrainResult]:
     return Outcome(RetrainResult.from_json(net(ARCH) | kept | nets | {"comparison": comparison, "cost": cost} | more))
 
 
+def fidelity() -> Outcome[FidelityReport]:
+    net = {"arch": ARCH, "params": 131_338, "macs": 2_345_678, "latency_ms_predicted": 1.234, "inherited": 0.712}
+    known = net | {"alone_log_likelihood": -0.4, "scores": {"dss": 12.0}}
+    rows = [known | {"alone": 0.91 - i / 100, "in_band": i < 6} for i in range(12)]
+    tau = {name: share(0.52, 0.11, 0.78, 12) for name in ("inherited", "params", "macs", "dss")}
+    facts = {"splits_sha256": "", "supernet_sha256": "", "num_nets": 12, "epochs": 30, "images": 5400, "cost": "latency_ms"}
+    found = {"band": [1.2, 1.3], "num_band": 6, "tau": tau, "tau_band": tau}
+    found |= {"tau_sensitivity": {"inherited": share(0.33, 0, 1, 12)}}
+    result = facts | found | {"regret": share(0.004, -0.002, 0.01, 5400), "rows": rows, "seconds": 90.0}
+    return Outcome(FidelityReport.from_json(result))
+
+
 def evaluate(classes: tuple[str, ...] = CLASSES, **changes: Any) -> Outcome[EvaluateResult]:
     result = {"split": "test", "weights": "finetuned", "net": "searched", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
     each = {
@@ -503,6 +516,10 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
+    "fidelity": (
+        fidelity(),
+        "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
+    ),
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
     "export": (export(), "undecided not run passed 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),

@@ -114,6 +114,11 @@ class Prover:
                     seconds, total = seconds + (took_s if took_s is not None else 0.0), total + epochs
         return seconds, total
 
+    def took(self, archs: Sequence[Arch], epochs: int) -> float:
+        """Seconds that the trainings of these nets took, also in earlier calls."""
+        kept = [self.memory.recall(self.key(self.job(arch, epochs, ""))) for arch in archs]
+        return sum(PackedPredictions.from_json(each).seconds or 0.0 for each in kept if each is not None)
+
     def seconds(self, archs: Sequence[Arch], epochs: int) -> float:
         """Estimated for those that are not trained yet, from the largest, a middle one and the first."""
         return self._seconds(self._unknown(archs, epochs))
