@@ -23,7 +23,7 @@ from edgenas.project.trainings.teaching import needs_teacher, teaching_of
 from edgenas.project.trainings.teaching_choice import choose_teaching
 from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
 from edgenas.runs import Note, Outcome, Record, locked
-from edgenas.stats import Proportion, accuracy
+from edgenas.stats import Proportion, accuracy, wilson
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
@@ -33,7 +33,7 @@ from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
-from edgenas.training.lessons import at_the_ceiling
+from edgenas.training.lessons import at_the_ceiling, largest_behind
 from edgenas.training.sampling import shown_subnets
 
 
@@ -75,7 +75,8 @@ def run(config: TrainConfig) -> Iterator[Record]:
         if config.only in (None, "supernet"):
             yield from choose_teaching(project, images, teacher, device, force=config.force)
             yield from _fit_supernet(project, images, teacher, device, force=config.force)
-            supernet = _supernet_result(project, images, device)
+            supernet, behind = _supernet_result(project, images, device)
+            yield from [] if behind is None else [Note(behind, is_warning=True)]
             result = replace(result, supernet=supernet)
             if result.teacher is not None and teaching_of(project)[0] > 0:
                 reached = at_the_ceiling(result.teacher.select_top1, supernet.select_top1["largest"])
@@ -142,7 +143,8 @@ def _teacher_result(folder: Path, images: Images, teacher: nn.Module, device: st
     return TeacherResult(name=name, select_top1=_right(predict(teacher.to(device), images_NCHW), labels_N))
 
 
-def _supernet_result(project: Project, images: Images, device: str) -> SupernetResult:
+def _supernet_result(project: Project, images: Images, device: str) -> tuple[SupernetResult, str | None]:
+    """What the trained supernet shows on select, and in words whether its largest subnet is behind a smaller one."""
     images_NCHW, labels_N = images.arrays("select")
     evaluator = SupernetEvaluator(
         load_supernet(project, images), images_NCHW, device=torch.device(device), training_NCHW=images.norm_images()
@@ -150,8 +152,9 @@ def _supernet_result(project: Project, images: Images, device: str) -> SupernetR
     subnets = shown_subnets(project.space, project.settings.train.seed)
     genes_AG = np.array(list(subnets.values()), dtype=np.int16)
     probabilities = evaluator(genes_AG, np.arange(len(labels_N)))
-    top1 = {name: _right(p_NK, labels_N) for name, p_NK in zip(subnets, probabilities, strict=True)}
+    right = {name: p_NK.argmax(axis=1) == labels_N for name, p_NK in zip(subnets, probabilities, strict=True)}
+    top1 = {name: wilson(int(right_N.sum()), len(right_N)) for name, right_N in right.items()}
     facts = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1])
     result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init)
     result.write(project.run.supernet / RESULT)
-    return result
+    return result, largest_behind(right)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.records import TriedLesson
-from edgenas.stats import Proportion, paired_difference
+from edgenas.stats import Proportion, mcnemar, paired_difference
 
 TEMPERATURE = 2.0  # of soft targets, where nothing says another
 
@@ -114,6 +114,28 @@ def at_the_ceiling(teacher_top1: Proportion, student_top1: Proportion) -> str | 
         f"the largest subnet ({points(student_top1.value)} % of select) has reached its teacher "
         f"({points(teacher_top1.value)} %): a better teacher may lift all nets"
     )
+
+
+def largest_behind(right: Mapping[str, NDArray[np.bool_]], *, level: float = 0.05) -> str | None:
+    """In words, that the largest subnet is worse than a smaller one on the same images, beyond chance; else None.
+
+    A supernet whose largest net has not learnt what its smaller ones have tells nothing of large nets, and in-place distillation
+    teaches the others less than they know.
+
+    Args:
+        right: which images of select each subnet gets right, shape (N,), by its name, ``largest`` among them.
+        level: of McNemar's test.
+    """
+    largest_N = right["largest"]
+    for name, other_N in right.items():
+        only_largest, only_other = int((largest_N & ~other_N).sum()), int((other_N & ~largest_N).sum())
+        if only_other > only_largest and mcnemar(only_largest, only_other) < level:
+            return (
+                f"the largest subnet ({points(float(largest_N.mean()))} % of select) is behind the {name} one "
+                f"({points(float(other_N.mean()))} %): its weights say little of large nets yet; train longer, or with "
+                "a sampling rule in which the largest learns more often"
+            )
+    return None
 
 
 def points(share: float) -> str:

@@ -17,7 +17,7 @@ from edgenas.project.retraining.verdict import costs
 from edgenas.project.retraining.ways import Bench, Net, Try
 from edgenas.stats import wilson
 from edgenas.training.checkpoints import load_weights
-from edgenas.training.lessons import Arm, Lesson, at_the_ceiling, choose, guesses_no_better
+from edgenas.training.lessons import Arm, Lesson, at_the_ceiling, choose, guesses_no_better, largest_behind
 from edgenas.training.ways import Way
 from tests.recipes.killing import zygote
 from tests.recipes.test_end_to_end import edgenas_in
@@ -64,6 +64,17 @@ def test_a_student_that_is_as_good_as_its_teacher_is_told() -> None:
     words = at_the_ceiling(wilson(80, 100), wilson(80, 100))
     assert words is not None
     assert words.startswith("the largest subnet (80.0 % of select) has reached its teacher (80.0 %)")
+
+
+def test_a_largest_subnet_that_is_behind_a_smaller_one_is_told_where_it_is_not_by_chance() -> None:
+    def right(num: int) -> NDArray[np.bool_]:
+        return np.arange(100) < num
+
+    assert largest_behind({"smallest": right(80), "random": right(85), "largest": right(90)}) is None
+    assert largest_behind({"smallest": right(80), "random": right(84), "largest": right(80)}) is None  # 4 images of 100
+    words = largest_behind({"smallest": right(70), "random": right(90), "largest": right(80)})
+    assert words is not None
+    assert words.startswith("the largest subnet (80.0 % of select) is behind the random one (90.0 %)")
 
 
 @pytest.fixture(scope="module")
@@ -256,8 +267,9 @@ def test_where_labels_alone_teach_there_is_no_teacher(tmp_path: Path) -> None:
     code, value, err = edgenas_in(tmp_path, "train", *sets, "--only", "teacher")
     assert (code, value["result"]["teacher"]["name"]) == (0, "cnn")
     code, value, err = edgenas_in(tmp_path, "train", *sets, "--teacher", "cnn")
-    assert (code, len(value["warnings"])) == (0, 1)  # the teacher that is not used, not the supernet
-    assert value["warnings"][0].startswith("no teacher is trained")
+    told = [warning for warning in value["warnings"] if not warning.startswith("the largest subnet")]
+    assert (code, len(told)) == (0, 1)  # the teacher that is not used, not the supernet
+    assert told[0].startswith("no teacher is trained")
     assert "trying" not in err
 
 
