@@ -9,8 +9,6 @@ A space with a ``form`` is written otherwise than its names say.
 from __future__ import annotations
 
 import math
-import re
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,12 +20,12 @@ from numpy.typing import NDArray
 
 from edgenas.errors import ArchError
 from edgenas.fields import Count, require_allowed
+from edgenas.spaces.readable import brief, common_length, is_same, put_at, surplus, tokens_of, value_at
 
 Option = int | float | str | tuple[int | float | str, ...]
 Genes = NDArray[np.int16]
 
 PIECE = 16384  # candidates worked on at a time, so that a gene of them stays in the cache
-MAX_SHOWN = 80  # characters of a wrong value in a message
 RESOLUTION = "resolution_px"  # the choice that decides which size of image a net reads
 MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a binary search
 
@@ -264,7 +262,7 @@ class SearchSpace:
         tree: dict[str, Any] = {}
         for name, value in self.values(genes_G).items():
             if not self.choices[self.index[name]].length_of:
-                _put(tree, _tokens(name), self.choices[self.index[name]].readable(value))
+                put_at(tree, tokens_of(name), self.choices[self.index[name]].readable(value))
         return tree
 
     def from_json(self, arch: Mapping[str, Any]) -> Genes:
@@ -279,21 +277,21 @@ class SearchSpace:
         illegal: set[int] = set()  # whether what hangs on them exists is not known
         for column, choice in enumerate(self.choices):
             parent = self._parents[column]
-            value = _length(arch, choice.length_of) if choice.length_of else _get(arch, _tokens(choice.name))
+            value = common_length(arch, choice.length_of) if choice.length_of else value_at(arch, tokens_of(choice.name))
             if parent is not None and not parent[1][genes_G[parent[0]]] and (parent[0] not in illegal or value is None):
                 continue
-            match = [i for i, option in enumerate(choice.options) if _same(choice.readable(option), value)]
+            match = [i for i, option in enumerate(choice.options) if is_same(choice.readable(option), value)]
             if match:
                 genes_G[column] = match[0]
             else:
                 illegal.add(column)
                 allowed = ", ".join(str(choice.readable(option)) for option in choice.options)
-                problems.append(f"{choice} is {'missing' if value is None else _brief(value)}; allowed: {allowed}")
+                problems.append(f"{choice} is {'missing' if value is None else brief(value)}; allowed: {allowed}")
         if problems:
-            known = {_tokens(choice.name)[0] for choice in self.choices if not choice.length_of}
-            problems += [f"{_brief(key)} is unknown" for key in arch if key not in known]
+            known = {tokens_of(choice.name)[0] for choice in self.choices if not choice.length_of}
+            problems += [f"{brief(key)} is unknown" for key in arch if key not in known]
         else:
-            problems = _surplus(arch, self._spelt(genes_G))
+            problems = surplus(arch, self._spelt(genes_G))
         if problems:
             raise ArchError(f"this is no architecture of {self.name}", problems=problems)
         return genes_G[None]
@@ -351,66 +349,3 @@ def _num_reached(draws: NDArray[np.float64], edges: NDArray[np.float64]) -> NDAr
     for edge in edges:
         reached += (draws >= edge).view(np.int8)
     return reached
-
-
-def _brief(value: Any) -> str:
-    """A value for a message; what a file holds may be long."""
-    text = value if isinstance(value, str) else reprlib.repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-
-
-def _tokens(name: str) -> list[str | int]:
-    return [int(token) if token.isdigit() else token for token in re.findall(r"[^.\[\]]+", name)]
-
-
-def _put(tree: Any, tokens: Sequence[str | int], value: Any) -> None:
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        fresh: Any = value if following is None else ([] if isinstance(following, int) else {})
-        if isinstance(token, int):
-            while len(tree) <= token:
-                tree.append(None)
-            if tree[token] is None:
-                tree[token] = fresh
-            tree = tree[token]
-        else:
-            tree = tree.setdefault(token, fresh)
-
-
-def _get(tree: Any, tokens: Sequence[str | int]) -> Any:
-    for token in tokens:
-        try:
-            tree = tree[token]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return tree
-
-
-def _length(tree: Any, names: Sequence[str]) -> Any:
-    """The length that all of these lists have; text where they differ, None where there is none of them."""
-    lists = [_get(tree, _tokens(name)) for name in names]
-    lengths = dict.fromkeys(len(items) for items in lists if isinstance(items, (list, tuple)))
-    return " or ".join(map(str, lengths)) if len(lengths) > 1 else next(iter(lengths), None)
-
-
-def _same(option: Any, value: Any) -> bool:
-    """Whether ``value`` is the readable ``option``."""
-    if isinstance(option, dict):
-        return isinstance(value, Mapping) and set(option) == set(value) and all(_same(option[key], value[key]) for key in option)
-    if isinstance(option, list):
-        return isinstance(value, (list, tuple)) and len(option) == len(value) and all(map(_same, option, value))
-    return not isinstance(value, bool) and isinstance(value, (int, float, str)) and option == value
-
-
-def _surplus(given: Any, known: Any, where: str = "") -> list[str]:
-    """Keys and list entries of ``given`` that ``known`` lacks."""
-    if isinstance(given, Mapping) and isinstance(known, Mapping):
-        problems = [f"{where}{_brief(key)} is unknown" for key in given if key not in known]
-        for key in known:
-            problems += _surplus(given.get(key), known[key], f"{where}{key}.")
-        return problems
-    if isinstance(given, (list, tuple)) and isinstance(known, list):
-        if len(given) != len(known):
-            return [f"{where.rstrip('.')} has {len(given)} entries; allowed: {len(known)}"]
-        pairs = enumerate(zip(given, known, strict=True))
-        return [problem for index, pair in pairs for problem in _surplus(*pair, f"{where.rstrip('.')}[{index}].")]
-    return []
