@@ -66,6 +66,12 @@ def test_most_nets_are_near_the_limit_that_is_asked_for(folder: Path) -> None:
     assert ((latency_A <= limit_ms) & (latency_A >= NEAR * limit_ms)).mean() > 0.6
 
 
+def test_a_limit_that_no_net_meets_is_refused_before_anything_is_trained(folder: Path) -> None:
+    code, value, _ = edgenas_in(folder, "train", "--only", "supernet", "--force", "--latency-ms", "0.00001")
+    assert code == 3
+    assert value["error"]["message"].startswith("train.latency_ms is 1e-05, but no net of pvt-nano is known to take less than ")
+
+
 def test_without_a_table_macs_are_spread_over_and_a_limit_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "bare", ignore=shutil.ignore_patterns("latency"))
     project = opened(tmp_path / "bare")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgenas.costs import CostModel, cost_models, decompose, shape_models
-from edgenas.errors import MissingInputError
+from edgenas.errors import InfeasibleError, MissingInputError
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import run_table
 from edgenas.records import CheckpointFacts, SamplingFacts, SpreadFacts
@@ -127,7 +127,7 @@ def require_rule(project: Project, task: Task) -> None:
 
     Raises:
         UsageError: if there is no such rule, or it runs both sides of subnets that have one.
-        InfeasibleError: if no share of identities makes nets cost what is asked for.
+        InfeasibleError: if no share of identities makes nets cost what is asked for, or no net is within ``train.latency_ms``.
         PluginError: naming the package that brings it, if it cannot be used.
     """
     rule = SAMPLING_RULES.find(project.settings.train.sampling)
@@ -135,6 +135,23 @@ def require_rule(project: Project, task: Task) -> None:
         if rule.both_sides:
             require_sides(project.space)
         _share(project, task)
+    elif isinstance(rule, (OverPool, OverSteps)):
+        _require_reachable(project, task)
+
+
+def _require_reachable(project: Project, task: Task) -> None:
+    """Check that some net is as fast as ``train.latency_ms`` asks, where there is a table that tells."""
+    limit_ms, (cost, name) = project.settings.train.latency_ms, cost_of(project, task)
+    if limit_ms is None or name == MACS:
+        return
+    least_ms = float(cost(project.space.corners(largest=False)).min())
+    pool = even_pool(project.space, cost, cost, np.random.default_rng(project.settings.train.seed))
+    least_ms = min(least_ms, float(cost(pool.genes_AG).min()))
+    if least_ms > limit_ms:
+        raise InfeasibleError(
+            f"train.latency_ms is {limit_ms:g}, but no net of {project.space.name} is known to take less than {least_ms:.4g} ms",
+            hint="loosen the limit, or take another space",
+        )
 
 
 def require_table(project: Project, task: Task, begun_with: str | None = None) -> None:
