@@ -38,7 +38,10 @@ def _rankings(facts: Mapping[str, Any]) -> list[str]:
         near = facts["tau_band"].get(name)
         lines.append(f"| {name} | {_tau(tau)} | {_tau(near) if near else '–'} |")
     regret = facts["regret"]
-    lines += ["", f"The best of these nets is {_points(regret)} points better than the winner of the search.", ""]
+    told = f"The best of these nets is {_points(regret)} points better than the winner of the search."
+    if regret["value"] == 0:
+        told = "The winner of the search is itself the best of these nets: the regret is 0.0, without an interval."
+    lines += ["", told, ""]
     return lines
 
 

@@ -11,6 +11,7 @@ from edgenas.stats import (
     accuracy,
     clopper_pearson,
     decide,
+    kendall_tau,
     mcnemar,
     paired_difference,
     pick_threshold,
@@ -140,3 +141,13 @@ def test_a_paired_difference_needs_the_same_images() -> None:
         paired_difference(np.ones(3, dtype=bool), np.ones(4, dtype=bool), rng=np.random.default_rng(0))
     nothing = np.ones(0, dtype=bool)
     assert math.isnan(paired_difference(nothing, nothing, rng=np.random.default_rng(0)).value)
+
+
+@pytest.mark.parametrize("n", [6, 9, 30])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_few_things_that_are_ranked_alike_prove_no_perfect_ranking(n: int, sign: float) -> None:
+    tau = kendall_tau(np.arange(float(n)), sign * np.arange(float(n)))
+    assert tau.value == pytest.approx(sign)
+    assert tau.low <= tau.value <= tau.high
+    assert (tau.high if sign > 0 else tau.low) == sign
+    assert tau.high - tau.low > (0.3 if n < 10 else 0.02)

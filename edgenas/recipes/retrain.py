@@ -129,7 +129,7 @@ def _with_baseline(
     """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included."""
     project, folder = bench.project, bench.project.run.retrain
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
-    archs = yield from _allowed(project.space, limits)
+    archs, fits = yield from _allowed(project.space, limits)
     epochs = baseline_epochs(project, winner.way, [each.way for each in tries])
     raced, finals = yield from find_best(bench, archs, epochs, _pace(tries), tries)
     baseline = best_of(finals)
@@ -151,26 +151,29 @@ def _with_baseline(
         }
         if cnn is not None:
             nets["cnn"] = replace(cnn, latency_ms=latencies[2])
-        judged = yield from _judge(bench, nets)
+        judged = yield from _judge(bench, nets, baseline_fits=fits)
     assert judged.baseline is not None
     same = (SAME_WORDS,) if winner.net.arch == baseline.net.arch else ()
+    beyond = (
+        () if fits else (f"no hand-made net meets {limits}: the nearest is shown beside the searched one, and is not deployed",)
+    )
     chosen_under = {limit.name: limit.limit for limit in limits.costs} | {floor.name: floor.floor for floor in bench.floors}
     return replace(
         judged,
         baseline=replace(judged.baseline, limits=chosen_under, num_nets=len(archs)),
-        remarks=(*said, *same, *floor_words(finals), *judged.remarks),
+        remarks=(*said, *same, *beyond, *floor_words(finals), *judged.remarks),
         cost=costs(bench, tries, raced, finals, baseline, from_search=from_search),
     )
 
 
-def _allowed(space: SearchSpace, limits: Limits) -> Generator[Record, None, list[Arch]]:
-    """The hand-designed nets within the limits, and what must be said of them."""
+def _allowed(space: SearchSpace, limits: Limits) -> Generator[Record, None, tuple[list[Arch], bool]]:
+    """The hand-designed nets within the limits, or the nearest where there is none, and whether there is one."""
     for text in limits.not_applied:
         yield Note(f"hand-designed nets are not held to {text}", is_warning=True)
     archs, any_fits = within(space, limits)
     if not any_fits:
         yield Note(f"no hand-designed net meets {limits}; the nearest is taken", is_warning=True)
-    return archs
+    return archs, any_fits
 
 
 def _pace(tries: Sequence[Try]) -> float | None:
@@ -203,9 +206,9 @@ def _measure(
     return [None] * (len(archs) + len(widths)) if nets is None else [net.latency_ms for net in nets]
 
 
-def _judge(bench: Bench, nets: Mapping[str, Kept]) -> Generator[Record, None, RetrainResult]:
+def _judge(bench: Bench, nets: Mapping[str, Kept], *, baseline_fits: bool) -> Generator[Record, None, RetrainResult]:
     """Choose on select and confirm, then read test once and compare."""
-    chosen, chosen_by = choose(bench, nets["searched"].best, nets["baseline"].best)
+    chosen, chosen_by = choose(bench, nets["searched"].best, nets["baseline"].best, baseline_fits=baseline_fits)
     rows: dict[str, NetReport] = {}
     right: dict[str, NDArray[np.bool_]] = {}
     for name, kept in nets.items():

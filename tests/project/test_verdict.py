@@ -257,6 +257,9 @@ def test_a_hand_made_net_that_misses_a_floor_ranks_behind_those_that_do_not(fold
     assert (chosen, by.low_floors["baseline"]) == ("searched", ("sensitivity[8]",))
     assert "the hand-made net misses sensitivity[8] on confirm: the searched net is to be deployed" in by.words
     assert choose(bench, low, kept)[0] == "baseline"
+    chosen, by = choose(bench, low, kept, baseline_fits=False)
+    assert chosen == "searched"
+    assert by.words.endswith("the hand-made net breaks the limits: the searched net is to be deployed")
     assert choose(bench, replace(kept, low_floors=()), replace(low, low_floors=()))[0] == "baseline"
 
 

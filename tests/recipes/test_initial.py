@@ -28,6 +28,7 @@ SETTINGS = (
     "train.epochs=1",
     "train.ema_decay=0",
     "train.threads=1",
+    "data.max_per_class=80",
 )
 PVT = get_space("pvt-nano")
 

@@ -17,10 +17,16 @@ from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
 CHOSEN_ON = ("select", "confirm")
 
 
-def choose(bench: Bench, winner: Try, baseline: Try) -> tuple[str, ChosenBy]:
+def choose(bench: Bench, winner: Try, baseline: Try, *, baseline_fits: bool = True) -> tuple[str, ChosenBy]:
     """Which of the two is to be deployed, by their accuracy on images that are not of test; of equal ones the searched.
 
-    A net that misses more floors than the other is not chosen, however accurate.
+    A net that misses more floors than the other is not chosen, however accurate, and one that breaks the limits never.
+
+    Args:
+        bench: with the project.
+        winner: as it was trained best.
+        baseline: the hand-designed net, likewise.
+        baseline_fits: whether it meets the limits on costs.
 
     Returns:
         ``searched`` or ``baseline``, and why.
@@ -30,9 +36,11 @@ def choose(bench: Bench, winner: Try, baseline: Try) -> tuple[str, ChosenBy]:
         right_N = right_on(each.load(bench.project.space).to(bench.device), each.net.images, *CHOSEN_ON)
         shares[name] = wilson(int(right_N.sum()), right_N.size)
     low = {"searched": winner.low_floors, "baseline": baseline.low_floors}
-    chosen = min(shares, key=lambda name: (len(low[name]), -shares[name].value))
+    breaks = {"searched": False, "baseline": not baseline_fits}
+    chosen = min(shares, key=lambda name: (breaks[name], len(low[name]), -shares[name].value))
     words = " and ".join(f"{_TITLES[name]} {100 * share.value:.1f} %" for name, share in shares.items())
     words += "".join(f", {_TITLES[name]} misses {', '.join(names)} on confirm" for name, names in low.items() if names)
+    words += "" if baseline_fits else f", {_TITLES['baseline']} breaks the limits"
     return chosen, ChosenBy(
         splits=CHOSEN_ON,
         **shares,
