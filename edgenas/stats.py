@@ -143,14 +143,14 @@ def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *
 
     The interval is normal in atanh(tau), of variance 0.437 / (n - 4) (Fieller, Hartley & Pearson, Biometrika 1957); with fewer than
     six things, or where one ranking is all ties (then the value is NaN or nearly so), it is [-1, 1]. Rankings that agree wholly are
-    taken to be a quarter of a swapped pair from it, and the interval ends at 1 then: a few things prove no perfect ranking.
+    taken to be half a swapped pair from it, and the interval ends at 1 then: a few things prove no perfect ranking.
     """
     n = len(first_A)
     tau = float(scipy_stats.kendalltau(first_A, second_A).statistic) if n > 1 else math.nan
     if n < 6 or math.isnan(tau):
         return Proportion(tau, -1.0, 1.0, n)
     half = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(0.437 / (n - 4))
-    most = 1 - 1 / (n * (n - 1))  # a swapped pair of n (n - 1) / 2 costs 4 / (n (n - 1))
+    most = 1 - 2 / (n * (n - 1))  # a swapped pair of n (n - 1) / 2 costs 4 / (n (n - 1))
     centre = math.atanh(max(-most, min(most, tau)))
     low, high = math.tanh(centre - half), math.tanh(centre + half)
     return Proportion(tau, -1.0 if tau <= -most else min(low, tau), 1.0 if tau >= most else max(high, tau), n)
