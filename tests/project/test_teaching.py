@@ -24,7 +24,7 @@ from tests.recipes.test_end_to_end import edgenas_in
 
 LABELS, TAUGHT = Lesson(0.0, 2.0), Lesson(0.9, 2.0)
 QUICK = (
-    *("teacher.epochs=4", "teacher.probe_steps=13", "train.epochs=1", "train.threads=1", "data.max_per_class=100"),
+    *("teacher.epochs=4", "teacher.probe_steps=13", "train.epochs=1", "train.threads=1"),
     'teacher.candidates=["cnn", "timm:test_resnet"]',
 )
 SETS = [part for setting in QUICK for part in ("--set", setting)]
