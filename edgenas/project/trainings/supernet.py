@@ -73,6 +73,7 @@ def supernet_job(
             **sampling.facts.as_json(),
             **({"teacher_sha256": weights_sha256(project.run.teacher)} if needs_teacher(project.settings.train) else {}),
             **sharing_facts(sharing_of(project.settings.train)),
+            **({"drop_path_rate": settings.supernet_drop_path_rate} if settings.supernet_drop_path_rate else {}),
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
@@ -82,5 +83,6 @@ def supernet_job(
         subnets=sampling.draw,
         in_place=settings.in_place,
         project=settings.project,
+        mixing=settings.mixing,
         begin=start.begin if start is not None else None,
     )
