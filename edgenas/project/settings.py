@@ -156,6 +156,7 @@ class TrainSettings:
         init: weights that the supernet starts from, timm:NAME or a file; None draws them.
         sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
             needs more memory and steps), to compare with.
+        tensorboard: the curves of the teacher, the supernet and the nets of `retrain` are also written as TensorBoard's events.
     """
 
     epochs: Count = 40
@@ -192,6 +193,7 @@ class TrainSettings:
     seed: Seed = 0
     init: str | None = None
     sharing: Literal["entangled", "classical"] = "entangled"
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.sampling == "even" and self.num_random < 1:

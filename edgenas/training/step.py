@@ -6,7 +6,7 @@ Shapes: N images, C classes (of logits) or channels (of images).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,45 @@ Subnets = Callable[[np.random.Generator, int], list[tuple[int, ...]]]  # of a st
 
 
 class TrainingDivergedError(EdgeNASError):
-    """A loss or a gradient is not a number."""
+    """A loss or a gradient is not a number.
+
+    Args:
+        message: what became so, in which step, at which learning rate.
+        subnets: genes of those that it may have come from; empty for a plain net.
+        problems: the same for a reader.
+        hint: what to do.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        subnets: Sequence[tuple[int, ...]] = (),
+        problems: Sequence[str] = (),
+        hint: str = "lower the learning rate or lengthen the warm-up, and start again",
+    ) -> None:
+        super().__init__(message, problems=problems, hint=hint)
+        self.subnets = tuple(subnets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """What a backward pass left.
+
+    Attributes:
+        losses: means over the subnets.
+        genes: of these, in order; empty for a plain net.
+        each: the loss of every one.
+    """
+
+    losses: dict[str, Tensor]
+    genes: list[tuple[int, ...]]
+    each: list[Tensor]
+
+    def not_finite(self) -> list[tuple[int, ...]]:
+        """Subnets whose own loss is not a number."""
+        pairs = zip(self.genes, self.each, strict=False)
+        return [genes for genes, loss in pairs if not math.isfinite(loss.item())]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,21 +88,21 @@ class Stepper:
             images_NCHW, labels_N = self.mix(images_NCHW, labels_N)
         state.optimizer.zero_grad(set_to_none=True)
         sums = self._backward(state, images_NCHW, labels_N)
-        values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-        self._require_finite("loss", values["loss"], state, learning_rate)
-        self._update(state, learning_rate)
+        values = dict(zip(sums.losses, torch.stack(list(sums.losses.values())).tolist(), strict=True))
+        self._require_finite("loss", values["loss"], state, learning_rate, sums)
+        self._update(state, learning_rate, sums)
         return values
 
-    def _require_finite(self, what: str, value: float, state: TrainState, learning_rate: float) -> None:
+    def _require_finite(self, what: str, value: float, state: TrainState, learning_rate: float, sums: _Sums) -> None:
         if not math.isfinite(value):
             raise TrainingDivergedError(
                 f"the {what} became {value} in epoch {state.epoch + 1}, step {state.step + 1}, "
                 f"at learning rate {learning_rate:.3g}",
-                hint="lower the learning rate or lengthen the warm-up, and start again",
+                subnets=sums.not_finite() or sums.genes,
             )
 
-    def _backward(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
-        """Add up the subnets' gradients; their mean losses."""
+    def _backward(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor) -> _Sums:
+        """Add up the subnets' gradients."""
         target_NC = None
         if self.teacher is not None:
             with torch.no_grad(), self._autocast():
@@ -74,12 +112,14 @@ class Stepper:
         sums: dict[str, Tensor] = {}
         weights = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
         firsts: list[Tensor | None] = []
+        each: list[Tensor] = []
         for position, genes in enumerate(calls):
             with self._autocast():
                 logits_NC = state.model(images_NCHW, *genes)
             losses = self.objective(logits_NC, labels_N, target_NC)
             loss = losses["loss"] / len(calls)
             torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
+            each.append(losses["loss"].detach())
             for name, value in losses.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() / len(calls)
             if self.in_place and position == 0:
@@ -88,9 +128,9 @@ class Stepper:
                 firsts = take_gradients(weights)
         if firsts:
             add_projected(weights, firsts)
-        return sums
+        return _Sums(sums, [call[0] for call in calls if call], each)
 
-    def _update(self, state: TrainState, learning_rate: float) -> None:
+    def _update(self, state: TrainState, learning_rate: float, sums: _Sums) -> None:
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
         if state.scaler is not None:
@@ -98,7 +138,7 @@ class Stepper:
         limit = math.inf if self.clip_norm is None else self.clip_norm
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit)
         if state.scaler is None:  # a scaler skips such steps by itself
-            self._require_finite("gradient's norm", norm.item(), state, learning_rate)
+            self._require_finite("gradient's norm", norm.item(), state, learning_rate, sums)
         if state.scaler is None:
             state.optimizer.step()
         else:

@@ -686,7 +686,19 @@ def test_on_a_terminal_bars_are_drawn() -> None:
     file = io.StringIO()
     Screen(Console(file=file, width=120, force_terminal=True, highlight=False)).follow(records())
     assert "\x1b[" in file.getvalue()
-    assert "searching: 2/2" not in file.getvalue()
+    assert file.getvalue().count("searching: 2/2") == 1  # put away when the next part begins
+    assert "searching: 2/2  nets" not in file.getvalue()
+
+
+def test_a_training_s_bar_fits_a_hundred_columns() -> None:
+    file = io.StringIO()
+    fields = {"epoch": "12/40", "lr": "0.0024", "loss": 0.1234, "label": 1.2345, "kd": 0.0123}
+    steps = [Progress("reading images", 2, 2), Progress("supernet", 412, 1640, fields), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", file.getvalue()).replace("\r", "\n").splitlines()]
+    text = " ".join(line for line in lines if line)
+    for part in ("412/1640", "elapsed", "left", "epoch 12/40 lr 0.0024 loss 0.123 label 1.234 kd 0.012"):
+        assert part in text, (part, text)
 
 
 def test_work_that_fails_leaves_the_terminal_usable() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
     """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins."""
     what = net.arch if net.arch is not None else net.build
     assert what is not None
-    return plain_job(
+    job = plain_job(
         bench.project,
         bench.images,
         label=f"{net.label} ({way})",
@@ -227,6 +227,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         kind=net.name,
         facts=net.facts,
     )
+    return replace(job, tensorboard=bench.project.settings.train.tensorboard)
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:

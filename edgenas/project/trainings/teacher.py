@@ -109,4 +109,5 @@ def teacher_job(
         evaluate=net_accuracy(*images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,
+        tensorboard=train.tensorboard and folder is None,
     )
