@@ -51,6 +51,7 @@ class Job:
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         cutmix: share of a batch's images that a rectangle of another is pasted into.
+        evaluate_every: epochs between evaluations; the last is always evaluated.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
         readable: what a reader is told of a subnet's genes; None for a plain net.
         tensorboard: curves are also written as events, beside the log.
@@ -72,6 +73,7 @@ class Job:
     in_place: bool = False
     project: bool = False
     cutmix: float = 0.0
+    evaluate_every: int = 1
     begin: Callable[[], None] | None = None
     readable: Callable[[tuple[int, ...]], str] | None = None
     tensorboard: bool = False
@@ -120,6 +122,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         project=job.project,
         mix=job.mix,
         evaluate=job.evaluate,
+        evaluate_every=job.evaluate_every,
     )
     teller = _Teller(job, state)
     keep_state = teller.before(partial(save_state, path, state, identity, replaces=replaces))
@@ -268,6 +271,7 @@ def _objective(job: Job) -> dict[str, Any]:
         "in_place": job.in_place,
         **({"project": True} if job.project else {}),
         **({"cutmix": job.cutmix} if job.cutmix else {}),
+        **({"evaluate_every": job.evaluate_every} if job.evaluate_every != 1 else {}),
     }
 
 

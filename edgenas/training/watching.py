@@ -8,6 +8,7 @@ Shapes: N images, A nets, G genes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -82,12 +83,14 @@ class WatchedNets:
         median: of median MACs among random nets.
         others: of the random set, beside the random one of ``judged``.
         images_N: of select, ascending, that the median and the random set are shown.
+        every: epochs between evaluations.
     """
 
     judged: Mapping[str, tuple[int, ...]]
     median: tuple[int, ...]
     others: tuple[tuple[int, ...], ...]
     images_N: NDArray[np.int64]
+    every: int = 1
 
 
 def watched_nets(
@@ -97,8 +100,12 @@ def watched_nets(
     *,
     training_macs: float,
     seed: int,
+    every: int | None = 1,
 ) -> WatchedNets:
     """The nets to look at, drawn once by ``seed``, and the images that they are shown.
+
+    What an evaluation and an epoch of training cost is told by MACs, so that the same nets see the same images wherever they are
+    trained.
 
     Args:
         space: of the supernet.
@@ -106,6 +113,7 @@ def watched_nets(
         labels_N: of select.
         training_macs: of the forward passes of an epoch, over all images and the subnets that see them.
         seed: of the nets and the images.
+        every: epochs between evaluations; None takes so many that those that epochs are judged by stay within `EVALUATION_SHARE`.
     """
     rng = np.random.default_rng([seed, _WATCH])
     sampled_AG = space.sample(NUM_SAMPLED, rng)
@@ -115,9 +123,12 @@ def watched_nets(
     judged = shown_subnets(space, seed)
     dear = float(macs(np.array(list(judged.values()), dtype=np.int16)).sum())
     more = float(macs(np.concatenate([median_G[None], others_AG])).sum())
-    room = EVALUATION_SHARE * (1 + BACKWARD) * training_macs - len(labels_N) * dear
+    allowed = EVALUATION_SHARE * (1 + BACKWARD) * training_macs
+    if every is None:
+        every = max(1, math.ceil(len(labels_N) * dear / max(allowed, 1e-9)))
+    room = every * allowed - len(labels_N) * dear
     num = int(np.clip(room / more, min(MIN_IMAGES, len(labels_N)), len(labels_N)))
-    return WatchedNets(judged, as_key(median_G), tuple(map(as_key, others_AG)), _some_of_every_class(labels_N, num, rng))
+    return WatchedNets(judged, as_key(median_G), tuple(map(as_key, others_AG)), _some_of_every_class(labels_N, num, rng), every)
 
 
 def _some_of_every_class(labels_N: NDArray[np.int64], num: int, rng: np.random.Generator) -> NDArray[np.int64]:

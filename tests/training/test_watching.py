@@ -57,6 +57,17 @@ def test_few_images_of_every_class_are_shown_where_evaluation_would_take_too_lon
     assert len(some.images_N) * more <= 900 * judged < (len(some.images_N) + 1) * more  # the other half of the share
 
 
+@pytest.mark.parametrize("share", [0.02, 0.049, 0.2])
+def test_evaluations_are_as_rare_as_keeps_them_within_their_share(share: float) -> None:
+    _, labels_N = tiny_images(900)
+    judged = 900 * float(MACS(np.array(list(shown_subnets(SPACE, 0).values()), dtype=np.int16)).sum())
+    training_macs = judged / share / 3  # of forward passes alone
+    nets = watched_nets(SPACE, MACS, labels_N, training_macs=training_macs, seed=0, every=None)
+    assert nets.every == max(1, int(np.ceil(share / 0.05)))
+    more = float(MACS(np.array([nets.median, *nets.others], dtype=np.int16)).sum()) * len(nets.images_N)
+    assert len(nets.images_N) == MIN_IMAGES or judged + more <= 0.05 * nets.every * 3 * training_macs
+
+
 def test_epochs_are_judged_as_before_and_other_nets_are_only_shown() -> None:
     images_NCHW, labels_N = tiny_images(60)
     supernet = tiny_supernet()

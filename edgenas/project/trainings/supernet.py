@@ -11,6 +11,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images
 from edgenas.project.nets import facts_of, new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
+from edgenas.project.settings import AUTO
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.project.trainings.sampling import Sampling, sampling_of
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
@@ -82,6 +83,7 @@ def supernet_job(
             **sharing_facts(sharing_of(project.settings.train)),
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
+        evaluate_every=nets.every,
         evaluate=watching(*images.arrays("select"), nets, images.class_names),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
@@ -106,4 +108,5 @@ def _watched(project: Project, images: Images, sampling: Sampling, num_images: i
         images.labels("select"),
         training_macs=num_images * float(macs(rows_AG).sum()) / len(drawn),
         seed=settings.seed,
+        every=None if settings.evaluate_every == AUTO else settings.evaluate_every,
     )
