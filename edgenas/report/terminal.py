@@ -134,7 +134,7 @@ class _Lines:
             if task.visible and task.finished and self.console.is_terminal:
                 self.bars.update(task.id, visible=False)
                 elapsed = f"{task.finished_time:.0f} s" if task.finished_time is not None else ""
-                self.console.print(f"{task.description}: {task.fields['count']}  {elapsed}".rstrip(), markup=False)
+                self.console.print(f"{task.description}: {task.fields.get('count', '')}  {elapsed}".rstrip(), markup=False)
 
 
 def epoch_parts(record: Epoch) -> list[str]:
