@@ -29,7 +29,7 @@ from edgenas.training.distillation import Objective
 from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
-from edgenas.training.mixing import Mix, cutmix
+from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
 from edgenas.training.step import TrainingDivergedError
 from edgenas.training.watching import Watcher
 
@@ -51,6 +51,7 @@ class Job:
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         cutmix: share of a batch's images that a rectangle of another is pasted into.
+        mixing: how whole batches are changed besides; not together with ``cutmix``.
         evaluate_every: epochs between evaluations; the last is always evaluated.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
         readable: what a reader is told of a subnet's genes; None for a plain net.
@@ -73,6 +74,7 @@ class Job:
     in_place: bool = False
     project: bool = False
     cutmix: float = 0.0
+    mixing: Mixing = NO_MIXING
     evaluate_every: int = 1
     begin: Callable[[], None] | None = None
     readable: Callable[[tuple[int, ...]], str] | None = None
@@ -80,13 +82,15 @@ class Job:
 
     @property
     def mix(self) -> Mix | None:
-        """What makes images of two, where any are pasted."""
+        """What changes whole batches, where anything does."""
+        if self.mixing:
+            return self.mixing(self.batches.num_classes)
         return cutmix(self.batches.num_classes, self.cutmix) if self.cutmix else None
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that the weights depend on, JSON-ready."""
-        return {**self.facts, "settings": {**asdict(self.loop), **_objective(self), **_batches(self)}}
+        return {**self.facts, "settings": {**self.loop.identity, **_objective(self), **_batches(self)}}
 
 
 def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
@@ -270,7 +274,8 @@ def _objective(job: Job) -> dict[str, Any]:
         "taught": job.teacher is not None,
         "in_place": job.in_place,
         **({"project": True} if job.project else {}),
-        **({"cutmix": job.cutmix} if job.cutmix else {}),
+        **({"cutmix": job.cutmix} if job.cutmix and not job.mixing else {}),
+        **({"mixing": asdict(job.mixing)} if job.mixing else {}),
         **({"evaluate_every": job.evaluate_every} if job.evaluate_every != 1 else {}),
     }
 

@@ -20,6 +20,7 @@ from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
 from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.teacher import SELF, build_teacher
+from edgenas.training.teacher_parts import freeze_stages
 
 NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
 
@@ -87,9 +88,12 @@ def teacher_job(
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        return teacher_net(project.space, images.task, net.name, net.checkpoint)
+        model = teacher_net(project.space, images.task, net.name, net.checkpoint)
+        freeze_stages(model, settings.freeze_stages, net.name)
+        return model
 
     smoothing = settings.label_smoothing
+    frozen = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
     return Job(
         label=label,
         folder=folder if folder is not None else project.run.teacher,
@@ -105,9 +109,10 @@ def teacher_job(
             flip=train.flip is True,  # a probe that decides comes later
         ),
         device=device,
-        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint),
+        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint, **frozen),
         evaluate=net_accuracy(*images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,
+        mixing=settings.mixing,
         tensorboard=train.tensorboard and folder is None,
     )
