@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from edgenas.data.batches import TrainBatches
-from edgenas.errors import CheckpointError, DataError
-from edgenas.runs import Epoch, Note, Progress, append_jsonl
+from edgenas.errors import CheckpointError, DataError, UsageError
+from edgenas.runs import Epoch, Note, Progress, append_jsonl, sha256_json
 from edgenas.training.checkpoints import (
     OtherWorkError,
     TrainState,
@@ -30,6 +30,7 @@ from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
+from edgenas.training.ranks import RankError, Ranks, current
 from edgenas.training.step import TrainingDivergedError
 from edgenas.training.watching import Watcher
 
@@ -53,6 +54,7 @@ class Job:
         cutmix: share of a batch's images that a rectangle of another is pasted into.
         mixing: how whole batches are changed besides; not together with ``cutmix``.
         evaluate_every: epochs between evaluations; the last is always evaluated.
+        finish: done to the net that is kept, before its weights are written.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
         readable: what a reader is told of a subnet's genes; None for a plain net.
         tensorboard: curves are also written as events, beside the log.
@@ -76,6 +78,7 @@ class Job:
     cutmix: float = 0.0
     mixing: Mixing = NO_MIXING
     evaluate_every: int = 1
+    finish: Callable[[nn.Module], None] | None = None
     begin: Callable[[], None] | None = None
     readable: Callable[[tuple[int, ...]], str] | None = None
     tensorboard: bool = False
@@ -107,6 +110,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         CheckpointError: if an unfinished training has other settings, naming them, and may not be given up.
         DataError: if an image or a process that loads images is lost; the state is saved.
     """
+    ranks = current()
     settle(job.folder)
     model = job.build()
     state = start(model, job.loop, torch.device(job.device))
@@ -114,10 +118,11 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
         job.begin()
         state = start(model, job.loop, torch.device(job.device))
+    ranks.require_same(job.label, [sha256_json(identity), state.step, state.epoch])
     last_saved = last_step = time.monotonic()
     steps = train(
         state,
-        job.batches,
+        divided(job, ranks),
         job.objective,
         job.loop,
         teacher=job.teacher,
@@ -127,8 +132,10 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         mix=job.mix,
         evaluate=job.evaluate,
         evaluate_every=job.evaluate_every,
+        ranks=ranks,
     )
-    teller = _Teller(job, state)
+    saves = ranks.rank == 0  # the files of others are of no use
+    teller = _Teller(job, state, writes_events=saves and job.tensorboard)
     keep_state = teller.before(partial(save_state, path, state, identity, replaces=replaces))
     with closing(teller):
         while (record := _next(steps, keep_state, job, state)) is not None:
@@ -141,21 +148,38 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
                 keep_state()
                 raise
             now = time.monotonic()
-            if now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
+            if saves and now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
                 keep_state()
                 last_saved = now = time.monotonic()
             last_step = now
+    if job.finish is not None:
+        job.finish(state.result)
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
+
+
+def divided(job: Job, ranks: Ranks) -> TrainBatches:
+    """The batches of a job, of each this rank's part.
+
+    Raises:
+        UsageError: if a rank would have fewer than two images of one, of which batch norm could not tell the spread.
+    """
+    if ranks.size == 1:
+        return job.batches
+    smallest = job.batches.smallest_batch
+    if smallest < 2 * ranks.size:
+        text = f"{job.label}: a batch of {smallest} images has fewer than two for each of {ranks.size} processes"
+        raise UsageError(text, hint="start fewer processes, or set a larger batch_size")
+    return replace(job.batches, part=(ranks.rank, ranks.size))
 
 
 class _Teller:
     """Keeps what the records of a training say, and makes of them what the terminal shows."""
 
-    def __init__(self, job: Job, state: TrainState) -> None:
+    def __init__(self, job: Job, state: TrainState, *, writes_events: bool) -> None:
         self._job = job
         self._watcher = Watcher(job.label, job.batches.plan.num)
-        self._events = Events(job.folder / EVENTS, state, job.batches.num_batches) if job.tensorboard else None
+        self._events = Events(job.folder / EVENTS, state, job.batches.num_batches) if writes_events else None
 
     def before(self, keep_state: Callable[[], None]) -> Callable[[], None]:
         """``keep_state``, before which events are written, so that none is missing where the state goes on."""
@@ -195,15 +219,15 @@ def _more(record: EpochRecord) -> Mapping[str, float]:
 def _next(
     steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None], job: Job, state: TrainState
 ) -> StepRecord | EpochRecord | None:
-    """The next record; None at the end. Where no batch comes or a loss is not finite, the state before it is saved.
+    """The next record; None at the end. Where no batch comes, another rank is gone or a loss is not finite, the state is saved.
 
     Raises:
-        DataError: if no batch comes.
+        DataError, RankError: if no batch comes, or another rank is gone.
         TrainingDivergedError: if a loss or a gradient is not finite; it says what is kept.
     """
     try:
         return next(steps, None)
-    except DataError:
+    except (DataError, RankError):
         keep_state()
         raise
     except TrainingDivergedError as error:
