@@ -30,6 +30,7 @@ from edgenas.cli.options import compact, device_option, project_options
     metavar="MIN",
     help="Minutes for the supernet: it trains on while its accuracy rises, and ends in time.",
 )
+@click.option("--tensorboard", is_flag=True, default=None, help="Write the curves as TensorBoard's events, too.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @project_options
@@ -42,6 +43,7 @@ def train(
     epochs: int | None,
     latency_ms: float | None,
     budget: float | None,
+    tensorboard: bool | None,
     device: str | None,
     force: bool,
     run: Path,
@@ -65,6 +67,7 @@ def train(
                 "latency_ms": latency_ms,
                 "budget_min": budget,
                 "schedule": "wsd" if budget is not None else None,
+                "tensorboard": tensorboard,
                 "device": device,
             },
         )

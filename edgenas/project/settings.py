@@ -223,6 +223,9 @@ class TrainSettings(OptimizerSettings):
         init: weights that the supernet starts from, timm:NAME or a file; None draws them.
         sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
             needs more memory and steps), to compare with.
+        evaluate_every: epochs between evaluations on select; auto takes so many that they stay within 5 % of the time, as counted
+            from MACs. The epoch that is kept is the best of those that were evaluated.
+        tensorboard: the curves of the teacher, the supernet and the nets of `retrain` are also written as TensorBoard's events.
     """
 
     recipe: Annotated[str, OneOf(RECIPES)] | None = None
@@ -262,6 +265,8 @@ class TrainSettings(OptimizerSettings):
     seed: Seed = 0
     init: str | None = None
     sharing: Literal["entangled", "classical"] = "entangled"
+    evaluate_every: Count | Literal["auto"] = 1
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.sampling == "even" and self.num_random < 1:

@@ -31,6 +31,7 @@ from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
 from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
@@ -60,7 +61,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
         RankError: if another of these processes is gone.
         MissingInputError, DataError: if the project or its images are not there or changed.
         CheckpointError: if the teacher's checkpoint does not fit.
-        MissingBackendError: for ``device cuda`` without a GPU.
+        MissingBackendError: for ``device cuda`` without a GPU, for ``tensorboard`` without TensorBoard.
         UsageError, InfeasibleError: if the sampling rule does not suit the space, or nothing costs what it asks for.
         PluginError: naming the package that brings the sampling rule or the loss, if it cannot be used.
     """
@@ -76,6 +77,8 @@ def _train(config: TrainConfig) -> Iterator[Record]:
     yield from _recipe_notes(config, project)
     images = open_images(project)
     require_rule(project, images.task)  # before a teacher is trained
+    if project.settings.train.tensorboard:
+        require_tensorboard()
     result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}
     with locked(project.run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
@@ -102,6 +102,27 @@ class Scores(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRow(JsonRecord):
+    """What authors report of a net of the same space on the same data; nothing of it was measured here.
+
+    Attributes:
+        source: where they say so.
+        dataset: that it is of.
+        top1: accuracy, a fraction.
+        sensitivity, ppv: by class, fractions; of classes that they report.
+        note: what does not reproduce, and why.
+    """
+
+    name: str
+    source: str
+    dataset: str
+    top1: float
+    sensitivity: Mapping[str, float] = field(default_factory=dict)
+    ppv: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateResult(JsonRecord):
     """What `edgenas evaluate` answers.
 
@@ -109,6 +130,7 @@ class EvaluateResult(JsonRecord):
         weights: ``inherited``, ``finetuned`` or ``scratch``.
         net: ``searched`` or ``baseline``.
         scores: None in results of before.
+        published: of the same space on the same data, as reported; None where nothing is.
     """
 
     split: str
@@ -119,6 +141,7 @@ class EvaluateResult(JsonRecord):
     macs: int
     metrics: Annotated[Metrics, FLAT]
     scores: Annotated[Scores | None, OMITTED] = None
+    published: Annotated[tuple[PublishedRow, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -404,6 +404,27 @@ def evaluate(classes: tuple[str, ...] = CLASSES, **changes: Any) -> Outcome[Eval
     return Outcome(EvaluateResult.from_json({**result, **metrics(classes), **scores, **changes}))
 
 
+def test_published_rows_stand_beside_and_say_that_they_are_reported() -> None:
+    row = {"name": "COViT, the teacher", "source": "its README", "dataset": "COVIDx8A test", "top1": 0.9284}
+    both = {"sensitivity": {"covid-19": 0.9299}, "ppv": {"covid-19": 0.9755}, "note": "16 images are in train, too"}
+    other = {"name": "COViT++", "source": "README", "dataset": "COVIDx8A test", "top1": 0.8854}
+    text = drawn("evaluate", evaluate(published=[{**row, **both}, other]), 100)
+    assert "As reported by its authors, not measured here" in text
+    lines = {line.split("  ")[0].strip(): line.split() for line in text.splitlines() if line.startswith(" COViT")}
+    assert lines["COViT, the teacher"][-3:] == ["92.84", "92.99", "97.55"]
+    assert lines["COViT++"][-3:] == ["88.54", "–", "–"]
+    assert "16 images are in train, too" in text
+    assert "reported" not in drawn("evaluate", evaluate(), 100)
+
+
+def test_evaluate_shows_sensitivity_and_ppv_of_a_class_in_one_line() -> None:
+    text = drawn("evaluate", evaluate(), 80)
+    lines = [line for line in text.splitlines() if "(positive)" in line]
+    assert len(lines) == 1
+    assert "71.4 [60.0, 80.0]" in lines[0]  # PPV
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def export() -> Outcome[ExportResult]:
     emulated = parity("passed")
     files = [
@@ -686,7 +707,19 @@ def test_on_a_terminal_bars_are_drawn() -> None:
     file = io.StringIO()
     Screen(Console(file=file, width=120, force_terminal=True, highlight=False)).follow(records())
     assert "\x1b[" in file.getvalue()
-    assert "searching: 2/2" not in file.getvalue()
+    assert file.getvalue().count("searching: 2/2") == 1  # put away when the next part begins
+    assert "searching: 2/2  nets" not in file.getvalue()
+
+
+def test_a_training_s_bar_fits_a_hundred_columns() -> None:
+    file = io.StringIO()
+    fields = {"epoch": "12/40", "lr": "0.0024", "loss": 0.1234, "label": 1.2345, "kd": 0.0123}
+    steps = [Progress("reading images", 2, 2), Progress("supernet", 412, 1640, fields), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", file.getvalue()).replace("\r", "\n").splitlines()]
+    text = " ".join(line for line in lines if line)
+    for part in ("412/1640", "elapsed", "left", "epoch 12/40 lr 0.0024 loss 0.123 label 1.234 kd 0.012"):
+        assert part in text, (part, text)
 
 
 def test_work_that_fails_leaves_the_terminal_usable() -> None:

@@ -227,7 +227,9 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         kind=net.name,
         facts=net.facts,
     )
-    return replace(job, loop=replace(job.loop, compile=bench.project.settings.retrain.compile))
+    settings = bench.project.settings
+    loop = replace(job.loop, compile=settings.retrain.compile)
+    return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:

@@ -114,4 +114,5 @@ def teacher_job(
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,
         mixing=settings.mixing,
+        tensorboard=train.tensorboard and folder is None,
     )
