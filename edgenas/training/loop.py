@@ -21,7 +21,7 @@ from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
 from edgenas.training.mixing import Mix
 from edgenas.training.optimizing import Undecayed, parameter_groups
-from edgenas.training.ranks import ALONE, Ranks
+from edgenas.training.ranks import ALONE, RankError, Ranks
 from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due, is_spent
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
@@ -262,18 +262,7 @@ def train(
             num_steps = state.epochs * batches.num_batches
             yield StepRecord(state.step, num_steps, losses["loss"], losses, learning_rate, state.epoch + 1, state.epochs)
             meter.resume()
-        state.epoch += 1
-        state.elapsed_s = ranks.first(state.elapsed_s)
-        ranks.average_statistics(*_nets(state))
-        if settings.schedule != "wsd" or state.decay_from is not None:
-            _fit_budget(state, settings)
-        due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
-        began = time.perf_counter()
-        seen = Evaluation({})
-        if evaluate is not None and due:
-            seen = ranks.first(evaluation_of(evaluate(state.result.eval())))
-        evaluation_s = time.perf_counter() - began
-        state.elapsed_s = ranks.first(state.elapsed_s + evaluation_s)
+        seen, evaluation_s = _end_epoch(state, settings, evaluate, evaluate_every, ranks)
         record = meter.record(state, seen, evaluation_s)
         state.sums = {}
         if seen.judged:
@@ -350,6 +339,33 @@ def _seeded(batches: Batches, state: TrainState, seed: int, meter: _Meter, rank:
         meter.waited(time.perf_counter() - began)
         seed_globals(seed, state.epoch, step, rank)
         yield batch
+
+
+def _end_epoch(
+    state: TrainState, settings: LoopSettings, evaluate: Evaluate | None, evaluate_every: int, ranks: Ranks
+) -> tuple[Evaluation, float]:
+    """Count an epoch as complete and look at it on select: what was seen, and the seconds that took.
+
+    Raises:
+        RankError: if another rank is gone; the epoch is not counted, so that its end is made up for where the state goes on.
+    """
+    state.epoch += 1
+    try:
+        state.elapsed_s = ranks.first(state.elapsed_s)
+        ranks.average_statistics(*_nets(state))
+        if settings.schedule != "wsd" or state.decay_from is not None:
+            _fit_budget(state, settings)
+        due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
+        began = time.perf_counter()
+        seen = Evaluation({})
+        if evaluate is not None and due:
+            seen = ranks.first(evaluation_of(evaluate(state.result.eval())))
+        evaluation_s = time.perf_counter() - began
+        state.elapsed_s = ranks.first(state.elapsed_s + evaluation_s)
+    except RankError:
+        state.epoch -= 1
+        raise
+    return seen, evaluation_s
 
 
 def _judge(state: TrainState, select: Mapping[str, float], settings: LoopSettings) -> None:
