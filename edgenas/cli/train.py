@@ -20,7 +20,7 @@ from edgenas.cli.options import compact, device_option, project_options
     metavar="FILE",
     help="Trained weights of the teacher (.safetensors, .pth); NAME=FILE takes part in auto's choice.",
 )
-@click.option("--init", metavar="SOURCE", help="Weights that the supernet starts from: timm:NAME or a file (.safetensors, .pth).")
+@click.option("--init", metavar="SOURCE", help="Weights that the supernet starts from: timm:NAME, a file or another run's folder.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the supernet.")
 @click.option("--latency-ms", type=click.FloatRange(min=0, min_open=True), help="Train mostly nets near this limit; needs a table.")
 @click.option(

@@ -153,7 +153,10 @@ class TrainSettings:
         threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
             too small for more, else all cores.
         checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
-        init: weights that the supernet starts from, timm:NAME or a file; None draws them.
+        init: weights that the supernet starts from, timm:NAME, a file or the folder of another run; None draws them.
+        init_selection: which weights of a net that is wider than the space's largest are taken: the leading channels and heads,
+            evenly spaced ones (even), those of the largest norm (importance), or auto: those on which a linear head has the lowest
+            loss on select.
         sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
             needs more memory and steps), to compare with.
     """
@@ -191,6 +194,7 @@ class TrainSettings:
     checkpoint_every: Amount = 60.0
     seed: Seed = 0
     init: str | None = None
+    init_selection: Literal["auto", "leading", "even", "importance"] = AUTO
     sharing: Literal["entangled", "classical"] = "entangled"
 
     def __post_init__(self) -> None:

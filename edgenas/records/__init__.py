@@ -125,6 +125,7 @@ from edgenas.records.tables import (
 )
 from edgenas.records.training import (
     InitFacts,
+    SelectionFacts,
     SupernetResult,
     TeacherChoice,
     TeacherProbe,
@@ -238,6 +239,7 @@ __all__ = [
     "Scores",
     "SealedRecord",
     "SearchResult",
+    "SelectionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",
