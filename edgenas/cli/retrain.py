@@ -13,7 +13,8 @@ from edgenas.cli.options import compact, device_option, project_options
 
 @click.command()
 @click.option("--arch", metavar="FILE|NAME", help="JSON file of an architecture or a named one; default: the search's winner.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner with inherited weights.")
+@click.option("--init", metavar="SOURCE", help="Weights to start from as well: timm:NAME, a file or another run's folder.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner with inherited or given weights.")
 @click.option(
     "--baseline/--no-baseline", default=None, help="Compare with the best hand-designed net within the limits and with a plain CNN."
 )
@@ -22,6 +23,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @project_options
 def retrain(
     arch: str | None,
+    init: str | None,
     epochs: int | None,
     baseline: bool | None,
     device: str | None,
@@ -38,7 +40,7 @@ def retrain(
         from edgenas.recipes.retrain import RetrainConfig
         from edgenas.recipes.retrain import run as recipe
 
-        flags = compact(retrain={"epochs": epochs, "baseline": baseline, "device": device})
+        flags = compact(retrain={"init": init, "epochs": epochs, "baseline": baseline, "device": device})
         return recipe(RetrainConfig(run, flags, overrides, arch, force))
 
     execute("retrain", start, run=run, as_json=as_json, verbose=verbose)

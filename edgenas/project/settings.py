@@ -328,12 +328,16 @@ class RetrainSettings:
     """``[retrain]``: the winner on its own.
 
     Attributes:
-        epochs: of weights that are inherited.
-        start: inherited (fine-tune the supernet's weights), scratch (fresh weights at the supernet's learning rate), or auto: both,
-            and the better on select is kept.
+        epochs: of weights that are inherited or given.
+        start: inherited (fine-tune the supernet's weights), scratch (fresh weights at the supernet's learning rate), given
+            (fine-tune those of ``init``), or auto: all of them, and the best on select is kept; with ``init``, but without a
+            supernet none are inherited.
+        init: weights that nets may start from as well, timm:NAME, a file or the folder of another run: those of the same net, or
+            selected from a larger one as ``train.init_selection`` says. A head of other classes starts fresh, positions are
+            interpolated to another resolution.
         scratch_epochs: of fresh weights; None takes as many as inherited ones see in the supernet and here, or ``epochs`` where
             start is scratch.
-        learning_rate: of inherited weights.
+        learning_rate: of inherited and of given weights.
         teaching: by the teacher, by labels alone, or auto: the teacher, and with a baseline both, of which the better on select is
             kept.
         finals: finalists of the search that are trained to the end where it proved them, its winner among them; the best on select
@@ -347,7 +351,8 @@ class RetrainSettings:
     """
 
     epochs: Count = 15
-    start: Literal["auto", "inherited", "scratch"] = "auto"
+    start: Literal["auto", "inherited", "scratch", "given"] = "auto"
+    init: str | None = None
     scratch_epochs: Count | None = None
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
@@ -357,6 +362,10 @@ class RetrainSettings:
     race_epochs: CountOrZero | None = None
     device: Device = "auto"
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if self.start == "given" and self.init is None:
+            raise ValueError("start given needs init: the weights that are given")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,12 @@ class CheckpointFacts(JsonRecord):
 
     Attributes:
         arch: readable.
-        weights: where they started, ``finetuned`` or ``scratch``.
+        weights: where they started, ``finetuned``, ``given`` or ``scratch``.
         from_search: whether the net is a search's winner.
         supernet_sha256: of the supernet that they started from.
         teacher: name of the net, of a teacher.
         checkpoint: file that a teacher's weights come from.
-        init: where a supernet's weights started.
+        init: where weights started, if not drawn or inherited.
         even_over: what its subnets are spread over.
         settings: of the training.
     """

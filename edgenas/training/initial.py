@@ -89,7 +89,7 @@ def start_from(supernet: nn.Module, source: str | None, state: Path, chooser: Ch
         return Start(kept, (text,), lambda: _load_again(supernet, init, how, state))
     weights = fetch(source)
     if kept is not None and kept.sha256 == weights.sha256:
-        how = _as_before(how, kept)
+        how = chosen_before(how, kept)
     notes, selection = _fill(supernet, weights, how)
     init = InitFacts(source=source, sha256=weights.sha256, notes=tuple(notes), selection=selection)
     if kept is not None and kept.sha256 == weights.sha256 and _asked(kept) == _asked(init):
@@ -97,8 +97,8 @@ def start_from(supernet: nn.Module, source: str | None, state: Path, chooser: Ch
     return Start(init, notes)
 
 
-def _as_before(chooser: Chooser, kept: InitFacts) -> Chooser:
-    """What an interrupted training chose is not chosen again."""
+def chosen_before(chooser: Chooser, kept: InitFacts) -> Chooser:
+    """The chooser that takes what an interrupted training chose, without asking again."""
     if kept.selection is None or kept.selection.asked != chooser.asked:
         return chooser
     return replace(chooser, asked=cast(Selection, kept.selection.method), judge=None)
@@ -115,7 +115,7 @@ def _load_again(supernet: nn.Module, init: InitFacts, chooser: Chooser, state: P
         raise CheckpointError(
             f"{init.source} holds other weights than when the training began", hint=f"delete {state} to start again"
         )
-    _fill(supernet, weights, _as_before(chooser, init))
+    _fill(supernet, weights, chosen_before(chooser, init))
 
 
 def _fill(supernet: nn.Module, weights: Foreign, chooser: Chooser) -> tuple[tuple[str, ...], SelectionFacts | None]:
@@ -214,6 +214,15 @@ def _compared(method: str, source: str, losses: dict[str, float]) -> tuple[str, 
     if losses[DRAWN] > losses[method]:
         return (chosen,)
     return (chosen, f"features of drawn weights are no worse than these: without --init {source} the supernet may do as well")
+
+
+def require_like(space: SearchSpace, weights: Foreign) -> None:
+    """Check, before any net is built, that nets of a space may start from weights.
+
+    Raises:
+        CheckpointError: if they are of another family, or of no kind of net that is known.
+    """
+    require_kind(space, _donor(weights), weights.source)
 
 
 def start_net(net: nn.Module, space: SearchSpace, genes: tuple[int, ...], weights: Foreign, chooser: Chooser) -> InitFacts:

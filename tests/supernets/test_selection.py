@@ -179,7 +179,7 @@ def test_published_pits_fill_narrower_ones() -> None:
     notes = select_net(net, space, donor(source), "importance", "pit_xs_224")
     assert "positions of 27 x 27 were interpolated to 3 x 3" in notes
     assert bool(logits(net).isfinite().all())
-    with pytest.raises(CheckpointError, match="has heads from which those of pit-nano cannot be taken. 2 there, 4 here"):
+    with pytest.raises(CheckpointError, match=r"has heads from which those of pit-nano cannot be taken\. 2 there, 4 here"):
         select_supernet(build_supernet(get_space("pit-nano"), TASK), donor(source), "even", "pit_xs_224")
 
 
@@ -194,10 +194,10 @@ def test_files_of_published_widths_say_how_wide_heads_are() -> None:
 def test_sources_of_other_families_are_refused() -> None:
     net = build_net(get_space("pvt-nano"), TASK, tuple(int(gene) for gene in get_space("pvt-nano").extreme(largest=True)[0]))
     deit = donor_of(timm_net("deit_tiny_patch16_224").state_dict(), "w.pth")
-    with pytest.raises(CheckpointError, match="w.pth is a Vision Transformer, and nets of pvt-nano are of another family"):
+    with pytest.raises(CheckpointError, match=r"w\.pth is a Vision Transformer, and nets of pvt-nano are of another family"):
         select_net(net, get_space("pvt-nano"), deit, "leading", "w.pth")
     with pytest.raises(
-        CheckpointError, match="timm:test_resnet is of another kind of net than weights can be selected from: PVT v2"
+        CheckpointError, match=r"timm:test_resnet is of another kind of net than weights can be selected from: PVT v2"
     ):
         donor_of(timm_net("test_resnet").state_dict(), "timm:test_resnet")
 
