@@ -13,7 +13,12 @@ from edgenas.cli.options import compact, device_option, project_options
 
 @click.command()
 @click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
-@click.option("--teacher", metavar="NAME", help="auto (tries a few, takes the best), cnn, self or timm:NAME.  [default: auto]")
+@click.option(
+    "--teacher",
+    multiple=True,
+    metavar="NAME",
+    help="auto (tries a few), cnn, self, timm:NAME, onnx:FILE or run:FOLDER; several are averaged.  [default: auto]",
+)
 @click.option(
     "--teacher-checkpoint",
     type=click.Path(path_type=Path),
@@ -34,7 +39,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @project_options
 def train(
     only: str | None,
-    teacher: str | None,
+    teacher: tuple[str, ...],
     teacher_checkpoint: Path | None,
     init: str | None,
     epochs: int | None,
@@ -55,7 +60,10 @@ def train(
         from edgenas.recipes.train import run as recipe
 
         flags = compact(
-            teacher={"name": teacher, "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None},
+            teacher={
+                "name": teacher[0] if len(teacher) == 1 else teacher,
+                "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None,
+            },
             train={
                 "init": init,
                 "epochs": epochs,

@@ -92,16 +92,25 @@ class TeacherSettings:
 
     Attributes:
         name: auto (the best on select of a few that are tried on labels), cnn (a plain convolutional net), self (the space's
-            largest net) or timm:NAME.
-        checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice.
+            largest net), timm:NAME, onnx:FILE or run:FOLDER (the net of an earlier run), which are not trained here; or a list of
+            these, whose log-probabilities are averaged.
+        checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice; with
+            a list it says whose weights they are.
+        weights: of a list, in the mean; none weighs all alike.
+        image_px: side of the images that teachers read; None takes the students', or what an ONNX file says.
+        mean, std: by which their images are normalised; none takes ImageNet's, or what edgenas wrote beside an ONNX file.
         candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
         probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
         warmup_epochs: None takes a tenth of the run.
         schedule, end_early: as in ``[train]``.
     """
 
-    name: str = AUTO
+    name: str | tuple[str, ...] = AUTO
     checkpoint: str | None = None
+    weights: tuple[Amount, ...] = ()
+    image_px: Annotated[int, Range(ge=16, le=4096)] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[Amount, ...] = ()
     candidates: tuple[str, ...] = ()
     probe_steps: Count = 300
     epochs: Count = 40
@@ -115,6 +124,24 @@ class TeacherSettings:
     augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
     ema_decay: PartialShare = 0.99
     clip_norm: Amount = 1.0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.names or (AUTO in self.names and len(self.names) > 1) or len(set(self.names)) < len(self.names):
+            problems.append("name is one teacher or a list of different ones, of which none is auto")
+        if self.weights and len(self.weights) != len(self.names):
+            problems.append(f"weights are {len(self.weights)} for {len(self.names)} teachers")
+        if any(values and len(values) != 3 for values in (self.mean, self.std)):
+            problems.append("mean and std have three values each")
+        if AUTO in self.names and (self.image_px is not None or self.mean or self.std):
+            problems.append("image_px, mean and std are of teachers that are named, not of auto")
+        if problems:
+            raise ValueError(*problems)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that teach."""
+        return (self.name,) if isinstance(self.name, str) else self.name
 
 
 @dataclass(frozen=True, slots=True)

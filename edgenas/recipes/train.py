@@ -15,10 +15,11 @@ from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
 from edgenas.project.trainings.starts import start_chooser
 from edgenas.project.trainings.supernet import supernet_job
-from edgenas.project.trainings.teacher import load_teacher, teacher_facts
+from edgenas.project.trainings.teacher import teacher_facts
 from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.project.trainings.teaching import needs_teacher, teaching_of
 from edgenas.project.trainings.teaching_choice import choose_teaching

@@ -15,9 +15,9 @@ from torch import nn
 from edgenas.data.images import Images, decode
 from edgenas.project.nets import genes_of, images_for, supernet_epochs
 from edgenas.project.opening import Project
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.plain_nets import Build, plain_job
 from edgenas.project.trainings.starts import Given
-from edgenas.project.trainings.teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import Arch, TrainedWay
 from edgenas.runs import Note, Record, atomic_path, sha256_json

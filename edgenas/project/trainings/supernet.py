@@ -15,6 +15,7 @@ from edgenas.training.fitting import Job
 from edgenas.training.folder import weights_sha256
 from edgenas.training.initial import Start
 from edgenas.training.sampling import shown_subnets
+from edgenas.training.teacher import KnownImages
 
 IN_PLACE_WEIGHT = 0.5  # of the first subnet's logits, where no teacher weighs more
 
@@ -78,9 +79,18 @@ def supernet_job(
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
-        teacher=teacher if kd_weight > 0 else None,
+        teacher=_asked_once(project, images, teacher, device) if kd_weight > 0 else None,
         subnets=sampling.draw,
         in_place=settings.in_place,
         project=settings.project,
         begin=start.begin if start is not None else None,
     )
+
+
+def _asked_once(project: Project, images: Images, teacher: nn.Module | None, device: str) -> nn.Module | None:
+    """The teacher, with its answers kept where every epoch shows the same images and a CPU would compute them anew."""
+    train = project.settings.train
+    repeats = train.augmentation == "none" and not flip_of(project) and train.epochs > 1 and device == "cpu"
+    if teacher is None or not repeats:
+        return teacher
+    return KnownImages(teacher, images.arrays("train")[0], len(images.class_names))

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from edgenas.data.images import Images
-from edgenas.errors import MissingInputError
-from edgenas.project.nets import facts_of, require_facts
+from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.records import CheckpointFacts
@@ -19,9 +18,7 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
 from edgenas.training.folder import WEIGHTS, has_weights
-from edgenas.training.teacher import SELF, build_teacher
-
-NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
+from edgenas.training.teacher import build_teacher
 
 
 def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | None = None) -> nn.Module:
@@ -39,24 +36,6 @@ def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | Non
 def teacher_facts(folder: Path) -> CheckpointFacts | None:
     """What the run's teacher says of itself; None if there is none yet."""
     return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1]) if has_weights(folder) else None
-
-
-def load_teacher(project: Project, images: Images) -> nn.Module:
-    """The run's teacher in eval mode, on the CPU.
-
-    Raises:
-        MissingInputError: if it was never trained and has no checkpoint.
-        CheckpointError: if it belongs to another project.
-    """
-    path = project.run.teacher / WEIGHTS
-    if not has_weights(project.run.teacher):
-        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
-    plain = load_weights(path)[1]
-    require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
-    name = CheckpointFacts.from_json(plain).teacher
-    net = teacher_net(project.space, images.task, name if name is not None else SELF)
-    load_weights(path, net)
-    return net.eval()
 
 
 @dataclass(frozen=True, slots=True)
