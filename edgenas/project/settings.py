@@ -163,7 +163,9 @@ class TrainSettings:
             fitted to it. Without them it is a half.
         latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
         near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
-        in_place: the first subnet of a step teaches the others.
+        in_place: the first subnet of a step teaches the others; with sampling sandwich that is the largest.
+        in_place_weight: share of that teaching in the loss of the others; auto is ``kd_weight``, and a half at least, for the first
+            one by its teacher as well. With 1 they learn from the first alone, as in BigNAS.
         project: what of the first subnet's gradient opposes the others' is taken out of it (NASViT).
         drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
         kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions), alpha-divergence (AlphaNet) or
@@ -208,6 +210,7 @@ class TrainSettings:
     latency_ms: Amount | None = None
     near_share: Share = 0.7
     in_place: bool = False
+    in_place_weight: Share | Literal["auto"] = AUTO
     project: bool = False
     drop_path_rate: PartialShare = 0.0
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"

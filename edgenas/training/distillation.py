@@ -6,7 +6,7 @@ Shapes: N images, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -125,6 +125,7 @@ class Objective:
         kd: key of `DISTILLATION_LOSSES`.
         kd_weight: in [0, 1]; without a teacher the label loss counts fully.
         temperature: of soft targets.
+        in_place_weight: in place of ``kd_weight`` where the first subnet of a step teaches the others; None takes that.
     """
 
     smoothing: PartialShare = 0.0
@@ -132,9 +133,15 @@ class Objective:
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share = 0.5
     temperature: Amount = 1.0
+    in_place_weight: Share | None = None
 
     def __post_init__(self) -> None:
         require_allowed(self)
+
+    @property
+    def in_place(self) -> Objective:
+        """What those minimise that the first subnet of a step teaches."""
+        return self if self.in_place_weight is None else replace(self, kd_weight=self.in_place_weight)
 
     def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None) -> dict[str, Tensor]:
         """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, computed in float32.

@@ -77,7 +77,8 @@ class Stepper:
         for position, genes in enumerate(calls):
             with self._autocast():
                 logits_NC = state.model(images_NCHW, *genes)
-            losses = self.objective(logits_NC, labels_N, target_NC)
+            objective = self.objective.in_place if self.in_place and position else self.objective
+            losses = objective(logits_NC, labels_N, target_NC)
             loss = losses["loss"] / len(calls)
             torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
             for name, value in losses.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from edgenas.data.images import Images
@@ -44,19 +46,24 @@ def supernet_job(
     settings, space = project.settings.train, project.space
     sampling = sampling_of(project, images.task, anew=anew)
     kd_weight, temperature = teaching_of(project)
+    asked = settings.in_place_weight
+    in_place_weight = asked if settings.in_place and not isinstance(asked, str) else None
     return Job(
         label="supernet",
         folder=project.run.supernet,
         build=lambda: new_supernet(project, images.task) if model is None else model,
         loop=loop_settings(settings, seed=settings.seed),
-        objective=objective_for(
-            images,
-            smoothing=settings.label_smoothing,
-            kd_weight=kd_weight if not settings.in_place else max(kd_weight, IN_PLACE_WEIGHT),
-            temperature=temperature,
-            kd=settings.kd,
-            balance=settings.balance,
-            device=device,
+        objective=replace(
+            objective_for(
+                images,
+                smoothing=settings.label_smoothing,
+                kd_weight=max(kd_weight, IN_PLACE_WEIGHT) if settings.in_place and in_place_weight is None else kd_weight,
+                temperature=temperature,
+                kd=settings.kd,
+                balance=settings.balance,
+                device=device,
+            ),
+            in_place_weight=in_place_weight,
         ),
         batches=batches_for(
             images,
