@@ -98,7 +98,7 @@ def test_what_a_field_allows_is_told_with_the_nearest_word() -> None:
     with pytest.raises(ConfigError) as caught:
         build(ProjectSettings, tables, source="edgenas.toml")
     assert caught.value.problems == (
-        "train.kd is 'sofd'; allowed: 'soft', 'hard', 'alpha-divergence'; did you mean 'soft'?",
+        "train.kd is 'sofd'; allowed: 'soft', 'hard', 'hard-smoothed', 'alpha-divergence'; did you mean 'soft'?",
         "train.kd_weight is 2.0; allowed: a number at least 0 and at most 1 or 'auto'",
         "train.balance is 'wieghts'; allowed: 'none', 'weights', 'sampler', 'downsample'; did you mean 'weights'?",
         "profile.fps is 0.0; allowed: a number at least 0.01 and at most 10000",

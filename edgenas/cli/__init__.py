@@ -15,6 +15,7 @@ COMMANDS = (
     "doctor",
     "spaces",
     "count",
+    "recipes",
     "train",
     "profile",
     "tables",

@@ -20,6 +20,7 @@ SOURCES = (
 @click.option("--data", required=True, metavar="SOURCE", help=SOURCES)
 @click.option("--positive", metavar="CLASS", help="The class that must not be missed.")
 @click.option("--space", metavar="NAME", help="Search space; `edgenas spaces` lists them.")
+@click.option("--recipe", metavar="NAME", help="Training settings of one of `edgenas recipes`.")
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits.")
 @click.option(
@@ -38,6 +39,7 @@ def init(
     data: str,
     positive: str | None,
     space: str | None,
+    recipe: str | None,
     image_px: int | None,
     seed: int | None,
     max_per_class: int | None,
@@ -54,7 +56,7 @@ def init(
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.init import InitConfig
-        from edgenas.recipes.init import run as recipe
+        from edgenas.recipes.init import run as command
 
         table = {
             "source": data,
@@ -65,7 +67,7 @@ def init(
             "skip_bad_images": skip_bad_images,
             "drop_overlap": drop_overlap,
         }
-        flags = compact(data=table, space={"name": space})
-        return recipe(InitConfig(run, flags, overrides, force))
+        flags = compact(data=table, space={"name": space}, train={"recipe": recipe})
+        return command(InitConfig(run, flags, overrides, force))
 
     execute("init", start, run=run, as_json=as_json, verbose=verbose)

@@ -12,6 +12,7 @@ from edgenas.cli.options import compact, device_option, project_options
 
 
 @click.command()
+@click.option("--recipe", metavar="NAME", help="Settings of one of `edgenas recipes`; those of edgenas.toml count more.")
 @click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
 @click.option(
     "--teacher",
@@ -38,6 +39,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @project_options
 def train(
+    recipe: str | None,
     only: str | None,
     teacher: tuple[str, ...],
     teacher_checkpoint: Path | None,
@@ -57,7 +59,7 @@ def train(
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.train import TrainConfig
-        from edgenas.recipes.train import run as recipe
+        from edgenas.recipes.train import run as command
 
         flags = compact(
             teacher={
@@ -65,6 +67,7 @@ def train(
                 "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None,
             },
             train={
+                "recipe": recipe,
                 "init": init,
                 "epochs": epochs,
                 "latency_ms": latency_ms,
@@ -73,6 +76,6 @@ def train(
                 "device": device,
             },
         )
-        return recipe(TrainConfig(run, flags, overrides, only, force))
+        return command(TrainConfig(run, flags, overrides, only, force))
 
     execute("train", start, run=run, as_json=as_json, verbose=verbose)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from edgenas.data.preprocess import IMAGENET_MEAN
 from edgenas.errors import MissingBackendError
 
-Augmentation = Literal["none", "light", "base", "autoaug", "randaug", "torchio"]
+Augmentation = Literal["none", "light", "crop", "base", "autoaug", "randaug", "deit", "torchio"]
 ImageTransform = Callable[[Image.Image], Image.Image]
 BatchTransform = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -98,7 +98,9 @@ def image_transform(name: Augmentation, image_px: int) -> ImageTransform | None:
 
     ``base`` is a random resized crop (area 0.7 to 1), a horizontal flip, rotation by up to 10° and colour jitter of 0.2;
     ``autoaug`` is ImageNet's AutoAugment policy (Cubuk et al., arXiv:1805.09501) after the same crop and flip; ``randaug`` is
-    timm's RandAugment (Cubuk et al., arXiv:1909.13719) as AutoFormer sets it, after the same crop and flip; ``torchio`` is what
+    timm's RandAugment (Cubuk et al., arXiv:1909.13719) as AutoFormer sets it, after the same crop and flip; ``crop`` is a random
+    resized crop of area 0.08 to 1 and a flip, by bicubic interpolation, and ``deit`` the same with that RandAugment, as DeiT and
+    AutoFormer train on ImageNet (objects that fill less of the image may be lost on small ones); ``torchio`` is what
     COViT++ does to X-rays: motion (probability 0.1), a bias field (0.25), and an affine (0.8) or elastic (0.2) deformation.
 
     Raises:
@@ -110,6 +112,10 @@ def image_transform(name: Augmentation, image_px: int) -> ImageTransform | None:
         return _torchio(image_px)
     from torchvision.transforms import v2
 
+    if name in ("crop", "deit"):
+        wide = v2.RandomResizedCrop(image_px, scale=(0.08, 1.0), interpolation=v2.InterpolationMode.BICUBIC)
+        steps = [wide, v2.RandomHorizontalFlip()]
+        return _in_order([*steps, _randaug(image_px)] if name == "deit" else steps)
     crop = [v2.RandomResizedCrop(image_px, scale=(0.7, 1.0)), v2.RandomHorizontalFlip()]
     if name == "randaug":
         return _in_order([*crop, _randaug(image_px)])

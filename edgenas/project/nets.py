@@ -20,6 +20,7 @@ from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_supernet
 from edgenas.supernets.bilateral import with_both_sides
 from edgenas.supernets.classical import ClassicalSupernet
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 from edgenas.training.sampling import SAMPLING_RULES, WithIdentities
@@ -90,7 +91,11 @@ def new_supernet(project: Project, task: Task) -> nn.Module:
     if sharing == "classical":
         return ClassicalSupernet(project.space, task, decompose(project.space, task))
     supernet = build_supernet(project.space, task)
-    return with_both_sides(supernet) if sharing == "bilateral" else supernet
+    if sharing == "bilateral":
+        supernet = with_both_sides(supernet)
+    if isinstance(supernet, SlicedSupernet):
+        supernet.drop_path_rate = project.settings.train.supernet_drop_path_rate
+    return supernet
 
 
 def sharing_of(settings: TrainSettings) -> str:

@@ -15,6 +15,7 @@ from edgenas.data.loaders import ImageStore
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.errors import DataError, MissingInputError, RunFolderError
+from edgenas.project.named_recipes import beneath, require_recipe
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.runs import RunFolder
@@ -38,17 +39,19 @@ class Project:
 
 
 def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> ProjectSettings:
-    """`edgenas.toml` with ``--set`` and then flags applied.
+    """The recipe that is asked for, if one is, with `edgenas.toml`, ``--set`` and then flags applied.
 
     Raises:
-        UsageError: if limits that are flags cannot be.
+        UsageError: if limits that are flags cannot be, or a flag names no recipe.
         MissingInputError: if there is no `edgenas.toml` yet.
         ConfigError: listing everything that is wrong.
     """
     require_flags(flags)
+    require_recipe(flags)
     if not run.config.exists():
         raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
-    tables = layered(read_toml(run.config), parse_overrides(overrides), flags)
+    file, given = read_toml(run.config), parse_overrides(overrides)
+    tables = layered(beneath(file, given, flags), given, flags)
     return build(ProjectSettings, tables, source=str(run.config))
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
+from edgenas.data.augment import Augmentation
 from edgenas.data.splits import DEFAULT_FRACTIONS
 from edgenas.deploy.plugins import RUNTIMES
 from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
+from edgenas.project.named_recipes import RECIPES
 from edgenas.project.setting_limits import given_limits
 from edgenas.proxies import PROXIES
 from edgenas.search import ALGORITHMS
 from edgenas.search.limits import LATENCY, SENSITIVITY, Limit, conflicts
 from edgenas.training.distillation import DISTILLATION_LOSSES
+from edgenas.training.loop import AmpType
+from edgenas.training.mixing import Mixing
+from edgenas.training.optimizing import Undecayed
 from edgenas.training.sampling import SAMPLING_RULES
+from edgenas.training.schedule import ScheduleName
 
 AUTO: Literal["auto"] = "auto"  # a probe decides
-ScheduleName = Literal["cosine", "wsd"]
 Device = Literal["auto", "cpu", "cuda"]
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
@@ -87,7 +92,49 @@ class SpaceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherSettings:
+class OptimizerSettings:
+    """How a net is optimised, in ``[teacher]`` and in ``[train]``, beside what either has defaults of its own for.
+
+    Attributes:
+        final_learning_rate: at the end of cosine and wsd, and the lowest of plateau.
+        plateau_factor, plateau_patience: of the schedule plateau: the learning rate is multiplied by the factor when the accuracy
+            on select did not rise for more than so many epochs.
+        stop_patience: training ends when the accuracy on select did not rise for so many epochs; None trains all epochs.
+        undecayed: what weight decay leaves alone: norms and biases (vectors), these and tables of positions and class tokens
+            (positions), or nothing (none).
+        layer_decay: factor on the learning rate from one block to the one before it, 1 at the head.
+        sam_rho: radius of sharpness-aware minimisation, which doubles the time of a step; None does without.
+        accumulate: parts that a batch is run in, one after the other, so that it fits into memory.
+        mixup, cutmix_alpha: of the beta distributions by which images of a batch are mixed, or pasted into each other; 0 does not.
+        mix_switch_prob: how often is pasted where both are asked for.
+        erasing: probability that a rectangle of an image becomes noise.
+        amp_dtype: of mixed precision: auto (on a GPU: bf16 where it has it, else fp16), bf16 or fp16, or off.
+        channels_last: keep images channels last, which some GPUs compute faster.
+    """
+
+    final_learning_rate: AmountOrZero = 1e-5
+    plateau_factor: Annotated[float, Range(gt=0, lt=1)] = 0.5
+    plateau_patience: CountOrZero = 2
+    stop_patience: Count | None = None
+    undecayed: Undecayed = "vectors"
+    layer_decay: Annotated[float, Range(gt=0, le=1)] = 1.0
+    sam_rho: Amount | None = None
+    accumulate: Annotated[int, Range(ge=1, le=1024)] = 1
+    mixup: AmountOrZero = 0.0
+    cutmix_alpha: AmountOrZero = 0.0
+    mix_switch_prob: Share = 0.5
+    erasing: Share = 0.0
+    amp_dtype: AmpType = AUTO
+    channels_last: bool = False
+
+    @property
+    def mixing(self) -> Mixing:
+        """How batches are changed."""
+        return Mixing(self.mixup, self.cutmix_alpha, self.mix_switch_prob, self.erasing)
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSettings(OptimizerSettings):
     """``[teacher]``: who teaches.
 
     Attributes:
@@ -101,8 +148,11 @@ class TeacherSettings:
         mean, std: by which their images are normalised; none takes ImageNet's, or what edgenas wrote beside an ONNX file.
         candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
         probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
-        warmup_epochs: None takes a tenth of the run.
-        schedule, end_early: as in ``[train]``.
+        epochs: passes over the training images.
+        learning_rate: highest.
+        warmup_epochs: over which the learning rate rises; None takes a tenth of the run.
+        batch_size, weight_decay, schedule, end_early, label_smoothing, augmentation, ema_decay, clip_norm: as in ``[train]``.
+        freeze_stages: of a net of timm, whose blocks keep their weights, counted from the image.
     """
 
     name: str | tuple[str, ...] = AUTO
@@ -121,9 +171,10 @@ class TeacherSettings:
     schedule: ScheduleName = "cosine"
     end_early: bool = True
     label_smoothing: PartialShare = 0.05
-    augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
+    augmentation: Augmentation = "light"
     ema_decay: PartialShare = 0.99
-    clip_norm: Amount = 1.0
+    clip_norm: AmountOrZero = 1.0
+    freeze_stages: CountOrZero = 0
 
     def __post_init__(self) -> None:
         problems = []
@@ -145,12 +196,20 @@ class TeacherSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainSettings:
+class TrainSettings(OptimizerSettings):
     """``[train]``: the supernet.
 
     Attributes:
-        warmup_epochs: None takes a tenth of the run.
-        schedule: of the learning rate: cosine, or wsd (constant, then a short decay).
+        recipe: settings of one of `edgenas recipes`; what is set beside it counts more. None takes the defaults.
+        epochs: passes over the training images.
+        learning_rate: highest; of plain nets from fresh weights, too.
+        batch_size: images of a step.
+        weight_decay: of AdamW, of weights that ``undecayed`` does not name.
+        label_smoothing: share of a label that is spread over all classes.
+        augmentation: of training images, see docs/data.md.
+        warmup_epochs: over which the learning rate rises; None takes a tenth of the run.
+        schedule: of the learning rate: cosine, wsd (constant, then a short decay) or plateau (it falls when the accuracy on select
+            does not rise).
         end_early: with wsd, a plateau on select ends the run before its epochs are spent.
         budget_min: minutes for the supernet; with wsd it trains beyond ``epochs`` while its accuracy rises and time is left.
         sampling: which subnets learn in a step: even (``num_random``, evenly over cost and depth, and now and then the largest or
@@ -159,6 +218,7 @@ class TrainSettings:
             blocks left out where a space allows it), left-only (the same, as many left out as ``min_macs`` and ``max_macs`` ask
             for: ViTAS with AutoSlim), bilateral (the same, run with the leading and with the trailing channels of every width:
             ViTAS with BCNet) or a rule that a package brings.
+        num_random: subnets that a rule draws beside those that it always takes.
         min_macs, max_macs: with left-only and bilateral, what nets are to have on average; the share of blocks that are left out is
             fitted to it. Without them it is a half.
         latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
@@ -167,9 +227,12 @@ class TrainSettings:
         in_place_weight: share of that teaching in the loss of the others; auto is ``kd_weight``, and a half at least, for the first
             one by its teacher as well. With 1 they learn from the first alone, as in BigNAS.
         project: what of the first subnet's gradient opposes the others' is taken out of it (NASViT).
-        drop_path_rate: of the last block of the largest net; less before it, and less in nets of fewer blocks.
-        kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions), alpha-divergence (AlphaNet) or
-            one that an installed package brings.
+        drop_path_rate: of plain nets: of the last block of the largest net; less before it, and less in nets of fewer blocks.
+        supernet_drop_path_rate: of the supernet's last block, likewise less before it, whatever the depth of a subnet.
+        ema_decay: of the moving average of the weights, which is what is kept; 0 keeps none.
+        clip_norm: largest norm of the gradient; 0 does not clip.
+        kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions), hard-smoothed (these,
+            smoothed by 0.05 as COViT++ does), alpha-divergence (AlphaNet) or one that an installed package brings.
         kd_weight: share of the distillation in the loss; auto takes what a short probe of one student found best, 0 needs no
             teacher.
         temperature: of the soft targets, or auto.
@@ -181,6 +244,8 @@ class TrainSettings:
         repeats: differently augmented copies of an image in a batch; an epoch then shows one in ``repeats`` images.
         threads: of PyTorch on a CPU, here and in every later stage; None takes one for images of up to 64 px, whose operators are
             too small for more, else all cores.
+        device: auto takes a GPU if there is one.
+        seed: of everything that is drawn in training.
         checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
         init: weights that the supernet starts from, timm:NAME, a file or the folder of another run; None draws them.
         init_selection: which weights of a net that is wider than the space's largest are taken: the leading channels and heads,
@@ -190,6 +255,7 @@ class TrainSettings:
             needs more memory and steps), to compare with.
     """
 
+    recipe: Annotated[str, OneOf(RECIPES)] | None = None
     epochs: Count = 40
     learning_rate: Amount = 4e-3
     batch_size: Count = 64
@@ -199,7 +265,7 @@ class TrainSettings:
     end_early: bool = True
     budget_min: Amount | None = None
     label_smoothing: PartialShare = 0.05
-    augmentation: Literal["none", "light", "base", "autoaug", "randaug", "torchio"] = "light"
+    augmentation: Augmentation = "light"
     flip: bool | Literal["auto"] = AUTO
     cutmix: Share | Literal["auto"] = AUTO
     ema_decay: PartialShare = 0.99
@@ -213,12 +279,13 @@ class TrainSettings:
     in_place_weight: Share | Literal["auto"] = AUTO
     project: bool = False
     drop_path_rate: PartialShare = 0.0
+    supernet_drop_path_rate: PartialShare = 0.0
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share | Literal["auto"] = AUTO
     temperature: Amount | Literal["auto"] = AUTO
     balance: Literal["none", "weights", "sampler", "downsample"] = "weights"
     repeats: Annotated[int, Range(ge=1, le=10)] = 1
-    clip_norm: Amount = 1.0
+    clip_norm: AmountOrZero = 1.0
     device: Device = "auto"
     threads: Count | None = None
     checkpoint_every: Amount = 60.0
@@ -378,6 +445,8 @@ class RetrainSettings:
             winner's weights saw in the supernet and here.
         race_epochs: of the first round in which hand-designed nets are compared on select until two are left, later rounds are
             longer; None takes a quarter of the epochs to the end, 0 trains all of them to the end.
+        device, seed: as in ``[train]``.
+        compile: let `torch.compile` translate nets before they are trained, which pays for long trainings on GPUs.
     """
 
     epochs: Count = 15
@@ -390,6 +459,7 @@ class RetrainSettings:
     baseline: bool = False
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None
+    compile: bool = False
     device: Device = "auto"
     seed: Seed = 0
 

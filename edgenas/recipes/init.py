@@ -17,6 +17,7 @@ from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
+from edgenas.project.named_recipes import require_recipe
 from edgenas.project.opening import image_px_of
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.records import InitResult, SpaceSize, TaskFacts
@@ -31,7 +32,7 @@ TEMPLATE = """\
 {tables}
 # [train]                        # the supernet
 # epochs = 40
-# augmentation = "light"         # none, light, base, autoaug, randaug, torchio
+# augmentation = "light"         # none, light, crop, base, autoaug, randaug, deit, torchio
 
 # [search]                       # limits; the flags of `edgenas search` do the same
 # latency_ms = 5.0               # or by latency table: {{ jetson = 5.0, cpu = 30.0 }}
@@ -60,11 +61,13 @@ def run(config: InitConfig) -> Iterator[Record]:
     Raises:
         RunFolderError: if the folder already holds a project and ``force`` is not set.
         DataError: listing everything that is wrong with the images.
+        UsageError: if there is no such recipe.
         ConfigError: if a flag or override cannot be.
     """
     folder = RunFolder(config.run)
     if folder.config.exists() and not config.force:
         raise RunFolderError(f"{folder.config} exists already", hint="take another folder with --run, or replace it with --force")
+    require_recipe(config.flags)
     given = config.flags["data"]
     flags = {**config.flags, "data": {**given, "source": absolute_source(given["source"])}}
     source = scan_source(flags["data"]["source"])

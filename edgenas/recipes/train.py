@@ -13,6 +13,7 @@ from torch import nn
 
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
+from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -63,6 +64,7 @@ def run(config: TrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
     DISTILLATION_LOSSES.find(project.settings.train.kd)
+    yield from _recipe_notes(config, project)
     images = open_images(project)
     require_rule(project, images.task)  # before a teacher is trained
     result = TrainResult(teacher=None)
@@ -85,6 +87,14 @@ def run(config: TrainConfig) -> Iterator[Record]:
                 yield from [] if reached is None else [Note(reached, is_warning=True)]
             outputs["supernet"] = project.run.supernet
     yield Outcome(result, outputs)
+
+
+def _recipe_notes(config: TrainConfig, project: Project) -> Iterator[Note]:
+    """What to know of the named recipe, where one is taken."""
+    name = project.settings.train.recipe
+    if name is not None:
+        by_flag = config.flags.get("train", {}).get("recipe") is not None
+        yield from (Note(words) for words in words_on(RECIPES[name], project.space.name, by_flag=by_flag))
 
 
 def _teacher(config: TrainConfig, project: Project, images: Images, device: str) -> Generator[Record, None, nn.Module | None]:

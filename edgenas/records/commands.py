@@ -1,4 +1,4 @@
-"""What commands answer that is read by no other: init, doctor, info, spaces and count."""
+"""What commands answer that is read by no other: init, doctor, info, spaces, recipes and count."""
 
 from __future__ import annotations
 
@@ -204,6 +204,54 @@ class SpacesResult(JsonRecord):
     """What `edgenas spaces` answers."""
 
     spaces: tuple[SpaceDescription, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedSetting(JsonRecord):
+    """One key of a recipe.
+
+    Attributes:
+        key: ``table.key``.
+        value: that the recipe sets.
+        default: without it.
+        why: a few words on this value; empty where its meaning is enough.
+        meaning: of the key.
+    """
+
+    key: str
+    value: Any
+    default: Any
+    why: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRow(JsonRecord):
+    """One named recipe.
+
+    Attributes:
+        trains: teacher, supernet, retrain or all.
+        suits: patterns of the spaces that it was made for; empty for any.
+        settings: by table and key, as `edgenas.toml` has them.
+        departures: where it differs from its source, a sentence each.
+        explained: every key; None where all recipes are listed.
+    """
+
+    name: str
+    title: str
+    trains: str
+    source: str
+    suits: str
+    settings: Mapping[str, Mapping[str, Any]]
+    departures: tuple[str, ...]
+    explained: tuple[ExplainedSetting, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipesResult(JsonRecord):
+    """What `edgenas recipes` answers."""
+
+    rows: tuple[RecipeRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.nets import metrics_table, net_rows, nets_of, retrain_view, scores_tables, sites_table, verdict_lines
 from edgenas.report.plan import plan_view, promises
+from edgenas.report.recipes import recipes_view
 from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
@@ -234,6 +235,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "doctor": doctor_view,
     "spaces": spaces_view,
     "count": count_view,
+    "recipes": recipes_view,
     "train": train_view,
     "profile": profile_view,
     "tables": tables_view,

@@ -6,7 +6,7 @@ weights, and called with the slices of one architecture in their place (`slots`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from threading import get_ident
@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from timm.layers.drop import drop_path
 from torch import Tensor, nn
 
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -102,6 +103,10 @@ class SlicedSupernet(nn.Module, Generic[S]):
         task: classes, channels and resolution.
         sharing: how weights become those of subnets.
         weights: modules that hold them, by the names that they have in a state dict; they are never called.
+
+    Attributes:
+        drop_path_rate: how often what a block adds is dropped in training, image by image: linearly from 0 at the first block to
+            this at the last of the largest net, by a block's place and whatever the depth of a subnet, as AutoFormer does it.
     """
 
     def __init__(self, space: SearchSpace, task: Task, sharing: Sharing[S], weights: Mapping[str, nn.Module]) -> None:
@@ -109,6 +114,7 @@ class SlicedSupernet(nn.Module, Generic[S]):
         self.space = space
         self.task = task
         self.sharing = sharing
+        self.drop_path_rate = 0.0
         self.spec = lru_cache(maxsize=65536)(self._spec)
         for name, module in weights.items():
             self.add_module(name, module)
@@ -126,9 +132,19 @@ class SlicedSupernet(nn.Module, Generic[S]):
         """
         spec, skeleton_of = self.spec(genes), self._skeletons(training=self.training)
         x = resized(images_NCHW, spec.task.image_px)
+        drops = self._drops() if self.training and self.drop_path_rate else None
         for component, part in zip(spec.components, self._parts(spec, parts), strict=True):
-            x = skeleton_of(component)(part.given(part.weights), x)
+            compute = skeleton_of(component)
+            y = compute(part.given(part.weights), x)
+            x = x + drop_path(y - x, next(drops), True) if drops is not None and is_block(compute.module) else y
         return x
+
+    def _drops(self) -> Iterator[float]:
+        """The probability of every block of a subnet, in order."""
+        largest = self.spec(tuple(int(gene) for gene in self.space.extreme(largest=True)[0]))
+        skeleton_of = self._skeletons(training=self.training)
+        depth = sum(is_block(skeleton_of(component).module) for component in largest.components)
+        return (self.drop_path_rate * position / max(1, depth - 1) for position in range(depth))
 
     def _parts(self, spec: S, parts: Parts[S] | None = None) -> Iterable[Part]:
         return (self.sharing.parts if parts is None else parts)(self, spec)
@@ -168,6 +184,11 @@ class SlicedSupernet(nn.Module, Generic[S]):
             return x
 
         return FunctionalSubnet(self.slices(genes), logits, self.sharing.groups(spec))
+
+
+def is_block(module: nn.Module) -> bool:
+    """Whether a component adds to what it is given, which may then be all that is left."""
+    return type(module).__name__.endswith("Block")
 
 
 @lru_cache(maxsize=2048)

@@ -5,8 +5,9 @@ Shapes: N images, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 
 from edgenas.fields import Amount, OneOf, PartialShare, Share, require_allowed
 from edgenas.registries import Registry
+
+HARD_SMOOTHING = 0.05  # of COViT++'s teacher's decisions
 
 
 def label_loss(student_NC: Tensor, labels_N: Tensor, *, smoothing: float = 0.0, class_weights_C: Tensor | None = None) -> Tensor:
@@ -48,15 +51,16 @@ def soft_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: flo
     return F.kl_div(student_logp_NC, teacher_logp_NC, reduction="batchmean", log_target=True) * temperature**2
 
 
-def hard_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: float = 1.0) -> Tensor:
+def hard_target_loss(student_NC: Tensor, teacher_NC: Tensor, *, temperature: float = 1.0, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy with the teacher's decisions as labels (Touvron et al., DeiT, arXiv:2012.12877, section 3).
 
     Args:
         student_NC: student logits of shape (batch, classes).
         teacher_NC: teacher logits of the same shape; no gradient flows into them.
         temperature: has no influence on decisions; taken so that losses can be exchanged.
+        smoothing: of these labels.
     """
-    return F.cross_entropy(student_NC, teacher_NC.detach().argmax(dim=-1))
+    return F.cross_entropy(student_NC, teacher_NC.detach().argmax(dim=-1), label_smoothing=smoothing)
 
 
 def alpha_divergence_loss(
@@ -109,10 +113,31 @@ Loss = Callable[..., Tensor]  # (student_NC, teacher_NC, *, temperature) -> a sc
 DISTILLATION_LOSSES: Registry[Loss] = Registry(
     "distillation loss",
     "edgenas.losses",
-    {"soft": soft_target_loss, "hard": hard_target_loss, "alpha-divergence": alpha_divergence_loss},
+    {
+        "soft": soft_target_loss,
+        "hard": hard_target_loss,
+        "hard-smoothed": partial(hard_target_loss, smoothing=HARD_SMOOTHING),
+        "alpha-divergence": alpha_divergence_loss,
+    },
     accepts=callable,
     expected="a function (student_NC, teacher_NC, *, temperature) -> a scalar",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What part of a batch some images are, so that losses of the parts add up to the batch's.
+
+    Attributes:
+        labels: share of the weights that the mean of the label loss divides by.
+        images: share of the images.
+    """
+
+    labels: float = 1.0
+    images: float = 1.0
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,18 +168,38 @@ class Objective:
         """What those minimise that the first subnet of a step teaches."""
         return self if self.in_place_weight is None else replace(self, kd_weight=self.in_place_weight)
 
-    def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None) -> dict[str, Tensor]:
-        """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, computed in float32.
+    def mass(self, labels_N: Tensor) -> float:
+        """What the mean of the label loss divides by: the images, or the sum of their classes' weights."""
+        if self.class_weights_C is None or labels_N.ndim > 1:  # PyTorch divides losses of distributions by the images
+            return float(len(labels_N))
+        return float(self.class_weights_C.double()[labels_N].sum())
+
+    def parts(self, labels_N: Tensor, slices: Sequence[slice]) -> list[Part]:
+        """What part of a batch each slice of it is."""
+        whole, num = self.mass(labels_N), len(labels_N)
+        return [Part(self.mass(labels_N[each]) / whole, len(labels_N[each]) / num) for each in slices]
+
+    def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None, part: Part = WHOLE) -> dict[str, Tensor]:
+        """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, in float32 or better.
+
+        Args:
+            student_NC: logits.
+            labels_N: class indices, or distributions over the classes.
+            teacher_NC: logits; None for labels alone.
+            part: of a batch that these images are; losses are its share of the batch's.
 
         Raises:
             ValueError: if the teacher's logits are of another shape.
         """
-        student_NC = student_NC.float()
-        label = label_loss(student_NC, labels_N, smoothing=self.smoothing, class_weights_C=self.class_weights_C)
+        student_NC = student_NC.to(torch.promote_types(student_NC.dtype, torch.float32))
+        weights_C = None if self.class_weights_C is None else self.class_weights_C.to(student_NC.dtype)
+        label = label_loss(student_NC, labels_N, smoothing=self.smoothing, class_weights_C=weights_C)
+        label = label * part.labels if part is not WHOLE else label
         if teacher_NC is None or self.kd_weight == 0:
             return {"loss": label, "label_loss": label}
         if teacher_NC.shape != student_NC.shape:
             shapes = f"{tuple(teacher_NC.shape)}, the student of shape {tuple(student_NC.shape)}"
             raise ValueError(f"the teacher gives logits of shape {shapes}")
-        kd = DISTILLATION_LOSSES[self.kd](student_NC, teacher_NC.float(), temperature=self.temperature)
+        kd = DISTILLATION_LOSSES[self.kd](student_NC, teacher_NC.to(student_NC.dtype), temperature=self.temperature)
+        kd = kd * part.images if part is not WHOLE else kd
         return {"loss": (1 - self.kd_weight) * label + self.kd_weight * kd, "label_loss": label, "kd_loss": kd}

@@ -27,7 +27,7 @@ from edgenas.training.checkpoints import (
 from edgenas.training.distillation import Objective
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
-from edgenas.training.mixing import Mix, cutmix
+from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Job:
         checkpoint_every_s: most seconds of training that a kill may cost.
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         cutmix: share of a batch's images that a rectangle of another is pasted into.
+        mixing: how whole batches are changed besides; not together with ``cutmix``.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
     """
 
@@ -66,17 +67,20 @@ class Job:
     in_place: bool = False
     project: bool = False
     cutmix: float = 0.0
+    mixing: Mixing = NO_MIXING
     begin: Callable[[], None] | None = None
 
     @property
     def mix(self) -> Mix | None:
-        """What makes images of two, where any are pasted."""
+        """What changes whole batches, where anything does."""
+        if self.mixing:
+            return self.mixing(self.batches.num_classes)
         return cutmix(self.batches.num_classes, self.cutmix) if self.cutmix else None
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that the weights depend on, JSON-ready."""
-        return {**self.facts, "settings": {**asdict(self.loop), **_objective(self), **_batches(self)}}
+        return {**self.facts, "settings": {**self.loop.identity, **_objective(self), **_batches(self)}}
 
 
 def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
@@ -204,7 +208,8 @@ def _objective(job: Job) -> dict[str, Any]:
         "in_place": job.in_place,
         **({"in_place_weight": objective.in_place_weight} if objective.in_place_weight is not None else {}),
         **({"project": True} if job.project else {}),
-        **({"cutmix": job.cutmix} if job.cutmix else {}),
+        **({"cutmix": job.cutmix} if job.cutmix and not job.mixing else {}),
+        **({"mixing": asdict(job.mixing)} if job.mixing else {}),
     }
 
 

@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from edgenas.fields import Amount, AmountOrZero, CountOrZero, PartialShare, require_allowed
+from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, PartialShare, Range, require_allowed
 from edgenas.training.checkpoints import TrainState
+from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
 from edgenas.training.mixing import Mix
-from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due
+from edgenas.training.optimizing import Undecayed, parameter_groups
+from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due, is_spent
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
+AmpType = Literal["auto", "off", "bf16", "fp16"]
 
 WARMUP = 0.1  # share of the epochs
+_LATER = (
+    *("undecayed", "layer_decay", "plateau_factor", "plateau_patience", "stop_patience"),
+    *("sam_rho", "accumulate", "amp_dtype", "channels_last", "compile"),
+)
 
 
 class Batches(Protocol):
@@ -51,7 +58,7 @@ class LoopSettings:
         final_learning_rate: at the end.
         warmup_epochs: may be a fraction; None takes `WARMUP` of the epochs.
         schedule: of the learning rate, see `edgenas.training.schedule`.
-        weight_decay: of weights with two axes or more; norms and biases have none.
+        weight_decay: of weights with two axes or more; norms and biases have none unless ``undecayed`` says otherwise.
         clip_norm: largest gradient norm; None does not clip.
         ema_decay: largest decay of the weights' moving average, which starts lower; None keeps no average.
         amp: mixed precision on CUDA: bf16 where the GPU has it, else fp16 with loss scaling.
@@ -60,6 +67,14 @@ class LoopSettings:
             on beyond ``epochs`` while the accuracy on select rises and time is left.
         keep_best: end with the weights of the epoch that was best on select, rather than with the last.
         end_early: a plateau on select ends wsd before its epochs are spent.
+        undecayed, layer_decay: see `edgenas.training.optimizing.parameter_groups`.
+        plateau_factor, plateau_patience: of the schedule plateau.
+        stop_patience: evaluated epochs without a better accuracy on select after which training ends; None trains them all.
+        sam_rho: radius of sharpness-aware minimisation, see `edgenas.training.sharpness`; None does without.
+        accumulate: parts that a batch is run in, one after the other, whose gradients add up to the batch's.
+        amp_dtype: of mixed precision; auto as ``amp`` says, off is none, bf16 is possible on a CPU, too.
+        channels_last: keep images and convolutions' weights channels last, which some GPUs compute faster.
+        compile: let `torch.compile` translate the net; for a plain net.
     """
 
     epochs: CountOrZero
@@ -75,6 +90,16 @@ class LoopSettings:
     max_seconds: float | None = None
     keep_best: bool = False
     end_early: bool = False
+    undecayed: Undecayed = "vectors"
+    layer_decay: Annotated[float, Range(gt=0, le=1)] = 1.0
+    plateau_factor: Annotated[float, Range(gt=0, lt=1)] = 0.5
+    plateau_patience: CountOrZero = 2
+    stop_patience: Count | None = None
+    sam_rho: Amount | None = None
+    accumulate: Count = 1
+    amp_dtype: AmpType = "auto"
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         require_allowed(self)
@@ -83,7 +108,20 @@ class LoopSettings:
     def plan(self) -> Schedule:
         """The learning rate of every step."""
         warmup_epochs = self.warmup_epochs if self.warmup_epochs is not None else WARMUP * self.epochs
-        return Schedule(self.schedule, self.learning_rate, self.final_learning_rate, warmup_epochs)
+        return Schedule(
+            self.schedule,
+            self.learning_rate,
+            self.final_learning_rate,
+            warmup_epochs,
+            self.plateau_factor,
+            self.plateau_patience,
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the weights depend on, JSON-ready; later settings are left out where they say nothing, so that older runs go on."""
+        plain = {each.name: each.default for each in fields(self) if each.name in _LATER}
+        return {name: value for name, value in asdict(self).items() if name not in plain or value != plain[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +159,23 @@ class EpochRecord:
 def start(model: nn.Module, settings: LoopSettings, device: torch.device) -> TrainState:
     """A state at epoch 0, on ``device``; ``model`` is moved there."""
     model.to(device)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=settings.learning_rate)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    groups = parameter_groups(model, settings.weight_decay, undecayed=settings.undecayed, layer_decay=settings.layer_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
     average = None if settings.ema_decay is None else ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
     scaler = torch.amp.GradScaler("cuda") if _amp_dtype(settings, device) is torch.float16 else None
+    if settings.compile:
+        compile_net(model, device)
     return TrainState(model, average, optimizer, scaler, epoch=0, step=0, epochs=settings.epochs)
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
 def _amp_dtype(settings: LoopSettings, device: torch.device) -> torch.dtype | None:
-    if not settings.amp or device.type != "cuda":
+    if not settings.amp or settings.amp_dtype == "off" or (device.type != "cuda" and settings.amp_dtype != "bf16"):
         return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if settings.amp_dtype == "auto":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if settings.amp_dtype == "bf16" else torch.float16
 
 
 def train(
@@ -178,21 +215,29 @@ def train(
     if teacher is not None:
         teacher.to(device).eval()
     amp = _amp_dtype(settings, device)
-    step_once = Stepper(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix, project)
+    step_once = Stepper(
+        *(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix, project),
+        sam_rho=settings.sam_rho,
+        accumulate=settings.accumulate,
+    )
     schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)
         meter = _Meter(state.sums)
         for images_NCHW, labels_N in _seeded(batches, state, settings.seed):
             learning_rate = schedule(
-                state.step, epochs=state.epochs, steps_per_epoch=batches.num_batches, decay_from=state.decay_from
+                state.step,
+                epochs=state.epochs,
+                steps_per_epoch=batches.num_batches,
+                decay_from=state.decay_from,
+                history=state.history,
             )
             losses = step_once(state, images_NCHW, labels_N, learning_rate)
             state.elapsed_s += meter.add(losses, len(labels_N), learning_rate)
             yield StepRecord(state.step, state.epochs * batches.num_batches, losses["loss"])
             meter.resume()
         state.epoch += 1
-        if settings.schedule == "cosine" or state.decay_from is not None:
+        if settings.schedule != "wsd" or state.decay_from is not None:
             _fit_budget(state, settings)
         due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
         began = time.perf_counter()
@@ -202,6 +247,8 @@ def train(
         state.sums = {}
         if select:
             _judge(state, select, settings)
+        if settings.stop_patience is not None and is_spent(state.history, settings.stop_patience):
+            state.epochs = state.epoch
         yield record
     if state.best_tensors:
         state.result.load_state_dict(state.best_tensors)
@@ -292,7 +339,7 @@ def _fit_budget(state: TrainState, settings: LoopSettings) -> None:
     """Lay out as many epochs as fit the time budget at the pace so far."""
     if settings.max_seconds is not None and state.epoch:
         affordable = int((settings.max_seconds - state.elapsed_s) / (state.elapsed_s / state.epoch))
-        laid_out = settings.epochs if settings.schedule == "cosine" else state.epochs
+        laid_out = state.epochs if settings.schedule == "wsd" else settings.epochs
         state.epochs = min(laid_out, state.epoch + max(0, affordable))
 
 

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgenas.data.order import batch_slices
 from edgenas.errors import EdgeNASError
 from edgenas.training.checkpoints import TrainState
-from edgenas.training.distillation import Objective
+from edgenas.training.distillation import WHOLE, Objective
 from edgenas.training.mixing import Mix
 from edgenas.training.projection import add_projected, take_gradients
 from edgenas.training.seeding import step_rng
+from edgenas.training.sharpness import at_sharpest
 
 Subnets = Callable[[np.random.Generator, int], list[tuple[int, ...]]]  # of a step of the training, the first being 0
 
@@ -41,6 +43,8 @@ class Stepper:
     amp: torch.dtype | None
     mix: Mix | None = None
     project: bool = False
+    sam_rho: float | None = None
+    accumulate: int = 1
 
     def __call__(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor, learning_rate: float) -> dict[str, float]:
         """Mean losses over the step's subnets; ``state`` is one step further."""
@@ -50,6 +54,10 @@ class Stepper:
             images_NCHW, labels_N = self.mix(images_NCHW, labels_N)
         state.optimizer.zero_grad(set_to_none=True)
         sums = self._backward(state, images_NCHW, labels_N)
+        if self.sam_rho is not None:
+            with at_sharpest(state.model, self.sam_rho):
+                state.optimizer.zero_grad(set_to_none=True)
+                self._backward(state, images_NCHW, labels_N)
         values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
         self._require_finite("loss", values["loss"], state, learning_rate)
         self._update(state, learning_rate)
@@ -65,35 +73,43 @@ class Stepper:
 
     def _backward(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
         """Add up the subnets' gradients; their mean losses."""
-        target_NC = None
-        if self.teacher is not None:
-            with torch.no_grad(), self._autocast():
-                target_NC = self.teacher(images_NCHW)
+        slices = batch_slices(len(images_NCHW), math.ceil(len(images_NCHW) / self.accumulate))
+        parts = [WHOLE] if len(slices) == 1 else self.objective.parts(labels_N, slices)
+        targets = [self._taught(images_NCHW[each]) for each in slices]
         rng = step_rng(self.seed, state.epoch, state.step)
         calls = [()] if self.subnets is None else [(genes,) for genes in self.subnets(rng, state.step)]
         sums: dict[str, Tensor] = {}
         weights = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
         firsts: list[Tensor | None] = []
         for position, genes in enumerate(calls):
-            with self._autocast():
-                logits_NC = state.model(images_NCHW, *genes)
             objective = self.objective.in_place if self.in_place and position else self.objective
-            losses = objective(logits_NC, labels_N, target_NC)
-            loss = losses["loss"] / len(calls)
-            torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
-            for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() / len(calls)
-            if self.in_place and position == 0:
-                target_NC = logits_NC.detach()
+            for at, (each, part) in enumerate(zip(slices, parts, strict=True)):
+                with self._autocast():
+                    logits_NC = state.model(images_NCHW[each], *genes)
+                losses = objective(logits_NC, labels_N[each], targets[at], part)
+                loss = losses["loss"] / len(calls)
+                torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() / len(calls)
+                if self.in_place and position == 0:
+                    targets[at] = logits_NC.detach()
             if self.project and position == 0 and len(calls) > 1:
                 firsts = take_gradients(weights)
         if firsts:
             add_projected(weights, firsts)
         return sums
 
+    def _taught(self, images_NCHW: Tensor) -> Tensor | None:
+        """The teacher's logits (N, C)."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad(), self._autocast():
+            logits_NC: Tensor = self.teacher(images_NCHW)
+        return logits_NC
+
     def _update(self, state: TrainState, learning_rate: float) -> None:
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("lr_scale", 1.0)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
         limit = math.inf if self.clip_norm is None else self.clip_norm

@@ -18,6 +18,7 @@ from edgenas.training.checkpoints import copy_into
 from edgenas.training.cnn import plain_cnn
 from edgenas.training.evaluation import ImageSequence
 from edgenas.training.foreign import read_foreign, require_timm_model
+from edgenas.training.teacher_parts import MLP, put_mlp_head
 
 SELF, CNN = "self", "cnn"
 _PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -131,7 +132,8 @@ def build_teacher(
     """A net that is to teach, in eval mode.
 
     Args:
-        name: ``timm:NAME``, ``cnn`` for `plain_cnn`, or ``self`` for the largest plain net of ``space``.
+        name: ``timm:NAME`` (``timm:NAME+mlp`` with COViT's head of three layers), ``cnn`` for `plain_cnn`, or ``self`` for the
+            largest plain net of ``space``.
         num_classes: logits.
         image_px: side of its images, passed on where the model fixes it.
         in_channels: of its images.
@@ -143,7 +145,10 @@ def build_teacher(
         CheckpointError: listing every mismatch between checkpoint and model.
     """
     model: nn.Module
-    if name == SELF and space is not None:
+    if name.endswith(MLP):
+        model = _build_timm(name.removesuffix(MLP), num_classes, image_px, in_channels)
+        put_mlp_head(model, num_classes)
+    elif name == SELF and space is not None:
         genes = tuple(int(gene) for gene in space.extreme(largest=True)[0])
         model = build_net(space, Task(num_classes, in_channels, image_px), genes)
     elif name == CNN:

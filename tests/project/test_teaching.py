@@ -81,7 +81,7 @@ def test_a_largest_subnet_that_is_behind_a_smaller_one_is_told_where_it_is_not_b
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose teacher, lesson and mirroring were chosen by probes."""
     folder = tmp_path_factory.mktemp("taught")
-    for command in (("init", "--data", "digits"), ("train",)):
+    for command in (("init", "--data", "digits", "--image-px", "16"), ("train",)):
         code, value, err = edgenas_in(folder, *command, *SETS)
         assert code == 0, (value["error"], err)
         (folder / f"{command[0]}.txt").write_text(err)
@@ -158,7 +158,7 @@ def test_a_probe_of_other_settings_is_made_again_unless_its_supernet_stays(proje
 
 
 def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
-    code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", "--image-px", "16", *SETS)
     assert code == 0, value["error"]
     teacher = tmp_path / "edgenas-run" / "teacher"
     with zygote(tmp_path) as run:
@@ -199,7 +199,7 @@ def test_the_probes_are_counted_among_what_a_net_has_cost(project: Path) -> None
 def test_a_checkpoint_takes_part_in_the_choice(project: Path, tmp_path: Path) -> None:
     weights = project / "edgenas-run" / "teacher" / "weights.safetensors"
     name = json.loads((project / "edgenas-run" / "teacher" / "probe.json").read_text())["chosen"]["name"]
-    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", "--image-px", "16", *SETS)
     assert code == 0, value["error"]
     asked = ("train", "--only", "teacher", *SETS, "--set", 'teacher.candidates=["self"]')
     for _ in ("takes part", "took part"):
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_comes_after_the_choice_is_not_ignored_silently(projec
     ],
 )
 def test_what_is_missing_is_told_before_anything_is_tried(tmp_path: Path, flags: tuple[str, str], words: str) -> None:
-    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", *SETS)
+    code, value, err = edgenas_in(tmp_path, "init", "--data", "digits", "--image-px", "16", *SETS)
     assert code == 0, value["error"]
     code, value, err = edgenas_in(tmp_path, "train", *SETS, *flags)
     assert code == 1
@@ -248,7 +248,7 @@ def test_where_labels_alone_teach_there_is_no_teacher(tmp_path: Path) -> None:
     few = ("search.proof_nets=1", "search.proof_hand=1", "search.max_params=130000", "teacher.epochs=1", "teacher.name=cnn")
     sets = [part for setting in (*labels, *short, *few) for part in ("--set", setting)]
     teacher = tmp_path / "edgenas-run" / "teacher"
-    assert edgenas_in(tmp_path, "init", "--data", "digits", *sets)[0] == 0
+    assert edgenas_in(tmp_path, "init", "--data", "digits", "--image-px", "16", *sets)[0] == 0
     for command, *flags in (("train",), ("plan",), ("search",), ("retrain",), ("evaluate",), ("info", "--no-loader")):
         code, value, err = edgenas_in(tmp_path, command, *flags, *sets)
         assert code == 0, (command, value["error"], err)

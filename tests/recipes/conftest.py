@@ -24,7 +24,7 @@ def reference(zygote_edgenas: Zygote, tmp_path_factory: pytest.TempPathFactory) 
     work, seconds = folder / "work", {}
     work.mkdir()
     sets = [part for setting in SMALL for part in ("--set", setting)]
-    ended = zygote_edgenas(work, "init", "--data", "digits", *sets)
+    ended = zygote_edgenas(work, "init", "--data", "digits", "--image-px", "16", *sets)
     assert ended.code == 0, ended.out
     for stage, arguments in STAGES.items():
         shutil.copytree(work, folder / f"before-{stage}")

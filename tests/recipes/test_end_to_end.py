@@ -21,6 +21,7 @@ from PIL import Image
 
 from edgenas.cli import main
 from edgenas.project.retraining import equal_cnn
+from edgenas.recipes import export
 from edgenas.runs import sha256_json, write_sealed
 from edgenas.spaces.designed import hand_designed
 from edgenas.spaces.pvt import PVT_NANO
@@ -104,6 +105,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def edgenas(project: Path) -> Run:
     """Runs a command in the project."""
     return lambda *arguments: edgenas_in(project, *arguments)
+
+
+@pytest.fixture
+def one_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the file for one image a call is written; the README's own export writes both."""
+    both = export._specs
+    monkeypatch.setattr(export, "_specs", lambda *arguments: both(*arguments)[:1])
 
 
 def stored(project: Path, command: str) -> dict[str, Any]:
@@ -274,6 +282,7 @@ def test_a_floor_that_is_met_is_among_the_limits(edgenas: Run) -> None:
     assert value["result"]["winner"]["sensitivity"]["0"]["value"] >= 0.01
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_without_retraining_the_weights_are_inherited(edgenas: Run, project: Path) -> None:
     retrained, aside = project / "edgenas-run" / "retrain", project / "retrain-aside"
     retrained.rename(aside)
@@ -395,6 +404,7 @@ def test_several_finals_of_the_search_are_trained_to_the_end(project: Path, tmp_
     assert "earlier winner" not in err
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_export_takes_the_net_that_it_is_told_to(edgenas: Run, project: Path) -> None:
     result = stored(project, "retrain")
     for name, net in (("searched", result), ("baseline", result["baseline"])):
@@ -467,6 +477,7 @@ def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run,
     assert "sm86" in value["error"]["message"] + value["error"]["hint"]
 
 
+@pytest.mark.usefixtures("one_batch_size")
 def test_a_gate_that_cannot_be_met_exits_4_and_marks_the_folder(edgenas: Run, project: Path) -> None:
     code, value, _ = edgenas("export", "--format", "onnx", "--output", "rejected", "--set", "gates.min_sensitivity=0.999")
     assert (code, value["status"]) == (4, "gate_failed")

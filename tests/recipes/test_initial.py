@@ -38,7 +38,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a teacher and two files of weights for its supernet."""
     folder = tmp_path_factory.mktemp("taught")
     sets = [part for setting in SETTINGS for part in ("--set", setting)]
-    for command in (("init", "--data", "digits"), ("train", "--only", "teacher")):
+    for command in (("init", "--data", "digits", "--image-px", "16"), ("train", "--only", "teacher")):
         code, value, _ = edgenas_in(folder, *command, *sets)
         assert code == 0, value
     for number, classes in ((1, 10), (2, 1000)):

@@ -16,7 +16,10 @@ def has_epochs(path: Path, num: int) -> bool:
 def test_an_interrupted_training_saves_its_state_and_goes_on_to_the_same_weights(tmp_path: Path, zygote_edgenas: Zygote) -> None:
     train = ("train", "--only", "teacher", "--set", "teacher.epochs=4", "--set", "train.threads=1", "--teacher", "self")
     (tmp_path / "whole").mkdir()
-    assert zygote_edgenas(tmp_path / "whole", "init", "--data", "digits", "--set", "data.max_per_class=80").code == 0
+    assert (
+        zygote_edgenas(tmp_path / "whole", "init", "--data", "digits", "--image-px", "16", "--set", "data.max_per_class=80").code
+        == 0
+    )
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     assert zygote_edgenas(tmp_path / "whole", *train).code == 0
 

@@ -17,7 +17,12 @@ CLASSICAL = ("--set", "train.sharing=classical")
 
 def test_private_weights_are_trained_searched_and_inherited(tmp_path: Path) -> None:
     sets = [part for setting in SMALL for part in ("--set", setting)]
-    for command in (("init", "--data", "digits"), ("train",), ("search", "--max-params", "200000"), ("retrain",)):
+    for command in (
+        ("init", "--data", "digits", "--image-px", "16"),
+        ("train",),
+        ("search", "--max-params", "200000"),
+        ("retrain",),
+    ):
         code, value, _ = edgenas_in(tmp_path, *command, *sets, *CLASSICAL)
         assert code == 0, value["error"]
     tensors, facts = load_weights(tmp_path / "edgenas-run" / "supernet" / "weights.safetensors")

@@ -8,7 +8,9 @@ from torch import nn
 
 from edgenas.spaces import get_space
 from edgenas.supernets import build_net
+from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.drop_path import add_drop_path
+from tests.training.tiny import LARGEST, tiny_images, tiny_supernet
 
 
 class AddBlock(nn.Module):
@@ -71,3 +73,23 @@ def test_every_family_has_blocks_to_drop(name: str) -> None:
 def test_a_rate_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="rate 1"):
         add_drop_path(chain(2), 1.0, largest_depth=2)
+
+
+def test_a_supernet_drops_in_training_alone_and_later_blocks_more_often() -> None:
+    supernet = tiny_supernet()
+    images_NCHW = torch.from_numpy(tiny_images(4)[0])
+    assert isinstance(supernet, SlicedSupernet)
+    with torch.no_grad():
+        plain = supernet.eval()(images_NCHW, LARGEST)
+        supernet.drop_path_rate = 0.9
+        assert torch.equal(supernet(images_NCHW, LARGEST), plain)
+        supernet.train()
+        torch.manual_seed(0)
+        first, second = supernet(images_NCHW, LARGEST), supernet(images_NCHW, LARGEST)
+        assert not torch.equal(first, second)
+        torch.manual_seed(0)
+        assert torch.equal(supernet(images_NCHW, LARGEST), first)
+        supernet.drop_path_rate = 0.0
+        assert torch.equal(supernet(images_NCHW, LARGEST), plain)
+    supernet.drop_path_rate = 0.4
+    assert list(supernet._drops()) == pytest.approx([0.4 * position / 8 for position in range(9)])

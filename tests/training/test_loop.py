@@ -17,6 +17,7 @@ from edgenas.training.evaluation import net_accuracy, subnet_accuracies
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, TrainingDivergedError, start, train
 from edgenas.training.mixing import cutmix
 from edgenas.training.sampling import Subnets, sandwich
+from edgenas.training.step import Stepper
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, TinyBatches, tiny_images, tiny_net, tiny_supernet
 
 SETTINGS = LoopSettings(epochs=3, learning_rate=2e-3, seed=7)
@@ -229,6 +230,68 @@ def test_the_best_epoch_is_kept_also_by_a_run_that_was_interrupted(tmp_path: Pat
     load_state(tmp_path / "state.safetensors", again, {"seed": 7})
     run(again, (0.6, 0.7))
     assert weights_of(again) == weights_of(whole)
+
+
+def falling(value: float = 0.5) -> Evaluate:
+    """Accuracies that never rise."""
+    return lambda model: {"top1": value}
+
+
+@pytest.mark.parametrize("weights", [None, [0.2, 1.0, 5.0]])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(weights: list[float] | None, in_place: bool) -> None:
+    def trained(accumulate: int) -> torch.Tensor:
+        settings = replace(SETTINGS, epochs=1, accumulate=accumulate, ema_decay=None)
+        objective = Objective(smoothing=0.1, kd_weight=0.4, class_weights_C=None if weights is None else torch.tensor(weights))
+        state = start(tiny_supernet().double(), settings, CPU)
+        teacher = tiny_net(LARGEST, seed=5).double()
+        batches = ((images.double(), labels) for images, labels in TinyBatches()(0))
+        step = Stepper(objective, 7, 1.0, teacher, subnets, in_place, CPU, None, accumulate=accumulate)
+        for images_NCHW, labels_N in batches:
+            step(state, images_NCHW, labels_N, 1e-3)
+        return torch.cat([value.detach().flatten() for value in state.model.parameters()])
+
+    def subnets(rng: np.random.Generator, step: int) -> Subnets:
+        return [LARGEST, SMALLEST]
+
+    whole, parts = trained(1), trained(3)
+    assert (whole - parts).abs().max().item() < 1e-12
+
+
+def test_training_stops_when_its_patience_is_spent() -> None:
+    settings = replace(SETTINGS, epochs=9, stop_patience=2)
+    state = start(tiny_net(), settings, CPU)
+    records = list(train(state, TinyBatches(), Objective(), settings, evaluate=falling()))
+    assert [record.epoch for record in records if isinstance(record, EpochRecord)] == [1, 2, 3]
+    assert state.epochs == 3
+
+
+def test_a_plateau_lowers_the_rate_also_of_a_run_that_was_interrupted(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=5, schedule="plateau", plateau_factor=0.5, plateau_patience=0, warmup_epochs=0.0)
+    whole, rates = start(tiny_net(), settings, CPU), []
+    for record in train(whole, TinyBatches(), Objective(), settings, evaluate=falling()):
+        if isinstance(record, EpochRecord):
+            rates.append(record.learning_rate)
+    assert rates == pytest.approx([2e-3, 2e-3, 1e-3, 5e-4, 2.5e-4])
+    first = start(tiny_net(), settings, CPU)
+    for record in train(first, TinyBatches(), Objective(), settings, evaluate=falling()):
+        if isinstance(record, EpochRecord) and record.epoch == 3:
+            save_state(tmp_path / "state", first, {})
+            break
+    resumed = start(tiny_net(), settings, CPU)
+    load_state(tmp_path / "state", resumed, {})
+    list(train(resumed, TinyBatches(), Objective(), settings, evaluate=falling()))
+    for value, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(value, other)
+
+
+@pytest.mark.parametrize("changes", [{"amp_dtype": "bf16"}, {"channels_last": True}])
+def test_other_number_formats_and_layouts_learn_on_a_cpu(changes: dict[str, object]) -> None:
+    settings = replace(SETTINGS, epochs=2, **changes)  # type: ignore[arg-type]
+    records = list(train(start(tiny_net(), settings, CPU), TinyBatches(), Objective(), settings))
+    losses = [record.losses["loss"] for record in records if isinstance(record, EpochRecord)]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
 
 
 def test_a_run_that_fits_its_budget_ignores_it() -> None:

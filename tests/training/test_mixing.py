@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from edgenas.training.distillation import label_loss
-from edgenas.training.mixing import cutmix
+from edgenas.training.mixing import Mixing, cutmix
+from edgenas.training.seeding import seed_globals
 
 
 def test_a_share_of_the_images_gets_a_rectangle_and_targets_by_its_area() -> None:
@@ -40,3 +41,40 @@ def test_a_single_image_stays_as_it_is_and_its_loss_too() -> None:
     assert label_loss(logits_NC, targets_NC, smoothing=0.1).item() == pytest.approx(
         label_loss(logits_NC, labels_N, smoothing=0.1).item(), abs=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "mixing", [Mixing(mixup=0.8), Mixing(cutmix=1.0), Mixing(mixup=0.8, cutmix=1.0), Mixing(0.8, 1.0, 0.5, 0.9)]
+)
+@pytest.mark.parametrize("num", [1, 2, 7])
+def test_mixed_targets_are_distributions_and_the_seed_decides(mixing: Mixing, num: int) -> None:
+    images_NCHW, labels_N = torch.rand(num, 3, 12, 12), torch.arange(num) % 4
+    kept = images_NCHW.clone()
+    results = []
+    for _ in range(2):
+        seed_globals(3, 0, 5)
+        results.append(mixing(4)(images_NCHW, labels_N))
+    (first_NCHW, first_NC), (second_NCHW, second_NC) = results
+    assert torch.equal(first_NCHW, second_NCHW)
+    assert torch.equal(first_NC, second_NC)
+    assert torch.equal(images_NCHW, kept)  # nothing is changed in place
+    assert first_NCHW.shape == images_NCHW.shape
+    assert torch.allclose(first_NC.sum(dim=1), torch.ones(num))
+
+
+def test_mixup_blends_an_image_with_its_opposite_as_its_target_says() -> None:
+    images_NCHW, labels_N = torch.eye(4)[:, :, None, None].expand(4, 4, 6, 6).contiguous(), torch.arange(4)
+    seed_globals(1, 0, 0)
+    mixed_NCHW, targets_NC = Mixing(mixup=1.0)(4)(images_NCHW, labels_N)
+    assert torch.allclose(mixed_NCHW.mean(dim=(2, 3)), targets_NC, atol=1e-6)
+    assert 0 < targets_NC.max().item() < 1
+
+
+def test_erasing_changes_rectangles_and_leaves_labels_alone() -> None:
+    images_NCHW, labels_N = torch.zeros(32, 3, 16, 16), torch.arange(32) % 4
+    seed_globals(1, 0, 0)
+    erased_NCHW, same_N = Mixing(erasing=0.5)(4)(images_NCHW, labels_N)
+    assert torch.equal(same_N, labels_N)
+    changed = (erased_NCHW != 0).flatten(1).any(dim=1)
+    assert 8 < int(changed.sum()) < 24
+    assert not Mixing()

@@ -240,7 +240,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
     """The training of a net in one way; without a ``split`` to be judged on no image is read before it begins."""
     what = net.arch if net.arch is not None else net.build
     assert what is not None
-    return plain_job(
+    job = plain_job(
         bench.project,
         bench.images,
         label=f"{net.label} ({way})",
@@ -256,6 +256,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         facts=net.facts,
         given=bench.given if way.weights == "given" else None,
     )
+    return replace(job, loop=replace(job.loop, compile=bench.project.settings.retrain.compile))
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:

@@ -81,6 +81,7 @@ def supernet_job(
             **sampling.facts.as_json(),
             **({"teacher_sha256": weights_sha256(project.run.teacher)} if needs_teacher(project.settings.train) else {}),
             **sharing_facts(sharing_of(project.settings.train)),
+            **({"drop_path_rate": settings.supernet_drop_path_rate} if settings.supernet_drop_path_rate else {}),
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
         evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
@@ -90,6 +91,7 @@ def supernet_job(
         subnets=sampling.draw,
         in_place=settings.in_place,
         project=settings.project,
+        mixing=settings.mixing,
         begin=start.begin if start is not None else None,
     )
 
@@ -97,7 +99,8 @@ def supernet_job(
 def _asked_once(project: Project, images: Images, teacher: nn.Module | None, device: str) -> nn.Module | None:
     """The teacher, with its answers kept where every epoch shows the same images and a CPU would compute them anew."""
     train = project.settings.train
-    repeats = train.augmentation == "none" and not flip_of(project) and train.epochs > 1 and device == "cpu"
+    changes = train.augmentation != "none" or flip_of(project) or any((train.mixup, train.cutmix_alpha, train.erasing))
+    repeats = not changes and train.epochs > 1 and device == "cpu"
     if teacher is None or not repeats:
         return teacher
     return KnownImages(teacher, images.arrays("train")[0], len(images.class_names))

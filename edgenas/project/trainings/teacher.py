@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
 from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.teacher import build_teacher
+from edgenas.training.teacher_parts import freeze_stages
 
 
 def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | None = None) -> nn.Module:
@@ -60,15 +62,33 @@ def teacher_job(
     anew: bool,
     folder: Path | None = None,
     label: str = "teacher",
+    image_px: int | None = None,
+    around: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Job:
-    """The training of a teacher on labels; ``folder`` is the run's teacher's by default."""
+    """The training of a teacher on labels.
+
+    Args:
+        project: with settings and run folder.
+        images: decoded.
+        device: ``cpu`` or ``cuda``.
+        net: who is trained.
+        anew: an unfinished training with other settings is given up.
+        folder: the run's teacher's by default.
+        label: on the progress bar.
+        image_px: that the net reads; None for the images' own.
+        around: makes of that net one that reads the images.
+    """
     settings, train = project.settings.teacher, project.settings.train
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        return teacher_net(project.space, images.task, net.name, net.checkpoint)
+        task = images.task if image_px is None else replace(images.task, image_px=image_px)
+        model = teacher_net(project.space, task, net.name, net.checkpoint)
+        freeze_stages(model, settings.freeze_stages, net.name)
+        return model if around is None else around(model)
 
     smoothing = settings.label_smoothing
+    frozen = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
     return Job(
         label=label,
         folder=folder if folder is not None else project.run.teacher,
@@ -84,8 +104,9 @@ def teacher_job(
             flip=train.flip is True,  # a probe that decides comes later
         ),
         device=device,
-        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint),
+        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint, **frozen),
         evaluate=net_accuracy(*images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,
+        mixing=settings.mixing,
     )

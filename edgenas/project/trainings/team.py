@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from edgenas.data.images import Images
@@ -139,14 +138,18 @@ def _facts(member: Member, outsider: Outsider) -> MemberFacts:
 
 def _job(project: Project, images: Images, member: Member, facts: MemberFacts, device: str, *, anew: bool) -> Job:
     """The training of a member, with the input that it will have."""
-    job = teacher_job(project, images, device, member.net, anew=anew, folder=member.folder, label=f"teacher {member.net.name}")
-
-    def build() -> nn.Module:
-        torch.manual_seed(project.settings.train.seed)
-        return _open(project, images, member)[0]
-
-    said = {"image_px": facts.image_px, "mean": facts.mean, "std": facts.std}
-    return replace(job, build=build, facts={**job.facts, "input": said})
+    job = teacher_job(
+        project,
+        images,
+        device,
+        member.net,
+        anew=anew,
+        folder=member.folder,
+        label=f"teacher {member.net.name}",
+        image_px=facts.image_px,
+        around=lambda net: _adapted(Outsider(net, None, facts.image_px, facts.mean, facts.std), images),
+    )
+    return replace(job, facts={**job.facts, "input": {"image_px": facts.image_px, "mean": facts.mean, "std": facts.std}})
 
 
 def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[str], force: bool) -> Iterator[Record]:

@@ -1,0 +1,231 @@
+"""One factor of training at a time: sampling rules, lessons and the ancestors' claims, on Fashion-MNIST at equal steps.
+
+Every arm trains a supernet of its own with the settings that it is about, everything else as it is by default; a seed is a subset
+of the training images, and its teacher is trained once for all arms. Judged are the smallest, the median and the largest subnet
+on the test split, inherited and, for the median, fine-tuned. What is done is kept: the same command goes on.
+
+    python -m benchmarks.training_rules --seeds 0 1 --hours 2 --folder rules
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.training_rules_report import write
+from edgenas.cli import main as edgenas
+from edgenas.costs import cost_models
+from edgenas.project.nets import load_supernet
+from edgenas.project.opening import Project, open_images, open_project
+from edgenas.runs import read_json, write_json
+from edgenas.spaces import SearchSpace, Task
+from edgenas.supernets import build_net
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.evaluation import SupernetEvaluator, predict
+
+DATA = "fashion-mnist"
+DEFAULT = "even"
+NUM_DRAWN = 2001  # nets that the median is the middle of
+NETS = ("smallest", "median", "largest")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        factor: that it is about.
+        sets: settings of `train` that make it.
+        space: whose supernet is trained.
+        against: the arm that it is compared with; None for one that others are.
+    """
+
+    factor: str
+    sets: tuple[str, ...] = ()
+    space: str = "pvt-elastic-nano"
+    against: str | None = DEFAULT
+
+
+LABELS = ("train.kd_weight=0", "train.flip=false")
+TAUGHT = ("train.kd_weight=0.9", "train.temperature=2.0", "train.flip=false")
+ARMS: Mapping[str, Arm] = {
+    DEFAULT: Arm("default", TAUGHT, against=None),
+    "sandwich": Arm("sampling", (*TAUGHT, "train.sampling=sandwich", "train.num_random=1")),
+    "uniform": Arm("sampling", (*TAUGHT, "train.sampling=uniform")),
+    "uniform-genes": Arm("sampling", (*TAUGHT, "train.sampling=uniform-genes")),
+    "adjacent": Arm("sampling", (*TAUGHT, "train.sampling=adjacent")),
+    "labels": Arm("teaching", LABELS),
+    "hard": Arm("teaching", (*TAUGHT, "train.kd=hard", "train.kd_weight=0.5")),
+    "alpha-divergence": Arm("teaching", (*TAUGHT, "train.kd=alpha-divergence", "train.temperature=1.0")),
+    "in-place": Arm(
+        "teaching", (*LABELS, "train.in_place=true", "train.sampling=sandwich", "train.num_random=1"), against="labels"
+    ),
+    "in-place, projected": Arm(
+        "teaching",
+        (*LABELS, "train.in_place=true", "train.project=true", "train.sampling=sandwich", "train.num_random=1"),
+        against="in-place",
+    ),
+    "AutoSlim": Arm("ViTAS", (*LABELS, "train.sampling=left-only"), space="vitas-nano", against=None),
+    "BCNet": Arm("ViTAS", (*LABELS, "train.sampling=bilateral"), space="vitas-nano", against="AutoSlim"),
+    "sandwich of AutoFormer": Arm(
+        "AutoFormer", (*LABELS, "train.sampling=sandwich", "train.num_random=1"), space="autoformer-nano", against=None
+    ),
+    "uniform of AutoFormer": Arm(
+        "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), space="autoformer-nano", against="sandwich of AutoFormer"
+    ),
+}
+
+
+def command(*arguments: str, sets: Sequence[str] = ()) -> dict[str, Any]:
+    """The result of one command.
+
+    Raises:
+        RuntimeError: with the command's error.
+    """
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        edgenas([*arguments, *(part for each in sets for part in ("--set", each)), "--json"])
+    answer = json.loads(out.getvalue())
+    if answer["exit_code"]:
+        raise RuntimeError(f"{' '.join(arguments)}: {answer['error']}")
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def shown_nets(space: SearchSpace, task: Task) -> dict[str, tuple[int, ...]]:
+    """The smallest, the largest and a net of median MACs."""
+    drawn_AG = space.sample(NUM_DRAWN, np.random.default_rng(0))
+    macs_A = cost_models(space, task)["macs"](drawn_AG)
+    rows = {
+        "smallest": space.extreme(largest=False)[0],
+        "median": drawn_AG[np.argsort(macs_A, kind="stable")[NUM_DRAWN // 2]],
+        "largest": space.extreme(largest=True)[0],
+    }
+    return {name: tuple(int(gene) for gene in row) for name, row in rows.items()}
+
+
+def base_of(folder: Path, seed: int, space: str, per_class: int, sets: Sequence[str]) -> Path:
+    """A project on the seed's subset; with a teacher where the space's arms have one."""
+    run = folder / f"{space}-seed-{seed}"
+    if not run.exists():
+        staged = run.with_name(f".{run.name}")
+        shutil.rmtree(staged, ignore_errors=True)
+        asked = ("--data", DATA, "--space", space, "--max-per-class", str(per_class), "--seed", str(seed), "--run", str(staged))
+        command("init", *asked)
+        if any(arm.space == space and "train.kd_weight=0" not in arm.sets for arm in ARMS.values()):
+            command("train", "--only", "teacher", "--run", str(staged), sets=(*sets, f"train.seed={seed}"))
+        staged.rename(run)
+    return run
+
+
+def try_arm(folder: Path, name: str, seed: int, per_class: int, sets: Sequence[str]) -> None:
+    """Train, fine-tune and judge one arm on one seed, if that is not done."""
+    arm = ARMS[name]
+    base = base_of(folder, seed, arm.space, per_class, sets)
+    run = folder / f"arm-{list(ARMS).index(name)}-seed-{seed}"
+    if (run / "rules.json").is_file():
+        return
+    if not run.exists():
+        shutil.copytree(base, run)
+    own = (*sets, *arm.sets, f"train.seed={seed}", f"retrain.seed={seed}", "retrain.start=inherited", "retrain.teaching=auto")
+    began = time.monotonic()
+    trained = command("train", "--run", str(run), sets=own)
+    seconds = time.monotonic() - began
+    project = open_project(run, {}, own)
+    images = open_images(project)
+    nets = shown_nets(project.space, images.task)
+    right = _inherited(project, nets)
+    arch = project.space.to_json(np.array(nets["median"], dtype=np.int16))
+    write_json(run / "median.json", arch)
+    command("retrain", "--arch", str(run / "median.json"), "--run", str(run), sets=own)
+    right["median, fine-tuned"] = _right(project, nets["median"])
+    np.savez_compressed(run / "right.npz", **right)
+    teacher = trained.get("teacher")
+    steps = _steps(run / "supernet" / "log.jsonl")
+    content = {"arm": name, "seed": seed, "seconds": seconds, "epochs": steps, "teacher": teacher, "sets": list(own)}
+    write_json(run / "rules.json", content)
+
+
+def _steps(log: Path) -> int:
+    return len(log.read_text().splitlines())
+
+
+def _inherited(project: Project, nets: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.bool_]]:
+    """Which test images every net gets right with the supernet's weights."""
+    images = open_images(project)
+    images_NCHW, labels_N = images.arrays("test")
+    evaluator = SupernetEvaluator(load_supernet(project, images), images_NCHW, training_NCHW=images.norm_images())
+    p_ANC = evaluator(np.array(list(nets.values()), dtype=np.int16), np.arange(len(labels_N)))
+    return {name: p_NC.argmax(axis=1) == labels_N for name, p_NC in zip(nets, p_ANC, strict=True)}
+
+
+def _right(project: Project, genes: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which test images the retrained net gets right."""
+    images = open_images(project)
+    task = project.space.task_of(genes, images.task)
+    net = build_net(project.space, images.task, genes)
+    load_weights(project.run.retrain / "weights.safetensors", net)
+    images_NCHW, labels_N = images.at(task.image_px).arrays("test")
+    right_N: NDArray[np.bool_] = predict(net.eval(), images_NCHW).argmax(axis=1) == labels_N
+    return right_N
+
+
+def collect(folder: Path) -> list[dict[str, Any]]:
+    """Every arm that is done, with which test images its nets got right."""
+    rows = []
+    for path in sorted(folder.glob("arm-*/rules.json")):
+        with np.load(path.with_name("right.npz")) as right:
+            rows.append({**read_json(path), "right": {name: right[name] for name in right.files}})
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing within the hours, then report whatever is there."""
+    asked = _parse(arguments)
+    ends = time.monotonic() + asked.hours * 3600
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    sets = ("train.threads=1", f"train.epochs={asked.epochs}", f"retrain.epochs={asked.tune_epochs}", *asked.set)
+    for seed in asked.seeds:
+        for name in asked.arms or ARMS:
+            if time.monotonic() > ends:
+                break
+            try_arm(asked.folder, name, seed, asked.per_class, sets)
+    facts = {
+        "command": "python -m benchmarks.training_rules " + " ".join(sys.argv[1:] if arguments is None else arguments),
+        "per_class": asked.per_class,
+        "sets": list(sets),
+        "arms": {name: {"factor": arm.factor, "space": arm.space, "against": arm.against} for name, arm in ARMS.items()},
+    }
+    for path in write(collect(asked.folder), facts, asked.output):
+        print(path)  # noqa: T201 - a script's screen
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--folder", type=Path, default=Path("rules"), help="run folders")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the subsets and of everything else")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
+    parser.add_argument("--per-class", type=int, default=400, help="images of every class, before they are divided")
+    parser.add_argument("--epochs", type=int, default=15, help="of the supernets")
+    parser.add_argument("--tune-epochs", type=int, default=3, help="of the median net with inherited weights")
+    parser.add_argument("--hours", type=float, default=2.0, help="no arm begins after them")
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="setting of every command")
+    parser.add_argument("--output", type=Path, default=Path("docs/measurements"), help="folder of report and picture")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What a study of training says: every arm against the one that it differs from in one thing; text, numbers and a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from edgenas.exporters._host import cpu_name
+from numpy.typing import NDArray
+
+from edgenas.runs import write_json, write_text
+from edgenas.runs.versions import versions
+from edgenas.stats import paired_difference
+
+EXPLAINED = (
+    "Steps are equal, the work of a step is not: `even` and `adjacent` train 2 subnets or a few more, `sandwich` here 3, the "
+    "others 1; seconds are in the table. Inherited accuracy is with the supernet's weights; the median net is also fine-tuned. Which "
+    "epoch's weights count is decided on *select*; *test* is read once an arm. Intervals are over images, paired, at 0.95; a "
+    "difference is told only where it has one sign in all of several seeds."
+)
+SHOWN = ("smallest", "median", "largest", "median, fine-tuned")
+
+
+def write(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Report, numbers and picture of everything that is done; nothing without a row."""
+    if not rows:
+        return []
+    date = datetime.now(UTC)
+    stem = folder / f"training-rules_fashion-mnist_{date:%Y%m}"
+    numbers = [brief(row) for row in rows]
+    compared = comparisons(rows, facts)
+    write_text(stem.with_suffix(".md"), text(rows, compared, facts, f"{stem.name}.png", f"{date:%Y-%m-%d}"))
+    content = {"schema_version": 1, "date": f"{date:%Y-%m-%d}", **facts, "versions": versions(), "rows": numbers}
+    write_json(stem.with_suffix(".json"), {**content, "comparisons": compared})
+    picture(compared, stem.with_suffix(".png"))
+    return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".png")]
+
+
+def brief(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One arm of one seed, without the images."""
+    top1 = {name: float(right_N.mean()) for name, right_N in row["right"].items()}
+    return {**{name: row[name] for name in ("arm", "seed", "seconds", "epochs", "sets")}, "top1": top1}
+
+
+def comparisons(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every arm minus the one that it is compared with, over all seeds that both are done for, by net.
+
+    The interval is over images, paired, all seeds' images together: it says nothing of other subsets or seeds, whose differences
+    stand beside it.
+    """
+    done = {(row["arm"], row["seed"]): row for row in rows}
+    result = []
+    for name, arm in facts["arms"].items():
+        seeds = [seed for other, seed in done if other == name and (arm["against"], seed) in done]
+        if not seeds:
+            continue
+        for net in SHOWN:
+            pairs = [(done[name, seed]["right"][net], done[arm["against"], seed]["right"][net]) for seed in sorted(seeds)]
+            first_N, second_N = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+            difference = paired_difference(first_N, second_N, rng=np.random.default_rng(0))
+            result.append(
+                {
+                    "arm": name,
+                    "against": arm["against"],
+                    "factor": arm["factor"],
+                    "net": net,
+                    "seeds": sorted(seeds),
+                    "difference": {"value": difference.value, "low": difference.low, "high": difference.high},
+                    "by_seed": [_mean(first) - _mean(second) for first, second in pairs],
+                }
+            )
+    return result
+
+
+def _mean(right_N: NDArray[np.bool_]) -> float:
+    return float(right_N.mean())
+
+
+def agree(compared: Mapping[str, Any]) -> bool:
+    """Whether a difference is told from 0 by images and has one sign in all of several seeds."""
+    difference, signs = compared["difference"], {math.copysign(1, value) for value in compared["by_seed"]}
+    return len(compared["by_seed"]) > 1 and len(signs) == 1 and not difference["low"] <= 0 <= difference["high"]
+
+
+def text(
+    rows: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], picture_name: str, date: str
+) -> str:
+    """The report for a reader."""
+    seeds = sorted({row["seed"] for row in rows})
+    lines = [
+        "# Sampling rules and lessons on Fashion-MNIST, one factor at a time",
+        "",
+        f"{facts['per_class']} of 6,000 training images a class (divided into train, select, confirm and calibrate), the whole "
+        f"test set of 10,000; {len(seeds)} subset{'s' if len(seeds) > 1 else ''} (seeds {', '.join(map(str, seeds))}). {date}.",
+        "",
+        f"{cpu_name()}, one thread; {', '.join(f'{name} {each}' for name, each in versions().items())}.",
+        "",
+        f"`{facts['command']}`",
+        "",
+        f"Settings of all arms: {', '.join(f'`{each}`' for each in facts['sets'])}. {EXPLAINED}",
+        "",
+        "| arm | space | smallest | median | largest | median, fine-tuned | seconds of training |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, arm in facts["arms"].items():
+        mine = sorted((row for row in rows if row["arm"] == name), key=lambda row: row["seed"])
+        if mine:
+            cells = [", ".join(f"{100 * _mean(row['right'][net]):.1f}" for row in mine) for net in SHOWN]
+            seconds = ", ".join(f"{row['seconds']:.0f}" for row in mine)
+            lines.append(f"| {name} | {arm['space']} | {' | '.join(cells)} | {seconds} |")
+    lines += [
+        "",
+        "Test accuracy in percent, by seed.",
+        "",
+        "| arm − against | " + " | ".join(SHOWN) + " |",
+        "|---|" + "---|" * len(SHOWN),
+    ]
+    pairs = dict.fromkeys((each["arm"], each["against"]) for each in compared)
+    for pair in pairs:
+        cells = [_difference(each) for each in compared if (each["arm"], each["against"]) == pair]
+        lines.append(f"| {pair[0]} − {pair[1]} | {' | '.join(cells)} |")
+    lines += ["", "Points, with the interval over images and the seeds' own differences; **bold** where told.", ""]
+    return "\n".join([*lines, f"![differences]({picture_name})", ""])
+
+
+def _difference(compared: Mapping[str, Any]) -> str:
+    value, low, high = (100 * compared["difference"][name] for name in ("value", "low", "high"))
+    seeds = ", ".join(f"{100 * each:+.1f}" for each in compared["by_seed"])
+    shown = f"{value:+.1f} [{low:+.1f}, {high:+.1f}] ({seeds})"
+    return f"**{shown}**" if agree(compared) else shown
+
+
+def picture(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Differences with their intervals, a row an arm."""
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    pairs = list(dict.fromkeys((each["arm"], each["against"]) for each in compared))
+    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.55 * max(1, len(pairs))))
+    for place, net in enumerate(SHOWN):
+        mine = [each for each in compared if each["net"] == net]
+        heights = [len(pairs) - 1 - pairs.index((each["arm"], each["against"])) + 0.24 - 0.16 * place for each in mine]
+        values = [100 * each["difference"]["value"] for each in mine]
+        errors = [[100 * abs(each["difference"][end] - each["difference"]["value"]) for each in mine] for end in ("low", "high")]
+        axes.errorbar(values, heights, xerr=errors, fmt="o", markersize=4, label=net, color=f"C{place}", linewidth=1)
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_yticks(range(len(pairs)), [f"{first} − {second}" for first, second in reversed(pairs)])
+    axes.set_xlabel("difference of test accuracy, points")
+    axes.legend(fontsize=8, loc="best")
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)

@@ -1,0 +1,98 @@
+"""The study of sampling rules and lessons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.training_rules import ARMS, NETS, main, shown_nets
+from benchmarks.training_rules_report import SHOWN, agree, comparisons, write
+from edgenas.costs import cost_models
+from edgenas.data import open_source
+from edgenas.errors import EdgeNASError
+from edgenas.spaces import get_space
+
+
+def row(arm: str, seed: int, share: float) -> dict[str, Any]:
+    right_N = np.arange(2000) < round(2000 * share)
+    return {"arm": arm, "seed": seed, "seconds": 10.0, "epochs": 2, "sets": [], "right": dict.fromkeys(SHOWN, right_N)}
+
+
+FACTS = {
+    "command": "python -m benchmarks.training_rules",
+    "per_class": 40,
+    "sets": ["train.epochs=2"],
+    "arms": {
+        "even": {"factor": "default", "space": "s", "against": None},
+        "sandwich": {"factor": "sampling", "space": "s", "against": "even"},
+    },
+}
+
+
+def test_a_difference_is_told_where_images_and_seeds_agree(tmp_path: Path) -> None:
+    rows = [row("even", 0, 0.5), row("sandwich", 0, 0.6), row("even", 1, 0.5), row("sandwich", 1, 0.55)]
+    compared = comparisons(rows, FACTS)
+    assert [each["net"] for each in compared] == list(SHOWN)
+    assert compared[0]["difference"]["value"] == pytest.approx(0.075)
+    assert compared[0]["by_seed"] == pytest.approx([0.1, 0.05])
+    assert agree(compared[0])
+    other = comparisons([*rows[:3], row("sandwich", 1, 0.48)], FACTS)
+    assert not agree(other[0])  # one seed says the reverse
+    assert not agree(comparisons(rows[:2], FACTS)[0])  # one seed tells nothing
+    paths = write(rows, FACTS, tmp_path)
+    text = paths[0].read_text()
+    assert "| sandwich | s | 60.0, 55.0 |" in text
+    assert "**+7.5 [" in text
+    assert json.loads(paths[1].read_text())["rows"][1]["top1"]["median"] == 0.6
+    assert paths[2].stat().st_size > 10_000
+    assert write([], FACTS, tmp_path) == []
+
+
+@pytest.mark.parametrize("space", sorted({arm.space for arm in ARMS.values()}))
+def test_the_median_lies_between_the_ends(space: str) -> None:
+    named = get_space(space)
+    nets = shown_nets(named, named.default_task)
+    assert tuple(nets) == NETS
+    macs = cost_models(named, named.default_task)["macs"](np.array(list(nets.values()), dtype=np.int16))
+    assert list(macs) == sorted(macs)
+
+
+def test_every_arm_is_compared_with_one_of_its_own_space() -> None:
+    for arm in ARMS.values():
+        assert arm.against is None or ARMS[arm.against].space == arm.space
+
+
+def _has_fashion_mnist() -> bool:
+    try:
+        open_source("fashion-mnist")
+    except EdgeNASError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _has_fashion_mnist(), reason="Fashion-MNIST is not installed")
+def test_a_short_study_goes_on_where_it_was(tmp_path: Path) -> None:
+    arguments = [
+        "--folder",
+        str(tmp_path / "rules"),
+        "--output",
+        str(tmp_path),
+        "--seeds",
+        "0",
+        "--per-class",
+        "40",
+        "--epochs",
+        "1",
+    ]
+    arguments += ["--tune-epochs", "1", "--set", "teacher.epochs=1", "--set", "teacher.probe_steps=2"]
+    assert main([*arguments, "--arms", "even"]) == 0
+    kept = (tmp_path / "rules" / "arm-0-seed-0" / "right.npz").stat().st_mtime_ns
+    assert main([*arguments, "--arms", "even", "sandwich"]) == 0
+    assert (tmp_path / "rules" / "arm-0-seed-0" / "right.npz").stat().st_mtime_ns == kept
+    (report,) = tmp_path.glob("*.md")
+    assert "| sandwich − even |" in report.read_text()
