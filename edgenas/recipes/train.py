@@ -16,6 +16,7 @@ from edgenas.data.images import Images, decode
 from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.together import own_folder
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
 from edgenas.project.trainings.starts import start_chooser
@@ -37,6 +38,7 @@ from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling, largest_behind
+from edgenas.training.ranks import join
 from edgenas.training.sampling import shown_subnets
 
 
@@ -54,13 +56,22 @@ class TrainConfig:
 def run(config: TrainConfig) -> Iterator[Record]:
     """Train what is missing, in order; no teacher where labels alone teach, unless it is asked for.
 
+    Started several times by `torchrun` or SLURM, all processes train together, and the first one writes the run folder.
+
     Raises:
+        RankError: if another of these processes is gone.
         MissingInputError, DataError: if the project or its images are not there or changed.
         CheckpointError: if the teacher's checkpoint does not fit.
         MissingBackendError: for ``device cuda`` without a GPU.
         UsageError, InfeasibleError: if the sampling rule does not suit the space, or nothing costs what it asks for.
         PluginError: naming the package that brings the sampling rule or the loss, if it cannot be used.
     """
+    ranks = join(str(config.flags.get("train", {}).get("device", "auto")))
+    with own_folder(config.run, ranks) as folder:
+        yield from _train(replace(config, run=folder))
+
+
+def _train(config: TrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
     DISTILLATION_LOSSES.find(project.settings.train.kd)

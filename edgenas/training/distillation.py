@@ -174,10 +174,9 @@ class Objective:
             return float(len(labels_N))
         return float(self.class_weights_C.double()[labels_N].sum())
 
-    def parts(self, labels_N: Tensor, slices: Sequence[slice]) -> list[Part]:
-        """What part of a batch each slice of it is."""
-        whole, num = self.mass(labels_N), len(labels_N)
-        return [Part(self.mass(labels_N[each]) / whole, len(labels_N[each]) / num) for each in slices]
+    def parts(self, labels_N: Tensor, slices: Sequence[slice], mass: float, num: float) -> list[Part]:
+        """What part of a batch of ``num`` images, whose `mass` is known, each slice of these is."""
+        return [Part(self.mass(labels_N[each]) / mass, len(labels_N[each]) / num) for each in slices]
 
     def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None, part: Part = WHOLE) -> dict[str, Tensor]:
         """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, in float32 or better.

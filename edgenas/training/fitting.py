@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from edgenas.data.batches import TrainBatches
-from edgenas.errors import CheckpointError, DataError
-from edgenas.runs import Epoch, Note, Progress, append_jsonl
+from edgenas.errors import CheckpointError, DataError, UsageError
+from edgenas.runs import Epoch, Note, Progress, append_jsonl, sha256_json
 from edgenas.training.checkpoints import (
     OtherWorkError,
     TrainState,
@@ -28,6 +28,7 @@ from edgenas.training.distillation import Objective
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
+from edgenas.training.ranks import RankError, Ranks, current
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         CheckpointError: if an unfinished training has other settings, naming them, and may not be given up.
         DataError: if an image or a process that loads images is lost; the state is saved.
     """
+    ranks = current()
     settle(job.folder)
     model = job.build()
     state = start(model, job.loop, torch.device(job.device))
@@ -103,11 +105,12 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
         job.begin()
         state = start(model, job.loop, torch.device(job.device))
+    ranks.require_same(job.label, [sha256_json(identity), state.step, state.epoch])
     last_saved = last_step = time.monotonic()
     shown: dict[str, float] = {}
     steps = train(
         state,
-        job.batches,
+        divided(job, ranks),
         job.objective,
         job.loop,
         teacher=job.teacher,
@@ -116,8 +119,10 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         project=job.project,
         mix=job.mix,
         evaluate=job.evaluate,
+        ranks=ranks,
     )
     keep_state = partial(save_state, path, state, identity, replaces=replaces)
+    saves = ranks.rank == 0  # the files of others are of no use
     while (record := _next(steps, keep_state)) is not None:
         if isinstance(record, EpochRecord):
             append_jsonl(job.folder / PART, asdict(record))
@@ -130,12 +135,27 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
             keep_state()
             raise
         now = time.monotonic()
-        if now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
+        if saves and now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
             keep_state()
             last_saved = now = time.monotonic()
         last_step = now
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
+
+
+def divided(job: Job, ranks: Ranks) -> TrainBatches:
+    """The batches of a job, of each this rank's part.
+
+    Raises:
+        UsageError: if a rank would have fewer than two images of one, of which batch norm could not tell the spread.
+    """
+    if ranks.size == 1:
+        return job.batches
+    smallest = job.batches.smallest_batch
+    if smallest < 2 * ranks.size:
+        text = f"{job.label}: a batch of {smallest} images has fewer than two for each of {ranks.size} processes"
+        raise UsageError(text, hint="start fewer processes, or set a larger batch_size")
+    return replace(job.batches, part=(ranks.rank, ranks.size))
 
 
 def _shown(label: str, record: StepRecord | EpochRecord, accuracies: Mapping[str, float]) -> Progress | Epoch:
@@ -147,10 +167,10 @@ def _shown(label: str, record: StepRecord | EpochRecord, accuracies: Mapping[str
 
 
 def _next(steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None]) -> StepRecord | EpochRecord | None:
-    """The next record; None at the end. Where no batch comes the state is whole, and is saved."""
+    """The next record; None at the end. Where no batch comes, or another rank is gone, the state is whole, and is saved."""
     try:
         return next(steps, None)
-    except DataError:
+    except (DataError, RankError):
         keep_state()
         raise
 

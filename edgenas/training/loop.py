@@ -21,6 +21,7 @@ from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
 from edgenas.training.mixing import Mix
 from edgenas.training.optimizing import Undecayed, parameter_groups
+from edgenas.training.ranks import ALONE, Ranks
 from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due, is_spent
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
@@ -191,6 +192,7 @@ def train(
     mix: Mix | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Iterator[StepRecord | EpochRecord]:
     """Train ``state`` from where it is; it changes in place and can be saved whenever a record arrives.
 
@@ -207,6 +209,7 @@ def train(
         mix: makes images and target distributions of a batch's images and labels.
         evaluate: accuracies of a net (the moving average, in eval mode) on the select split; nothing else may be read.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
+        ranks: processes that train the same together, each with its part of ``batches``; rank 0's clock and evaluations count.
 
     Raises:
         TrainingDivergedError: if a loss is not finite; the state is that after the last good step.
@@ -219,12 +222,14 @@ def train(
         *(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix, project),
         sam_rho=settings.sam_rho,
         accumulate=settings.accumulate,
+        ranks=ranks,
     )
+    ranks.spread(*_nets(state))
     schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)
         meter = _Meter(state.sums)
-        for images_NCHW, labels_N in _seeded(batches, state, settings.seed):
+        for images_NCHW, labels_N in _seeded(batches, state, settings.seed, ranks.rank):
             learning_rate = schedule(
                 state.step,
                 epochs=state.epochs,
@@ -233,16 +238,18 @@ def train(
                 history=state.history,
             )
             losses = step_once(state, images_NCHW, labels_N, learning_rate)
-            state.elapsed_s += meter.add(losses, len(labels_N), learning_rate)
+            state.elapsed_s += meter.add(losses, ranks.size * len(labels_N), learning_rate)
             yield StepRecord(state.step, state.epochs * batches.num_batches, losses["loss"])
             meter.resume()
         state.epoch += 1
+        state.elapsed_s = ranks.first(state.elapsed_s)
+        ranks.average_statistics(*_nets(state))
         if settings.schedule != "wsd" or state.decay_from is not None:
             _fit_budget(state, settings)
         due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
         began = time.perf_counter()
-        select = dict(evaluate(state.result.eval())) if evaluate is not None and due else {}
-        state.elapsed_s += time.perf_counter() - began
+        select = ranks.first(dict(evaluate(state.result.eval()))) if evaluate is not None and due else {}
+        state.elapsed_s = ranks.first(state.elapsed_s + time.perf_counter() - began)
         record = meter.record(state, select)
         state.sums = {}
         if select:
@@ -291,7 +298,12 @@ class _Meter:
         )
 
 
-def _seeded(batches: Batches, state: TrainState, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _nets(state: TrainState) -> list[nn.Module]:
+    """The net and its moving average, where there is one."""
+    return [state.model] if state.average is None else [state.model, state.average.module]
+
+
+def _seeded(batches: Batches, state: TrainState, seed: int, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of the state's epoch that it has not done.
 
     The shared generators are seeded before each is made, for batches that draw from them, and again after it, so that dropout
@@ -300,9 +312,9 @@ def _seeded(batches: Batches, state: TrainState, seed: int) -> Iterator[tuple[Te
     first = state.step - state.epoch * batches.num_batches
     stream = batches(state.epoch, first)
     for step in range(first, batches.num_batches):
-        seed_globals(seed, state.epoch, step)
+        seed_globals(seed, state.epoch, step, rank)
         batch = next(stream)
-        seed_globals(seed, state.epoch, step)
+        seed_globals(seed, state.epoch, step, rank)
         yield batch
 
 

@@ -19,6 +19,7 @@ from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import WHOLE, Objective
 from edgenas.training.mixing import Mix
 from edgenas.training.projection import add_projected, take_gradients
+from edgenas.training.ranks import ALONE, Ranks
 from edgenas.training.seeding import step_rng
 from edgenas.training.sharpness import at_sharpest
 
@@ -45,6 +46,7 @@ class Stepper:
     project: bool = False
     sam_rho: float | None = None
     accumulate: int = 1
+    ranks: Ranks = ALONE
 
     def __call__(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor, learning_rate: float) -> dict[str, float]:
         """Mean losses over the step's subnets; ``state`` is one step further."""
@@ -74,7 +76,10 @@ class Stepper:
     def _backward(self, state: TrainState, images_NCHW: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
         """Add up the subnets' gradients; their mean losses."""
         slices = batch_slices(len(images_NCHW), math.ceil(len(images_NCHW) / self.accumulate))
-        parts = [WHOLE] if len(slices) == 1 else self.objective.parts(labels_N, slices)
+        parts = [WHOLE]
+        if len(slices) > 1 or self.ranks.size > 1:
+            mass, num = self.ranks.total(self.objective.mass(labels_N), len(labels_N), device=self.device)
+            parts = self.objective.parts(labels_N, slices, mass, num)
         targets = [self._taught(images_NCHW[each]) for each in slices]
         rng = step_rng(self.seed, state.epoch, state.step)
         calls = [()] if self.subnets is None else [(genes,) for genes in self.subnets(rng, state.step)]
@@ -95,6 +100,9 @@ class Stepper:
                     targets[at] = logits_NC.detach()
             if self.project and position == 0 and len(calls) > 1:
                 firsts = take_gradients(weights)
+                self.ranks.add_up([each for each in firsts if each is not None])
+        self.ranks.add_up([each.grad for each in weights if each.grad is not None])
+        self.ranks.add_up(list(sums.values()))
         if firsts:
             add_projected(weights, firsts)
         return sums
