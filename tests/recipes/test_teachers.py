@@ -153,3 +153,10 @@ def test_classes_in_another_order_are_put_in_ours() -> None:
     assert same_classes(("a", "b"), ("a", "b"), "the run") is None
     with pytest.raises(CheckpointError, match=r"the run tells other classes apart\. c it does not know; d the images do not have"):
         same_classes(("a", "d"), ("a", "c"), "the run")
+
+
+def test_info_names_those_that_teach(project: Path) -> None:
+    trained(project, "--only", "teacher", "--teacher", "run:lender", "--teacher", "onnx:net.onnx", "--set", "teacher.weights=[3,1]")
+    code, _, err = edgenas_in(project, "info")
+    assert code == 0
+    assert "teacher: run:lender at 48 px (75 %), onnx:net.onnx at 24 px (25 %)" in " ".join(err.split())

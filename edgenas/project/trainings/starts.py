@@ -21,13 +21,14 @@ from edgenas.training.folder import STATE
 from edgenas.training.foreign import Foreign, fetch
 from edgenas.training.initial import Chooser, chosen_before, require_like, start_net
 from edgenas.training.linear_head import linear_head_loss
+from edgenas.training.ranks import current
 
 
 def start_chooser(images: Images, train: TrainSettings, device: str) -> Chooser:
     """The method of ``train.init_selection``; auto judges nets on train and select."""
 
     def judge(net: nn.Module) -> float:
-        return linear_head_loss(net, images, device=device, seed=train.seed)
+        return current().first(linear_head_loss(net, images, device=device, seed=train.seed))  # all ranks choose alike
 
     return Chooser(train.init_selection, judge, images.class_names)
 
