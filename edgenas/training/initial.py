@@ -246,6 +246,9 @@ def start_net(net: nn.Module, space: SearchSpace, genes: tuple[int, ...], weight
     is_same = earlier is not None and earlier.space == space and (earlier.arch is None or earlier.arch == genes)
     if earlier is not None and is_same:
         own = earlier.net(genes)
+        if _is_alike(own, net):
+            net.load_state_dict(own.state_dict())
+            return InitFacts(source=source, sha256=weights.sha256, notes=_other_classes(net, drawn, weights, chooser.class_names))
         donor = donor_of(own.state_dict(), source, heads_of(own))
     else:
         donor = _donor(weights)
@@ -258,6 +261,12 @@ def start_net(net: nn.Module, space: SearchSpace, genes: tuple[int, ...], weight
     notes, selection = _select(net, fill, lambda: copy.deepcopy(net), source, chooser, differ=differ)
     notes = (*notes, *_other_classes(net, drawn, weights, chooser.class_names))
     return InitFacts(source=source, sha256=weights.sha256, notes=notes, selection=selection)
+
+
+def _is_alike(net: nn.Module, other: nn.Module) -> bool:
+    """Whether two nets have the same weights by name and shape."""
+    shapes = [{name: value.shape for name, value in each.state_dict().items()} for each in (net, other)]
+    return shapes[0] == shapes[1]
 
 
 def require_same_start(path: Path, source: str | None) -> None:

@@ -84,6 +84,7 @@ def test_given_weights_are_one_start_more_and_the_best_is_kept(project: Path) ->
     assert value["result"]["weights"] == "given"
 
 
+@pytest.mark.slow
 def test_larger_nets_are_selected_from_and_heads_of_other_classes_start_fresh(project: Path) -> None:
     assert edgenas_in(project, "init", "--data", "digits", *SETS)[0] == 0
     torch.manual_seed(0)
@@ -94,6 +95,7 @@ def test_larger_nets_are_selected_from_and_heads_of_other_classes_start_fresh(pr
     assert any(note.startswith("without a counterpart, and so fresh: ") and "head" in note for note in facts["init"]["notes"])
 
 
+@pytest.mark.slow
 def test_as_many_but_other_classes_get_a_fresh_head(project: Path) -> None:
     splits = project / "lender" / "data" / "splits.json"
     assert edgenas_in(project, "init", "--data", "digits", *SETS)[0] == 0

@@ -201,6 +201,7 @@ class TestLargerNets:
         _, facts = load_weights(larger / "edgenas-run" / "supernet" / "weights.safetensors")
         assert facts["init"]["selection"]["select_loss"] == losses
 
+    @pytest.mark.slow
     def test_what_an_interrupted_training_chose_is_not_chosen_again(self, larger: Path) -> None:
         steps_of(larger, "b0.safetensors")
         whole, init = weights(larger), load_weights(larger / "edgenas-run" / "supernet" / "weights.safetensors")[1]["init"]
@@ -210,6 +211,7 @@ class TestLargerNets:
         assert same(weights(larger), whole)
         assert load_weights(larger / "edgenas-run" / "supernet" / "weights.safetensors")[1]["init"] == init
 
+    @pytest.mark.slow
     def test_another_run_lends_the_largest_net_of_its_supernet(self, project: Path) -> None:
         steps_of(project, "w1.safetensors")
         shutil.copytree(project / "edgenas-run", project / "other")

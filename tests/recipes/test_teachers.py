@@ -135,6 +135,7 @@ def test_mistakes_are_one_line_before_anything_is_trained(project: Path) -> None
         assert not (project / "edgenas-run" / "teacher").exists()
 
 
+@pytest.mark.slow
 def test_a_net_trained_here_may_read_larger_images(project: Path) -> None:
     value = trained(
         project, "--only", "teacher", "--teacher", "cnn", "--set", "teacher.image_px=40", "--set", "teacher.mean=[0,0,0]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import timm
@@ -31,9 +33,10 @@ def logits(net: nn.Module, num: int = 4) -> Tensor:
     return result
 
 
-def timm_net(name: str, **arguments: object) -> nn.Module:
+@cache
+def timm_net(name: str) -> nn.Module:
     torch.manual_seed(0)
-    net: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+    net: nn.Module = timm.create_model(name, pretrained=False)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.copy_(0.05 * torch.randn(parameter.shape))
