@@ -229,6 +229,8 @@ class TrainSettings(OptimizerSettings):
         project: what of the first subnet's gradient opposes the others' is taken out of it (NASViT).
         drop_path_rate: of plain nets: of the last block of the largest net; less before it, and less in nets of fewer blocks.
         supernet_drop_path_rate: of the supernet's last block, likewise less before it, whatever the depth of a subnet.
+        layer_scale: of plain nets: what blocks add is scaled by learnt factors that begin here, e.g. 1e-5 in deep nets and 0.1 in
+            shallow ones, and end up in the weights; None does without.
         ema_decay: of the moving average of the weights, which is what is kept; 0 keeps none.
         clip_norm: largest norm of the gradient; 0 does not clip.
         kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions), hard-smoothed (these,
@@ -280,6 +282,7 @@ class TrainSettings(OptimizerSettings):
     project: bool = False
     drop_path_rate: PartialShare = 0.0
     supernet_drop_path_rate: PartialShare = 0.0
+    layer_scale: Amount | None = None
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share | Literal["auto"] = AUTO
     temperature: Amount | Literal["auto"] = AUTO

@@ -49,6 +49,7 @@ class Job:
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         cutmix: share of a batch's images that a rectangle of another is pasted into.
         mixing: how whole batches are changed besides; not together with ``cutmix``.
+        finish: done to the net that is kept, before its weights are written.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
     """
 
@@ -69,6 +70,7 @@ class Job:
     project: bool = False
     cutmix: float = 0.0
     mixing: Mixing = NO_MIXING
+    finish: Callable[[nn.Module], None] | None = None
     begin: Callable[[], None] | None = None
 
     @property
@@ -139,6 +141,8 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
             keep_state()
             last_saved = now = time.monotonic()
         last_step = now
+    if job.finish is not None:
+        job.finish(state.result)
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
 

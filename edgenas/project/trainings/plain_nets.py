@@ -23,6 +23,7 @@ from edgenas.training.drop_path import add_drop_path
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
 from edgenas.training.folder import weights_sha256
+from edgenas.training.layer_scale import add_layer_scale, fold_layer_scale
 from edgenas.training.ways import Weights
 
 Build = Callable[[], nn.Module]
@@ -71,6 +72,8 @@ def plain_job(
     said: dict[str, Any] = {"weights": weights}
     if train.drop_path_rate:
         said["drop_path_rate"] = train.drop_path_rate
+    if train.layer_scale is not None:
+        said["layer_scale"] = train.layer_scale
     if isinstance(arch_or_build, Mapping):
         own = images_for(project.space, images, arch_or_build)
         said["arch"] = dict(arch_or_build)
@@ -108,6 +111,7 @@ def plain_job(
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since
         teacher=teacher,
+        finish=fold_layer_scale if train.layer_scale is not None else None,
         mixing=train.mixing,
         cutmix=cutmix_of(project.settings.train, batches.num_batches) if teacher is not None and kd_weight else 0.0,
     )
@@ -131,4 +135,6 @@ def _start_net(
         depth = shape_models(decompose(project.space, images.task))["depth"]
         largest_depth = round(float(depth(project.space.extreme(largest=True))[0]))
         add_drop_path(net, project.settings.train.drop_path_rate, largest_depth=largest_depth)
+    if project.settings.train.layer_scale is not None:
+        add_layer_scale(net, project.settings.train.layer_scale)
     return net
