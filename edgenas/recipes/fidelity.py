@@ -14,7 +14,7 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.searching.proof import SPLITS, Prover
 from edgenas.project.searching.proof_workers import Order, keys_of, labels_of, train_apart, wait_for_earlier
 from edgenas.project.searching.ranked_nets import answers_of, nets_to_train, proxy_scores, ranked, report_of
-from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import FidelityPicture
 from edgenas.runs import Note, Outcome, Picture, Record, locked

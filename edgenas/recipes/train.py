@@ -17,9 +17,11 @@ from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.together import own_folder, require_parts
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
+from edgenas.project.trainings.starts import start_chooser
 from edgenas.project.trainings.supernet import supernet_job
-from edgenas.project.trainings.teacher import load_teacher, teacher_facts
+from edgenas.project.trainings.teacher import teacher_facts
 from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.project.trainings.teaching import needs_teacher, teaching_of
 from edgenas.project.trainings.teaching_choice import choose_teaching
@@ -145,7 +147,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
         return
     torch.manual_seed(settings.seed)
     model = new_supernet(project, images.task)
-    start = start_from(model, settings.init, folder / STATE)
+    start = start_from(model, settings.init, folder / STATE, start_chooser(images, settings, device))
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)

@@ -1,7 +1,7 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
 from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
-from edgenas.records.checkpoints import CheckpointFacts, SamplingFacts, SpreadFacts, TrainedFor
+from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
     ChoiceFacts,
@@ -129,6 +129,7 @@ from edgenas.records.tables import (
 )
 from edgenas.records.training import (
     InitFacts,
+    SelectionFacts,
     SupernetResult,
     TeacherChoice,
     TeacherProbe,
@@ -202,6 +203,7 @@ __all__ = [
     "LogitErrors",
     "MachineFacts",
     "Manifest",
+    "MemberFacts",
     "Metrics",
     "ModelFile",
     "NamedFacts",
@@ -246,6 +248,7 @@ __all__ = [
     "Scores",
     "SealedRecord",
     "SearchResult",
+    "SelectionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",

@@ -127,7 +127,7 @@ class EvaluateResult(JsonRecord):
     """What `edgenas evaluate` answers.
 
     Attributes:
-        weights: ``inherited``, ``finetuned`` or ``scratch``.
+        weights: ``inherited``, ``finetuned``, ``given`` or ``scratch``.
         net: ``searched`` or ``baseline``.
         scores: None in results of before.
         published: of the same space on the same data, as reported; None where nothing is.
@@ -149,7 +149,7 @@ class TrainedWay(JsonRecord):
     """One of the contract's ``starts``: a net as it was trained in one way.
 
     Attributes:
-        weights: where they started, ``finetuned`` or ``scratch``.
+        weights: where they started, ``finetuned``, ``given`` or ``scratch``.
         teaching: ``teacher`` or ``labels``.
         seconds: of the training; None where its log is gone.
         select_top1: accuracy on select.
@@ -177,7 +177,7 @@ class NetReport(JsonRecord):
         arch: None for a net of no space.
         width: channels of a plain CNN.
         latency_ms_predicted: None without a table, or for a net of no space.
-        weights: where its training started, ``finetuned`` or ``scratch``.
+        weights: where its training started, ``finetuned``, ``given`` or ``scratch``.
         teaching: ``teacher`` or ``labels``.
         select_top1: accuracy on select.
         starts: its trainings to the end.

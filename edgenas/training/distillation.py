@@ -6,7 +6,7 @@ Shapes: N images, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -150,6 +150,7 @@ class Objective:
         kd: key of `DISTILLATION_LOSSES`.
         kd_weight: in [0, 1]; without a teacher the label loss counts fully.
         temperature: of soft targets.
+        in_place_weight: in place of ``kd_weight`` where the first subnet of a step teaches the others; None takes that.
     """
 
     smoothing: PartialShare = 0.0
@@ -157,9 +158,15 @@ class Objective:
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share = 0.5
     temperature: Amount = 1.0
+    in_place_weight: Share | None = None
 
     def __post_init__(self) -> None:
         require_allowed(self)
+
+    @property
+    def in_place(self) -> Objective:
+        """What those minimise that the first subnet of a step teaches."""
+        return self if self.in_place_weight is None else replace(self, kd_weight=self.in_place_weight)
 
     def mass(self, labels_N: Tensor) -> float:
         """What the mean of the label loss divides by: the images, or the sum of their classes' weights."""

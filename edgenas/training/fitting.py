@@ -297,6 +297,7 @@ def _objective(job: Job) -> dict[str, Any]:
         "class_weights": weights,
         "taught": job.teacher is not None,
         "in_place": job.in_place,
+        **({"in_place_weight": objective.in_place_weight} if objective.in_place_weight is not None else {}),
         **({"project": True} if job.project else {}),
         **({"cutmix": job.cutmix} if job.cutmix and not job.mixing else {}),
         **({"mixing": asdict(job.mixing)} if job.mixing else {}),

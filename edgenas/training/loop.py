@@ -224,7 +224,8 @@ def train(
         settings: how.
         teacher: put in eval mode, gets no gradient and sees the images that the student sees.
         subnets: genes of the subnets of a step, for a supernet; their gradients are averaged. None trains a plain net.
-        in_place: the first subnet's logits teach the others (Yu & Huang, arXiv:1903.05134, section 3.3).
+        in_place: the first subnet's logits teach the others (Yu & Huang, arXiv:1903.05134, section 3.3); ``in_place_weight`` of the
+            objective says how much.
         project: what opposes the other subnets' gradients is taken out of the first one's, see `edgenas.training.projection`.
         mix: makes images and target distributions of a batch's images and labels.
         evaluate: accuracies of a net (the moving average, in eval mode) on the select split; nothing else may be read.

@@ -127,10 +127,11 @@ class Stepper:
         of_each: list[list[Tensor]] = []
         for position, genes in enumerate(calls):
             own: list[Tensor] = []
+            objective = self.objective.in_place if self.in_place and position else self.objective
             for at, (each, part) in enumerate(zip(slices, parts, strict=True)):
                 with self._autocast():
                     logits_NC = state.model(images_NCHW[each], *genes)
-                losses = self.objective(logits_NC, labels_N[each], targets[at], part)
+                losses = objective(logits_NC, labels_N[each], targets[at], part)
                 loss = losses["loss"] / len(calls)
                 torch.autograd.backward(loss if state.scaler is None else state.scaler.scale(loss))
                 own.append(losses["loss"].detach())

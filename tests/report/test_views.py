@@ -28,6 +28,7 @@ from edgenas.records import (
     ParetoPicture,
     PlanResult,
     ProfileAnswer,
+    RecipesResult,
     RetrainResult,
     SearchResult,
     SpacesResult,
@@ -512,6 +513,23 @@ def counted(*, num: int = 1, wrong: bool = False, ancestor: bool = True) -> Outc
     return Outcome(CountResult.from_json({"space": "pvt-nano", "task": task, "rows": [row] * num}))
 
 
+def recipes() -> Outcome[RecipesResult]:
+    explained = [
+        {
+            "key": "train.supernet_drop_path_rate",
+            "value": 0.1,
+            "default": 0.0,
+            "why": "linear from 0",
+            "meaning": "of the supernet",
+        },
+        {"key": "teacher.name", "value": "timm:pvt_v2_b2_li+mlp", "default": "auto", "why": "", "meaning": "who teaches [1]"},
+        {"key": "train.flip", "value": False, "default": None, "why": "no mirror", "meaning": ""},
+    ]
+    row = {"name": "covit-teacher", "title": "The teacher [1]", "trains": "teacher", "source": "COViT", "suits": "pvt-covidx"}
+    row |= {"settings": {"train": {"flip": False}}, "departures": ["nothing is downloaded [2]"], "explained": explained}
+    return Outcome(RecipesResult.from_json({"rows": [row]}))
+
+
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
@@ -521,6 +539,10 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         spaces(),
         "autoformer-small 7.71e+13 44 224 1000 82.1k 242k 627k 1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
         "3,161,987 295,827,000 2·2·1·1 [1] README",
+    ),
+    "recipes": (
+        recipes(),
+        "covit-teacher teacher [1] COViT pvt-covidx train.supernet_drop_path_rate 0.1 linear auto no – [2]",
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),

@@ -208,7 +208,7 @@ def _work(order: Order, pipe: Connection, gpu: str | None) -> None:
 
 def _serve(order: Order, pipe: Connection) -> None:
     from edgenas.project.opening import open_images, open_project
-    from edgenas.project.trainings.teacher import load_teacher
+    from edgenas.project.trainings.loaded_teacher import load_teacher
     from edgenas.project.trainings.teaching import teaching_of
     from edgenas.training.devices import torch_device
     from edgenas.training.teacher import remembering

@@ -15,6 +15,7 @@ from edgenas.data.images import Images
 from edgenas.project.nets import facts_of, genes_of, images_for, load_supernet
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
+from edgenas.project.trainings.starts import Given
 from edgenas.project.trainings.teaching import cutmix_of, flip_of, teaching_of
 from edgenas.records import Arch
 from edgenas.supernets import Supernet, build_net
@@ -44,6 +45,7 @@ def plain_job(
     seed: int | None = None,
     kind: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    given: Given | None = None,
 ) -> Job:
     """The training of one net; it learns on train at the project's resolution and is judged on ``split`` at its own.
 
@@ -57,11 +59,12 @@ def plain_job(
         learning_rate: highest.
         teacher: None for labels alone.
         device: ``cpu`` or ``cuda``.
-        weights: ``finetuned`` from the supernet's, which only an architecture can be, or from ``scratch``.
+        weights: ``finetuned`` from the supernet's, from ``given`` ones, which only an architecture can be, or from ``scratch``.
         split: that is read after every epoch; None reads none, for a net that is judged once it is trained.
         seed: None takes that of `[retrain]`.
         kind: of the net, in the checkpoint; None takes the label.
         facts: more that the checkpoint says of itself.
+        given: what ``given`` weights are.
     """
     train = project.settings.train
     seed = project.settings.retrain.seed if seed is None else seed
@@ -74,8 +77,10 @@ def plain_job(
     if isinstance(arch_or_build, Mapping):
         own = images_for(project.space, images, arch_or_build)
         said["arch"] = dict(arch_or_build)
-    elif weights == "finetuned":
-        raise ValueError("only architectures of the space have weights in the supernet")
+    elif weights != "scratch":
+        raise ValueError("only architectures of the space have weights to start from")
+    if given is not None:
+        said |= given.facts
     if teacher is not None:
         said["teacher_sha256"] = weights_sha256(project.run.teacher)
     source = weights_sha256(project.run.supernet)
@@ -88,7 +93,7 @@ def plain_job(
     return Job(
         label=label,
         folder=folder,
-        build=lambda: _start_net(project, images, arch_or_build, weights, seed),
+        build=lambda: _start_net(project, images, arch_or_build, weights, seed, given),
         loop=replace(loop_settings(train, seed=seed), epochs=epochs, learning_rate=learning_rate),
         objective=objective_for(
             images,
@@ -112,14 +117,18 @@ def plain_job(
     )
 
 
-def _start_net(project: Project, images: Images, arch_or_build: Arch | Build, weights: Weights, seed: int) -> nn.Module:
+def _start_net(
+    project: Project, images: Images, arch_or_build: Arch | Build, weights: Weights, seed: int, given: Given | None
+) -> nn.Module:
     """A net as it is before its training."""
     torch.manual_seed(seed)
     if not isinstance(arch_or_build, Mapping):
         return arch_or_build()
     genes = genes_of(project.space, arch_or_build)
-    if weights == "scratch":
+    if weights != "finetuned":
         net = build_net(project.space, images.task, genes)
+        if given is not None:
+            given.fill(net, project.space, genes, images_for(project.space, images, arch_or_build))
     else:
         net = cast(Supernet, load_supernet(project, images)).extract(genes)
     if project.settings.train.drop_path_rate:

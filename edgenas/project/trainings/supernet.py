@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
@@ -19,6 +20,7 @@ from edgenas.training.fitting import Job
 from edgenas.training.folder import weights_sha256
 from edgenas.training.initial import Start
 from edgenas.training.seeding import step_rng
+from edgenas.training.teacher import KnownImages
 from edgenas.training.watching import WatchedNets, watched_nets, watching
 
 TIMED_STEPS = 50  # whose nets tell what an epoch costs
@@ -58,19 +60,24 @@ def supernet_job(
         flip=flip_of(project),
     )
     nets = _watched(project, images, sampling, batches.num_images)
+    asked = settings.in_place_weight
+    in_place_weight = asked if settings.in_place and not isinstance(asked, str) else None
     return Job(
         label="supernet",
         folder=project.run.supernet,
         build=lambda: new_supernet(project, images.task) if model is None else model,
         loop=loop_settings(settings, seed=settings.seed),
-        objective=objective_for(
-            images,
-            smoothing=settings.label_smoothing,
-            kd_weight=kd_weight if not settings.in_place else max(kd_weight, IN_PLACE_WEIGHT),
-            temperature=temperature,
-            kd=settings.kd,
-            balance=settings.balance,
-            device=device,
+        objective=replace(
+            objective_for(
+                images,
+                smoothing=settings.label_smoothing,
+                kd_weight=max(kd_weight, IN_PLACE_WEIGHT) if settings.in_place and in_place_weight is None else kd_weight,
+                temperature=temperature,
+                kd=settings.kd,
+                balance=settings.balance,
+                device=device,
+            ),
+            in_place_weight=in_place_weight,
         ),
         batches=batches,
         device=device,
@@ -88,7 +95,7 @@ def supernet_job(
         evaluate=watching(*images.arrays("select"), nets, images.class_names),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
-        teacher=teacher if kd_weight > 0 else None,
+        teacher=_asked_once(project, images, teacher, device) if kd_weight > 0 else None,
         subnets=sampling.draw,
         in_place=settings.in_place,
         project=settings.project,
@@ -112,3 +119,13 @@ def _watched(project: Project, images: Images, sampling: Sampling, num_images: i
         seed=settings.seed,
         every=None if settings.evaluate_every == AUTO else settings.evaluate_every,
     )
+
+
+def _asked_once(project: Project, images: Images, teacher: nn.Module | None, device: str) -> nn.Module | None:
+    """The teacher, with its answers kept where every epoch shows the same images and a CPU would compute them anew."""
+    train = project.settings.train
+    changes = train.augmentation != "none" or flip_of(project) or any((train.mixup, train.cutmix_alpha, train.erasing))
+    repeats = not changes and train.epochs > 1 and device == "cpu"
+    if teacher is None or not repeats:
+        return teacher
+    return KnownImages(teacher, images.arrays("train")[0], len(images.class_names))
