@@ -9,7 +9,7 @@ from typing import Any
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
-from edgenas.project.settings import AUTO, TeacherSettings
+from edgenas.project.training_settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.project.trainings.team import fit_team, is_team, try_team
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher

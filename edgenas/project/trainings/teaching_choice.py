@@ -15,7 +15,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images
 from edgenas.project.nets import images_for
 from edgenas.project.opening import Project
-from edgenas.project.settings import TrainSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teaching import TEACHING, probed_teaching
 from edgenas.records import Arch, TeachingProbe
