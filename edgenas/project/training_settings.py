@@ -9,7 +9,7 @@ from edgenas.data.augment import Augmentation
 from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.named_recipes import RECIPES
 from edgenas.training.distillation import DISTILLATION_LOSSES
-from edgenas.training.loop import AmpType
+from edgenas.training.loop_settings import AmpType
 from edgenas.training.mixing import Mixing
 from edgenas.training.optimizing import Undecayed
 from edgenas.training.sampling import SAMPLING_RULES
