@@ -118,6 +118,10 @@ class MissingBackendError(EdgeNASError):
     status = "missing_backend"
 
 
+class RankError(EdgeNASError):
+    """Another process of the same training is gone, or does other work; the state is saved."""
+
+
 class InterruptedRunError(EdgeNASError):
     """The user stopped the command; its state is saved."""
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from edgenas.errors import EdgeNASError
+from edgenas.errors import EdgeNASError, RankError
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
@@ -25,10 +25,16 @@ SILENCE_S = 5.0
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM: the first asks the recipe to stop where its state is whole, the second stops at once."""
+    """Ctrl-C or SIGTERM: the first asks the recipe to stop where its state is whole, the second stops at once.
 
-    def __init__(self) -> None:
+    Args:
+        together: this is one of several processes, which `torchrun` sends a SIGTERM when it gets a Ctrl-C: that is no second wish.
+    """
+
+    def __init__(self, *, together: bool = False) -> None:
         self.made = False
+        self.together = together
+        self.first: int | None = None
 
     def __bool__(self) -> bool:
         return self.made
@@ -44,9 +50,11 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        if self.made:
+        if self.made and (not self.together or number == self.first):
             raise KeyboardInterrupt
-        self.made = True
+        if self.made:
+            return
+        self.made, self.first = True, number
         click.echo("\nstopping at the next safe point; once more stops at once", err=True)
 
 
@@ -67,20 +75,18 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     if rank:
         _follow_first(start, rank, takes_part=command in TOGETHER)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
-    screen = Screen()
+    screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
     try:
-        with StopRequest().listening() as stop:
+        with stop.listening():
             outcome = screen.follow(start(), stop)
     except EdgeNASError as error:
+        if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
+            _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
         emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        interrupted = EdgeNASError("interrupted")
-        if run is not None:
-            interrupted = EdgeNASError("interrupted, state saved", hint="the same command, with the same flags, goes on")
-        emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=screen.warnings, as_json=as_json)
-        _leave(130)
+        _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
     except OSError as error:
         problem = EdgeNASError(
             f"{error.filename or 'a file'}: {error.strerror or error}",
@@ -115,8 +121,17 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 
-def _rank(command: str, *, run: Path | None, as_json: bool) -> int:
-    """Which of several processes of this command this is; 0 for the one that writes and talks."""
+def _interrupted(command: str, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
+    """Say that the command was stopped, and leave."""
+    interrupted = EdgeNASError("interrupted")
+    if run is not None:
+        interrupted = EdgeNASError("interrupted, state saved", hint="the same command, with the same flags, goes on")
+    emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=warnings, as_json=as_json)
+    _leave(130)
+
+
+def _rank(command: str, *, run: Path | None, as_json: bool) -> int | None:
+    """Which of several processes of this command this is; 0 is the one that writes and talks, None one that is alone."""
     from edgenas.runs.place import place_of
 
     try:
@@ -124,7 +139,7 @@ def _rank(command: str, *, run: Path | None, as_json: bool) -> int:
     except EdgeNASError as error:
         emit_failure(command, error, run=run, as_json=as_json)
         sys.exit(error.exit_code)
-    return 0 if place is None else place.rank
+    return None if place is None else place.rank
 
 
 def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: bool) -> NoReturn:

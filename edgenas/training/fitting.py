@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgenas.data.batches import TrainBatches
-from edgenas.errors import CheckpointError, DataError, UsageError
+from edgenas.errors import CheckpointError, DataError, RankError, UsageError
 from edgenas.runs import Epoch, Note, Progress, append_jsonl, sha256_json
 from edgenas.training.checkpoints import (
     OtherWorkError,
@@ -30,7 +30,7 @@ from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
-from edgenas.training.ranks import RankError, Ranks, current
+from edgenas.training.ranks import Ranks, current
 from edgenas.training.step import TrainingDivergedError
 from edgenas.training.watching import Watcher
 

@@ -14,6 +14,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from edgenas.errors import RankError
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
@@ -21,7 +22,7 @@ from edgenas.training.loop_settings import LoopSettings
 from edgenas.training.meter import EpochRecord, Meter, StepRecord
 from edgenas.training.mixing import Mix
 from edgenas.training.optimizing import parameter_groups
-from edgenas.training.ranks import ALONE, RankError, Ranks
+from edgenas.training.ranks import ALONE, Ranks
 from edgenas.training.schedule import cooldown_epochs, decay_is_due, is_spent
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError

@@ -17,16 +17,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from edgenas.errors import EdgeNASError, UsageError
+from edgenas.errors import RankError, UsageError
 from edgenas.runs.place import Place, place_of
 
 Thing = TypeVar("Thing")
 
 PATIENCE = timedelta(minutes=30)  # that a rank waits for another
-
-
-class RankError(EdgeNASError):
-    """Another process of the same training is gone, or does other work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,3 +140,21 @@ def _plain(folder: Path, environment: dict[str, str], command: str) -> tuple[int
         timeout=120,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_for_all_saves_the_state_and_says_so(alone: Path, tmp_path: Path) -> None:
+    folder = copied(alone, tmp_path)
+    process = launched(folder, 2, "train.epochs=40")
+    state = folder / "edgenas-run" / "supernet" / "state.safetensors"
+    until = time.monotonic() + 120
+    while not state.is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, out, _ = ended(process)
+    answer = json.loads(out)
+    assert (answer["exit_code"], answer["status"]) == (130, "interrupted")
+    code, out, err = ended(launched(folder, 2, "train.epochs=40"))
+    assert code == 0, err
+    assert "goes on after step" in err
+    assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))

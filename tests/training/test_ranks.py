@@ -18,13 +18,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgenas.errors import UsageError
+from edgenas.errors import RankError, UsageError
 from edgenas.runs.place import Place, first_host, place_of
 from edgenas.training import ranks as ranks_module
 from edgenas.training.checkpoints import TrainState, load_state, save_state
 from edgenas.training.distillation import Objective
 from edgenas.training.loop import LoopSettings, StepRecord, start, train
-from edgenas.training.ranks import ALONE, RankError, Ranks, join
+from edgenas.training.ranks import ALONE, Ranks, join
 from edgenas.training.sampling import Subnets, sandwich
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, tiny_images, tiny_net, tiny_supernet
 
