@@ -50,12 +50,14 @@ class Arm:
         sets: settings of `train` that make it.
         space: whose supernet is trained.
         against: the arm that it is compared with; None for one that others are.
+        times: as many epochs as the others' arms.
     """
 
     factor: str
     sets: tuple[str, ...] = ()
     space: str = "pvt-elastic-nano"
     against: str | None = DEFAULT
+    times: int = 1
 
 
 LABELS = ("train.kd_weight=0", "train.flip=false")
@@ -84,6 +86,13 @@ ARMS: Mapping[str, Arm] = {
     ),
     "uniform of AutoFormer": Arm(
         "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), space="autoformer-nano", against="sandwich of AutoFormer"
+    ),
+    "AutoSlim, 5 times as long": Arm("ViTAS", (*LABELS, "train.sampling=left-only"), "vitas-nano", against=None, times=5),
+    "BCNet, 5 times as long": Arm(
+        "ViTAS", (*LABELS, "train.sampling=bilateral"), "vitas-nano", against="AutoSlim, 5 times as long", times=5
+    ),
+    "uniform of AutoFormer, 3 times as long": Arm(  # as many passes of subnets as the sandwich
+        "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), "autoformer-nano", against="sandwich of AutoFormer", times=3
     ),
 }
 
@@ -130,8 +139,8 @@ def base_of(folder: Path, seed: int, space: str, per_class: int, sets: Sequence[
     return run
 
 
-def try_arm(folder: Path, name: str, seed: int, per_class: int, sets: Sequence[str]) -> None:
-    """Train, fine-tune and judge one arm on one seed, if that is not done."""
+def try_arm(folder: Path, name: str, seed: int, per_class: int, epochs: int, sets: Sequence[str]) -> None:
+    """Train, fine-tune and judge one arm on one seed, if that is not done; ``epochs`` are those of an arm of the usual length."""
     arm = ARMS[name]
     base = base_of(folder, seed, arm.space, per_class, sets)
     run = folder / f"arm-{list(ARMS).index(name)}-seed-{seed}"
@@ -139,7 +148,15 @@ def try_arm(folder: Path, name: str, seed: int, per_class: int, sets: Sequence[s
         return
     if not run.exists():
         shutil.copytree(base, run)
-    own = (*sets, *arm.sets, f"train.seed={seed}", f"retrain.seed={seed}", "retrain.start=inherited", "retrain.teaching=auto")
+    own = (
+        *sets,
+        f"train.epochs={arm.times * epochs}",
+        *arm.sets,
+        f"train.seed={seed}",
+        f"retrain.seed={seed}",
+        "retrain.start=inherited",
+        "retrain.teaching=auto",
+    )
     began = time.monotonic()
     trained = command("train", "--run", str(run), sets=own)
     seconds = time.monotonic() - began
@@ -201,10 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in asked.arms or ARMS:
             if time.monotonic() > ends:
                 break
-            try_arm(asked.folder, name, seed, asked.per_class, sets)
+            try_arm(asked.folder, name, seed, asked.per_class, asked.epochs, sets)
     facts = {
         "command": "python -m benchmarks.training_rules " + " ".join(sys.argv[1:] if arguments is None else arguments),
         "per_class": asked.per_class,
+        "epochs": asked.epochs,
         "sets": list(sets),
         "arms": {name: {"factor": arm.factor, "space": arm.space, "against": arm.against} for name, arm in ARMS.items()},
     }

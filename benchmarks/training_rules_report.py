@@ -10,18 +10,18 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from edgenas.exporters._host import cpu_name
 from numpy.typing import NDArray
 
+from edgenas.exporters._host import cpu_name
 from edgenas.runs import write_json, write_text
 from edgenas.runs.versions import versions
 from edgenas.stats import paired_difference
 
 EXPLAINED = (
     "Steps are equal, the work of a step is not: `even` and `adjacent` train 2 subnets or a few more, `sandwich` here 3, the "
-    "others 1; seconds are in the table. Inherited accuracy is with the supernet's weights; the median net is also fine-tuned. Which "
-    "epoch's weights count is decided on *select*; *test* is read once an arm. Intervals are over images, paired, at 0.95; a "
-    "difference is told only where it has one sign in all of several seeds."
+    "others 1; seconds are in the table, those of a machine that had other work beside. Inherited accuracy is with the supernet's "
+    "weights; the median net is also fine-tuned. Which epoch's weights count is decided on *select*; *test* is read once an arm. "
+    "Intervals are over images, paired, at 0.95; a difference is told only where it has one sign in all of several seeds."
 )
 SHOWN = ("smallest", "median", "largest", "median, fine-tuned")
 
