@@ -199,13 +199,14 @@ def _right(project: Project, genes: tuple[int, ...]) -> NDArray[np.bool_]:
     return right_N
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
-    """Every arm that is done, with which test images its nets got right."""
-    rows = []
-    for path in sorted(folder.glob("arm-*/rules.json")):
-        with np.load(path.with_name("right.npz")) as right:
-            rows.append({**read_json(path), "right": {name: right[name] for name in right.files}})
-    return rows
+def collect(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every arm that is done, with which test images its nets got right; of an arm in several folders, the first's."""
+    rows: dict[str, dict[str, Any]] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("arm-*/rules.json"))):
+        if path.parent.name not in rows:
+            with np.load(path.with_name("right.npz")) as right:
+                rows[path.parent.name] = {**read_json(path), "right": {name: right[name] for name in right.files}}
+    return list(rows.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -226,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sets": list(sets),
         "arms": {name: {"factor": arm.factor, "space": arm.space, "against": arm.against} for name, arm in ARMS.items()},
     }
-    for path in write(collect(asked.folder), facts, asked.output):
+    for path in write(collect([asked.folder, *asked.also]), facts, asked.output):
         print(path)  # noqa: T201 - a script's screen
     return 0
 
@@ -234,6 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, default=Path("rules"), help="run folders")
+    parser.add_argument("--also", type=Path, nargs="+", default=[], help="folders of other parts of the study, which are only read")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the subsets and of everything else")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
     parser.add_argument("--per-class", type=int, default=400, help="images of every class, before they are divided")
