@@ -21,12 +21,16 @@ from edgenas.cli.options import compact, device_option, project_options
     help="Half of the nets differ in cost by at most so many percent from one middle.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every net.  [default: search.proof_epochs]")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train, each whole nets in turn."
+)
 @device_option
 @project_options
 def fidelity(
     num: int,
     band: float,
     epochs: int | None,
+    workers: int,
     device: str | None,
     run: Path,
     overrides: tuple[str, ...],
@@ -40,6 +44,7 @@ def fidelity(
         from edgenas.recipes.fidelity import FidelityConfig
         from edgenas.recipes.fidelity import run as recipe
 
-        return recipe(FidelityConfig(run, compact(search={"device": device}), overrides, num, band / 100, epochs))
+        flags = compact(search={"device": device})
+        return recipe(FidelityConfig(run, flags, overrides, num, band / 100, epochs, workers))
 
     execute("fidelity", start, run=run, as_json=as_json, verbose=verbose)

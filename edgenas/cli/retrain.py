@@ -13,8 +13,9 @@ from edgenas.cli.options import compact, device_option, project_options
 
 @click.command()
 @click.option("--arch", metavar="FILE|NAME", help="JSON file of an architecture or a named one; default: the search's winner.")
+@click.option("--init", metavar="SOURCE", help="Weights to start from as well: timm:NAME, a file or another run's folder.")
 @click.option("--recipe", metavar="NAME", help="Settings of one of `edgenas recipes`; those of edgenas.toml count more.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner with inherited weights.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the winner with inherited or given weights.")
 @click.option(
     "--baseline/--no-baseline", default=None, help="Compare with the best hand-designed net within the limits and with a plain CNN."
 )
@@ -23,6 +24,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @project_options
 def retrain(
     arch: str | None,
+    init: str | None,
     recipe: str | None,
     epochs: int | None,
     baseline: bool | None,
@@ -40,7 +42,7 @@ def retrain(
         from edgenas.recipes.retrain import RetrainConfig
         from edgenas.recipes.retrain import run as command
 
-        flags = compact(train={"recipe": recipe}, retrain={"epochs": epochs, "baseline": baseline, "device": device})
+        flags = compact(train={"recipe": recipe}, retrain={"init": init, "epochs": epochs, "baseline": baseline, "device": device})
         return command(RetrainConfig(run, flags, overrides, arch, force))
 
     execute("retrain", start, run=run, as_json=as_json, verbose=verbose)

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from edgenas.errors import EdgeNASError
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
+TOGETHER = ("train",)  # commands that several processes run together; the others are run by the first one alone
+SILENCE_S = 5.0
 
 
 class StopRequest:
@@ -60,6 +63,9 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
 
+    rank = _rank(command, run=run, as_json=as_json)
+    if rank:
+        _follow_first(start, rank, takes_part=command in TOGETHER)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
     screen = Screen()
     folder = RunFolder(run) if run is not None else None
@@ -107,6 +113,37 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
             click.echo(f"edgenas: the result cannot be printed: {error.strerror or error}", err=True)
         os._exit(1)
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+
+
+def _rank(command: str, *, run: Path | None, as_json: bool) -> int:
+    """Which of several processes of this command this is; 0 for the one that writes and talks."""
+    from edgenas.runs.place import place_of
+
+    try:
+        place = place_of()
+    except EdgeNASError as error:
+        emit_failure(command, error, run=run, as_json=as_json)
+        sys.exit(error.exit_code)
+    return 0 if place is None else place.rank
+
+
+def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: bool) -> NoReturn:
+    """Take part in what the first process does, in silence; where it fails too, only that one says so.
+
+    Ctrl-C is for the first process, which saves its state; this one ends when it is told to, or when the first one is gone.
+    """
+    if not takes_part:
+        sys.exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        for _ in start():
+            pass
+    except EdgeNASError as error:
+        time.sleep(SILENCE_S)  # the first process ends all if it has found the same
+        click.echo(f"edgenas: rank {rank}: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 def _bug(text: str) -> EdgeNASError:

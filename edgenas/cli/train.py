@@ -14,14 +14,19 @@ from edgenas.cli.options import compact, device_option, project_options
 @click.command()
 @click.option("--recipe", metavar="NAME", help="Settings of one of `edgenas recipes`; those of edgenas.toml count more.")
 @click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
-@click.option("--teacher", metavar="NAME", help="auto (tries a few, takes the best), cnn, self or timm:NAME.  [default: auto]")
+@click.option(
+    "--teacher",
+    multiple=True,
+    metavar="NAME",
+    help="auto (tries a few), cnn, self, timm:NAME, onnx:FILE or run:FOLDER; several are averaged.  [default: auto]",
+)
 @click.option(
     "--teacher-checkpoint",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Trained weights of the teacher (.safetensors, .pth); NAME=FILE takes part in auto's choice.",
 )
-@click.option("--init", metavar="SOURCE", help="Weights that the supernet starts from: timm:NAME or a file (.safetensors, .pth).")
+@click.option("--init", metavar="SOURCE", help="Weights that the supernet starts from: timm:NAME, a file or another run's folder.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of the supernet.")
 @click.option("--latency-ms", type=click.FloatRange(min=0, min_open=True), help="Train mostly nets near this limit; needs a table.")
 @click.option(
@@ -30,18 +35,20 @@ from edgenas.cli.options import compact, device_option, project_options
     metavar="MIN",
     help="Minutes for the supernet: it trains on while its accuracy rises, and ends in time.",
 )
+@click.option("--tensorboard", is_flag=True, default=None, help="Write the curves as TensorBoard's events, too.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
 @project_options
 def train(
     recipe: str | None,
     only: str | None,
-    teacher: str | None,
+    teacher: tuple[str, ...],
     teacher_checkpoint: Path | None,
     init: str | None,
     epochs: int | None,
     latency_ms: float | None,
     budget: float | None,
+    tensorboard: bool | None,
     device: str | None,
     force: bool,
     run: Path,
@@ -57,7 +64,10 @@ def train(
         from edgenas.recipes.train import run as command
 
         flags = compact(
-            teacher={"name": teacher, "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None},
+            teacher={
+                "name": teacher[0] if len(teacher) == 1 else teacher,
+                "checkpoint": str(teacher_checkpoint) if teacher_checkpoint is not None else None,
+            },
             train={
                 "recipe": recipe,
                 "init": init,
@@ -65,6 +75,7 @@ def train(
                 "latency_ms": latency_ms,
                 "budget_min": budget,
                 "schedule": "wsd" if budget is not None else None,
+                "tensorboard": tensorboard,
                 "device": device,
             },
         )

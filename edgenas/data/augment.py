@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +24,26 @@ from edgenas.errors import MissingBackendError
 
 Augmentation = Literal["none", "light", "crop", "base", "autoaug", "randaug", "deit", "torchio"]
 ImageTransform = Callable[[Image.Image], Image.Image]
-BatchTransform = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which images of a batch are at hand.
+
+    Attributes:
+        start: position of the first.
+        total: images of the whole batch.
+    """
+
+    start: int
+    total: int
+
+    def drawn(self, num: int, draw: Callable[[int], Tensor]) -> Tensor:
+        """The part of ``draw(total)`` that is of ``num`` images from ``start`` on."""
+        return draw(self.total)[self.start : self.start + num]
+
+
+BatchTransform = Callable[[Tensor, torch.Generator, Rows | None], Tensor]
 
 MAX_ROTATION_DEG = 10.0
 MAX_SHIFT = 0.08  # of the side
@@ -37,18 +57,20 @@ MAX_MOTION_PX = 10.0  # torchio's default, at `TORCHIO_PX`
 MAX_ELASTIC_PX = 7.5  # torchio's default, at `TORCHIO_PX`
 
 
-def light(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+def light(images_NCHW: Tensor, generator: torch.Generator, rows: Rows | None = None) -> Tensor:
     """Rotate by up to 10°, scale by up to 10 %, shift by up to 8 % of the side, each image on its own, and add a little noise.
 
     Args:
         images_NCHW: values in [0, 1], on the CPU.
         generator: the only source of randomness.
+        rows: of a larger batch that these images are; they are changed as they would be in the whole.
 
     Returns:
         A new tensor; beyond the border the border is repeated. Its bits do not depend on the number of threads.
     """
     num = images_NCHW.shape[0]
-    unit_N4 = torch.rand(num, 4, generator=generator) * 2 - 1
+    rows = Rows(0, num) if rows is None else rows
+    unit_N4 = rows.drawn(num, lambda total: torch.rand(total, 4, generator=generator)) * 2 - 1
     angle_N = unit_N4[:, 0] * math.radians(MAX_ROTATION_DEG)
     zoom_N = 1 + unit_N4[:, 1] * MAX_SCALE
     shift_N2 = unit_N4[:, 2:] * (2 * MAX_SHIFT)
@@ -58,7 +80,8 @@ def light(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
     )
     grid_NHW2 = _affine_grid(theta_N23, *images_NCHW.shape[2:])
     moved_NCHW = F.grid_sample(images_NCHW, grid_NHW2, mode="bilinear", padding_mode="border", align_corners=False)
-    return moved_NCHW.add_(torch.randn(moved_NCHW.shape, generator=generator).mul_(NOISE_STD))
+    noise_NCHW = rows.drawn(num, lambda total: torch.randn(total, *moved_NCHW.shape[1:], generator=generator))
+    return moved_NCHW.add_(noise_NCHW.mul_(NOISE_STD))
 
 
 def _affine_grid(theta_N23: Tensor, num_rows: int, num_columns: int) -> Tensor:
@@ -71,14 +94,16 @@ def _affine_grid(theta_N23: Tensor, num_rows: int, num_columns: int) -> Tensor:
     return grid_NHW2
 
 
-def mirrored(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Every other image from right to left, drawn image by image; a new tensor."""
-    flip_N111 = (torch.rand(len(images_NCHW), generator=generator) < 0.5)[:, None, None, None]
+def mirrored(images_NCHW: Tensor, generator: torch.Generator, rows: Rows | None = None) -> Tensor:
+    """Every other image from right to left, drawn image by image; a new tensor. ``rows`` as in `light`."""
+    rows = Rows(0, len(images_NCHW)) if rows is None else rows
+    drawn_N = rows.drawn(len(images_NCHW), lambda total: torch.rand(total, generator=generator))
+    flip_N111 = (drawn_N < 0.5)[:, None, None, None]
     return torch.where(flip_N111, images_NCHW.flip(-1), images_NCHW)
 
 
-def _mirrored_light(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
-    return light(mirrored(images_NCHW, generator), generator)
+def _mirrored_light(images_NCHW: Tensor, generator: torch.Generator, rows: Rows | None = None) -> Tensor:
+    return light(mirrored(images_NCHW, generator, rows), generator, rows)
 
 
 def batch_transform(name: Augmentation, *, flip: bool = False) -> BatchTransform | None:

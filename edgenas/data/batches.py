@@ -40,6 +40,7 @@ class TrainBatches:
         repeats: differently augmented copies of an image in a batch; needs ``balance`` none or weights.
         workers: processes that load; None decides, see `edgenas.data.workers.choose_workers`.
         flip: mirror every other image, see `edgenas.data.augment.batch_transform`.
+        part: of every batch that this process makes: its number and how many processes make one together.
 
     Raises:
         MissingBackendError: if the package that ``augmentation`` needs is absent.
@@ -54,6 +55,7 @@ class TrainBatches:
     repeats: int = 1
     workers: int | None = None
     flip: bool = False
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or len(self.indices_N) == 0:
@@ -90,7 +92,7 @@ class TrainBatches:
         )
 
     def __call__(self, epoch: int, first_step: int = 0) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """Float32 images (N, 3, H, W) and int64 labels (N,) of an epoch, from batch ``first_step`` on.
+        """Float32 images (N, 3, H, W) and int64 labels (N,) of an epoch, from batch ``first_step`` on; of each its ``part``.
 
         Close the iterator, or use it up, to end its worker processes.
 
@@ -98,19 +100,33 @@ class TrainBatches:
             DataError: naming an image that cannot be decoded; or if a worker process cannot start or dies.
         """
         chosen = self._chosen(epoch)
+        mine = [self._mine(len(indices_N)) for indices_N in chosen]
 
         def keys() -> Iterator[list[Key]]:
             for step in range(first_step, len(chosen)):
-                yield [(epoch, step, position, index) for position, index in enumerate(chosen[step].tolist())]
+                rows = mine[step]
+                yield [(epoch, step, position, index) for position, index in enumerate(chosen[step][rows].tolist(), rows.start)]
 
         plan = self.plan
-        for _ in self.store.fill(self.indices_N if plan.num else self.indices_N[:0]):
+        wanted_N = np.concatenate([indices_N[rows] for indices_N, rows in zip(chosen, mine, strict=True)])
+        for _ in self.store.fill((self.indices_N if self.part[1] == 1 else np.unique(wanted_N)) if plan.num else wanted_N[:0]):
             pass  # what workers decode would be gone with them
         transform = image_transform(self.augmentation, self.store.preprocess.image_px)
-        images = SampleImages(self.store, transform, self.seed, batch_transform(self.augmentation, flip=self.flip))
+        sizes = None if self.part[1] == 1 else [len(indices_N) for indices_N in chosen]
+        images = SampleImages(self.store, transform, self.seed, batch_transform(self.augmentation, flip=self.flip), sizes)
         with closing(load(images, keys, plan)) as stream:
             for step, images_NCHW in enumerate(stream, first_step):
-                yield self._normalised(images_NCHW), torch.from_numpy(self.store.source.labels_N[chosen[step]])
+                yield self._normalised(images_NCHW), torch.from_numpy(self.store.source.labels_N[chosen[step][mine[step]]])
+
+    def _mine(self, num: int) -> slice:
+        """This process's images of a batch of ``num``."""
+        number, size = self.part
+        return slice(num * number // size, num * (number + 1) // size)
+
+    @property
+    def smallest_batch(self) -> int:
+        """Images of the smallest batch of an epoch."""
+        return min(len(range(part.start, part.stop)) for part in batch_slices(self.num_images, self.batch_size))
 
     def _labels(self) -> NDArray[np.int64]:
         return self.store.source.labels_N[self.indices_N]

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgenas.data.augment import Augmentation, BatchTransform, ImageTransform
+from edgenas.data.augment import Augmentation, BatchTransform, ImageTransform, Rows
 from edgenas.data.loaders import ImageStore
 from edgenas.data.seeding import batch_generator, seed_sample
 from edgenas.errors import DataError
@@ -108,13 +108,22 @@ class SampleImages(Dataset[Tensor]):
         transform: of single images, draws from the global generators; or None.
         seed: of all that is random.
         whole: transform of whole batches, after that of single images; or None.
+        sizes: images of every step's whole batch, where keys are of parts of them; None where they are whole.
     """
 
-    def __init__(self, store: ImageStore, transform: ImageTransform | None, seed: int, whole: BatchTransform | None = None) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        transform: ImageTransform | None,
+        seed: int,
+        whole: BatchTransform | None = None,
+        sizes: Sequence[int] | None = None,
+    ) -> None:
         self.store = store
         self.transform = transform
         self.seed = seed
         self.whole = whole
+        self.sizes = sizes
 
     def __getitems__(self, keys: list[Key]) -> Tensor | Failure:
         """What a worker does: `batch`, single-threaded and in shared memory."""
@@ -148,8 +157,9 @@ class SampleImages(Dataset[Tensor]):
         images_NCHW = torch.from_numpy(pixels_NCHW)
         if self.whole is None:
             return images_NCHW
-        epoch, step, _, _ = keys[0]
-        return self.whole(images_NCHW.float().div_(255), batch_generator(self.seed, epoch, step))
+        epoch, step, start, _ = keys[0]
+        rows = None if self.sizes is None else Rows(start, self.sizes[step])
+        return self.whole(images_NCHW.float().div_(255), batch_generator(self.seed, epoch, step), rows)
 
 
 def load(images: SampleImages, batches: Callable[[], Iterator[list[Key]]], plan: WorkerPlan) -> Generator[Tensor, None, None]:

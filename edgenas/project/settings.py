@@ -139,8 +139,13 @@ class TeacherSettings(OptimizerSettings):
 
     Attributes:
         name: auto (the best on select of a few that are tried on labels), cnn (a plain convolutional net), self (the space's
-            largest net) or timm:NAME.
-        checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice.
+            largest net), timm:NAME, onnx:FILE or run:FOLDER (the net of an earlier run), which are not trained here; or a list of
+            these, whose log-probabilities are averaged.
+        checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice; with
+            a list it says whose weights they are.
+        weights: of a list, in the mean; none weighs all alike.
+        image_px: side of the images that teachers read; None takes the students', or what an ONNX file says.
+        mean, std: by which their images are normalised; none takes ImageNet's, or what edgenas wrote beside an ONNX file.
         candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
         probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
         epochs: passes over the training images.
@@ -150,8 +155,12 @@ class TeacherSettings(OptimizerSettings):
         freeze_stages: of a net of timm, whose blocks keep their weights, counted from the image.
     """
 
-    name: str = AUTO
+    name: str | tuple[str, ...] = AUTO
     checkpoint: str | None = None
+    weights: tuple[Amount, ...] = ()
+    image_px: Annotated[int, Range(ge=16, le=4096)] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[Amount, ...] = ()
     candidates: tuple[str, ...] = ()
     probe_steps: Count = 300
     epochs: Count = 40
@@ -166,6 +175,24 @@ class TeacherSettings(OptimizerSettings):
     ema_decay: PartialShare = 0.99
     clip_norm: AmountOrZero = 1.0
     freeze_stages: CountOrZero = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.names or (AUTO in self.names and len(self.names) > 1) or len(set(self.names)) < len(self.names):
+            problems.append("name is one teacher or a list of different ones, of which none is auto")
+        if self.weights and len(self.weights) != len(self.names):
+            problems.append(f"weights are {len(self.weights)} for {len(self.names)} teachers")
+        if any(values and len(values) != 3 for values in (self.mean, self.std)):
+            problems.append("mean and std have three values each")
+        if AUTO in self.names and (self.image_px is not None or self.mean or self.std):
+            problems.append("image_px, mean and std are of teachers that are named, not of auto")
+        if problems:
+            raise ValueError(*problems)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that teach."""
+        return (self.name,) if isinstance(self.name, str) else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +223,14 @@ class TrainSettings(OptimizerSettings):
             fitted to it. Without them it is a half.
         latency_ms: with even, the limit that is going to be searched under: most subnets are drawn near it. Needs a latency table.
         near_share: of the subnets that are near ``latency_ms``; the others are drawn from everywhere.
-        in_place: the first subnet of a step teaches the others.
+        in_place: the first subnet of a step teaches the others; with sampling sandwich that is the largest.
+        in_place_weight: share of that teaching in the loss of the others; auto is ``kd_weight``, and a half at least, for the first
+            one by its teacher as well. With 1 they learn from the first alone, as in BigNAS.
         project: what of the first subnet's gradient opposes the others' is taken out of it (NASViT).
         drop_path_rate: of plain nets: of the last block of the largest net; less before it, and less in nets of fewer blocks.
         supernet_drop_path_rate: of the supernet's last block, likewise less before it, whatever the depth of a subnet.
+        layer_scale: of plain nets: what blocks add is scaled by learnt factors that begin here, e.g. 1e-5 in deep nets and 0.1 in
+            shallow ones, and end up in the weights; None does without.
         ema_decay: of the moving average of the weights, which is what is kept; 0 keeps none.
         clip_norm: largest norm of the gradient; 0 does not clip.
         kd: the distillation loss: soft (the teacher's softened distribution), hard (its decisions), hard-smoothed (these,
@@ -218,9 +249,15 @@ class TrainSettings(OptimizerSettings):
         device: auto takes a GPU if there is one.
         seed: of everything that is drawn in training.
         checkpoint_every: most seconds of training that a kill may cost, here, for the teacher and in `retrain`.
-        init: weights that the supernet starts from, timm:NAME or a file; None draws them.
+        init: weights that the supernet starts from, timm:NAME, a file or the folder of another run; None draws them.
+        init_selection: which weights of a net that is wider than the space's largest are taken: the leading channels and heads,
+            evenly spaced ones (even), those of the largest norm (importance), or auto: those on which a linear head has the lowest
+            loss on select.
         sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
             needs more memory and steps), to compare with.
+        evaluate_every: epochs between evaluations on select; auto takes so many that they stay within 5 % of the time, as counted
+            from MACs. The epoch that is kept is the best of those that were evaluated.
+        tensorboard: the curves of the teacher, the supernet and the nets of `retrain` are also written as TensorBoard's events.
     """
 
     recipe: Annotated[str, OneOf(RECIPES)] | None = None
@@ -244,9 +281,11 @@ class TrainSettings(OptimizerSettings):
     latency_ms: Amount | None = None
     near_share: Share = 0.7
     in_place: bool = False
+    in_place_weight: Share | Literal["auto"] = AUTO
     project: bool = False
     drop_path_rate: PartialShare = 0.0
     supernet_drop_path_rate: PartialShare = 0.0
+    layer_scale: Amount | None = None
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share | Literal["auto"] = AUTO
     temperature: Amount | Literal["auto"] = AUTO
@@ -258,7 +297,10 @@ class TrainSettings(OptimizerSettings):
     checkpoint_every: Amount = 60.0
     seed: Seed = 0
     init: str | None = None
+    init_selection: Literal["auto", "leading", "even", "importance"] = AUTO
     sharing: Literal["entangled", "classical"] = "entangled"
+    evaluate_every: Count | Literal["auto"] = 1
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.sampling == "even" and self.num_random < 1:
@@ -391,12 +433,16 @@ class RetrainSettings:
     """``[retrain]``: the winner on its own.
 
     Attributes:
-        epochs: of weights that are inherited.
-        start: inherited (fine-tune the supernet's weights), scratch (fresh weights at the supernet's learning rate), or auto: both,
-            and the better on select is kept.
+        epochs: of weights that are inherited or given.
+        start: inherited (fine-tune the supernet's weights), scratch (fresh weights at the supernet's learning rate), given
+            (fine-tune those of ``init``), or auto: all of them, and the best on select is kept; with ``init``, but without a
+            supernet none are inherited.
+        init: weights that nets may start from as well, timm:NAME, a file or the folder of another run: those of the same net, or
+            selected from a larger one as ``train.init_selection`` says. A head of other classes starts fresh, positions are
+            interpolated to another resolution.
         scratch_epochs: of fresh weights; None takes as many as inherited ones see in the supernet and here, or ``epochs`` where
             start is scratch.
-        learning_rate: of inherited weights.
+        learning_rate: of inherited and of given weights.
         teaching: by the teacher, by labels alone, or auto: the teacher, and with a baseline both, of which the better on select is
             kept.
         finals: finalists of the search that are trained to the end where it proved them, its winner among them; the best on select
@@ -412,7 +458,8 @@ class RetrainSettings:
     """
 
     epochs: Count = 15
-    start: Literal["auto", "inherited", "scratch"] = "auto"
+    start: Literal["auto", "inherited", "scratch", "given"] = "auto"
+    init: str | None = None
     scratch_epochs: Count | None = None
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
@@ -423,6 +470,10 @@ class RetrainSettings:
     compile: bool = False
     device: Device = "auto"
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if self.start == "given" and self.init is None:
+            raise ValueError("start given needs init: the weights that are given")
 
 
 @dataclass(frozen=True, slots=True)

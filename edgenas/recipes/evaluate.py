@@ -10,6 +10,7 @@ from edgenas.config import Flags
 from edgenas.data.images import decode
 from edgenas.project.deployed import final_images, load_final
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.published import published_rows
 from edgenas.records import EvaluateResult
 from edgenas.runs import Note, Outcome, Record
 from edgenas.stats import decide
@@ -70,5 +71,6 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
             images.class_names,
             prevalence=config.prevalence,
         ),
+        published=published_rows(project.space, images, config.split) or None,
     )
     yield Outcome(result)

@@ -12,8 +12,9 @@ from edgenas.project.journals import PROOFS, journal
 from edgenas.project.nets import RESULT, load_supernet
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.searching.proof import SPLITS, Prover
+from edgenas.project.searching.proof_workers import Order, keys_of, labels_of, train_apart, wait_for_earlier
 from edgenas.project.searching.ranked_nets import answers_of, nets_to_train, proxy_scores, ranked, report_of
-from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import FidelityPicture
 from edgenas.runs import Note, Outcome, Picture, Record, locked
@@ -33,6 +34,7 @@ class FidelityConfig:
         num: nets that are trained alone.
         band: of nearly equal cost, as a share of it.
         epochs: of each; None takes ``search.proof_epochs``.
+        workers: processes that train, one net each at a time.
     """
 
     run: Path
@@ -41,6 +43,7 @@ class FidelityConfig:
     num: int = 12
     band: float = 0.05
     epochs: int | None = None
+    workers: int = 1
 
 
 def run(config: FidelityConfig) -> Iterator[Record]:
@@ -51,6 +54,7 @@ def run(config: FidelityConfig) -> Iterator[Record]:
     Raises:
         MissingInputError: if there is no supernet yet.
         InfeasibleError: if no two nets are of nearly equal cost.
+        WorkerLostError: if a process that trains is lost; the others have saved what they did.
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.search.device)
@@ -59,16 +63,28 @@ def run(config: FidelityConfig) -> Iterator[Record]:
     epochs = config.epochs if config.epochs is not None else max(1, project.settings.search.proof_epochs)
     rows_AG, in_band_A = nets_to_train(project, images, config.num, config.band)
     with locked(project.run), journal(project.run.search / PROOFS, {"kind": "proof"}, keep=True) as memory:
+        wait_for_earlier(project.run.search)
         yield from decode(images, "train", *SPLITS)
         teacher = remembering(load_teacher(project, images).to(device) if teaching_of(project)[0] > 0 else None)
         prover = Prover(project, images, teacher, device, memory)
         archs = [project.space.to_json(row_G) for row_G in rows_AG]
-        seconds = prover.seconds(archs, epochs)
+        seconds = prover.seconds(archs, epochs) / config.workers
         text = f"{len(archs)} nets, {int(in_band_A.sum())} of them of nearly equal cost, each alone for {many(epochs, 'epoch')}"
         yield Note(f"{text}: about {minutes(seconds)}" if seconds else f"{text}: all of them are trained already")
         scores = yield from proxy_scores(project, images, rows_AG)
         weights = weights_sha256(project.run.supernet)
         assert weights is not None  # they were loaded
+        if config.workers > 1:
+            order = Order(
+                run=config.run,
+                flags=config.flags,
+                overrides=config.overrides,
+                archs=tuple(archs),
+                epochs=epochs,
+                keys=keys_of(prover, archs, epochs),
+                labels=labels_of(len(archs)),
+            )
+            yield from train_apart(prover, order, config.workers)
         answers = yield from answers_of(prover, supernet, rows_AG, epochs)
         report = report_of(
             ranked(project, images, rows_AG, in_band_A, answers, scores),

@@ -17,7 +17,7 @@ from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.recipe import batches_for
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize, StageFacts
-from edgenas.runs import Note, Outcome, Progress, Record
+from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
 from edgenas.runs.versions import versions
 from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE, WEIGHTS
@@ -58,6 +58,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
     if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
     stages |= yield from _outdated(project, stages)
+    yield from _origins(folder)
     loader, images = None, None
     if folder.splits.exists():
         try:
@@ -81,6 +82,21 @@ def run(config: InfoConfig) -> Iterator[Record]:
         versions=versions(),
     )
     yield Outcome(result)
+
+
+def _origins(folder: RunFolder) -> Iterator[Note]:
+    """Who teaches, and what the supernet started from, as their weights say."""
+    teacher = CheckpointFacts.from_json(facts_in(folder.teacher / WEIGHTS))
+    if teacher.members is not None:
+        total = sum(member.weight for member in teacher.members)
+        shares = [f"{each.name} at {each.image_px} px ({100 * each.weight / total:.0f} %)" for each in teacher.members]
+        yield Note(f"teacher: {', '.join(shares)}")
+    elif teacher.teacher is not None:
+        yield Note(f"teacher: {teacher.teacher}")
+    init = CheckpointFacts.from_json(facts_in(folder.supernet / WEIGHTS)).init
+    if init is not None:
+        how = f", {init.selection.method} weights selected" if init.selection is not None else ""
+        yield Note(f"supernet: started from {init.source}{how}")
 
 
 def _stage(name: str, path: Path | None, command: str) -> StageFacts:

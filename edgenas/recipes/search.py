@@ -24,7 +24,7 @@ from edgenas.project.searching.budget import infeasible, nearest_of, open_budget
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
-from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
     AT_LEAST,

@@ -16,9 +16,12 @@ from edgenas.data.images import Images, decode
 from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.together import own_folder
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
+from edgenas.project.trainings.starts import start_chooser
 from edgenas.project.trainings.supernet import supernet_job
-from edgenas.project.trainings.teacher import load_teacher, teacher_facts
+from edgenas.project.trainings.teacher import teacher_facts
 from edgenas.project.trainings.teacher_choice import FORCED, fit_teacher, try_checkpoint
 from edgenas.project.trainings.teaching import needs_teacher, teaching_of
 from edgenas.project.trainings.teaching_choice import choose_teaching
@@ -30,11 +33,13 @@ from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
 from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling, largest_behind
+from edgenas.training.ranks import join
 from edgenas.training.sampling import shown_subnets
 
 
@@ -52,19 +57,30 @@ class TrainConfig:
 def run(config: TrainConfig) -> Iterator[Record]:
     """Train what is missing, in order; no teacher where labels alone teach, unless it is asked for.
 
+    Started several times by `torchrun` or SLURM, all processes train together, and the first one writes the run folder.
+
     Raises:
+        RankError: if another of these processes is gone.
         MissingInputError, DataError: if the project or its images are not there or changed.
         CheckpointError: if the teacher's checkpoint does not fit.
-        MissingBackendError: for ``device cuda`` without a GPU.
+        MissingBackendError: for ``device cuda`` without a GPU, for ``tensorboard`` without TensorBoard.
         UsageError, InfeasibleError: if the sampling rule does not suit the space, or nothing costs what it asks for.
         PluginError: naming the package that brings the sampling rule or the loss, if it cannot be used.
     """
+    ranks = join(str(config.flags.get("train", {}).get("device", "auto")))
+    with own_folder(config.run, ranks) as folder:
+        yield from _train(replace(config, run=folder))
+
+
+def _train(config: TrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.train.device)
     DISTILLATION_LOSSES.find(project.settings.train.kd)
     yield from _recipe_notes(config, project)
     images = open_images(project)
     require_rule(project, images.task)  # before a teacher is trained
+    if project.settings.train.tensorboard:
+        require_tensorboard()
     result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}
     with locked(project.run):
@@ -121,7 +137,7 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
         return
     torch.manual_seed(settings.seed)
     model = new_supernet(project, images.task)
-    start = start_from(model, settings.init, folder / STATE)
+    start = start_from(model, settings.init, folder / STATE, start_chooser(images, settings, device))
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)

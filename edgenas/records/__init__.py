@@ -1,7 +1,7 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
 from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
-from edgenas.records.checkpoints import CheckpointFacts, SamplingFacts, SpreadFacts, TrainedFor
+from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
     ChoiceFacts,
@@ -58,6 +58,7 @@ from edgenas.records.metrics import (
     EvaluateResult,
     Metrics,
     NetReport,
+    PublishedRow,
     Scores,
     SiteMetrics,
     SplitMetrics,
@@ -128,6 +129,7 @@ from edgenas.records.tables import (
 )
 from edgenas.records.training import (
     InitFacts,
+    SelectionFacts,
     SupernetResult,
     TeacherChoice,
     TeacherProbe,
@@ -201,6 +203,7 @@ __all__ = [
     "LogitErrors",
     "MachineFacts",
     "Manifest",
+    "MemberFacts",
     "Metrics",
     "ModelFile",
     "NamedFacts",
@@ -231,6 +234,7 @@ __all__ = [
     "PromisedQuantile",
     "ProofRow",
     "Proportion",
+    "PublishedRow",
     "Quantile",
     "RankedNet",
     "RatioFacts",
@@ -244,6 +248,7 @@ __all__ = [
     "Scores",
     "SealedRecord",
     "SearchResult",
+    "SelectionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",

@@ -49,17 +49,41 @@ class TrainedFor(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberFacts(JsonRecord):
+    """One of those that teach together, or alone with an input of its own.
+
+    Attributes:
+        name: as ``teacher.name`` takes it.
+        checkpoint: file that its weights come from.
+        sha256: of its weights' file; None before it is trained.
+        weight: in the mean of all.
+        image_px, mean, std: of the images that it reads.
+        columns: for every class of the project, the net's logit; None where they are in order.
+    """
+
+    name: str
+    checkpoint: str | None = None
+    sha256: str | None
+    weight: float = 1.0
+    image_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    columns: Annotated[tuple[int, ...] | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFacts(JsonRecord):
     """What a checkpoint says of its net; None or False where it does not say.
 
     Attributes:
         arch: readable.
-        weights: where they started, ``finetuned`` or ``scratch``.
+        weights: where they started, ``finetuned``, ``given`` or ``scratch``.
         from_search: whether the net is a search's winner.
         supernet_sha256: of the supernet that they started from.
         teacher: name of the net, of a teacher.
         checkpoint: file that a teacher's weights come from.
-        init: where a supernet's weights started.
+        members: who teaches, where that is no single net that was trained here.
+        init: where weights started, if not drawn or inherited.
         even_over: what its subnets are spread over.
         settings: of the training.
     """
@@ -70,6 +94,7 @@ class CheckpointFacts(JsonRecord):
     supernet_sha256: str | None = None
     teacher: str | None = None
     checkpoint: str | None = None
+    members: tuple[MemberFacts, ...] | None = None
     init: InitFacts | None = None
     even_over: SpreadFacts | None = None
     settings: TrainedFor | None = None

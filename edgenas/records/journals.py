@@ -10,6 +10,23 @@ from edgenas.records.codec import OMITTED, JsonRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogShown(JsonRecord):
+    """Nets of a supernet that its epochs are not judged by; shares of images.
+
+    Attributes:
+        top1: of the ``median`` net, and the mean of the ``random set``.
+        spread: standard deviation of the accuracies in the random set.
+        num_images: of select that these nets were shown.
+        sensitivity: by class, by net, those that are judged included.
+    """
+
+    top1: Mapping[str, float]
+    spread: float
+    num_images: int
+    sensitivity: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogRow(JsonRecord):
     """One line of a training's log, as far as anybody asks.
 
@@ -18,12 +35,16 @@ class LogRow(JsonRecord):
         losses: means over the epoch, ``loss`` among them.
         select: accuracies on select, fractions; empty where nothing was judged.
         elapsed_s: seconds of the training so far, over all calls.
+        learning_rate: of the epoch's last step; None in logs of before.
+        shown: what else was looked at on select; None where nothing was.
     """
 
     epoch: int
     losses: Mapping[str, float]
     select: Mapping[str, float]
     elapsed_s: float | None = None
+    learning_rate: float | None = None
+    shown: LogShown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

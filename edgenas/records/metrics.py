@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
@@ -102,13 +102,35 @@ class Scores(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedRow(JsonRecord):
+    """What authors report of a net of the same space on the same data; nothing of it was measured here.
+
+    Attributes:
+        source: where they say so.
+        dataset: that it is of.
+        top1: accuracy, a fraction.
+        sensitivity, ppv: by class, fractions; of classes that they report.
+        note: what does not reproduce, and why.
+    """
+
+    name: str
+    source: str
+    dataset: str
+    top1: float
+    sensitivity: Mapping[str, float] = field(default_factory=dict)
+    ppv: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateResult(JsonRecord):
     """What `edgenas evaluate` answers.
 
     Attributes:
-        weights: ``inherited``, ``finetuned`` or ``scratch``.
+        weights: ``inherited``, ``finetuned``, ``given`` or ``scratch``.
         net: ``searched`` or ``baseline``.
         scores: None in results of before.
+        published: of the same space on the same data, as reported; None where nothing is.
     """
 
     split: str
@@ -119,6 +141,7 @@ class EvaluateResult(JsonRecord):
     macs: int
     metrics: Annotated[Metrics, FLAT]
     scores: Annotated[Scores | None, OMITTED] = None
+    published: Annotated[tuple[PublishedRow, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +149,7 @@ class TrainedWay(JsonRecord):
     """One of the contract's ``starts``: a net as it was trained in one way.
 
     Attributes:
-        weights: where they started, ``finetuned`` or ``scratch``.
+        weights: where they started, ``finetuned``, ``given`` or ``scratch``.
         teaching: ``teacher`` or ``labels``.
         seconds: of the training; None where its log is gone.
         select_top1: accuracy on select.
@@ -154,7 +177,7 @@ class NetReport(JsonRecord):
         arch: None for a net of no space.
         width: channels of a plain CNN.
         latency_ms_predicted: None without a table, or for a net of no space.
-        weights: where its training started, ``finetuned`` or ``scratch``.
+        weights: where its training started, ``finetuned``, ``given`` or ``scratch``.
         teaching: ``teacher`` or ``labels``.
         select_top1: accuracy on select.
         starts: its trainings to the end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.fidelity import FidelityReport
@@ -39,12 +39,16 @@ class TrainingPicture:
         loss: mean over each of these epochs.
         select: accuracies on select, fractions by epoch, by what was judged.
         title: above the panels.
+        learning_rate: of the last step of each of these epochs; empty where the log does not say.
+        spread: standard deviation of the accuracies in the ``random set`` of ``select``, by epoch.
     """
 
     epochs: tuple[int, ...]
     loss: tuple[float, ...]
     select: Mapping[str, Mapping[int, float]]
     title: str
+    learning_rate: tuple[float, ...] = ()
+    spread: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

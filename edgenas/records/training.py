@@ -19,12 +19,35 @@ class TeacherResult(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionFacts(JsonRecord):
+    """Which weights of a larger net were taken.
+
+    Attributes:
+        asked: ``auto``, or the method that was set.
+        method: leading, even or importance.
+        select_loss: of a linear head on select, in nats, by method, and of ``drawn`` weights; empty where nothing was tried.
+    """
+
+    asked: str
+    method: str
+    select_loss: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InitFacts(JsonRecord):
-    """Where weights started: the source, the hash of its weights, what was noted when they were taken."""
+    """Where weights started.
+
+    Attributes:
+        source: as it was named.
+        sha256: of its weights.
+        notes: what a user should know, a sentence each.
+        selection: of a larger net's weights; None where all were taken.
+    """
 
     source: str
     sha256: str
     notes: tuple[str, ...] = ()
+    selection: Annotated[SelectionFacts | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""How a training went: loss and accuracy over its epochs."""
+"""How a training went: loss, learning rate and accuracy over its epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ from edgenas.runs import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+RANDOM_SET = "random set"  # whose spread is shown
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown")
 
 
 def training_plot(shown: TrainingPicture, paths: Sequence[Path]) -> None:
-    """Draw the loss and, where anything was judged, accuracies on select, one panel each.
+    """Draw the loss with the learning rate and, where anything was judged, accuracies on select, one panel each.
 
     Args:
         shown: epochs, losses and accuracies.
@@ -33,17 +34,36 @@ def training_plot(shown: TrainingPicture, paths: Sequence[Path]) -> None:
     axes = figure.add_subplot(1, panels, 1)
     _curve(axes, epochs, shown.loss, "dimgray", "training loss")
     _dress(axes, epochs, "mean training loss")
+    if shown.learning_rate:
+        _rate(axes.twinx(), epochs, shown.learning_rate)
     if select:
         axes = figure.add_subplot(1, panels, 2)
         for position, (name, by_epoch) in enumerate(select.items()):
             values = [100 * value for value in by_epoch.values()]
             label = f"{name}: {values[-1]:.1f} % last, {max(values):.1f} % best"
-            _curve(axes, list(by_epoch), values, COLOURS[position % len(COLOURS)], label)
+            colour = COLOURS[position % len(COLOURS)]
+            _curve(axes, list(by_epoch), values, colour, label)
+            if name == RANDOM_SET:
+                _band(axes, by_epoch, shown.spread, colour)
         _dress(axes, epochs, "top-1 on the select split (%)")
         axes.legend(loc="lower right", fontsize=8)
     for path in paths:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+def _rate(axes: Axes, epochs: Sequence[int], rates: Sequence[float]) -> None:
+    axes.plot(epochs, rates, color="tab:olive", linewidth=1.0, linestyle="--")
+    axes.set_ylabel("learning rate (dashed)")
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+
+
+def _band(axes: Axes, by_epoch: Mapping[int, float], spread: Mapping[int, float], colour: str) -> None:
+    """One standard deviation on either side of a mean."""
+    low = [100 * (mean - spread.get(epoch, 0.0)) for epoch, mean in by_epoch.items()]
+    high = [100 * (mean + spread.get(epoch, 0.0)) for epoch, mean in by_epoch.items()]
+    axes.fill_between(list(by_epoch), low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _curve(axes: Axes, epochs: Sequence[int], values: Sequence[float], colour: str, label: str) -> None:

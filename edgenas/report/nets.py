@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FinalTraining, Metrics, NetReport, RetrainResult, Scores, StageCosts
+from edgenas.records import FinalTraining, Metrics, NetReport, PublishedRow, RetrainResult, Scores, StageCosts
 from edgenas.report.cells import arch_value, interval, milliseconds, table
 from edgenas.runs import Outcome
 
@@ -26,15 +26,28 @@ def metrics_table(reports: Mapping[str, Metrics], *, title: str) -> Table:
     return rows
 
 
-def scores_tables(scores: Scores) -> Iterator[Table]:
-    """What is said of the whole split, then of every class against the others."""
-    whole = table("over all classes", ">% [95 %]")
-    for words, share in (("macro F1", scores.macro_f1), ("top-5", scores.top5), ("calibration error", scores.calibration_error)):
+def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[Table]:
+    """What is said of the whole split, then of every class, then of every class against the others."""
+    whole = table("over all classes", ">% [95 %]", title=title)
+    decided = None if metrics.threshold is None else metrics.top1_decision
+    shares = {
+        "top-1": metrics.top1,
+        "top-1 of the decision rule": decided,
+        "top-5": scores.top5,
+        "macro F1": scores.macro_f1,
+        "calibration error": scores.calibration_error,
+    }
+    for words, share in shares.items():
         if share is not None:
             whole.add_row(words, interval(share))
     yield whole
-    yield _class_table(scores, "Each class against the others", {"specificity": "specificity", "AUROC": "auroc"})
-    yield _class_table(scores, "Predictive values among these images", {"PPV": "ppv", "NPV": "npv"})
+    each = table("class", ">images", ">sensitivity %", ">PPV %", title="Each class, as decided")
+    for name, share in metrics.sensitivity.items():
+        mark = " (positive)" if name == metrics.positive else ""
+        each.add_row(escape(name) + mark, str(share.n), interval(share), interval(scores.classes[name].ppv))
+    yield each
+    columns = {"specificity": "specificity", "NPV": "npv", "AUROC": "auroc"}
+    yield _class_table(scores, "Each class against the others", columns)
     if scores.prevalence is not None:
         title = f"Predictive values where {100 * scores.prevalence:g} % of the images are of the class"
         yield _class_table(scores, title, {"PPV": "ppv_at_prevalence", "NPV": "npv_at_prevalence"})
@@ -46,6 +59,22 @@ def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Tabl
     for name, each in scores.classes.items():
         rows.add_row(escape(name), *(interval(getattr(each, field)) for field in columns.values()))
     return rows
+
+
+def published_table(rows: Sequence[PublishedRow]) -> Iterator[RenderableType]:
+    """What the authors of nets of the same space say of them on the same data; nothing where there are none."""
+    if not rows:
+        return
+    classes = list(dict.fromkeys(name for row in rows for name in row.sensitivity))
+    titles = [f">{what} {escape(name)} %" for name in classes for what in ("sensitivity", "PPV")]
+    shown = table("net", ">top-1 %", *titles, title="As reported by its authors, not measured here")
+    for row in rows:
+        shares = [by_class.get(name) for name in classes for by_class in (row.sensitivity, row.ppv)]
+        shown.add_row(escape(row.name), *("–" if share is None else f"{100 * share:.2f}" for share in (row.top1, *shares)))
+    yield shown
+    for row in rows:
+        note = f"; {row.note}" if row.note else ""
+        yield Text(f"{row.name}: {row.source}, on {row.dataset}{note}", style="dim")
 
 
 def sites_table(metrics: Metrics) -> Iterator[Table]:

@@ -29,6 +29,7 @@ def recipes_view(outcome: Outcome[RecipesResult]) -> Iterator[RenderableType]:
             yield Text(f"made for the spaces {row.suits}")
         keys = table("setting", ">value", ">default", "why this value, or what it means")
         keys.columns[0].no_wrap = True
+        keys.columns[1].overflow = keys.columns[2].overflow = "fold"
         for each in row.explained:
             keys.add_row(each.key, _value(each.value), _value(each.default), escape(each.why or each.meaning))
         yield keys

@@ -7,8 +7,9 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
+from rich.text import Text
 
 from edgenas.report import views
 from edgenas.report.plots import draw
@@ -77,18 +78,34 @@ class Screen:
 
     def _bars(self) -> Progress:
         return Progress(
-            TextColumn("{task.description}", table_column=Column(min_width=20, no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(min_width=8, max_width=24, ratio=1)),
-            TextColumn("{task.fields[count]}", table_column=Column(min_width=9, no_wrap=True)),
-            TimeElapsedColumn(table_column=Column(min_width=7, no_wrap=True)),
-            TextColumn("left", table_column=Column(min_width=4)),
-            TimeRemainingColumn(compact=True, table_column=Column(min_width=5, no_wrap=True)),
-            TextColumn("{task.fields[shown]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
+            TextColumn("{task.description}", table_column=Column(min_width=8, no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)),
+            TextColumn("{task.fields[count]}", table_column=Column(min_width=7, no_wrap=True)),
+            Labelled("elapsed", TimeElapsedColumn(), "cyan"),
+            Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
+            TextColumn("{task.fields[shown]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12)),
             console=self.console,
             expand=True,
             speed_estimate_period=PACE_S,
             disable=not self.console.is_terminal,
         )
+
+
+class Labelled(ProgressColumn):
+    """A time with its name before it, without leading zeros."""
+
+    max_refresh = 0.5
+
+    def __init__(self, name: str, column: ProgressColumn, style: str) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._name = name
+        self._column = column
+        self._style = style
+
+    def render(self, task: Task) -> Text:
+        """The name, then what the column says."""
+        said = str(self._column.render(task))
+        return Text.assemble(f"{self._name} ", (said.removeprefix("0:").removeprefix("0"), self._style))
 
 
 class _Lines:
@@ -101,13 +118,23 @@ class _Lines:
         self.last_s = time.monotonic()
 
     def step(self, step: Step) -> None:
-        shown = "  ".join(f"{name} {_short(value)}" for name, value in step.fields.items())
+        gap = " " if self.console.is_terminal else "  "
+        shown = gap.join(f"{name} {_short(value)}" for name, value in step.fields.items())
         if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
+            self._put_away()
             self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown, count=_count(step))
         self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown, count=_count(step))
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
             self.last_s = time.monotonic()
             self.console.print(f"{step.label}: {_count(step)}  {shown}".rstrip(), markup=False)
+
+    def _put_away(self) -> None:
+        """Finished parts become a line each: bars below each other are as wide as the widest of them needs."""
+        for task in self.bars.tasks:
+            if task.visible and task.finished and self.console.is_terminal:
+                self.bars.update(task.id, visible=False)
+                elapsed = f"{task.finished_time:.0f} s" if task.finished_time is not None else ""
+                self.console.print(f"{task.description}: {task.fields.get('count', '')}  {elapsed}".rstrip(), markup=False)
 
 
 def epoch_parts(record: Epoch) -> list[str]:

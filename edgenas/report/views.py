@@ -32,7 +32,16 @@ from edgenas.records import (
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.fidelity import fidelity_view
-from edgenas.report.nets import metrics_table, net_rows, nets_of, retrain_view, scores_tables, sites_table, verdict_lines
+from edgenas.report.nets import (
+    metrics_table,
+    net_rows,
+    nets_of,
+    published_table,
+    retrain_view,
+    scores_tables,
+    sites_table,
+    verdict_lines,
+)
 from edgenas.report.plan import plan_view, promises
 from edgenas.report.recipes import recipes_view
 from edgenas.report.search import search_view
@@ -130,9 +139,12 @@ def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
 def evaluate_view(outcome: Outcome[EvaluateResult]) -> Iterator[RenderableType]:
     """Accuracy and sensitivity on one split, and the scores of every class."""
     result = outcome.result
-    yield metrics_table({result.weights: result.metrics}, title=f"Split {result.split}, 95 % intervals")
+    title = f"Split {result.split}, {result.metrics.n} images, {result.weights} weights"
     if result.scores is not None:
-        yield from scores_tables(result.scores)
+        yield from scores_tables(result.metrics, result.scores, title=title)
+    else:
+        yield metrics_table({result.weights: result.metrics}, title=f"{title}, 95 % intervals")
+    yield from published_table(result.published or ())
     yield from sites_table(result.metrics)
 
 

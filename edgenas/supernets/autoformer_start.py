@@ -50,7 +50,7 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
 @torch.no_grad()
 def _load_vit(supernet: SlicedSupernet[AutoFormerSpec], state: dict[str, Tensor], source: str) -> tuple[str, ...]:
     own, head_dim = largest_net(supernet).state_dict(), GEOMETRIES[supernet.space.base_name].head_dim
-    notes = _simplify(state)
+    notes = simplify(state)
     fitted = fit_task(state, own, _NAMES)
     tensors = fitted.state
     depths = _depth(tensors), _depth(own)
@@ -71,7 +71,7 @@ def _load_vit(supernet: SlicedSupernet[AutoFormerSpec], state: dict[str, Tensor]
     return tuple(notes)
 
 
-def _simplify(state: dict[str, Tensor]) -> list[str]:
+def simplify(state: dict[str, Tensor]) -> list[str]:
     """Fold layer scales into what they scale and drop the distillation token, in place."""
     notes = []
     for name in list(state):

@@ -29,7 +29,7 @@ def load_weights(net: PitNet, state: Mapping[str, Tensor]) -> tuple[str, ...]:
     Raises:
         CheckpointError: listing every weight that is missing, unknown or of another shape; nothing is loaded then.
     """
-    tensors = {_our_name(name): value for name, value in state.items()}
+    tensors = {our_name(name): value for name, value in state.items()}
     ours, notes = net.state_dict(), []
     positions, wanted = tensors.get("pos_embed"), net.pos_embed
     if positions is not None and positions.dim() == 4 and positions.shape[2:] != wanted.shape[2:]:
@@ -60,7 +60,8 @@ def interpolate_positions(positions_1CGG: Tensor, grid: int) -> Tensor:
     return resized.to(positions_1CGG.dtype)
 
 
-def _our_name(name: str) -> str:
+def our_name(name: str) -> str:
+    """A weight's name as timm and we have it."""
     return re.sub(r"^pools\.(\d+)\.", lambda found: f"transformers.{int(found[1]) + 1}.pool.", name)
 
 

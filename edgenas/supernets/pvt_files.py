@@ -146,7 +146,7 @@ def _start_the_rest(supernet: SlicedSupernet[PvtSpec], genes: tuple[int, ...], s
                 continue
             spec = stage_spec.blocks[number]
             widened |= _silence(block, spec.qkv_dim, spec.mlp_hidden)
-            for key, how in _derive_reductions(block, spec):
+            for key, how in derive_reductions(block, spec):
                 kinds.setdefault(how, []).append(f"{key} of stages[{index}]")
     if added:
         yield f"blocks that {source_name} lacks add nothing at first: {', '.join(added)}"
@@ -164,7 +164,7 @@ def _silence(block: nn.Module, qkv_dim: int, mlp_hidden: int) -> bool:
     return proj.shape[1] > qkv_dim or fc2.shape[1] > mlp_hidden
 
 
-def _derive_reductions(block: nn.Module, spec: BlockSpec) -> Iterator[tuple[str, str]]:
+def derive_reductions(block: nn.Module, spec: BlockSpec) -> Iterator[tuple[str, str]]:
     """Start the other reductions of a block from its own: a kernel that answers an even patch alike, and the same norm."""
     reductions = block.get_submodule("attn.reductions")
     own = reduction_key(spec.reduction, spec.reduction_size)

@@ -73,6 +73,13 @@ class TrainState:
         net: nn.Module = self.model if self.average is None else self.average.module
         return net
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether weights, statistics and moving average are numbers."""
+        nets = [self.model] if self.average is None else [self.model, self.average.module]
+        tensors = [tensor for net in nets for tensor in net.state_dict().values() if tensor.is_floating_point()]
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header atomically as one safetensors file.

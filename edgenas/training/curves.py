@@ -39,8 +39,14 @@ def curves_of(label: str, folder: Path) -> Iterator[Picture[TrainingPicture]]:
 
 def _curves(label: str, rows: Sequence[LogRow]) -> TrainingPicture:
     select: dict[str, dict[int, float]] = {}
+    spread: dict[int, float] = {}
     for row in rows:
-        for name, value in row.select.items():
+        more = row.shown.top1 if row.shown is not None else {}
+        for name, value in {**row.select, **more}.items():
             select.setdefault(name, {})[row.epoch] = value
+        if row.shown is not None:
+            spread[row.epoch] = row.shown.spread
     epochs, loss = tuple(row.epoch for row in rows), tuple(row.losses["loss"] for row in rows)
-    return TrainingPicture(epochs=epochs, loss=loss, select=select, title=label)
+    rates = tuple(row.learning_rate for row in rows if row.learning_rate is not None)
+    rates = rates if len(rates) == len(rows) else ()
+    return TrainingPicture(epochs=epochs, loss=loss, select=select, title=label, learning_rate=rates, spread=spread)

@@ -6,7 +6,7 @@ Shapes: N images, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -150,6 +150,7 @@ class Objective:
         kd: key of `DISTILLATION_LOSSES`.
         kd_weight: in [0, 1]; without a teacher the label loss counts fully.
         temperature: of soft targets.
+        in_place_weight: in place of ``kd_weight`` where the first subnet of a step teaches the others; None takes that.
     """
 
     smoothing: PartialShare = 0.0
@@ -157,9 +158,15 @@ class Objective:
     kd: Annotated[str, OneOf(DISTILLATION_LOSSES)] = "soft"
     kd_weight: Share = 0.5
     temperature: Amount = 1.0
+    in_place_weight: Share | None = None
 
     def __post_init__(self) -> None:
         require_allowed(self)
+
+    @property
+    def in_place(self) -> Objective:
+        """What those minimise that the first subnet of a step teaches."""
+        return self if self.in_place_weight is None else replace(self, kd_weight=self.in_place_weight)
 
     def mass(self, labels_N: Tensor) -> float:
         """What the mean of the label loss divides by: the images, or the sum of their classes' weights."""
@@ -167,10 +174,9 @@ class Objective:
             return float(len(labels_N))
         return float(self.class_weights_C.double()[labels_N].sum())
 
-    def parts(self, labels_N: Tensor, slices: Sequence[slice]) -> list[Part]:
-        """What part of a batch each slice of it is."""
-        whole, num = self.mass(labels_N), len(labels_N)
-        return [Part(self.mass(labels_N[each]) / whole, len(labels_N[each]) / num) for each in slices]
+    def parts(self, labels_N: Tensor, slices: Sequence[slice], mass: float, num: float) -> list[Part]:
+        """What part of a batch of ``num`` images, whose `mass` is known, each slice of these is."""
+        return [Part(self.mass(labels_N[each]) / mass, len(labels_N[each]) / num) for each in slices]
 
     def __call__(self, student_NC: Tensor, labels_N: Tensor, teacher_NC: Tensor | None, part: Part = WHOLE) -> dict[str, Tensor]:
         """Scalars ``loss`` (to minimise), ``label_loss`` and, with a teacher, ``kd_loss``, in float32 or better.

@@ -33,7 +33,7 @@ class ImageSequence(Protocol):
 Images = NDArray[np.float32] | Tensor | ImageSequence
 
 
-def _readable(images_NCHW: Images) -> Tensor | ImageSequence:
+def readable(images_NCHW: Images) -> Tensor | ImageSequence:
     """Arrays as tensors that share their memory, anything else as it is."""
     return torch.from_numpy(images_NCHW) if isinstance(images_NCHW, np.ndarray) else images_NCHW
 
@@ -41,7 +41,7 @@ def _readable(images_NCHW: Images) -> Tensor | ImageSequence:
 @torch.no_grad()
 def logits(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Logits (N, C) of a net in eval mode, computed in batches on its device; its mode is restored."""
-    return _logits(model, _readable(images_NCHW), batch_size)
+    return _logits(model, readable(images_NCHW), batch_size)
 
 
 @torch.no_grad()
@@ -49,6 +49,12 @@ def predict(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SI
     """Class probabilities (N, C) of a net in eval mode, computed in batches on its device."""
     p_NC: NDArray[np.float32] = softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
     return p_NC
+
+
+@torch.no_grad()
+def subnet_logits(supernet: nn.Module, images_NCHW: Images, genes: tuple[int, ...]) -> NDArray[np.float32]:
+    """Logits (N, C) of one subnet, as `logits`."""
+    return _logits(supernet, readable(images_NCHW), BATCH_SIZE, genes)
 
 
 def _logits(
@@ -88,7 +94,7 @@ def recalibrate(model: nn.Module, images_NCHW: Images, *genes: tuple[int, ...], 
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()
-    _logits(model, _readable(images_NCHW), batch_size, *genes, as_is=True)
+    _logits(model, readable(images_NCHW), batch_size, *genes, as_is=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -115,7 +121,7 @@ class SupernetEvaluator:
         training_NCHW: Images | None = None,
     ) -> None:
         self.supernet = supernet.to(device).eval()
-        images = _readable(images_NCHW)
+        images = readable(images_NCHW)
         self.images_NCHW = images.to(device) if isinstance(images, Tensor) else images
         self.batch_size = batch_size
         self.training_NCHW = training_NCHW
@@ -146,7 +152,7 @@ class SupernetEvaluator:
 
 def net_accuracy(images_NCHW: Images, labels_N: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:
     """What the training loop calls for a plain net: ``{"top1": fraction}`` on these images."""
-    images = _readable(images_NCHW)
+    images = readable(images_NCHW)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         return {"top1": float((logits(model, images).argmax(axis=1) == labels_N).mean())}
@@ -158,7 +164,7 @@ def subnet_accuracies(
     images_NCHW: Images, labels_N: NDArray[np.int64], subnets: Mapping[str, tuple[int, ...]]
 ) -> Callable[[nn.Module], dict[str, float]]:
     """What the training loop calls for a supernet: the fraction right of every named subnet on these images."""
-    images = _readable(images_NCHW)
+    images = readable(images_NCHW)
 
     @torch.no_grad()
     def evaluate(model: nn.Module) -> dict[str, float]:

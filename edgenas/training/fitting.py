@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import torch
 from torch import nn
 
 from edgenas.data.batches import TrainBatches
-from edgenas.errors import CheckpointError, DataError
-from edgenas.runs import Epoch, Note, Progress, append_jsonl
+from edgenas.errors import CheckpointError, DataError, UsageError
+from edgenas.runs import Epoch, Note, Progress, append_jsonl, sha256_json
 from edgenas.training.checkpoints import (
     OtherWorkError,
     TrainState,
@@ -25,9 +26,13 @@ from edgenas.training.checkpoints import (
     save_weights,
 )
 from edgenas.training.distillation import Objective
+from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
 from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
+from edgenas.training.ranks import RankError, Ranks, current
+from edgenas.training.step import TrainingDivergedError
+from edgenas.training.watching import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,11 @@ class Job:
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         cutmix: share of a batch's images that a rectangle of another is pasted into.
         mixing: how whole batches are changed besides; not together with ``cutmix``.
+        evaluate_every: epochs between evaluations; the last is always evaluated.
+        finish: done to the net that is kept, before its weights are written.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
+        readable: what a reader is told of a subnet's genes; None for a plain net.
+        tensorboard: curves are also written as events, beside the log.
     """
 
     label: str
@@ -68,7 +77,11 @@ class Job:
     project: bool = False
     cutmix: float = 0.0
     mixing: Mixing = NO_MIXING
+    evaluate_every: int = 1
+    finish: Callable[[nn.Module], None] | None = None
     begin: Callable[[], None] | None = None
+    readable: Callable[[tuple[int, ...]], str] | None = None
+    tensorboard: bool = False
 
     @property
     def mix(self) -> Mix | None:
@@ -91,11 +104,13 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         quiet: epochs are not told, for one of many short trainings; the log has them all the same.
 
     Raises:
-        TrainingDivergedError: if a loss is not finite.
+        TrainingDivergedError: if a loss is not finite, with the subnets of the step; the state after the last good one is saved.
+        MissingBackendError: if events are to be written without TensorBoard.
         RunFolderError: if a file cannot be written.
         CheckpointError: if an unfinished training has other settings, naming them, and may not be given up.
         DataError: if an image or a process that loads images is lost; the state is saved.
     """
+    ranks = current()
     settle(job.folder)
     model = job.build()
     state = start(model, job.loop, torch.device(job.device))
@@ -103,11 +118,11 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
     if not (yield from _resume(state, path, identity, job)) and job.begin is not None:
         job.begin()
         state = start(model, job.loop, torch.device(job.device))
+    ranks.require_same(job.label, [sha256_json(identity), state.step, state.epoch])
     last_saved = last_step = time.monotonic()
-    shown: dict[str, float] = {}
     steps = train(
         state,
-        job.batches,
+        divided(job, ranks),
         job.objective,
         job.loop,
         teacher=job.teacher,
@@ -116,43 +131,119 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         project=job.project,
         mix=job.mix,
         evaluate=job.evaluate,
+        evaluate_every=job.evaluate_every,
+        ranks=ranks,
     )
-    keep_state = partial(save_state, path, state, identity, replaces=replaces)
-    while (record := _next(steps, keep_state)) is not None:
-        if isinstance(record, EpochRecord):
-            append_jsonl(job.folder / PART, asdict(record))
-            shown = {name: round(value, 3) for name, value in record.select.items()}
-            if quiet:
+    saves = ranks.rank == 0  # the files of others are of no use
+    teller = _Teller(job, state, writes_events=saves and job.tensorboard)
+    keep_state = teller.before(partial(save_state, path, state, identity, replaces=replaces))
+    with closing(teller):
+        while (record := _next(steps, keep_state, job, state)) is not None:
+            told = teller.take(record)
+            if quiet and isinstance(record, EpochRecord):
                 continue
-        try:
-            yield _shown(job.label, record, shown)
-        except (KeyboardInterrupt, GeneratorExit):  # interrupted here, between two steps, the state is whole
-            keep_state()
-            raise
-        now = time.monotonic()
-        if now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
-            keep_state()
-            last_saved = now = time.monotonic()
-        last_step = now
+            try:
+                yield from told
+            except (KeyboardInterrupt, GeneratorExit):  # interrupted here, between two steps, the state is whole
+                keep_state()
+                raise
+            now = time.monotonic()
+            if saves and now - last_saved + (now - last_step) > job.checkpoint_every_s:  # the next step would be too late
+                keep_state()
+                last_saved = now = time.monotonic()
+            last_step = now
+    if job.finish is not None:
+        job.finish(state.result)
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
 
 
-def _shown(label: str, record: StepRecord | EpochRecord, accuracies: Mapping[str, float]) -> Progress | Epoch:
-    """What the terminal makes of it."""
-    if isinstance(record, StepRecord):
-        return Progress(label, record.step, record.num_steps, {"loss": record.loss, **accuracies})
-    rate, seconds = record.learning_rate, record.seconds
-    return Epoch(label, record.epoch, record.epochs, record.losses.get("loss", float("nan")), record.select, rate, seconds)
+def divided(job: Job, ranks: Ranks) -> TrainBatches:
+    """The batches of a job, of each this rank's part.
+
+    Raises:
+        UsageError: if a rank would have fewer than two images of one, of which batch norm could not tell the spread.
+    """
+    if ranks.size == 1:
+        return job.batches
+    smallest = job.batches.smallest_batch
+    if smallest < 2 * ranks.size:
+        text = f"{job.label}: a batch of {smallest} images has fewer than two for each of {ranks.size} processes"
+        raise UsageError(text, hint="start fewer processes, or set a larger batch_size")
+    return replace(job.batches, part=(ranks.rank, ranks.size))
 
 
-def _next(steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None]) -> StepRecord | EpochRecord | None:
-    """The next record; None at the end. Where no batch comes the state is whole, and is saved."""
+class _Teller:
+    """Keeps what the records of a training say, and makes of them what the terminal shows."""
+
+    def __init__(self, job: Job, state: TrainState, *, writes_events: bool) -> None:
+        self._job = job
+        self._watcher = Watcher(job.label, job.batches.plan.num)
+        self._events = Events(job.folder / EVENTS, state, job.batches.num_batches) if writes_events else None
+
+    def before(self, keep_state: Callable[[], None]) -> Callable[[], None]:
+        """``keep_state``, before which events are written, so that none is missing where the state goes on."""
+
+        def flush_and_keep() -> None:
+            if self._events is not None:
+                self._events.flush()
+            keep_state()
+
+        return flush_and_keep
+
+    def take(self, record: StepRecord | EpochRecord) -> list[Progress | Epoch | Note]:
+        """Log an epoch, add to the events; what to show."""
+        if self._events is not None:
+            self._events.add(record)
+        label = self._job.label
+        if isinstance(record, StepRecord):
+            parts = {name.removesuffix("_loss"): value for name, value in record.losses.items() if name != "loss"}
+            now = {"epoch": f"{record.epoch}/{record.epochs}", "lr": f"{record.learning_rate:.2g}", "loss": record.loss}
+            return [Progress(label, record.step, record.num_steps, {**now, **parts})]
+        append_jsonl(self._job.folder / PART, asdict(record))
+        loss, rate = record.losses.get("loss", float("nan")), record.learning_rate
+        epoch = Epoch(label, record.epoch, record.epochs, loss, {**record.select, **_more(record)}, rate, record.seconds)
+        words = (self._watcher.behind(record.behind), self._watcher.waiting(record.waiting_s, record.seconds))
+        return [epoch, *(Note(text, is_warning=True) for text in words if text is not None)]
+
+    def close(self) -> None:
+        """Close the events."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _more(record: EpochRecord) -> Mapping[str, float]:
+    return record.shown.top1 if record.shown is not None else {}
+
+
+def _next(
+    steps: Iterator[StepRecord | EpochRecord], keep_state: Callable[[], None], job: Job, state: TrainState
+) -> StepRecord | EpochRecord | None:
+    """The next record; None at the end. Where no batch comes, another rank is gone or a loss is not finite, the state is saved.
+
+    Raises:
+        DataError, RankError: if no batch comes, or another rank is gone.
+        TrainingDivergedError: if a loss or a gradient is not finite; it says what is kept.
+    """
     try:
         return next(steps, None)
-    except DataError:
+    except (DataError, RankError):
         keep_state()
         raise
+    except TrainingDivergedError as error:
+        if state.is_finite:
+            keep_state()
+        names = [f"subnet {job.readable(genes)}" for genes in error.subnets] if job.readable is not None else []
+        raise TrainingDivergedError(
+            f"{job.label}: {error.message}", subnets=error.subnets, problems=names, hint=_what_is_kept(job.folder)
+        ) from error
+
+
+def _what_is_kept(folder: Path) -> str:
+    again = "start again with --force, a lower learning rate or a longer warm-up"
+    if not (folder / STATE).is_file():
+        return again
+    return f"the last good state is kept ({folder / STATE}) and the same command goes on from it; where it fails again, {again}"
 
 
 def changes_since(job: Job) -> list[str] | None:
@@ -206,9 +297,11 @@ def _objective(job: Job) -> dict[str, Any]:
         "class_weights": weights,
         "taught": job.teacher is not None,
         "in_place": job.in_place,
+        **({"in_place_weight": objective.in_place_weight} if objective.in_place_weight is not None else {}),
         **({"project": True} if job.project else {}),
         **({"cutmix": job.cutmix} if job.cutmix and not job.mixing else {}),
         **({"mixing": asdict(job.mixing)} if job.mixing else {}),
+        **({"evaluate_every": job.evaluate_every} if job.evaluate_every != 1 else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""Weights that were made elsewhere: files of tensors, and timm's pretrained models."""
+"""Weights that were made elsewhere: files of tensors, timm's pretrained models, and earlier runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError, UsageError
+from edgenas.supernets.selection_layouts import heads_of
 from edgenas.training.checkpoints import digest_of
+from edgenas.training.earlier import Earlier, is_run, read_earlier, weights_in
 
 _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
 _HINT = "save a plain state_dict, or a .safetensors file"
@@ -36,27 +38,41 @@ class Foreign:
     Attributes:
         source: as the user named it.
         sha256: of every tensor's name, type, shape and values, whatever the file around them.
+        heads: of attentions, by the name of their block; None where nothing tells.
+        earlier: the net of a space that they are of; None where they are of no edgenas.
     """
 
     source: str
     tensors: Mapping[str, Tensor]
     sha256: str
+    heads: Mapping[str, int] | None = None
+    earlier: Earlier | None = None
 
 
 def is_file(source: str) -> bool:
-    """Whether a source means a file, not one of timm's models."""
+    """Whether a source means a file or a run folder, not one of timm's models."""
     return not source.startswith(_TIMM)
 
 
-def fetch(source: str) -> Foreign:
-    """The weights that ``timm:NAME`` or the path of a file means.
+def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
+    """The weights that ``timm:NAME``, the path of a file or that of a run folder means.
+
+    Args:
+        source: as the user named it.
+        prefers: of a run, ``supernet`` or ``retrain``, where it has both.
 
     Raises:
         UsageError: if timm has no such model, with similar names.
         CheckpointError: if the weights cannot be fetched or read.
     """
-    tensors = read_foreign(Path(source)) if is_file(source) else _pretrained(source.removeprefix(_TIMM))
-    return Foreign(source, tensors, digest_of(tensors))
+    if not is_file(source):
+        net = _pretrained(source.removeprefix(_TIMM))
+        return Foreign(source, dict(net.state_dict()), digest_of(net.state_dict()), heads_of(net))
+    path = Path(source)
+    run = path if is_run(path) else None
+    earlier = read_earlier(path if run is None else weights_in(run, prefers=prefers), run)
+    tensors = read_foreign(path) if earlier is None else earlier.tensors
+    return Foreign(source, tensors, digest_of(tensors), earlier=earlier)
 
 
 def require_timm_model(name: str) -> None:
@@ -72,18 +88,18 @@ def require_timm_model(name: str) -> None:
         raise UsageError(f"timm has no model {name!r}", hint=f"similar are: {', '.join(similar) or 'none'}")
 
 
-def _pretrained(name: str) -> dict[str, Tensor]:
+def _pretrained(name: str) -> nn.Module:
     import timm
 
     require_timm_model(name)
     try:
-        model = timm.create_model(name, pretrained=True)
+        model: nn.Module = timm.create_model(name, pretrained=True)
     except Exception as error:  # of whatever library fetches them
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise CheckpointError(
             f"the weights of timm:{name} could not be fetched: {first}", hint="give a file of them instead: --init FILE"
         ) from error
-    return dict(model.state_dict())
+    return model
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:

@@ -21,11 +21,13 @@ from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
 from edgenas.training.mixing import Mix
 from edgenas.training.optimizing import Undecayed, parameter_groups
+from edgenas.training.ranks import ALONE, Ranks
 from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due, is_spent
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
+from edgenas.training.watching import Evaluation, Shown, evaluation_of
 
-Evaluate = Callable[[nn.Module], Mapping[str, float]]
+Evaluate = Callable[[nn.Module], Mapping[str, float] | Evaluation]
 AmpType = Literal["auto", "off", "bf16", "fp16"]
 
 WARMUP = 0.1  # share of the epochs
@@ -126,11 +128,23 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One optimiser step: ``step`` of ``num_steps`` of the whole run is done."""
+    """One optimiser step: ``step`` of ``num_steps`` of the whole run is done.
+
+    Attributes:
+        loss: of the step.
+        losses: the parts that it is made of, by name.
+        learning_rate: of the step.
+        epoch: that it is part of, counted from 1.
+        epochs: laid out so far.
+    """
 
     step: int
     num_steps: int
     loss: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = 0.0
+    epoch: int = 0
+    epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +154,14 @@ class EpochRecord:
     Attributes:
         losses: means over the epoch.
         learning_rate: of its last step.
-        select: accuracies on the select split, fractions, by what was evaluated; empty where nothing was.
+        select: accuracies on the select split, fractions, by what the epoch is judged by; empty where nothing was evaluated.
+        shown: what else was looked at there, see `edgenas.training.watching.Evaluation`.
         seconds: of training, evaluation left out.
         images_per_second: training images, each counted once however many subnets saw it.
         elapsed_s: training time of the run so far.
+        waiting_s: of ``seconds``, until batches were there.
+        evaluation_s: of the evaluation at its end.
+        behind: in words, that the largest subnet is behind a smaller one on select.
     """
 
     epoch: int
@@ -154,6 +172,10 @@ class EpochRecord:
     seconds: float = 0.0
     images_per_second: float = 0.0
     elapsed_s: float = 0.0
+    shown: Shown | None = None
+    waiting_s: float = 0.0
+    evaluation_s: float = 0.0
+    behind: str | None = None
 
 
 def start(model: nn.Module, settings: LoopSettings, device: torch.device) -> TrainState:
@@ -191,6 +213,7 @@ def train(
     mix: Mix | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Iterator[StepRecord | EpochRecord]:
     """Train ``state`` from where it is; it changes in place and can be saved whenever a record arrives.
 
@@ -201,11 +224,13 @@ def train(
         settings: how.
         teacher: put in eval mode, gets no gradient and sees the images that the student sees.
         subnets: genes of the subnets of a step, for a supernet; their gradients are averaged. None trains a plain net.
-        in_place: the first subnet's logits teach the others (Yu & Huang, arXiv:1903.05134, section 3.3).
+        in_place: the first subnet's logits teach the others (Yu & Huang, arXiv:1903.05134, section 3.3); ``in_place_weight`` of the
+            objective says how much.
         project: what opposes the other subnets' gradients is taken out of the first one's, see `edgenas.training.projection`.
         mix: makes images and target distributions of a batch's images and labels.
         evaluate: accuracies of a net (the moving average, in eval mode) on the select split; nothing else may be read.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
+        ranks: processes that train the same together, each with its part of ``batches``; rank 0's clock and evaluations count.
 
     Raises:
         TrainingDivergedError: if a loss is not finite; the state is that after the last good step.
@@ -218,12 +243,14 @@ def train(
         *(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix, project),
         sam_rho=settings.sam_rho,
         accumulate=settings.accumulate,
+        ranks=ranks,
     )
+    ranks.spread(*_nets(state))
     schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)
         meter = _Meter(state.sums)
-        for images_NCHW, labels_N in _seeded(batches, state, settings.seed):
+        for images_NCHW, labels_N in _seeded(batches, state, settings.seed, meter, ranks.rank):
             learning_rate = schedule(
                 state.step,
                 epochs=state.epochs,
@@ -232,20 +259,26 @@ def train(
                 history=state.history,
             )
             losses = step_once(state, images_NCHW, labels_N, learning_rate)
-            state.elapsed_s += meter.add(losses, len(labels_N), learning_rate)
-            yield StepRecord(state.step, state.epochs * batches.num_batches, losses["loss"])
+            state.elapsed_s += meter.add(losses, ranks.size * len(labels_N), learning_rate)
+            num_steps = state.epochs * batches.num_batches
+            yield StepRecord(state.step, num_steps, losses["loss"], losses, learning_rate, state.epoch + 1, state.epochs)
             meter.resume()
         state.epoch += 1
+        state.elapsed_s = ranks.first(state.elapsed_s)
+        ranks.average_statistics(*_nets(state))
         if settings.schedule != "wsd" or state.decay_from is not None:
             _fit_budget(state, settings)
         due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
         began = time.perf_counter()
-        select = dict(evaluate(state.result.eval())) if evaluate is not None and due else {}
-        state.elapsed_s += time.perf_counter() - began
-        record = meter.record(state, select)
+        seen = Evaluation({})
+        if evaluate is not None and due:
+            seen = ranks.first(evaluation_of(evaluate(state.result.eval())))
+        evaluation_s = time.perf_counter() - began
+        state.elapsed_s = ranks.first(state.elapsed_s + evaluation_s)
+        record = meter.record(state, seen, evaluation_s)
         state.sums = {}
-        if select:
-            _judge(state, select, settings)
+        if seen.judged:
+            _judge(state, seen.judged, settings)
         if settings.stop_patience is not None and is_spent(state.history, settings.stop_patience):
             state.epochs = state.epoch
         yield record
@@ -272,7 +305,11 @@ class _Meter:
         self.sums["learning_rate"] = learning_rate
         return lap
 
-    def record(self, state: TrainState, select: Mapping[str, float]) -> EpochRecord:
+    def waited(self, seconds: float) -> None:
+        """Count seconds in which no batch was there."""
+        self.sums["waiting"] = self.sums.get("waiting", 0.0) + seconds
+
+    def record(self, state: TrainState, seen: Evaluation, evaluation_s: float) -> EpochRecord:
         num_images, seconds = self.sums.get("images", 0.0), self.sums.get("seconds", 0.0)
         return EpochRecord(
             epoch=state.epoch,
@@ -283,14 +320,23 @@ class _Meter:
                 if name.startswith("loss.")
             },
             learning_rate=self.sums.get("learning_rate", 0.0),
-            select=select,
+            select=dict(seen.judged),
             seconds=seconds,
             images_per_second=num_images / max(seconds, 1e-9),
             elapsed_s=state.elapsed_s,
+            shown=seen.shown,
+            waiting_s=self.sums.get("waiting", 0.0),
+            evaluation_s=evaluation_s,
+            behind=seen.behind,
         )
 
 
-def _seeded(batches: Batches, state: TrainState, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _nets(state: TrainState) -> list[nn.Module]:
+    """The net and its moving average, where there is one."""
+    return [state.model] if state.average is None else [state.model, state.average.module]
+
+
+def _seeded(batches: Batches, state: TrainState, seed: int, meter: _Meter, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of the state's epoch that it has not done.
 
     The shared generators are seeded before each is made, for batches that draw from them, and again after it, so that dropout
@@ -299,9 +345,11 @@ def _seeded(batches: Batches, state: TrainState, seed: int) -> Iterator[tuple[Te
     first = state.step - state.epoch * batches.num_batches
     stream = batches(state.epoch, first)
     for step in range(first, batches.num_batches):
-        seed_globals(seed, state.epoch, step)
+        seed_globals(seed, state.epoch, step, rank)
+        began = time.perf_counter()
         batch = next(stream)
-        seed_globals(seed, state.epoch, step)
+        meter.waited(time.perf_counter() - began)
+        seed_globals(seed, state.epoch, step, rank)
         yield batch
 
 

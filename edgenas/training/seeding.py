@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 
-def seed_globals(seed: int, epoch: int, step: int) -> None:
+def seed_globals(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     """Seed Python's, NumPy's and PyTorch's global generators (all devices) for one step.
 
     Dropout and the transforms of timm and torchvision know no other. As every step is seeded by itself, a run that is continued
-    draws what an uninterrupted one does.
+    draws what an uninterrupted one does. Ranks draw differently, the first as a process alone.
     """
-    first, second = np.random.SeedSequence([seed, epoch, step]).generate_state(2)
+    first, second = np.random.SeedSequence([seed, epoch, step, *([rank] if rank else [])]).generate_state(2)
     random.seed(int(first))
     np.random.seed(int(first))  # noqa: NPY002 - libraries read the global generator
     torch.manual_seed(int(first) << 31 ^ int(second))

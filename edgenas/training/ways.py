@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Weights = Literal["finetuned", "scratch"]
-START_WORDS: Mapping[str, str] = {"finetuned": "inherited weights", "scratch": "fresh weights"}
+Weights = Literal["finetuned", "scratch", "given"]
+START_WORDS: Mapping[str, str] = {"finetuned": "inherited weights", "scratch": "fresh weights", "given": "given weights"}
 FINALISTS = 2  # of a race, which are trained to the end
 
 

@@ -34,6 +34,7 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(360)
 def test_a_dry_run_of_the_gpu_script_writes_tables_and_reports(dry_run: Path) -> None:
     tables = sorted((dry_run / "tables").glob("*.json"))

@@ -18,7 +18,7 @@ from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 PREP = Preprocess(16, IMAGENET_MEAN, IMAGENET_STD)
 NEEDS_TORCHIO = pytest.mark.skipif(importlib.util.find_spec("torchio") is None, reason="torchio is not installed")
-ALL = ["none", "light", "base", "autoaug", "randaug", pytest.param("torchio", marks=NEEDS_TORCHIO)]
+ALL = ["none", "light", "crop", "base", "autoaug", "randaug", "deit", pytest.param("torchio", marks=NEEDS_TORCHIO)]
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -66,6 +66,20 @@ def test_bits_do_not_depend_on_workers_cache_first_step_or_global_generators(aug
         assert same(whole, list(batches(3))), (workers, memory_bytes)
         assert same(whole[2:], list(batches(3, first_step=2))), (workers, memory_bytes)
     assert not torch.equal(whole[0][0], next(tiny_batches(augmentation, seed=5, workers=0)(4))[0])
+
+
+@pytest.mark.parametrize("augmentation", ALL)
+@pytest.mark.parametrize("balance", ["none", "downsample"])
+def test_processes_make_the_parts_of_a_batch_as_one_makes_the_whole(augmentation: Augmentation, balance: str) -> None:
+    options = {"seed": 5, "workers": 0, "flip": True, "balance": balance}
+    whole = list(tiny_batches(augmentation, **options)(3))  # type: ignore[arg-type]
+    parts = [list(tiny_batches(augmentation, part=(number, 3), **options)(3, 0)) for number in range(3)]  # type: ignore[arg-type]
+    for step, (images_NCHW, labels_N) in enumerate(whole):
+        assert torch.equal(torch.cat([part[step][0] for part in parts]), images_NCHW)
+        assert torch.equal(torch.cat([part[step][1] for part in parts]), labels_N)
+        assert len(labels_N) >= 6
+    with_workers = list(tiny_batches(augmentation, part=(1, 3), **{**options, "workers": 2})(3))  # type: ignore[arg-type]
+    assert same(parts[1], with_workers)
 
 
 def test_epochs_and_seeds_differ() -> None:

@@ -156,7 +156,7 @@ def hashes(folder: Path, *, leave_out: str = "") -> dict[str, str]:
 
 def untimed_log(path: Path) -> list[dict[str, Any]]:
     """A training log without what a clock says."""
-    clock = ("seconds", "images_per_second", "elapsed_s")
+    clock = ("seconds", "images_per_second", "elapsed_s", "waiting_s", "evaluation_s")
     return [{k: v for k, v in json.loads(line).items() if k not in clock} for line in path.read_text().splitlines()]
 
 

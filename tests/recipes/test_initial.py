@@ -177,3 +177,69 @@ def test_weights_of_another_space_are_one_error(project: Path) -> None:
     assert any(problem.endswith("more missing") for problem in value["error"]["problems"])
     assert "Traceback" not in err
     assert not (project / "edgenas-run" / "supernet" / "weights.safetensors").exists()
+
+
+class TestLargerNets:
+    """Weights of nets that are wider than the space's largest are selected, and what was taken is said."""
+
+    @pytest.fixture
+    def larger(self, project: Path) -> Path:
+        torch.manual_seed(0)
+        save_file(timm.create_model("pvt_v2_b0", pretrained=False).state_dict(), project / "b0.safetensors")
+        return project
+
+    def test_the_selection_of_the_lowest_loss_on_select_is_taken_and_said(self, larger: Path) -> None:
+        records = steps_of(larger, "b0.safetensors")
+        selection = records[-1].result.supernet.init.selection
+        losses = selection.select_loss
+        assert (selection.asked, set(losses)) == ("auto", {"drawn", "leading", "even", "importance"})
+        assert losses[selection.method] == min(losses[name] for name in ("leading", "even", "importance"))
+        shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+        note = next(text for text in notes_of(records) if "are selected" in text)
+        assert note.endswith(f"loss on select of the best linear head on the largest net: {shown}")
+        assert any("heads were taken to be 1, 2, 5 and 8" in text for text in notes_of(records))
+        _, facts = load_weights(larger / "edgenas-run" / "supernet" / "weights.safetensors")
+        assert facts["init"]["selection"]["select_loss"] == losses
+
+    @pytest.mark.slow
+    def test_what_an_interrupted_training_chose_is_not_chosen_again(self, larger: Path) -> None:
+        steps_of(larger, "b0.safetensors")
+        whole, init = weights(larger), load_weights(larger / "edgenas-run" / "supernet" / "weights.safetensors")[1]["init"]
+        shutil.rmtree(larger / "edgenas-run" / "supernet")
+        steps_of(larger, "b0.safetensors", stop_after=2)
+        assert isinstance(steps_of(larger, "b0.safetensors")[-1], Outcome)
+        assert same(weights(larger), whole)
+        assert load_weights(larger / "edgenas-run" / "supernet" / "weights.safetensors")[1]["init"] == init
+
+    @pytest.mark.slow
+    def test_another_run_lends_the_largest_net_of_its_supernet(self, project: Path) -> None:
+        steps_of(project, "w1.safetensors")
+        shutil.copytree(project / "edgenas-run", project / "other")
+        shutil.rmtree(project / "edgenas-run" / "supernet")
+        records = steps_of(project, "other")
+        assert records[-1].result.supernet.init.source == "other"
+        assert records[-1].result.supernet.init.selection is None
+        config = project / "edgenas-run" / "edgenas.toml"
+        config.write_text(config.read_text().replace('"pvt-nano"', '"pvt-elastic-nano"'))
+        shutil.rmtree(project / "edgenas-run" / "supernet")
+        shutil.rmtree(project / "edgenas-run" / "teacher")
+        code, value, err = edgenas_in(
+            project,
+            "train",
+            "--init",
+            "other",
+            "--set",
+            "train.kd_weight=0",
+            "--set",
+            "train.epochs=1",
+            "--set",
+            "train.flip=false",
+        )
+        assert code == 0, err
+        assert any("% of the net's weights come from the source" in text for text in value["warnings"])
+
+    def test_a_run_without_weights_is_one_error(self, project: Path) -> None:
+        shutil.copytree(project / "edgenas-run", project / "empty")
+        code, value, err = edgenas_in(project, "train", "--only", "supernet", "--init", "empty")
+        assert (code, value["error"]["message"]) == (1, "empty holds neither a supernet nor a retrained net")
+        assert "Traceback" not in err

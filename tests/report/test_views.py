@@ -28,6 +28,7 @@ from edgenas.records import (
     ParetoPicture,
     PlanResult,
     ProfileAnswer,
+    RecipesResult,
     RetrainResult,
     SearchResult,
     SpacesResult,
@@ -404,6 +405,27 @@ def evaluate(classes: tuple[str, ...] = CLASSES, **changes: Any) -> Outcome[Eval
     return Outcome(EvaluateResult.from_json({**result, **metrics(classes), **scores, **changes}))
 
 
+def test_published_rows_stand_beside_and_say_that_they_are_reported() -> None:
+    row = {"name": "COViT, the teacher", "source": "its README", "dataset": "COVIDx8A test", "top1": 0.9284}
+    both = {"sensitivity": {"covid-19": 0.9299}, "ppv": {"covid-19": 0.9755}, "note": "16 images are in train, too"}
+    other = {"name": "COViT++", "source": "README", "dataset": "COVIDx8A test", "top1": 0.8854}
+    text = drawn("evaluate", evaluate(published=[{**row, **both}, other]), 100)
+    assert "As reported by its authors, not measured here" in text
+    lines = {line.split("  ")[0].strip(): line.split() for line in text.splitlines() if line.startswith(" COViT")}
+    assert lines["COViT, the teacher"][-3:] == ["92.84", "92.99", "97.55"]
+    assert lines["COViT++"][-3:] == ["88.54", "–", "–"]
+    assert "16 images are in train, too" in text
+    assert "reported" not in drawn("evaluate", evaluate(), 100)
+
+
+def test_evaluate_shows_sensitivity_and_ppv_of_a_class_in_one_line() -> None:
+    text = drawn("evaluate", evaluate(), 80)
+    lines = [line for line in text.splitlines() if "(positive)" in line]
+    assert len(lines) == 1
+    assert "71.4 [60.0, 80.0]" in lines[0]  # PPV
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def export() -> Outcome[ExportResult]:
     emulated = parity("passed")
     files = [
@@ -491,6 +513,23 @@ def counted(*, num: int = 1, wrong: bool = False, ancestor: bool = True) -> Outc
     return Outcome(CountResult.from_json({"space": "pvt-nano", "task": task, "rows": [row] * num}))
 
 
+def recipes() -> Outcome[RecipesResult]:
+    explained = [
+        {
+            "key": "train.supernet_drop_path_rate",
+            "value": 0.1,
+            "default": 0.0,
+            "why": "linear from 0",
+            "meaning": "of the supernet",
+        },
+        {"key": "teacher.name", "value": "timm:pvt_v2_b2_li+mlp", "default": "auto", "why": "", "meaning": "who teaches [1]"},
+        {"key": "train.flip", "value": False, "default": None, "why": "no mirror", "meaning": ""},
+    ]
+    row = {"name": "covit-teacher", "title": "The teacher [1]", "trains": "teacher", "source": "COViT", "suits": "pvt-covidx"}
+    row |= {"settings": {"train": {"flip": False}}, "departures": ["nothing is downloaded [2]"], "explained": explained}
+    return Outcome(RecipesResult.from_json({"rows": [row]}))
+
+
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
@@ -500,6 +539,10 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         spaces(),
         "autoformer-small 7.71e+13 44 224 1000 82.1k 242k 627k 1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
         "3,161,987 295,827,000 2·2·1·1 [1] README",
+    ),
+    "recipes": (
+        recipes(),
+        "covit-teacher teacher [1] COViT pvt-covidx train.supernet_drop_path_rate 0.1 linear auto no – [2]",
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
@@ -686,7 +729,19 @@ def test_on_a_terminal_bars_are_drawn() -> None:
     file = io.StringIO()
     Screen(Console(file=file, width=120, force_terminal=True, highlight=False)).follow(records())
     assert "\x1b[" in file.getvalue()
-    assert "searching: 2/2" not in file.getvalue()
+    assert file.getvalue().count("searching: 2/2") == 1  # put away when the next part begins
+    assert "searching: 2/2  nets" not in file.getvalue()
+
+
+def test_a_training_s_bar_fits_a_hundred_columns() -> None:
+    file = io.StringIO()
+    fields = {"epoch": "12/40", "lr": "0.0024", "loss": 0.1234, "label": 1.2345, "kd": 0.0123}
+    steps = [Progress("reading images", 2, 2), Progress("supernet", 412, 1640, fields), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", file.getvalue()).replace("\r", "\n").splitlines()]
+    text = " ".join(line for line in lines if line)
+    for part in ("412/1640", "elapsed", "left", "epoch 12/40 lr 0.0024 loss 0.123 label 1.234 kd 0.012"):
+        assert part in text, (part, text)
 
 
 def test_work_that_fails_leaves_the_terminal_usable() -> None:

@@ -137,7 +137,7 @@ def test_an_unknown_teacher_names_similar_ones() -> None:
 
 
 def test_a_teacher_must_be_written_with_its_library() -> None:
-    with pytest.raises(UsageError, match="must be written auto, self, cnn or timm:NAME"):
+    with pytest.raises(UsageError, match="must be written auto, self, cnn, timm:NAME, onnx:FILE or run:FOLDER"):
         build_teacher("resnet18", num_classes=3, image_px=32)
 
 

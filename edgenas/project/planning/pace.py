@@ -16,11 +16,13 @@ from edgenas.project.trainings.supernet import supernet_job
 from edgenas.project.trainings.teacher import teacher_job, teacher_net
 from edgenas.project.trainings.teacher_choice import likely_teacher
 from edgenas.project.trainings.teaching import needs_teacher
+from edgenas.project.trainings.team import is_team, stand_in_team, team_ahead
 from edgenas.records import Estimate, PlannedSearch, PlannedTraining
 from edgenas.runs import Progress
 from edgenas.search import EvolutionSettings
 from edgenas.spaces import Genes
 from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.fitting import Job
 from edgenas.training.pace import time_job
 
 EVALUATED = 6  # subnets
@@ -29,7 +31,11 @@ MAX_IMAGES = 512  # of select, for one timed evaluation
 
 def stand_in(project: Project, images: Images) -> nn.Module | None:
     """A net like the teacher that is there or that is tried first, which takes as long; None where labels alone teach."""
-    return teacher_net(project.space, images.task, likely_teacher(project).name) if needs_teacher(project.settings.train) else None
+    if not needs_teacher(project.settings.train):
+        return None
+    if is_team(project.settings.teacher):
+        return stand_in_team(project, images)
+    return teacher_net(project.space, images.task, likely_teacher(project).name)
 
 
 def time_training(
@@ -47,13 +53,23 @@ def time_training(
         Per net its estimate, and the supernet that the steps trained.
     """
     planned: dict[str, PlannedTraining] = {}
-    net = likely_teacher(project)
-    if teacher is not None and net.checkpoint is None:
-        timed = yield from time_job(teacher_job(project, images, device, net, anew=False))
-        planned["teacher"] = timed.planned(net.name, project.run.teacher)
+    if teacher is not None:
+        for name, (title, job) in _teachers(project, images, device).items():
+            timed = yield from time_job(job)
+            planned[name] = timed.planned(title, job.folder)
     timed = yield from time_job(supernet_job(project, images, teacher, device, anew=False))
     planned["supernet"] = timed.planned(project.space.name, project.run.supernet)
     return planned, timed.net
+
+
+def _teachers(project: Project, images: Images, device: str) -> dict[str, tuple[str, Job]]:
+    """The trainings of teachers by what the estimate calls them, each with its net's name; none of nets that are given trained."""
+    if is_team(project.settings.teacher):
+        jobs = team_ahead(project, images, device)
+        names = ["teacher", *(f"teacher {number}" for number in range(2, len(jobs) + 1))]
+        return {name: (title, job) for name, (title, job) in zip(names, jobs.items(), strict=False)}
+    net = likely_teacher(project)
+    return {} if net.checkpoint is not None else {"teacher": (net.name, teacher_job(project, images, device, net, anew=False))}
 
 
 def evolution_settings(settings: SearchSettings) -> EvolutionSettings:

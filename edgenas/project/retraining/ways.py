@@ -15,8 +15,9 @@ from torch import nn
 from edgenas.data.images import Images, decode
 from edgenas.project.nets import genes_of, images_for, supernet_epochs
 from edgenas.project.opening import Project
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.plain_nets import Build, plain_job
-from edgenas.project.trainings.teacher import load_teacher
+from edgenas.project.trainings.starts import Given
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import Arch, TrainedWay
 from edgenas.runs import Note, Record, atomic_path, sha256_json
@@ -28,9 +29,9 @@ from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit
-from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, seconds_of, weights_sha256
+from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seconds_of, weights_sha256
 from edgenas.training.teacher import remembering
-from edgenas.training.ways import START_WORDS, Way
+from edgenas.training.ways import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Bench:
         teacher: None where labels alone teach.
         teachings: ``teacher`` and ``labels``, whichever are tried for every net.
         force: train again what is there.
+        given: weights that nets may start from as well.
         floors: on sensitivities, of the search; nets that are trained to the end are held to them.
     """
 
@@ -51,6 +53,7 @@ class Bench:
     teachings: tuple[str, ...]
     force: bool
     floors: tuple[SensitivityFloor, ...] = ()
+    given: Given | None = None
 
     @classmethod
     def open(cls, project: Project, images: Images, device: str, *, force: bool) -> Bench:
@@ -58,16 +61,18 @@ class Bench:
 
         Raises:
             MissingInputError: if it was never trained.
-            CheckpointError: if it belongs to another project.
+            CheckpointError: if it belongs to another project, or given weights cannot be read.
         """
         teachings = teachings_of(project, baseline=project.settings.retrain.baseline)
         teacher = remembering(load_teacher(project, images) if "teacher" in teachings else None)
-        return cls(project, images, device, teacher, teachings, force)
+        return cls(project, images, device, teacher, teachings, force, given=Given.of(project, device))
 
 
 def teachings_of(project: Project, *, baseline: bool) -> tuple[str, ...]:
     """``teacher`` and ``labels``, whichever `retrain` tries for every net, with a ``baseline`` beside the winner or without."""
     asked = project.settings.retrain.teaching
+    if asked == "auto" and project.settings.retrain.init is not None and not has_weights(project.run.teacher):
+        return ("labels",)  # what is given needs neither teacher nor supernet here
     if teaching_of(project)[0] == 0:
         return ("labels",)
     if asked != "auto":
@@ -168,12 +173,22 @@ def ways_of(project: Project, teachings: Sequence[str], *, scratch_epochs: int |
     settings = project.settings.retrain
     ways: list[Way] = []
     for teaching in teachings:
-        if settings.start != "scratch":
+        if _inherits(project):
             ways.append(Way("finetuned", teaching, settings.epochs, settings.learning_rate))
-        if settings.start != "inherited" or scratch_epochs is not None:
+        if settings.init is not None:
+            ways.append(Way("given", teaching, settings.epochs, settings.learning_rate))
+        if settings.start in ("auto", "scratch") or scratch_epochs is not None:
             epochs = _scratch_epochs(project) if scratch_epochs is None else scratch_epochs
             ways.append(Way("scratch", teaching, epochs, project.settings.train.learning_rate))
     return tuple(ways)
+
+
+def _inherits(project: Project) -> bool:
+    """Whether nets start from the supernet's weights: without a supernet only where nothing else is given."""
+    settings = project.settings.retrain
+    if settings.start == "auto":
+        return settings.init is None or has_weights(project.run.supernet)
+    return settings.start == "inherited"
 
 
 def _scratch_epochs(project: Project) -> int:
@@ -196,11 +211,24 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
         else:
             if changes:
                 yield Note(f"{net.label}: is trained again: {way}: {'; '.join(changes)}")
+            if way.weights == "given":
+                job = yield from _begun(bench, net, way)
             yield from fit(job)
         tries.append(_judge(bench, net, way, job.folder))
     if kept == len(ways) and says_kept:
         yield Note(f"{net.label}: already trained (--force trains it again)")
     return tries
+
+
+def _begun(bench: Bench, net: Net, way: Way) -> Generator[Record, None, Job]:
+    """The training of a net from given weights, once it is said what of these is taken."""
+    assert bench.given is not None
+    assert net.arch is not None
+    space, seed = bench.project.space, bench.project.settings.retrain.seed
+    given = bench.given.begun(space, net.images, genes_of(space, net.arch), net.folder / way.name, seed)
+    assert given.init is not None
+    yield from (Note(f"{net.label}: {given.weights.source}: {note}") for note in given.init.notes)
+    return job_of(replace(bench, given=given), net, way)
 
 
 def is_trained(bench: Bench, net: Net, way: Way) -> bool:
@@ -226,8 +254,11 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         split=split,
         kind=net.name,
         facts=net.facts,
+        given=bench.given if way.weights == "given" else None,
     )
-    return replace(job, loop=replace(job.loop, compile=bench.project.settings.retrain.compile))
+    settings = bench.project.settings
+    loop = replace(job.loop, compile=settings.retrain.compile)
+    return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
@@ -274,7 +305,7 @@ def adopt(chosen: Try, folder: Path) -> None:
 
 def ranker_words(tries: Sequence[Try]) -> Iterator[str]:
     """That fresh weights beat inherited ones, if both were tried and they did."""
-    by_start = {name: [each for each in tries if each.way.weights == name] for name in START_WORDS}
+    by_start = {name: [each for each in tries if each.way.weights == name] for name in ("finetuned", "scratch")}
     if not all(by_start.values()):
         return
     inherited, fresh = best_of(by_start["finetuned"]), best_of(by_start["scratch"])

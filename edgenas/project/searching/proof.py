@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -95,12 +96,18 @@ class Prover:
         kept = self.memory.recall(key)
         if kept is not None:
             return unpack(kept, num_images, self.memory.path)
+        key, packed, folder = yield from self.trained(arch, epochs, label)
+        self.memory.record(key, packed)
+        clear(folder)
+        return unpack(self.memory.recall(key), num_images, self.memory.path)
+
+    def trained(self, arch: Arch, epochs: int, label: str) -> Generator[Record, None, tuple[str, PackedPredictions, Path]]:
+        """Train a net whether it is known or not: its key, its probabilities and the folder that holds it; nothing is recorded."""
+        job = self.job(arch, epochs, label)
         net = yield from probe(job)
         own = images_for(self.project.space, self.images, arch)
         p_NC = np.concatenate([predict(net, own.arrays(name)[0]) for name in SPLITS]).astype(np.float16)
-        self.memory.record(key, replace(pack(p_NC), seconds=seconds_of(job.folder)))
-        clear(job.folder)
-        return p_NC
+        return self.key(job), replace(pack(p_NC), seconds=seconds_of(job.folder)), job.folder
 
     def spent(self, finalists: Sequence[Finalist]) -> tuple[float, int]:
         """Seconds and epochs of all trainings that the proofs of these rest on, also those of earlier calls."""

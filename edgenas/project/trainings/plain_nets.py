@@ -15,6 +15,7 @@ from edgenas.data.images import Images
 from edgenas.project.nets import facts_of, genes_of, images_for, load_supernet
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
+from edgenas.project.trainings.starts import Given
 from edgenas.project.trainings.teaching import cutmix_of, flip_of, teaching_of
 from edgenas.records import Arch
 from edgenas.supernets import Supernet, build_net
@@ -22,6 +23,7 @@ from edgenas.training.drop_path import add_drop_path
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
 from edgenas.training.folder import weights_sha256
+from edgenas.training.layer_scale import add_layer_scale, fold_layer_scale
 from edgenas.training.ways import Weights
 
 Build = Callable[[], nn.Module]
@@ -43,6 +45,7 @@ def plain_job(
     seed: int | None = None,
     kind: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    given: Given | None = None,
 ) -> Job:
     """The training of one net; it learns on train at the project's resolution and is judged on ``split`` at its own.
 
@@ -56,11 +59,12 @@ def plain_job(
         learning_rate: highest.
         teacher: None for labels alone.
         device: ``cpu`` or ``cuda``.
-        weights: ``finetuned`` from the supernet's, which only an architecture can be, or from ``scratch``.
+        weights: ``finetuned`` from the supernet's, from ``given`` ones, which only an architecture can be, or from ``scratch``.
         split: that is read after every epoch; None reads none, for a net that is judged once it is trained.
         seed: None takes that of `[retrain]`.
         kind: of the net, in the checkpoint; None takes the label.
         facts: more that the checkpoint says of itself.
+        given: what ``given`` weights are.
     """
     train = project.settings.train
     seed = project.settings.retrain.seed if seed is None else seed
@@ -68,11 +72,15 @@ def plain_job(
     said: dict[str, Any] = {"weights": weights}
     if train.drop_path_rate:
         said["drop_path_rate"] = train.drop_path_rate
+    if train.layer_scale is not None:
+        said["layer_scale"] = train.layer_scale
     if isinstance(arch_or_build, Mapping):
         own = images_for(project.space, images, arch_or_build)
         said["arch"] = dict(arch_or_build)
-    elif weights == "finetuned":
-        raise ValueError("only architectures of the space have weights in the supernet")
+    elif weights != "scratch":
+        raise ValueError("only architectures of the space have weights to start from")
+    if given is not None:
+        said |= given.facts
     if teacher is not None:
         said["teacher_sha256"] = weights_sha256(project.run.teacher)
     source = weights_sha256(project.run.supernet)
@@ -85,7 +93,7 @@ def plain_job(
     return Job(
         label=label,
         folder=folder,
-        build=lambda: _start_net(project, images, arch_or_build, weights, seed),
+        build=lambda: _start_net(project, images, arch_or_build, weights, seed, given),
         loop=replace(loop_settings(train, seed=seed), epochs=epochs, learning_rate=learning_rate),
         objective=objective_for(
             images,
@@ -103,23 +111,30 @@ def plain_job(
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since
         teacher=teacher,
+        finish=fold_layer_scale if train.layer_scale is not None else None,
         mixing=train.mixing,
         cutmix=cutmix_of(project.settings.train, batches.num_batches) if teacher is not None and kd_weight else 0.0,
     )
 
 
-def _start_net(project: Project, images: Images, arch_or_build: Arch | Build, weights: Weights, seed: int) -> nn.Module:
+def _start_net(
+    project: Project, images: Images, arch_or_build: Arch | Build, weights: Weights, seed: int, given: Given | None
+) -> nn.Module:
     """A net as it is before its training."""
     torch.manual_seed(seed)
     if not isinstance(arch_or_build, Mapping):
         return arch_or_build()
     genes = genes_of(project.space, arch_or_build)
-    if weights == "scratch":
+    if weights != "finetuned":
         net = build_net(project.space, images.task, genes)
+        if given is not None:
+            given.fill(net, project.space, genes, images_for(project.space, images, arch_or_build))
     else:
         net = cast(Supernet, load_supernet(project, images)).extract(genes)
     if project.settings.train.drop_path_rate:
         depth = shape_models(decompose(project.space, images.task))["depth"]
         largest_depth = round(float(depth(project.space.extreme(largest=True))[0]))
         add_drop_path(net, project.settings.train.drop_path_rate, largest_depth=largest_depth)
+    if project.settings.train.layer_scale is not None:
+        add_layer_scale(net, project.settings.train.layer_scale)
     return net

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+import numpy as np
 from torch import nn
 
+from edgenas.costs import cost_models
 from edgenas.data.images import Images
 from edgenas.project.nets import facts_of, new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
+from edgenas.project.settings import AUTO
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
-from edgenas.project.trainings.sampling import sampling_of
+from edgenas.project.trainings.sampling import Sampling, sampling_of
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
-from edgenas.training.evaluation import subnet_accuracies
 from edgenas.training.fitting import Job
 from edgenas.training.folder import weights_sha256
 from edgenas.training.initial import Start
-from edgenas.training.sampling import shown_subnets
+from edgenas.training.seeding import step_rng
+from edgenas.training.teacher import KnownImages
+from edgenas.training.watching import WatchedNets, watched_nets, watching
 
+TIMED_STEPS = 50  # whose nets tell what an epoch costs
 IN_PLACE_WEIGHT = 0.5  # of the first subnet's logits, where no teacher weighs more
 
 
@@ -43,28 +51,35 @@ def supernet_job(
     settings, space = project.settings.train, project.space
     sampling = sampling_of(project, images.task, anew=anew)
     kd_weight, temperature = teaching_of(project)
+    batches = batches_for(
+        images,
+        settings,
+        balance=settings.balance,
+        seed=settings.seed,
+        workers=project.settings.data.workers,
+        flip=flip_of(project),
+    )
+    nets = _watched(project, images, sampling, batches.num_images)
+    asked = settings.in_place_weight
+    in_place_weight = asked if settings.in_place and not isinstance(asked, str) else None
     return Job(
         label="supernet",
         folder=project.run.supernet,
         build=lambda: new_supernet(project, images.task) if model is None else model,
         loop=loop_settings(settings, seed=settings.seed),
-        objective=objective_for(
-            images,
-            smoothing=settings.label_smoothing,
-            kd_weight=kd_weight if not settings.in_place else max(kd_weight, IN_PLACE_WEIGHT),
-            temperature=temperature,
-            kd=settings.kd,
-            balance=settings.balance,
-            device=device,
+        objective=replace(
+            objective_for(
+                images,
+                smoothing=settings.label_smoothing,
+                kd_weight=max(kd_weight, IN_PLACE_WEIGHT) if settings.in_place and in_place_weight is None else kd_weight,
+                temperature=temperature,
+                kd=settings.kd,
+                balance=settings.balance,
+                device=device,
+            ),
+            in_place_weight=in_place_weight,
         ),
-        batches=batches_for(
-            images,
-            settings,
-            balance=settings.balance,
-            seed=settings.seed,
-            workers=project.settings.data.workers,
-            flip=flip_of(project),
-        ),
+        batches=batches,
         device=device,
         facts=facts_of(
             space,
@@ -76,13 +91,41 @@ def supernet_job(
             **({"drop_path_rate": settings.supernet_drop_path_rate} if settings.supernet_drop_path_rate else {}),
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
-        evaluate=subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed)),
+        evaluate_every=nets.every,
+        evaluate=watching(*images.arrays("select"), nets, images.class_names),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
-        teacher=teacher if kd_weight > 0 else None,
+        teacher=_asked_once(project, images, teacher, device) if kd_weight > 0 else None,
         subnets=sampling.draw,
         in_place=settings.in_place,
         project=settings.project,
         mixing=settings.mixing,
         begin=start.begin if start is not None else None,
+        readable=lambda genes: json.dumps(space.to_json(np.array(genes, dtype=np.int16))),
+        tensorboard=settings.tensorboard,
     )
+
+
+def _watched(project: Project, images: Images, sampling: Sampling, num_images: int) -> WatchedNets:
+    """What is looked at while it is trained, by what the first steps' subnets cost."""
+    settings, macs = project.settings.train, cost_models(project.space, images.task)["macs"]
+    drawn = [sampling.draw(step_rng(settings.seed, 0, step), step) for step in range(TIMED_STEPS)]
+    rows_AG = np.array([genes for subnets in drawn for genes in subnets], dtype=np.int16)
+    return watched_nets(
+        project.space,
+        macs,
+        images.labels("select"),
+        training_macs=num_images * float(macs(rows_AG).sum()) / len(drawn),
+        seed=settings.seed,
+        every=None if settings.evaluate_every == AUTO else settings.evaluate_every,
+    )
+
+
+def _asked_once(project: Project, images: Images, teacher: nn.Module | None, device: str) -> nn.Module | None:
+    """The teacher, with its answers kept where every epoch shows the same images and a CPU would compute them anew."""
+    train = project.settings.train
+    changes = train.augmentation != "none" or flip_of(project) or any((train.mixup, train.cutmix_alpha, train.erasing))
+    repeats = not changes and train.epochs > 1 and device == "cpu"
+    if teacher is None or not repeats:
+        return teacher
+    return KnownImages(teacher, images.arrays("train")[0], len(images.class_names))

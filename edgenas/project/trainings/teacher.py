@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from edgenas.data.images import Images
-from edgenas.errors import MissingInputError
-from edgenas.project.nets import facts_of, require_facts
+from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.records import CheckpointFacts
@@ -19,10 +19,8 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
 from edgenas.training.fitting import Job
 from edgenas.training.folder import WEIGHTS, has_weights
-from edgenas.training.teacher import SELF, build_teacher
+from edgenas.training.teacher import build_teacher
 from edgenas.training.teacher_parts import freeze_stages
-
-NO_TEACHER = "run `edgenas train` first, or set train.kd_weight = 0 for labels alone"
 
 
 def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | None = None) -> nn.Module:
@@ -40,24 +38,6 @@ def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | Non
 def teacher_facts(folder: Path) -> CheckpointFacts | None:
     """What the run's teacher says of itself; None if there is none yet."""
     return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1]) if has_weights(folder) else None
-
-
-def load_teacher(project: Project, images: Images) -> nn.Module:
-    """The run's teacher in eval mode, on the CPU.
-
-    Raises:
-        MissingInputError: if it was never trained and has no checkpoint.
-        CheckpointError: if it belongs to another project.
-    """
-    path = project.run.teacher / WEIGHTS
-    if not has_weights(project.run.teacher):
-        raise MissingInputError(f"{path} does not exist: there is no teacher yet", hint=NO_TEACHER)
-    plain = load_weights(path)[1]
-    require_facts(plain, facts_of(project.space, images, "teacher"), path, "edgenas train --force")
-    name = CheckpointFacts.from_json(plain).teacher
-    net = teacher_net(project.space, images.task, name if name is not None else SELF)
-    load_weights(path, net)
-    return net.eval()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +62,30 @@ def teacher_job(
     anew: bool,
     folder: Path | None = None,
     label: str = "teacher",
+    image_px: int | None = None,
+    around: Callable[[nn.Module], nn.Module] | None = None,
 ) -> Job:
-    """The training of a teacher on labels; ``folder`` is the run's teacher's by default."""
+    """The training of a teacher on labels.
+
+    Args:
+        project: with settings and run folder.
+        images: decoded.
+        device: ``cpu`` or ``cuda``.
+        net: who is trained.
+        anew: an unfinished training with other settings is given up.
+        folder: the run's teacher's by default.
+        label: on the progress bar.
+        image_px: that the net reads; None for the images' own.
+        around: makes of that net one that reads the images.
+    """
     settings, train = project.settings.teacher, project.settings.train
 
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
-        model = teacher_net(project.space, images.task, net.name, net.checkpoint)
+        task = images.task if image_px is None else replace(images.task, image_px=image_px)
+        model = teacher_net(project.space, task, net.name, net.checkpoint)
         freeze_stages(model, settings.freeze_stages, net.name)
-        return model
+        return model if around is None else around(model)
 
     smoothing = settings.label_smoothing
     frozen = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
@@ -114,4 +109,5 @@ def teacher_job(
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,
         mixing=settings.mixing,
+        tensorboard=train.tensorboard and folder is None,
     )

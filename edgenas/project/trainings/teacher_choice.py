@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
 from edgenas.project.settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
+from edgenas.project.trainings.team import fit_team, is_team, try_team
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
 from edgenas.runs import Note, Record, sha256_file, write_text
 from edgenas.stats import accuracy
@@ -18,7 +19,7 @@ from edgenas.training.checkpoints import facts_in, save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit, keep
-from edgenas.training.folder import STATE, WEIGHTS, seconds_of
+from edgenas.training.folder import STATE, WEIGHTS, has_weights, seconds_of
 from edgenas.training.probing import clear, many, probe, shortened, told
 from edgenas.training.teacher import CNN, SELF
 
@@ -59,22 +60,40 @@ def try_checkpoint(project: Project, images: Images, *, force: bool) -> None:
         CheckpointError, UsageError: if it does not fit, or its net does not exist.
     """
     settings = project.settings.teacher
+    if is_team(settings) and (force or teacher_facts(project.run.teacher) is None):
+        try_team(project, images)
+        return
     if settings.checkpoint is None or (teacher_facts(project.run.teacher) is not None and not force):
         return
-    net = given_checkpoint(project.settings.teacher) if settings.name == AUTO else TeacherNet(settings.name, settings.checkpoint)
+    net = (
+        given_checkpoint(project.settings.teacher) if settings.name == AUTO else TeacherNet(settings.names[0], settings.checkpoint)
+    )
     assert net is not None
     teacher_net(project.space, images.task, net.name, net.checkpoint)
 
 
-def fit_teacher(project: Project, images: Images, device: str, *, asked: str | None, force: bool, whole: bool) -> Iterator[Record]:
+def fit_teacher(
+    project: Project, images: Images, device: str, *, asked: str | Sequence[str] | None, force: bool, whole: bool
+) -> Iterator[Record]:
     """Train the teacher, or keep a checkpoint's or an earlier one.
 
     Args:
-        asked: the name given on the command line.
+        asked: the name given on the command line, or names.
         force: replace what is there.
         whole: the supernet follows.
     """
     facts = teacher_facts(project.run.teacher)
+    asked = asked[0] if isinstance(asked, Sequence) and not isinstance(asked, str) and len(asked) == 1 else asked
+    if is_team(project.settings.teacher):
+        yield from _fit_team(project, images, device, asked=asked, force=force, whole=whole)
+        return
+    if facts is not None and facts.members is not None and not force:
+        if asked not in (None, AUTO):
+            raise CheckpointError(f"the run's teacher is {facts.teacher}, not {asked}", hint="--force replaces it")
+        name = project.settings.teacher.names[0]
+        others = [] if name == AUTO else [f"teacher is {facts.teacher} there, {name} here"]
+        yield from keep("teacher", project.run.teacher, others)
+        return
     net = _settled(project, facts)
     changes = None if net is None else changes_since(teacher_job(project, images, device, net, anew=force))
     if facts is not None and changes is not None and not force:
@@ -102,11 +121,24 @@ def fit_teacher(project: Project, images: Images, device: str, *, asked: str | N
         yield training_picture(job.label, job.folder)
 
 
+def _fit_team(
+    project: Project, images: Images, device: str, *, asked: str | Sequence[str] | None, force: bool, whole: bool
+) -> Iterator[Record]:
+    """As `fit_teacher`, for teachers of others or several."""
+    if force and whole:
+        if _is_done(project):
+            yield Note("teacher: this --force has it already, it goes on with the supernet")
+            return
+        write_text(project.run.supernet / FORCED, "")
+    names = () if asked is None else (asked,) if isinstance(asked, str) else tuple(asked)
+    yield from fit_team(project, images, device, asked=names, force=force)
+
+
 def _settled(project: Project, found: CheckpointFacts | None) -> TeacherNet | None:
     """The net that is asked for; with ``auto`` the one that is there already or that an interrupted training is of, or None."""
     settings = project.settings.teacher
     if settings.name != AUTO:
-        return TeacherNet(settings.name, settings.checkpoint)
+        return TeacherNet(settings.names[0], settings.checkpoint)
     found = found if found is not None else CheckpointFacts.from_json(facts_in(project.run.teacher / STATE))
     return TeacherNet(found.teacher, found.checkpoint) if found.teacher is not None else None
 
@@ -136,7 +168,11 @@ def likely_teacher(project: Project) -> TeacherNet:
 def _is_done(project: Project) -> bool:
     """Whether a `train --force` that was interrupted had its teacher."""
     begun = project.run.supernet / FORCED
-    return begun.is_file() and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
+    return (
+        begun.is_file()
+        and has_weights(project.run.teacher)
+        and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
+    )
 
 
 def _choose(project: Project, images: Images, device: str) -> Generator[Record, None, TeacherNet]:

@@ -1,0 +1,65 @@
+"""The run folder of a command that several processes run together: rank 0's is the user's, every other rank has a copy of its own.
+
+On equal files all ranks decide alike, and nothing that another one writes is ever read half-written, on one machine or on many that
+share no disk. The copies are of no use afterwards and are removed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgenas.training.ranks import Ranks
+
+_COPIED = ("data", "latency", "supernet", "teacher")  # what training reads
+_PREFIX = "edgenas-rank-"
+
+
+@contextmanager
+def own_folder(run: Path, ranks: Ranks) -> Iterator[Path]:
+    """The folder in which this rank runs the command.
+
+    Args:
+        run: the user's, which only rank 0 needs to see.
+        ranks: that run it.
+    """
+    if ranks.size == 1:
+        yield run
+        return
+    packed = ranks.first(_packed(run) if ranks.rank == 0 else b"")
+    if ranks.rank == 0:
+        yield run
+        return
+    _sweep()
+    copy = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            archive.extractall(copy, filter="data")
+        yield copy
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _packed(run: Path) -> bytes:
+    """Settings, splits, tables, weights and states of a run folder."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        files = [run / "edgenas.toml", *(path for name in _COPIED for path in sorted((run / name).rglob("*")))]
+        for path in files:
+            if path.is_file() and not path.name.startswith("."):
+                archive.add(path, arcname=path.relative_to(run).as_posix())
+    return buffer.getvalue()
+
+
+def _sweep() -> None:
+    """Remove copies of processes that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,71 @@
+"""Which of several processes of one command this is, as `torchrun` or SLURM's `srun` say; needs no PyTorch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgenas.errors import UsageError
+
+_PORT = 29500  # torchrun's default
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A process among those that work together.
+
+    Attributes:
+        rank: 0 is the one that writes files and talks.
+        size: processes together.
+        local_rank: among those of one machine.
+        host, port: where the first one listens.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    host: str
+    port: int
+
+
+def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
+    """This process's place; None where it is alone.
+
+    ``torchrun`` sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``; without these a step of
+    ``srun`` with several tasks is taken, whose first machine is where they meet.
+
+    Raises:
+        UsageError: if one of these is missing or no number.
+    """
+    if "WORLD_SIZE" in environment:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        host, port = environment.get("MASTER_ADDR", ""), environment.get("MASTER_PORT", "")
+    elif int_of(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
+        host = environment.get("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "")))
+        port = environment.get("MASTER_PORT", str(_PORT + int_of(environment.get("SLURM_JOB_ID", "0")) % 1000))
+    else:
+        return None
+    rank, size, local_rank = (int_of(environment.get(name, "")) for name in names)
+    problems = [f"{name} is {environment.get(name)!r}" for name in names if int_of(environment.get(name, "")) < 0]
+    problems += [] if host else ["MASTER_ADDR is not set"]
+    problems += [] if int_of(port) >= 0 else [f"MASTER_PORT is {port!r}"]
+    if size == 1 and rank == 0:
+        return None
+    if problems or not 0 <= rank < size:
+        hint = "start all processes with torchrun, or with srun; one process alone needs none of these variables"
+        raise UsageError("this is not a place among several processes", problems=problems or [f"rank {rank} of {size}"], hint=hint)
+    return Place(rank, size, local_rank, host, int_of(port))
+
+
+def int_of(text: str) -> int:
+    """A number that is not negative; -1 for anything else."""
+    return int(text) if text.isdecimal() else -1
+
+
+def first_host(nodes: str) -> str:
+    """The first machine of SLURM's list, e.g. ``gpu03`` of ``gpu[03-05,09],cpu1``."""
+    match = re.match(r"([^\[,]*)(?:\[(\d+))?", nodes)
+    return "" if match is None else match[1] + (match[2] or "")

@@ -1,0 +1,137 @@
+"""`edgenas train` in several processes, as `torchrun` starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenas.training.checkpoints import load_weights
+from tests.recipes.test_end_to_end import edgenas_in
+
+ROOT = Path(__file__).parents[2]
+SETS = (
+    *("teacher.epochs=2", "teacher.probe_steps=4", "teacher.name=self", "train.epochs=4", "train.threads=1"),
+    *("train.kd_weight=0.9", "train.flip=false", "train.checkpoint_every=0.01"),
+)
+
+
+def launched(folder: Path, size: int, *more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """`torchrun` with a free port."""
+    arguments = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size), "--rdzv-backend", "c10d"]
+    arguments += ["--rdzv-endpoint", "localhost:0", "-m", "--", "edgenas", "train", "--json", "--device", "cpu"]
+    arguments += [part for each in (*SETS, *more) for part in ("--set", each)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.Popen(
+        arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def weights(folder: Path, net: str) -> dict[str, Any]:
+    return load_weights(folder / "edgenas-run" / net / "weights.safetensors")[0]
+
+
+def apart(first: dict[str, Any], second: dict[str, Any]) -> float:
+    return max((value - second[name]).abs().max().item() for name, value in first.items())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that one process trained, and the same before it was trained."""
+    folder = tmp_path_factory.mktemp("together")
+    assert edgenas_in(folder, "init", "--data", "digits", "--max-per-class", "40", "--image-px", "16")[0] == 0
+    shutil.copytree(folder / "edgenas-run", folder / "before")
+    code, value, err = edgenas_in(folder, "train", *(part for each in SETS for part in ("--set", each)))
+    assert code == 0, (value["error"], err)
+    return folder
+
+
+def copied(alone: Path, folder: Path) -> Path:
+    shutil.copytree(alone / "before", folder / "edgenas-run")
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does_and_leave_nothing_else(alone: Path, tmp_path: Path) -> None:
+    folder = copied(alone, tmp_path)
+    code, out, err = ended(launched(folder, 2))
+    assert code == 0, err
+    result = json.loads(out)  # one object: the others are silent
+    assert result["exit_code"] == 0
+    for net in ("teacher", "supernet"):
+        assert apart(weights(folder, net), weights(alone, net)) < 1e-3
+    names = sorted(path.name for path in (folder / "edgenas-run" / "supernet").iterdir())
+    assert names == sorted(path.name for path in (alone / "edgenas-run" / "supernet").iterdir())
+    assert len((folder / "edgenas-run" / "supernet" / "log.jsonl").read_text().splitlines()) == 4
+    assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_all_with_one_line_and_the_same_command_goes_on(alone: Path, tmp_path: Path) -> None:
+    folder = copied(alone, tmp_path)
+    process = launched(folder, 2, "train.epochs=40")
+    state = folder / "edgenas-run" / "supernet" / "state.safetensors"
+    until = time.monotonic() + 120
+    while not state.is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
+    victim = next(int(pid) for pid in children if b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    began = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    code, out, err = ended(process)
+    assert code != 0
+    assert time.monotonic() - began < 60
+    answer = json.loads(out)
+    assert "another process of this training is gone" in answer["error"]["message"]
+    assert "it goes on" in answer["error"]["hint"]
+    code, out, err = ended(launched(folder, 3, "train.epochs=40"))
+    assert code == 0, err
+    assert "goes on after step" in err
+    assert json.loads(out)["exit_code"] == 0
+
+
+@pytest.mark.slow
+def test_what_cannot_be_is_one_line(alone: Path, tmp_path: Path) -> None:
+    folder = copied(alone, tmp_path)
+    code, out, _ = ended(launched(folder, 2, "teacher.batch_size=2"))
+    assert code != 0
+    assert "fewer than two for each of 2 processes" in json.loads(out)["error"]["message"]
+    code, value, _ = _with_environment(folder, {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"})
+    assert code == 2
+    assert "MASTER_ADDR is not set" in value["error"]["problems"]
+    code, out, _ = _plain(
+        folder, {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, "info"
+    )
+    assert (code, out) == (0, "")  # other commands are of the first process alone
+
+
+def _with_environment(folder: Path, environment: dict[str, str]) -> tuple[int, dict[str, Any], str]:
+    code, out, err = _plain(folder, environment, "train")
+    return code, json.loads(out), err
+
+
+def _plain(folder: Path, environment: dict[str, str], command: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgenas", command, "--json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
