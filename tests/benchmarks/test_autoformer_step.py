@@ -104,14 +104,21 @@ def test_a_step_of_random_subnets_of_autoformer_tiny(capsys: pytest.CaptureFixtu
         print(f"\n{text}, {ratio:.2f} times faster ({host()})")  # noqa: T201 - a benchmark
 
 
-def ancestors_dss(folder: str) -> tuple[nn.Module, Callable[[], float]]:
-    """TF-TAS's supernet in eval mode, and its DSS of the subnet that it is set to, copy of the net included as in its search."""
-    net = ancestor(folder, "model.autoformer_space").eval()
+def ancestors_dss(folder: str, *, published: bool) -> tuple[nn.Module, Callable[[], float]]:
+    """TF-TAS's supernet in eval mode, and its DSS of the subnet that it is set to, copy of the net included as in its search.
+
+    Its code leaves q, k and v out; ``published`` computes the norms of their weights and gradients, too, as it computes the others.
+    """
+    net: Any = ancestor(folder, "model.autoformer_space").eval()
     judge = importlib.import_module("lib.training_free.compute_indicators").find_indicators
     loader = [(torch.ones(1, 3, 224, 224), torch.zeros(1, dtype=torch.int64))]  # read for its shape only
 
     def score() -> float:
-        return float(judge(net, loader, ("random", 1, 1000), torch.device("cpu"))["dss"])
+        result = float(judge(net, loader, ("random", 1, 1000), torch.device("cpu"))["dss"])
+        for block in net.blocks[: net.sample_layer_num] if published else ():
+            for _ in ("weight", "gradient"):  # of the same shape
+                torch.norm(block.attn.qkv.samples["weight"], "nuc")
+        return result
 
     return net, score
 
@@ -131,7 +138,7 @@ def test_dss_of_one_subnet_of_autoformer_tiny(judge: Callable[..., Any], capsys:
     torch.manual_seed(0)
     supernet: Any = build_supernet(SPACE, SPACE.default_task)
     folder = os.environ.get("TFTAS")
-    theirs = None if folder is None else ancestors_dss(folder)
+    theirs = None if folder is None else ancestors_dss(folder, published=judge is dss_as_published)
     if theirs is not None:
         load_ancestor_weights(supernet, theirs[0].state_dict())
     norms = WeightNorms()
