@@ -189,10 +189,12 @@ def waiting() -> Iterator[list[float]]:
         TrainBatches.__call__ = plain  # type: ignore[method-assign]
 
 
-def shares(run: Path, rule: str, epochs: int, per_class: int, data: str) -> dict[str, float]:
+def shares(run: Path, rule: str, asked: argparse.Namespace) -> dict[str, float]:
     """Which shares of a supernet's training go to waiting for batches and to evaluating on select; the first epoch counts."""
-    _command("init", "--data", data, "--space", CASES[0].space, "--max-per-class", str(per_class), "--run", str(run))
-    sets = (f"train.epochs={epochs}", f"train.sampling={rule}", "train.kd_weight=0", "train.threads=1", "train.flip=false")
+    images = ("--data", asked.data, "--max-per-class", str(asked.per_class))
+    _command("init", *images, "--space", CASES[0].space, "--run", str(run))
+    sets = (f"train.epochs={asked.epochs}", f"train.sampling={rule}", "train.kd_weight=0", "train.threads=1", "train.flip=false")
+    sets = (*sets, *asked.set)
     if rule == "sandwich":
         sets = (*sets, "train.num_random=1")
     with waiting() as waits:
@@ -225,7 +227,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         rules = SHARE_RULES if asked.epochs else ()
         return {
             "sandwich": {case.space: asdict(sandwich_ratio(case, asked.visits, clock)) for case in cases},
-            "shares": {rule: shares(Path(folder) / rule, rule, asked.epochs, asked.per_class, asked.data) for rule in rules},
+            "shares": {rule: shares(Path(folder) / rule, rule, asked) for rule in rules},
             "peak_mib": {case.space: peaks_mib(case, asked.memory_steps) for case in cases},
         }
 
@@ -267,6 +269,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", default="fashion-mnist", help="source of the training whose shares are told")
     parser.add_argument("--per-class", type=int, default=600, help="images of a class of that training")
     parser.add_argument("--epochs", type=int, default=4, help="of that training; 0 for none")
+    parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="setting of that training")
     parser.add_argument("--output", type=Path, help="JSON file")
     return parser.parse_args(arguments)
 
