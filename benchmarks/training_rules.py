@@ -72,7 +72,7 @@ ARMS: Mapping[str, Arm] = {
     "hard": Arm("teaching", (*TAUGHT, "train.kd=hard", "train.kd_weight=0.5")),
     "alpha-divergence": Arm("teaching", (*TAUGHT, "train.kd=alpha-divergence", "train.temperature=1.0")),
     "in-place": Arm(
-        "teaching", (*LABELS, "train.in_place=true", "train.sampling=sandwich", "train.num_random=1"), against="labels"
+        "teaching", (*LABELS, "train.in_place=true", "train.sampling=sandwich", "train.num_random=1"), against="sandwich"
     ),
     "in-place, projected": Arm(
         "teaching",
@@ -94,6 +94,7 @@ ARMS: Mapping[str, Arm] = {
     "uniform of AutoFormer, 3 times as long": Arm(  # as many passes of subnets as the sandwich
         "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), "autoformer-nano", against="sandwich of AutoFormer", times=3
     ),
+    "labels, sandwich": Arm("teaching", (*LABELS, "train.sampling=sandwich", "train.num_random=1"), against="sandwich"),
 }
 
 
