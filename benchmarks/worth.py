@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.worth_report import write
 from edgenas.latency import LatencyTable, find_tables
-from edgenas.project.settings import TrainSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.runs import read_json, write_json
 from edgenas.spaces import Task, get_space
 

@@ -135,7 +135,7 @@ def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: 
     if not takes_part:
         sys.exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # its own folder is removed on the way out
     try:
         for _ in start():
             pass

@@ -30,6 +30,7 @@ from edgenas.data.augment import Augmentation, BatchTransform, ImageTransform, R
 from edgenas.data.loaders import ImageStore
 from edgenas.data.seeding import batch_generator, seed_sample
 from edgenas.errors import DataError
+from edgenas.runs.place import processes_here
 
 Key = tuple[int, int, int, int]  # epoch, step, position in the batch, index in the source
 
@@ -69,14 +70,14 @@ def choose_workers(
         image_px: side of the images.
         batch_bytes: of a batch as a worker hands it over, through shared memory.
         requested: by the user; None takes all CPUs but one, at least 1 and at most `MAX_WORKERS`.
-        num_cpus: None counts those that this process may use.
-        shared_bytes: free shared memory, half of which is used; None looks. Containers often have 64 MB.
+        num_cpus: None counts those that this process may use, its share where several of one command are on this machine.
+        shared_bytes: free shared memory, half of which is used; None looks and takes its share. Containers often have 64 MB.
     """
-    num_cpus = len(os.sched_getaffinity(0)) if num_cpus is None else num_cpus
+    num_cpus = len(os.sched_getaffinity(0)) // processes_here() if num_cpus is None else num_cpus
     idle = cached and (augmentation == "none" or (augmentation == "light" and image_px <= SMALL_PX))
     automatic = 0 if idle else min(MAX_WORKERS, max(1, num_cpus - 1))
     wanted = automatic if requested is None else requested
-    shared_bytes = _free_shared_bytes() if shared_bytes is None else shared_bytes
+    shared_bytes = _free_shared_bytes() // processes_here() if shared_bytes is None else shared_bytes
     affordable = max(0, shared_bytes // 2 // batch_bytes - 1)  # one more is in use by the main process
     num = min(wanted, affordable)
     if num < wanted:

@@ -13,7 +13,7 @@ from edgenas.data.images import Images
 from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
-from edgenas.project.settings import TrainSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
 from edgenas.runs import RunFolder
 from edgenas.spaces import SearchSpace, Task

@@ -11,14 +11,32 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgenas.errors import UsageError
 from edgenas.training.ranks import Ranks
 
 _COPIED = ("data", "latency", "supernet", "teacher")  # what training reads
 _PREFIX = "edgenas-rank-"
+
+
+def require_parts(batch_sizes: Mapping[str, int], ranks: Ranks) -> None:
+    """Check before anything is trained that every rank gets two images of each batch at least, which batch norm needs.
+
+    Args:
+        batch_sizes: of all ranks together, by table of the settings.
+        ranks: that divide them.
+
+    Raises:
+        UsageError: naming what has too small ones.
+    """
+    small = {name: size for name, size in batch_sizes.items() if size < 2 * ranks.size}
+    if ranks.size > 1 and small:
+        problems = [f"{name}.batch_size = {size} has fewer than two images for each" for name, size in small.items()]
+        hint = "start fewer processes, or set a larger batch_size"
+        raise UsageError(f"these batches cannot be divided among {ranks.size} processes", problems=problems, hint=hint)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from edgenas.data.images import Images, decode
 from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
-from edgenas.project.together import own_folder
+from edgenas.project.together import own_folder, require_parts
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
 from edgenas.project.trainings.starts import start_chooser
@@ -39,7 +39,7 @@ from edgenas.training.folder import STATE, WEIGHTS, has_weights
 from edgenas.training.foreign import is_file, require_timm_model
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling, largest_behind
-from edgenas.training.ranks import join
+from edgenas.training.ranks import current, join
 from edgenas.training.sampling import shown_subnets
 
 
@@ -83,6 +83,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
         require_tensorboard()
     result = TrainResult(teacher=None)
     outputs: dict[str, Path] = {}
+    require_parts(_batch_sizes(config, project), current())
     with locked(project.run):
         if config.only != "teacher":
             _try_start(project, images, force=config.force)
@@ -101,6 +102,15 @@ def _train(config: TrainConfig) -> Iterator[Record]:
                 yield from [] if reached is None else [Note(reached, is_warning=True)]
             outputs["supernet"] = project.run.supernet
     yield Outcome(result, outputs)
+
+
+def _batch_sizes(config: TrainConfig, project: Project) -> dict[str, int]:
+    """Of what is asked for, by its table of the settings."""
+    settings = project.settings
+    sizes = {"teacher": settings.teacher.batch_size, "train": settings.train.batch_size}
+    if config.only is not None:
+        return {name: size for name, size in sizes.items() if (name == "teacher") == (config.only == "teacher")}
+    return sizes if needs_teacher(settings.train) else {"train": sizes["train"]}
 
 
 def _recipe_notes(config: TrainConfig, project: Project) -> Iterator[Note]:

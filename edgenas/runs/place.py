@@ -60,6 +60,11 @@ def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
     return Place(rank, size, local_rank, host, int_of(port))
 
 
+def processes_here(environment: Mapping[str, str] = os.environ) -> int:
+    """Processes of one command that share this machine's CPUs; with ``srun`` each has CPUs of its own, which it is bound to."""
+    return max(1, int_of(environment.get("LOCAL_WORLD_SIZE", "1"))) if "WORLD_SIZE" in environment else 1
+
+
 def int_of(text: str) -> int:
     """A number that is not negative; -1 for anything else."""
     return int(text) if text.isdecimal() else -1

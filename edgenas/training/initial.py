@@ -22,6 +22,7 @@ from edgenas.supernets.selection_layouts import heads_of
 from edgenas.supernets.start import load_weights
 from edgenas.training.checkpoints import facts_in
 from edgenas.training.foreign import Foreign, fetch, is_file
+from edgenas.training.ranks import current
 
 Selection = Literal["auto", "leading", "even", "importance"]
 Judge = Callable[[nn.Module], float]  # of a plain net, lower is better
@@ -197,6 +198,7 @@ def _select(
         net.load_state_dict(drawn)
         fill(each)
         losses[each] = chooser.judge(shown())
+    losses = current().first(losses)  # all ranks choose alike
     method = min(METHODS, key=lambda each: losses[each])
     net.load_state_dict(drawn)
     facts = SelectionFacts(asked="auto", method=method, select_loss=losses)

@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Annotated, Any, Literal, Protocol
+from typing import Protocol
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, PartialShare, Range, require_allowed
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
+from edgenas.training.loop_settings import LoopSettings
+from edgenas.training.meter import EpochRecord, Meter, StepRecord
 from edgenas.training.mixing import Mix
-from edgenas.training.optimizing import Undecayed, parameter_groups
-from edgenas.training.ranks import ALONE, Ranks
-from edgenas.training.schedule import Schedule, ScheduleName, cooldown_epochs, decay_is_due, is_spent
+from edgenas.training.optimizing import parameter_groups
+from edgenas.training.ranks import ALONE, RankError, Ranks
+from edgenas.training.schedule import cooldown_epochs, decay_is_due, is_spent
 from edgenas.training.seeding import seed_globals
 from edgenas.training.step import Stepper, Subnets, TrainingDivergedError
-from edgenas.training.watching import Evaluation, Shown, evaluation_of
+from edgenas.training.watching import Evaluation, evaluation_of
 
 Evaluate = Callable[[nn.Module], Mapping[str, float] | Evaluation]
-AmpType = Literal["auto", "off", "bf16", "fp16"]
-
-WARMUP = 0.1  # share of the epochs
-_LATER = (
-    *("undecayed", "layer_decay", "plateau_factor", "plateau_patience", "stop_patience"),
-    *("sam_rho", "accumulate", "amp_dtype", "channels_last", "compile"),
-)
 
 
 class Batches(Protocol):
@@ -48,134 +41,6 @@ class Batches(Protocol):
     def __call__(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (N, C, H, W) and labels (N,), from batch ``first_step`` of the epoch on."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LoopSettings:
-    """How a net is optimised.
-
-    Attributes:
-        epochs: passes over the training images that the run is laid out for; wsd may end earlier.
-        learning_rate: highest, after a linear warm-up.
-        final_learning_rate: at the end.
-        warmup_epochs: may be a fraction; None takes `WARMUP` of the epochs.
-        schedule: of the learning rate, see `edgenas.training.schedule`.
-        weight_decay: of weights with two axes or more; norms and biases have none unless ``undecayed`` says otherwise.
-        clip_norm: largest gradient norm; None does not clip.
-        ema_decay: largest decay of the weights' moving average, which starts lower; None keeps no average.
-        amp: mixed precision on CUDA: bf16 where the GPU has it, else fp16 with loss scaling.
-        seed: of everything random.
-        max_seconds: time budget; when the pace of the epochs so far does not fit, fewer epochs are laid out. With wsd the run goes
-            on beyond ``epochs`` while the accuracy on select rises and time is left.
-        keep_best: end with the weights of the epoch that was best on select, rather than with the last.
-        end_early: a plateau on select ends wsd before its epochs are spent.
-        undecayed, layer_decay: see `edgenas.training.optimizing.parameter_groups`.
-        plateau_factor, plateau_patience: of the schedule plateau.
-        stop_patience: evaluated epochs without a better accuracy on select after which training ends; None trains them all.
-        sam_rho: radius of sharpness-aware minimisation, see `edgenas.training.sharpness`; None does without.
-        accumulate: parts that a batch is run in, one after the other, whose gradients add up to the batch's.
-        amp_dtype: of mixed precision; auto as ``amp`` says, off is none, bf16 is possible on a CPU, too.
-        channels_last: keep images and convolutions' weights channels last, which some GPUs compute faster.
-        compile: let `torch.compile` translate the net; for a plain net.
-    """
-
-    epochs: CountOrZero
-    learning_rate: Amount
-    final_learning_rate: AmountOrZero = 1e-5
-    warmup_epochs: AmountOrZero | None = None
-    schedule: ScheduleName = "cosine"
-    weight_decay: AmountOrZero = 0.05
-    clip_norm: Amount | None = 1.0
-    ema_decay: PartialShare | None = 0.998
-    amp: bool = True
-    seed: CountOrZero = 0
-    max_seconds: float | None = None
-    keep_best: bool = False
-    end_early: bool = False
-    undecayed: Undecayed = "vectors"
-    layer_decay: Annotated[float, Range(gt=0, le=1)] = 1.0
-    plateau_factor: Annotated[float, Range(gt=0, lt=1)] = 0.5
-    plateau_patience: CountOrZero = 2
-    stop_patience: Count | None = None
-    sam_rho: Amount | None = None
-    accumulate: Count = 1
-    amp_dtype: AmpType = "auto"
-    channels_last: bool = False
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        require_allowed(self)
-
-    @property
-    def plan(self) -> Schedule:
-        """The learning rate of every step."""
-        warmup_epochs = self.warmup_epochs if self.warmup_epochs is not None else WARMUP * self.epochs
-        return Schedule(
-            self.schedule,
-            self.learning_rate,
-            self.final_learning_rate,
-            warmup_epochs,
-            self.plateau_factor,
-            self.plateau_patience,
-        )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What the weights depend on, JSON-ready; later settings are left out where they say nothing, so that older runs go on."""
-        plain = {each.name: each.default for each in fields(self) if each.name in _LATER}
-        return {name: value for name, value in asdict(self).items() if name not in plain or value != plain[name]}
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """One optimiser step: ``step`` of ``num_steps`` of the whole run is done.
-
-    Attributes:
-        loss: of the step.
-        losses: the parts that it is made of, by name.
-        learning_rate: of the step.
-        epoch: that it is part of, counted from 1.
-        epochs: laid out so far.
-    """
-
-    step: int
-    num_steps: int
-    loss: float
-    losses: Mapping[str, float] = field(default_factory=dict)
-    learning_rate: float = 0.0
-    epoch: int = 0
-    epochs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """One epoch: ``epoch`` of ``epochs`` is done.
-
-    Attributes:
-        losses: means over the epoch.
-        learning_rate: of its last step.
-        select: accuracies on the select split, fractions, by what the epoch is judged by; empty where nothing was evaluated.
-        shown: what else was looked at there, see `edgenas.training.watching.Evaluation`.
-        seconds: of training, evaluation left out.
-        images_per_second: training images, each counted once however many subnets saw it.
-        elapsed_s: training time of the run so far.
-        waiting_s: of ``seconds``, until batches were there.
-        evaluation_s: of the evaluation at its end.
-        behind: in words, that the largest subnet is behind a smaller one on select.
-    """
-
-    epoch: int
-    epochs: int
-    losses: Mapping[str, float]
-    learning_rate: float
-    select: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    images_per_second: float = 0.0
-    elapsed_s: float = 0.0
-    shown: Shown | None = None
-    waiting_s: float = 0.0
-    evaluation_s: float = 0.0
-    behind: str | None = None
 
 
 def start(model: nn.Module, settings: LoopSettings, device: torch.device) -> TrainState:
@@ -249,7 +114,7 @@ def train(
     schedule = settings.plan
     while state.epoch < state.epochs:
         _lay_out(state, settings)
-        meter = _Meter(state.sums)
+        meter = Meter(state.sums)
         for images_NCHW, labels_N in _seeded(batches, state, settings.seed, meter, ranks.rank):
             learning_rate = schedule(
                 state.step,
@@ -263,18 +128,7 @@ def train(
             num_steps = state.epochs * batches.num_batches
             yield StepRecord(state.step, num_steps, losses["loss"], losses, learning_rate, state.epoch + 1, state.epochs)
             meter.resume()
-        state.epoch += 1
-        state.elapsed_s = ranks.first(state.elapsed_s)
-        ranks.average_statistics(*_nets(state))
-        if settings.schedule != "wsd" or state.decay_from is not None:
-            _fit_budget(state, settings)
-        due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
-        began = time.perf_counter()
-        seen = Evaluation({})
-        if evaluate is not None and due:
-            seen = ranks.first(evaluation_of(evaluate(state.result.eval())))
-        evaluation_s = time.perf_counter() - began
-        state.elapsed_s = ranks.first(state.elapsed_s + evaluation_s)
+        seen, evaluation_s = _end_epoch(state, settings, evaluate, evaluate_every, ranks)
         record = meter.record(state, seen, evaluation_s)
         state.sums = {}
         if seen.judged:
@@ -286,57 +140,12 @@ def train(
         state.result.load_state_dict(state.best_tensors)
 
 
-@dataclass(slots=True)
-class _Meter:
-    """Sums over an epoch, kept in the state so that an interrupted epoch is reported like any other."""
-
-    sums: dict[str, float]
-    mark: float = field(default_factory=time.perf_counter)
-
-    def resume(self) -> None:
-        self.mark = time.perf_counter()
-
-    def add(self, losses: Mapping[str, float], num_images: int, learning_rate: float) -> float:
-        """Count one step; its seconds, loading included."""
-        lap = time.perf_counter() - self.mark
-        counted = {f"loss.{name}": value * num_images for name, value in losses.items()}
-        for name, value in {**counted, "images": num_images, "seconds": lap}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.sums["learning_rate"] = learning_rate
-        return lap
-
-    def waited(self, seconds: float) -> None:
-        """Count seconds in which no batch was there."""
-        self.sums["waiting"] = self.sums.get("waiting", 0.0) + seconds
-
-    def record(self, state: TrainState, seen: Evaluation, evaluation_s: float) -> EpochRecord:
-        num_images, seconds = self.sums.get("images", 0.0), self.sums.get("seconds", 0.0)
-        return EpochRecord(
-            epoch=state.epoch,
-            epochs=state.epochs,
-            losses={
-                name.removeprefix("loss."): total / max(1.0, num_images)
-                for name, total in self.sums.items()
-                if name.startswith("loss.")
-            },
-            learning_rate=self.sums.get("learning_rate", 0.0),
-            select=dict(seen.judged),
-            seconds=seconds,
-            images_per_second=num_images / max(seconds, 1e-9),
-            elapsed_s=state.elapsed_s,
-            shown=seen.shown,
-            waiting_s=self.sums.get("waiting", 0.0),
-            evaluation_s=evaluation_s,
-            behind=seen.behind,
-        )
-
-
 def _nets(state: TrainState) -> list[nn.Module]:
     """The net and its moving average, where there is one."""
     return [state.model] if state.average is None else [state.model, state.average.module]
 
 
-def _seeded(batches: Batches, state: TrainState, seed: int, meter: _Meter, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _seeded(batches: Batches, state: TrainState, seed: int, meter: Meter, rank: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of the state's epoch that it has not done.
 
     The shared generators are seeded before each is made, for batches that draw from them, and again after it, so that dropout
@@ -351,6 +160,33 @@ def _seeded(batches: Batches, state: TrainState, seed: int, meter: _Meter, rank:
         meter.waited(time.perf_counter() - began)
         seed_globals(seed, state.epoch, step, rank)
         yield batch
+
+
+def _end_epoch(
+    state: TrainState, settings: LoopSettings, evaluate: Evaluate | None, evaluate_every: int, ranks: Ranks
+) -> tuple[Evaluation, float]:
+    """Count an epoch as complete and look at it on select: what was seen, and the seconds that took.
+
+    Raises:
+        RankError: if another rank is gone; the epoch is not counted, so that its end is made up for where the state goes on.
+    """
+    state.epoch += 1
+    try:
+        state.elapsed_s = ranks.first(state.elapsed_s)
+        ranks.average_statistics(*_nets(state))
+        if settings.schedule != "wsd" or state.decay_from is not None:
+            _fit_budget(state, settings)
+        due = state.epoch % evaluate_every == 0 or state.epoch == state.epochs
+        began = time.perf_counter()
+        seen = Evaluation({})
+        if evaluate is not None and due:
+            seen = ranks.first(evaluation_of(evaluate(state.result.eval())))
+        evaluation_s = time.perf_counter() - began
+        state.elapsed_s = ranks.first(state.elapsed_s + evaluation_s)
+    except RankError:
+        state.epoch -= 1
+        raise
+    return seen, evaluation_s
 
 
 def _judge(state: TrainState, select: Mapping[str, float], settings: LoopSettings) -> None:

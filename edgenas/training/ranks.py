@@ -99,7 +99,8 @@ class Ranks:
     def average_statistics(self, *modules: nn.Module) -> None:
         """Batch norms' running statistics, of which every rank has seen other images, become their mean over the ranks."""
         for module in modules if self.size > 1 else ():
-            buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+            norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+            buffers = [buffer for norm in norms for buffer in norm.buffers() if buffer.is_floating_point()]
             self.add_up(buffers)
             for buffer in buffers:
                 buffer.div_(self.size)

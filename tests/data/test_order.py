@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from edgenas.config import build
 from edgenas.data.order import batch_slices, class_weights, epoch_length, epoch_order
 from edgenas.errors import ConfigError
-from edgenas.project.settings import ProjectSettings, TrainSettings
+from edgenas.project.settings import ProjectSettings
+from edgenas.project.training_settings import TrainSettings
 
 LABELS_N = np.repeat([0, 2, 3], [40, 7, 13])  # no image of class 1
 

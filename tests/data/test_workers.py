@@ -89,6 +89,15 @@ def test_processes_are_used_where_they_pay(
     assert plan == WorkerPlan(num, 2 if num else 0)
 
 
+def test_processes_on_one_machine_share_its_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)))
+    for num_ranks, num in (("1", 15), ("4", 3), ("40", 1)):
+        monkeypatch.setenv("WORLD_SIZE", "40")
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", num_ranks)
+        plan = choose_workers(cached=False, augmentation="none", image_px=224, batch_bytes=MB, shared_bytes=1 << 40)
+        assert plan.num == num
+
+
 @pytest.mark.parametrize(
     ("shared_mb", "num", "prefetch"), [(640, 4, 2), (180, 4, 2), (179, 4, 1), (100, 4, 1), (99, 3, 1), (40, 1, 1), (39, 0, 0)]
 )

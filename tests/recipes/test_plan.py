@@ -16,7 +16,8 @@ from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.project.planning.plain_pace import Pace, proof_facts
 from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.budget import Budget, Device
-from edgenas.project.settings import SearchSettings, TrainSettings
+from edgenas.project.settings import SearchSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.recipes.plan import plan_nets
 from edgenas.records import Estimate
 from edgenas.search import UpperLimit

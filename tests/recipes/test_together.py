@@ -107,9 +107,14 @@ def test_a_killed_rank_ends_all_with_one_line_and_the_same_command_goes_on(alone
 @pytest.mark.slow
 def test_what_cannot_be_is_one_line(alone: Path, tmp_path: Path) -> None:
     folder = copied(alone, tmp_path)
-    code, out, _ = ended(launched(folder, 2, "teacher.batch_size=2"))
+    code, out, _ = ended(launched(folder, 2, "teacher.batch_size=2", "train.batch_size=3"))
     assert code != 0
-    assert "fewer than two for each of 2 processes" in json.loads(out)["error"]["message"]
+    error = json.loads(out)["error"]
+    assert error["message"].startswith("these batches cannot be divided among 2 processes")
+    assert error["problems"] == [
+        f"{name} has fewer than two images for each" for name in ("teacher.batch_size = 2", "train.batch_size = 3")
+    ]
+    assert not (folder / "edgenas-run" / "teacher").exists()  # nothing was trained before
     code, value, _ = _with_environment(folder, {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"})
     assert code == 2
     assert "MASTER_ADDR is not set" in value["error"]["problems"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import socket
@@ -75,6 +76,12 @@ def trained(
     return state
 
 
+@functools.cache
+def uninterrupted() -> dict[str, Tensor]:
+    """What one process has after 9 steps."""
+    return tensors(trained(ALONE, steps=9))
+
+
 def tensors(state: TrainState) -> dict[str, Tensor]:
     """The weights, and those of their moving average."""
     assert state.average is not None
@@ -124,8 +131,8 @@ def test_in_single_precision_logits_are_alike(tmp_path: Path) -> None:
         with torch.no_grad():
             return {str(genes): state.model.eval()(images_NCHW, genes) for genes in (SMALLEST, LARGEST)}
 
-    alone = logits(trained(ALONE, dtype=torch.float32, steps=8))
-    found = together(tmp_path, 2, lambda ranks: logits(trained(ranks, dtype=torch.float32, steps=8)))
+    alone = logits(trained(ALONE, dtype=torch.float32))
+    found = together(tmp_path, 2, lambda ranks: logits(trained(ranks, dtype=torch.float32)))
     assert furthest(found[0], alone) < 1e-4
 
 
@@ -142,9 +149,11 @@ def test_what_no_rank_uses_is_not_moved(tmp_path: Path) -> None:
         assert all(torch.equal(found[name], before[name]) for name in alone)
 
 
-@pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("first", "second"), [(2, 1), (2, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, 2), (3, 2)))]
+)
 def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path, first: int, second: int) -> None:
-    whole = tensors(trained(ALONE, steps=9))
+    whole = uninterrupted()
     path = tmp_path / "state"
 
     def begin(ranks: Ranks) -> dict[str, Tensor]:
@@ -185,6 +194,43 @@ def test_another_that_is_gone_is_one_line_and_the_state_is_whole(tmp_path: Path)
     assert found["seconds"] < 60
 
 
+def test_an_epoch_whose_end_another_rank_does_not_see_is_ended_again(tmp_path: Path) -> None:
+    """Its evaluation counts once, as if nothing had happened."""
+    path = tmp_path / "state"
+
+    def steps_of(state: TrainState, ranks: Ranks, evaluate: Callable[[nn.Module], Mapping[str, float]]) -> Iterator[Any]:
+        batches, subnets = Parts(ranks, torch.float64), lambda rng, step: [LARGEST]
+        return train(state, batches, OBJECTIVE, SETTINGS, subnets=subnets, evaluate=evaluate, ranks=ranks)
+
+    def work(ranks: Ranks) -> dict[str, Any]:
+        torch.set_num_threads(1)
+        state = start(tiny_supernet().double(), SETTINGS, CPU)
+
+        def evaluate(net: nn.Module) -> dict[str, float]:
+            if ranks.rank == 1:
+                torch.save({}, tmp_path / "rank-1.pt")
+                os._exit(0)
+            time.sleep(1)
+            return {"all": 0.25}
+
+        with pytest.raises(RankError):
+            list(steps_of(state, ranks, evaluate))
+        save_state(path, state, {})
+        return {"epoch": state.epoch, "step": state.step, "sums": dict(state.sums), "history": list(state.history)}
+
+    found = together(tmp_path, 2, work)[0]
+    assert (found["epoch"], found["step"], found["history"]) == (0, 4, [])
+    whole, again = (start(tiny_supernet().double(), SETTINGS, CPU) for _ in range(2))
+    load_state(path, again, {})
+    ends = [
+        [each for each in steps_of(state, ALONE, lambda net: {"all": 0.25}) if not isinstance(each, StepRecord)]
+        for state in (whole, again)
+    ]
+    assert [each.epoch for each in ends[1]] == [each.epoch for each in ends[0]] == [1, 2, 3, 4, 5]
+    assert again.history == whole.history
+    assert furthest(tensors(again), tensors(whole)) < 1e-10
+
+
 def test_ranks_that_would_do_other_work_are_refused(tmp_path: Path) -> None:
     def work(ranks: Ranks) -> dict[str, str]:
         try:
@@ -200,13 +246,15 @@ def test_ranks_that_would_do_other_work_are_refused(tmp_path: Path) -> None:
 
 def test_statistics_of_batch_norms_become_their_mean(tmp_path: Path) -> None:
     def work(ranks: Ranks) -> dict[str, Tensor]:
-        norm = nn.BatchNorm1d(2)
+        norm, constant = nn.BatchNorm1d(2), nn.Module()
         norm.running_mean.fill_(float(ranks.rank))  # type: ignore[union-attr]
-        ranks.average_statistics(norm)
-        return dict(norm.state_dict())
+        constant.register_buffer("value", torch.full((3,), float(ranks.rank)))
+        ranks.average_statistics(nn.Sequential(norm, constant))
+        return {**norm.state_dict(), **constant.state_dict(), "rank": torch.tensor([ranks.rank])}
 
     for found in together(tmp_path, 2, work):
         assert found["running_mean"].tolist() == [0.5, 0.5]
+        assert found["value"].tolist() == 3 * found["rank"].tolist()  # what is no statistic keeps its bits
 
 
 def test_alone_nothing_is_exchanged() -> None:

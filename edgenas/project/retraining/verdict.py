@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from edgenas.project.nets import searched
 from edgenas.project.opening import Project
 from edgenas.project.retraining.ways import Bench, Try, right_on
-from edgenas.project.settings import AUTO
+from edgenas.project.training_settings import AUTO
 from edgenas.project.trainings.teacher_choice import teacher_probe
 from edgenas.project.trainings.teaching import needs_teacher, probed_teaching
 from edgenas.records import ChosenBy, StageCosts

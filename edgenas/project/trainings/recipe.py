@@ -7,7 +7,7 @@ import torch
 from edgenas.data.batches import TrainBatches
 from edgenas.data.images import Images
 from edgenas.data.order import Balance, class_weights
-from edgenas.project.settings import TeacherSettings, TrainSettings
+from edgenas.project.training_settings import TeacherSettings, TrainSettings
 from edgenas.training.distillation import DISTILLATION_LOSSES, Objective
 from edgenas.training.loop import LoopSettings
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.project.opening import Project
-from edgenas.project.settings import TrainSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.records import CheckpointFacts, InitFacts
 from edgenas.spaces import SearchSpace
 from edgenas.supernets import build_net

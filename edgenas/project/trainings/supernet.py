@@ -12,7 +12,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images
 from edgenas.project.nets import facts_of, new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
-from edgenas.project.settings import AUTO
+from edgenas.project.training_settings import AUTO
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.project.trainings.sampling import Sampling, sampling_of
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of

@@ -9,7 +9,7 @@ from typing import Any
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
-from edgenas.project.settings import AUTO, TeacherSettings
+from edgenas.project.training_settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.project.trainings.team import fit_team, is_team, try_team
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
@@ -21,6 +21,7 @@ from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights, seconds_of
 from edgenas.training.probing import clear, many, probe, shortened, told
+from edgenas.training.ranks import current
 from edgenas.training.teacher import CNN, SELF
 
 FORCED = "forced"  # in the supernet's folder: a `train --force` began then; a teacher that is newer is its work
@@ -202,7 +203,7 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
             epochs=epochs,
             seconds=seconds,
         )
-        tried.append(row)
+        tried.append(current().first(row))  # all ranks choose alike
     best = max(tried, key=lambda each: each.select_top1.value)
     shown = ", ".join(f"{each.name} {100 * each.select_top1.value:.1f} %" for each in tried)
     yield Note(f"teacher: {best.name} is the best on select ({shown})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgenas.project.opening import Project
-from edgenas.project.settings import AUTO, TrainSettings
+from edgenas.project.training_settings import AUTO, TrainSettings
 from edgenas.records import TeachingProbe
 from edgenas.training.folder import weights_sha256
 from edgenas.training.lessons import TEMPERATURE

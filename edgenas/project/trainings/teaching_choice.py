@@ -15,7 +15,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images
 from edgenas.project.nets import images_for
 from edgenas.project.opening import Project
-from edgenas.project.settings import TrainSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teaching import TEACHING, probed_teaching
 from edgenas.records import Arch, TeachingProbe
@@ -29,6 +29,7 @@ from edgenas.training.fitting import Job
 from edgenas.training.folder import STATE, has_weights, seconds_of, weights_sha256
 from edgenas.training.lessons import LESSONS, TEMPERATURE, Arm, Lesson, choose, guesses_no_better, points
 from edgenas.training.probing import clear, many, probe, shortened, told
+from edgenas.training.ranks import current
 from edgenas.training.teacher import remembering
 
 
@@ -48,7 +49,7 @@ def choose_teaching(project: Project, images: Images, teacher: nn.Module | None,
     images_NCHW, labels_N = images.arrays("select")
     right_N, poor = np.zeros(len(labels_N), dtype=np.bool_), None
     if teacher is not None:
-        right_N = predict(teacher.to(device), images_NCHW).argmax(axis=1) == labels_N
+        right_N = current().first(predict(teacher.to(device), images_NCHW).argmax(axis=1) == labels_N)
         poor = guesses_no_better(wilson(int(right_N.sum()), len(right_N)), labels_N, images.class_names)
     if poor is not None and not isinstance(train.kd_weight, str) and train.kd_weight > 0:
         yield Note(f"{poor}: it teaches nothing; take another with --teacher, or train.kd_weight = 0", is_warning=True)
@@ -171,7 +172,7 @@ class Prober:
         arms = []
         for job, lesson in zip(jobs, lessons, strict=True):
             student = yield from probe(job)
-            right_N = predict(student, images_NCHW).argmax(axis=1) == labels_N
+            right_N = current().first(predict(student, images_NCHW).argmax(axis=1) == labels_N)  # all ranks choose alike
             arms.append(Arm(lesson, right_N, job.loop.epochs, seconds_of(job.folder)))
         return arms
 

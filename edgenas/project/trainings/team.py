@@ -17,7 +17,7 @@ from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
-from edgenas.project.settings import TeacherSettings
+from edgenas.project.training_settings import TeacherSettings
 from edgenas.project.trainings.outsiders import Outsider, Reads, is_outside, open_outsider
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.records import CheckpointFacts, MemberFacts
