@@ -206,8 +206,18 @@ def collect(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for path in (path for folder in folders for path in sorted(folder.glob("arm-*/rules.json"))):
         if path.parent.name not in rows:
             with np.load(path.with_name("right.npz")) as right:
-                rows[path.parent.name] = {**read_json(path), "right": {name: right[name] for name in right.files}}
+                rows[path.parent.name] = {
+                    **read_json(path),
+                    "images": _images(path.with_name("supernet") / "log.jsonl"),
+                    "right": {name: right[name] for name in right.files},
+                }
     return list(rows.values())
+
+
+def _images(log: Path) -> int:
+    """Images of an epoch."""
+    epoch = json.loads(log.read_text().splitlines()[-1])
+    return round(epoch["images_per_second"] * epoch["seconds"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

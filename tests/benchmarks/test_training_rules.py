@@ -19,7 +19,15 @@ from edgenas.spaces import get_space
 
 def row(arm: str, seed: int, share: float) -> dict[str, Any]:
     right_N = np.arange(2000) < round(2000 * share)
-    return {"arm": arm, "seed": seed, "seconds": 10.0, "epochs": 2, "sets": [], "right": dict.fromkeys(SHOWN, right_N)}
+    return {
+        "arm": arm,
+        "seed": seed,
+        "seconds": 10.0,
+        "epochs": 2,
+        "images": 280,
+        "sets": [],
+        "right": dict.fromkeys(SHOWN, right_N),
+    }
 
 
 FACTS = {
@@ -76,8 +84,11 @@ def test_an_arm_of_two_folders_is_the_first_ones(tmp_path: Path) -> None:
             run.mkdir(parents=True)
             (run / "rules.json").write_text(json.dumps({"arm": arm}))
             np.savez(run / "right.npz", median=np.arange(8) < 8 * share)
+            (run / "supernet").mkdir()
+            (run / "supernet" / "log.jsonl").write_text('{"seconds": 0.7, "images_per_second": 4942.857}\n')
     rows = collect([tmp_path / "one", tmp_path / "two"])
     assert [each["arm"] for each in rows] == ["arm-0-seed-0", "arm-1-seed-one", "arm-1-seed-two"]
+    assert {each["images"] for each in rows} == {3460}
     assert [float(each["right"]["median"].mean()) for each in rows] == [0.25, 0.25, 0.75]
 
 
