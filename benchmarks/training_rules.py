@@ -50,12 +50,14 @@ class Arm:
         sets: settings of `train` that make it.
         space: whose supernet is trained.
         against: the arm that it is compared with; None for one that others are.
+        times: as many epochs as the others' arms.
     """
 
     factor: str
     sets: tuple[str, ...] = ()
     space: str = "pvt-elastic-nano"
     against: str | None = DEFAULT
+    times: int = 1
 
 
 LABELS = ("train.kd_weight=0", "train.flip=false")
@@ -70,7 +72,7 @@ ARMS: Mapping[str, Arm] = {
     "hard": Arm("teaching", (*TAUGHT, "train.kd=hard", "train.kd_weight=0.5")),
     "alpha-divergence": Arm("teaching", (*TAUGHT, "train.kd=alpha-divergence", "train.temperature=1.0")),
     "in-place": Arm(
-        "teaching", (*LABELS, "train.in_place=true", "train.sampling=sandwich", "train.num_random=1"), against="labels"
+        "teaching", (*LABELS, "train.in_place=true", "train.sampling=sandwich", "train.num_random=1"), against="sandwich"
     ),
     "in-place, projected": Arm(
         "teaching",
@@ -85,6 +87,14 @@ ARMS: Mapping[str, Arm] = {
     "uniform of AutoFormer": Arm(
         "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), space="autoformer-nano", against="sandwich of AutoFormer"
     ),
+    "AutoSlim, 5 times as long": Arm("ViTAS", (*LABELS, "train.sampling=left-only"), "vitas-nano", against=None, times=5),
+    "BCNet, 5 times as long": Arm(
+        "ViTAS", (*LABELS, "train.sampling=bilateral"), "vitas-nano", against="AutoSlim, 5 times as long", times=5
+    ),
+    "uniform of AutoFormer, 3 times as long": Arm(  # as many passes of subnets as the sandwich
+        "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), "autoformer-nano", against="sandwich of AutoFormer", times=3
+    ),
+    "labels, sandwich": Arm("teaching", (*LABELS, "train.sampling=sandwich", "train.num_random=1"), against="sandwich"),
 }
 
 
@@ -130,8 +140,8 @@ def base_of(folder: Path, seed: int, space: str, per_class: int, sets: Sequence[
     return run
 
 
-def try_arm(folder: Path, name: str, seed: int, per_class: int, sets: Sequence[str]) -> None:
-    """Train, fine-tune and judge one arm on one seed, if that is not done."""
+def try_arm(folder: Path, name: str, seed: int, per_class: int, epochs: int, sets: Sequence[str]) -> None:
+    """Train, fine-tune and judge one arm on one seed, if that is not done; ``epochs`` are those of an arm of the usual length."""
     arm = ARMS[name]
     base = base_of(folder, seed, arm.space, per_class, sets)
     run = folder / f"arm-{list(ARMS).index(name)}-seed-{seed}"
@@ -139,7 +149,15 @@ def try_arm(folder: Path, name: str, seed: int, per_class: int, sets: Sequence[s
         return
     if not run.exists():
         shutil.copytree(base, run)
-    own = (*sets, *arm.sets, f"train.seed={seed}", f"retrain.seed={seed}", "retrain.start=inherited", "retrain.teaching=auto")
+    own = (
+        *sets,
+        f"train.epochs={arm.times * epochs}",
+        *arm.sets,
+        f"train.seed={seed}",
+        f"retrain.seed={seed}",
+        "retrain.start=inherited",
+        "retrain.teaching=auto",
+    )
     began = time.monotonic()
     trained = command("train", "--run", str(run), sets=own)
     seconds = time.monotonic() - began
@@ -182,13 +200,24 @@ def _right(project: Project, genes: tuple[int, ...]) -> NDArray[np.bool_]:
     return right_N
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
-    """Every arm that is done, with which test images its nets got right."""
-    rows = []
-    for path in sorted(folder.glob("arm-*/rules.json")):
-        with np.load(path.with_name("right.npz")) as right:
-            rows.append({**read_json(path), "right": {name: right[name] for name in right.files}})
-    return rows
+def collect(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every arm that is done, with which test images its nets got right; of an arm in several folders, the first's."""
+    rows: dict[str, dict[str, Any]] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("arm-*/rules.json"))):
+        if path.parent.name not in rows:
+            with np.load(path.with_name("right.npz")) as right:
+                rows[path.parent.name] = {
+                    **read_json(path),
+                    "images": _images(path.with_name("supernet") / "log.jsonl"),
+                    "right": {name: right[name] for name in right.files},
+                }
+    return list(rows.values())
+
+
+def _images(log: Path) -> int:
+    """Images of an epoch."""
+    epoch = json.loads(log.read_text().splitlines()[-1])
+    return round(epoch["images_per_second"] * epoch["seconds"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,14 +230,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in asked.arms or ARMS:
             if time.monotonic() > ends:
                 break
-            try_arm(asked.folder, name, seed, asked.per_class, sets)
+            try_arm(asked.folder, name, seed, asked.per_class, asked.epochs, sets)
     facts = {
         "command": "python -m benchmarks.training_rules " + " ".join(sys.argv[1:] if arguments is None else arguments),
         "per_class": asked.per_class,
+        "epochs": asked.epochs,
         "sets": list(sets),
         "arms": {name: {"factor": arm.factor, "space": arm.space, "against": arm.against} for name, arm in ARMS.items()},
     }
-    for path in write(collect(asked.folder), facts, asked.output):
+    for path in write(collect([asked.folder, *asked.also]), facts, asked.output):
         print(path)  # noqa: T201 - a script's screen
     return 0
 
@@ -216,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, default=Path("rules"), help="run folders")
+    parser.add_argument("--also", type=Path, nargs="+", default=[], help="folders of other parts of the study, which are only read")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the subsets and of everything else")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
     parser.add_argument("--per-class", type=int, default=400, help="images of every class, before they are divided")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.training_rules import ARMS, NETS, main, shown_nets
-from benchmarks.training_rules_report import SHOWN, agree, comparisons, write
+from benchmarks.training_rules import ARMS, NETS, collect, main, shown_nets
+from benchmarks.training_rules_report import CLAIMS, SHOWN, agree, claims, comparisons, write
 from edgenas.costs import cost_models
 from edgenas.data import open_source
 from edgenas.errors import EdgeNASError
@@ -19,7 +19,15 @@ from edgenas.spaces import get_space
 
 def row(arm: str, seed: int, share: float) -> dict[str, Any]:
     right_N = np.arange(2000) < round(2000 * share)
-    return {"arm": arm, "seed": seed, "seconds": 10.0, "epochs": 2, "sets": [], "right": dict.fromkeys(SHOWN, right_N)}
+    return {
+        "arm": arm,
+        "seed": seed,
+        "seconds": 10.0,
+        "epochs": 2,
+        "images": 280,
+        "sets": [],
+        "right": dict.fromkeys(SHOWN, right_N),
+    }
 
 
 FACTS = {
@@ -45,11 +53,43 @@ def test_a_difference_is_told_where_images_and_seeds_agree(tmp_path: Path) -> No
     assert not agree(comparisons(rows[:2], FACTS)[0])  # one seed tells nothing
     paths = write(rows, FACTS, tmp_path)
     text = paths[0].read_text()
-    assert "| sandwich | s | 60.0, 55.0 |" in text
+    assert "| sandwich | s | 2 | 60.0, 55.0 |" in text
     assert "**+7.5 [" in text
     assert json.loads(paths[1].read_text())["rows"][1]["top1"]["median"] == 0.6
     assert paths[2].stat().st_size > 10_000
     assert write([], FACTS, tmp_path) == []
+
+
+def test_what_becomes_of_a_claim_is_said_only_where_both_seeds_tell_it() -> None:
+    arms = {
+        "AutoSlim": {"factor": "f", "space": "s", "against": None},
+        "BCNet": {"factor": "f", "space": "s", "against": "AutoSlim"},
+    }
+    facts = {**FACTS, "arms": arms}
+    rows = [row("AutoSlim", 0, 0.5), row("BCNet", 0, 0.6), row("AutoSlim", 1, 0.5), row("BCNet", 1, 0.55)]
+    told = claims(comparisons(rows, facts))
+    assert [line.startswith(f"- {CLAIMS['BCNet']}") for line in told] == [False, False, True, True]
+    assert all("better here, +7.5 [" in line for line in told[2:])
+    assert "worse here" in claims(comparisons([*rows[:1], row("BCNet", 0, 0.4), rows[2], row("BCNet", 1, 0.4)], facts))[2]
+    assert "not told by one subset" in claims(comparisons(rows[:2], facts))[2]
+    assert "not told, " in claims(comparisons([*rows[:3], row("BCNet", 1, 0.45)], facts))[2]
+    assert claims(comparisons([row("even", 0, 0.5), row("sandwich", 0, 0.6)], FACTS)) == []
+    assert set(CLAIMS) <= set(ARMS)
+
+
+def test_an_arm_of_two_folders_is_the_first_ones(tmp_path: Path) -> None:
+    for folder, share in (("one", 0.25), ("two", 0.75)):
+        for arm in ("arm-0-seed-0", f"arm-1-seed-{folder}"):
+            run = tmp_path / folder / arm
+            run.mkdir(parents=True)
+            (run / "rules.json").write_text(json.dumps({"arm": arm}))
+            np.savez(run / "right.npz", median=np.arange(8) < 8 * share)
+            (run / "supernet").mkdir()
+            (run / "supernet" / "log.jsonl").write_text('{"seconds": 0.7, "images_per_second": 4942.857}\n')
+    rows = collect([tmp_path / "one", tmp_path / "two"])
+    assert [each["arm"] for each in rows] == ["arm-0-seed-0", "arm-1-seed-one", "arm-1-seed-two"]
+    assert {each["images"] for each in rows} == {3460}
+    assert [float(each["right"]["median"].mean()) for each in rows] == [0.25, 0.25, 0.75]
 
 
 @pytest.mark.parametrize("space", sorted({arm.space for arm in ARMS.values()}))
