@@ -72,7 +72,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     from edgenas.runs import RunFolder
 
     rank = _rank(command, run=run, as_json=as_json)
-    if rank:
+    if rank is not None and rank > 0:
         _follow_first(start, rank, takes_part=command in TOGETHER)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
     screen, stop = Screen(), StopRequest(together=rank is not None)
@@ -84,6 +84,8 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
             _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
         emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
+        if rank is not None:
+            _tell_others(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
@@ -149,16 +151,42 @@ def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: 
     """
     if not takes_part:
         sys.exit(0)
+    why: list[str] = []
+
+    def leave(number: int, frame: object) -> NoReturn:
+        _say(rank, why)
+        sys.exit(128 + number)  # this rank's own folder is removed on the way out
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # its own folder is removed on the way out
+    signal.signal(signal.SIGTERM, leave)
     try:
         for _ in start():
             pass
     except EdgeNASError as error:
+        why.append(str(error))
         time.sleep(SILENCE_S)  # the first process ends all if it has found the same
-        click.echo(f"edgenas: rank {rank}: {error}", err=True)
+        _say(rank, why)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _say(rank, [f"{error.filename or 'a file'}: {error.strerror or error}"])
+        sys.exit(1)
     sys.exit(0)
+
+
+def _tell_others(error: EdgeNASError) -> None:
+    """Let the other processes know that the reason is said already."""
+    from edgenas.training.ranks import say
+
+    say(str(error))
+
+
+def _say(rank: int, why: list[str]) -> None:
+    """Say once why this rank ends, unless another one has said why all do."""
+    from edgenas.training.ranks import say, was_said
+
+    if why and not was_said():
+        say(why[0])
+        click.echo(f"edgenas: rank {rank}: {why.pop()}", err=True)
 
 
 def _bug(text: str) -> EdgeNASError:

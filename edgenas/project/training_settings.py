@@ -12,10 +12,11 @@ from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.loop_settings import AmpType
 from edgenas.training.mixing import Mixing
 from edgenas.training.optimizing import Undecayed
-from edgenas.training.sampling import SAMPLING_RULES
+from edgenas.training.sampling import SAMPLING_RULES, SINGLE_PATH
 from edgenas.training.schedule import ScheduleName
 
 AUTO: Literal["auto"] = "auto"  # a probe decides
+FITTED = ("left-only", "bilateral")  # sampling rules whose share of identities is fitted to what nets are to cost
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -26,8 +27,9 @@ class OptimizerSettings:
     Attributes:
         final_learning_rate: at the end of cosine and wsd, and the lowest of plateau.
         plateau_factor, plateau_patience: of the schedule plateau: the learning rate is multiplied by the factor when the accuracy
-            on select did not rise for more than so many epochs.
-        stop_patience: training ends when the accuracy on select did not rise for so many epochs; None trains all epochs.
+            on select did not rise for more than so many evaluations, of which there is one an epoch unless ``evaluate_every`` says
+            otherwise.
+        stop_patience: training ends when the accuracy on select did not rise for so many evaluations; None trains all epochs.
         undecayed: what weight decay leaves alone: norms and biases (vectors), these and tables of positions and class tokens
             (positions), or nothing (none).
         layer_decay: factor on the learning rate from one block to the one before it, 1 at the head.
@@ -80,7 +82,7 @@ class TeacherSettings(OptimizerSettings):
         learning_rate: highest.
         warmup_epochs: over which the learning rate rises; None takes a tenth of the run.
         batch_size, weight_decay, schedule, end_early, label_smoothing, augmentation, ema_decay, clip_norm: as in ``[train]``.
-        freeze_stages: of a net of timm, whose blocks keep their weights, counted from the image.
+        freeze_stages: of a net with stages of blocks (self, timm's pyramids), whose blocks keep their weights, from the image on.
     """
 
     name: str | tuple[str, ...] = AUTO
@@ -233,6 +235,12 @@ class TrainSettings(OptimizerSettings):
     def __post_init__(self) -> None:
         if self.sampling == "even" and self.num_random < 1:
             raise ValueError("num_random is at least 1 with sampling even")
+        if self.sampling == "adjacent" and self.num_random < 1:
+            raise ValueError("num_random is at least 1 with sampling adjacent")
+        if self.min_macs is not None and self.sampling not in FITTED:
+            raise ValueError(f"min_macs and max_macs go with sampling {' or '.join(FITTED)}, not with {self.sampling}")
+        if (self.project or self.in_place) and self.sampling in SINGLE_PATH:
+            raise ValueError(f"in_place and project need several subnets a step; with sampling {self.sampling} there is one")
         if (self.min_macs is None) != (self.max_macs is None) or (self.min_macs or 0) > (self.max_macs or 0):
             raise ValueError("min_macs and max_macs go together, and min_macs is at most max_macs")
         if self.sampling == "bilateral" and self.sharing != "entangled":

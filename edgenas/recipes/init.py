@@ -30,19 +30,26 @@ TEMPLATE = """\
 # evaluate --split test.
 
 {tables}
+{comments}[gates]                          # what an export must show on the whole test split
+min_top1_agreement = 0.99        # share of images that source and export agree on
+max_new_false_negatives = 0      # positives that only the export misses
+"""
+
+COMMENTS = {
+    "train": """\
 # [train]                        # the supernet
 # epochs = 40
 # augmentation = "light"         # none, light, crop, base, autoaug, randaug, deit, torchio
 
+""",
+    "search": """\
 # [search]                       # limits; the flags of `edgenas search` do the same
-# latency_ms = 5.0               # or by latency table: {{ jetson = 5.0, cpu = 30.0 }}
+# latency_ms = 5.0               # or by latency table: { jetson = 5.0, cpu = 30.0 }
 # limits = ["params>=100k", "macs<=500M"]
-# min_sensitivity = {{ "CLASS" = 0.95 }}
+# min_sensitivity = { "CLASS" = 0.95 }
 
-[gates]                          # what an export must show on the whole test split
-min_top1_agreement = 0.99        # share of images that source and export agree on
-max_new_false_negatives = 0      # positives that only the export misses
-"""
+""",
+}  # by table, of those that are not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits = divided.splits
         inspected.index.save(folder.files)
         save_splits(folder.splits, splits)
-        write_text(folder.config, TEMPLATE.format(tables=_toml(tables)))
+        write_text(folder.config, _template(tables))
     for line in divided.warnings:
         yield Note(line, is_warning=True)
     provable = _provable(splits, settings.data.positive)
@@ -145,6 +152,12 @@ def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:
     space = {"name": source.default_space} | dict(given.get("space", {}))
     rest = {name: table for name, table in given.items() if name not in ("data", "space", "gates") and table}
     return {"data": {key: value for key, value in data.items() if value is not None}, "space": space, **rest}
+
+
+def _template(tables: Mapping[str, Any]) -> str:
+    """The file of settings; a table that is there is not shown as a comment as well, which could not be uncommented."""
+    comments = "".join(text for name, text in COMMENTS.items() if name not in tables)
+    return TEMPLATE.format(tables=_toml(tables), comments=comments)
 
 
 def _toml(tables: Mapping[str, Any]) -> str:

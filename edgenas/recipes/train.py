@@ -148,6 +148,8 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
     torch.manual_seed(settings.seed)
     model = new_supernet(project, images.task)
     start = start_from(model, settings.init, folder / STATE, start_chooser(images, settings, device))
+    if start.init is not None:
+        yield Note(f"supernet: starts from {start.init.source}{'' if start.notes else ', whose weights fit as they are'}")
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)

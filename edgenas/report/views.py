@@ -98,7 +98,7 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
     for name, share in (supernet.select_top1 if supernet is not None else {}).items():
         rows.add_row(f"{name} subnet", interval(share))
     yield rows
-    yield Text("next: edgenas profile")
+    yield Text("next: edgenas profile" if supernet is not None else "next: edgenas train")
 
 
 def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[RenderableType]:

@@ -152,6 +152,10 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
                 keep_state()
                 last_saved = now = time.monotonic()
             last_step = now
+    patience = job.loop.stop_patience
+    if patience is not None and state.epoch < job.loop.epochs and not quiet:
+        why = f"{patience} evaluations on select brought nothing better (stop_patience)"
+        yield Note(f"{job.label}: ended after epoch {state.epoch} of {job.loop.epochs}: {why}")
     if job.finish is not None:
         job.finish(state.result)
     save_weights(job.folder / WEIGHTS, state.result, identity)
@@ -255,7 +259,8 @@ def changes_since(job: Job) -> list[str] | None:
     settle(job.folder)
     if not has_weights(job.folder):
         return None
-    return differences(load_weights(job.folder / WEIGHTS)[1], job.identity)
+    kept, wanted = (LoopSettings.completed(facts) for facts in (load_weights(job.folder / WEIGHTS)[1], job.identity))
+    return differences(kept, wanted)
 
 
 def keep(label: str, folder: Path, changes: Sequence[str]) -> Iterator[Note]:

@@ -14,7 +14,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from edgenas.errors import RankError
+from edgenas.errors import MissingBackendError, RankError
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.compiling import compile_net
 from edgenas.training.distillation import Objective
@@ -45,7 +45,13 @@ class Batches(Protocol):
 
 
 def start(model: nn.Module, settings: LoopSettings, device: torch.device) -> TrainState:
-    """A state at epoch 0, on ``device``; ``model`` is moved there."""
+    """A state at epoch 0, on ``device``; ``model`` is moved there.
+
+    Raises:
+        MissingBackendError: if the device cannot compute in the precision asked for, or what translates nets is not there.
+    """
+    if settings.amp_dtype == "fp16" and device.type != "cuda":
+        raise MissingBackendError("amp_dtype fp16 needs a GPU", hint="bf16 is possible on a CPU, off computes in float32")
     model.to(device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -86,6 +87,15 @@ class LoopSettings:
             self.plateau_factor,
             self.plateau_patience,
         )
+
+    @staticmethod
+    def completed(facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What a checkpoint says of itself, with the later settings that its ``identity`` left out."""
+        settings = facts.get("settings")
+        if not isinstance(settings, Mapping):
+            return dict(facts)
+        plain = {each.name: each.default for each in fields(LoopSettings) if each.name in _LATER}
+        return {**facts, "settings": {**plain, **settings}}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from edgenas.runs.place import Place, place_of
 
 Thing = TypeVar("Thing")
 
+_WORD = "edgenas/why"
 PATIENCE = timedelta(minutes=30)  # that a rank waits for another
 
 
@@ -153,6 +154,22 @@ def _has_store(place: Place) -> bool:
     return "MASTER_ADDR" in os.environ and "RANK" in os.environ
 
 
+def say(what: str) -> None:
+    """Leave word for the other ranks, which may read it when this one is gone; nothing where that cannot be."""
+    if torch.distributed.is_initialized():
+        with suppress(Exception):
+            torch.distributed.distributed_c10d._get_default_store().set(_WORD, what)
+
+
+def was_said() -> bool:
+    """Whether another rank has said why it ends."""
+    if not torch.distributed.is_initialized():
+        return False
+    with suppress(Exception):
+        return bool(torch.distributed.distributed_c10d._get_default_store().check([_WORD]))
+    return False
+
+
 def _leave() -> None:
     global _current
     if torch.distributed.is_initialized():
@@ -168,4 +185,5 @@ def _exchange() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:  # DistBackendError and DistNetworkError are RuntimeErrors
         first = (" ".join(str(error).split()) or type(error).__name__)[:160]
         text = f"another process of this training is gone ({first})"
-        raise RankError(text, hint="start all of them again with the same command: it goes on") from error
+        hint = "where one of them says why, mend that; then start all of them again with the same command: it goes on"
+        raise RankError(text, hint=hint) from error

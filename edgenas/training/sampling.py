@@ -141,6 +141,11 @@ def share_of_identities(
         return float(np.mean(cost(draw_with_identities(space, np.random.default_rng(seed), num, share))))
 
     dearest, cheapest = mean_at(0.0), mean_at(1.0)
+    if dearest == cheapest:
+        raise InfeasibleError(
+            f"no block of {space.name} can be left out, so that no share of identities changes what its nets cost",
+            hint="min_macs and max_macs go with spaces whose blocks may be identities, as ViTAS's",
+        )
     least, most = 0.0, 1.0
     for _ in range(max_steps):
         share = (least + most) / 2

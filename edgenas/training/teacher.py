@@ -168,8 +168,13 @@ def _build_timm(name: str, num_classes: int, image_px: int, in_channels: int) ->
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels, "pretrained": False}
     try:
         model: nn.Module = _create(model_name, arguments, image_px)
+        with torch.no_grad():  # some models are built for any size and fail at the first image
+            model.eval()(torch.zeros(1, in_channels, image_px, image_px))
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise UsageError(f"timm's {model_name} cannot be built for {image_px} px: {error}") from error
+        why = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"timm's {model_name} cannot be built for {image_px} px: {why}", hint="teacher.image_px gives it larger images"
+        ) from error
     return model
 
 

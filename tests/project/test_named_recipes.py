@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import tomllib
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,17 +15,24 @@ import pytest
 import torch
 
 from edgenas.cli import main
+from edgenas.costs import cost_models
+from edgenas.errors import InfeasibleError, MissingBackendError, UsageError
 from edgenas.project.named_recipes import ORDER, RECIPES, beneath, words_on
 from edgenas.project.opening import Project, images_of, load_settings, open_project
 from edgenas.project.setting_help import meaning, tables
 from edgenas.project.settings import ProjectSettings
+from edgenas.project.training_settings import TrainSettings
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.supernet import supernet_job
 from edgenas.project.trainings.teacher import TeacherNet, teacher_job
-from edgenas.runs import RunFolder
+from edgenas.runs import Note, RunFolder
+from edgenas.spaces import get_space
 from edgenas.supernets.sliced import SlicedSupernet
-from edgenas.training.fitting import Job
-from edgenas.training.loop import start
+from edgenas.training.checkpoints import differences
+from edgenas.training.fitting import Job, fit
+from edgenas.training.loop import LoopSettings, start
+from edgenas.training.sampling import share_of_identities
+from edgenas.training.teacher import build_teacher
 
 SPACES = {"covitpp": "pvt-nano", "covit-teacher": "pvt-nano", "autoformer": "autoformer-nano", "tftas-retrain": "autoformer-nano"}
 COMMON = {"betas": (0.9, 0.999), "eps": 1e-8}
@@ -278,3 +286,64 @@ def test_what_a_recipe_was_not_made_for_is_said() -> None:
     assert "edgenas.toml" in words[1]
     assert not list(words_on(RECIPES["autoformer"], "autoformer-tiny", by_flag=False))
     assert not list(words_on(RECIPES["quick"], "pvt-nano", by_flag=False))
+
+
+def test_the_template_of_a_project_with_a_recipe_can_be_uncommented(tmp_path: Path) -> None:
+    code, value = command("init", "--data", "digits", "--run", str(tmp_path / "run"), "--recipe", "covitpp", "--max-per-class", "8")
+    assert code == 0, value["error"]
+    text = (tmp_path / "run" / "edgenas.toml").read_text()
+    assert "# [search]" in text
+    tomllib.loads("\n".join(line.removeprefix("# ") for line in text.splitlines()[3:]))
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        ({"min_macs": 5, "max_macs": 6}, "min_macs and max_macs go with sampling left-only or bilateral, not with even"),
+        ({"in_place": True, "sampling": "uniform"}, "in_place and project need several subnets a step"),
+        ({"project": True, "sampling": "bilateral"}, "in_place and project need several subnets a step"),
+        ({"sampling": "adjacent", "num_random": 0}, "num_random is at least 1 with sampling adjacent"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(train: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrainSettings(**train)
+
+
+def test_what_an_older_checkpoint_leaves_out_is_no_difference() -> None:
+    older = LoopSettings(epochs=3, learning_rate=1e-3)
+    kept = {"net": "supernet", "settings": older.identity}
+    wanted = {"net": "supernet", "settings": dataclasses.replace(older, undecayed="none", plateau_patience=0).identity}
+    found = differences(LoopSettings.completed(kept), LoopSettings.completed(wanted))
+    assert found == ["settings.undecayed is 'vectors' there, 'none' here", "settings.plateau_patience is 2 there, 0 here"]
+    assert differences(LoopSettings.completed({"net": "x"}), LoopSettings.completed({"net": "x"})) == []
+
+
+def test_a_teacher_that_images_are_too_small_for_is_one_line() -> None:
+    with pytest.raises(UsageError, match="pvt_v2_b0 cannot be built for 16 px") as caught:
+        build_teacher("timm:pvt_v2_b0", num_classes=3, image_px=16)
+    assert "teacher.image_px" in caught.value.hint
+
+
+def test_half_precision_of_sixteen_bits_needs_a_gpu() -> None:
+    with pytest.raises(MissingBackendError, match="fp16 needs a GPU"):
+        start(torch.nn.Linear(2, 2), LoopSettings(epochs=1, learning_rate=1e-3, amp_dtype="fp16"), torch.device("cpu"))
+
+
+def test_a_space_without_identities_has_no_share_of_them() -> None:
+    space = get_space("pvt-nano")
+    macs = cost_models(space, space.default_task)["macs"]
+    with pytest.raises(InfeasibleError, match="no block of pvt-nano can be left out"):
+        share_of_identities(space, macs, 1, 2, seed=0)
+
+
+def test_early_stopping_says_so(folder: Path, tmp_path: Path) -> None:
+    project = opened(folder, "default")
+    images = images_of(project)
+    arch = project.space.to_json(project.space.extreme(largest=False)[0])
+    job = plain_job(
+        project, images, label="net", folder=tmp_path, arch_or_build=arch, epochs=6, learning_rate=1e-8, teacher=None, device="cpu"
+    )
+    job = dataclasses.replace(job, loop=dataclasses.replace(job.loop, stop_patience=1))
+    notes = [record.text for record in fit(job) if isinstance(record, Note)]
+    assert notes == ["net: ended after epoch 2 of 6: 1 evaluations on select brought nothing better (stop_patience)"]

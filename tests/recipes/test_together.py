@@ -83,25 +83,17 @@ def test_two_processes_train_what_one_does_and_leave_nothing_else(alone: Path, t
 @pytest.mark.slow
 def test_a_killed_rank_ends_all_with_one_line_and_the_same_command_goes_on(alone: Path, tmp_path: Path) -> None:
     folder = copied(alone, tmp_path)
-    process = launched(folder, 2, "train.epochs=40")
-    state = folder / "edgenas-run" / "supernet" / "state.safetensors"
-    until = time.monotonic() + 120
-    while not state.is_file() and time.monotonic() < until:
-        time.sleep(0.05)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
-    victim = next(int(pid) for pid in children if b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    process = started(folder, 2)
+    victim = rank_of(process, 1)
     began = time.monotonic()
     os.kill(victim, signal.SIGKILL)
-    code, out, err = ended(process)
+    code, out, _ = ended(process)
     assert code != 0
     assert time.monotonic() - began < 60
     answer = json.loads(out)
     assert "another process of this training is gone" in answer["error"]["message"]
     assert "it goes on" in answer["error"]["hint"]
-    code, out, err = ended(launched(folder, 3, "train.epochs=40"))
-    assert code == 0, err
-    assert "goes on after step" in err
-    assert json.loads(out)["exit_code"] == 0
+    goes_on(folder, 3)
 
 
 @pytest.mark.slow
@@ -142,19 +134,55 @@ def _plain(folder: Path, environment: dict[str, str], command: str) -> tuple[int
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow
-def test_ctrl_c_for_all_saves_the_state_and_says_so(alone: Path, tmp_path: Path) -> None:
-    folder = copied(alone, tmp_path)
-    process = launched(folder, 2, "train.epochs=40")
+def started(folder: Path, size: int) -> subprocess.Popen[str]:
+    """A training that has saved a state."""
+    process = launched(folder, size, "train.epochs=40")
     state = folder / "edgenas-run" / "supernet" / "state.safetensors"
     until = time.monotonic() + 120
     while not state.is_file() and time.monotonic() < until:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert state.is_file()
+    return process
+
+
+def goes_on(folder: Path, size: int) -> None:
+    """The same command with so many processes."""
+    code, out, err = ended(launched(folder, size, "train.epochs=40"))
+    assert code == 0, err
+    assert "goes on after step" in err
+    assert json.loads(out)["exit_code"] == 0
+    assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
+
+
+def rank_of(process: subprocess.Popen[str], rank: int) -> int:
+    """The process of a rank."""
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
+    return next(int(pid) for pid in children if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_all_are_asked_to_stop_and_the_state_is_saved(alone: Path, tmp_path: Path, number: signal.Signals) -> None:
+    folder = copied(alone, tmp_path)
+    process = started(folder, 2)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        os.kill(process.pid, number)  # to torchrun, which tells its processes
     _, out, _ = ended(process)
     answer = json.loads(out)
     assert (answer["exit_code"], answer["status"]) == (130, "interrupted")
-    code, out, err = ended(launched(folder, 2, "train.epochs=40"))
-    assert code == 0, err
-    assert "goes on after step" in err
     assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
+    goes_on(folder, 2)
+
+
+@pytest.mark.slow
+def test_where_the_first_rank_is_killed_another_says_so(alone: Path, tmp_path: Path) -> None:
+    folder = copied(alone, tmp_path)
+    process = started(folder, 2)
+    os.kill(rank_of(process, 0), signal.SIGKILL)
+    code, _, err = ended(process)
+    assert code != 0
+    assert err.count("edgenas: rank 1: another process of this training is gone") == 1
+    assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
+    goes_on(folder, 1)
