@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,13 +82,13 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
             outcome = screen.follow(start(), stop)
     except EdgeNASError as error:
         if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
-            _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
+            _interrupted(command, rank, run=run, warnings=screen.warnings, as_json=as_json)
         emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
         if rank is not None:
-            _tell_others(error)
+            _tell_others(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
+        _interrupted(command, rank, run=run, warnings=screen.warnings, as_json=as_json)
     except OSError as error:
         problem = EdgeNASError(
             f"{error.filename or 'a file'}: {error.strerror or error}",
@@ -123,11 +123,13 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 
-def _interrupted(command: str, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
+def _interrupted(command: str, rank: int | None, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
     """Say that the command was stopped, and leave."""
     interrupted = EdgeNASError("interrupted")
     if run is not None:
         interrupted = EdgeNASError("interrupted, state saved", hint="the same command, with the same flags, goes on")
+    if rank is not None:
+        _tell_others("interrupted")
     emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=warnings, as_json=as_json)
     _leave(130)
 
@@ -151,42 +153,48 @@ def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: 
     """
     if not takes_part:
         sys.exit(0)
-    why: list[str] = []
+    told: list[int] = []
 
-    def leave(number: int, frame: object) -> NoReturn:
-        _say(rank, why)
-        sys.exit(128 + number)  # this rank's own folder is removed on the way out
+    def tell(number: int, frame: object) -> None:
+        """Leave after this step, or when the first process is found to be gone; at once if told again."""
+        if told:
+            sys.exit(128 + number)
+        told.append(number)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, tell)
+    records = start()
     try:
-        for _ in start():
-            pass
+        for _ in records:
+            if told and isinstance(records, Generator):
+                records.close()  # this rank's own folder is removed on the way out
+                sys.exit(128 + told[0])
     except EdgeNASError as error:
-        why.append(str(error))
-        time.sleep(SILENCE_S)  # the first process ends all if it has found the same
-        _say(rank, why)
+        ends = time.monotonic() + SILENCE_S
+        while not told and time.monotonic() < ends:  # the first process ends all if it has found the same
+            time.sleep(0.1)
+        _say(rank, str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        _say(rank, [f"{error.filename or 'a file'}: {error.strerror or error}"])
+        _say(rank, f"{error.filename or 'a file'}: {error.strerror or error}")
         sys.exit(1)
     sys.exit(0)
 
 
-def _tell_others(error: EdgeNASError) -> None:
+def _tell_others(why: str) -> None:
     """Let the other processes know that the reason is said already."""
     from edgenas.training.ranks import say
 
-    say(str(error))
+    say(why)
 
 
-def _say(rank: int, why: list[str]) -> None:
-    """Say once why this rank ends, unless another one has said why all do."""
+def _say(rank: int, why: str) -> None:
+    """Say why this rank ends, unless another one has said why all do."""
     from edgenas.training.ranks import say, was_said
 
-    if why and not was_said():
-        say(why[0])
-        click.echo(f"edgenas: rank {rank}: {why.pop()}", err=True)
+    if not was_said():
+        say(why)
+        click.echo(f"edgenas: rank {rank}: {why}", err=True)
 
 
 def _bug(text: str) -> EdgeNASError:
