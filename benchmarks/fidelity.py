@@ -34,8 +34,8 @@ from edgenas.data.preprocess import Preprocess
 from edgenas.project.nets import images_for, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.run_tables import run_table
+from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.plain_nets import plain_job
-from edgenas.project.trainings.teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.runs import Progress, Record, atomic_path, read_json, sha256_json, write_json, write_text
 from edgenas.runs.versions import versions

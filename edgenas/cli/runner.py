@@ -70,6 +70,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
+    from edgenas.runs.place import word
 
     rank = _rank(command, run=run, as_json=as_json)
     if rank is not None and rank > 0:
@@ -82,13 +83,12 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
             outcome = screen.follow(start(), stop)
     except EdgeNASError as error:
         if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
-            _interrupted(command, rank, run=run, warnings=screen.warnings, as_json=as_json)
+            _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
         emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
-        if rank is not None:
-            _tell_others(str(error))
+        word.say(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _interrupted(command, rank, run=run, warnings=screen.warnings, as_json=as_json)
+        _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
     except OSError as error:
         problem = EdgeNASError(
             f"{error.filename or 'a file'}: {error.strerror or error}",
@@ -123,13 +123,14 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 
-def _interrupted(command: str, rank: int | None, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
+def _interrupted(command: str, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
     """Say that the command was stopped, and leave."""
     interrupted = EdgeNASError("interrupted")
     if run is not None:
         interrupted = EdgeNASError("interrupted, state saved", hint="the same command, with the same flags, goes on")
-    if rank is not None:
-        _tell_others("interrupted")
+    from edgenas.runs.place import word
+
+    word.say("interrupted")
     emit_failure(command, interrupted, status="interrupted", exit_code=130, run=run, warnings=warnings, as_json=as_json)
     _leave(130)
 
@@ -181,19 +182,12 @@ def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: 
     sys.exit(0)
 
 
-def _tell_others(why: str) -> None:
-    """Let the other processes know that the reason is said already."""
-    from edgenas.training.ranks import say
-
-    say(why)
-
-
 def _say(rank: int, why: str) -> None:
     """Say why this rank ends, unless another one has said why all do."""
-    from edgenas.training.ranks import say, was_said
+    from edgenas.runs.place import word
 
-    if not was_said():
-        say(why)
+    if not word.was_said():
+        word.say(why)
         click.echo(f"edgenas: rank {rank}: {why}", err=True)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from edgenas.errors import UsageError
 
+_WORD = "edgenas/why"
 _PORT = 29500  # torchrun's default
 
 
@@ -74,3 +77,30 @@ def first_host(nodes: str) -> str:
     """The first machine of SLURM's list, e.g. ``gpu03`` of ``gpu[03-05,09],cpu1``."""
     match = re.match(r"([^\[,]*)(?:\[(\d+))?", nodes)
     return "" if match is None else match[1] + (match[2] or "")
+
+
+class Word:
+    """What one process leaves for the others, who may read it when it is gone.
+
+    Attributes:
+        store: of keys, where all can reach it, as PyTorch's processes have one; None where this process is alone.
+    """
+
+    def __init__(self) -> None:
+        self.store: Any = None
+
+    def say(self, why: str) -> None:
+        """Leave word of why this process ends; nothing where that cannot be."""
+        if self.store is not None:
+            with suppress(RuntimeError, ValueError):  # the store may be gone with another process
+                self.store.set(_WORD, why)
+
+    def was_said(self) -> bool:
+        """Whether a process has said why it ends."""
+        if self.store is not None:
+            with suppress(RuntimeError, ValueError):
+                return bool(self.store.check([_WORD]))
+        return False
+
+
+word = Word()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.errors import RankError, UsageError
-from edgenas.runs.place import Place, place_of
+from edgenas.runs.place import Place, place_of, word
 
 Thing = TypeVar("Thing")
 
-_WORD = "edgenas/why"
 PATIENCE = timedelta(minutes=30)  # that a rank waits for another
 
 
@@ -142,6 +141,7 @@ def join(device: str) -> Ranks:
             world_size=place.size,
             timeout=PATIENCE,
         )
+    word.store = torch.distributed.distributed_c10d._get_default_store()
     atexit.register(_leave)
     _current = Ranks(place.rank, place.size)
     return _current
@@ -154,25 +154,10 @@ def _has_store(place: Place) -> bool:
     return "MASTER_ADDR" in os.environ and "RANK" in os.environ
 
 
-def say(what: str) -> None:
-    """Leave word for the other ranks, which may read it when this one is gone; nothing where that cannot be."""
-    if torch.distributed.is_initialized():
-        with suppress(Exception):
-            torch.distributed.distributed_c10d._get_default_store().set(_WORD, what)
-
-
-def was_said() -> bool:
-    """Whether another rank has said why it ends."""
-    if not torch.distributed.is_initialized():
-        return False
-    with suppress(Exception):
-        return bool(torch.distributed.distributed_c10d._get_default_store().check([_WORD]))
-    return False
-
-
 def _leave() -> None:
     global _current
     if torch.distributed.is_initialized():
+        word.store = None
         torch.distributed.destroy_process_group()
     _current = ALONE
 

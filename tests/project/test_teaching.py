@@ -157,6 +157,7 @@ def test_a_probe_of_other_settings_is_made_again_unless_its_supernet_stays(proje
     assert json.loads(path.read_text())["identity"]["probe_steps"] == 3
 
 
+@pytest.mark.slow
 def test_a_training_killed_in_its_probes_ends_as_one_that_was_not(project: Path, tmp_path: Path) -> None:
     code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", "--image-px", "16", *SETS)
     assert code == 0, value["error"]

@@ -59,6 +59,7 @@ def test_confidence_that_is_accuracy_has_no_calibration_error_and_too_much_has()
     assert badly.low > well.high
 
 
+@pytest.mark.slow
 def test_the_intervals_of_auroc_and_macro_f1_hold_the_truth_as_often_as_they_say() -> None:
     whole = predicted(200_000, sure=1.0, seed=1)
     truth_auroc = roc_auc_score(whole[2] == 0, whole[0][:, 0])
