@@ -1,18 +1,7 @@
 """Search under hard limits."""
 
 from edgenas.registries import Registry
-from edgenas.search.base import (
-    Algorithm,
-    Candidate,
-    Evaluator,
-    EvolutionSettings,
-    Generation,
-    Judge,
-    every_net,
-    feasible_rows,
-    given_rows,
-    unseen,
-)
+from edgenas.search.base import Algorithm, Candidate, Evaluator, EvolutionSettings, Generation
 from edgenas.search.constraints import (
     FLOOR,
     CostConstraint,
@@ -25,9 +14,12 @@ from edgenas.search.constraints import (
     limit_of,
     total_violation,
 )
+from edgenas.search.drawing import feasible_rows, given_rows, unseen
+from edgenas.search.enumeration import every_net
 from edgenas.search.evolution import evolve
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Closest, Feasibility, closest, repair
+from edgenas.search.judging import Judge
 from edgenas.search.limits import Limit, conflicts, parse_limits
 from edgenas.search.pareto import pareto_front
 from edgenas.search.quantities import QUANTITIES, Cost, Quantity, cost_of

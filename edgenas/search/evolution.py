@@ -12,20 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.search.base import (
-    PIECE,
-    Candidate,
-    Evaluator,
-    EvolutionSettings,
-    Generation,
-    Judge,
-    every_net,
-    feasible_rows,
-    given_rows,
-    unseen,
-)
+from edgenas.search.base import PIECE, Candidate, Evaluator, EvolutionSettings, Generation
 from edgenas.search.constraints import CostConstraint, MetricConstraint
+from edgenas.search.drawing import feasible_rows, given_rows, unseen
+from edgenas.search.enumeration import every_net
 from edgenas.search.feasibility import repair
+from edgenas.search.judging import Judge
 from edgenas.spaces import Genes, SearchSpace
 
 
