@@ -64,7 +64,7 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -93,6 +93,16 @@ from edgenas.records.search import (
     SearchResult,
     SpaceFacts,
     TableFacts,
+)
+from edgenas.records.search_analysis import (
+    FrontFacts,
+    HypervolumeFacts,
+    HypervolumeRow,
+    ImportanceFacts,
+    ImportanceRow,
+    PriceRow,
+    SearchAnalysis,
+    TopNets,
 )
 from edgenas.records.staging import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.records.tables import (
@@ -143,6 +153,7 @@ from edgenas.records.training import (
 __all__ = [
     "AT_LEAST",
     "MANIFEST_SCHEMA",
+    "AnalysisPicture",
     "Arch",
     "ArchitectureFacts",
     "BreakdownFacts",
@@ -185,10 +196,15 @@ __all__ = [
     "FileParity",
     "FinalTraining",
     "FittingNets",
+    "FrontFacts",
     "Gate",
     "GoldenFacts",
     "GpuFacts",
     "HashedFile",
+    "HypervolumeFacts",
+    "HypervolumeRow",
+    "ImportanceFacts",
+    "ImportanceRow",
     "InfoResult",
     "InitFacts",
     "InitResult",
@@ -228,6 +244,7 @@ __all__ = [
     "PlannedSearch",
     "PlannedTimes",
     "PlannedTraining",
+    "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
     "PromisedBound",
@@ -247,6 +264,7 @@ __all__ = [
     "SamplingFacts",
     "Scores",
     "SealedRecord",
+    "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
     "SiteMetrics",
@@ -277,6 +295,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "TopNets",
     "TrainResult",
     "TrainedFor",
     "TrainedWay",

@@ -1,0 +1,97 @@
+"""Going on from what earlier searches evaluated with the same weights, whatever their limits were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.errors import ArchError, RunFolderError
+from edgenas.latency import Memory
+from edgenas.project.journals import unpack
+from edgenas.project.searching.question import Question
+from edgenas.runs import Journal, Note
+from edgenas.search import Candidate, Evaluator, EvolutionSettings, Judge, total_violation
+from edgenas.spaces import Genes, SearchSpace
+
+ORIGIN = "earlier"
+NUM_KNOWN = "known when it was continued"  # key in the journal of a question
+SPLIT = "select"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Nets that were evaluated before.
+
+    Attributes:
+        num_known: whatever they cost.
+        candidates: those that meet the limits, the best first; generation 0.
+    """
+
+    num_known: int
+    candidates: tuple[Candidate, ...]
+
+    def begun(self, settings: EvolutionSettings, start: Mapping[str, Genes]) -> tuple[EvolutionSettings, dict[str, Genes]]:
+        """A search that starts with the best of them beside what it would start with, and evaluates as many others as it would.
+
+        Half as many as its first population are given to it; they are known, and its sizes grow by their number.
+        """
+        best = self.candidates[: max(1, settings.population // 2)]
+        if not best:
+            return settings, dict(start)
+        rows_AG = np.array([candidate.genes for candidate in best], dtype=np.int16)
+        return replace(settings, population=settings.population + len(best)), {ORIGIN: rows_AG, **start}
+
+    def notes(self, evaluations: Journal) -> Iterator[Note]:
+        """What of them is of use."""
+        if self.num_known:
+            text = f"{self.num_known} nets were evaluated before with these weights"
+            yield Note(f"{text}; {len(self.candidates)} of them meet these limits and take part at no cost")
+        else:
+            what = "the evaluations there are of other weights or images" if evaluations.is_other else "nothing was evaluated yet"
+            yield Note(f"{evaluations.path} gives nothing to continue from: {what}; this search begins anew", is_warning=True)
+
+
+def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, memory: Memory) -> Earlier:
+    """What is known of the nets that meet the limits.
+
+    Args:
+        question: limits and images.
+        evaluate: reads predictions from ``evaluations``.
+        evaluations: of these weights.
+        memory: of this question. How many nets were known when it was first put is kept there, so that a search that was stopped
+            takes the same way again.
+    """
+    known = list(known_rows(question.project.space, evaluations, len(question.labels_N)))
+    if memory.recall(NUM_KNOWN) is None and known:
+        memory.record(NUM_KNOWN, len(known))
+    known = known[: memory.recall(NUM_KNOWN)]
+    if not known:
+        return Earlier(0, ())
+    rows_AG = np.array(known, dtype=np.int16)
+    allowed_AG = rows_AG[total_violation(question.budget.limits, rows_AG) == 0]
+    candidates = Judge(evaluate, question.labels_N, question.floors)(allowed_AG, 0, ORIGIN)
+    return Earlier(len(known), tuple(sorted(candidates, key=lambda candidate: candidate.rank)))
+
+
+def known_rows(space: SearchSpace, evaluations: Journal, num_images: int) -> Iterator[NDArray[np.int16]]:
+    """Rows of the nets whose predictions of all images of select are known, in the order in which they were made."""
+    for key, value in evaluations.found.items():
+        split, _, genes = key.partition(" ")
+        if split != SPLIT:
+            continue
+        try:
+            row_G = np.array([int(gene) for gene in genes.split()], dtype=np.int16)
+            space.row(row_G)
+            unpack(value, num_images, evaluations.path)
+        except (ValueError, ArchError, RunFolderError):
+            continue  # of another space, or of a part of the images
+        yield row_G
+
+
+def merged(earlier: Sequence[Candidate], fresh: Sequence[Candidate]) -> list[Candidate]:
+    """All nets once, the earlier ones first."""
+    known = {candidate.genes for candidate in earlier}
+    return [*earlier, *(candidate for candidate in fresh if candidate.genes not in known)]
