@@ -111,11 +111,11 @@ def _heading(facts: Mapping[str, Any], date: str) -> list[str]:
         f"no answer is mapped or guessed. The table's rows: {_sizes(nets)}.",
         "",
         f"Every algorithm that is registered evaluates at most {facts['budget']} nets, {facts['seeds']} seeds each, from draws "
-        f"alone ({_sizes(facts['sizes'])}); {scored}. Hypervolume is of MACs and accuracy on *select*, up to the limit and the lowest "
-        "accuracy of the part, as a share of that of all nets within the limit; it is of a search for both, or, marked with an "
-        "asterisk, of one for accuracy alone. Means over seeds, intervals bootstrapped over seeds at 0.95. One image of *select* "
-        f"is {100 / facts['num_images']:.2f} points. The best net on *select* is not the best one on other images: the last column "
-        "reads the net that a search for accuracy ends with on *confirm*.",
+        f"alone ({_sizes(facts['sizes'])}); {scored}. Hypervolume is of MACs and accuracy on *select*, up to the limit and "
+        "the lowest accuracy of the part, as a share of that of all nets within the limit; it is of a search for both, or, "
+        "marked with an asterisk, of one for accuracy alone. Means over seeds, intervals bootstrapped over seeds at 0.95. One "
+        f"image of *select* is {100 / facts['num_images']:.2f} points. The best net on *select* is not the best one on other "
+        "images: the last column reads the net that a search for accuracy ends with on *confirm*.",
         "",
     ]
 

@@ -105,6 +105,7 @@ class PriceRow(JsonRecord):
         extra: cost of the second minus that of the first, in the cost's unit.
         gain: of the metric, paired on select.
         words: the same to read.
+        is_whole: from the cheapest net of the front to the best, over several steps.
     """
 
     metric: str
@@ -114,6 +115,7 @@ class PriceRow(JsonRecord):
     extra: float
     gain: Proportion
     words: str
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgenas.records import FidelityResult, SearchAnalysis, SearchResult
 from edgenas.report.cells import arch_line, count, interval, milliseconds, table
-from edgenas.report.fidelity import tau_table
+from edgenas.report.fidelity import correlation, tau_table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
 
@@ -53,7 +53,8 @@ def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
     for facts in analysis.importance:
         if facts.rows:
             genes = ", ".join(f"{row.gene} {row.drop.value:.2f}" for row in facts.rows[:MAX_GENES])
-            yield Text(f"genes that decide {facts.metric}, by the r2 lost without them: {genes} ({facts.words})")
+            fit = f"a model of {facts.num_nets} nets has r2 {correlation(facts.r2)} on nets left out"
+            yield Text(f"genes that decide {facts.metric}, by the r2 lost without them: {genes}; {fit}")
 
 
 def _finalists(result: SearchResult) -> Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenas.records import AnalysisPicture, ImportanceFacts, PriceRow
-from edgenas.report.cells import count
+from edgenas.report.cells import count, interval
 from edgenas.runs import atomic_path
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _genes(axes: Axes, facts: ImportanceFacts) -> None:
     axes.barh([row.gene for row in rows], values, xerr=spans, color="tab:blue", alpha=0.8, error_kw={"linewidth": 0.8})
     assert facts.r2 is not None
     fit = f"r2 {facts.r2.value:.2f} [{facts.r2.low:.2f}, {facts.r2.high:.2f}]"
-    axes.set_title(f"{_name(facts.metric)}, {facts.num_nets} nets: {fit}", fontsize=8)
+    axes.set_title(f"{_name(facts.metric)}, {facts.num_nets} nets\n{fit} on nets left out", fontsize=8)
     axes.set_xlabel("r2 lost when the gene is shuffled", fontsize=8)
     axes.tick_params(labelsize=7)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -122,7 +122,8 @@ def _prices(figure: Figure, shown: AnalysisPicture) -> None:
 
 
 def _steps(axes: Axes, prices: Sequence[PriceRow], shown: AnalysisPicture) -> None:
-    for price in prices:
+    steps = [price for price in prices if not price.is_whole]
+    for price in steps:
         low, high = (float(shown.rows[place].cost(price.cost) or 0.0) for place in (price.first, price.second))
         gain, middle = 100 * price.gain.value, (low + high) / 2
         is_sure = price.gain.low > 0
@@ -130,7 +131,8 @@ def _steps(axes: Axes, prices: Sequence[PriceRow], shown: AnalysisPicture) -> No
         span = [[max(0.0, gain - 100 * price.gain.low)], [max(0.0, 100 * price.gain.high - gain)]]
         axes.errorbar(middle, gain, yerr=span, color="black", linewidth=0.9, capsize=2)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_title(f"{_name(prices[0].metric)}; grey may be nothing", fontsize=8)
+    whole = "".join(f"\nall of it: {interval(price.gain)} points" for price in prices if price.is_whole)
+    axes.set_title(f"{_name(prices[0].metric)}; grey may be nothing{whole}", fontsize=8)
     axes.set_xlabel(COSTS.get(prices[0].cost, prices[0].cost), fontsize=8)
     axes.set_ylabel("points gained by the step", fontsize=8)
     axes.tick_params(labelsize=7)

@@ -97,8 +97,9 @@ def test_a_front_within_few_images_says_that_select_is_too_small() -> None:
 
 def test_prices_say_what_a_step_costs_and_buys() -> None:
     prices = analyse(nets(3, positive=False, gain=0.05), 0).prices
-    assert [(price.first, price.second, price.extra) for price in prices] == [(0, 1, 1.0), (1, 2, 1.0)]
+    assert [(price.first, price.second, price.extra) for price in prices] == [(0, 1, 1.0), (1, 2, 1.0), (0, 2, 2.0)]
     assert prices[0].words.startswith("+1 ms buys +5.0 points of top-1 [")
+    assert prices[2].words.startswith("all along the front, +2 ms buys +10.0 points of top-1 [")
     assert not prices[0].words.endswith("or nothing")
 
 

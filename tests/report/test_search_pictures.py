@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from edgenas.project.searching.analysis import analyse
-from edgenas.records import AnalysisPicture
+from edgenas.project.searching.analysis import Evaluated, analyse
+from edgenas.records import AnalysisPicture, SearchResult
 from edgenas.report.plots import draw
-from edgenas.runs import Picture
+from edgenas.report.terminal import Screen
+from edgenas.runs import Outcome, Picture
 from tests.project.test_search_analysis import nets
+from tests.records.test_golden import WRITTEN
 
 
 def shown(part: Any, *, num: int = 32, positive: bool = True) -> AnalysisPicture:
@@ -48,3 +53,21 @@ def test_every_part_opens_as_png_and_svg_and_says_what_it_shows(part: str, posit
     text = svg.read_text(encoding="utf-8")
     for words in TEXTS[part]:
         assert f"<!-- {words} -->" in text or words in text, words
+
+
+def test_a_terminal_shows_prices_and_genes_or_that_the_images_are_too_few() -> None:
+    clear, flat = (" ".join(text(nets(32, num_images=num, gain=gain)).split()) for num, gain in ((400, 0.012), (60, 0.001)))
+    assert len(re.findall(r"\+\d ms buys \+\d+\.\d points of top-1 \[", clear)) == 6
+    assert "all along the front, +31 ms buys +37.2 points of top-1 [" in clear
+    assert "genes that decide top1, by the r2 lost without them: second" in clear
+    assert "too small" not in clear
+    assert "select is too small to tell nets apart: 60 images, one image = 1.7 points" in flat
+    assert "buys" not in flat
+
+
+def text(found: Evaluated) -> str:
+    """What a terminal shows of a search's analysis."""
+    result = SearchResult.from_json({**WRITTEN["SearchResult"], "analysis": analyse(found, 0).as_json()})
+    file = io.StringIO()
+    Screen(Console(file=file, width=100)).show("search", Outcome(result))
+    return file.getvalue()

@@ -19,8 +19,9 @@ def right(*shares: float, num: int = 200) -> np.ndarray:
 def test_steps_go_from_the_cheapest_to_the_best_net_of_the_front() -> None:
     costs = np.array([3.0, 1.0, 2.0, 2.5])
     steps = list(price_steps(costs, right(0.9, 0.5, 0.8, 0.7), rng=np.random.default_rng(0)))
-    assert [(step.first, step.second, step.extra) for step in steps] == [(1, 2, 1.0), (2, 0, 1.0)]
-    assert [step.gain.value for step in steps] == pytest.approx([0.3, 0.1])
+    assert [(step.first, step.second, step.extra) for step in steps] == [(1, 2, 1.0), (2, 0, 1.0), (1, 0, 2.0)]
+    assert [step.gain.value for step in steps] == pytest.approx([0.3, 0.1, 0.4])
+    assert [step.is_whole for step in steps] == [False, False, True]
     assert all(0 < step.gain.low < step.gain.value < step.gain.high for step in steps)
 
 
@@ -43,6 +44,10 @@ def test_a_long_front_is_thinned_but_for_its_ends(seed: int, num: int, most: int
     assert len(left) == min(most, len(front))
     assert (left[0], left[-1]) == (front[0], front[-1])
     assert [place for place in front if place in left] == left.tolist()
+
+
+def test_what_is_left_of_a_long_front_is_spread_over_cost() -> None:
+    assert thinned(np.arange(33.0), np.arange(33), 5).tolist() == [0, 8, 16, 24, 32]
 
 
 def test_ends_that_differ_by_few_images_are_not_told_apart() -> None:

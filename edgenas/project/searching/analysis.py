@@ -229,6 +229,7 @@ def _prices(nets: Evaluated, name: str, rng: np.random.Generator) -> list[PriceR
             extra=step.extra,
             gain=step.gain,
             words=_words(step, nets.cost.name, name),
+            is_whole=step.is_whole,
         )
         for step in steps
     ]
@@ -240,7 +241,8 @@ def _words(step: Step, cost: str, metric: str) -> str:
     what = "top-1" if metric == TOP1 else f"the {metric}"
     span = f"[{100 * gain.low:.1f}, {100 * gain.high:.1f}]"
     unsure = ", or nothing" if gain.low <= 0 else ""
-    return f"+{_amount(step.extra, cost)} buys {100 * gain.value:+.1f} points of {what} {span}{unsure}"
+    along = "all along the front, " if step.is_whole else ""
+    return f"{along}+{_amount(step.extra, cost)} buys {100 * gain.value:+.1f} points of {what} {span}{unsure}"
 
 
 def _amount(extra: float, cost: str) -> str:
