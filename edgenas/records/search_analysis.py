@@ -14,8 +14,8 @@ class FrontFacts(JsonRecord):
     """The nets that no other beats in every objective, of those that meet all limits.
 
     Attributes:
-        objectives: by name, the first a cost.
-        rows: lines of `search.jsonl`, counted from 0, by growing cost.
+        objectives: by name.
+        rows: lines of `search.jsonl`, counted from 0, the best in the first objective first.
         num_images: of select, that nets were judged on.
         words: by metric, that these images are too few to tell the nets of its front apart; of those alone where they are.
     """

@@ -66,7 +66,8 @@ class Evaluated:
         rows: what is known of each before anything was measured.
         metrics: which of its images every net gets right, shape (archs, images of the metric), by name; ``top1`` is the first.
         positive: the class of the second one; None without.
-        cost: on whose axis the front lies.
+        cost: what prices are of.
+        objectives: what nets are better or worse in; none takes the cost and every metric.
     """
 
     genes_AG: NDArray[np.int16]
@@ -75,6 +76,7 @@ class Evaluated:
     metrics: Mapping[str, NDArray[np.bool_]]
     positive: str | None
     cost: Axis
+    objectives: tuple[Axis, ...] = ()
 
     @property
     def allowed(self) -> NDArray[np.int64]:
@@ -84,7 +86,9 @@ class Evaluated:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The cost, then every metric."""
+        """The objectives."""
+        if self.objectives:
+            return self.objectives
         return self.cost, *(Axis(name, right_AN.mean(axis=1), True) for name, right_AN in self.metrics.items())
 
 
@@ -170,8 +174,9 @@ def _hypervolume(nets: Evaluated) -> HypervolumeFacts | None:
     allowed_A, axes = nets.allowed, nets.axes
     losses_AO = np.stack([axis.losses[allowed_A] for axis in axes], axis=1)
     reference_O, ideal_O = losses_AO.max(axis=0), losses_AO.min(axis=0)
-    if nets.cost.limit is not None and nets.cost.limit <= FAR * reference_O[0]:
-        reference_O[0] = nets.cost.limit
+    for place, axis in enumerate(axes):
+        if axis.limit is not None and not axis.maximize and axis.limit <= FAR * reference_O[place]:
+            reference_O[place] = axis.limit
     box = float(np.prod(reference_O - ideal_O))
     if not (reference_O > ideal_O).all():
         return None
