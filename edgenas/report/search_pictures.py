@@ -146,9 +146,9 @@ def _name(metric: str) -> str:
 
 def _coordinate(name: str, value: float) -> str:
     """A coordinate of the reference point."""
-    if name not in COSTS:
+    if name in ("top1", "accuracy") or name.startswith("sensitivity"):
         return f"{_name(name)} {100 * value:.1f} %"
-    return f"{value:.3g} ms" if name.startswith("latency") else f"{count(value)} {COSTS[name]}"
+    return f"{value:.3g} ms" if name.startswith("latency") else f"{count(value)} {_name(name)}"
 
 
 PARTS: dict[str, Callable[[Figure, AnalysisPicture], None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def test_every_part_opens_as_png_and_svg_and_says_what_it_shows(part: str, posit
     text = svg.read_text(encoding="utf-8")
     for words in TEXTS[part]:
         assert f"<!-- {words} -->" in text or words in text, words
+
+
+def test_a_reference_point_is_written_in_its_units(tmp_path: Path) -> None:
+    found = shown("hypervolume")
+    assert found.analysis.hypervolume is not None
+    reference = {"accuracy": 0.5, "latency_ms[jetson]": 4.5, "macs": 3e6, "depth": 9.0}
+    facts = replace(found.analysis.hypervolume, reference=reference)
+    draw(Picture(replace(found, analysis=replace(found.analysis, hypervolume=facts)), (tmp_path / "picture.svg",)))
+    text = (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    assert "reference point: accuracy 50.0 %, 4.5 ms, 3 M multiply-accumulates, 9 depth" in text
 
 
 def test_a_terminal_shows_prices_and_genes_or_that_the_images_are_too_few() -> None:
