@@ -19,7 +19,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from edgenas.costs import cost_models, decompose, shape_models
+from edgenas.data.images import Images
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.runs import atomic_path
@@ -198,34 +199,39 @@ def make(project: Project, folder: Path, output: Path, *, num: int, seed: int, c
     for piece in predict(Chain(supernet, images_NCHW), genes_AG, labels_N, folder):
         pieces.append(piece)
         print(f"{PIECE * len(pieces)} of {len(genes_AG)} nets, {time.monotonic() - began:.0f} s", file=sys.stderr)  # noqa: T201 - a script's screen
+    nets = {origin: len(rows_AG) for origin, rows_AG in rows.items()}
+    facts = _facts(project, images, part, nets, command)
     costs = cost_models(space, images.task)
-    facts = {
+    kept = {
+        "genes": genes_AG.astype(np.int8),
+        "origin": np.concatenate([np.full(number, origin) for origin, number in nets.items()]),
+        "params": costs["params"](genes_AG).astype(np.int64),
+        "macs": costs["macs"](genes_AG).astype(np.int64),
+        "decided": np.concatenate([decided_AN for decided_AN, _ in pieces]),
+        "label": np.concatenate([label_AN for _, label_AN in pieces]),
+        "labels": labels_N.astype(np.uint8),
+        "split": np.concatenate([np.full(len(labels), split) for split, (_, labels) in zip(SPLITS, read, strict=True)]),
+        "image": np.concatenate([np.asarray(images.splits[split]) for split in SPLITS]).astype(np.int32),
+        "facts": np.array(json.dumps(facts)),
+    }
+    with atomic_path(output) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **kept)
+
+
+def _facts(project: Project, images: Images, part: SearchSpace, nets: Mapping[str, int], command: str) -> dict[str, Any]:
+    """How a table was made, JSON-ready; ``nets`` are how many it has of each origin."""
+    return {
         "command": command,
-        "space": space.name,
+        "space": project.space.name,
         "part": part.name,
         "data": project.settings.data.source,
         "supernet_sha256": weights_sha256(project.run.supernet),
         "splits_sha256": images.splits.sha256,
-        "nets": {origin: len(rows_AG) for origin, rows_AG in rows.items()},
+        "nets": dict(nets),
         "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "date": time.strftime("%Y-%m-%d"),
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(output) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            genes=genes_AG.astype(np.int8),
-            origin=np.concatenate([np.full(len(rows_AG), origin) for origin, rows_AG in rows.items()]),
-            params=costs["params"](genes_AG).astype(np.int64),
-            macs=costs["macs"](genes_AG).astype(np.int64),
-            decided=np.concatenate([decided_AN for decided_AN, _ in pieces]),
-            label=np.concatenate([label_AN for _, label_AN in pieces]),
-            labels=labels_N.astype(np.uint8),
-            split=np.concatenate([np.full(len(labels), split) for split, (_, labels) in zip(SPLITS, read, strict=True)]),
-            image=np.concatenate([np.asarray(images.splits[split]) for split in SPLITS]).astype(np.int32),
-            facts=np.array(json.dumps(facts)),
-        )
 
 
 def load(path: Path = TABLE) -> Table:

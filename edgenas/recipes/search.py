@@ -21,7 +21,7 @@ from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
-from edgenas.project.searching.continuing import Earlier, earlier_nets, merged
+from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
@@ -34,7 +34,6 @@ from edgenas.records import (
     Evaluations,
     Nearest,
     NothingFound,
-    SearchAnalysis,
     SearchResult,
     SpaceFacts,
     lower_name,
@@ -102,12 +101,10 @@ def run(config: SearchConfig) -> Iterator[Record]:
         weights = _weights_identity(project.run.supernet, images, device)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
-        if len(evaluations) and not config.continued:
-            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
         earlier = earlier_nets(question, evaluator, evaluations, timings) if config.continued else None
-        yield from earlier.notes(evaluations) if earlier is not None else ()
+        yield from known_notes(earlier, evaluations)
         candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng, earlier)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
@@ -115,10 +112,8 @@ def run(config: SearchConfig) -> Iterator[Record]:
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
-        analysis = analysis_of(question, candidates, described)
-        result = _result(question, surveyed, facts, described, proven, search_s, analysis)
-        if earlier is not None:
-            result = replace(result, evaluations=replace(result.evaluations, earlier=len(earlier.candidates)))
+        result = _result(question, surveyed, facts, described, proven, search_s, earlier)
+        result = replace(result, analysis=analysis_of(question, candidates, described))
         outputs, pictures = write(question, described, result)
         yield from pictures
         if result.winner is None:
@@ -220,7 +215,7 @@ def _result(
     described: Sequence[CandidateRow],
     proven: Proven,
     search_s: float,
-    analysis: SearchAnalysis,
+    earlier: Earlier | None,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
     winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
@@ -233,7 +228,7 @@ def _result(
         table=question.budget.table,
         tables=question.budget.tables,
         promises=question.budget.promises,
-        evaluations=_evaluations(question, found, described),
+        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
         closest=None,
@@ -242,7 +237,6 @@ def _result(
         fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
         seconds=round(search_s + proof_s, 1),
         proof_epochs=proof_epochs,
-        analysis=analysis,
     )
 
 

@@ -44,15 +44,6 @@ class Earlier:
         rows_AG = np.array([candidate.genes for candidate in best], dtype=np.int16)
         return replace(settings, population=settings.population + len(best)), {ORIGIN: rows_AG, **start}
 
-    def notes(self, evaluations: Journal) -> Iterator[Note]:
-        """What of them is of use."""
-        if self.num_known:
-            text = f"{self.num_known} nets were evaluated before with these weights"
-            yield Note(f"{text}; {len(self.candidates)} of them meet these limits and take part at no cost")
-        else:
-            what = "the evaluations there are of other weights or images" if evaluations.is_other else "nothing was evaluated yet"
-            yield Note(f"{evaluations.path} gives nothing to continue from: {what}; this search begins anew", is_warning=True)
-
 
 def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, memory: Memory) -> Earlier:
     """What is known of the nets that meet the limits.
@@ -74,6 +65,19 @@ def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, 
     allowed_AG = rows_AG[total_violation(question.budget.limits, rows_AG) == 0]
     candidates = Judge(evaluate, question.labels_N, question.floors)(allowed_AG, 0, ORIGIN)
     return Earlier(len(known), tuple(sorted(candidates, key=lambda candidate: candidate.rank)))
+
+
+def known_notes(earlier: Earlier | None, evaluations: Journal) -> Iterator[Note]:
+    """What is known of these weights, and what of it a search that continues has of it; ``earlier`` is None for another."""
+    if earlier is None:
+        if len(evaluations):
+            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
+    elif earlier.num_known:
+        text = f"{earlier.num_known} nets were evaluated before with these weights"
+        yield Note(f"{text}; {len(earlier.candidates)} of them meet these limits and take part at no cost")
+    else:
+        what = "the evaluations there are of other weights or images" if evaluations.is_other else "nothing was evaluated yet"
+        yield Note(f"{evaluations.path} gives nothing to continue from: {what}; this search begins anew", is_warning=True)
 
 
 def known_rows(space: SearchSpace, evaluations: Journal, num_images: int) -> Iterator[NDArray[np.int16]]:
