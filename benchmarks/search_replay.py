@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Replay:
         return p_ANC.astype(np.float16)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What is searched.
 
@@ -117,7 +118,11 @@ class Scene:
 
         The reference point is the limit, and the lowest accuracy of the part.
         """
-        return self._volume(np.array(places, dtype=np.int64)) / self._volume(np.flatnonzero(self.macs_A <= self.limit))
+        return self._volume(np.array(places, dtype=np.int64)) / self._whole
+
+    @cached_property
+    def _whole(self) -> float:
+        return self._volume(np.flatnonzero(self.macs_A <= self.limit))
 
     def _volume(self, places_A: NDArray[np.int64]) -> float:
         losses_AO = np.stack([self.macs_A[places_A], -self.scores_A[places_A]], axis=1)

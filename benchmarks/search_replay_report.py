@@ -26,8 +26,14 @@ def write(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], folder: P
     stem = folder / f"search-replay_pvt-elastic-nano_{date:%Y%m}"
     told = summaries(rows)
     write_text(stem.with_suffix(".md"), text(told, facts, f"{stem.name}.png", f"{date:%Y-%m-%d}"))
-    numbers = [{name: value for name, value in row.items() if not name.endswith("_curve")} for row in rows]
-    content = {"schema_version": 1, "date": f"{date:%Y-%m-%d}", **facts, "versions": versions(), "summaries": told, "rows": numbers}
+    content = {
+        "schema_version": 1,
+        "date": f"{date:%Y-%m-%d}",
+        **facts,
+        "versions": versions(),
+        "summaries": told,
+        "by_seed": by_seed(rows),
+    }
     write_json(stem.with_suffix(".json"), content)
     picture(rows, facts, [stem.with_suffix(".png")])
     return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".png")]
@@ -52,6 +58,16 @@ def summaries(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if name != RANDOM and len(random_S):
                 told[f"{key}_beyond_random"] = spread(values_S, random_S)
         result.append(told)
+    return result
+
+
+def by_seed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The numbers of every seed, in their order, by limit, algorithm and aim."""
+    result = []
+    for quantile, name, aim in dict.fromkeys((row["quantile"], row["algorithm"], row["aim"]) for row in rows):
+        mine = of(rows, quantile, name, aim)
+        numbers = {key: [round(row[key], 6) for row in mine] for key in ("evaluated", "images", *AIM_OF) if key in mine[0]}
+        result.append({"quantile": quantile, "algorithm": name, "aim": aim, **numbers})
     return result
 
 

@@ -129,7 +129,9 @@ def test_a_report_says_what_every_algorithm_found_and_goes_on_from_what_is_done(
     for words in ("| evolution | ", "| random | ", "2 seeds each", "at most 36 nets", "1,728 nets, the best has 81.57 %"):
         assert words in text, words
     numbers = json.loads(report.with_suffix(".json").read_text())
-    assert len(numbers["rows"]) == 2 * 2 * 2
+    assert [(each["quantile"], each["algorithm"], len(each["best"])) for each in numbers["by_seed"]] == [
+        (quantile, name, 2) for quantile in (0.25, 0.5) for name in ("evolution", "random")
+    ]
     with Image.open(report.with_suffix(".png")) as picture:
         assert picture.size[0] > 600
     before = (tmp_path / "journal.jsonl").read_bytes()
