@@ -16,12 +16,14 @@ class FrontFacts(JsonRecord):
     Attributes:
         objectives: by name.
         rows: lines of `search.jsonl`, counted from 0, the best in the first objective first.
+        drawn: likewise the nets that no other beats in cost and accuracy, by growing cost.
         num_images: of select, that nets were judged on.
         words: by metric, that these images are too few to tell the nets of its front apart; of those alone where they are.
     """
 
     objectives: tuple[str, ...]
     rows: tuple[int, ...]
+    drawn: tuple[int, ...]
     num_images: int
     words: Mapping[str, str] = field(default_factory=dict)
 

@@ -59,6 +59,21 @@ def test_a_net_that_breaks_a_limit_is_on_no_front() -> None:
     assert {price.second for price in found.prices} == {1, 2}
 
 
+def test_a_net_that_has_not_seen_all_images_is_left_out_and_lines_are_those_of_the_file() -> None:
+    labels, all_nets = np.arange(400) % 2, nets(4)
+    decided = [np.where(right_N, labels, 1 - labels) for right_N in all_nets.metrics["top1"]]
+    seen = [np.eye(2, dtype=np.float16)[each] for each in decided]
+    seen[1] = seen[1][:100]
+    candidates = [Candidate((place, 0), place // 3, "random", p_NC, 0.5, -0.5, 0.0) for place, p_NC in enumerate(seen)]
+    left = evaluated(candidates, all_nets.rows, labels, ["a", "b"], cost="macs", limit=None, positive=None)
+    assert left.lines_A.tolist() == [0, 2, 3]
+    found = analyse(replace(left, cost=replace(left.cost, values_A=np.arange(3.0))), 0)
+    assert found.front.rows == found.front.drawn == (0, 2, 3)
+    assert [(price.first, price.second) for price in found.prices] == [(0, 2), (2, 3), (0, 3)]
+    assert found.hypervolume is not None
+    assert [row.evaluated for row in found.hypervolume.rows] == [3, 4]
+
+
 def test_the_hypervolume_never_falls_and_says_its_reference_point() -> None:
     facts = analyse(nets(9, limit=10.0), 0).hypervolume
     assert facts is not None

@@ -58,12 +58,14 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluated:
-    """The nets that a search has evaluated.
+    """The nets that a search has evaluated on all images of select.
 
     Attributes:
         genes_AG: their rows.
         gene_names: of the columns.
         rows: what is known of each before anything was measured.
+        lines_A: of each in `search.jsonl`, counted from 0.
+        generations: of all nets there.
         metrics: which of its images every net gets right, shape (archs, images of the metric), by name; ``top1`` is the first.
         positive: the class of the second one; None without.
         cost: what prices are of.
@@ -73,6 +75,8 @@ class Evaluated:
     genes_AG: NDArray[np.int16]
     gene_names: tuple[str, ...]
     rows: tuple[CandidateRow, ...]
+    lines_A: NDArray[np.int64]
+    generations: tuple[int, ...]
     metrics: Mapping[str, NDArray[np.bool_]]
     positive: str | None
     cost: Axis
@@ -102,7 +106,7 @@ def evaluated(
     limit: float | None,
     positive: tuple[str, int] | None,
 ) -> Evaluated:
-    """What a search has evaluated, as arrays.
+    """What a search has evaluated, as arrays; nets that have not seen all images are left out.
 
     Args:
         candidates: in order.
@@ -113,15 +117,19 @@ def evaluated(
         limit: on it.
         positive: name and index of the class that must not be missed.
     """
-    decided_AN = np.array([candidate.probabilities_NC.argmax(axis=1) for candidate in candidates])
-    right_AN = decided_AN == labels_N
+    lines = [line for line, candidate in enumerate(candidates) if len(candidate.probabilities_NC) == len(labels_N)]
+    whole, generations = [candidates[line] for line in lines], tuple(row.generation for row in rows)
+    rows = [rows[line] for line in lines]
+    right_AN = np.array([candidate.probabilities_NC.argmax(axis=1) == labels_N for candidate in whole])
     metrics = {TOP1: right_AN}
     if positive is not None and (labels_N == positive[1]).any():
         metrics[f"sensitivity[{positive[0]}]"] = right_AN[:, labels_N == positive[1]]
     return Evaluated(
-        genes_AG=np.array([candidate.genes for candidate in candidates], dtype=np.int16),
+        genes_AG=np.array([candidate.genes for candidate in whole], dtype=np.int16),
         gene_names=tuple(gene_names),
         rows=tuple(rows),
+        lines_A=np.array(lines, dtype=np.int64),
+        generations=generations,
         metrics=metrics,
         positive=positive[0] if len(metrics) > 1 and positive is not None else None,
         cost=Axis(cost, np.array([row.cost(cost) for row in rows], dtype=np.float64), False, limit),
@@ -143,9 +151,11 @@ def analyse(nets: Evaluated, seed: int) -> SearchAnalysis:
 def _front(nets: Evaluated) -> FrontFacts:
     allowed_A, axes = nets.allowed, nets.axes
     losses_AO = np.stack([axis.losses[allowed_A] for axis in axes], axis=1)
+    drawn_A = pareto_front(nets.cost.values_A[allowed_A], nets.metrics[TOP1][allowed_A].mean(axis=1))
     return FrontFacts(
         objectives=tuple(axis.name for axis in axes),
-        rows=tuple(allowed_A[undominated_rows(losses_AO)].tolist()),
+        rows=tuple(nets.lines_A[allowed_A[undominated_rows(losses_AO)]].tolist()),
+        drawn=tuple(nets.lines_A[allowed_A[drawn_A]].tolist()),
         num_images=nets.metrics[TOP1].shape[1],
         words={name: words for name in nets.metrics if (words := _too_few(nets, name)) is not None},
     )
@@ -181,7 +191,7 @@ def _hypervolume(nets: Evaluated) -> HypervolumeFacts | None:
     if not (reference_O > ideal_O).all():
         return None
     generation_A = np.array([nets.rows[place].generation for place in allowed_A])
-    of_all_A = np.array([row.generation for row in nets.rows])
+    of_all_A = np.array(nets.generations)
     rows = [
         HypervolumeRow(
             generation=int(generation),
@@ -203,7 +213,7 @@ def _top(nets: Evaluated) -> TopNets | None:
     if nets.positive is None:
         return None
     order = np.lexsort((nets.cost.values_A, -nets.metrics[TOP1].mean(axis=1)))
-    return TopNets(class_name=nets.positive, rows=tuple(order[:NUM_TOP].tolist()))
+    return TopNets(class_name=nets.positive, rows=tuple(nets.lines_A[order[:NUM_TOP]].tolist()))
 
 
 def _importance(nets: Evaluated, name: str, rng: np.random.Generator) -> ImportanceFacts:
@@ -229,8 +239,8 @@ def _prices(nets: Evaluated, name: str, rng: np.random.Generator) -> list[PriceR
         PriceRow(
             metric=name,
             cost=nets.cost.name,
-            first=int(allowed_A[step.first]),
-            second=int(allowed_A[step.second]),
+            first=int(nets.lines_A[allowed_A[step.first]]),
+            second=int(nets.lines_A[allowed_A[step.second]]),
             extra=step.extra,
             gain=step.gain,
             words=_words(step, nets.cost.name, name),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import ArchError, RunFolderError
 from edgenas.latency import Memory
-from edgenas.project.journals import unpack
 from edgenas.project.searching.question import Question
+from edgenas.records import PackedPredictions
 from edgenas.runs import Journal, Note
 from edgenas.search import Candidate, Evaluator, EvolutionSettings, Judge, total_violation
 from edgenas.spaces import Genes, SearchSpace
@@ -81,18 +83,32 @@ def known_notes(earlier: Earlier | None, evaluations: Journal) -> Iterator[Note]
 
 
 def known_rows(space: SearchSpace, evaluations: Journal, num_images: int) -> Iterator[NDArray[np.int16]]:
-    """Rows of the nets whose predictions of all images of select are known, in the order in which they were made."""
+    """Rows of the nets whose predictions of all images of select are known, in the order in which they came to be.
+
+    A net may have one entry of all images, or several of some, whose keys end with ``+`` and a number.
+    """
+    known: dict[str, int] = {}
     for key, value in evaluations.found.items():
-        split, _, genes = key.partition(" ")
-        if split != SPLIT:
+        (split, _, genes), num = key.partition(" +")[0].partition(" "), num_predicted(value)
+        if split != SPLIT or known.get(genes, 0) >= num_images:
+            continue
+        known[genes] = known.get(genes, 0) + num
+        if known[genes] < num_images:
             continue
         try:
-            row_G = np.array([int(gene) for gene in genes.split()], dtype=np.int16)
-            space.row(row_G)
-            unpack(value, num_images, evaluations.path)
-        except (ValueError, ArchError, RunFolderError):
-            continue  # of another space, or of a part of the images
-        yield row_G
+            row = space.row([int(gene) for gene in genes.split()])
+        except (ValueError, ArchError):
+            continue  # of another space
+        yield np.array(row, dtype=np.int16)
+
+
+def num_predicted(entry: Any) -> int:
+    """Images of an entry of the journal; 0 of one that cannot be read."""
+    try:
+        packed = PackedPredictions.from_json(entry)
+        return len(base64.b64decode(packed.float16)) // (2 * packed.classes)
+    except (RunFolderError, ValueError, ZeroDivisionError):
+        return 0
 
 
 def merged(earlier: Sequence[Candidate], fresh: Sequence[Candidate]) -> list[Candidate]:

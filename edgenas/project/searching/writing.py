@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-
 from edgenas.project.nets import RESULT
 from edgenas.project.searching.analysis import TOP1, analyse, evaluated
 from edgenas.project.searching.question import Question
 from edgenas.records import AnalysisPicture, CandidateRow, ParetoPicture, SearchAnalysis, SearchResult
 from edgenas.runs import Picture, dump_json, write_text
-from edgenas.search import Candidate, pareto_front
+from edgenas.search import Candidate
 
 Part = Literal["hypervolume", "top", "importance", "prices"]
 
@@ -65,10 +63,9 @@ def _pictures(
     """What is to be drawn; the files are added to ``outputs``."""
     (cost, limit), analysis, rows = main_cost(question), result.analysis, tuple(described)
     name = f"{question.project.space.name} on {question.project.settings.data.source}"
-    front = pareto_front(np.array([row.cost(cost) for row in rows]), np.array([row.top1 for row in rows]))
     pareto = ParetoPicture(
         rows=rows,
-        front=tuple(front.tolist()),
+        front=() if analysis is None else analysis.front.drawn,
         cost=cost,
         limit=limit,
         winner=result.winner,
