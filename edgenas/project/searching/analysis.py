@@ -120,7 +120,8 @@ def evaluated(
     lines = [line for line, candidate in enumerate(candidates) if len(candidate.probabilities_NC) == len(labels_N)]
     whole, generations = [candidates[line] for line in lines], tuple(row.generation for row in rows)
     rows = [rows[line] for line in lines]
-    right_AN = np.array([candidate.probabilities_NC.argmax(axis=1) == labels_N for candidate in whole])
+    right_AN = np.array([candidate.probabilities_NC.argmax(axis=1) == labels_N for candidate in whole], dtype=np.bool_)
+    right_AN = right_AN.reshape(len(whole), len(labels_N))
     metrics = {TOP1: right_AN}
     if positive is not None and (labels_N == positive[1]).any():
         metrics[f"sensitivity[{positive[0]}]"] = right_AN[:, labels_N == positive[1]]

@@ -24,8 +24,8 @@ def main_cost(question: Question) -> tuple[str, float | None]:
     return ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), question.limits.get(first.name)
 
 
-def analysis_of(question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow]) -> SearchAnalysis:
-    """What the evaluated nets say together."""
+def analysis_of(question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow]) -> SearchAnalysis | None:
+    """What the evaluated nets say together; None where none has seen all images."""
     cost, limit = main_cost(question)
     images, space = question.images, question.project.space
     nets = evaluated(
@@ -37,7 +37,7 @@ def analysis_of(question: Question, candidates: Sequence[Candidate], described: 
         limit=limit,
         positive=None if images.positive is None else (images.class_names[images.positive], images.positive),
     )
-    return analyse(nets, question.project.settings.search.seed)
+    return analyse(nets, question.project.settings.search.seed) if nets.rows else None
 
 
 def write(
