@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.search.constraints import CostConstraint, CostLimit, total_violation
+from edgenas.search.feasible_set import feasible_set
 from edgenas.spaces import Genes, SearchSpace
+from edgenas.stats import Proportion
+
+ALIKE = 64  # rows drawn for each that cannot be mended
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class Feasibility:
         binding: limits that alone keep out some row.
         num_first: rows that a sample has before its draws: those that were mended, then the ends of the space.
         is_mended: no other row meets the limits than rows that were changed until they do.
+        counted: the feasible share of the space, where it was counted because a sample shows too little of it.
+        impossible: limits that no net of the space meets, whatever the others: proven.
     """
 
     genes_AG: Genes
@@ -33,10 +39,14 @@ class Feasibility:
     binding: tuple[str, ...]
     num_first: int = 0
     is_mended: bool = False
+    counted: Proportion | None = None
+    impossible: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
-        """Feasible share of the rows looked at, those that were mended apart."""
+        """Feasible share of the space where it was counted, else of the rows looked at, those that were mended apart."""
+        if self.counted is not None:
+            return self.counted.value
         return 0.0 if self.is_mended else float(self.feasible_A.mean())
 
 
@@ -86,25 +96,61 @@ def repair(
     """Change one gene at a time of every row that breaks a limit until it meets them all.
 
     Each step takes, of all single-gene changes, one drawn with a probability that grows with what it mends. A row that is not
-    mended within ``max_steps`` or is stuck is left out.
+    mended within ``max_steps`` or is stuck becomes the most alike of a few rows drawn from what the limits leave, brought as near
+    to it as they allow; where nothing can be drawn, it is left out.
 
     Returns:
         The feasible rows, canonical, shape (archs <= given, genes).
     """
-    kept = []
-    for row_G, excess in zip(genes_AG, total_violation(constraints, genes_AG), strict=True):
-        for _ in range(max_steps):
-            if excess == 0:
-                kept.append(row_G)
-                break
-            neighbours_AG = neighbours(space, row_G)
-            left_A = total_violation(constraints, neighbours_AG)
-            gain_A = np.maximum(0.0, excess - left_A)
-            if not gain_A.any():
-                break
-            pick = int(rng.choice(len(gain_A), p=gain_A / gain_A.sum()))
-            row_G, excess = neighbours_AG[pick], float(left_A[pick])
-    return np.array(kept, dtype=np.int16).reshape(-1, space.num_genes)
+    mended = [
+        row_G if excess == 0 else _mended(space, row_G, float(excess), constraints, rng, max_steps)
+        for row_G, excess in zip(genes_AG, total_violation(constraints, genes_AG), strict=True)
+    ]
+    stuck = [number for number, row_G in enumerate(mended) if row_G is None]
+    left = feasible_set(space, constraints) if stuck else None
+    drawn_AG = left.draw(ALIKE * len(stuck), rng) if left is not None else genes_AG[:0]
+    if len(drawn_AG):
+        wanted_AG = genes_AG[stuck]
+        alike = [int(np.argmax((drawn_AG == row_G).sum(axis=1))) for row_G in wanted_AG]
+        for number, row_G in zip(stuck, _towards(space, drawn_AG[alike], wanted_AG, constraints, rng), strict=True):
+            mended[number] = row_G
+    return np.array([row_G for row_G in mended if row_G is not None], dtype=np.int16).reshape(-1, space.num_genes)
+
+
+def _mended(
+    space: SearchSpace,
+    row_G: NDArray[np.int16],
+    excess: float,
+    constraints: Sequence[CostConstraint],
+    rng: np.random.Generator,
+    max_steps: int,
+) -> NDArray[np.int16] | None:
+    """The row after changes of single genes; None if they do not mend it."""
+    for _ in range(max_steps):
+        neighbours_AG = neighbours(space, row_G)
+        left_A = total_violation(constraints, neighbours_AG)
+        gain_A = np.maximum(0.0, excess - left_A)
+        if not gain_A.any():
+            return None
+        pick = int(rng.choice(len(gain_A), p=gain_A / gain_A.sum()))
+        row_G, excess = neighbours_AG[pick], float(left_A[pick])
+        if excess == 0:
+            return row_G
+    return None
+
+
+def _towards(
+    space: SearchSpace, feasible_AG: Genes, wanted_AG: Genes, constraints: Sequence[CostConstraint], rng: np.random.Generator
+) -> Genes:
+    """Feasible rows that took over gene after gene of the wanted ones, as far as they stay feasible."""
+    near_AG = feasible_AG
+    for column in rng.permutation(space.num_genes):
+        takes_A = (near_AG[:, column] >= 0) & (wanted_AG[:, column] >= 0)
+        tried_AG = near_AG.copy()
+        tried_AG[takes_A, column] = wanted_AG[takes_A, column]
+        tried_AG = space.canonical(tried_AG)
+        near_AG = np.where((total_violation(constraints, tried_AG) == 0)[:, None], tried_AG, near_AG)
+    return near_AG
 
 
 def neighbours(space: SearchSpace, row_G: NDArray[np.int16]) -> Genes:
