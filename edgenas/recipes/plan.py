@@ -189,11 +189,16 @@ def _nothing_fits(budget: Budget, found: Feasibility) -> InfeasibleError:
 
 
 def _no_limit() -> ConfigError:
-    return ConfigError("no limit is set", hint="give --latency-ms, --max-params, --max-macs or --limit")
+    return ConfigError("no limit is set", hint="give --latency-ms, --max-params, --max-macs, --max-memory-mb or --limit")
 
 
 def feasible_share(found: Feasibility) -> Proportion:
-    """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval."""
+    """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval.
+
+    Where a sample would show too little of it, it was counted.
+    """
+    if found.counted is not None:
+        return found.counted
     if found.is_exact:
         return Proportion(found.share, found.share, found.share, len(found.genes_AG))
     drawn_A = found.feasible_A[found.num_first :]

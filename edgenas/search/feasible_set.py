@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from edgenas.costs import CostModel
+from edgenas.costs.memory import Memory
 from edgenas.search.constraints import CostConstraint, LowerLimit, UpperLimit, total_violation
 from edgenas.search.diagrams import Diagram, build_diagram
 from edgenas.search.programme import Programme, build_programme
@@ -34,12 +35,14 @@ class Band:
         names: of the limits.
         model: of the cost.
         low, high: that it may be.
+        is_whole: whether all within the band meets the limits; else others must be dropped.
     """
 
     names: tuple[str, ...]
     model: CostModel
     low: float
     high: float
+    is_whole: bool = True
 
     def programme(self, diagram: Diagram) -> Programme | None:
         """Rows within the band, counted; None without any."""
@@ -54,8 +57,9 @@ class FeasibleSet:
     Attributes:
         constraints: all limits.
         programme: of the limits that are met by construction; None where no net meets these alone.
-        names: of the limits that are met by construction.
+        names: of the limits that are met by construction, or nearly.
         impossible: limits on one cost that no net of the space meets, whatever the others.
+        is_whole: whether everything that the programme counts meets the limits of these names, its edge apart.
     """
 
     space: SearchSpace
@@ -63,6 +67,7 @@ class FeasibleSet:
     programme: Programme | None
     names: tuple[str, ...]
     impossible: tuple[str, ...] = ()
+    is_whole: bool = True
 
     def pieces(self, rng: np.random.Generator) -> Iterator[tuple[int, Genes]]:
         """Without end: how many rows were drawn, and those of them that meet all limits. Nothing where no net does."""
@@ -96,7 +101,7 @@ class FeasibleSet:
         if self.programme is None:
             return Proportion(0.0, 0.0, 0.0, num)
         counted = self.programme.num_rows / self.space.cardinality
-        if self.programme.is_exact and len(self.names) == len(self.constraints):
+        if self.programme.is_exact and self.is_whole and len(self.names) == len(self.constraints):
             return Proportion(counted, counted, counted, num)
         met, tried = 0, 0
         for num_drawn, met_AG in self.pieces(rng):
@@ -126,10 +131,14 @@ def bands(constraints: Sequence[CostConstraint]) -> list[Band]:
     """Limits on sums of tables, those on the same cost together."""
     found: list[Band] = []
     for limit in constraints:
+        if isinstance(limit, UpperLimit) and isinstance(limit.cost, Memory):
+            model, most = limit.cost.necessary(limit.limit)
+            found.append(Band((limit.name,), model, -np.inf, most, is_whole=False))
+            continue
         if not isinstance(limit, (UpperLimit, LowerLimit)) or not isinstance(limit.cost, CostModel) or not limit.cost.scale > 0:
             continue
         ends = (-np.inf, limit.limit) if isinstance(limit, UpperLimit) else (limit.limit, np.inf)
-        same = next((band for band in found if _is_same(band.model, limit.cost)), None)
+        same = next((band for band in found if band.is_whole and _is_same(band.model, limit.cost)), None)
         if same is None:
             found.append(Band((limit.name,), limit.cost, *ends))
         else:
@@ -200,4 +209,4 @@ def _solved(question: _Question) -> FeasibleSet | None:
             best = band, programme
     if impossible or best is None:
         return FeasibleSet(question.space, question.constraints, None, (), tuple(impossible))
-    return FeasibleSet(question.space, question.constraints, best[1], best[0].names)
+    return FeasibleSet(question.space, question.constraints, best[1], best[0].names, is_whole=best[0].is_whole)

@@ -62,7 +62,7 @@ def test_everything_that_is_wrong_with_limits_is_listed() -> None:
     assert caught.value.problems == (
         "[search] min_sensitivity is 1.5 for 8: a share must be in (0, 1], not 1.5",
         "[search] limit 'parms<=1': 'parms' is nothing that can be limited; did you mean 'params'? known are: "
-        "latency_ms, sensitivity, params, macs, reference_macs, depth",
+        "latency_ms, sensitivity, params, macs, reference_macs, depth, memory_mb, throughput",
         "[search] macs <= is given 2 times: 5, 6; keep one",
         "[search] params >= 2e+06 and params <= 1e+06 exclude each other: nothing is both",
     )
