@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs.model import CostModel, Factor, Term, distinct_components
+from edgenas.costs.model import CostModel, Factor, Term
 from edgenas.costs.pvt import num_keys
 from edgenas.spaces import Genes, autoformer, pit, pvt, vitas
 
@@ -89,13 +89,21 @@ def memory(terms: Sequence[Term], params: CostModel) -> Memory:
         terms: from the family's decomposition.
         params: of the same nets.
     """
-    known = {component: largest_tensor(component) for component in distinct_components(terms)}
+    known: dict[int, int] = {}  # by the object, as thousands of cells hold the same ones
+
+    def largest(cell: Sequence[Hashable]) -> int:
+        for component in cell:
+            if id(component) not in known:
+                known[id(component)] = largest_tensor(component)
+        return max([known[id(component)] for component in cell], default=0)
+
+    seen: dict[int, NDArray[np.float64]] = {}
     joined: dict[tuple[int, ...], NDArray[np.float64]] = {}
     for term in terms:
-        table = np.zeros(term.cells.shape)
-        for index, cell in term:
-            table[index] = max((known[component] for component in cell), default=0)
-        genes, table = _varying(term.genes, table)
+        if id(term.cells) not in seen:
+            sizes = [largest(cell) for cell in term.cells.reshape(-1).tolist()]
+            seen[id(term.cells)] = np.array(sizes, dtype=np.float64).reshape(term.cells.shape)
+        genes, table = _varying(term.genes, seen[id(term.cells)])
         same = joined.get(genes)
         joined[genes] = table if same is None else np.maximum(same, table)
     floor = max(float(table.min()) for table in joined.values())

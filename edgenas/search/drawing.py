@@ -37,7 +37,7 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     drawn_AG = unique_rows(space.sample(num * 40, rng))
     feasible_AG = drawn_AG[total_violation(constraints, drawn_AG) == 0][:num]
     left = feasible_set(space, constraints) if len(feasible_AG) < num else None
-    if left is not None and left.impossible:
+    if left is not None and left.programme is None:
         raise InfeasibleError(f"no architecture of {space.name} meets {listed(constraints)}")
     if left is not None:
         more_AG = left.distinct(num, rng)

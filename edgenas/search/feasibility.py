@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from edgenas.spaces import Genes, SearchSpace
 from edgenas.stats import Proportion
 
 ALIKE = 64  # rows drawn for each that cannot be mended
+FEW = 40_000  # draws after which nothing more is expected of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def repair(
     ]
     stuck = [number for number, row_G in enumerate(mended) if row_G is None]
     left = feasible_set(space, constraints) if stuck else None
-    drawn_AG = left.draw(ALIKE * len(stuck), rng) if left is not None else genes_AG[:0]
+    drawn_AG = left.draw(ALIKE * len(stuck), rng, most_tried=FEW) if left is not None else genes_AG[:0]
     if len(drawn_AG):
         wanted_AG = genes_AG[stuck]
         alike = [int(np.argmax((drawn_AG == row_G).sum(axis=1))) for row_G in wanted_AG]
@@ -155,11 +157,16 @@ def _towards(
 
 def neighbours(space: SearchSpace, row_G: NDArray[np.int16]) -> Genes:
     """Every row that another option of one active gene makes, canonical."""
-    rows = []
-    for column, choice in enumerate(space.choices):
-        for option in range(len(choice.options)):
-            if row_G[column] >= 0 and option != row_G[column]:
-                changed_G = row_G.copy()
-                changed_G[column] = option
-                rows.append(changed_G)
-    return space.canonical(np.array(rows, dtype=np.int16).reshape(-1, space.num_genes))
+    columns, options = _changes(space)
+    changes_A = (row_G[columns] >= 0) & (options != row_G[columns])
+    rows_AG = np.repeat(row_G[None], int(changes_A.sum()), axis=0)
+    rows_AG[np.arange(len(rows_AG)), columns[changes_A]] = options[changes_A]
+    return space.canonical(rows_AG)
+
+
+@lru_cache(maxsize=64)
+def _changes(space: SearchSpace) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
+    """Every column with every option of it, column by column."""
+    pairs = [(column, option) for column, choice in enumerate(space.choices) for option in range(len(choice.options))]
+    columns, options = np.array(pairs, dtype=np.int16).T
+    return columns.astype(np.intp), options

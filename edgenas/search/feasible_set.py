@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgenas.costs import CostModel
+from edgenas.costs import CostModel, Factor
 from edgenas.costs.memory import Memory
 from edgenas.search.constraints import CostConstraint, LowerLimit, UpperLimit, total_violation
 from edgenas.search.diagrams import Diagram, build_diagram
@@ -56,7 +56,7 @@ class FeasibleSet:
 
     Attributes:
         constraints: all limits.
-        programme: of the limits that are met by construction; None where no net meets these alone.
+        programme: of the limits that are met by construction; None where no net meets these, which is proven.
         names: of the limits that are met by construction, or nearly.
         impossible: limits on one cost that no net of the space meets, whatever the others.
         is_whole: whether everything that the programme counts meets the limits of these names, its edge apart.
@@ -75,13 +75,20 @@ class FeasibleSet:
             drawn_AG = self.programme.draw(PIECE, rng)
             yield len(drawn_AG), drawn_AG[total_violation(self.constraints, drawn_AG) == 0]
 
-    def draw(self, num: int, rng: np.random.Generator) -> Genes:
-        """Up to ``num`` rows, uniform over what the limits leave; fewer where almost everything drawn breaks another limit."""
+    def draw(self, num: int, rng: np.random.Generator, *, most_tried: int | None = None) -> Genes:
+        """Up to ``num`` rows, uniform over what the limits leave; fewer where almost everything drawn breaks another limit.
+
+        Args:
+            num: of rows.
+            rng: of the draws.
+            most_tried: draws after which it is given up; many by default.
+        """
+        most_tried = max(LEAST_TRIED, TRIED_PER_ROW * num) if most_tried is None else most_tried
         rows, tried, num_rows = [np.empty((0, self.space.num_genes), dtype=np.int16)], 0, 0
         for num_drawn, met_AG in self.pieces(rng):
             rows.append(met_AG)
             tried, num_rows = tried + num_drawn, num_rows + len(met_AG)
-            if num_rows >= num or tried >= max(LEAST_TRIED, TRIED_PER_ROW * num):
+            if num_rows >= num or tried >= most_tried:
                 break
         return np.concatenate(rows)[:num]
 
@@ -147,6 +154,22 @@ def bands(constraints: Sequence[CostConstraint]) -> list[Band]:
     return found
 
 
+def _together(found: Sequence[Band]) -> Band:
+    """What limits on several costs need together: the sum of the costs in shares of their limits, lower limits counted negatively.
+
+    Where limits pull in opposite directions, such as few parameters and many MACs, this leaves far less than each of them.
+    """
+    factors: list[Factor] = []
+    offset = high = 0.0
+    for band in found:
+        upper, lower = (1 / end if 0 < end < np.inf else 0.0 for end in (band.high, band.low))
+        weight, high = upper - lower, high + (upper > 0) - (lower > 0)
+        factors += [Factor(factor.genes, factor.table * (weight * band.model.scale)) for factor in band.model.factors]
+        offset += weight * band.model.offset
+    model = CostModel("limits", "", tuple(factors), offset=offset)
+    return Band(tuple(name for band in found for name in band.names), model, -np.inf, high, is_whole=False)
+
+
 def _is_same(one: CostModel, other: CostModel) -> bool:
     """Whether two models give the same costs by the same tables."""
     if one is other:
@@ -206,6 +229,14 @@ def _solved(question: _Question) -> FeasibleSet | None:
         if programme is None:
             impossible += band.names
         elif best is None or programme.num_rows < best[1].num_rows:
+            best = band, programme
+    if len(known) > 1 and not impossible:
+        band = _together([band for band, _ in known])
+        together = build_diagram(question.space, band.model)
+        programme = None if together is None else band.programme(together)
+        if together is not None and programme is None:
+            best = None  # proven: no net meets them together
+        elif programme is not None and best is not None and programme.num_rows < best[1].num_rows:
             best = band, programme
     if impossible or best is None:
         return FeasibleSet(question.space, question.constraints, None, (), tuple(impossible))

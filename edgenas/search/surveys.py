@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgenas.search.constraints import CostConstraint, CostLimit, LowerLimit, UpperLimit, total_violation
 from edgenas.search.extremes import best_within
-from edgenas.search.feasibility import Feasibility, repair
+from edgenas.search.feasibility import FEW, Feasibility, repair
 from edgenas.search.feasible_set import FeasibleSet, extreme_rows, feasible_set
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
@@ -44,7 +44,7 @@ def survey(
             return replace(_with_first(constraints, drawn_AG, sampled), counted=left.share(rng))
     if sampled.feasible_A.any():
         return sampled
-    if left is None or not left.impossible:
+    if left is None or left.programme is not None:
         mended_AG = _mended(space, constraints, sampled, rng)
         if len(mended_AG):
             return replace(_with_first(constraints, mended_AG, sampled), is_mended=True)
@@ -96,7 +96,7 @@ def _nearest_with(
     left = feasible_set(space, others)
     if left is not None and left.programme is None:
         return sampled.genes_AG[:0]
-    drawn_AG = sampled.genes_AG if left is None else np.concatenate([left.draw(DRAWN, rng), sampled.genes_AG])
+    drawn_AG = sampled.genes_AG if left is None else np.concatenate([left.draw(DRAWN, rng, most_tried=FEW), sampled.genes_AG])
     row_G = best_within(
         space, others, [lambda genes_AG: -limit.distance(limit.cost(genes_AG))], _judged(others, drawn_AG, is_exact=False), rng
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,25 @@ def test_draws_under_several_limits_are_uniform() -> None:
     left = left_of(PVT_NANO, limits)
     assert left.names == ("params>=", "params") or left.names == ("latency_ms>=", "latency_ms")
     require_uniform(PVT_NANO, limits)
+
+
+def test_limits_that_pull_in_opposite_directions_are_met_together() -> None:
+    models = cost_models(PVT_NANO, PVT_NANO.default_task)
+    rows_AG = PVT_NANO.enumerate()
+    large = LowerLimit("params", float(np.quantile(models["params"](rows_AG), 0.75)), models["params"])
+    fast = UpperLimit("macs", float(np.quantile(models["macs"](rows_AG), 0.4)), models["macs"])
+    left = left_of(PVT_NANO, [large, fast])
+    assert left.programme is not None
+    assert left.names == ("params>=", "macs")
+    assert left.programme.num_rows < left_of(PVT_NANO, [large]).share(np.random.default_rng(0)).value * len(rows_AG)
+    require_uniform(PVT_NANO, [large, fast])
+    ends = np.quantile(models["params"](rows_AG), 0.99), np.quantile(models["macs"](rows_AG), 0.01)
+    impossible = [replace(large, limit=float(ends[0])), replace(fast, limit=float(ends[1]))]
+    assert all(left_of(PVT_NANO, [limit]).programme is not None for limit in impossible)
+    joint = left_of(PVT_NANO, impossible)
+    assert joint.programme is None
+    assert joint.impossible == ()
+    assert (total_violation(impossible, rows_AG) > 0).all()
 
 
 @pytest.mark.parametrize("space", SPACES.own.values(), ids=lambda space: space.name)

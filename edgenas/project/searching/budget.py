@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,18 @@ from edgenas.latency.measuring import is_here, version_changes
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
-from edgenas.records import AT_LEAST, Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
+from edgenas.records import (
+    AT_LEAST,
+    Costs,
+    JsonRecord,
+    Latencies,
+    Nearest,
+    NetCosts,
+    OtherSpace,
+    PromisedBound,
+    SpaceFacts,
+    TableFacts,
+)
 from edgenas.runs import Note
 from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
 from edgenas.search.limits import OF_TABLES, SENSITIVITY, in_reach
@@ -304,18 +315,38 @@ def _achievable(name: str, entry: Nearest) -> str:
     return f"achievable {in_reach(value, is_lower=is_lower)}{', but not with the other limits' if meets else ''}"
 
 
-def infeasible(budget: Budget, nearest: Mapping[str, Nearest], result: JsonRecord) -> InfeasibleError:
+def infeasible(
+    budget: Budget, found: Feasibility, nearest: Mapping[str, Nearest], others: Sequence[OtherSpace], result: JsonRecord
+) -> InfeasibleError:
     """That nothing meets the limits.
 
     Args:
         budget: with the limits.
-        nearest: what can be had of each.
+        found: by the survey.
+        nearest: what can be had of each limit.
+        others: spaces with nets that meet them.
         result: what is known all the same.
     """
     problems = [f"{name}: asked {entry.asked:.12g}, {_achievable(name, entry)}" for name, entry in nearest.items()]
+    alone = " and ".join(found.impossible)
+    why = f"no net of {budget.space.name} meets {alone}, whatever the other limits: " if alone and len(budget.limits) > 1 else ""
     return InfeasibleError(
         f"no architecture of {budget.space.name} meets {', '.join(str(limit) for limit in budget.limits)}",
         problems=problems,
-        hint="loosen the limit, or take another space",
+        hint=f"{why}loosen the limit, or take another space{_spaces(others)}",
         result=result.as_json(),
     )
+
+
+def _spaces(others: Sequence[OtherSpace]) -> str:
+    """Other spaces in words, those first in which every limit was looked at."""
+    if not others:
+        return "; no other shipped space is known to meet these limits either"
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for other in sorted(others, key=lambda each: len(each.not_looked_at)):  # stable
+        groups.setdefault(other.not_looked_at, []).append(other.space)
+    texts = []
+    for missing, names in groups.items():
+        apart = f", {' and '.join(missing)} apart, for which there is no table of theirs" if missing else ""
+        texts.append(f"{', '.join(names)} meet{'s' if len(names) == 1 else ''} them{apart}")
+    return f": {'; '.join(texts)}"
