@@ -51,11 +51,13 @@ def band(low: float, high: float, name: str = "params") -> list[CostLimit]:
         ("sensitivity[covid-19]>=0.95", Limit("sensitivity", "covid-19", ">=", 0.95)),
         ("sensitivity[a<=b]>=0.5", Limit("sensitivity", "a<=b", ">=", 0.5)),
         ("depth>=4", Limit("depth", "", ">=", 4)),
+        ("memory_mb<=12", Limit("memory_mb", "", "<=", 12)),
+        ("throughput[jetson]>=62.5", Limit("throughput", "jetson", ">=", 62.5)),
     ],
 )
 def test_a_limit_is_read_as_it_is_written(text: str, limit: Limit) -> None:
     assert parse_limits([text]) == ([limit], [])
-    assert isinstance(parse_limits([text])[0][0].value, int) == (limit.kind not in ("latency_ms", "sensitivity"))
+    assert isinstance(parse_limits([text])[0][0].value, int) == (limit.kind not in ("latency_ms", "sensitivity", "throughput"))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,8 @@ def test_a_limit_is_read_as_it_is_written(text: str, limit: Limit) -> None:
         ("latency_ms[]<=1", "write e.g."),
         ("sensitivity>=0.9", "a sensitivity is of a class and at least a share"),
         ("sensitivity[8]<=0.9", "a sensitivity is of a class and at least a share"),
+        ("throughput<=100", "a throughput is at least so many images a second: throughput>=100"),
+        ("memory_mb[x]<=1", "memory_mb takes no name in brackets"),
         ("sensitivity[8]>=1.5", "a share must be in (0, 1], not 1.5"),
     ],
 )
