@@ -153,7 +153,7 @@ class NothingFits(JsonRecord):
     nets: Mapping[str, PlannedNet]
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
-    other_spaces: tuple[OtherSpace, ...] = ()
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,7 +191,7 @@ class NothingFound(JsonRecord):
     evaluations: Evaluations
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
-    other_spaces: tuple[OtherSpace, ...] = ()
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
