@@ -10,10 +10,12 @@ import pytest
 from scipy import stats
 
 from edgenas.costs import CostModel, Factor, cost_models, decompose, distinct_components, sum_of_components
-from edgenas.search import CostConstraint, LowerLimit, UpperLimit, repair, survey, total_violation
+from edgenas.recipes.plan import feasible_share
+from edgenas.search import CostConstraint, LowerLimit, UpperLimit, feasible_rows, repair, survey, total_violation
 from edgenas.search import programme as programme_module
 from edgenas.search.diagrams import build_diagram
 from edgenas.search.feasible_set import FeasibleSet, bands, extreme_rows, feasible_set
+from edgenas.search.population import first_population
 from edgenas.spaces import SPACES, Genes, SearchSpace, get_space, pinned, unique_rows
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.testing.search import LINE, TREE, toy_cost, toy_limit
@@ -230,3 +232,31 @@ def test_that_nothing_meets_a_limit_is_proven_in_seconds_with_the_least_that_can
     assert found.impossible == ("macs",)
     assert found.binding == ("macs",)
     assert float(models["macs"](found.genes_AG).min()) == least
+
+
+def test_a_search_under_a_limit_that_no_sample_meets_starts_with_a_whole_population() -> None:
+    space = get_space("pvt-elastic")
+    models = cost_models(space, space.default_task)
+    limits = [UpperLimit("macs", 2.3e8, models["macs"])]
+    found = survey(space, limits, np.random.default_rng(0), max_rows=5000)
+    assert found.share < 1e-7
+    hand_AG = space.corners(largest=True)
+    start = first_population(space, models, limits, hand_AG, found, population=24, seed=0)
+    rows_AG = np.concatenate(list(start.values()))
+    assert len(start["hand-designed"]) == 0
+    assert len(unique_rows(rows_AG)) == len(rows_AG) >= 20
+    assert total_violation(limits, rows_AG).sum() == 0
+    drawn_AG = feasible_rows(space, limits, np.random.default_rng(0), 50)
+    assert len(unique_rows(drawn_AG)) == 50
+    assert total_violation(limits, drawn_AG).sum() == 0
+    assert np.array_equal(drawn_AG, feasible_rows(space, limits, np.random.default_rng(0), 50))
+
+
+def test_the_share_of_a_plan_is_the_counted_one() -> None:
+    limits = [UpperLimit("latency_ms", float(np.quantile(uneven(PVT_NANO)(PVT_NANO.enumerate()), 1e-3)), uneven(PVT_NANO))]
+    found = survey(PVT_NANO, limits, np.random.default_rng(0), max_rows=2000)
+    assert found.counted is not None
+    share = feasible_share(found)
+    exact = survey(PVT_NANO, limits, np.random.default_rng(0))
+    assert share.low <= exact.share <= share.high
+    assert share.high - share.low < 0.1 * exact.share
