@@ -107,6 +107,20 @@ class Nearest(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSpace(JsonRecord):
+    """A shipped space with nets that meet limits which no net of the searched one meets.
+
+    Attributes:
+        looked_at: limits by name that one of its nets meets together.
+        not_looked_at: limits whose cost is not known there, as no latency table of it is at hand.
+    """
+
+    space: str
+    looked_at: tuple[str, ...]
+    not_looked_at: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluations(JsonRecord):
     """What was looked at.
 
@@ -177,6 +191,7 @@ class NothingFound(JsonRecord):
     evaluations: Evaluations
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
