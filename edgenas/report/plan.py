@@ -116,10 +116,10 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
     """Bounds on quantiles of calls with their coverage and slack on nets that fitted nothing; nothing without any."""
     if not bounds:
         return
-    named = bounds.items() if isinstance(bounds, Mapping) else [("", bound) for bound in bounds]
+    named = list(bounds.items()) if isinstance(bounds, Mapping) else [("", bound) for bound in bounds]
     with_names = isinstance(bounds, Mapping)
-    columns = ["limit"] if with_names else []
-    rows = table(*columns, ">calls", ">confidence", ">x predicted", ">held for % [95 %]", ">above measured", title="Upper bounds")
+    columns = [*(["limit"] if with_names else []), ">calls", ">confidence", ">x predicted", ">held for % [95 %]", ">above measured"]
+    rows = table(*columns, title=f"Upper bounds, {_sessions([bound for _, bound in named])}")
     rows.columns[0].no_wrap = True
     for name, bound in named:
         kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
@@ -127,6 +127,14 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
         cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
         rows.add_row(*([escape(name)] if with_names else []), *cells)
     yield rows
+
+
+def _sessions(bounds: Sequence[PromisedBound]) -> str:
+    """How many sessions bounds come from, and what that means for another day."""
+    counts = sorted({bound.num_sessions for bound in bounds})
+    if counts == [1]:
+        return "of 1 session: other hours and days are not covered (edgenas profile --again)"
+    return f"of {' and '.join(map(str, counts))} sessions"
 
 
 def latencies(finalists: Sequence[CandidateRow]) -> Iterator[Table]:
