@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenas.errors import EdgeNASError, LatencyTableError, UsageError
-from edgenas.latency import LatencyTable, find_tables, named_table, shipped_tables
+from edgenas.errors import EdgeNASError, LatencyTableError
+from edgenas.latency import LatencyTable, find_tables, shipped_tables
 from edgenas.latency.table import (
     break_down,
     check_table,
@@ -23,6 +23,7 @@ from edgenas.latency.table import (
     typical_nets,
 )
 from edgenas.latency.timing import cpu_model
+from edgenas.project.of_table import open_table, session_facts
 from edgenas.records import (
     BreakdownFacts,
     CalibrationFacts,
@@ -32,6 +33,7 @@ from edgenas.records import (
     EntryCounts,
     ListedTable,
     NetComparison,
+    PromisedBound,
     TableHeader,
     TablesCompared,
     TableShown,
@@ -41,7 +43,7 @@ from edgenas.records import (
     ValidationFigures,
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, jsonable
-from edgenas.spaces import Genes, SearchSpace, get_space
+from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.given import read_given
 
 FIGURES = ("mape", "noise_floor_mape", "within_5", "within_10", "p95_error", "kendall_tau", "num_subnets")
@@ -93,20 +95,6 @@ class MergeConfig:
     tables: tuple[str, ...]
     output: Path
     force: bool = False
-
-
-def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
-    """A table by name or file, with the space it is of.
-
-    Raises:
-        LatencyTableError: if there is none, it is damaged, or of a space that this edgenas does not know.
-    """
-    path = named_table(name, RunFolder(run).latency)
-    table = LatencyTable.load(path)
-    try:
-        return path, table, get_space(table.space)
-    except UsageError as error:
-        raise LatencyTableError(f"{path} is of the space {table.space!r}, which this edgenas does not know") from error
 
 
 def header(path: Path, table: LatencyTable) -> TableHeader:
@@ -172,6 +160,8 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
         details=table.context.details,
         remarks=tuple(remarks(table)),
         nets=tuple(BreakdownFacts.from_json(jsonable(net)) for net in nets),
+        promises=tuple(PromisedBound.from_json(jsonable(bound)) for bound in table.promise.bounds()),
+        each_session=session_facts(table),
     )
     yield Outcome(result)
 

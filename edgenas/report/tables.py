@@ -27,6 +27,7 @@ from edgenas.records import (
     ValidationFigures,
 )
 from edgenas.report.cells import arch_line, milliseconds, percent, table, verdict
+from edgenas.report.plan import promises, sessions_table
 from edgenas.runs import Outcome
 
 BAR = 24  # characters of a whole net's time
@@ -116,6 +117,8 @@ def _show(result: TableShown) -> Iterator[RenderableType]:
     yield Text(f"calls of the reference net: {shown}, MAD {milliseconds(calls.mad_ms)}, CoV {percent(calls.variation)}")
     for number, session in enumerate(result.sessions, 1):
         yield Text(f"session {number}: {_machine(session)}", style="dim")
+    yield from promises(result.promises or ())
+    yield from sessions_table(result.each_session or ())
     for text in result.remarks:
         yield Text(text, style="yellow")
 

@@ -9,13 +9,14 @@ from edgenas.latency.table.entries import Entry, component_json
 from edgenas.latency.table.later import nets_again, session_of, session_remarks, with_session
 from edgenas.latency.table.merge import merge_tables
 from edgenas.latency.table.remarks import remarks
-from edgenas.latency.table.store import find_tables, load_table, named_table, one_context, shipped_tables, tables_that_fit
+from edgenas.latency.table.store import Fitting, find_tables, load_table, named_table, one_context, shipped_tables, tables_that_fit
 from edgenas.latency.table.table import LatencyTable, slug, space_hash
 
 __all__ = [
     "SAME_SPEED",
     "Drift",
     "Entry",
+    "Fitting",
     "LatencyTable",
     "break_down",
     "check_table",
