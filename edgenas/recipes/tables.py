@@ -11,6 +11,7 @@ import numpy as np
 
 from edgenas.errors import EdgeNASError, LatencyTableError
 from edgenas.latency import LatencyTable, find_tables, shipped_tables
+from edgenas.latency.measuring import percentiles_of
 from edgenas.latency.table import (
     break_down,
     check_table,
@@ -33,6 +34,7 @@ from edgenas.records import (
     EntryCounts,
     ListedTable,
     NetComparison,
+    Percentile,
     PromisedBound,
     TableHeader,
     TablesCompared,
@@ -162,8 +164,17 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
         nets=tuple(BreakdownFacts.from_json(jsonable(net)) for net in nets),
         promises=tuple(PromisedBound.from_json(jsonable(bound)) for bound in table.promise.bounds()),
         each_session=session_facts(table),
+        percentiles=_reference_percentiles(table),
     )
     yield Outcome(result)
+
+
+def _reference_percentiles(table: LatencyTable) -> dict[str, Percentile] | None:
+    """Of the calls of the reference net; None where the table does not say how many they are."""
+    reference = table.reference
+    values = {name: reference[f"{name}_ms"] for name in ("p90", "p95", "p99") if reference.get(f"{name}_ms") is not None}
+    uppers = {name: reference.get(f"{name}_upper_ms") for name in values}
+    return percentiles_of(values, uppers, int(reference.get("n") or 0))
 
 
 def _chosen(config: ShowConfig, table: LatencyTable, space: SearchSpace) -> Mapping[str, Genes]:

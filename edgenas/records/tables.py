@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.commands import TaskFacts
 from edgenas.records.manifest import Verdict
@@ -305,6 +306,7 @@ class TableShown(JsonRecord):
         nets: where their time goes.
         promises: a bound a quantile; none where its nets do not reach the confidence.
         each_session: its own, and later ones.
+        percentiles: of the calls of the reference net, with what their number allows to say.
     """
 
     action: Literal["show"] = "show"
@@ -318,6 +320,7 @@ class TableShown(JsonRecord):
     nets: tuple[BreakdownFacts, ...]
     promises: Annotated[tuple[PromisedBound, ...] | None, OMITTED] = None
     each_session: Annotated[tuple[SessionFacts, ...] | None, OMITTED] = None
+    percentiles: Annotated[Mapping[str, Percentile] | None, OMITTED] = None
 
     @property
     def reference_calls(self) -> ReferenceFacts:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenas.latency.fit import Calibration, Validation, mape
 from edgenas.latency.nets import MeasuringSettings, TimingPlan
 from edgenas.latency.table import component_json
-from edgenas.latency.timing import NetTiming, Session, TimingSettings
+from edgenas.latency.timing import NetTiming, Session, TimingSettings, upper_ms
 from edgenas.spaces import Genes, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -101,13 +101,17 @@ def _calibration_rows(space: SearchSpace, plan: TimingPlan, measured: BothSessio
 
 
 def reference_of(plan: TimingPlan, measured: BothSessions) -> dict[str, Any]:
-    """The reference net's components, level and plain distribution of calls, in milliseconds."""
+    """The reference net's components, level and plain distribution of calls, in milliseconds.
+
+    ``p99_upper_ms`` and the like are at or above the percentile with 99 % confidence, None where the calls are too few.
+    """
     both = measured.first.reference.joined(measured.second.reference)
     compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
     return {
         "components": [component_json(component) for component in plan.reference],
         "level_ms": measured.level_ms,
         **quantiles_ms(both),
+        **{f"p{share}_upper_ms": upper_ms(both.samples_VR, share / 100) for share in (90, 95, 99)},
         "min_ms": both.min_ms,
         "mad_ms": both.mad_ms,
         "variation": both.variation,

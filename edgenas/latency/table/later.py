@@ -51,7 +51,7 @@ def session_of(table: LatencyTable, later: LatencyTable) -> dict[str, Any]:
     if problems:
         raise LatencyTableError("a session of another context is no session of the table", problems=problems)
     nets, checks = _shared(table.bound_nets, later.bound_nets), _shared(table.validation["rows"], later.validation["rows"])
-    if len(nets) < min(FEWEST, len(table.bound_nets)):
+    if len(nets) < max(1, min(FEWEST, len(table.bound_nets))):
         hint = "measure with the settings and the seed of the table"
         raise LatencyTableError(f"the measurements share {len(nets)} nets behind bounds with the table", hint=hint)
     measuring = later.measuring

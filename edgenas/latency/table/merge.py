@@ -188,7 +188,8 @@ def _reference(tables: Sequence[LatencyTable], level_ms: float) -> dict[str, Any
         if isinstance(value, float) and all(isinstance(reference.get(key), (int, float)) for reference in references)
     }
     least = min(reference["min_ms"] for reference in references)
-    return {**references[0], **mean, "level_ms": level_ms, "min_ms": least, "n": sum(r["n"] for r in references)}
+    unknown = {key: None for key in references[0] if key.endswith("_upper_ms")}  # averages are no estimates
+    return {**references[0], **mean, **unknown, "level_ms": level_ms, "min_ms": least, "n": sum(r["n"] for r in references)}
 
 
 def _nets(sources: Sequence[tuple[LatencyTable, Sequence[Mapping[str, Any]]]]) -> dict[str, _Net]:
