@@ -13,6 +13,7 @@ import numpy as np
 from edgenas.errors import LatencyTableError
 from edgenas.latency.table.compare import differences
 from edgenas.latency.table.content import QUANTILE_KEYS
+from edgenas.latency.table.remarks import machine_remarks
 from edgenas.latency.table.table import LatencyTable
 
 FEWEST = 8  # nets behind the bound in a session, where the table has as many
@@ -86,12 +87,13 @@ def dates(table: LatencyTable) -> tuple[str, ...]:
 
 
 def session_remarks(table: LatencyTable) -> Iterator[str]:
-    """What to know of the last session: how near it was to another, how much faster or slower."""
+    """What to know of the last session: how near it was to another, what disturbed it, how much faster or slower it was."""
     moments = [moment for text in dates(table) if (moment := _moment(text)) is not None]
     last = table.sessions[-1]
     hours = [abs((moments[-1] - other).total_seconds()) / 3600 for other in moments[:-1]]
     if hours and min(hours) < APART_H:
         yield f"the session before was {60 * min(hours):.0f} min ago: sessions hours or days apart say more of what they differ by"
+    yield from machine_remarks([last["machine"]], table.context.threads)
     yield f"the machine took {last['speed']:.3f} times as long as when the table was measured, by the reference net"
 
 
