@@ -33,7 +33,7 @@ from edgenas.latency import LatencyTable
 from edgenas.latency import PrefixedMemory as Part
 from edgenas.latency.measuring import Workshop
 from edgenas.latency.nets import components_of, reference_net
-from edgenas.latency.table import same_timing
+from edgenas.latency.table import SAME_SPEED, same_timing
 from edgenas.latency.timing import Session, fps_of, probe_visit, time_nets
 from edgenas.portable.budget import round_seconds
 from edgenas.project.measuring import workshop_in
@@ -205,6 +205,8 @@ def _time(study: Study, workshop: Workshop, genes_AG: Genes, memory: Journal, lo
     session = _followed(time_nets(target, sources, reference, timing, rng=rng, memory=part), log)
     quantiles = [[timing.quantile_ms(share) for share in (0.5, 0.9, 0.95, 0.99)] for timing in session.timings]
     speed = session.reference.median_ms / float(table.reference["level_ms"])
+    if not 1 / (1 + SAME_SPEED) <= speed <= 1 + SAME_SPEED:
+        log(f"\nthe machine took {speed:.2f} times as long as for the table: `profile --again` would not take such a session\n")
     found = {"began": plan["began"], "ms": quantiles, "speed": speed, "calls": session.timings[0].num_runs}
     memory.record(name, {**found, "machine": dict(session.machine), "runtime_version": session.info.runtime_version})
     memory.record("sessions", [*(memory.recall("sessions") or []), study.session])

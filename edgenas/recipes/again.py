@@ -50,6 +50,7 @@ def run(config: AgainConfig) -> Iterator[Record]:
         MissingInputError: if the run has no table of this device.
         LatencyTableError: if it is damaged, of another device or version of the runtime, a kit's, or has no nets behind bounds.
         MissingBackendError: if its runtime does not work here.
+        GateError: if the machine runs at another speed than a table holds for; the table stays as it is.
     """
     if config.results is not None:
         yield from _imported(config, config.results)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from edgenas.errors import LatencyTableError
+from edgenas.errors import GateError, LatencyTableError
 from edgenas.latency.table.compare import differences
 from edgenas.latency.table.content import QUANTILE_KEYS
+from edgenas.latency.table.drift import SAME_SPEED
 from edgenas.latency.table.remarks import machine_remarks
 from edgenas.latency.table.table import LatencyTable
 
@@ -36,7 +37,19 @@ def _evenly(rows: Rows, num: int) -> Rows:
 
 
 def with_session(table: LatencyTable, session: Mapping[str, Any]) -> LatencyTable:
-    """The table with one session more."""
+    """The table with one session more.
+
+    Raises:
+        GateError: if the machine ran at another speed than a table holds for: that is no other day of the same machine.
+    """
+    speed = float(session["speed"])
+    if not 1 / (1 + SAME_SPEED) <= speed <= 1 + SAME_SPEED:
+        seen = list(machine_remarks([session["machine"]], table.context.threads))
+        raise GateError(
+            f"the machine took {speed:.2f} times as long as when the table was measured, too far for a session of it",
+            problems=seen,
+            hint="close other programs and measure again; where it stays so, make a new table with `edgenas profile`",
+        )
     return replace(table, sessions=(*table.sessions, dict(session)))
 
 

@@ -104,9 +104,8 @@ NONSENSE: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", NONSENSE)
 def test_a_session_with_nonsense_is_refused(name: str, first: LatencyTable, second: LatencyTable, tmp_path: Path) -> None:
     change, words = NONSENSE[name]
-    content = with_session(first, session_of(first, second) | change)
-    path = tmp_path / "t.json"
-    plain = json.loads(first.save(tmp_path).read_text(encoding="utf-8")) | {"sessions": list(content.sessions)}
+    path, session = tmp_path / "t.json", session_of(first, second) | change
+    plain = json.loads(first.save(tmp_path).read_text(encoding="utf-8")) | {"sessions": [session]}
     assert any(words in problem for problem in refused(sealed(path, plain)).problems)
 
 
