@@ -1,6 +1,6 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
+from edgenas.records.candidates import CandidateRow, Costs, Latencies, Percentile, PromisedQuantile, ProofRow
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -117,6 +117,7 @@ from edgenas.records.tables import (
     ProfileAnswer,
     RatioFacts,
     ReferenceFacts,
+    SessionFacts,
     SpanFacts,
     TableCheck,
     TableHeader,
@@ -222,6 +223,7 @@ __all__ = [
     "Parity",
     "ParityFile",
     "PartFacts",
+    "Percentile",
     "PlanResult",
     "PlannedNet",
     "PlannedProbe",
@@ -251,6 +253,7 @@ __all__ = [
     "SealedRecord",
     "SearchResult",
     "SelectionFacts",
+    "SessionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",

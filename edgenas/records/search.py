@@ -35,8 +35,12 @@ class PromisedBound(JsonRecord):
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets that kept it.
+        coverage: share of the validation nets that kept it, of every session that measured them.
         slack: mean relative excess of the bound over what these nets measured.
+        num_sessions: that it comes from.
+        covers_days: whether what hours and days differ by is in it: never by one session.
+        between: standard deviation of the sessions, as a share; None of one.
+        left_out: per later session the share of its nets that kept the bound of the others; None where these are fewer than two.
     """
 
     quantile: Quantile
@@ -46,6 +50,10 @@ class PromisedBound(JsonRecord):
     num_runs: int
     coverage: Proportion
     slack: Proportion
+    num_sessions: int = 1
+    covers_days: bool = False
+    between: Annotated[float | None, OMITTED] = None
+    left_out: Annotated[tuple[float, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
