@@ -14,6 +14,7 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.command()
 @limit_options
 @click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", help="Floor of a class's sensitivity, e.g. 8=0.95.")
+@click.option("--continue", "continued", is_flag=True, help="Start from what earlier searches evaluated with these weights.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the search.")
 @project_options
 def search(
@@ -30,6 +31,7 @@ def search(
     table: tuple[str, ...],
     allow_foreign_table: bool,
     min_sensitivity: tuple[str, ...],
+    continued: bool,
     seed: int | None,
     run: Path,
     overrides: tuple[str, ...],
@@ -47,6 +49,7 @@ def search(
         more = least | {"max_memory_mb": max_memory_mb}
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
-        return recipe(SearchConfig(run, compact(search=settings), overrides, parse_tables(table), allow_foreign_table))
+        tables = parse_tables(table)
+        return recipe(SearchConfig(run, compact(search=settings), overrides, tables, allow_foreign_table, continued))
 
     execute("search", start, run=run, as_json=as_json, verbose=verbose)

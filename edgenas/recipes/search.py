@@ -17,14 +17,16 @@ from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
 from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, JournaledEvaluator, journal
-from edgenas.project.nets import RESULT, load_supernet
-from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.nets import load_supernet
+from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
 from edgenas.project.searching.elsewhere import other_spaces
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
+from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -33,13 +35,12 @@ from edgenas.records import (
     Evaluations,
     Nearest,
     NothingFound,
-    ParetoPicture,
     SearchResult,
     SpaceFacts,
     lower_name,
 )
-from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey, total_violation
+from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, survey, total_violation
 from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose
 from edgenas.search.limits import in_reach
@@ -60,6 +61,7 @@ class SearchConfig:
 
     Attributes:
         tables: names or files of latency tables by the alias of their limit.
+        continued: nets that were evaluated before with the same weights take part as far as they meet the limits.
     """
 
     run: Path
@@ -67,6 +69,7 @@ class SearchConfig:
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
+    continued: bool = False
 
 
 def run(config: SearchConfig) -> Iterator[Record]:
@@ -99,20 +102,21 @@ def run(config: SearchConfig) -> Iterator[Record]:
         weights = _weights_identity(project.run.supernet, images, device)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
-        if len(evaluations):
-            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng)
+        earlier = earlier_nets(question, evaluator, evaluations, timings) if config.continued else None
+        yield from known_notes(earlier, evaluations)
+        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng, earlier)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
-        result = _result(question, surveyed, facts, described, proven, search_s)
-        outputs, picture = _write(project, question, described, result)
-        yield picture
+        result = _result(question, surveyed, facts, described, proven, search_s, earlier)
+        result = replace(result, analysis=analysis_of(question, candidates, described))
+        outputs, pictures = write(question, described, result)
+        yield from pictures
         if result.winner is None:
             timings.remove()
             raise _nothing_left(question, result, proven.finalists)
@@ -120,13 +124,20 @@ def run(config: SearchConfig) -> Iterator[Record]:
 
 
 def _evolved(
-    question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
+    question: Question,
+    evaluator: Evaluator,
+    hand_AG: Genes,
+    found: Feasibility,
+    rng: np.random.Generator,
+    earlier: Earlier | None,
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of a search that starts with hand-designed and evenly spread nets."""
+    """All candidates of a search that starts with hand-designed, evenly spread and, where it continues, earlier nets."""
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
+    if earlier is not None:
+        sizes, start = earlier.begun(sizes, start)
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     name = project.settings.search.algorithm
@@ -140,7 +151,7 @@ def _evolved(
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
     if not candidates and name not in ALGORITHMS.own:
         raise ALGORITHMS.refused(name, "has evaluated no net")
-    return candidates
+    return merged(earlier.candidates, candidates) if earlier is not None else candidates
 
 
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
@@ -207,6 +218,7 @@ def _result(
     described: Sequence[CandidateRow],
     proven: Proven,
     search_s: float,
+    earlier: Earlier | None,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
     winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
@@ -219,7 +231,7 @@ def _result(
         table=question.budget.table,
         tables=question.budget.tables,
         promises=question.budget.promises,
-        evaluations=_evaluations(question, found, described),
+        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
         closest=None,
@@ -267,28 +279,3 @@ def _found(name: str, entry: Nearest) -> str:
 def _number(value: float) -> float:
     """A share for comparing; one of no images counts as 0."""
     return 0.0 if math.isnan(value) else value
-
-
-def _write(
-    project: Project, question: Question, described: Sequence[CandidateRow], result: SearchResult
-) -> tuple[dict[str, Path], Picture[ParetoPicture]]:
-    """Candidates and result; what is to be drawn of them."""
-    folder = project.run.search
-    outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}
-    write_text(outputs["candidates"], "".join(dump_json(row, indent=None) + "\n" for row in described))
-    cost, name = "macs", "macs"
-    if question.budget.devices:
-        first = question.budget.devices[0]
-        cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
-    front = pareto_front(np.array([row.cost(cost) for row in described]), np.array([row.top1 for row in described]))
-    shows = ParetoPicture(
-        rows=tuple(described),
-        front=tuple(front.tolist()),
-        cost=cost,
-        limit=question.limits.get(name),
-        winner=result.winner,
-        title=f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
-    )
-    outputs["result"] = folder / RESULT
-    result.write(outputs["result"])  # without a winner too: an earlier one did not meet these limits
-    return outputs, Picture(shows, (outputs["pareto_png"], outputs["pareto_svg"]))

@@ -64,7 +64,7 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -94,6 +94,16 @@ from edgenas.records.search import (
     SearchResult,
     SpaceFacts,
     TableFacts,
+)
+from edgenas.records.search_analysis import (
+    FrontFacts,
+    HypervolumeFacts,
+    HypervolumeRow,
+    ImportanceFacts,
+    ImportanceRow,
+    PriceRow,
+    SearchAnalysis,
+    TopNets,
 )
 from edgenas.records.staging import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.records.tables import (
@@ -145,6 +155,7 @@ from edgenas.records.training import (
 __all__ = [
     "AT_LEAST",
     "MANIFEST_SCHEMA",
+    "AnalysisPicture",
     "Arch",
     "ArchitectureFacts",
     "BreakdownFacts",
@@ -187,10 +198,15 @@ __all__ = [
     "FileParity",
     "FinalTraining",
     "FittingNets",
+    "FrontFacts",
     "Gate",
     "GoldenFacts",
     "GpuFacts",
     "HashedFile",
+    "HypervolumeFacts",
+    "HypervolumeRow",
+    "ImportanceFacts",
+    "ImportanceRow",
     "InfoResult",
     "InitFacts",
     "InitResult",
@@ -232,6 +248,7 @@ __all__ = [
     "PlannedSearch",
     "PlannedTimes",
     "PlannedTraining",
+    "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
     "PromisedBound",
@@ -251,6 +268,7 @@ __all__ = [
     "SamplingFacts",
     "Scores",
     "SealedRecord",
+    "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
     "SessionFacts",
@@ -282,6 +300,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "TopNets",
     "TrainResult",
     "TrainedFor",
     "TrainedWay",

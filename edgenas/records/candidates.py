@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from edgenas.records.codec import OMITTED, Arch, JsonRecord
@@ -134,6 +134,7 @@ class CandidateRow(Costs):
         generation: 0 for the start.
         origin: e.g. ``mutation``.
         rejected_by: names of the limits that keep it from winning.
+        reasons: what was found and what was asked, in words, by these names; left out where nothing rejects the net.
         hand_designed: whether an engineer would have written it down; finalists alone say so.
         latency_ms_p95: of its calls, where it was measured.
         latency_ms_percentiles: p90, p95 and p99 of its calls with what their number allows to say, where it was measured.
@@ -148,6 +149,7 @@ class CandidateRow(Costs):
     generation: int
     origin: str
     rejected_by: tuple[str, ...] = ()
+    reasons: Annotated[Mapping[str, str] | None, OMITTED] = None
     hand_designed: Annotated[bool | None, OMITTED] = None
     latency_ms_p95: Annotated[float | None, OMITTED] = None
     latency_ms_percentiles: Annotated[Mapping[str, Percentile] | None, OMITTED] = None
@@ -155,6 +157,12 @@ class CandidateRow(Costs):
     top1_confirm: Annotated[Proportion | None, OMITTED] = None
     sensitivity_confirm: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
     proof: Annotated[ProofRow | None, OMITTED] = None
+
+    def rejected(self, name: str, reason: str) -> CandidateRow:
+        """With a limit that keeps it from winning; what was said of that limit before stays."""
+        if name in self.rejected_by:
+            return self
+        return replace(self, rejected_by=(*self.rejected_by, name), reasons={**(self.reasons or {}), name: reason})
 
     @property
     def latency_ms(self) -> float | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
 from edgenas.records.proportion import Proportion
+from edgenas.records.search_analysis import SearchAnalysis
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
 
@@ -137,12 +138,14 @@ class Evaluations(JsonRecord):
         evaluated: nets that predicted images.
         images: that each of them predicted.
         rejected: how many broke each limit, by its name.
+        earlier: of those evaluated, nets that an earlier search had evaluated; left out where none was continued.
     """
 
     candidates: int
     evaluated: int
     images: int
     rejected: Mapping[str, int]
+    earlier: Annotated[int | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +223,7 @@ class SearchResult(SealedRecord):
         fidelity: of cheap rankings; None where no net was trained alone.
         seconds: of the whole search; None where an earlier version did not say.
         proof_epochs: of all trainings of the proof together; likewise.
+        analysis: of all nets that were evaluated; likewise.
     """
 
     kind: ClassVar[str] = "search result"
@@ -241,6 +245,7 @@ class SearchResult(SealedRecord):
     fidelity: Annotated[FidelityResult | None, OMITTED] = None
     seconds: Annotated[float | None, OMITTED] = None
     proof_epochs: Annotated[int | None, OMITTED] = None
+    analysis: Annotated[SearchAnalysis | None, OMITTED] = None
 
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`, the schema's version first."""

@@ -49,6 +49,7 @@ def test_a_candidate_is_as_it_was_after_its_finalist_is_rejected() -> None:
     row = before.row.as_json()
     judged = timed(before, device("", 1.5), SLOW, is_first=True)
     assert judged.row.rejected_by == ("sensitivity[ill]", "latency_ms")
+    assert judged.row.reasons == {"latency_ms": "measured 2 ms (median); asked 1.5"}
     assert judged.measured == {"latency_ms": 2.0}
     assert (judged.row.latency_ms_measured, judged.row.latency_ms_p95) == (2.0, 2.4)
     assert before.row.as_json() == row
@@ -64,6 +65,7 @@ def test_a_limit_that_is_met_rejects_nothing() -> None:
 def test_the_promised_quantile_is_judged_and_said() -> None:
     judged = timed(finalist(), device("", 2.1, "p90"), SLOW, is_first=True)
     assert judged.row.rejected_by[-1] == "latency_ms"
+    assert judged.row.reasons == {"latency_ms": "measured 2.2 ms (p90); asked 2.1"}
     assert judged.row.as_json()["latency_ms_quantile"] == {"quantile": "p90", "ms": 2.2}
 
 

@@ -257,6 +257,7 @@ def untimed(result: Any) -> Any:
             "winner",
             "made",
             "rejected_by",
+            "reasons",
             "loader",
             "seconds",
         )

@@ -17,11 +17,12 @@ from edgenas.project.journals import JournaledEvaluator
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Device
-from edgenas.project.searching.question import Question
+from edgenas.project.searching.question import Question, missed
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
 from edgenas.search import Candidate, UpperLimit, pick_evenly
 from edgenas.search.finalists import Finalist, capacity, choose
+from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
 from edgenas.stats import accuracy, sensitivities
@@ -125,9 +126,12 @@ def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -
     if row.latencies is not None:
         row = replace(row, latencies={**row.latencies, place.label: _measured(row.latencies[place.label], net)})
     if place.limit_ms is not None and judged_ms > place.limit_ms:
-        row = replace(row, rejected_by=(*row.rejected_by, place.name))
+        quantile = "median" if place.bound is None else place.bound.quantile
+        text = f"measured {in_reach(judged_ms, is_lower=False)} ms ({quantile}); asked {place.limit_ms:.12g}"
+        row = row.rejected(place.name, text)
     if place.least_ms is not None and net.latency_ms < place.least_ms:
-        row = replace(row, rejected_by=(*row.rejected_by, lower_name(place.name)))
+        text = f"measured {in_reach(net.latency_ms, is_lower=True)} ms (median); asked {place.least_ms:.12g} or more"
+        row = row.rejected(lower_name(place.name), text)
     return replace(finalist, row=row, measured={**finalist.measured, place.name: judged_ms})
 
 
@@ -221,12 +225,10 @@ def _confirm(
     evaluator = JournaledEvaluator(predictor, evaluations, "confirm")
     confirmed = []
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
-        missed = [floor.name for floor in question.floors if floor.violation(p_NK[None], labels_N)[0] > 0]
-        row = replace(
-            finalist.row,
-            top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N),
-            sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
-            rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
-        )
+        shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
+        row = replace(finalist.row, top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N), sensitivity_confirm=shares)
+        for floor in question.floors:
+            if floor.violation(p_NK[None], labels_N)[0] > 0:
+                row = row.rejected(floor.name, missed(floor, shares, "confirm"))
         confirmed.append(replace(finalist, row=row))
     return confirmed

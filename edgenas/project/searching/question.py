@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.searching.budget import Budget
 from edgenas.records import CandidateRow
 from edgenas.search import Candidate, SensitivityFloor
-from edgenas.stats import sensitivities
+from edgenas.search.limits import in_reach
+from edgenas.stats import Proportion, sensitivities
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Question:
         """The contract's CAND of one candidate, not measured yet."""
         decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
         costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
-        return CandidateRow(
+        shares = sensitivities(decided_N, self.labels_N, self.images.class_names)
+        row = CandidateRow(
             arch=costs.arch,
             params=costs.params,
             macs=costs.macs,
@@ -50,11 +53,14 @@ class Question:
             latency_ms_upper=costs.latency_ms_upper,
             latencies=costs.latencies,
             top1=candidate.top1,
-            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
+            sensitivity=shares,
             generation=candidate.generation,
             origin=candidate.origin,
-            rejected_by=candidate.rejected_by,
         )
+        floors = {floor.name: floor for floor in self.floors}
+        for name in candidate.rejected_by:
+            row = row.rejected(name, missed(floors[name], shares, "select") if name in floors else "as the search judged it")
+        return row
 
 
 def ask(project: Project, images: Images, budget: Budget) -> Question:
@@ -77,3 +83,13 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
         for name, floor in settings.floors.items()
     )
     return Question(project, images, budget, floors, images.labels("select"))
+
+
+def missed(floor: SensitivityFloor, shares: Mapping[str, Proportion], split: str) -> str:
+    """Why a floor rejects a net, in words."""
+    share = shares[floor.class_name]
+    if share.n == 0:
+        return f"no image of the class on {split}"
+    return (
+        f"{round(share.value * share.n)} of {share.n} on {split}, {in_reach(share.value, is_lower=True)}; asked {floor.floor:.12g}"
+    )
