@@ -24,6 +24,10 @@ def search(
     confidence: float | None,
     max_params: str | None,
     max_macs: str | None,
+    min_params: str | None,
+    min_macs: str | None,
+    max_memory_mb: float | None,
+    min_throughput: float | None,
     table: tuple[str, ...],
     allow_foreign_table: bool,
     min_sensitivity: tuple[str, ...],
@@ -41,7 +45,9 @@ def search(
         from edgenas.recipes.search import SearchConfig
         from edgenas.recipes.search import run as recipe
 
-        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
+        least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
+        more = least | {"max_memory_mb": max_memory_mb}
+        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
         tables = parse_tables(table)
         return recipe(SearchConfig(run, compact(search=settings), overrides, tables, allow_foreign_table, continued))

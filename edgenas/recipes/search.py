@@ -22,6 +22,7 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
+from edgenas.project.searching.elsewhere import other_spaces
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
@@ -184,6 +185,7 @@ def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, 
 def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
     """No net that was looked at meets the limits, so none was evaluated."""
     budget, nearest = question.budget, nearest_of(question.budget, found)
+    others = other_spaces(budget, question.images.task)
     known = NothingFound(
         space=facts,
         limits=question.limits,
@@ -193,8 +195,9 @@ def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) ->
         evaluations=_evaluations(question, found, ()),
         closest=nearest,
         binding=found.binding,
+        other_spaces=others,
     )
-    return infeasible(budget, nearest, known)
+    return infeasible(budget, found, nearest, others, known)
 
 
 def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:

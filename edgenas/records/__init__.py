@@ -1,6 +1,6 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
+from edgenas.records.candidates import CandidateRow, Costs, Latencies, Percentile, PromisedQuantile, ProofRow
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -88,6 +88,7 @@ from edgenas.records.search import (
     NetCosts,
     NothingFound,
     NumNets,
+    OtherSpace,
     PromisedBound,
     Quantile,
     SearchResult,
@@ -126,6 +127,7 @@ from edgenas.records.tables import (
     ProfileAnswer,
     RatioFacts,
     ReferenceFacts,
+    SessionFacts,
     SpanFacts,
     TableCheck,
     TableHeader,
@@ -230,12 +232,14 @@ __all__ = [
     "NothingFits",
     "NothingFound",
     "NumNets",
+    "OtherSpace",
     "OutputFacts",
     "PackedPredictions",
     "ParetoPicture",
     "Parity",
     "ParityFile",
     "PartFacts",
+    "Percentile",
     "PlanResult",
     "PlannedNet",
     "PlannedProbe",
@@ -267,6 +271,7 @@ __all__ = [
     "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
+    "SessionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",

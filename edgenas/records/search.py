@@ -36,8 +36,12 @@ class PromisedBound(JsonRecord):
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets that kept it.
+        coverage: share of the validation nets that kept it, of every session that measured them.
         slack: mean relative excess of the bound over what these nets measured.
+        num_sessions: that it comes from.
+        covers_days: whether what hours and days differ by is in it: never by one session.
+        between: standard deviation of the sessions, as a share; None of one.
+        left_out: per later session the share of its nets that kept the bound of the others; None where these are fewer than two.
     """
 
     quantile: Quantile
@@ -47,6 +51,10 @@ class PromisedBound(JsonRecord):
     num_runs: int
     coverage: Proportion
     slack: Proportion
+    num_sessions: int = 1
+    covers_days: bool = False
+    between: Annotated[float | None, OMITTED] = None
+    left_out: Annotated[tuple[float, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +113,20 @@ class Nearest(JsonRecord):
     asked: float
     achievable: float | None
     arch: Arch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSpace(JsonRecord):
+    """A shipped space with nets that meet limits which no net of the searched one meets.
+
+    Attributes:
+        looked_at: limits by name that one of its nets meets together.
+        not_looked_at: limits whose cost is not known there, as no latency table of it is at hand.
+    """
+
+    space: str
+    looked_at: tuple[str, ...]
+    not_looked_at: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +202,7 @@ class NothingFound(JsonRecord):
     evaluations: Evaluations
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

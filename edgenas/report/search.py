@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.records import FidelityResult, SearchAnalysis, SearchResult
-from edgenas.report.cells import arch_line, count, interval, milliseconds, table
+from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
 from edgenas.report.fidelity import correlation, tau_table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
@@ -34,6 +34,7 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     if result.winner is not None:
         hand = "hand-designed " if result.winner.hand_designed else ""
         yield Text(f"winner: {hand}{arch_line(result.winner.arch)}")
+        yield from calls_of(result.winner.latency_ms_percentiles)
     yield from _analysis(result.analysis)
     yield Text(f"{result.evaluations.evaluated} nets evaluated on {result.evaluations.images} images of select")
     if result.binding:

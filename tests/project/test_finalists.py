@@ -69,6 +69,20 @@ def test_the_promised_quantile_is_judged_and_said() -> None:
     assert judged.row.as_json()["latency_ms_quantile"] == {"quantile": "p90", "ms": 2.2}
 
 
+def test_percentiles_carry_the_calls_behind_them() -> None:
+    counted = replace(SLOW, calls=320, p90_upper_ms=2.3, p95_upper_ms=2.5)
+    row = timed(finalist("cpu"), device("cpu", 3.0), counted, is_first=True).row
+    assert row.latency_ms_percentiles is not None
+    assert row.latencies is not None
+    assert row.latencies["cpu"].percentiles == row.latency_ms_percentiles
+    words = [percentile.words(name) for name, percentile in row.latency_ms_percentiles.items()]
+    assert words == [
+        "p90 2.2 ms of 320 calls (99 % confident: <= 2.3 ms)",
+        "p95 2.4 ms of 320 calls (99 % confident: <= 2.5 ms)",
+        "p99 2.8 ms of 320 calls (too few calls: 662 tell)",
+    ]
+
+
 @pytest.mark.parametrize("is_first", [False, True])
 def test_every_device_is_timed_by_itself(is_first: bool) -> None:
     judged = timed(finalist("jetson", "cpu"), device("cpu", 1.5), SLOW, is_first=is_first)

@@ -120,7 +120,7 @@ def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -
     judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
     row = finalist.row
     if is_first:
-        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms)
+        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms, latency_ms_percentiles=net.percentiles)
         if place.bound is not None:
             row = replace(row, latency_ms_quantile=PromisedQuantile(quantile=place.bound.quantile, ms=judged_ms))
     if row.latencies is not None:
@@ -139,7 +139,7 @@ def _measured(latencies: Latencies, net: Measured) -> Latencies:
     """With what was measured beside what was predicted."""
     quantiles = {"p50_ms": net.quantile_ms("p50"), "p90_ms": net.quantile_ms("p90")}
     quantiles |= {"p95_ms": net.quantile_ms("p95"), "p99_ms": net.quantile_ms("p99")}
-    return replace(latencies, measured_ms=net.latency_ms, **quantiles)
+    return replace(latencies, measured_ms=net.latency_ms, percentiles=net.percentiles, **quantiles)
 
 
 def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
