@@ -19,7 +19,8 @@ from edgenas.fields import Count, require_argument
 from edgenas.runs import Progress
 from edgenas.spaces import Task
 
-NUM_NORM_IMAGES = 128
+NUM_NORM_IMAGES = 64  # of a search, for batch norms: as good for comparing nets as twice as many (docs/search.md)
+NUM_FINAL_NORM_IMAGES = 256  # of the net that is deployed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,10 @@ class Images:
         """
         return read_split(self.store, self.splits[split]), self.labels(split)
 
-    def norm_images(self) -> NDArray[np.float32]:
+    def norm_images(self, num: int = NUM_NORM_IMAGES) -> NDArray[np.float32]:
         """Training images (N, C, H, W) that batch-norm statistics of a subnet are estimated on; the same every time."""
         train_N = self.splits["train"]
-        chosen_N = np.random.default_rng(0).choice(train_N, size=min(NUM_NORM_IMAGES, len(train_N)), replace=False)
+        chosen_N = np.random.default_rng(0).choice(train_N, size=min(num, len(train_N)), replace=False)
         return arrays(self.store, np.sort(chosen_N))[0]
 
     def labels(self, split: str) -> NDArray[np.int64]:
