@@ -24,6 +24,7 @@ from edgenas.project.searching.budget import infeasible, nearest_of, open_budget
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
+from edgenas.project.searching.races import raced, raced_facts, with_finalists
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -49,6 +50,7 @@ from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.recalibration import identity_of, recalibration_of
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -94,21 +96,25 @@ def run(config: SearchConfig) -> Iterator[Record]:
             raise _nothing_found(question, surveyed, facts)
         yield from decode(images, "select", "confirm")
         images_NCHW, _ = images.arrays("select")
-        predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
-        weights = _weights_identity(project.run.supernet, images, device)
+        statistics = recalibration_of(supernet, images.norm_images())
+        predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=statistics)
+        weights = _weights_identity(project.run.supernet, images, device) | identity_of(statistics)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
-        evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng)
+        evaluator = JournaledEvaluator(predictor, evaluations, "select", len(question.labels_N))
+        candidates = yield from _evolved(question, raced(project.settings.search, evaluator), hand_AG, surveyed, rng)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
-        panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
+        panel = Panel(
+            project, images, supernet, candidates, described, hand, question, device, evaluations, timings, evaluator, statistics
+        )
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
+        described = with_finalists(question, candidates, described, proven.finalists)
         result = _result(question, surveyed, facts, described, proven, search_s)
         outputs, picture = _write(project, question, described, result)
         yield picture
@@ -194,6 +200,7 @@ def _evaluations(question: Question, found: Feasibility, described: Sequence[Can
         evaluated=len(described),
         images=len(question.labels_N),
         rejected={**found.rejected, **low},
+        **raced_facts(described, len(question.labels_N)),
     )
 
 
@@ -277,7 +284,8 @@ def _write(
     if question.budget.devices:
         first = question.budget.devices[0]
         cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
-    front = pareto_front(np.array([row.cost(cost) for row in described]), np.array([row.top1 for row in described]))
+    top1_A = np.array([row.top1 if row.raced is None else -1.0 for row in described])  # of all images alone
+    front = pareto_front(np.array([row.cost(cost) for row in described]), top1_A)
     shows = ParetoPicture(
         rows=tuple(described),
         front=tuple(front.tolist()),

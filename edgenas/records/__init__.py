@@ -1,6 +1,6 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
+from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow, RacedRow
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -236,6 +236,7 @@ __all__ = [
     "Proportion",
     "PublishedRow",
     "Quantile",
+    "RacedRow",
     "RankedNet",
     "RatioFacts",
     "RecipeRow",

@@ -95,6 +95,21 @@ class ProofRow(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RacedRow(JsonRecord):
+    """That a net was dropped before it had seen all of select; its numbers are of the images that it has seen.
+
+    Attributes:
+        images: that it has seen.
+        of: as many.
+        dropped_for: ``accuracy``, or the floor that it was certain to miss.
+    """
+
+    images: int
+    of: int
+    dropped_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRow(Costs):
     """The contract's CAND: a net that a search has evaluated, and what finalists say beyond that.
 
@@ -110,6 +125,7 @@ class CandidateRow(Costs):
         top1_confirm: accuracy on confirm, of finalists.
         sensitivity_confirm: by class, of finalists.
         proof: of finalists that were trained alone.
+        raced: of nets that a race dropped.
     """
 
     top1: float
@@ -123,6 +139,7 @@ class CandidateRow(Costs):
     top1_confirm: Annotated[Proportion | None, OMITTED] = None
     sensitivity_confirm: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
     proof: Annotated[ProofRow | None, OMITTED] = None
+    raced: Annotated[RacedRow | None, OMITTED] = None
 
     @property
     def latency_ms(self) -> float | None:

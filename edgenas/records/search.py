@@ -113,14 +113,18 @@ class Evaluations(JsonRecord):
     Attributes:
         candidates: nets whose costs were computed.
         evaluated: nets that predicted images.
-        images: that each of them predicted.
+        images: that each of them predicted, unless a race dropped it.
         rejected: how many broke each limit, by its name.
+        dropped: nets that races dropped; None without races.
+        images_share: of images predicted in all that would have been without races.
     """
 
     candidates: int
     evaluated: int
     images: int
     rejected: Mapping[str, int]
+    dropped: Annotated[int | None, OMITTED] = None
+    images_share: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

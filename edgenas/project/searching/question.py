@@ -12,7 +12,7 @@ from edgenas.data.images import Images
 from edgenas.errors import ConfigError
 from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.searching.budget import Budget
-from edgenas.records import CandidateRow
+from edgenas.records import CandidateRow, RacedRow
 from edgenas.search import Candidate, SensitivityFloor
 from edgenas.stats import sensitivities
 
@@ -40,7 +40,8 @@ class Question:
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""
-        decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
+        decided_M = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
+        labels_M = self.labels_N if candidate.images_M is None else self.labels_N[candidate.images_M]
         costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
         return CandidateRow(
             arch=costs.arch,
@@ -50,11 +51,19 @@ class Question:
             latency_ms_upper=costs.latency_ms_upper,
             latencies=costs.latencies,
             top1=candidate.top1,
-            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
+            sensitivity=sensitivities(decided_M, labels_M, self.images.class_names),
             generation=candidate.generation,
             origin=candidate.origin,
             rejected_by=candidate.rejected_by,
+            raced=raced_row(candidate, len(self.labels_N)),
         )
+
+
+def raced_row(candidate: Candidate, num_images: int) -> RacedRow | None:
+    """What the row of a net says of its race; None where it has seen all images."""
+    if candidate.images_M is None or candidate.dropped_for is None:
+        return None
+    return RacedRow(images=len(candidate.images_M), of=num_images, dropped_for=candidate.dropped_for)
 
 
 def ask(project: Project, images: Images, budget: Budget) -> Question:
