@@ -14,6 +14,7 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.command()
 @limit_options
 @click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", help="Floor of a class's sensitivity, e.g. 8=0.95.")
+@click.option("--strict-sensitivity", is_flag=True, help="Exit 3 where no net reaches the floors, instead of taking the nearest.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the search.")
 @project_options
 def search(
@@ -26,6 +27,7 @@ def search(
     table: tuple[str, ...],
     allow_foreign_table: bool,
     min_sensitivity: tuple[str, ...],
+    strict_sensitivity: bool,
     seed: int | None,
     run: Path,
     overrides: tuple[str, ...],
@@ -41,6 +43,7 @@ def search(
 
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
+        settings |= {"strict_sensitivity": True} if strict_sensitivity else {}
         return recipe(SearchConfig(run, compact(search=settings), overrides, parse_tables(table), allow_foreign_table))
 
     execute("search", start, run=run, as_json=as_json, verbose=verbose)

@@ -266,12 +266,14 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
     if images.positive is None:
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
-    floor = project.settings.search.floors.get(images.class_names[images.positive])
+    settings = project.settings.search
+    floor, confidence = settings.floors.get(images.class_names[images.positive]), settings.confidence
     result = searched(project.run) if floor is None else None
     if result is not None:
         floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")
-    probabilities_NK = predict(net, images_NCHW)
-    return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
+        confidence = result.floor_confidence
+    p_N = predict(net, images_NCHW)[:, images.positive]
+    return stats.pick_threshold(p_N, labels_N == images.positive, min_sensitivity=floor, confidence=confidence)
 
 
 def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:

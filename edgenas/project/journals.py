@@ -78,7 +78,7 @@ class JournaledEvaluator:
         known = [self._known(row_G) for row_G in genes_AG]
         for missing_M, mine in _by_missing(known, image_indices, self.num_images).items():
             for start in range(0, len(mine), self.at_once):
-                some, images_M = mine[start : start + self.at_once], np.frombuffer(missing_M, dtype=np.int64)
+                some, images_M = mine[start : start + self.at_once], np.frombuffer(missing_M, dtype=np.int64).copy()
                 for net, p_MC in zip(some, self.evaluate(genes_AG[some], images_M), strict=True):
                     self._record(genes_AG[net], known[net], images_M, p_MC)
         return np.stack([each.of(image_indices) for each in known])

@@ -127,7 +127,9 @@ class SearchSettings:
             ``latency_ms``, ``max_params``, ``max_macs`` and ``min_sensitivity`` are short forms.
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
-        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50. Where a sensitivity has a
+            floor, also two-sided of the interval whose lower end must reach it; without one the share itself must.
+        strict_sensitivity: a search in which no net reaches the floors of sensitivities fails; else it takes the nearest.
         algorithm: evolution, random (as many nets, drawn) or one that an installed package brings.
         racing: none, or the probability at most of dropping a net before it has seen all of select though it would be no worse than
             the last that is kept; nets that cannot win are dropped as soon as that is shown.
@@ -145,6 +147,7 @@ class SearchSettings:
     max_params: int | None = None
     max_macs: int | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
+    strict_sensitivity: bool = False
     algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
     racing: Literal["none"] | Annotated[float, Range(gt=0, lt=1)] = "none"
     racing_margin: Annotated[float, Range(ge=0, le=5)] = 0.0
@@ -196,7 +199,8 @@ class SearchSettings:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells a search from others, JSON-ready; a setting that says nothing is left out, so that other journals go on."""
-        unasked = {"limits": (), "algorithm": "evolution", "proxy": None, "racing": "none", "racing_margin": 0.0}
+        unasked: dict[str, Any] = {"limits": (), "algorithm": "evolution", "proxy": None}
+        unasked |= {"racing": "none", "racing_margin": 0.0, "strict_sensitivity": False}
         return {name: value for name, value in asdict(self).items() if name not in unasked or value != unasked[name]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,12 +15,21 @@ import torch
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
-from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, JournaledEvaluator, journal
+from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
 from edgenas.project.nets import RESULT, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.evaluating import evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
+from edgenas.project.searching.floors import (
+    are_thresholds_needed,
+    floor_confidence,
+    nearest_floors,
+    require_floors,
+    told_low,
+    with_thresholds,
+)
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
 from edgenas.project.searching.races import raced, raced_facts, with_finalists
@@ -41,14 +49,13 @@ from edgenas.records import (
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
 from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey, total_violation
 from edgenas.search.constraints import FLOOR
-from edgenas.search.finalists import Finalist, choose
+from edgenas.search.finalists import Finalist, choose, optimism
 from edgenas.search.limits import in_reach
 from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
-from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.recalibration import identity_of, recalibration_of
 from edgenas.training.sampling import as_key
@@ -82,6 +89,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     device = torch_device(project.settings.search.device)
     ALGORITHMS.find(project.settings.search.algorithm)  # before an image is read
     images = open_images(project)
+    require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
@@ -95,16 +103,18 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if not surveyed.feasible_A.any():
             raise _nothing_found(question, surveyed, facts)
         yield from decode(images, "select", "confirm")
-        images_NCHW, _ = images.arrays("select")
         statistics = recalibration_of(supernet, images.norm_images())
-        predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=statistics)
         weights = _weights_identity(project.run.supernet, images, device) | identity_of(statistics)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
+        if are_thresholds_needed(question.floors, images.positive):
+            yield from decode(images, "calibrate")
+            calibrate = evaluator_on(images, supernet, "calibrate", device, statistics, evaluations)
+            question = replace(question, floors=with_thresholds(question.floors, images.positive, calibrate, images))
         if len(evaluations):
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
-        evaluator = JournaledEvaluator(predictor, evaluations, "select", len(question.labels_N))
+        evaluator = evaluator_on(images, supernet, "select", device, statistics, evaluations)
         candidates = yield from _evolved(question, raced(project.settings.search, evaluator), hand_AG, surveyed, rng)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
@@ -121,6 +131,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if result.winner is None:
             timings.remove()
             raise _nothing_left(question, result, proven.finalists)
+        yield from told_low(question.floors, result)
     yield Outcome(result, outputs)
 
 
@@ -161,7 +172,7 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
             return further(panel, finalists, num, score)
 
-        return (yield from prove(prover, finalists, panel.question.floors, more))
+        return (yield from prove(prover, finalists, [floor.plain for floor in panel.question.floors], more))
 
 
 def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:
@@ -213,7 +224,8 @@ def _result(
     search_s: float,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
-    winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
+    strict = question.project.settings.search.strict_sensitivity
+    winner, (proof_s, proof_epochs) = choose(proven.finalists, strict=strict), proven.spent
     first = first_epochs(question.project.settings.search.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
@@ -226,8 +238,10 @@ def _result(
         evaluations=_evaluations(question, found, described),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
-        closest=None,
+        closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
         binding=found.binding,
+        optimism=optimism(proven.finalists, question.labels_N, winner) or None,
+        floor_confidence=floor_confidence(question.floors),
         seed=question.project.settings.search.seed,
         fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
         seconds=round(search_s + proof_s, 1),
@@ -247,12 +261,7 @@ def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Fin
         if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
             nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
-    for floor in question.floors:
-        rows = [row for row in result.finalists if floor.name in row.rejected_by]
-        if rows:
-            best = max(rows, key=lambda row: _number(row.sensitivity[floor.class_name].value))
-            value = best.sensitivity[floor.class_name].value
-            nearest[floor.name] = Nearest(asked=floor.floor, achievable=value, arch=best.arch)
+    nearest |= nearest_floors(question.floors, judged)
     problems = [f"{name}: asked {entry.asked:.12g}, best found {_found(name, entry)}" for name, entry in nearest.items()]
     return InfeasibleError(
         "none of the nets that were tried meets every limit",
@@ -266,11 +275,6 @@ def _found(name: str, entry: Nearest) -> str:
     """The best that was found, never rounded to what was not."""
     is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
     return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)
-
-
-def _number(value: float) -> float:
-    """A share for comparing; one of no images counts as 0."""
-    return 0.0 if math.isnan(value) else value
 
 
 def _write(

@@ -1,6 +1,6 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow, RacedRow
+from edgenas.records.candidates import CandidateRow, Costs, FloorRow, Latencies, PromisedQuantile, ProofRow, RacedRow
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -185,6 +185,7 @@ __all__ = [
     "FileParity",
     "FinalTraining",
     "FittingNets",
+    "FloorRow",
     "Gate",
     "GoldenFacts",
     "GpuFacts",

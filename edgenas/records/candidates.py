@@ -110,6 +110,23 @@ class RacedRow(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloorRow(JsonRecord):
+    """How a floor with a confidence has judged a net on select.
+
+    Attributes:
+        floor: that the lower end of ``sensitivity`` must reach.
+        confidence: of that interval.
+        threshold: least probability at which the positive class was decided, chosen on calibrate; None for the argmax.
+        sensitivity: of the class.
+    """
+
+    floor: float
+    confidence: float
+    threshold: float | None
+    sensitivity: Proportion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRow(Costs):
     """The contract's CAND: a net that a search has evaluated, and what finalists say beyond that.
 
@@ -126,6 +143,7 @@ class CandidateRow(Costs):
         sensitivity_confirm: by class, of finalists.
         proof: of finalists that were trained alone.
         raced: of nets that a race dropped.
+        floors: by their names, where they have a confidence.
     """
 
     top1: float
@@ -140,6 +158,7 @@ class CandidateRow(Costs):
     sensitivity_confirm: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
     proof: Annotated[ProofRow | None, OMITTED] = None
     raced: Annotated[RacedRow | None, OMITTED] = None
+    floors: Annotated[Mapping[str, FloorRow] | None, OMITTED] = None
 
     @property
     def latency_ms(self) -> float | None:

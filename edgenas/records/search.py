@@ -199,6 +199,8 @@ class SearchResult(SealedRecord):
         closest: by limit, where nothing was found.
         binding: names of the limits that alone keep out some net.
         fidelity: of cheap rankings; None where no net was trained alone.
+        optimism: accuracy on select less that on confirm, of the ``winner`` and of the mean of the ``finalists``.
+        floor_confidence: of the floors on sensitivities; None where the shares themselves were held against them.
         seconds: of the whole search; None where an earlier version did not say.
         proof_epochs: of all trainings of the proof together; likewise.
     """
@@ -220,6 +222,8 @@ class SearchResult(SealedRecord):
     binding: tuple[str, ...]
     seed: int
     fidelity: Annotated[FidelityResult | None, OMITTED] = None
+    optimism: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
+    floor_confidence: Annotated[float | None, OMITTED] = None
     seconds: Annotated[float | None, OMITTED] = None
     proof_epochs: Annotated[int | None, OMITTED] = None
 

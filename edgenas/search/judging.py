@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgenas.search.base import Candidate, Evaluator
 from edgenas.search.constraints import MetricConstraint
-from edgenas.search.racing import Raced, Seen, least_violation
+from edgenas.search.racing import Raced, Seen, judging, least_violation
 from edgenas.spaces import Genes
 
 
@@ -50,7 +50,8 @@ class Judge:
         images_M = np.arange(len(self.labels_N)) if shown.images_M is None else shown.images_M
         labels_M, p_MC = self.labels_N[images_M], shown.probabilities_MC
         of_label_M = p_MC[np.arange(len(labels_M)), labels_M].astype(np.float64)
-        violations = {floor.name: least_violation(floor, p_MC, images_M, self.labels_N) for floor in self.floors}
+        own = judging(self.floors, row_G if shown.images_M is None else None)
+        violations = {floor.name: least_violation(floor, p_MC, images_M, self.labels_N) for floor in own}
         return Candidate(
             genes=tuple(int(gene) for gene in row_G),
             generation=generation,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgenas.fields import Count, require_argument
 from edgenas.search.base import Candidate, Evaluator
-from edgenas.search.constraints import MetricConstraint
+from edgenas.search.constraints import MetricConstraint, SensitivityFloor
 from edgenas.spaces import Genes
 from edgenas.stats import behind
 
@@ -105,7 +105,7 @@ class Raced:
         level: float,
     ) -> str | None:
         """Why a net cannot win; None while it can."""
-        least = {floor.name: float(least_violation(floor, probabilities_MC, images_M, labels_N)) for floor in floors}
+        least = {floor.name: float(least_violation(floor, probabilities_MC, images_M, labels_N)) for floor in judging(floors, None)}
         if sum(least.values()) > rival.shortfall:
             return max(least, key=lambda name: least[name])
         if rival.shortfall > 0:  # then floors decide before accuracy does
@@ -146,6 +146,13 @@ def racing_order(labels_N: NDArray[np.int64]) -> NDArray[np.int64]:
         mine = rng.permutation(np.flatnonzero(labels_N == label))
         place_N[mine] = (np.arange(len(mine)) + rng.random()) / len(mine)
     return np.argsort(place_N, kind="stable")
+
+
+def judging(floors: Sequence[MetricConstraint], genes_G: Genes | None) -> list[MetricConstraint]:
+    """The floors as they judge one net; where it is None, only those that judge all nets by one threshold: choosing one is dear."""
+    if genes_G is None:
+        return [floor for floor in floors if not (isinstance(floor, SensitivityFloor) and floor.thresholds is not None)]
+    return [floor.of_net(genes_G) if isinstance(floor, SensitivityFloor) else floor for floor in floors]
 
 
 def least_violation(

@@ -20,7 +20,7 @@ from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.readable import Images, ImageSequence, readable
 
 BATCH_SIZE = 64
-MEMORY_BYTES = 256 << 20  # of features that subnets have in common
+MEMORY_BYTES = 512 << 20  # of features that subnets have in common
 Row = tuple[int, ...]
 
 

@@ -6,17 +6,16 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Measured, is_elsewhere
-from edgenas.project.journals import JournaledEvaluator
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Device
+from edgenas.project.searching.evaluating import evaluator_on
 from edgenas.project.searching.question import Question
 from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
@@ -26,7 +25,6 @@ from edgenas.search.finalists import Finalist, capacity, choose
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
 from edgenas.stats import accuracy, sensitivities
-from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.recalibration import Recalibration
 
 MAX_ROUNDS = 3
@@ -169,7 +167,9 @@ def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
             break
         fresh = yield from panel.judge(chosen)
         finalists += fresh
-        if choose(finalists) is not None or any(not limits.keys() & set(f.row.rejected_by) for f in fresh):
+        if choose(finalists, strict=question.is_strict) is not None or any(
+            not limits.keys() & set(f.row.rejected_by) for f in fresh
+        ):
             break
         for name, (top, _) in limits.items():
             slower = min((top / finalist.measured[name] for finalist in fresh if name in finalist.measured), default=1.0)
@@ -221,19 +221,18 @@ def _measure(
 def _confirm(panel: Panel, finalists: Sequence[Finalist]) -> list[Finalist]:
     """The finalists with accuracy and sensitivities on confirm; a floor must hold there as well."""
     images, question = panel.images, panel.question
-    images_NCHW, labels_N = images.arrays("confirm")
+    labels_N = images.labels("confirm")
     genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    device = torch.device(panel.device)
-    predictor = SupernetEvaluator(panel.supernet, images_NCHW, device=device, training_NCHW=panel.statistics)
-    evaluator = JournaledEvaluator(predictor, panel.evaluations, "confirm", len(labels_N))
+    evaluator = evaluator_on(images, panel.supernet, "confirm", panel.device, panel.statistics, panel.evaluations)
     confirmed = []
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
-        missed = [floor.name for floor in question.floors if floor.violation(p_NK[None], labels_N)[0] > 0]
+        floors = [floor.of_net(np.array(finalist.candidate.genes, dtype=np.int16)).plain for floor in question.floors]
+        missed = [floor.name for floor in floors if floor.violation(p_NK[None], labels_N)[0] > 0]
         row = replace(
             finalist.row,
             top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N),
             sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
             rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
         )
-        confirmed.append(replace(finalist, row=row))
+        confirmed.append(replace(finalist, row=row, right_confirm_N=p_NK.argmax(axis=1) == labels_N))
     return confirmed

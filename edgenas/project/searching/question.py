@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.data.images import Images
-from edgenas.errors import ConfigError
-from edgenas.project.opening import SET_POSITIVE, Project
+from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Budget
+from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
 from edgenas.records import CandidateRow, RacedRow
 from edgenas.search import Candidate, SensitivityFloor
 from edgenas.stats import sensitivities
@@ -31,6 +31,11 @@ class Question:
     def identity(self) -> dict[str, Any]:
         """What tells this question from others, JSON-ready."""
         return {"settings": self.project.settings.search.identity, "tables": self.budget.identity}
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a net that misses a floor is none."""
+        return self.project.settings.search.strict_sensitivity
 
     @property
     def limits(self) -> dict[str, float]:
@@ -56,6 +61,7 @@ class Question:
             origin=candidate.origin,
             rejected_by=candidate.rejected_by,
             raced=raced_row(candidate, len(self.labels_N)),
+            floors=floor_rows(candidate, self.floors, self.labels_N),
         )
 
 
@@ -70,19 +76,8 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
     """The question that the settings put.
 
     Raises:
-        ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
+        ConfigError, InfeasibleError: as `require_floors`.
     """
-    settings = project.settings.search
-    if settings.floors and images.positive is None:
-        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    unknown = [name for name in settings.floors if name not in images.class_names]
-    if unknown:
-        raise ConfigError(
-            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(images.class_names)}",
-        )
-    floors = tuple(
-        SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in settings.floors.items()
-    )
+    require_floors(project.settings.search, images)
+    floors = floors_asked(project.settings.search, images)
     return Question(project, images, budget, floors, images.labels("select"))
