@@ -20,7 +20,7 @@ from edgenas.project.nets import RESULT, load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
-from edgenas.project.searching.evaluating import evaluator_on
+from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.floors import (
     are_thresholds_needed,
@@ -33,6 +33,7 @@ from edgenas.project.searching.floors import (
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
 from edgenas.project.searching.races import raced, raced_facts, with_finalists
+from edgenas.project.searching.ray_workers import Workers
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -68,6 +69,8 @@ class SearchConfig:
 
     Attributes:
         tables: names or files of latency tables by the alias of their limit.
+        workers: processes that evaluate nets; None takes this one, or with an address all that the cluster has.
+        ray_address: of a Ray cluster that runs; None starts one for more than one worker.
     """
 
     run: Path
@@ -75,6 +78,8 @@ class SearchConfig:
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
+    workers: int | None = None
+    ray_address: str | None = None
 
 
 def run(config: SearchConfig) -> Iterator[Record]:
@@ -115,7 +120,11 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = evaluator_on(images, supernet, "select", device, statistics, evaluations)
-        candidates = yield from _evolved(question, raced(project.settings.search, evaluator), hand_AG, surveyed, rng)
+        searching: Evaluator = evaluator
+        if config.ray_address is not None or (config.workers or 1) > 1:
+            workers = Workers(config.workers, config.ray_address)
+            searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
+        candidates = yield from _evolved(question, raced(project.settings.search, searching), hand_AG, surveyed, rng)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(
