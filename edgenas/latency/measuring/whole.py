@@ -61,18 +61,19 @@ def measure(
     seed: int,
     memory: Memory | None = None,
     others: Mapping[str, nn.Module] = MappingProxyType({}),
-    attempts: int = ATTEMPTS,
+    attempts: int | None = None,
 ) -> Generator[Progress | Note, None, list[Measured]]:
     """Time whole nets in turn, beside the table's reference net; ``others`` by name are of no space and come last.
 
     Virtual and thermally limited machines jump between speeds; so the nets are measured again, a few times and a second apart,
     until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning
-    unless there was just one of ``attempts``.
+    unless there was just one of ``attempts``; None are `ATTEMPTS`.
     What ``memory`` holds of an interrupted measurement of the same nets is not measured again.
 
     Raises:
         MissingBackendError: if the runtime does not work here.
     """
+    attempts = ATTEMPTS if attempts is None else attempts
     chains = [components_of(workshop.space, genes_G, workshop.task) for genes_G in genes_AG]
     reference = reference_net(workshop.space, workshop.task)
     yield from workshop.prepare_chains([reference, *chains])
