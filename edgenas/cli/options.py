@@ -81,7 +81,7 @@ def limit_options(function: Function) -> Function:
             click.option(
                 "--confidence",
                 type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="One-sided, of the promise. [default: 0.95 with a quantile]",
+                help="Of the latency's promise, one-sided [default: 0.95 with a quantile]; of floors on sensitivities, two-sided.",
             ),
             click.option("--max-params", metavar="N", help="Limit on the parameters, e.g. 3e6 or 3M."),
             click.option("--min-params", metavar="N", help="Fewest parameters, e.g. 1M."),

@@ -128,10 +128,15 @@ class SearchSettings:
             ``min_sensitivity`` are short forms.
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
-        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50. Where a sensitivity has a
+            floor, also two-sided of the interval whose lower end must reach it; without one the share itself must.
         max_memory_mb: weights and the largest tensor of one image in fp32, in 10^6 bytes.
         min_throughput: images a second in calls of the table's batch, one after another: a limit on the latency of a call.
+        strict_sensitivity: a search in which no net reaches the floors of sensitivities fails; else it takes the nearest.
         algorithm: evolution, random (as many nets, drawn) or one that an installed package brings.
+        racing: none, or the probability at most of dropping a net before it has seen all of select though it would be no worse than
+            the last that is kept; nets that cannot win are dropped as soon as that is shown.
+        racing_margin: standard errors of select by which a net must be able to be better, else it may be dropped.
         proxy: a training-free indicator that `plan` shows of the nets that fit.
         proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
         proof_nets, proof_hand: searched and hand-designed nets that are proven.
@@ -149,7 +154,10 @@ class SearchSettings:
     max_memory_mb: float | None = None
     min_throughput: float | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
+    strict_sensitivity: bool = False
     algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
+    racing: Literal["none"] | Annotated[float, Range(gt=0, lt=1)] = "none"
+    racing_margin: Annotated[float, Range(ge=0, le=5)] = 0.0
     proxy: Annotated[str, OneOf(PROXIES)] | None = None
     num_generations: CountOrZero = 8
     population: Count = 32
@@ -203,8 +211,9 @@ class SearchSettings:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells a search from others, JSON-ready; a setting that says nothing is left out, so that other journals go on."""
-        unasked = {"limits": (), "algorithm": "evolution", "proxy": None}
+        unasked: dict[str, Any] = {"limits": (), "algorithm": "evolution", "proxy": None}
         unasked |= dict.fromkeys(("min_params", "min_macs", "max_memory_mb", "min_throughput"))
+        unasked |= {"racing": "none", "racing_margin": 0.0, "strict_sensitivity": False}
         return {name: value for name, value in asdict(self).items() if name not in unasked or value != unasked[name]}
 
 

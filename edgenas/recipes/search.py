@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,16 +15,27 @@ import torch
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
-from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, JournaledEvaluator, journal
+from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
 from edgenas.project.searching.elsewhere import other_spaces
+from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
+from edgenas.project.searching.floors import (
+    are_thresholds_needed,
+    floor_confidence,
+    nearest_floors,
+    require_floors,
+    told_low,
+    with_thresholds,
+)
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
+from edgenas.project.searching.races import raced, raced_facts, with_finalists
+from edgenas.project.searching.ray_workers import Workers
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
@@ -42,15 +52,15 @@ from edgenas.records import (
 from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
 from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, survey, total_violation
 from edgenas.search.constraints import FLOOR
-from edgenas.search.finalists import Finalist, choose
+from edgenas.search.finalists import Finalist, choose, optimism
 from edgenas.search.limits import in_reach
 from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
-from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.recalibration import identity_of, recalibration_of
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -62,6 +72,8 @@ class SearchConfig:
     Attributes:
         tables: names or files of latency tables by the alias of their limit.
         continued: nets that were evaluated before with the same weights take part as far as they meet the limits.
+        workers: processes that evaluate nets; None takes this one, or with an address all that the cluster has.
+        ray_address: of a Ray cluster that runs; None starts one for more than one worker.
     """
 
     run: Path
@@ -70,6 +82,8 @@ class SearchConfig:
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
     continued: bool = False
+    workers: int | None = None
+    ray_address: str | None = None
 
 
 def run(config: SearchConfig) -> Iterator[Record]:
@@ -84,6 +98,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     device = torch_device(project.settings.search.device)
     ALGORITHMS.find(project.settings.search.algorithm)  # before an image is read
     images = open_images(project)
+    require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
@@ -97,22 +112,32 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if not surveyed.feasible_A.any():
             raise _nothing_found(question, surveyed, facts)
         yield from decode(images, "select", "confirm")
-        images_NCHW, _ = images.arrays("select")
-        predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
-        weights = _weights_identity(project.run.supernet, images, device)
+        statistics = recalibration_of(supernet, images.norm_images())
+        weights = _weights_identity(project.run.supernet, images, device) | identity_of(statistics)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
+        if are_thresholds_needed(question.floors, images.positive):
+            yield from decode(images, "calibrate")
+            calibrate = evaluator_on(images, supernet, "calibrate", device, statistics, evaluations)
+            question = replace(question, floors=with_thresholds(question.floors, images.positive, calibrate, images))
         hand_AG = hand_designed_rows(project.space)
-        evaluator = JournaledEvaluator(predictor, evaluations, "select")
+        evaluator = evaluator_on(images, supernet, "select", device, statistics, evaluations)
         earlier = earlier_nets(question, evaluator, evaluations, timings) if config.continued else None
         yield from known_notes(earlier, evaluations)
-        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng, earlier)
+        searching: Evaluator = evaluator
+        if config.ray_address is not None or (config.workers or 1) > 1:
+            workers = Workers(config.workers, config.ray_address)
+            searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
+        candidates = yield from _evolved(question, raced(project.settings.search, searching), hand_AG, surveyed, rng, earlier)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
-        panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
+        panel = Panel(
+            project, images, supernet, candidates, described, hand, question, device, evaluations, timings, evaluator, statistics
+        )
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
+        described = with_finalists(question, candidates, described, proven.finalists)
         result = _result(question, surveyed, facts, described, proven, search_s, earlier)
         result = replace(result, analysis=analysis_of(question, candidates, described))
         outputs, pictures = write(question, described, result)
@@ -120,6 +145,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if result.winner is None:
             timings.remove()
             raise _nothing_left(question, result, proven.finalists)
+        yield from told_low(question.floors, result)
     yield Outcome(result, outputs)
 
 
@@ -167,7 +193,7 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
             return further(panel, finalists, num, score)
 
-        return (yield from prove(prover, finalists, panel.question.floors, more))
+        return (yield from prove(prover, finalists, [floor.plain for floor in panel.question.floors], more))
 
 
 def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:
@@ -208,6 +234,7 @@ def _evaluations(question: Question, found: Feasibility, described: Sequence[Can
         evaluated=len(described),
         images=len(question.labels_N),
         rejected={**found.rejected, **low},
+        **raced_facts(described, len(question.labels_N)),
     )
 
 
@@ -221,7 +248,8 @@ def _result(
     earlier: Earlier | None,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
-    winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
+    strict = question.project.settings.search.strict_sensitivity
+    winner, (proof_s, proof_epochs) = choose(proven.finalists, strict=strict), proven.spent
     first = first_epochs(question.project.settings.search.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
@@ -234,8 +262,10 @@ def _result(
         evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
-        closest=None,
+        closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
         binding=found.binding,
+        optimism=optimism(proven.finalists, question.labels_N, winner) or None,
+        floor_confidence=floor_confidence(question.floors),
         seed=question.project.settings.search.seed,
         fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
         seconds=round(search_s + proof_s, 1),
@@ -255,12 +285,7 @@ def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Fin
         if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
             nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
-    for floor in question.floors:
-        rows = [row for row in result.finalists if floor.name in row.rejected_by]
-        if rows:
-            best = max(rows, key=lambda row: _number(row.sensitivity[floor.class_name].value))
-            value = best.sensitivity[floor.class_name].value
-            nearest[floor.name] = Nearest(asked=floor.floor, achievable=value, arch=best.arch)
+    nearest |= nearest_floors(question.floors, judged)
     problems = [f"{name}: asked {entry.asked:.12g}, best found {_found(name, entry)}" for name, entry in nearest.items()]
     return InfeasibleError(
         "none of the nets that were tried meets every limit",
@@ -274,8 +299,3 @@ def _found(name: str, entry: Nearest) -> str:
     """The best that was found, never rounded to what was not."""
     is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
     return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)
-
-
-def _number(value: float) -> float:
-    """A share for comparing; one of no images counts as 0."""
-    return 0.0 if math.isnan(value) else value

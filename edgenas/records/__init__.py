@@ -1,6 +1,15 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, Latencies, Percentile, PromisedQuantile, ProofRow
+from edgenas.records.candidates import (
+    CandidateRow,
+    Costs,
+    FloorRow,
+    Latencies,
+    Percentile,
+    PromisedQuantile,
+    ProofRow,
+    RacedRow,
+)
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -198,6 +207,7 @@ __all__ = [
     "FileParity",
     "FinalTraining",
     "FittingNets",
+    "FloorRow",
     "FrontFacts",
     "Gate",
     "GoldenFacts",
@@ -257,6 +267,7 @@ __all__ = [
     "Proportion",
     "PublishedRow",
     "Quantile",
+    "RacedRow",
     "RankedNet",
     "RatioFacts",
     "RecipeRow",

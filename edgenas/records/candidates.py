@@ -125,6 +125,38 @@ class ProofRow(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RacedRow(JsonRecord):
+    """That a net was dropped before it had seen all of select; its numbers are of the images that it has seen.
+
+    Attributes:
+        images: that it has seen.
+        of: as many.
+        dropped_for: ``accuracy``, or the floor that it was certain to miss.
+    """
+
+    images: int
+    of: int
+    dropped_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloorRow(JsonRecord):
+    """How a floor with a confidence has judged a net on select.
+
+    Attributes:
+        floor: that the lower end of ``sensitivity`` must reach.
+        confidence: of that interval.
+        threshold: least probability at which the positive class was decided, chosen on calibrate; None for the argmax.
+        sensitivity: of the class.
+    """
+
+    floor: float
+    confidence: float
+    threshold: float | None
+    sensitivity: Proportion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRow(Costs):
     """The contract's CAND: a net that a search has evaluated, and what finalists say beyond that.
 
@@ -142,6 +174,8 @@ class CandidateRow(Costs):
         top1_confirm: accuracy on confirm, of finalists.
         sensitivity_confirm: by class, of finalists.
         proof: of finalists that were trained alone.
+        raced: of nets that a race dropped.
+        floors: by their names, where they have a confidence.
     """
 
     top1: float
@@ -157,6 +191,8 @@ class CandidateRow(Costs):
     top1_confirm: Annotated[Proportion | None, OMITTED] = None
     sensitivity_confirm: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
     proof: Annotated[ProofRow | None, OMITTED] = None
+    raced: Annotated[RacedRow | None, OMITTED] = None
+    floors: Annotated[Mapping[str, FloorRow] | None, OMITTED] = None
 
     def rejected(self, name: str, reason: str) -> CandidateRow:
         """With a limit that keeps it from winning; what was said of that limit before stays."""

@@ -136,9 +136,11 @@ class Evaluations(JsonRecord):
     Attributes:
         candidates: nets whose costs were computed.
         evaluated: nets that predicted images.
-        images: that each of them predicted.
+        images: that each of them predicted, unless a race dropped it.
         rejected: how many broke each limit, by its name.
         earlier: of those evaluated, nets that an earlier search had evaluated; left out where none was continued.
+        dropped: nets that races dropped; None without races.
+        images_share: of images predicted in all that would have been without races.
     """
 
     candidates: int
@@ -146,6 +148,8 @@ class Evaluations(JsonRecord):
     images: int
     rejected: Mapping[str, int]
     earlier: Annotated[int | None, OMITTED] = None
+    dropped: Annotated[int | None, OMITTED] = None
+    images_share: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +225,8 @@ class SearchResult(SealedRecord):
         closest: by limit, where nothing was found.
         binding: names of the limits that alone keep out some net.
         fidelity: of cheap rankings; None where no net was trained alone.
+        optimism: accuracy on select less that on confirm, of the ``winner`` and of the mean of the ``finalists``.
+        floor_confidence: of the floors on sensitivities; None where the shares themselves were held against them.
         seconds: of the whole search; None where an earlier version did not say.
         proof_epochs: of all trainings of the proof together; likewise.
         analysis: of all nets that were evaluated; likewise.
@@ -243,6 +249,8 @@ class SearchResult(SealedRecord):
     binding: tuple[str, ...]
     seed: int
     fidelity: Annotated[FidelityResult | None, OMITTED] = None
+    optimism: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
+    floor_confidence: Annotated[float | None, OMITTED] = None
     seconds: Annotated[float | None, OMITTED] = None
     proof_epochs: Annotated[int | None, OMITTED] = None
     analysis: Annotated[SearchAnalysis | None, OMITTED] = None

@@ -24,6 +24,7 @@ from edgenas.search.judging import Judge
 from edgenas.search.limits import Limit, conflicts, parse_limits
 from edgenas.search.pareto import pareto_front
 from edgenas.search.quantities import QUANTITIES, Cost, Quantity, cost_of
+from edgenas.search.racing import Raced
 from edgenas.search.random_search import random_search
 from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_evenly, shrunk
 from edgenas.search.surveys import survey
@@ -57,6 +58,7 @@ __all__ = [
     "LowerLimit",
     "MetricConstraint",
     "Quantity",
+    "Raced",
     "Ranker",
     "SensitivityFloor",
     "UpperLimit",

@@ -36,6 +36,8 @@ class Candidate:
         top1: share of right argmax decisions there.
         log_likelihood: mean log-probability of the right class; decides between equal ``top1``.
         shortfall: sum of the metric constraints' violations.
+        images_M: the images that it has predicted where a race dropped it; all numbers are of these then. None where it saw all.
+        dropped_for: why it was dropped.
     """
 
     genes: tuple[int, ...]
@@ -46,11 +48,13 @@ class Candidate:
     log_likelihood: float
     shortfall: float
     rejected_by: tuple[str, ...] = ()
+    images_M: NDArray[np.int64] | None = field(default=None, repr=False)
+    dropped_for: str | None = None
 
     @property
-    def rank(self) -> tuple[float, float, float]:
-        """Smaller is better: least shortfall, then highest accuracy, then likelihood."""
-        return (self.shortfall, -self.top1, -self.log_likelihood)
+    def rank(self) -> tuple[float, ...]:
+        """Smaller is better: least shortfall, then nets that no race dropped, then highest accuracy, then likelihood."""
+        return (self.shortfall, self.dropped_for is not None, -self.top1, -self.log_likelihood)
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def test_weights_say_how_they_were_trained(reference: Reference) -> None:
 
 def test_a_search_that_finds_nothing_does_not_leave_an_earlier_winner(command: Command, reference: Reference) -> None:
     command.begin(reference.after("search"))
-    ended = command("search", "--latency-ms", "50", "--min-sensitivity", "8=1.0")
+    ended = command("search", "--latency-ms", "50", "--min-sensitivity", "8=1.0", "--strict-sensitivity")
     assert ended.code == 3
     ended = command("retrain")
     assert (ended.code, ended.value["error"]["type"]) == (1, "MissingInputError")

@@ -256,7 +256,7 @@ def test_an_impossible_limit_exits_3_with_the_nearest_achievable(edgenas: Run, p
 
 
 def test_a_floor_that_nothing_meets_exits_3(edgenas: Run) -> None:
-    code, value, _ = edgenas("search", "--latency-ms", "5", "--min-sensitivity", "8=1")
+    code, value, _ = edgenas("search", "--latency-ms", "5", "--min-sensitivity", "8=1", "--strict-sensitivity")
     assert code == 3
     assert value["result"]["closest"]["sensitivity[8]"]["asked"] == 1.0
 

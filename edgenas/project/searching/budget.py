@@ -243,7 +243,8 @@ def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str
 def _with_bound(project: Project, task: Task, device: Device) -> Device:
     """The device with the promise that ``latency_quantile`` and ``confidence`` ask for, if any."""
     settings = project.settings.search
-    if settings.latency_quantile is None and settings.confidence is None:
+    is_of_floors = bool(settings.floors) and device.limit_ms is None  # then the confidence is theirs alone
+    if settings.latency_quantile is None and (settings.confidence is None or is_of_floors):
         return device
     quantile = settings.latency_quantile if settings.latency_quantile is not None else "p50"
     confidence = settings.confidence if settings.confidence is not None else CONFIDENCE
