@@ -34,7 +34,7 @@ from edgenas.project.searching.floors import (
 )
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
-from edgenas.project.searching.races import raced, raced_facts, with_finalists
+from edgenas.project.searching.races import completed, raced, raced_facts, with_finalists
 from edgenas.project.searching.ray_workers import Workers
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -139,7 +139,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         proven = yield from _prove(panel, finalists)
         described = with_finalists(question, candidates, described, proven.finalists)
         result = _result(question, surveyed, facts, described, proven, search_s, earlier)
-        result = replace(result, analysis=analysis_of(question, candidates, described))
+        result = replace(result, analysis=analysis_of(question, completed(candidates, proven.finalists), described))
         outputs, pictures = write(question, described, result)
         yield from pictures
         if result.winner is None:

@@ -40,6 +40,12 @@ def whole(candidate: Candidate, question: Question, evaluate: Evaluator) -> Cand
     return judge(np.array([candidate.genes], dtype=np.int16), candidate.generation, candidate.origin)[0]
 
 
+def completed(candidates: Sequence[Candidate], finalists: Sequence[Finalist]) -> list[Candidate]:
+    """All candidates, finalists that were dropped before as they are now that they have seen all images."""
+    seen = {finalist.candidate.genes: finalist.candidate for finalist in finalists}
+    return [seen.get(candidate.genes, candidate) for candidate in candidates]
+
+
 def with_finalists(
     question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow], finalists: Sequence[Finalist]
 ) -> list[CandidateRow]:
