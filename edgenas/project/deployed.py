@@ -289,5 +289,6 @@ def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:
                 latency_ms_upper=net.latency_ms_upper if isinstance(net, CandidateRow) else None,
                 latency_ms_measured=net.latency_ms_measured,
                 table=result.table,
+                percentiles=net.latency_ms_percentiles if isinstance(net, CandidateRow) else None,
             )
     return None

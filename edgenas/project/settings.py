@@ -12,7 +12,7 @@ from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
 from edgenas.search import ALGORITHMS
-from edgenas.search.limits import LATENCY, SENSITIVITY, Limit, conflicts
+from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
@@ -124,11 +124,14 @@ class SearchSettings:
 
     Attributes:
         limits: on any quantity, upper and lower, as ``--limit`` takes them: ``params>=1M``, ``latency_ms[jetson]<=5``;
-            ``latency_ms``, ``max_params``, ``max_macs`` and ``min_sensitivity`` are short forms.
+            ``latency_ms``, ``max_params``, ``min_params``, ``max_macs``, ``min_macs``, ``max_memory_mb``, ``min_throughput`` and
+            ``min_sensitivity`` are short forms.
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
         confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50. Where a sensitivity has a
             floor, also two-sided of the interval whose lower end must reach it; without one the share itself must.
+        max_memory_mb: weights and the largest tensor of one image in fp32, in 10^6 bytes.
+        min_throughput: images a second in calls of the table's batch, one after another: a limit on the latency of a call.
         strict_sensitivity: a search in which no net reaches the floors of sensitivities fails; else it takes the nearest.
         algorithm: evolution, random (as many nets, drawn) or one that an installed package brings.
         racing: none, or the probability at most of dropping a net before it has seen all of select though it would be no worse than
@@ -146,6 +149,10 @@ class SearchSettings:
     confidence: Annotated[float, Range(gt=0, lt=1)] | None = None
     max_params: int | None = None
     max_macs: int | None = None
+    min_params: int | None = None
+    min_macs: int | None = None
+    max_memory_mb: float | None = None
+    min_throughput: float | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
     strict_sensitivity: bool = False
     algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
@@ -192,6 +199,11 @@ class SearchSettings:
         return {limit.subject: limit.value for limit in self.all_limits if limit.kind == LATENCY and not limit.is_upper}
 
     @property
+    def least_throughputs(self) -> dict[str, float]:
+        """Fewest images a second, likewise."""
+        return {limit.subject: limit.value for limit in self.all_limits if limit.kind == THROUGHPUT}
+
+    @property
     def floors(self) -> dict[str, float]:
         """Least sensitivity by class."""
         return {limit.subject: limit.value for limit in self.all_limits if limit.kind == SENSITIVITY}
@@ -200,6 +212,7 @@ class SearchSettings:
     def identity(self) -> dict[str, Any]:
         """What tells a search from others, JSON-ready; a setting that says nothing is left out, so that other journals go on."""
         unasked: dict[str, Any] = {"limits": (), "algorithm": "evolution", "proxy": None}
+        unasked |= dict.fromkeys(("min_params", "min_macs", "max_memory_mb", "min_throughput"))
         unasked |= {"racing": "none", "racing_margin": 0.0, "strict_sensitivity": False}
         return {name: value for name, value in asdict(self).items() if name not in unasked or value != unasked[name]}
 

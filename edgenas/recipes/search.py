@@ -16,10 +16,12 @@ from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
 from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
-from edgenas.project.nets import RESULT, load_supernet
-from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.nets import load_supernet
+from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
+from edgenas.project.searching.elsewhere import other_spaces
 from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.floors import (
@@ -34,6 +36,7 @@ from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask
 from edgenas.project.searching.races import raced, raced_facts, with_finalists
 from edgenas.project.searching.ray_workers import Workers
+from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -42,13 +45,12 @@ from edgenas.records import (
     Evaluations,
     Nearest,
     NothingFound,
-    ParetoPicture,
     SearchResult,
     SpaceFacts,
     lower_name,
 )
-from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey, total_violation
+from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, survey, total_violation
 from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose, optimism
 from edgenas.search.limits import in_reach
@@ -69,6 +71,7 @@ class SearchConfig:
 
     Attributes:
         tables: names or files of latency tables by the alias of their limit.
+        continued: nets that were evaluated before with the same weights take part as far as they meet the limits.
         workers: processes that evaluate nets; None takes this one, or with an address all that the cluster has.
         ray_address: of a Ray cluster that runs; None starts one for more than one worker.
     """
@@ -78,6 +81,7 @@ class SearchConfig:
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
+    continued: bool = False
     workers: int | None = None
     ray_address: str | None = None
 
@@ -116,15 +120,15 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield from decode(images, "calibrate")
             calibrate = evaluator_on(images, supernet, "calibrate", device, statistics, evaluations)
             question = replace(question, floors=with_thresholds(question.floors, images.positive, calibrate, images))
-        if len(evaluations):
-            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = evaluator_on(images, supernet, "select", device, statistics, evaluations)
+        earlier = earlier_nets(question, evaluator, evaluations, timings) if config.continued else None
+        yield from known_notes(earlier, evaluations)
         searching: Evaluator = evaluator
         if config.ray_address is not None or (config.workers or 1) > 1:
             workers = Workers(config.workers, config.ray_address)
             searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
-        candidates = yield from _evolved(question, raced(project.settings.search, searching), hand_AG, surveyed, rng)
+        candidates = yield from _evolved(question, raced(project.settings.search, searching), hand_AG, surveyed, rng, earlier)
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(
@@ -134,9 +138,10 @@ def run(config: SearchConfig) -> Iterator[Record]:
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
         described = with_finalists(question, candidates, described, proven.finalists)
-        result = _result(question, surveyed, facts, described, proven, search_s)
-        outputs, picture = _write(project, question, described, result)
-        yield picture
+        result = _result(question, surveyed, facts, described, proven, search_s, earlier)
+        result = replace(result, analysis=analysis_of(question, candidates, described))
+        outputs, pictures = write(question, described, result)
+        yield from pictures
         if result.winner is None:
             timings.remove()
             raise _nothing_left(question, result, proven.finalists)
@@ -145,13 +150,20 @@ def run(config: SearchConfig) -> Iterator[Record]:
 
 
 def _evolved(
-    question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
+    question: Question,
+    evaluator: Evaluator,
+    hand_AG: Genes,
+    found: Feasibility,
+    rng: np.random.Generator,
+    earlier: Earlier | None,
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of a search that starts with hand-designed and evenly spread nets."""
+    """All candidates of a search that starts with hand-designed, evenly spread and, where it continues, earlier nets."""
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
+    if earlier is not None:
+        sizes, start = earlier.begun(sizes, start)
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     name = project.settings.search.algorithm
@@ -165,7 +177,7 @@ def _evolved(
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
     if not candidates and name not in ALGORITHMS.own:
         raise ALGORITHMS.refused(name, "has evaluated no net")
-    return candidates
+    return merged(earlier.candidates, candidates) if earlier is not None else candidates
 
 
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
@@ -199,6 +211,7 @@ def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, 
 def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
     """No net that was looked at meets the limits, so none was evaluated."""
     budget, nearest = question.budget, nearest_of(question.budget, found)
+    others = other_spaces(budget, question.images.task)
     known = NothingFound(
         space=facts,
         limits=question.limits,
@@ -208,8 +221,9 @@ def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) ->
         evaluations=_evaluations(question, found, ()),
         closest=nearest,
         binding=found.binding,
+        other_spaces=others,
     )
-    return infeasible(budget, nearest, known)
+    return infeasible(budget, found, nearest, others, known)
 
 
 def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
@@ -231,6 +245,7 @@ def _result(
     described: Sequence[CandidateRow],
     proven: Proven,
     search_s: float,
+    earlier: Earlier | None,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
     strict = question.project.settings.search.strict_sensitivity
@@ -244,7 +259,7 @@ def _result(
         table=question.budget.table,
         tables=question.budget.tables,
         promises=question.budget.promises,
-        evaluations=_evaluations(question, found, described),
+        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
         closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
@@ -284,29 +299,3 @@ def _found(name: str, entry: Nearest) -> str:
     """The best that was found, never rounded to what was not."""
     is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
     return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)
-
-
-def _write(
-    project: Project, question: Question, described: Sequence[CandidateRow], result: SearchResult
-) -> tuple[dict[str, Path], Picture[ParetoPicture]]:
-    """Candidates and result; what is to be drawn of them."""
-    folder = project.run.search
-    outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}
-    write_text(outputs["candidates"], "".join(dump_json(row, indent=None) + "\n" for row in described))
-    cost, name = "macs", "macs"
-    if question.budget.devices:
-        first = question.budget.devices[0]
-        cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
-    top1_A = np.array([row.top1 if row.raced is None else -1.0 for row in described])  # of all images alone
-    front = pareto_front(np.array([row.cost(cost) for row in described]), top1_A)
-    shows = ParetoPicture(
-        rows=tuple(described),
-        front=tuple(front.tolist()),
-        cost=cost,
-        limit=question.limits.get(name),
-        winner=result.winner,
-        title=f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
-    )
-    outputs["result"] = folder / RESULT
-    result.write(outputs["result"])  # without a winner too: an earlier one did not meet these limits
-    return outputs, Picture(shows, (outputs["pareto_png"], outputs["pareto_svg"]))

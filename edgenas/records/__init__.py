@@ -1,6 +1,15 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, FloorRow, Latencies, PromisedQuantile, ProofRow, RacedRow
+from edgenas.records.candidates import (
+    CandidateRow,
+    Costs,
+    FloorRow,
+    Latencies,
+    Percentile,
+    PromisedQuantile,
+    ProofRow,
+    RacedRow,
+)
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -64,7 +73,7 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -88,11 +97,22 @@ from edgenas.records.search import (
     NetCosts,
     NothingFound,
     NumNets,
+    OtherSpace,
     PromisedBound,
     Quantile,
     SearchResult,
     SpaceFacts,
     TableFacts,
+)
+from edgenas.records.search_analysis import (
+    FrontFacts,
+    HypervolumeFacts,
+    HypervolumeRow,
+    ImportanceFacts,
+    ImportanceRow,
+    PriceRow,
+    SearchAnalysis,
+    TopNets,
 )
 from edgenas.records.staging import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.records.tables import (
@@ -116,6 +136,7 @@ from edgenas.records.tables import (
     ProfileAnswer,
     RatioFacts,
     ReferenceFacts,
+    SessionFacts,
     SpanFacts,
     TableCheck,
     TableHeader,
@@ -143,6 +164,7 @@ from edgenas.records.training import (
 __all__ = [
     "AT_LEAST",
     "MANIFEST_SCHEMA",
+    "AnalysisPicture",
     "Arch",
     "ArchitectureFacts",
     "BreakdownFacts",
@@ -186,10 +208,15 @@ __all__ = [
     "FinalTraining",
     "FittingNets",
     "FloorRow",
+    "FrontFacts",
     "Gate",
     "GoldenFacts",
     "GpuFacts",
     "HashedFile",
+    "HypervolumeFacts",
+    "HypervolumeRow",
+    "ImportanceFacts",
+    "ImportanceRow",
     "InfoResult",
     "InitFacts",
     "InitResult",
@@ -215,12 +242,14 @@ __all__ = [
     "NothingFits",
     "NothingFound",
     "NumNets",
+    "OtherSpace",
     "OutputFacts",
     "PackedPredictions",
     "ParetoPicture",
     "Parity",
     "ParityFile",
     "PartFacts",
+    "Percentile",
     "PlanResult",
     "PlannedNet",
     "PlannedProbe",
@@ -229,6 +258,7 @@ __all__ = [
     "PlannedSearch",
     "PlannedTimes",
     "PlannedTraining",
+    "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
     "PromisedBound",
@@ -249,8 +279,10 @@ __all__ = [
     "SamplingFacts",
     "Scores",
     "SealedRecord",
+    "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
+    "SessionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",
@@ -279,6 +311,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "TopNets",
     "TrainResult",
     "TrainedFor",
     "TrainedWay",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
 from edgenas.records.proportion import Proportion
+from edgenas.records.search_analysis import SearchAnalysis
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
 
@@ -35,8 +36,12 @@ class PromisedBound(JsonRecord):
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets that kept it.
+        coverage: share of the validation nets that kept it, of every session that measured them.
         slack: mean relative excess of the bound over what these nets measured.
+        num_sessions: that it comes from.
+        covers_days: whether what hours and days differ by is in it: never by one session.
+        between: standard deviation of the sessions, as a share; None of one.
+        left_out: per later session the share of its nets that kept the bound of the others; None where these are fewer than two.
     """
 
     quantile: Quantile
@@ -46,6 +51,10 @@ class PromisedBound(JsonRecord):
     num_runs: int
     coverage: Proportion
     slack: Proportion
+    num_sessions: int = 1
+    covers_days: bool = False
+    between: Annotated[float | None, OMITTED] = None
+    left_out: Annotated[tuple[float, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +116,20 @@ class Nearest(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSpace(JsonRecord):
+    """A shipped space with nets that meet limits which no net of the searched one meets.
+
+    Attributes:
+        looked_at: limits by name that one of its nets meets together.
+        not_looked_at: limits whose cost is not known there, as no latency table of it is at hand.
+    """
+
+    space: str
+    looked_at: tuple[str, ...]
+    not_looked_at: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluations(JsonRecord):
     """What was looked at.
 
@@ -115,6 +138,7 @@ class Evaluations(JsonRecord):
         evaluated: nets that predicted images.
         images: that each of them predicted, unless a race dropped it.
         rejected: how many broke each limit, by its name.
+        earlier: of those evaluated, nets that an earlier search had evaluated; left out where none was continued.
         dropped: nets that races dropped; None without races.
         images_share: of images predicted in all that would have been without races.
     """
@@ -123,6 +147,7 @@ class Evaluations(JsonRecord):
     evaluated: int
     images: int
     rejected: Mapping[str, int]
+    earlier: Annotated[int | None, OMITTED] = None
     dropped: Annotated[int | None, OMITTED] = None
     images_share: Annotated[float | None, OMITTED] = None
 
@@ -181,6 +206,7 @@ class NothingFound(JsonRecord):
     evaluations: Evaluations
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +229,7 @@ class SearchResult(SealedRecord):
         floor_confidence: of the floors on sensitivities; None where the shares themselves were held against them.
         seconds: of the whole search; None where an earlier version did not say.
         proof_epochs: of all trainings of the proof together; likewise.
+        analysis: of all nets that were evaluated; likewise.
     """
 
     kind: ClassVar[str] = "search result"
@@ -226,6 +253,7 @@ class SearchResult(SealedRecord):
     floor_confidence: Annotated[float | None, OMITTED] = None
     seconds: Annotated[float | None, OMITTED] = None
     proof_epochs: Annotated[int | None, OMITTED] = None
+    analysis: Annotated[SearchAnalysis | None, OMITTED] = None
 
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`, the schema's version first."""

@@ -9,11 +9,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import Evaluations, FidelityResult, SearchResult
-from edgenas.report.cells import arch_line, count, interval, milliseconds, table
-from edgenas.report.fidelity import tau_table
+from edgenas.records import Evaluations, FidelityResult, SearchAnalysis, SearchResult
+from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
+from edgenas.report.fidelity import correlation, tau_table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
+
+MAX_GENES = 4  # that are named
 
 
 def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
@@ -36,11 +38,29 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     if result.winner is not None:
         hand = "hand-designed " if result.winner.hand_designed else ""
         yield Text(f"winner: {hand}{arch_line(result.winner.arch)}")
+        yield from calls_of(result.winner.latency_ms_percentiles)
+    yield from _analysis(result.analysis)
     yield from _optimism(result)
     yield from _evaluated(result.evaluations)
     if result.binding:
         yield Text(f"binding: {', '.join(result.binding)}")
     yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
+
+
+def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
+    """What more cost buys and which genes decide, or that the images are too few to say."""
+    if analysis is None:
+        return
+    for words in analysis.front.words.values():
+        yield Text(words, style="yellow")
+    for price in analysis.prices:
+        if price.metric not in analysis.front.words:
+            yield Text(price.words)
+    for facts in analysis.importance:
+        if facts.rows:
+            genes = ", ".join(f"{row.gene} {row.drop.value:.2f}" for row in facts.rows[:MAX_GENES])
+            fit = f"a model of {facts.num_nets} nets has r2 {correlation(facts.r2)} on nets left out"
+            yield Text(f"genes that decide {facts.metric}, by the r2 lost without them: {genes}; {fit}")
 
 
 def _optimism(result: SearchResult) -> Iterator[RenderableType]:

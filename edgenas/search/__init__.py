@@ -19,6 +19,7 @@ from edgenas.search.enumeration import every_net
 from edgenas.search.evolution import evolve
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Closest, Feasibility, closest, repair
+from edgenas.search.feasible_set import FeasibleSet, feasible_set
 from edgenas.search.judging import Judge
 from edgenas.search.limits import Limit, conflicts, parse_limits
 from edgenas.search.pareto import pareto_front
@@ -49,6 +50,7 @@ __all__ = [
     "Evaluator",
     "EvolutionSettings",
     "Feasibility",
+    "FeasibleSet",
     "Fidelity",
     "Generation",
     "Judge",
@@ -67,6 +69,7 @@ __all__ = [
     "every_net",
     "evolve",
     "feasible_rows",
+    "feasible_set",
     "fidelity",
     "fit_ranker",
     "floors_of",

@@ -16,12 +16,13 @@ from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Device
 from edgenas.project.searching.evaluating import evaluator_on
-from edgenas.project.searching.question import Question
+from edgenas.project.searching.question import Question, missed
 from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
 from edgenas.search import Candidate, Evaluator, UpperLimit, pick_evenly
 from edgenas.search.finalists import Finalist, capacity, choose
+from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
 from edgenas.stats import accuracy, sensitivities
@@ -124,15 +125,18 @@ def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -
     judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
     row = finalist.row
     if is_first:
-        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms)
+        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms, latency_ms_percentiles=net.percentiles)
         if place.bound is not None:
             row = replace(row, latency_ms_quantile=PromisedQuantile(quantile=place.bound.quantile, ms=judged_ms))
     if row.latencies is not None:
         row = replace(row, latencies={**row.latencies, place.label: _measured(row.latencies[place.label], net)})
     if place.limit_ms is not None and judged_ms > place.limit_ms:
-        row = replace(row, rejected_by=(*row.rejected_by, place.name))
+        quantile = "median" if place.bound is None else place.bound.quantile
+        text = f"measured {in_reach(judged_ms, is_lower=False)} ms ({quantile}); asked {place.limit_ms:.12g}"
+        row = row.rejected(place.name, text)
     if place.least_ms is not None and net.latency_ms < place.least_ms:
-        row = replace(row, rejected_by=(*row.rejected_by, lower_name(place.name)))
+        text = f"measured {in_reach(net.latency_ms, is_lower=True)} ms (median); asked {place.least_ms:.12g} or more"
+        row = row.rejected(lower_name(place.name), text)
     return replace(finalist, row=row, measured={**finalist.measured, place.name: judged_ms})
 
 
@@ -140,7 +144,7 @@ def _measured(latencies: Latencies, net: Measured) -> Latencies:
     """With what was measured beside what was predicted."""
     quantiles = {"p50_ms": net.quantile_ms("p50"), "p90_ms": net.quantile_ms("p90")}
     quantiles |= {"p95_ms": net.quantile_ms("p95"), "p99_ms": net.quantile_ms("p99")}
-    return replace(latencies, measured_ms=net.latency_ms, **quantiles)
+    return replace(latencies, measured_ms=net.latency_ms, percentiles=net.percentiles, **quantiles)
 
 
 def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
@@ -226,13 +230,11 @@ def _confirm(panel: Panel, finalists: Sequence[Finalist]) -> list[Finalist]:
     evaluator = evaluator_on(images, panel.supernet, "confirm", panel.device, panel.statistics, panel.evaluations)
     confirmed = []
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
-        floors = [floor.of_net(np.array(finalist.candidate.genes, dtype=np.int16)).plain for floor in question.floors]
-        missed = [floor.name for floor in floors if floor.violation(p_NK[None], labels_N)[0] > 0]
-        row = replace(
-            finalist.row,
-            top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N),
-            sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
-            rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
-        )
+        shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
+        row = replace(finalist.row, top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N), sensitivity_confirm=shares)
+        for floor in question.floors:
+            own = floor.of_net(np.array(finalist.candidate.genes, dtype=np.int16)).plain
+            if own.violation(p_NK[None], labels_N)[0] > 0:
+                row = row.rejected(floor.name, missed(own, p_NK, labels_N, "confirm"))
         confirmed.append(replace(finalist, row=row, right_confirm_N=p_NK.argmax(axis=1) == labels_N))
     return confirmed

@@ -14,7 +14,8 @@ from edgenas.project.searching.budget import Budget
 from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
 from edgenas.records import CandidateRow, RacedRow
 from edgenas.search import Candidate, SensitivityFloor
-from edgenas.stats import sensitivities
+from edgenas.search.limits import in_reach
+from edgenas.stats import decide, sensitivities, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Question:
         decided_M = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
         labels_M = self.labels_N if candidate.images_M is None else self.labels_N[candidate.images_M]
         costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
-        return CandidateRow(
+        row = CandidateRow(
             arch=costs.arch,
             params=costs.params,
             macs=costs.macs,
@@ -59,10 +60,15 @@ class Question:
             sensitivity=sensitivities(decided_M, labels_M, self.images.class_names),
             generation=candidate.generation,
             origin=candidate.origin,
-            rejected_by=candidate.rejected_by,
             raced=raced_row(candidate, len(self.labels_N)),
             floors=floor_rows(candidate, self.floors, self.labels_N),
         )
+        floors = {floor.name: floor.of_net(np.array(candidate.genes, dtype=np.int16)) for floor in self.floors}
+        for name in candidate.rejected_by:
+            known = name in floors
+            why = missed(floors[name], candidate.probabilities_NC, labels_M, "select") if known else "as the search judged it"
+            row = row.rejected(name, why)
+        return row
 
 
 def raced_row(candidate: Candidate, num_images: int) -> RacedRow | None:
@@ -81,3 +87,14 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
     require_floors(project.settings.search, images)
     floors = floors_asked(project.settings.search, images)
     return Question(project, images, budget, floors, images.labels("select"))
+
+
+def missed(floor: SensitivityFloor, p_NC: NDArray[np.floating], labels_N: NDArray[np.int64], split: str) -> str:
+    """Why a floor rejects a net, in words, decided as the floor decides, whose threshold is the net's own."""
+    mine_N = labels_N == floor.class_index
+    if not mine_N.any():
+        return f"no image of the class on {split}"
+    found = int((decide(p_NC[mine_N], floor.positive, floor.threshold) == floor.class_index).sum())
+    share = wilson(found, int(mine_N.sum()), confidence=floor.confidence or 0.95)
+    held, words = (share.value, "") if floor.confidence is None else (share.low, f"at least with confidence {floor.confidence:g} ")
+    return f"{found} of {share.n} on {split}, {words}{in_reach(held, is_lower=True)}; asked {floor.floor:.12g}"
