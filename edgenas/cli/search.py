@@ -14,6 +14,8 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.command()
 @limit_options
 @click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", help="Floor of a class's sensitivity, e.g. 8=0.95.")
+@click.option("--maximize", multiple=True, metavar="WHAT", help="accuracy, sensitivity:CLASS or a cost; repeatable.")
+@click.option("--minimize", multiple=True, metavar="WHAT", help="A cost: latency_ms, params, macs, ...; repeatable.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the search.")
 @project_options
 def search(
@@ -26,6 +28,8 @@ def search(
     table: tuple[str, ...],
     allow_foreign_table: bool,
     min_sensitivity: tuple[str, ...],
+    maximize: tuple[str, ...],
+    minimize: tuple[str, ...],
     seed: int | None,
     run: Path,
     overrides: tuple[str, ...],
@@ -41,6 +45,7 @@ def search(
 
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
+        settings |= {"maximize": maximize, "minimize": minimize}
         return recipe(SearchConfig(run, compact(search=settings), overrides, parse_tables(table), allow_foreign_table))
 
     execute("search", start, run=run, as_json=as_json, verbose=verbose)

@@ -23,7 +23,17 @@ from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
-from edgenas.project.searching.question import Question, ask
+from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
+from edgenas.project.searching.scoring import (
+    SCORES,
+    KnownScore,
+    open_score,
+    preferred,
+    proxy_name,
+    report_line,
+    report_of,
+    score_identity,
+)
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -38,7 +48,17 @@ from edgenas.records import (
     lower_name,
 )
 from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, pareto_front, survey, total_violation
+from edgenas.search import (
+    ALGORITHMS,
+    Candidate,
+    Evaluator,
+    Feasibility,
+    extra_arguments,
+    pareto_front,
+    survey,
+    total_violation,
+    undominated,
+)
 from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose
 from edgenas.search.limits import in_reach
@@ -78,7 +98,8 @@ def run(config: SearchConfig) -> Iterator[Record]:
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.search.device)
-    ALGORITHMS.find(project.settings.search.algorithm)  # before an image is read
+    require_algorithm(project.settings.search)  # before an image is read
+    require_classes(project)
     images = open_images(project)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
@@ -102,7 +123,11 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng)
+        score = _open_score(question, stack)
+        candidates = yield from _searched(question, evaluator, hand_AG, surveyed, rng, score)
+        ranking = report_of(score, candidates, budget.costs) if score is not None else None
+        if ranking is not None:
+            yield Note(report_line(ranking))
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
@@ -110,6 +135,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
         result = _result(question, surveyed, facts, described, proven, search_s)
+        result = replace(result, objectives=question.goals, front=_front(question, candidates, described), proxy=ranking)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result.winner is None:
@@ -118,24 +144,55 @@ def run(config: SearchConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _evolved(
-    question: Question, evaluator: Evaluator, hand_AG: Genes, found: Feasibility, rng: np.random.Generator
+def _open_score(question: Question, stack: ExitStack) -> KnownScore | None:
+    """The training-free indicator that the search asks; None where it asks none."""
+    project, task = question.project, question.images.task
+    name = proxy_name(project)
+    if name is None:
+        return None
+    memory = stack.enter_context(journal(project.run.search / SCORES, score_identity(project, task, name), keep=True))
+    return open_score(project, task, name, memory)
+
+
+def _front(
+    question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow]
+) -> tuple[CandidateRow, ...] | None:
+    """The nets that no other beats in all of several objectives; None with one."""
+    if len(question.objectives) < 2:
+        return None
+    rows = {id(candidate): row for candidate, row in zip(candidates, described, strict=True)}
+    return tuple(rows[id(candidate)] for candidate in undominated(candidates))
+
+
+def _searched(
+    question: Question,
+    evaluator: Evaluator,
+    hand_AG: Genes,
+    found: Feasibility,
+    rng: np.random.Generator,
+    score: KnownScore | None,
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of a search that starts with hand-designed and evenly spread nets."""
+    """All candidates of a search that starts with hand-designed nets and with evenly spread ones, or those that a proxy prefers."""
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
+    if score is not None and project.settings.search.prefilter is not None:
+        start = yield from preferred(start, project.space, budget.limits, score, sizes, rng)
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     name = project.settings.search.algorithm
     algorithm = ALGORITHMS.find(name)
-    for generation in algorithm(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+    more = extra_arguments(algorithm, question.objectives, score)
+    for generation in algorithm(
+        project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start, **more
+    ):
         rows_AG = np.array([candidate.genes for candidate in generation.fresh], dtype=np.int16)
         if len(rows_AG) and (total_violation(budget.limits, rows_AG) > 0).any():
             raise ALGORITHMS.refused(name, "has evaluated a net that breaks the limits that it was given")
         candidates += generation.fresh
-        best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
+        best: dict[str, float] = {"nets": generation.num_evaluated}
+        best |= {"top1": generation.elite[0].top1} if generation.elite else {}
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
     if not candidates and name not in ALGORITHMS.own:
         raise ALGORITHMS.refused(name, "has evaluated no net")
@@ -155,7 +212,7 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
             return further(panel, finalists, num, score)
 
-        return (yield from prove(prover, finalists, panel.question.floors, more))
+        return (yield from prove(prover, finalists, panel.question.floors, more, panel.question.losses))
 
 
 def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:

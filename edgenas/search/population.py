@@ -15,6 +15,7 @@ from edgenas.search.proof_scores import HAND
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 from edgenas.spaces.even import even_pool
 
+EVEN = "even"  # origin of nets that are spread over cost
 CAPACITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of parameters beside MACs
 
 
@@ -50,7 +51,7 @@ def first_population(
     pool = even_pool(space, cost, depth, np.random.default_rng(seed), allowed=is_allowed)
     largest_AG = _of_most_capacity(space, costs, limits, found, np.random.default_rng(seed))[: population // 4]
     spread_AG = pool.spread(population - len(hand_AG) - len(largest_AG), np.random.default_rng(seed))
-    return {HAND: hand_AG, "capacity": largest_AG, "even": spread_AG}
+    return {HAND: hand_AG, "capacity": largest_AG, EVEN: spread_AG}
 
 
 def _of_most_capacity(

@@ -27,12 +27,13 @@ folder, dies_after = Path(sys.argv[1]), int(sys.argv[2])
 sizes = EvolutionSettings(3, population=12, num_parents=4, num_mutations=6, num_crossovers=6, num_samples=100)
 goals = {"one": (Accuracy(),), "two": (Accuracy(), CostObjective("macs", toy_cost(TREE)))}
 for name in ALGORITHMS.own:
+    limit = 1 if name == "exhaustive" else 9
     for label, objectives in goals.items():
         with journal(folder / f"{name}-{label}.jsonl", {"name": name}, keep=True) as known:
             evaluate = JournaledEvaluator(Mortal(TREE), known, "select")
             score = lambda genes_AG: np.maximum(genes_AG, 0).sum(axis=1) * 1.0
             told = ALGORITHMS[name](
-                TREE, evaluate, LABELS, [toy_limit(TREE, 1 if name == "exhaustive" else 9)], rng=np.random.default_rng(5), settings=sizes,
+                TREE, evaluate, LABELS, [toy_limit(TREE, limit)], rng=np.random.default_rng(5), settings=sizes,
                 objectives=objectives, score=score,
             )
             print(name, label, [[(c.genes, c.origin, c.losses) for c in g.fresh] for g in told], flush=True)

@@ -181,7 +181,8 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
 def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool) -> list[Device]:
     """One device a name that latency is limited under, the nameless first; without any the run's own, if there is one."""
     most, least = project.settings.search.latency_limits, project.settings.search.least_latencies
-    asked = dict.fromkeys((*most, *least))
+    goals = [goal.subject for goal in project.settings.search.goals if goal.kind == LATENCY]
+    asked = dict.fromkeys((*most, *least, *goals))
     unused = [alias or tables[alias] for alias in tables if asked and alias not in asked]
     unused += [alias for alias in tables if alias and not asked]
     if unused:

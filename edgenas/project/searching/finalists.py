@@ -20,7 +20,7 @@ from edgenas.project.searching.budget import Device
 from edgenas.project.searching.question import Question
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate, UpperLimit, pick_evenly
+from edgenas.search import Candidate, UpperLimit, pick_evenly, ranked
 from edgenas.search.finalists import Finalist, capacity, choose
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
@@ -172,12 +172,18 @@ def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
 
 
 def in_order(panel: Panel) -> list[int]:
-    """Positions of the candidates, best inherited accuracy first; of equal ones the cheaper."""
+    """Positions of the candidates, best inherited accuracy first; of equal ones the cheaper.
+
+    With another objective by that; with several those that no other beats come first, spread over what they trade.
+    """
     candidates, described = panel.candidates, panel.described
     cost = "latency_ms_predicted" if panel.question.budget.devices else "macs"
+    if len(panel.question.objectives) > 1:
+        places = {id(candidate): i for i, candidate in enumerate(candidates)}
+        return [places[id(candidate)] for candidate in ranked(candidates)]
     return sorted(
         range(len(candidates)),
-        key=lambda i: (candidates[i].shortfall, -candidates[i].top1, described[i].cost(cost), candidates[i].rank),
+        key=lambda i: (*candidates[i].rank[:-1], described[i].cost(cost), candidates[i].rank),
     )
 
 
@@ -228,5 +234,6 @@ def _confirm(
             sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
             rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
         )
-        confirmed.append(replace(finalist, row=row))
+        losses = question.losses(np.array(finalist.candidate.genes, dtype=np.int16), p_NK, labels_N)
+        confirmed.append(replace(finalist, row=row, losses=losses))
     return confirmed

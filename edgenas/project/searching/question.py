@@ -9,11 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.data.images import Images
+from edgenas.data.splits import load_splits
 from edgenas.errors import ConfigError
 from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.searching.budget import Budget
+from edgenas.project.settings import SearchSettings
 from edgenas.records import CandidateRow
-from edgenas.search import Candidate, SensitivityFloor
+from edgenas.search import (
+    ALGORITHMS,
+    Accuracy,
+    Candidate,
+    CostObjective,
+    Objective,
+    Sensitivity,
+    SensitivityFloor,
+    cost_of,
+    takes,
+)
+from edgenas.search.limits import LATENCY, SENSITIVITY
+from edgenas.search.objectives import ACCURACY, DEFAULT, losses_of
 from edgenas.stats import sensitivities
 
 
@@ -26,6 +40,7 @@ class Question:
     budget: Budget
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
+    objectives: tuple[Objective, ...] = DEFAULT
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -37,6 +52,22 @@ class Question:
         """Limits on costs and floors on sensitivities, by name."""
         costs = {limit.name: limit.limit for limit in self.budget.limits}
         return costs | {floor.name: floor.floor for floor in self.floors}
+
+    @property
+    def goals(self) -> tuple[str, ...] | None:
+        """The objectives in words; None for accuracy alone."""
+        if self.objectives == DEFAULT:
+            return None
+        return tuple(f"{'max' if each.maximize else 'min'} {each.name}" for each in self.objectives)
+
+    def losses(
+        self, genes_G: NDArray[np.int16], probabilities_NC: NDArray[np.floating], labels_N: NDArray[np.int64]
+    ) -> tuple[float, ...]:
+        """The objectives of one net on other images, turned so that smaller is better; empty for accuracy alone."""
+        if self.objectives == DEFAULT:
+            return ()
+        losses_AO = losses_of(self.objectives, genes_G[None], probabilities_NC[None], labels_N)
+        return tuple(float(loss) for loss in losses_AO[0])
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""
@@ -57,6 +88,55 @@ class Question:
         )
 
 
+def require_algorithm(settings: SearchSettings) -> None:
+    """Check that there is the algorithm, and that it can search for what is asked.
+
+    Raises:
+        UsageError: if there is none of that name.
+        PluginError: naming the package that brings it, if it cannot be used or only knows accuracy.
+    """
+    algorithm = ALGORITHMS.find(settings.algorithm)
+    if (settings.maximize or settings.minimize) and not takes(algorithm, "objectives"):
+        raise ALGORITHMS.refused(settings.algorithm, "searches for accuracy alone, not for maximize or minimize")
+
+
+def require_classes(project: Project) -> None:
+    """Check the classes whose sensitivity is asked for, before an image is read; nothing where none was divided yet.
+
+    Raises:
+        ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
+    """
+    settings = project.settings.search
+    wanted = [*settings.floors, *(goal.subject for goal in settings.goals if goal.kind == SENSITIVITY)]
+    if not wanted or not project.run.splits.exists():
+        return
+    if project.settings.data.positive is None:
+        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
+    class_names = load_splits(project.run.splits).class_names
+    unknown = [name for name in dict.fromkeys(wanted) if name not in class_names]
+    if unknown:
+        raise ConfigError(
+            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
+            hint=f"classes are: {', '.join(class_names)}",
+        )
+
+
+def objectives_of(project: Project, images: Images, budget: Budget) -> tuple[Objective, ...]:
+    """What the search makes large or small, in the order asked for."""
+    objectives: list[Objective] = []
+    for goal in project.settings.search.goals:
+        if goal.kind == ACCURACY:
+            objectives.append(Accuracy())
+        elif goal.kind == SENSITIVITY:
+            objectives.append(Sensitivity(goal.subject, images.class_names.index(goal.subject)))
+        elif goal.kind == LATENCY:
+            device = next(device for device in budget.devices if device.alias == goal.subject)
+            objectives.append(CostObjective(goal.name, device.limited, goal.maximize))
+        else:
+            objectives.append(CostObjective(goal.name, cost_of(goal.kind, project.space, images.task), goal.maximize))
+    return tuple(objectives)
+
+
 def ask(project: Project, images: Images, budget: Budget) -> Question:
     """The question that the settings put.
 
@@ -64,16 +144,9 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
         ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
     """
     settings = project.settings.search
-    if settings.floors and images.positive is None:
-        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    unknown = [name for name in settings.floors if name not in images.class_names]
-    if unknown:
-        raise ConfigError(
-            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(images.class_names)}",
-        )
+    require_classes(project)
     floors = tuple(
         SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
         for name, floor in settings.floors.items()
     )
-    return Question(project, images, budget, floors, images.labels("select"))
+    return Question(project, images, budget, floors, images.labels("select"), objectives_of(project, images, budget))
