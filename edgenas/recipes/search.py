@@ -24,16 +24,7 @@ from edgenas.project.searching.budget import infeasible, nearest_of, open_budget
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
-from edgenas.project.searching.scoring import (
-    SCORES,
-    KnownScore,
-    open_score,
-    preferred,
-    proxy_name,
-    report_line,
-    report_of,
-    score_identity,
-)
+from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -57,7 +48,6 @@ from edgenas.search import (
     pareto_front,
     survey,
     total_violation,
-    undominated,
 )
 from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose
@@ -123,8 +113,8 @@ def run(config: SearchConfig) -> Iterator[Record]:
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
         hand_AG = hand_designed_rows(project.space)
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        score = _open_score(question, stack)
-        candidates = yield from _searched(question, evaluator, hand_AG, surveyed, rng, score)
+        score = opened_score(project, images.task, stack)
+        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng, score)
         ranking = report_of(score, candidates, budget.costs) if score is not None else None
         if ranking is not None:
             yield Note(report_line(ranking))
@@ -135,7 +125,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
         result = _result(question, surveyed, facts, described, proven, search_s)
-        result = replace(result, objectives=question.goals, front=_front(question, candidates, described), proxy=ranking)
+        result = replace(result, objectives=question.goals, front=question.front(candidates, described), proxy=ranking)
         outputs, picture = _write(project, question, described, result)
         yield picture
         if result.winner is None:
@@ -144,27 +134,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _open_score(question: Question, stack: ExitStack) -> KnownScore | None:
-    """The training-free indicator that the search asks; None where it asks none."""
-    project, task = question.project, question.images.task
-    name = proxy_name(project)
-    if name is None:
-        return None
-    memory = stack.enter_context(journal(project.run.search / SCORES, score_identity(project, task, name), keep=True))
-    return open_score(project, task, name, memory)
-
-
-def _front(
-    question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow]
-) -> tuple[CandidateRow, ...] | None:
-    """The nets that no other beats in all of several objectives; None with one."""
-    if len(question.objectives) < 2:
-        return None
-    rows = {id(candidate): row for candidate, row in zip(candidates, described, strict=True)}
-    return tuple(rows[id(candidate)] for candidate in undominated(candidates))
-
-
-def _searched(
+def _evolved(
     question: Question,
     evaluator: Evaluator,
     hand_AG: Genes,

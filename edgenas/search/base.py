@@ -54,6 +54,11 @@ class Candidate:
     losses: tuple[float, ...] = ()
 
     @property
+    def missed(self) -> float:
+        """What it misses; nets that miss nothing come before all others, the others by how much."""
+        return self.shortfall
+
+    @property
     def rank(self) -> tuple[float, ...]:
         """Smaller is better: least shortfall, then the objectives in their order (accuracy by default), then likelihood."""
         return (self.shortfall, *(self.losses or (-self.top1,)), -self.log_likelihood)

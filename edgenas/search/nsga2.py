@@ -122,7 +122,7 @@ class Breeder:
         if losses_AO.shape[1] == 1:
             losses_AO = losses_AO - TIE * np.array([[candidate.log_likelihood] for candidate in fresh])
         mine = Population.new("X", np.array([candidate.genes for candidate in fresh], dtype=np.float64))
-        mine.set("F", losses_AO, "G", np.array([[candidate.shortfall] for candidate in fresh]))
+        mine.set("F", losses_AO, "G", np.array([[candidate.missed] for candidate in fresh]))
         every = mine if self.population is None else Population.merge(self.population, mine)
         self.population = self.nsga2.survival.do(
             self.nsga2.problem, every, n_survive=self.nsga2.pop_size, algorithm=self.nsga2, random_state=self.state

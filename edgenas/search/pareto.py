@@ -65,7 +65,7 @@ def ranked(candidates: Sequence[Candidate], keep: int | None = None) -> list[Can
     order = sorted(candidates, key=lambda candidate: candidate.rank)
     if not order or len(order[0].losses) < 2:
         return order[:keep]
-    meets = [candidate for candidate in order if candidate.shortfall == 0]
+    meets = [candidate for candidate in order if candidate.missed == 0]
     losses_AO = np.array([candidate.losses for candidate in meets]).reshape(len(meets), -1)
     front_A = fronts_of(losses_AO)
     places: list[int] = []
@@ -79,7 +79,7 @@ def ranked(candidates: Sequence[Candidate], keep: int | None = None) -> list[Can
 
 def undominated(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates that meet every floor and that no other of these beats in all objectives, best in the first one first."""
-    meets = sorted((each for each in candidates if each.shortfall == 0), key=lambda candidate: candidate.rank)
+    meets = sorted((each for each in candidates if each.missed == 0), key=lambda candidate: candidate.rank)
     if not meets:
         return []
     front_A = fronts_of(np.array([candidate.losses or (-candidate.top1,) for candidate in meets]))

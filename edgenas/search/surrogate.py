@@ -175,12 +175,12 @@ def one_hot(space: SearchSpace, genes_AG: Genes) -> NDArray[np.float64]:
 def _targets(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     """The losses of candidates; of those that miss a floor they lie behind all others, by as much as is missed."""
     losses_AO = np.array([candidate.losses for candidate in candidates])
-    shortfall_A = np.array([candidate.shortfall for candidate in candidates])
-    missed_A = shortfall_A > 0
-    if not missed_A.any():
+    missed_A = np.array([candidate.missed for candidate in candidates])
+    behind_A = missed_A > 0
+    if not behind_A.any():
         return losses_AO
-    worst_O = losses_AO[~missed_A].max(axis=0) if not missed_A.all() else losses_AO.min(axis=0)
-    return np.where(missed_A[:, None], worst_O + shortfall_A[:, None], losses_AO)
+    worst_O = losses_AO[~behind_A].max(axis=0) if not behind_A.all() else losses_AO.min(axis=0)
+    return np.where(behind_A[:, None], worst_O + missed_A[:, None], losses_AO)
 
 
 def _fitted(kind: str, features_AF: NDArray[np.float64], target_A: NDArray[np.float64], rng: np.random.Generator) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from edgenas.search import (
     SensitivityFloor,
     cost_of,
     takes,
+    undominated,
 )
 from edgenas.search.limits import LATENCY, SENSITIVITY
 from edgenas.search.objectives import ACCURACY, DEFAULT, losses_of
@@ -68,6 +70,13 @@ class Question:
             return ()
         losses_AO = losses_of(self.objectives, genes_G[None], probabilities_NC[None], labels_N)
         return tuple(float(loss) for loss in losses_AO[0])
+
+    def front(self, candidates: Sequence[Candidate], described: Sequence[CandidateRow]) -> tuple[CandidateRow, ...] | None:
+        """The rows of the candidates that no other beats in all of several objectives; None with one."""
+        if len(self.objectives) < 2:
+            return None
+        rows = {id(candidate): row for candidate, row in zip(candidates, described, strict=True)}
+        return tuple(rows[id(candidate)] for candidate in undominated(candidates))
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""

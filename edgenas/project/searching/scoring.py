@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgenas.costs import CostModel
 from edgenas.errors import UsageError
+from edgenas.project.journals import journal
 from edgenas.project.opening import Project
 from edgenas.proxies import PROXIES, scored
 from edgenas.records import ProxyReport
@@ -69,6 +71,15 @@ def score_identity(project: Project, task: Task, name: str) -> dict[str, Any]:
     of_task = [task.num_classes, task.in_channels, task.image_px]
     seeds = [settings.seed + position for position in range(settings.proxy_seeds)]
     return {"proxy": name, "space": project.space.name, "task": of_task, "seeds": seeds, "torch": torch.__version__}
+
+
+def opened_score(project: Project, task: Task, stack: ExitStack) -> KnownScore | None:
+    """The training-free indicator that the search asks, with what is known of it; None where it asks none."""
+    name = proxy_name(project)
+    if name is None:
+        return None
+    memory = stack.enter_context(journal(project.run.search / SCORES, score_identity(project, task, name), keep=True))
+    return open_score(project, task, name, memory)
 
 
 def open_score(project: Project, task: Task, name: str, memory: Journal) -> KnownScore:
