@@ -115,6 +115,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         evaluator = JournaledEvaluator(predictor, evaluations, "select")
         score = opened_score(project, images.task, stack)
         candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng, score)
+        yield Note(question.ended(candidates, evolution_settings(project.settings.search).budget))
         ranking = report_of(score, candidates, budget.costs) if score is not None else None
         if ranking is not None:
             yield Note(report_line(ranking))

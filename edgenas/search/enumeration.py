@@ -16,6 +16,7 @@ from edgenas.search.objectives import DEFAULT, Objective
 from edgenas.search.progress import Search
 from edgenas.spaces import Genes, SearchSpace
 
+ENUMERATION = "enumeration"  # origin of nets that were evaluated because all are
 ENUMERABLE = 200_000  # nets of a space that are looked at one by one to see how many of them limits leave
 COUNTABLE = 4_000_000  # likewise where a user asks for all of them
 
@@ -50,7 +51,7 @@ def every_net(
 ) -> Iterator[Generation]:
     """Evaluate every feasible net, as one generation; ``rows_AG`` are those, where they are known."""
     feasible_AG = feasible_nets(space, constraints) if rows_AG is None else rows_AG
-    yield from Search(judge, keep, num_generations=0).evaluated(0, [("enumeration", feasible_AG)])
+    yield from Search(judge, keep, num_generations=0).evaluated(0, [(ENUMERATION, feasible_AG)])
 
 
 def exhaustive(
@@ -86,4 +87,4 @@ def exhaustive(
     seen: set[bytes] = set()
     batches = list(given_rows(constraints, start or {}, settings.budget, seen))
     search = Search(Judge(evaluate, labels_N, floors, objectives), settings.population, num_generations=0)
-    yield from search.evaluated(0, [*batches, ("enumeration", unseen(feasible_AG, seen))])
+    yield from search.evaluated(0, [*batches, (ENUMERATION, unseen(feasible_AG, seen))])

@@ -8,7 +8,7 @@ parents are the first fronts, as in NSGA-II.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from edgenas.search.judging import Judge
 from edgenas.search.objectives import DEFAULT, Objective
 from edgenas.search.progress import Search
 from edgenas.spaces import Genes, SearchSpace
+
+ROUNDS = 10  # in which offspring are drawn until there are as many new ones as asked for
 
 
 def evolve(
@@ -93,10 +95,33 @@ def _offspring(
     settings: EvolutionSettings,
     seen: set[bytes],
 ) -> Iterator[tuple[str, Genes]]:
-    """Repaired mutants, then repaired children of two parents, none ``seen`` before; fewer than asked when few are left."""
-    picked = rng.integers(len(parents_AG), size=settings.num_mutations)
-    mutants_AG = space.mutate(parents_AG[picked], rng, prob=settings.mutation_prob)
-    yield "mutation", unseen(repair(space, mutants_AG, constraints, rng), seen)
-    first, second = rng.integers(len(parents_AG), size=(2, settings.num_crossovers))
-    children_AG = space.crossover(parents_AG[first], parents_AG[second], rng)
-    yield "crossover", unseen(repair(space, children_AG, constraints, rng), seen)
+    """Repaired mutants, then repaired children of two parents, none ``seen`` before; mutants in the place of children that lack.
+
+    Fewer than asked where few are left.
+    """
+
+    def mutants(num: int) -> Genes:
+        picked = rng.integers(len(parents_AG), size=num)
+        return repair(space, space.mutate(parents_AG[picked], rng, prob=settings.mutation_prob), constraints, rng)
+
+    def children(num: int) -> Genes:
+        first, second = rng.integers(len(parents_AG), size=(2, num))
+        return repair(space, space.crossover(parents_AG[first], parents_AG[second], rng), constraints, rng)
+
+    missing = settings.num_mutations + settings.num_crossovers
+    for origin, draw, num in (("mutation", mutants, settings.num_mutations), ("crossover", children, settings.num_crossovers)):
+        rows_AG = _new(draw, num, seen, space.num_genes)
+        missing -= len(rows_AG)
+        yield origin, rows_AG
+    if settings.num_mutations:
+        yield "mutation", _new(mutants, missing, seen, space.num_genes)
+
+
+def _new(draw: Callable[[int], Genes], num: int, seen: set[bytes], num_genes: int) -> Genes:
+    """So many rows that were not ``seen`` before, drawn in up to `ROUNDS` rounds, as in AutoFormer; they are added to it."""
+    rows_AG = np.empty((0, num_genes), dtype=np.int16)
+    for _ in range(ROUNDS):
+        if len(rows_AG) == num:
+            break
+        rows_AG = np.concatenate([rows_AG, unseen(draw(num - len(rows_AG)), seen)])
+    return rows_AG

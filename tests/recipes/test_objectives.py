@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgenas.costs import cost_models
 from edgenas.recipes import search
-from tests.recipes.budgets import edgenas_in, make_project
+from edgenas.spaces.pvt import PVT_NANO
+from tests.recipes.budgets import TASK, edgenas_in, make_project
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,12 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def test_two_objectives_give_the_nets_that_no_other_beats(folder: Path) -> None:
     wanted = ("--maximize", "accuracy", "--minimize", "macs", "--set", "search.algorithm=nsga2")
-    code, value, _ = edgenas_in(folder, "search", *wanted)
+    code, value, err = edgenas_in(folder, "search", *wanted)
     assert code == 0, value["error"]
+    told = (
+        f"12 nets of a budget of 12 were evaluated: there may be better ones; {len(value['result']['front'])} of them are beaten by"
+    )
+    assert f"{told} no other in all of max accuracy, min macs" in " ".join(err.split())
     result = value["result"]
     assert result["objectives"] == ["max accuracy", "min macs"]
     points = np.array([(-row["top1"], row["macs"]) for row in rows_of(folder)])
@@ -68,6 +74,16 @@ def test_a_training_free_indicator_is_reported_beside_sizes(folder: Path, settin
     origin = "training-free" if setting.startswith("algorithm") else "dss-released"
     assert [row["origin"] for row in rows_of(folder)].count(origin) == proxy["num_evaluated"]
     assert all(row["params"] <= 120_000 for row in rows_of(folder))
+
+
+def test_where_few_nets_meet_the_limits_all_of_them_are_evaluated(folder: Path) -> None:
+    most = int(np.sort(cost_models(PVT_NANO, TASK)["params"](PVT_NANO.enumerate()))[7])
+    for algorithm in ("evolution", "exhaustive"):
+        code, value, err = edgenas_in(folder, "search", "--max-params", str(most), "--set", f"search.algorithm={algorithm}")
+        assert code == 0, value["error"]
+        num = value["result"]["evaluations"]["evaluated"]
+        assert 1 < num <= 12
+        assert f"all {num} nets that meet the limits were evaluated" in " ".join(err.split())
 
 
 def test_surrogate_and_exhaustive_search_are_chosen_by_name(folder: Path) -> None:

@@ -81,6 +81,15 @@ def test_the_pareto_front_keeps_what_nothing_beats() -> None:
     assert pareto_front(np.array([]), np.array([])).tolist() == []
 
 
+def test_a_generation_is_filled_with_new_nets_even_where_parents_are_alike() -> None:
+    """Children of two that are nearly equal are mostly known: others are drawn, as long as there are any."""
+    settings = EvolutionSettings(num_generations=10, population=12, num_parents=2, num_mutations=3, num_crossovers=9)
+    told = list(evolve(LINE, ToyEvaluator(LINE), LABELS, [toy_limit(LINE, 9)], rng=np.random.default_rng(0), settings=settings))
+    assert told[-1].num_evaluated == settings.budget
+    sizes = [sum(len(record.fresh) for record in told if record.index == index) for index in range(11)]
+    assert sizes == [12] * 11
+
+
 def test_evolution_on_a_real_space_respects_its_size() -> None:
     space = get_space("pvt-nano")
 

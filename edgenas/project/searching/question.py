@@ -28,6 +28,7 @@ from edgenas.search import (
     takes,
     undominated,
 )
+from edgenas.search.enumeration import ENUMERATION
 from edgenas.search.limits import LATENCY, SENSITIVITY
 from edgenas.search.objectives import ACCURACY, DEFAULT, losses_of
 from edgenas.stats import sensitivities
@@ -77,6 +78,18 @@ class Question:
             return None
         rows = {id(candidate): row for candidate, row in zip(candidates, described, strict=True)}
         return tuple(rows[id(candidate)] for candidate in undominated(candidates))
+
+    def ended(self, candidates: Sequence[Candidate], budget: int) -> str:
+        """Whether all that meets the limits was evaluated or the budget ended the search; how many nets no other beats."""
+        num = len(candidates)
+        is_whole = self.project.settings.search.algorithm == "exhaustive" or any(each.origin == ENUMERATION for each in candidates)
+        text = (
+            f"all {num:,} nets that meet the limits were evaluated" if is_whole else f"{num:,} nets of a budget of {budget:,} were"
+        )
+        text = text if is_whole else f"{text} evaluated: there may be better ones"
+        if len(self.objectives) < 2:
+            return text
+        return f"{text}; {len(undominated(candidates))} of them are beaten by no other in all of {', '.join(self.goals or ())}"
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""
