@@ -73,7 +73,9 @@ class TestExhaustiveSearch(SearchConformance):
         assert evaluator.asked == []
 
 
-@pytest.mark.parametrize("name", ["evolution", "nsga2", "surrogate"])
+@pytest.mark.parametrize(
+    "name", ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "surrogate"))]
+)  # what the slow ones do in seconds is in test_objectives
 class TestWhatLearnsBeatsRandomSearch(BeatsRandomSearch):
     @pytest.fixture
     def search(self, name: str) -> Algorithm:
