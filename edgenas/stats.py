@@ -46,6 +46,35 @@ def trials_to_prove(share: float, *, confidence: float = 0.95) -> int:
     return math.ceil(share / (1 - share) * z2 - 1e-9)
 
 
+def difference_of_means(first_N: NDArray[np.floating], second_M: NDArray[np.floating], *, confidence: float = 0.95) -> Proportion:
+    """The mean of some values in [0, 1] less that of others that were drawn apart, with its interval.
+
+    Of zeros and ones alone the interval is Newcombe's, made of two of Wilson's (Statistics in Medicine 1998, method 10); of other
+    values, e.g. shares of several nets that got an image right, it is Welch's in the normal approximation.
+
+    Returns:
+        The difference in [-1, 1] and how many values it comes from in all; NaN in [-1, 1] where a side has none.
+    """
+    n, m = len(first_N), len(second_M)
+    if n == 0 or m == 0:
+        return Proportion(math.nan, -1.0, 1.0, n + m)
+    first, second = float(np.mean(first_N)), float(np.mean(second_M))
+    if np.isin(first_N, (0, 1)).all() and np.isin(second_M, (0, 1)).all():
+        one = wilson(int(np.sum(first_N)), n, confidence=confidence)
+        other = wilson(int(np.sum(second_M)), m, confidence=confidence)
+        down, up = math.hypot(first - one.low, other.high - second), math.hypot(one.high - first, second - other.low)
+    else:
+        error = math.sqrt(float(np.var(first_N)) / n + float(np.var(second_M)) / m)
+        down = up = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * error
+    value = first - second
+    return Proportion(value, max(-1.0, value - down), min(1.0, value + up), n + m)
+
+
+def share_to_show(share: float, n: int, *, confidence: float) -> float:
+    """The least share of so many trials whose interval's lower end is at ``share`` or above; 1 where none is."""
+    return next((k / n for k in range(n + 1) if wilson(k, n, confidence=confidence).low >= share), 1.0)
+
+
 def decide(probabilities_NC: NDArray[np.floating], positive: int | None, threshold: float | None) -> NDArray[np.int64]:
     """Class of every image by the decision rule: positive from ``threshold`` on, else the best of the others.
 
@@ -138,6 +167,28 @@ def paired_difference(
     return Proportion(value, min(float(low), value), max(float(high), value), n)
 
 
+def behind(first: int, second: int, *, seen: int, total: int, margin: float = 0.0) -> float:
+    """How likely a classifier would seem to be as far behind another on some images, if on all of them it were not behind.
+
+    Images are drawn without replacement from a set of known size, so that those on which just one of the two is right are balls of
+    two colours in an urn: their number in all is taken to be in proportion to the number seen, and the hypergeometric distribution
+    gives the probability (Fisher's exact test of the paired table; without the rest of the urn it would be McNemar's).
+
+    Args:
+        first: images seen that only the first, which may be behind, gets right.
+        second: images seen that only the second gets right.
+        seen: images that both were shown, drawn at random.
+        total: images of the set.
+        margin: by how many standard errors of the difference on all images the first is taken to be better there.
+    """
+    drawn = first + second
+    if drawn == 0:
+        return 1.0
+    balls = max(drawn, round(drawn * total / seen))
+    of_second = max(0, balls - round(margin * math.sqrt(balls))) // 2
+    return float(scipy_stats.hypergeom.sf(second - 1, balls, of_second, drawn))
+
+
 def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *, confidence: float = 0.95) -> Proportion:
     """Kendall's rank correlation (tau-b) of two rankings of the same things, with its interval.
 
@@ -157,13 +208,18 @@ def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *
 
 
 def pick_threshold(
-    positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], *, min_sensitivity: float | None
+    positive_probability_N: NDArray[np.floating],
+    is_positive_N: NDArray[np.bool_],
+    *,
+    min_sensitivity: float | None,
+    confidence: float | None = None,
 ) -> float:
     """The operating threshold of the positive class, from a split that nothing else reads.
 
     Without a floor: the threshold with the largest sum of sensitivity and specificity (Youden, Cancer 1950), of equally good ones
     the nearest to 0.5. With a floor: the largest one that is no larger than that and at which the share of positives found
-    reaches the floor.
+    reaches the floor; with a confidence, at which the lower end of the share's interval does, or all positives are found where
+    they are too few for that.
 
     Args:
         positive_probability_N: p(positive) of every image.
@@ -182,5 +238,7 @@ def pick_threshold(
     best = float(thresholds_T[best_T[np.argmin(np.abs(thresholds_T[best_T] - 0.5))]])
     if min_sensitivity is None:
         return best
+    if confidence is not None:
+        min_sensitivity = share_to_show(min_sensitivity, int(is_positive_N.sum()), confidence=confidence)
     reaching_T = thresholds_T[found_T >= min_sensitivity - 1e-12]
     return min(best, float(reaching_T.max()))

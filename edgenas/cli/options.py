@@ -81,10 +81,24 @@ def limit_options(function: Function) -> Function:
             click.option(
                 "--confidence",
                 type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="One-sided, of the promise. [default: 0.95 with a quantile]",
+                help="Of the latency's promise, one-sided [default: 0.95 with a quantile]; of floors on sensitivities, two-sided.",
             ),
             click.option("--max-params", metavar="N", help="Limit on the parameters, e.g. 3e6 or 3M."),
+            click.option("--min-params", metavar="N", help="Fewest parameters, e.g. 1M."),
             click.option("--max-macs", metavar="N", help="Limit on the multiply-accumulates, e.g. 500M."),
+            click.option("--min-macs", metavar="N", help="Fewest multiply-accumulates, e.g. 100M."),
+            click.option(
+                "--max-memory-mb",
+                type=click.FloatRange(min=0, min_open=True),
+                metavar="MB",
+                help="Limit on weights and the largest tensor of an image, fp32.",
+            ),
+            click.option(
+                "--min-throughput",
+                type=click.FloatRange(min=0, min_open=True),
+                metavar="IMAGES_PER_S",
+                help="Fewest images a second, in calls of the table's batch.",
+            ),
             click.option(
                 "--table", multiple=True, metavar="[NAME=]FILE", help="Latency table; default: the run's newest that fits."
             ),
@@ -104,8 +118,11 @@ def limit_settings(
     confidence: float | None,
     max_params: str | None,
     max_macs: str | None,
+    **more: Any,
 ) -> dict[str, Any]:
     """The settings of ``[search]`` that `limit_options` give; what ``--limit`` says is read where settings are.
+
+    ``more`` are its other flags: ``min_params``, ``min_macs``, ``max_memory_mb``, ``min_throughput``.
 
     Raises:
         click.BadParameter: if one cannot be read.
@@ -117,6 +134,8 @@ def limit_settings(
         "confidence": confidence,
         "max_params": parse_count("--max-params", max_params),
         "max_macs": parse_count("--max-macs", max_macs),
+        **{name: parse_count(f"--{name.replace('_', '-')}", more.pop(name)) for name in ("min_params", "min_macs")},
+        **more,
     }
 
 

@@ -22,6 +22,10 @@ def plan(
     confidence: float | None,
     max_params: str | None,
     max_macs: str | None,
+    min_params: str | None,
+    min_macs: str | None,
+    max_memory_mb: float | None,
+    min_throughput: float | None,
     table: tuple[str, ...],
     allow_foreign_table: bool,
     device: str | None,
@@ -37,7 +41,9 @@ def plan(
         from edgenas.recipes.plan import PlanConfig
         from edgenas.recipes.plan import run as recipe
 
-        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
+        least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
+        more = least | {"max_memory_mb": max_memory_mb}
+        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         flags = compact(search=settings, train={"device": device})
         return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table))
 

@@ -30,6 +30,8 @@ from edgenas.cli.options import compact, project_options
     metavar="RESULTS.json",
     help="Make the table of what a kit measured.",
 )
+@click.option("--again", is_flag=True, help="Add a session to a table: what hours and days differ by becomes part of its bounds.")
+@click.option("--table", metavar="NAME|FILE", help="The table that gets the session; default: the run's.")
 @project_options
 def profile(
     device: str | None,
@@ -42,6 +44,8 @@ def profile(
     soak: float | None,
     pack: Path | None,
     results: Path | None,
+    again: bool,
+    table: str | None,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -50,17 +54,23 @@ def profile(
     """Measure this device: blocks inside whole nets, with the runtime that will ship.
 
     A device without PyTorch is measured with a kit: --pack here, `python measure.py` there, --import here.
+
+    Bounds of one session do not hold on a slower day: --again, at another hour or on another day, takes up to 5 minutes.
     """
     from edgenas.cli.runner import execute
 
     if pack is not None and results is not None:
         raise click.UsageError("--pack and --import exclude each other")
+    if again and pack is not None:
+        raise click.UsageError("--pack and --again exclude each other")
+    if table is not None and not again:
+        raise click.UsageError("--table goes with --again")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
         from edgenas.recipes.profile import run as recipe
 
-        table = {
+        settings = {
             "device": device,
             "runtime": runtime,
             "precision": precision,
@@ -70,6 +80,6 @@ def profile(
             "fps": fps,
             "soak_min": soak,
         }
-        return recipe(ProfileConfig(run, compact(profile=table), overrides, pack, results))
+        return recipe(ProfileConfig(run, compact(profile=settings), overrides, pack, results, again, table))
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose)

@@ -16,6 +16,10 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", help="Floor of a class's sensitivity, e.g. 8=0.95.")
 @click.option("--maximize", multiple=True, metavar="WHAT", help="accuracy, sensitivity:CLASS or a cost; repeatable.")
 @click.option("--minimize", multiple=True, metavar="WHAT", help="A cost: latency_ms, params, macs, ...; repeatable.")
+@click.option("--continue", "continued", is_flag=True, help="Start from what earlier searches evaluated with these weights.")
+@click.option("--strict-sensitivity", is_flag=True, help="Exit 3 where no net reaches the floors, instead of taking the nearest.")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Processes that evaluate nets, by Ray.  [default: this one alone]")
+@click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that evaluates nets, e.g. HOST:6379 or auto.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the search.")
 @project_options
 def search(
@@ -25,11 +29,19 @@ def search(
     confidence: float | None,
     max_params: str | None,
     max_macs: str | None,
+    min_params: str | None,
+    min_macs: str | None,
+    max_memory_mb: float | None,
+    min_throughput: float | None,
     table: tuple[str, ...],
     allow_foreign_table: bool,
     min_sensitivity: tuple[str, ...],
     maximize: tuple[str, ...],
     minimize: tuple[str, ...],
+    continued: bool,
+    strict_sensitivity: bool,
+    workers: int | None,
+    ray_address: str | None,
     seed: int | None,
     run: Path,
     overrides: tuple[str, ...],
@@ -43,9 +55,13 @@ def search(
         from edgenas.recipes.search import SearchConfig
         from edgenas.recipes.search import run as recipe
 
-        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs)
+        least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
+        more = least | {"max_memory_mb": max_memory_mb}
+        settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
         settings |= {"maximize": maximize, "minimize": minimize}
-        return recipe(SearchConfig(run, compact(search=settings), overrides, parse_tables(table), allow_foreign_table))
+        settings |= {"strict_sensitivity": True} if strict_sensitivity else {}
+        flags, tables = compact(search=settings), parse_tables(table)
+        return recipe(SearchConfig(run, flags, overrides, tables, allow_foreign_table, continued, workers, ray_address))
 
     execute("search", start, run=run, as_json=as_json, verbose=verbose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,13 @@ class Term:
 
 def distinct_components(terms: Sequence[Term]) -> tuple[Hashable, ...]:
     """Every component that occurs in a term, once, in order of first appearance."""
-    return tuple(dict.fromkeys(component for term in terms for _, cell in term for component in cell))
+    arrays = {id(term.cells): term.cells for term in terms}.values()
+    return tuple(dict.fromkeys(component for cells in arrays for component in _objects(cells)))
+
+
+def _objects(cells: NDArray[np.object_]) -> Collection[Hashable]:
+    """Every object in the cells once; of thousands of cells most hold the same ones."""
+    return {id(component): component for cell in cells.reshape(-1).tolist() for component in cell}.values()
 
 
 def sum_of_components(
@@ -100,11 +106,12 @@ def sum_of_components(
         cost: of one component; NaN where it is not known.
         calibration: ``scale`` and ``offset`` of the model.
     """
-    known = {component: float(cost(component)) for component in distinct_components(terms)}
-    factors = []
+    costs = {component: float(cost(component)) for component in distinct_components(terms)}
+    known: dict[int, float] = {}  # by the object
+    tables: dict[int, NDArray[np.float64]] = {}  # by the cells
     for term in terms:
-        table = np.empty(term.cells.shape)
-        for index, cell in term:
-            table[index] = sum(known[component] for component in cell)
-        factors.append(Factor(term.genes, table))
-    return CostModel(name, unit, tuple(factors), **calibration)
+        if id(term.cells) not in tables:
+            known |= {id(component): costs[component] for component in _objects(term.cells) if id(component) not in known}
+            sums = [sum([known[id(component)] for component in cell], 0.0) for cell in term.cells.reshape(-1).tolist()]
+            tables[id(term.cells)] = np.array(sums, dtype=np.float64).reshape(term.cells.shape)
+    return CostModel(name, unit, tuple(Factor(term.genes, tables[id(term.cells)]) for term in terms), **calibration)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgenas.data import ImageSource, open_source
 from edgenas.data.divide import Division, divide
 from edgenas.data.inspect import Inspection, inspect
-from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, ImageStore, LazyImages, arrays, read_split
+from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, HeldImages, ImageStore, LazyImages, arrays, held, read_split
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.data.splits import Splits
 from edgenas.errors import ConfigError
@@ -19,7 +19,8 @@ from edgenas.fields import Count, require_argument
 from edgenas.runs import Progress
 from edgenas.spaces import Task
 
-NUM_NORM_IMAGES = 128
+NUM_NORM_IMAGES = 64  # of a search, for batch norms: as good for comparing nets as twice as many (docs/search.md)
+NUM_FINAL_NORM_IMAGES = 256  # of the net that is deployed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,20 @@ class Images:
         """
         return read_split(self.store, self.splits[split]), self.labels(split)
 
-    def norm_images(self) -> NDArray[np.float32]:
+    def held(self, split: str) -> NDArray[np.float32] | LazyImages | HeldImages:
+        """Images of a split for many nets, decoded once where memory allows: as float32, or as pixels, within the cache's bound.
+
+        Raises:
+            ValueError: naming the splits there are.
+            DataError: naming an image that cannot be decoded.
+        """
+        images = read_split(self.store, self.splits[split])
+        return held(images) if isinstance(images, LazyImages) else images
+
+    def norm_images(self, num: int = NUM_NORM_IMAGES) -> NDArray[np.float32]:
         """Training images (N, C, H, W) that batch-norm statistics of a subnet are estimated on; the same every time."""
         train_N = self.splits["train"]
-        chosen_N = np.random.default_rng(0).choice(train_N, size=min(NUM_NORM_IMAGES, len(train_N)), replace=False)
+        chosen_N = np.random.default_rng(0).choice(train_N, size=min(num, len(train_N)), replace=False)
         return arrays(self.store, np.sort(chosen_N))[0]
 
     def labels(self, split: str) -> NDArray[np.int64]:

@@ -135,6 +135,34 @@ class LazyImages:
         return torch.from_numpy(self.store.preprocess.normalise(self.store.pixels(self.indices_N[key])))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldImages:
+    """Some images as float32 (N, 3, H, W), normalised when they are asked for; bit-equal to `arrays`.
+
+    Attributes:
+        preprocess: normalises.
+        pixels_NCHW: of all of them, uint8.
+    """
+
+    preprocess: Preprocess
+    pixels_NCHW: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.pixels_NCHW)
+
+    def __getitem__(self, key: slice | NDArray[np.int64], /) -> Tensor:
+        """Normalised images of a slice or of some rows, a new tensor on the CPU."""
+        return torch.from_numpy(self.preprocess.normalise(self.pixels_NCHW[key]))
+
+
+def held(images: LazyImages) -> LazyImages | HeldImages:
+    """Images that are asked for again and again, decoded once, where their store keeps none and its bound leaves room for these."""
+    store, num = images.store, len(images)
+    if store.cached or num * 3 * store.preprocess.image_px**2 > store.memory_bytes:
+        return images
+    return HeldImages(store.preprocess, store.pixels(images.indices_N))
+
+
 def read_split(
     store: ImageStore, indices_N: NDArray[np.int64], *, limit_bytes: int = SPLIT_LIMIT_BYTES
 ) -> NDArray[np.float32] | LazyImages:

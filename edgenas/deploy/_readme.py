@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgenas.records import Manifest, ModelFile, Parity
+from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
 _STATUS = {
     "accepted": "Every file passed every gate.",
@@ -28,6 +28,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         _input(manifest),
         "## Output",
         _output(manifest),
+        _latency(manifest.latency),
         "## Check it",
         "`edgenas verify .` compares every file with its SHA-256 in `manifest.json`, checks the precision and runs "
         f"`{manifest.golden.path}`: generated `images` and the `logits` they must give, to within "
@@ -86,6 +87,16 @@ def _output(manifest: Manifest) -> str:
         f"Decide `{manifest.positive}` if its probability is at least {manifest.threshold:.6g}, "
         "else the most probable of the others."
     )
+
+
+def _latency(latency: LatencyFacts | None) -> str:
+    """What was measured, with the number of calls that it rests on; nothing where nothing was."""
+    if latency is None or latency.latency_ms_measured is None:
+        return ""
+    where = f" on {latency.table.device}, {latency.table.runtime} {latency.table.precision}" if latency.table is not None else ""
+    percentiles = [percentile.words(name) for name, percentile in (latency.percentiles or {}).items()]
+    calls = f": {'; '.join(percentiles)}" if percentiles else ""
+    return f"## Latency\n\nThe median call took {latency.latency_ms_measured:.3g} ms{where}{calls}."
 
 
 def _tolerances(manifest: Manifest) -> str:

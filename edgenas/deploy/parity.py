@@ -6,8 +6,8 @@ its upper end excludes it, undecided otherwise. Counts are exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,16 @@ class Gates:
         max_new_false_negatives: positives that the reference finds and the candidate misses.
         min_sensitivity: share of positives that the candidate finds, proven by Wilson's interval.
         max_abs_logit: largest absolute difference of two logits.
+        floors: least sensitivity by class, of a search.
+        floor_confidence: of the interval that proves a floor; None holds the share itself against it.
     """
 
     min_top1_agreement: float = 0.99
     max_new_false_negatives: int = 0
     min_sensitivity: float | None = None
     max_abs_logit: float | None = None
+    floors: Mapping[str, float] = field(default_factory=dict)
+    floor_confidence: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("min_top1_agreement", "min_sensitivity"):
@@ -90,6 +94,10 @@ def compare(
     judged = [finite, _proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip")]
     if hits is not None:
         judged += _positive_gates(*hits, gates)
+    for name, floor in gates.floors.items():
+        mine_N = labels_N == class_names.index(name)
+        found = int((after_N[mine_N] == class_names.index(name)).sum())
+        judged.append(floor_gate(name, found, int(mine_N.sum()), floor, gates.floor_confidence))
     if gates.max_abs_logit is not None:
         judged.append(_count("max_abs_logit", max_abs, gates.max_abs_logit))
     (verdict, reason), flipped_N = _overall(judged), before_N != after_N
@@ -172,14 +180,35 @@ def _positive_gates(before_P: NDArray[np.bool_], after_P: NDArray[np.bool_], gat
     return [judged, _proportion("min_sensitivity", share, gates.min_sensitivity, "positives without a miss")]
 
 
-def _proportion(name: str, share: stats.Proportion, limit: float, trials: str) -> Gate:
-    numbers = f"{share.value:.4f} of {share.n} (95 % interval {share.low:.4f} to {share.high:.4f})"
+def floor_gate(class_name: str, found: int, num: int, floor: float, confidence: float | None) -> Gate:
+    """Whether a class is found as often as a search's floor says.
+
+    Args:
+        class_name: whose images they are.
+        found: images that were decided as it.
+        num: of its images.
+        floor: least share.
+        confidence: two-sided, of the interval that must prove it; None holds the share itself against it.
+    """
+    name, sure = f"sensitivity[{class_name}]", 0.95 if confidence is None else confidence
+    share = stats.wilson(found, num, confidence=sure)
+    if confidence is not None:
+        return _proportion(name, share, floor, "images without a miss", confidence=sure)
+    if num == 0:
+        return Gate(name, floor, None, share.low, share.high, "undecided", f"there are no images of {class_name}")
+    passed = share.value >= floor
+    reason = "" if passed else f"{found} of {num} is below {floor:g}"
+    return Gate(name, floor, share.value, share.low, share.high, "passed" if passed else "failed", reason)
+
+
+def _proportion(name: str, share: stats.Proportion, limit: float, trials: str, *, confidence: float = 0.95) -> Gate:
+    numbers = f"{share.value:.4f} of {share.n} ({100 * confidence:g} % interval {share.low:.4f} to {share.high:.4f})"
     if share.low >= limit:
         return Gate(name, limit, share.value, share.low, share.high, "passed")
     if share.high < limit:
         return Gate(name, limit, share.value, share.low, share.high, "failed", f"{numbers} is below {limit:g}")
-    needed = stats.trials_to_prove(limit)
-    reason = f"{numbers} does not decide {limit:g}; {needed} {trials} would"
+    needed = f"{stats.trials_to_prove(limit, confidence=confidence)} {trials}" if limit < 1 else f"no number of {trials}"
+    reason = f"{numbers} does not decide {limit:g}; {needed} would"
     return Gate(name, limit, share.value, share.low, share.high, "undecided", reason)
 
 

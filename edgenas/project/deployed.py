@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from edgenas import stats
 from edgenas.costs import cost_models
-from edgenas.data.images import Images
+from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.nets import (
     BASELINE,
@@ -35,8 +36,9 @@ from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
-from edgenas.training.evaluation import predict, recalibrate
+from edgenas.training.evaluation import predict
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
+from edgenas.training.recalibration import recalibrate
 
 Source = Literal["searched", "baseline"]
 
@@ -108,7 +110,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
         CheckpointError, ArchError: if a file belongs to another project.
     """
     choice = chosen(project, images)
-    net = net_of(project, images, choice, images.norm_images)
+    net = net_of(project, images, choice, partial(images.norm_images, NUM_FINAL_NORM_IMAGES))
     origin: Literal["inherited", "finetuned", "scratch"] = "inherited"
     if choice.folder is not None:
         origin = "scratch" if choice.facts.weights == "scratch" else "finetuned"
@@ -264,12 +266,14 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> float 
     if images.positive is None:
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
-    floor = project.settings.search.floors.get(images.class_names[images.positive])
+    settings = project.settings.search
+    floor, confidence = settings.floors.get(images.class_names[images.positive]), settings.confidence
     result = searched(project.run) if floor is None else None
     if result is not None:
         floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")
-    probabilities_NK = predict(net, images_NCHW)
-    return stats.pick_threshold(probabilities_NK[:, images.positive], labels_N == images.positive, min_sensitivity=floor)
+        confidence = result.floor_confidence
+    p_N = predict(net, images_NCHW)[:, images.positive]
+    return stats.pick_threshold(p_N, labels_N == images.positive, min_sensitivity=floor, confidence=confidence)
 
 
 def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:
@@ -285,5 +289,6 @@ def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:
                 latency_ms_upper=net.latency_ms_upper if isinstance(net, CandidateRow) else None,
                 latency_ms_measured=net.latency_ms_measured,
                 table=result.table,
+                percentiles=net.latency_ms_percentiles if isinstance(net, CandidateRow) else None,
             )
     return None

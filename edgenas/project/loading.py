@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from edgenas.data import open_source
+from edgenas.data.images import NUM_FINAL_NORM_IMAGES
 from edgenas.data.splits import Splits, load_splits
 from edgenas.project.deployed import chosen, net_of
 from edgenas.project.nets import BASELINE
@@ -33,7 +34,7 @@ def load(run: Path | str = "edgenas-run") -> nn.Module:
     """
     project = open_project(Path(run), {}, ())
     data = _Divided.open(project)
-    return net_of(project, data, chosen(project, data), lambda: images_of(project).norm_images())
+    return net_of(project, data, chosen(project, data), lambda: images_of(project).norm_images(NUM_FINAL_NORM_IMAGES))
 
 
 @dataclass(frozen=True, slots=True)

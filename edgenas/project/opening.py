@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgenas.config import Flags, build, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
@@ -14,7 +15,7 @@ from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
-from edgenas.errors import DataError, MissingInputError, RunFolderError
+from edgenas.errors import ConfigError, DataError, MissingInputError, RunFolderError
 from edgenas.project.named_recipes import beneath, require_recipe
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
@@ -52,7 +53,21 @@ def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> Pro
         raise MissingInputError(f"{run.config} does not exist", hint="run `edgenas init --data SOURCE` first")
     file, given = read_toml(run.config), parse_overrides(overrides)
     tables = layered(beneath(file, given, flags), given, flags)
-    return build(ProjectSettings, tables, source=str(run.config))
+    try:
+        return build(ProjectSettings, tables, source=str(run.config))
+    except ConfigError as error:
+        if not (given or any(flags.values())) or _is_wrong(beneath(file, {}, {}), str(run.config)):
+            raise
+        raise ConfigError("a setting of the command line is wrong", problems=error.problems, hint=error.hint) from error
+
+
+def _is_wrong(tables: Mapping[str, Any], source: str) -> bool:
+    """Whether tables are wrong as they are."""
+    try:
+        build(ProjectSettings, tables, source=source)
+    except ConfigError:
+        return True
+    return False
 
 
 def open_project(run: Path, flags: Flags, overrides: Sequence[str]) -> Project:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from edgenas.config import Flags, merge
 from edgenas.errors import UsageError
-from edgenas.search.limits import LATENCY, SENSITIVITY, Limit, Relation, conflicts, parse_limits, wrong
+from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, Relation, conflicts, parse_limits, wrong
 from edgenas.search.objectives import parse_goals
 
 Slot = tuple[str, Relation]  # what a later layer of settings replaces: latencies and sensitivities as a whole
@@ -16,6 +16,10 @@ SHORT: Final[dict[str, Slot]] = {
     "max_params": ("params", "<="),
     "max_macs": ("macs", "<="),
     "min_sensitivity": (SENSITIVITY, ">="),
+    "min_params": ("params", ">="),
+    "min_macs": ("macs", ">="),
+    "max_memory_mb": ("memory_mb", "<="),
+    "min_throughput": (THROUGHPUT, ">="),
 }
 LIMITS = "limits"
 

@@ -12,13 +12,13 @@ from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
 from edgenas.search import ALGORITHMS, Goal, parse_goals
-from edgenas.search.limits import LATENCY, SENSITIVITY, Limit, conflicts
+from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
 # settings of searches that journals of before know nothing of
 LATER = frozenset({"limits", "algorithm", "proxy", "maximize", "minimize", "prefilter", "num_samples", "proxy_seeds", "surrogate"})
-LATER |= {"explored"}
+LATER |= {"explored", "min_params", "min_macs", "max_memory_mb", "min_throughput", "racing", "racing_margin", "strict_sensitivity"}
 
 Nets = Annotated[int, Range(ge=1, le=10_000)]
 
@@ -128,10 +128,15 @@ class SearchSettings:
 
     Attributes:
         limits: on any quantity, upper and lower, as ``--limit`` takes them: ``params>=1M``, ``latency_ms[jetson]<=5``;
-            ``latency_ms``, ``max_params``, ``max_macs`` and ``min_sensitivity`` are short forms.
+            ``latency_ms``, ``max_params``, ``min_params``, ``max_macs``, ``min_macs``, ``max_memory_mb``, ``min_throughput`` and
+            ``min_sensitivity`` are short forms.
         latency_ms: one limit, or limits by the name of their latency table.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
-        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50.
+        confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50. Where a sensitivity has a
+            floor, also two-sided of the interval whose lower end must reach it; without one the share itself must.
+        max_memory_mb: weights and the largest tensor of one image in fp32, in 10^6 bytes.
+        min_throughput: images a second in calls of the table's batch, one after another: a limit on the latency of a call.
+        strict_sensitivity: a search in which no net reaches the floors of sensitivities fails; else it takes the nearest.
         maximize, minimize: what is searched for, in this order: accuracy (the default), sensitivity:CLASS, latency_ms,
             latency_ms:NAME, params, macs or another quantity. Of several the nets are wanted that no other beats in all; the first
             chooses among the finalists.
@@ -139,6 +144,9 @@ class SearchSettings:
             these are no more than the budget), nsga2 (for several objectives, needs the extra nsga), surrogate (guided by a model
             that is fitted to what was evaluated), training-free (the best by ``proxy`` of ``num_samples`` nets), or one that an
             installed package brings.
+        racing: none, or the probability at most of dropping a net before it has seen all of select though it would be no worse than
+            the last that is kept; nets that cannot win are dropped as soon as that is shown.
+        racing_margin: standard errors of select by which a net must be able to be better, else it may be dropped.
         proxy: a training-free indicator, which `plan` shows of the nets that fit and a training-free search takes (None: dss).
         prefilter: a training-free indicator by which the nets are chosen that a search starts with, of ``num_samples`` that meet
             the limits; None starts with nets spread evenly over cost.
@@ -158,10 +166,17 @@ class SearchSettings:
     confidence: Annotated[float, Range(gt=0, lt=1)] | None = None
     max_params: int | None = None
     max_macs: int | None = None
+    min_params: int | None = None
+    min_macs: int | None = None
+    max_memory_mb: float | None = None
+    min_throughput: float | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
+    strict_sensitivity: bool = False
     maximize: tuple[str, ...] = ()
     minimize: tuple[str, ...] = ()
     algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
+    racing: Literal["none"] | Annotated[float, Range(gt=0, lt=1)] = "none"
+    racing_margin: Annotated[float, Range(ge=0, le=5)] = 0.0
     proxy: Annotated[str, OneOf(PROXIES)] | None = None
     prefilter: Annotated[str, OneOf(PROXIES)] | None = None
     num_samples: Count = 8000
@@ -185,6 +200,8 @@ class SearchSettings:
         limits, problems = given_limits(asdict(self))
         problems += conflicts(limits)
         problems += [f"objective {problem}" for problem in parse_goals(self.maximize, self.minimize)[1]]
+        if self.racing != "none" and (self.maximize or self.minimize):
+            problems.append("racing is for accuracy, the default objective; leave out racing, or maximize and minimize")
         if self.prefilter is not None and self.algorithm == "training-free":
             problems.append("prefilter is of other algorithms; what a training-free search takes is proxy")
         if problems:
@@ -214,6 +231,11 @@ class SearchSettings:
     def least_latencies(self) -> dict[str, float]:
         """Fewest milliseconds, likewise."""
         return {limit.subject: limit.value for limit in self.all_limits if limit.kind == LATENCY and not limit.is_upper}
+
+    @property
+    def least_throughputs(self) -> dict[str, float]:
+        """Fewest images a second, likewise."""
+        return {limit.subject: limit.value for limit in self.all_limits if limit.kind == THROUGHPUT}
 
     @property
     def floors(self) -> dict[str, float]:

@@ -186,7 +186,8 @@ class TrainSettings(OptimizerSettings):
         sharing: of weights between subnets: entangled (slices of one net), or classical (every option of a block has its own, which
             needs more memory and steps), to compare with.
         evaluate_every: epochs between evaluations on select; auto takes so many that they stay within 5 % of the time, as counted
-            from MACs. The epoch that is kept is the best of those that were evaluated.
+            from MACs, and 1 where they decide (the schedules wsd and plateau, stop_patience). The epoch that is kept is the best of
+            those that were evaluated.
         tensorboard: the curves of the teacher, the supernet and the nets of `retrain` are also written as TensorBoard's events.
     """
 
@@ -229,7 +230,7 @@ class TrainSettings(OptimizerSettings):
     init: str | None = None
     init_selection: Literal["auto", "leading", "even", "importance"] = AUTO
     sharing: Literal["entangled", "classical"] = "entangled"
-    evaluate_every: Count | Literal["auto"] = 1
+    evaluate_every: Count | Literal["auto"] = AUTO
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

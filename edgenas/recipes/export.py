@@ -21,7 +21,7 @@ from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.project.deployed import FinalNet, final_images, load_final
-from edgenas.project.gates import gates_of
+from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
@@ -60,7 +60,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     settings = project.settings
     images = open_images(project)
-    gates = gates_of(settings.gates)
+    gates = gates_of(settings.gates, floors_in(project.run, images.class_names))
     if gates.min_sensitivity is not None and images.positive is None:
         raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
     folder = config.output if config.output is not None else project.run.export / config.format_name
@@ -73,6 +73,8 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield Note(warning, is_warning=True)
         for note in final.notes:
             yield Note(note)
+        for name, percentile in ((final.latency.percentiles if final.latency is not None else None) or {}).items():
+            yield Note(f"its calls: {percentile.words(name)}")
         images_NCHW, labels_N = images.arrays("test")
         specs = _specs(project.settings.export, config.format_name, images)
         staging = Staging.open(

@@ -20,8 +20,9 @@ from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import stand_in, time_search, time_training
 from edgenas.project.planning.plain_pace import proof_facts, retrain_facts, time_nets, time_probes
 from edgenas.project.searching.budget import Budget, infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.elsewhere import other_spaces
 from edgenas.proxies import PROXIES
-from edgenas.records import FittingNets, NothingFits, NumNets, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
+from edgenas.records import FittingNets, NothingFits, NumNets, OtherSpace, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Record
 from edgenas.search import Feasibility, best_within, survey, total_violation
 from edgenas.search.extremes import Objective
@@ -133,7 +134,7 @@ def plan_nets(budget: Budget, task: Task, rng: np.random.Generator, *, max_rows:
     objectives = objectives_of(budget, task)
     largest_G = best_within(budget.space, budget.limits, objectives["largest_macs"], surveyed, rng)
     if largest_G is None:
-        raise _nothing_fits(budget, surveyed)
+        raise _nothing_fits(budget, surveyed, other_spaces(budget, task))
     rows = {"largest_macs": largest_G}
     for name, keys in objectives.items():
         if name not in rows:
@@ -172,7 +173,7 @@ def scored(project: Project, task: Task, fitting: FittingNets) -> FittingNets:
     return replace(fitting, nets=nets)
 
 
-def _nothing_fits(budget: Budget, found: Feasibility) -> InfeasibleError:
+def _nothing_fits(budget: Budget, found: Feasibility, others: tuple[OtherSpace, ...]) -> InfeasibleError:
     nearest = nearest_of(budget, found)
     known = NothingFits(
         space=_space(budget, found),
@@ -184,16 +185,22 @@ def _nothing_fits(budget: Budget, found: Feasibility) -> InfeasibleError:
         nets={},
         closest=nearest,
         binding=found.binding,
+        other_spaces=others,
     )
-    return infeasible(budget, nearest, known)
+    return infeasible(budget, found, nearest, others, known)
 
 
 def _no_limit() -> ConfigError:
-    return ConfigError("no limit is set", hint="give --latency-ms, --max-params, --max-macs or --limit")
+    return ConfigError("no limit is set", hint="give --latency-ms, --max-params, --max-macs, --max-memory-mb or --limit")
 
 
 def feasible_share(found: Feasibility) -> Proportion:
-    """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval."""
+    """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval.
+
+    Where a sample would show too little of it, it was counted.
+    """
+    if found.counted is not None:
+        return found.counted
     if found.is_exact:
         return Proportion(found.share, found.share, found.share, len(found.genes_AG))
     drawn_A = found.feasible_A[found.num_first :]

@@ -23,6 +23,8 @@ from edgenas.latency.timing import usable_cores
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.recipes.again import AgainConfig
+from edgenas.recipes.again import run as run_again
 from edgenas.recipes.kit import run_import, run_pack
 from edgenas.records import ProfileAnswer
 from edgenas.runs import Note, Outcome, Record, jsonable, locked
@@ -36,6 +38,8 @@ class ProfileConfig:
     Attributes:
         pack: a kit to write for another device instead of measuring this one.
         results: of a kit, to make the table from.
+        again: add a session to a table instead of making one.
+        table: that gets the session; None takes the run's.
     """
 
     run: Path
@@ -43,15 +47,22 @@ class ProfileConfig:
     overrides: tuple[str, ...]
     pack: Path | None = None
     results: Path | None = None
+    again: bool = False
+    table: str | None = None
 
 
 def run(config: ProfileConfig) -> Iterator[Record]:
     """Choose the runtime, measure, write the table; or write a kit for another device, or read what one brought back.
 
+    With ``again`` what is measured, here or by a kit, is a session more of a table that there is.
+
     Raises:
         MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
         ExportError: if a component cannot be traced.
     """
+    if config.again:
+        yield from run_again(AgainConfig(config.run, config.table, config.flags, config.overrides, config.results))
+        return
     project = open_project(config.run, config.flags, config.overrides)
     if config.pack is not None:
         yield from run_pack(project, config.pack)

@@ -14,6 +14,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import decode
 from edgenas.latency import Memory
 from edgenas.project.deployed import choose_threshold
+from edgenas.project.gates import failure_of, floors_in
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import measure_archs
 from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, finals_of, genes_of, searched
@@ -23,7 +24,7 @@ from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
 from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
 from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, final_words, fit_all, ranker_words, short_name, ways_of
-from edgenas.records import Arch, FinalTraining, NetReport, RetrainResult, RivalReport, TrainedWay
+from edgenas.records import Arch, FinalTraining, Metrics, NetReport, RetrainResult, RivalReport, TrainedWay
 from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.search import floors_of
 from edgenas.spaces import SearchSpace
@@ -96,10 +97,18 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         if from_search:
             finals = tuple(FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs)
             result = replace(result, finals=finals)
+        gates = floors_in(project.run, images.class_names).judge(_deployed(result)) if from_search else ()
+        result = replace(result, gates=gates or None)
         result.write(folder / RESULT)
     for text in result.remarks:
         yield Note(text, in_view=True)
-    yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT})
+    yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT}, failure_of(gates))
+
+
+def _deployed(result: RetrainResult) -> Metrics:
+    """What the report says of the net that is to be deployed."""
+    is_baseline = result.chosen == "baseline" and result.baseline is not None
+    return result.baseline.net.metrics if is_baseline and result.baseline is not None else result.net.metrics
 
 
 def _finals(bench: Bench, archs: Sequence[Arch], *, from_search: bool) -> Generator[Record, None, list[Try]]:

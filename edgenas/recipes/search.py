@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,15 +15,29 @@ import torch
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.errors import InfeasibleError
-from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, JournaledEvaluator, journal
-from edgenas.project.nets import RESULT, load_supernet
-from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
+from edgenas.project.nets import load_supernet
+from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
+from edgenas.project.searching.elsewhere import other_spaces
+from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
+from edgenas.project.searching.floors import (
+    are_thresholds_needed,
+    floor_confidence,
+    nearest_floors,
+    require_floors,
+    told_low,
+    with_thresholds,
+)
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
+from edgenas.project.searching.races import raced, raced_facts, with_finalists
+from edgenas.project.searching.ray_workers import Workers
 from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
+from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import (
@@ -33,32 +46,22 @@ from edgenas.records import (
     Evaluations,
     Nearest,
     NothingFound,
-    ParetoPicture,
     SearchResult,
     SpaceFacts,
     lower_name,
 )
-from edgenas.runs import Note, Outcome, Picture, Progress, Record, dump_json, locked, sha256_file, write_text
-from edgenas.search import (
-    ALGORITHMS,
-    Candidate,
-    Evaluator,
-    Feasibility,
-    extra_arguments,
-    pareto_front,
-    survey,
-    total_violation,
-)
+from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, extra_arguments, survey, total_violation
 from edgenas.search.constraints import FLOOR
-from edgenas.search.finalists import Finalist, choose
+from edgenas.search.finalists import Finalist, choose, optimism
 from edgenas.search.limits import in_reach
 from edgenas.search.population import first_population
 from edgenas.search.proof_scores import Score, first_epochs
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
-from edgenas.training.evaluation import SupernetEvaluator
 from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.recalibration import identity_of, recalibration_of
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
 
@@ -69,6 +72,9 @@ class SearchConfig:
 
     Attributes:
         tables: names or files of latency tables by the alias of their limit.
+        continued: nets that were evaluated before with the same weights take part as far as they meet the limits.
+        workers: processes that evaluate nets; None takes this one, or with an address all that the cluster has.
+        ray_address: of a Ray cluster that runs; None starts one for more than one worker.
     """
 
     run: Path
@@ -76,6 +82,9 @@ class SearchConfig:
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
+    continued: bool = False
+    workers: int | None = None
+    ray_address: str | None = None
 
 
 def run(config: SearchConfig) -> Iterator[Record]:
@@ -91,6 +100,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     require_algorithm(project.settings.search)  # before an image is read
     require_classes(project)
     images = open_images(project)
+    require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
@@ -104,34 +114,46 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if not surveyed.feasible_A.any():
             raise _nothing_found(question, surveyed, facts)
         yield from decode(images, "select", "confirm")
-        images_NCHW, _ = images.arrays("select")
-        predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
-        weights = _weights_identity(project.run.supernet, images, device)
+        statistics = recalibration_of(supernet, images.norm_images())
+        weights = _weights_identity(project.run.supernet, images, device) | identity_of(statistics)
         evaluations = stack.enter_context(journal(project.run.search / EVALUATIONS, weights, keep=True))
         timings = stack.enter_context(journal(project.run.search / JOURNAL, {**weights, "question": question.identity}))
-        if len(evaluations):
-            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
+        if are_thresholds_needed(question.floors, images.positive):
+            yield from decode(images, "calibrate")
+            calibrate = evaluator_on(images, supernet, "calibrate", device, statistics, evaluations)
+            question = replace(question, floors=with_thresholds(question.floors, images.positive, calibrate, images))
         hand_AG = hand_designed_rows(project.space)
-        evaluator = JournaledEvaluator(predictor, evaluations, "select")
-        score = opened_score(project, images.task, stack)
-        candidates = yield from _evolved(question, evaluator, hand_AG, surveyed, rng, score)
+        evaluator = evaluator_on(images, supernet, "select", device, statistics, evaluations)
+        earlier = earlier_nets(question, evaluator, evaluations, timings) if config.continued else None
+        yield from known_notes(earlier, evaluations)
+        searching: Evaluator = evaluator
+        if config.ray_address is not None or (config.workers or 1) > 1:
+            workers = Workers(config.workers, config.ray_address)
+            searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
+        score, searching = opened_score(project, images.task, stack), raced(project.settings.search, searching)
+        candidates = yield from _evolved(question, searching, hand_AG, surveyed, rng, earlier, score)
         yield Note(question.ended(candidates, evolution_settings(project.settings.search).budget))
         ranking = report_of(score, candidates, budget.costs) if score is not None else None
         if ranking is not None:
             yield Note(report_line(ranking))
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
-        panel = Panel(project, images, supernet, candidates, described, hand, question, device, evaluations, timings)
+        panel = Panel(
+            project, images, supernet, candidates, described, hand, question, device, evaluations, timings, evaluator, statistics
+        )
         finalists = yield from judge_finalists(panel)
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
-        result = _result(question, surveyed, facts, described, proven, search_s)
+        described = with_finalists(question, candidates, described, proven.finalists)
+        result = _result(question, surveyed, facts, described, proven, search_s, earlier)
+        result = replace(result, analysis=analysis_of(question, candidates, described))
         result = replace(result, objectives=question.goals, front=question.front(candidates, described), proxy=ranking)
-        outputs, picture = _write(project, question, described, result)
-        yield picture
+        outputs, pictures = write(question, described, result)
+        yield from pictures
         if result.winner is None:
             timings.remove()
             raise _nothing_left(question, result, proven.finalists)
+        yield from told_low(question.floors, result)
     yield Outcome(result, outputs)
 
 
@@ -141,13 +163,18 @@ def _evolved(
     hand_AG: Genes,
     found: Feasibility,
     rng: np.random.Generator,
+    earlier: Earlier | None,
     score: KnownScore | None,
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of a search that starts with hand-designed nets and with evenly spread ones, or those that a proxy prefers."""
+    """All candidates of a search that starts with hand-designed nets, evenly spread ones or those that a proxy prefers, and, where
+    it continues, earlier ones.
+    """
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
+    if earlier is not None:
+        sizes, start = earlier.begun(sizes, start)
     if score is not None and project.settings.search.prefilter is not None:
         start = yield from preferred(start, project.space, budget.limits, score, sizes, rng)
     labels_N, floors = question.labels_N, question.floors
@@ -167,7 +194,7 @@ def _evolved(
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
     if not candidates and name not in ALGORITHMS.own:
         raise ALGORITHMS.refused(name, "has evaluated no net")
-    return candidates
+    return merged(earlier.candidates, candidates) if earlier is not None else candidates
 
 
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:
@@ -183,7 +210,8 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
             return further(panel, finalists, num, score)
 
-        return (yield from prove(prover, finalists, panel.question.floors, more, panel.question.losses))
+        floors = [floor.plain for floor in panel.question.floors]
+        return (yield from prove(prover, finalists, floors, more, panel.question.losses))
 
 
 def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:
@@ -201,6 +229,7 @@ def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, 
 def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
     """No net that was looked at meets the limits, so none was evaluated."""
     budget, nearest = question.budget, nearest_of(question.budget, found)
+    others = other_spaces(budget, question.images.task)
     known = NothingFound(
         space=facts,
         limits=question.limits,
@@ -210,8 +239,9 @@ def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) ->
         evaluations=_evaluations(question, found, ()),
         closest=nearest,
         binding=found.binding,
+        other_spaces=others,
     )
-    return infeasible(budget, nearest, known)
+    return infeasible(budget, found, nearest, others, known)
 
 
 def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
@@ -222,6 +252,7 @@ def _evaluations(question: Question, found: Feasibility, described: Sequence[Can
         evaluated=len(described),
         images=len(question.labels_N),
         rejected={**found.rejected, **low},
+        **raced_facts(described, len(question.labels_N)),
     )
 
 
@@ -232,9 +263,11 @@ def _result(
     described: Sequence[CandidateRow],
     proven: Proven,
     search_s: float,
+    earlier: Earlier | None,
 ) -> SearchResult:
     """What the search found; ``search_s`` are its seconds without the proof."""
-    winner, (proof_s, proof_epochs) = choose(proven.finalists), proven.spent
+    strict = question.project.settings.search.strict_sensitivity
+    winner, (proof_s, proof_epochs) = choose(proven.finalists, strict=strict), proven.spent
     first = first_epochs(question.project.settings.search.proof_epochs)
     return SearchResult(
         splits_sha256=question.images.splits.sha256,
@@ -244,11 +277,13 @@ def _result(
         table=question.budget.table,
         tables=question.budget.tables,
         promises=question.budget.promises,
-        evaluations=_evaluations(question, found, described),
+        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
         finalists=tuple(finalist.row for finalist in proven.finalists),
         winner=winner.row if winner is not None else None,
-        closest=None,
+        closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
         binding=found.binding,
+        optimism=optimism(proven.finalists, question.labels_N, winner) or None,
+        floor_confidence=floor_confidence(question.floors),
         seed=question.project.settings.search.seed,
         fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
         seconds=round(search_s + proof_s, 1),
@@ -268,12 +303,7 @@ def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Fin
         if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
             slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
             nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
-    for floor in question.floors:
-        rows = [row for row in result.finalists if floor.name in row.rejected_by]
-        if rows:
-            best = max(rows, key=lambda row: _number(row.sensitivity[floor.class_name].value))
-            value = best.sensitivity[floor.class_name].value
-            nearest[floor.name] = Nearest(asked=floor.floor, achievable=value, arch=best.arch)
+    nearest |= nearest_floors(question.floors, judged)
     problems = [f"{name}: asked {entry.asked:.12g}, best found {_found(name, entry)}" for name, entry in nearest.items()]
     return InfeasibleError(
         "none of the nets that were tried meets every limit",
@@ -287,33 +317,3 @@ def _found(name: str, entry: Nearest) -> str:
     """The best that was found, never rounded to what was not."""
     is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
     return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)
-
-
-def _number(value: float) -> float:
-    """A share for comparing; one of no images counts as 0."""
-    return 0.0 if math.isnan(value) else value
-
-
-def _write(
-    project: Project, question: Question, described: Sequence[CandidateRow], result: SearchResult
-) -> tuple[dict[str, Path], Picture[ParetoPicture]]:
-    """Candidates and result; what is to be drawn of them."""
-    folder = project.run.search
-    outputs = {"candidates": folder / "search.jsonl", "pareto_png": folder / "pareto.png", "pareto_svg": folder / "pareto.svg"}
-    write_text(outputs["candidates"], "".join(dump_json(row, indent=None) + "\n" for row in described))
-    cost, name = "macs", "macs"
-    if question.budget.devices:
-        first = question.budget.devices[0]
-        cost, name = ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), first.name
-    front = pareto_front(np.array([row.cost(cost) for row in described]), np.array([row.top1 for row in described]))
-    shows = ParetoPicture(
-        rows=tuple(described),
-        front=tuple(front.tolist()),
-        cost=cost,
-        limit=question.limits.get(name),
-        winner=result.winner,
-        title=f"{project.space.name} on {project.settings.data.source}: {len(described)} nets evaluated",
-    )
-    outputs["result"] = folder / RESULT
-    result.write(outputs["result"])  # without a winner too: an earlier one did not meet these limits
-    return outputs, Picture(shows, (outputs["pareto_png"], outputs["pareto_svg"]))

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgenas.deploy.contracts import Runtime
-from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import EdgeNASError, GateError, LatencyTableError, MissingBackendError, UsageError
+from edgenas.errors import EdgeNASError, GateError, LatencyTableError
 from edgenas.latency import LatencyTable
-from edgenas.latency.measuring import Workshop, device_name
+from edgenas.latency.measuring import Workshop
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import Drift, check_table, drift_of, nets_to_time, origins, remarks, same_timing
 from edgenas.latency.timing import Session, time_nets
-from edgenas.project.measuring import workshop_in
-from edgenas.project.settings import ExportSettings
-from edgenas.recipes.tables import header, open_table
+from edgenas.project.of_table import open_table, runtime_of, workshop_of
+from edgenas.recipes.tables import header
 from edgenas.records import DriftFacts, EntryCounts, TableCheck, TableValidated
-from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
+from edgenas.runs import Note, Outcome, Progress, Record, jsonable
 from edgenas.spaces import Genes, SearchSpace
 
 
@@ -82,20 +77,10 @@ def _named(check: TableCheck) -> tuple[str, ...]:
 def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) -> Generator[Record, None, Drift]:
     """Time fresh nets as the table's were and compare."""
     context = table.context
-    here = device_name(context.device_kind)
-    try:
-        runtime = get_runtime(context.runtime)
-    except UsageError as error:
-        raise MissingBackendError(error.message, hint=error.hint) from error
-    probe = runtime.probe()
-    if not probe.works:
-        raise MissingBackendError(f"runtime {context.runtime} does not work here: {probe.reason}", hint=probe.fix)
-    if context.device != here:
-        hint = "validate it there; `edgenas profile` measures this one"
-        raise LatencyTableError(f"the table is of {context.device}, this device is {here}", hint=hint)
+    runtime = runtime_of(table)
     rng = np.random.default_rng(config.seed)
     genes_AG = nets_to_time(table, space, config.measure, rng)
-    with _workshop(config.run, table, space, runtime) as shop:
+    with workshop_of(config.run, table, space, runtime) as shop:
         session = yield from _time(shop, table, genes_AG, rng)
     if session.info.runtime_version != context.runtime_version:
         text = f"the table was measured with {context.runtime} {context.runtime_version}, here is {session.info.runtime_version}"
@@ -103,21 +88,6 @@ def _measure(config: ValidateConfig, table: LatencyTable, space: SearchSpace) ->
     drift = drift_of(table, space, genes_AG, session)
     yield Note(f"the table {drift.words}", is_warning=drift.verdict != "passed", in_view=True)
     return drift
-
-
-@contextmanager
-def _workshop(run: Path, table: LatencyTable, space: SearchSpace, runtime: Runtime) -> Iterator[Workshop]:
-    """In the run folder where there is one, so that traced components are found; else in a folder of the moment."""
-    context, folder = table.context, RunFolder(run)
-    opset = int(context.details.get("opset", ExportSettings().opset))
-    with ExitStack() as stack:
-        if folder.config.exists():
-            stack.enter_context(locked(folder))
-        else:
-            folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenas-"))))
-        yield stack.enter_context(
-            workshop_in(folder, space, table.task, runtime, context.precision, context.batch_size, opset=opset)
-        )
 
 
 def _time(shop: Workshop, table: LatencyTable, genes_AG: Genes, rng: np.random.Generator) -> Generator[Progress, None, Session]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenas.errors import EdgeNASError, LatencyTableError, UsageError
-from edgenas.latency import LatencyTable, find_tables, named_table, shipped_tables
+from edgenas.errors import EdgeNASError, LatencyTableError
+from edgenas.latency import LatencyTable, find_tables, shipped_tables
+from edgenas.latency.measuring import percentiles_of
 from edgenas.latency.table import (
     break_down,
     check_table,
@@ -23,6 +24,7 @@ from edgenas.latency.table import (
     typical_nets,
 )
 from edgenas.latency.timing import cpu_model
+from edgenas.project.of_table import open_table, session_facts
 from edgenas.records import (
     BreakdownFacts,
     CalibrationFacts,
@@ -32,6 +34,8 @@ from edgenas.records import (
     EntryCounts,
     ListedTable,
     NetComparison,
+    Percentile,
+    PromisedBound,
     TableHeader,
     TablesCompared,
     TableShown,
@@ -41,7 +45,7 @@ from edgenas.records import (
     ValidationFigures,
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, jsonable
-from edgenas.spaces import Genes, SearchSpace, get_space
+from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.given import read_given
 
 FIGURES = ("mape", "noise_floor_mape", "within_5", "within_10", "p95_error", "kendall_tau", "num_subnets")
@@ -93,20 +97,6 @@ class MergeConfig:
     tables: tuple[str, ...]
     output: Path
     force: bool = False
-
-
-def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
-    """A table by name or file, with the space it is of.
-
-    Raises:
-        LatencyTableError: if there is none, it is damaged, or of a space that this edgenas does not know.
-    """
-    path = named_table(name, RunFolder(run).latency)
-    table = LatencyTable.load(path)
-    try:
-        return path, table, get_space(table.space)
-    except UsageError as error:
-        raise LatencyTableError(f"{path} is of the space {table.space!r}, which this edgenas does not know") from error
 
 
 def header(path: Path, table: LatencyTable) -> TableHeader:
@@ -172,8 +162,19 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
         details=table.context.details,
         remarks=tuple(remarks(table)),
         nets=tuple(BreakdownFacts.from_json(jsonable(net)) for net in nets),
+        promises=tuple(PromisedBound.from_json(jsonable(bound)) for bound in table.promise.bounds()),
+        each_session=session_facts(table),
+        percentiles=_reference_percentiles(table),
     )
     yield Outcome(result)
+
+
+def _reference_percentiles(table: LatencyTable) -> dict[str, Percentile] | None:
+    """Of the calls of the reference net; None where the table does not say how many they are."""
+    reference = table.reference
+    values = {name: reference[f"{name}_ms"] for name in ("p90", "p95", "p99") if reference.get(f"{name}_ms") is not None}
+    uppers = {name: reference.get(f"{name}_upper_ms") for name in values}
+    return percentiles_of(values, uppers, int(reference.get("n") or 0))
 
 
 def _chosen(config: ShowConfig, table: LatencyTable, space: SearchSpace) -> Mapping[str, Genes]:

@@ -1,6 +1,15 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
-from edgenas.records.candidates import CandidateRow, Costs, Latencies, PromisedQuantile, ProofRow
+from edgenas.records.candidates import (
+    CandidateRow,
+    Costs,
+    FloorRow,
+    Latencies,
+    Percentile,
+    PromisedQuantile,
+    ProofRow,
+    RacedRow,
+)
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import (
@@ -64,7 +73,7 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -88,12 +97,23 @@ from edgenas.records.search import (
     NetCosts,
     NothingFound,
     NumNets,
+    OtherSpace,
     PromisedBound,
     ProxyReport,
     Quantile,
     SearchResult,
     SpaceFacts,
     TableFacts,
+)
+from edgenas.records.search_analysis import (
+    FrontFacts,
+    HypervolumeFacts,
+    HypervolumeRow,
+    ImportanceFacts,
+    ImportanceRow,
+    PriceRow,
+    SearchAnalysis,
+    TopNets,
 )
 from edgenas.records.staging import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.records.tables import (
@@ -117,6 +137,7 @@ from edgenas.records.tables import (
     ProfileAnswer,
     RatioFacts,
     ReferenceFacts,
+    SessionFacts,
     SpanFacts,
     TableCheck,
     TableHeader,
@@ -144,6 +165,7 @@ from edgenas.records.training import (
 __all__ = [
     "AT_LEAST",
     "MANIFEST_SCHEMA",
+    "AnalysisPicture",
     "Arch",
     "ArchitectureFacts",
     "BreakdownFacts",
@@ -186,10 +208,16 @@ __all__ = [
     "FileParity",
     "FinalTraining",
     "FittingNets",
+    "FloorRow",
+    "FrontFacts",
     "Gate",
     "GoldenFacts",
     "GpuFacts",
     "HashedFile",
+    "HypervolumeFacts",
+    "HypervolumeRow",
+    "ImportanceFacts",
+    "ImportanceRow",
     "InfoResult",
     "InitFacts",
     "InitResult",
@@ -215,12 +243,14 @@ __all__ = [
     "NothingFits",
     "NothingFound",
     "NumNets",
+    "OtherSpace",
     "OutputFacts",
     "PackedPredictions",
     "ParetoPicture",
     "Parity",
     "ParityFile",
     "PartFacts",
+    "Percentile",
     "PlanResult",
     "PlannedNet",
     "PlannedProbe",
@@ -229,6 +259,7 @@ __all__ = [
     "PlannedSearch",
     "PlannedTimes",
     "PlannedTraining",
+    "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
     "PromisedBound",
@@ -238,6 +269,7 @@ __all__ = [
     "ProxyReport",
     "PublishedRow",
     "Quantile",
+    "RacedRow",
     "RankedNet",
     "RatioFacts",
     "RecipeRow",
@@ -249,8 +281,10 @@ __all__ = [
     "SamplingFacts",
     "Scores",
     "SealedRecord",
+    "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
+    "SessionFacts",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",
@@ -279,6 +313,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "TopNets",
     "TrainResult",
     "TrainedFor",
     "TrainedWay",

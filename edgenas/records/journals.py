@@ -55,8 +55,10 @@ class PackedPredictions(JsonRecord):
         classes: of every image.
         float16: little-endian values, row by row, in Base64.
         seconds: of the net's training, where it was trained for them; None where no log says.
+        images_int32: positions of the images, little-endian, in Base64; None where they are all, in order.
     """
 
     classes: int
     float16: str
     seconds: Annotated[float | None, OMITTED] = None
+    images_int32: Annotated[str | None, OMITTED] = None

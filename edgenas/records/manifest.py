@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from edgenas.errors import ParityError
+from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.metrics import SplitMetrics
 from edgenas.records.proportion import Proportion
@@ -193,12 +194,17 @@ class DataFacts(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyFacts(JsonRecord):
-    """What is known of a net's latency, in milliseconds, and the table that it was predicted with."""
+    """What is known of a net's latency, in milliseconds, and the table that it was predicted with.
+
+    Attributes:
+        percentiles: p90, p95 and p99 of its calls with what their number allows to say, where it was measured.
+    """
 
     latency_ms_predicted: float | None
     latency_ms_upper: float | None
     latency_ms_measured: float | None
     table: TableFacts | None
+    percentiles: Annotated[Mapping[str, Percentile] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

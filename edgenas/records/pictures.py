@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.fidelity import FidelityReport
+from edgenas.records.search_analysis import SearchAnalysis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +22,35 @@ class ParetoPicture:
         limit: of that cost, drawn as a line; None without one.
         winner: one of ``rows``, with what was measured of it; None without one.
         title: above the plot.
+        words: below the title, e.g. that the images are too few to tell nets apart; None for nothing.
     """
 
     rows: tuple[CandidateRow, ...]
     front: tuple[int, ...]
     cost: str
     limit: float | None
+    winner: CandidateRow | None
+    title: str
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisPicture:
+    """One part of what the nets of a search say together.
+
+    Attributes:
+        part: which.
+        analysis: all of it.
+        rows: candidates as in `search.jsonl`.
+        cost: of ``rows``, whose front it is.
+        winner: one of ``rows``, with what was measured of it; None without one.
+        title: above the plot.
+    """
+
+    part: Literal["hypervolume", "top", "importance", "prices"]
+    analysis: SearchAnalysis
+    rows: tuple[CandidateRow, ...]
+    cost: str
     winner: CandidateRow | None
     title: str
 

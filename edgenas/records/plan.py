@@ -10,7 +10,7 @@ import numpy as np
 
 from edgenas.records.candidates import Costs
 from edgenas.records.codec import FLAT, OMITTED, JsonRecord
-from edgenas.records.search import Nearest, PromisedBound, SpaceFacts, TableFacts
+from edgenas.records.search import Nearest, OtherSpace, PromisedBound, SpaceFacts, TableFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,7 @@ class NothingFits(JsonRecord):
     nets: Mapping[str, PlannedNet]
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord, SealedRecord
+from edgenas.records.manifest import Gate
 from edgenas.records.metrics import NetReport, TrainedWay
 from edgenas.records.proportion import Proportion
 
@@ -90,6 +91,7 @@ class RetrainResult(SealedRecord):
         remarks: what must be said beside the numbers.
         finals: what the search put forward, its winner first; nothing where a net was asked for.
         cost: by net.
+        gates: the search's floors on sensitivities, as the net that is to be deployed meets them on test.
     """
 
     kind: ClassVar[str] = "retrain result"
@@ -104,6 +106,7 @@ class RetrainResult(SealedRecord):
     remarks: tuple[str, ...] = ()
     finals: Annotated[tuple[FinalTraining, ...] | None, OMITTED] = None
     cost: Annotated[Mapping[str, StageCosts] | None, OMITTED] = None
+    gates: Annotated[tuple[Gate, ...] | None, OMITTED] = None
 
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`; without a comparison nothing is said of a plain CNN, and remarks come last."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
 from edgenas.records.proportion import Proportion
+from edgenas.records.search_analysis import SearchAnalysis
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
 
@@ -35,8 +36,12 @@ class PromisedBound(JsonRecord):
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets that kept it.
+        coverage: share of the validation nets that kept it, of every session that measured them.
         slack: mean relative excess of the bound over what these nets measured.
+        num_sessions: that it comes from.
+        covers_days: whether what hours and days differ by is in it: never by one session.
+        between: standard deviation of the sessions, as a share; None of one.
+        left_out: per later session the share of its nets that kept the bound of the others; None where these are fewer than two.
     """
 
     quantile: Quantile
@@ -46,6 +51,10 @@ class PromisedBound(JsonRecord):
     num_runs: int
     coverage: Proportion
     slack: Proportion
+    num_sessions: int = 1
+    covers_days: bool = False
+    between: Annotated[float | None, OMITTED] = None
+    left_out: Annotated[tuple[float, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +116,40 @@ class Nearest(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSpace(JsonRecord):
+    """A shipped space with nets that meet limits which no net of the searched one meets.
+
+    Attributes:
+        looked_at: limits by name that one of its nets meets together.
+        not_looked_at: limits whose cost is not known there, as no latency table of it is at hand.
+    """
+
+    space: str
+    looked_at: tuple[str, ...]
+    not_looked_at: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluations(JsonRecord):
     """What was looked at.
 
     Attributes:
         candidates: nets whose costs were computed.
         evaluated: nets that predicted images.
-        images: that each of them predicted.
+        images: that each of them predicted, unless a race dropped it.
         rejected: how many broke each limit, by its name.
+        earlier: of those evaluated, nets that an earlier search had evaluated; left out where none was continued.
+        dropped: nets that races dropped; None without races.
+        images_share: of images predicted in all that would have been without races.
     """
 
     candidates: int
     evaluated: int
     images: int
     rejected: Mapping[str, int]
+    earlier: Annotated[int | None, OMITTED] = None
+    dropped: Annotated[int | None, OMITTED] = None
+    images_share: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +226,7 @@ class NothingFound(JsonRecord):
     evaluations: Evaluations
     closest: Mapping[str, Nearest]
     binding: tuple[str, ...]
+    other_spaces: Annotated[tuple[OtherSpace, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +245,11 @@ class SearchResult(SealedRecord):
         closest: by limit, where nothing was found.
         binding: names of the limits that alone keep out some net.
         fidelity: of cheap rankings; None where no net was trained alone.
+        optimism: accuracy on select less that on confirm, of the ``winner`` and of the mean of the ``finalists``.
+        floor_confidence: of the floors on sensitivities; None where the shares themselves were held against them.
         seconds: of the whole search; None where an earlier version did not say.
         proof_epochs: of all trainings of the proof together; likewise.
+        analysis: of all nets that were evaluated; likewise.
         objectives: what was made large or small, e.g. ``max sensitivity[8]``; None where it was accuracy alone.
         front: nets that no other evaluated one beats in all objectives, the best in the first one first; None with one objective.
         proxy: how a training-free indicator ranks; None where none was asked.
@@ -239,8 +272,11 @@ class SearchResult(SealedRecord):
     binding: tuple[str, ...]
     seed: int
     fidelity: Annotated[FidelityResult | None, OMITTED] = None
+    optimism: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
+    floor_confidence: Annotated[float | None, OMITTED] = None
     seconds: Annotated[float | None, OMITTED] = None
     proof_epochs: Annotated[int | None, OMITTED] = None
+    analysis: Annotated[SearchAnalysis | None, OMITTED] = None
     objectives: Annotated[tuple[str, ...] | None, OMITTED] = None
     front: Annotated[tuple[CandidateRow, ...] | None, OMITTED] = None
     proxy: Annotated[ProxyReport | None, OMITTED] = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.commands import TaskFacts
 from edgenas.records.manifest import Verdict
@@ -86,14 +87,35 @@ class ValidationFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFacts(JsonRecord):
+    """One of the sessions of a table, the first its own.
+
+    Attributes:
+        date: when it began; of the first, when it was made.
+        num_nets: behind bounds.
+        num_checks: validation nets.
+        num_runs: fewest calls of a net behind bounds; None without such nets.
+        speed: how many times as long as the table's own the reference net took.
+    """
+
+    date: str
+    seconds: float
+    num_nets: int
+    num_checks: int
+    num_runs: int | None
+    speed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileAnswer(JsonRecord):
     """What `edgenas profile` answers.
 
     Attributes:
         table: its file, relative to the run folder.
-        num_nets_timed: different nets.
-        seconds: wall time, tracing included.
+        num_nets_timed: different nets; with `--again`, those of the session.
+        seconds: wall time, tracing included; with `--again`, of the session.
         promises: a bound a quantile; none where the nets do not reach the confidence.
+        sessions: of the table; only with `--again`.
     """
 
     table: str
@@ -104,6 +126,7 @@ class ProfileAnswer(JsonRecord):
     seconds: float
     validation: ValidationFacts
     promises: tuple[PromisedBound, ...] = ()
+    sessions: Annotated[tuple[SessionFacts, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +304,9 @@ class TableShown(JsonRecord):
         reference, measuring, details: as the table has them.
         remarks: what must be known of how it was measured.
         nets: where their time goes.
+        promises: a bound a quantile; none where its nets do not reach the confidence.
+        each_session: its own, and later ones.
+        percentiles: of the calls of the reference net, with what their number allows to say.
     """
 
     action: Literal["show"] = "show"
@@ -292,6 +318,9 @@ class TableShown(JsonRecord):
     details: Mapping[str, Any]
     remarks: tuple[str, ...]
     nets: tuple[BreakdownFacts, ...]
+    promises: Annotated[tuple[PromisedBound, ...] | None, OMITTED] = None
+    each_session: Annotated[tuple[SessionFacts, ...] | None, OMITTED] = None
+    percentiles: Annotated[Mapping[str, Percentile] | None, OMITTED] = None
 
     @property
     def reference_calls(self) -> ReferenceFacts:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import Arch, Proportion
+from edgenas.records import Arch, Percentile, Proportion
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
 VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
@@ -48,6 +48,12 @@ def count(value: float) -> str:
 def milliseconds(value: float | None) -> str:
     """A latency for reading."""
     return "–" if value is None else f"{value:.3g} ms"
+
+
+def calls_of(percentiles: Mapping[str, Percentile] | None) -> Iterator[Text]:
+    """A line a percentile, with the calls behind it; nothing where there are none."""
+    for name, percentile in (percentiles or {}).items():
+        yield Text(f"its calls: {percentile.words(name)}", style="dim")
 
 
 def verdict(name: str) -> Text:

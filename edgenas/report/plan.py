@@ -10,7 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import CandidateRow, Estimate, FittingNets, PlannedRetrain, PlanResult, PromisedBound, Proportion, limit_text
+from edgenas.records import (
+    CandidateRow,
+    Estimate,
+    FittingNets,
+    PlannedRetrain,
+    PlanResult,
+    PromisedBound,
+    Proportion,
+    SessionFacts,
+    limit_text,
+)
 from edgenas.report.cells import arch_line, count, milliseconds, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
@@ -112,14 +122,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g}\N{NO-BREAK SPACE}s"
 
 
-def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> Iterator[Table]:
-    """Bounds on quantiles of calls with their coverage and slack on nets that fitted nothing; nothing without any."""
+def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> Iterator[RenderableType]:
+    """Bounds on quantiles of calls with their coverage and slack on nets that fitted nothing; nothing without any.
+
+    Those of one session say that they hold for no other day.
+    """
     if not bounds:
         return
-    named = bounds.items() if isinstance(bounds, Mapping) else [("", bound) for bound in bounds]
+    named = list(bounds.items()) if isinstance(bounds, Mapping) else [("", bound) for bound in bounds]
     with_names = isinstance(bounds, Mapping)
-    columns = ["limit"] if with_names else []
-    rows = table(*columns, ">calls", ">confidence", ">x predicted", ">held for % [95 %]", ">above measured", title="Upper bounds")
+    columns = [*(["limit"] if with_names else []), ">calls", ">confidence", ">x predicted", ">held for % [95 %]", ">above measured"]
+    rows = table(*columns, title=f"Upper bounds, {_sessions([bound.num_sessions for _, bound in named])}")
     rows.columns[0].no_wrap = True
     for name, bound in named:
         kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
@@ -127,6 +140,24 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
         cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
         rows.add_row(*([escape(name)] if with_names else []), *cells)
     yield rows
+    if not all(bound.covers_days for _, bound in named):
+        yield Text("bounds of 1 session: other hours and days are not covered; edgenas profile --again adds one", style="yellow")
+
+
+def sessions_table(sessions: Sequence[SessionFacts]) -> Iterator[Table]:
+    """The sessions of a table; nothing where there is just its own."""
+    if len(sessions) < 2:
+        return
+    rows = table("session", "date", ">nets", ">for checks", ">calls a net", ">times as long", title="Sessions")
+    for number, each in enumerate(sessions, 1):
+        calls = "–" if each.num_runs is None else str(each.num_runs)
+        rows.add_row(str(number), each.date, str(each.num_nets), str(each.num_checks), calls, f"{each.speed:.3f}")
+    yield rows
+
+
+def _sessions(counts: Sequence[int]) -> str:
+    """How many sessions bounds come from."""
+    return f"of {' and '.join(map(str, sorted(set(counts))))} session{'' if set(counts) == {1} else 's'}"
 
 
 def latencies(finalists: Sequence[CandidateRow]) -> Iterator[Table]:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
+from edgenas.report.search_pictures import COSTS, analysis_plot
 from edgenas.runs import Picture, atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LABELS = {
-    "latency_ms_predicted": "predicted latency (ms)",
-    "latency_ms_upper": "upper bound on the latency (ms)",
-    "macs": "multiply-accumulates",
-    "params": "parameters",
-}
 
-
-def draw(picture: Picture[ParetoPicture | TrainingPicture | FidelityPicture]) -> None:
+def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():
             pareto_plot(picture.shows, picture.paths)
+        case AnalysisPicture():
+            analysis_plot(picture.shows, picture.paths)
         case TrainingPicture():
             training_plot(picture.shows, picture.paths)
         case FidelityPicture():
@@ -62,9 +59,12 @@ def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:
     if winner is not None:
         at = (np.array([winner.cost(cost)], dtype=float), [100 * winner.top1])
         axes.scatter(*at, marker="*", s=220, color="gold", edgecolor="black", zorder=4, label="winner")
-    axes.set_xlabel(LABELS.get(cost, cost))
+    axes.set_xlabel(COSTS.get(cost, cost))
     axes.set_ylabel("top-1 on the select split (%), inherited weights")
-    axes.set_title(shown.title, fontsize=10)
+    axes.set_title(
+        shown.title if shown.words is None else f"{shown.title}\n{fill(shown.words, 110)}",
+        fontsize=10 if shown.words is None else 8,
+    )
     axes.grid(alpha=0.25)
     axes.legend(loc="best", fontsize=8)
     for path in paths:

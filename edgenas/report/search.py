@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FidelityResult, SearchResult
-from edgenas.report.cells import arch_line, count, interval, milliseconds, table
-from edgenas.report.fidelity import tau_table
+from edgenas.records import Evaluations, FidelityResult, SearchAnalysis, SearchResult
+from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
+from edgenas.report.fidelity import correlation, tau_table
 from edgenas.report.plan import latencies, promises
 from edgenas.runs import Outcome
+
+MAX_GENES = 4  # that are named
 
 
 def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
@@ -23,7 +26,10 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     yield from promises(result.promises or {})
     for position, candidate in enumerate(result.finalists, 1):
         if candidate.rejected_by:
-            yield Text(f"{position} cannot win: {', '.join(candidate.rejected_by)}", style="yellow")
+            is_taken = result.winner is not None and candidate.arch == result.winner.arch
+            verb = "misses" if is_taken else "cannot win:"
+            taken = ", as every finalist does, and comes nearest; --strict-sensitivity would fail" if is_taken else ""
+            yield Text(f"{position} {verb} {', '.join(candidate.rejected_by)}{taken}", style="yellow")
         low = candidate.proof.low_floors if candidate.proof is not None else None
         if low:
             text = f"{position} misses {', '.join(low)} on confirm as trained alone"
@@ -32,10 +38,44 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     if result.winner is not None:
         hand = "hand-designed " if result.winner.hand_designed else ""
         yield Text(f"winner: {hand}{arch_line(result.winner.arch)}")
-    yield Text(f"{result.evaluations.evaluated} nets evaluated on {result.evaluations.images} images of select")
+        yield from calls_of(result.winner.latency_ms_percentiles)
+    yield from _analysis(result.analysis)
+    yield from _optimism(result)
+    yield from _evaluated(result.evaluations)
     if result.binding:
         yield Text(f"binding: {', '.join(result.binding)}")
     yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
+
+
+def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
+    """What more cost buys and which genes decide, or that the images are too few to say."""
+    if analysis is None:
+        return
+    for words in analysis.front.words.values():
+        yield Text(words, style="yellow")
+    for price in analysis.prices:
+        if price.metric not in analysis.front.words:
+            yield Text(price.words)
+    for facts in analysis.importance:
+        if facts.rows:
+            genes = ", ".join(f"{row.gene} {row.drop.value:.2f}" for row in facts.rows[:MAX_GENES])
+            fit = f"a model of {facts.num_nets} nets has r2 {correlation(facts.r2)} on nets left out"
+            yield Text(f"genes that decide {facts.metric}, by the r2 lost without them: {genes}; {fit}")
+
+
+def _optimism(result: SearchResult) -> Iterator[RenderableType]:
+    """By how much select is kinder than confirm to nets that were chosen by it."""
+    for name, share in (result.optimism or {}).items():
+        if not math.isnan(share.value):
+            points = f"{100 * share.value:+.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+            yield Text(f"select − confirm of the {name}: {points} points, what was won by choosing on select")
+
+
+def _evaluated(evaluations: Evaluations) -> Iterator[RenderableType]:
+    text = f"{evaluations.evaluated} nets evaluated on {evaluations.images} images of select"
+    if evaluations.dropped is not None and evaluations.images_share is not None:
+        text += f", {evaluations.dropped} of them dropped before: {100 * evaluations.images_share:.0f} % of the predictions"
+    yield Text(text)
 
 
 def _finalists(result: SearchResult) -> Table:

@@ -26,7 +26,8 @@ from edgenas.records import (
     TableValidated,
     ValidationFigures,
 )
-from edgenas.report.cells import arch_line, milliseconds, percent, table, verdict
+from edgenas.report.cells import arch_line, calls_of, milliseconds, percent, table, verdict
+from edgenas.report.plan import promises, sessions_table
 from edgenas.runs import Outcome
 
 BAR = 24  # characters of a whole net's time
@@ -114,8 +115,11 @@ def _show(result: TableShown) -> Iterator[RenderableType]:
     quantiles = {"p50": calls.p50_ms, "p90": calls.p90_ms, "p95": calls.p95_ms, "p99": calls.p99_ms}
     shown = "  ".join(f"{name} {milliseconds(ms)}" for name, ms in quantiles.items())
     yield Text(f"calls of the reference net: {shown}, MAD {milliseconds(calls.mad_ms)}, CoV {percent(calls.variation)}")
+    yield from calls_of(result.percentiles)
     for number, session in enumerate(result.sessions, 1):
         yield Text(f"session {number}: {_machine(session)}", style="dim")
+    yield from promises(result.promises or ())
+    yield from sessions_table(result.each_session or ())
     for text in result.remarks:
         yield Text(text, style="yellow")
 

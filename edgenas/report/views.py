@@ -42,7 +42,7 @@ from edgenas.report.nets import (
     sites_table,
     verdict_lines,
 )
-from edgenas.report.plan import plan_view, promises
+from edgenas.report.plan import plan_view, promises, sessions_table
 from edgenas.report.recipes import recipes_view
 from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
@@ -124,6 +124,10 @@ def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[Rendera
     rows.add_row("Kendall's tau", "–" if tau is None else f"{tau:.3f}")
     yield rows
     yield from promises(result.promises)
+    if result.sessions is not None:
+        yield from sessions_table(result.sessions)
+        yield Text(f"{result.num_nets_timed} nets timed again in {result.seconds:.0f} s")
+        return
     yield Text(f"{result.num_entries} entries from {result.num_nets_timed} nets in {result.seconds:.0f} s")
     yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
 

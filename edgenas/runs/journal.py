@@ -43,6 +43,11 @@ class Journal:
         """Values by their keys."""
         return self._lines.found
 
+    @property
+    def is_other(self) -> bool:
+        """Whether the file holds results of other work."""
+        return self._lines.is_other
+
     def recall(self, key: str) -> Any | None:
         """The value of a key, None where it was never recorded."""
         return self._lines.recall(key)

@@ -20,6 +20,7 @@ from edgenas.search.enumeration import every_net, exhaustive, feasible_nets, few
 from edgenas.search.evolution import evolve
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Closest, Feasibility, closest, repair
+from edgenas.search.feasible_set import FeasibleSet, feasible_set
 from edgenas.search.judging import Judge
 from edgenas.search.limits import Limit, conflicts, parse_limits
 from edgenas.search.nsga2 import nsga2
@@ -27,6 +28,7 @@ from edgenas.search.objectives import Accuracy, CostObjective, Goal, Objective, 
 from edgenas.search.pareto import pareto_front, ranked, undominated
 from edgenas.search.progress import Search
 from edgenas.search.quantities import QUANTITIES, Cost, Quantity, cost_of
+from edgenas.search.racing import Raced
 from edgenas.search.random_search import random_search
 from edgenas.search.ranking import Fidelity, Ranker, fidelity, fit_ranker, pick_evenly, shrunk
 from edgenas.search.surrogate import surrogate
@@ -63,6 +65,7 @@ __all__ = [
     "Evaluator",
     "EvolutionSettings",
     "Feasibility",
+    "FeasibleSet",
     "Fidelity",
     "Generation",
     "Goal",
@@ -72,6 +75,7 @@ __all__ = [
     "MetricConstraint",
     "Objective",
     "Quantity",
+    "Raced",
     "Ranker",
     "Score",
     "Search",
@@ -88,6 +92,7 @@ __all__ = [
     "extra_arguments",
     "feasible_nets",
     "feasible_rows",
+    "feasible_set",
     "few_nets",
     "fidelity",
     "fit_ranker",

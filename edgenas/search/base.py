@@ -39,6 +39,8 @@ class Candidate:
         top1: share of right argmax decisions there.
         log_likelihood: mean log-probability of the right class; decides between equal ``top1``.
         shortfall: sum of the metric constraints' violations.
+        images_M: the images that it has predicted where a race dropped it; all numbers are of these then. None where it saw all.
+        dropped_for: why it was dropped.
         rejected_by: names of the metric constraints that it breaks.
         losses: its objectives, turned so that smaller is better; empty for accuracy alone.
     """
@@ -51,17 +53,19 @@ class Candidate:
     log_likelihood: float
     shortfall: float
     rejected_by: tuple[str, ...] = ()
+    images_M: NDArray[np.int64] | None = field(default=None, repr=False)
+    dropped_for: str | None = None
     losses: tuple[float, ...] = ()
 
     @property
     def missed(self) -> float:
-        """What it misses; nets that miss nothing come before all others, the others by how much."""
-        return self.shortfall
+        """What it misses, 1 more where a race dropped it; nets that miss nothing come before all others, the others by how much."""
+        return self.shortfall + (self.dropped_for is not None)
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Smaller is better: least shortfall, then the objectives in their order (accuracy by default), then likelihood."""
-        return (self.shortfall, *(self.losses or (-self.top1,)), -self.log_likelihood)
+        """Smaller is better: shortfall, whether a race dropped it, objectives in their order (accuracy by default), likelihood."""
+        return (self.shortfall, self.dropped_for is not None, *(self.losses or (-self.top1,)), -self.log_likelihood)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenas.records import AT_LEAST, lower_name
 from edgenas.search.quantities import Cost
 from edgenas.spaces import Genes
-from edgenas.stats import decide
+from edgenas.stats import decide, wilson
 
 FLOOR = "sensitivity["  # how names of floors on sensitivities begin among limits
 
@@ -132,7 +132,13 @@ class LowerLimit:
 class SensitivityFloor:
     """At least ``floor`` of the images of one class must be decided as it.
 
-    The point estimate on the split that is searched; the report gives its interval.
+    Without a confidence the share on the split that is searched must reach the floor, with one the lower end of its interval.
+
+    Attributes:
+        positive: index of the class that is decided from ``threshold`` on; None for the argmax.
+        threshold: least probability at which ``positive`` is decided.
+        confidence: two-sided, of Wilson's interval.
+        thresholds: the threshold of each net by its row; a floor with these says nothing before it is asked `of_net`.
     """
 
     class_name: str
@@ -140,6 +146,8 @@ class SensitivityFloor:
     floor: float
     positive: int | None
     threshold: float | None
+    confidence: float | None = None
+    thresholds: Callable[[Genes], float] | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -148,6 +156,15 @@ class SensitivityFloor:
 
     def __str__(self) -> str:
         return f"{self.name} >= {self.floor:g}"
+
+    def of_net(self, genes_G: Genes) -> SensitivityFloor:
+        """The floor as it judges one net, with its own threshold."""
+        return self if self.thresholds is None else replace(self, threshold=self.thresholds(genes_G), thresholds=None)
+
+    @property
+    def plain(self) -> SensitivityFloor:
+        """The floor on the share itself, whatever its interval, decided by the argmax where each net has its own threshold."""
+        return replace(self, confidence=None, thresholds=None)
 
     def values(self, probabilities_ANC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> NDArray[np.float64]:
         """Sensitivity of every candidate, shape (archs,); NaN without images of the class."""
@@ -161,7 +178,9 @@ class SensitivityFloor:
 
     def violation(self, probabilities_ANC: NDArray[np.floating], labels_N: NDArray[np.integer]) -> NDArray[np.float64]:
         """Shortfall of every candidate relative to the floor, shape (archs,); not-a-number counts as a full miss."""
-        values_A = np.nan_to_num(self.values(probabilities_ANC, labels_N), nan=0.0)
+        values_A, num = np.nan_to_num(self.values(probabilities_ANC, labels_N), nan=0.0), int((labels_N == self.class_index).sum())
+        if self.confidence is not None and num:
+            values_A = np.array([wilson(round(value * num), num, confidence=self.confidence).low for value in values_A])
         shortfall_A: NDArray[np.float64] = np.maximum(0.0, 1.0 - values_A / self.floor) if self.floor > 0 else values_A * 0
         return shortfall_A
 

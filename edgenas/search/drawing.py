@@ -9,6 +9,7 @@ import numpy as np
 from edgenas.errors import InfeasibleError
 from edgenas.search.constraints import CostConstraint, total_violation
 from edgenas.search.feasibility import repair
+from edgenas.search.feasible_set import feasible_set
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
 
@@ -25,22 +26,45 @@ def given_rows(
 
 
 def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, num: int) -> Genes:
-    """Distinct feasible rows: uniform draws, repaired ones where too few of them are feasible."""
+    """Distinct feasible rows, uniform over what the limits leave, as far as that can be had.
+
+    Draws from the whole space where enough of them meet the limits, else draws from what the limits leave; where these are too few,
+    because several limits leave next to nothing together, or none is on a sum of tables, others are mended.
+
+    Raises:
+        InfeasibleError: if no row is found.
+    """
     drawn_AG = unique_rows(space.sample(num * 40, rng))
     feasible_AG = drawn_AG[total_violation(constraints, drawn_AG) == 0][:num]
-    if len(feasible_AG) < num:
-        smallest_AG = space.corners(largest=False)
-        mended_AG = repair(space, np.concatenate([drawn_AG[: 2 * num], smallest_AG]), constraints, rng)
-        if len(feasible_AG) == 0 and len(mended_AG) == 0:  # a lower limit: from above
-            nearest = np.argsort(total_violation(constraints, drawn_AG), kind="stable")[: 2 * num]
-            largest_AG = space.corners(largest=True)
-            mended_AG = repair(space, np.concatenate([drawn_AG[nearest], largest_AG]), constraints, rng)
-        feasible_AG = unique_rows(np.concatenate([feasible_AG, mended_AG]))[:num]
+    left = feasible_set(space, constraints) if len(feasible_AG) < num else None
+    if left is not None and left.programme is None:
+        raise InfeasibleError(f"no architecture of {space.name} meets {listed(constraints)}")
+    if left is not None:
+        more_AG = left.distinct(num, rng)
+        feasible_AG = more_AG if len(more_AG) >= len(feasible_AG) else feasible_AG
+    if len(feasible_AG) < num and (left is None or len(feasible_AG) == 0):
+        feasible_AG = unique_rows(np.concatenate([feasible_AG, _mended(space, constraints, drawn_AG, feasible_AG, rng, num)]))[:num]
     if len(feasible_AG) == 0:
         raise InfeasibleError(
             f"none of {len(drawn_AG)} random architectures of {space.name} can be made to meet {listed(constraints)}"
         )
     return np.asarray(feasible_AG, dtype=np.int16)
+
+
+def _mended(
+    space: SearchSpace,
+    constraints: Sequence[CostConstraint],
+    drawn_AG: Genes,
+    feasible_AG: Genes,
+    rng: np.random.Generator,
+    num: int,
+) -> Genes:
+    """Rows that were changed until they meet the limits."""
+    mended_AG = repair(space, np.concatenate([drawn_AG[: 2 * num], space.corners(largest=False)]), constraints, rng)
+    if len(feasible_AG) == 0 and len(mended_AG) == 0:  # a lower limit: from above
+        nearest = np.argsort(total_violation(constraints, drawn_AG), kind="stable")[: 2 * num]
+        mended_AG = repair(space, np.concatenate([drawn_AG[nearest], space.corners(largest=True)]), constraints, rng)
+    return mended_AG
 
 
 def listed(constraints: Sequence[CostConstraint]) -> str:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgenas.records import CandidateRow, ProofRow
 from edgenas.search.base import Candidate
-from edgenas.stats import wilson
+from edgenas.search.constraints import FLOOR
+from edgenas.stats import Proportion, difference_of_means, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Finalist:
         is_hand_designed: an engineer would have written it down without a search.
         proof: of a few epochs alone; None where it was not proven.
         losses: the search's objectives on confirm, with inherited weights; empty for accuracy alone.
+        right_confirm_N: images of confirm that it got right with inherited weights; None before it read them.
     """
 
     candidate: Candidate
@@ -67,6 +69,7 @@ class Finalist:
     is_hand_designed: bool = False
     proof: Proof | None = None
     losses: tuple[float, ...] = ()
+    right_confirm_N: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
     def rank(self) -> tuple[float, ...]:
@@ -107,7 +110,33 @@ def capacity(row: CandidateRow) -> float:
     return float(np.log(row.params) + np.log(row.macs))
 
 
-def choose(finalists: Sequence[Finalist]) -> Finalist | None:
-    """The best finalist that nothing rejects, by `Finalist.rank`."""
+def optimism(finalists: Sequence[Finalist], labels_N: NDArray[np.int64], winner: Finalist | None) -> dict[str, Proportion]:
+    """Accuracy on select less that on confirm, of the winner and of the mean of all finalists, with intervals.
+
+    Nets were chosen by select, so their luck there is part of it; confirm is read once, when they are chosen. The two splits share
+    no image, so that nothing is paired.
+
+    Args:
+        finalists: confirmed, each of them on all images of select.
+        labels_N: of select.
+        winner: one of them; None where there is none.
+    """
+    known = [finalist for finalist in finalists if finalist.right_confirm_N is not None]
+    on_select = {id(each): each.candidate.probabilities_NC.argmax(axis=1) == labels_N for each in known}
+    on_confirm = {id(each): each.right_confirm_N for each in known if each.right_confirm_N is not None}
+    chosen = [(name, some) for name, some in (("winner", [winner]), ("finalists", known)) if some and id(some[0]) in on_select]
+    return {
+        name: difference_of_means(
+            np.mean([on_select[id(each)] for each in some], axis=0), np.mean([on_confirm[id(each)] for each in some], axis=0)
+        )
+        for name, some in chosen
+    }
+
+
+def choose(finalists: Sequence[Finalist], *, strict: bool = True) -> Finalist | None:
+    """The best finalist that nothing rejects, by `Finalist.rank`; where floors reject all the nearest, unless ``strict``."""
     left = [finalist for finalist in finalists if not finalist.row.rejected_by]
-    return min(left, key=lambda finalist: finalist.rank) if left else None
+    if left or strict:
+        return min(left, key=lambda finalist: finalist.rank) if left else None
+    low = [finalist for finalist in finalists if all(name.startswith(FLOOR) for name in finalist.row.rejected_by)]
+    return min(low, key=lambda finalist: (finalist.candidate.shortfall, finalist.rank)) if low else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgenas.search.base import Candidate, Evaluator
 from edgenas.search.constraints import MetricConstraint
 from edgenas.search.objectives import DEFAULT, Objective, losses_of
+from edgenas.search.racing import Raced, Seen, judging, least_violation
 from edgenas.spaces import Genes
 
 
@@ -31,29 +32,40 @@ class Judge:
     objectives: Sequence[Objective] = DEFAULT
 
     def __call__(self, genes_AG: Genes, generation: int, origin: str) -> list[Candidate]:
-        """A candidate for every row, in order."""
+        """A candidate for every row, in order; raced where the evaluator says so."""
         if len(genes_AG) == 0:
             return []
-        images = np.arange(len(self.labels_N))
-        probabilities_ANC = self.evaluate(genes_AG, images)
-        if not np.isfinite(probabilities_ANC).all():
+        if not isinstance(self.evaluate, Raced):
+            seen = [Seen(p_NC) for p_NC in self.evaluate(genes_AG, np.arange(len(self.labels_N)))]
+            return self._candidates(genes_AG, seen, generation, origin)
+        seen = self.evaluate.run(genes_AG, self.labels_N, self.floors)
+        candidates = self._candidates(genes_AG, seen, generation, origin)
+        self.evaluate.finished(candidates, self.labels_N)
+        return candidates
+
+    def _candidates(self, genes_AG: Genes, seen: Sequence[Seen], generation: int, origin: str) -> list[Candidate]:
+        return [self._candidate(row_G, shown, generation, origin) for row_G, shown in zip(genes_AG, seen, strict=True)]
+
+    def _candidate(self, row_G: Genes, shown: Seen, generation: int, origin: str) -> Candidate:
+        """A net by what it has shown; of one that was dropped only the violations that are certain count."""
+        if not np.isfinite(shown.probabilities_MC).all():
             raise ValueError("a net's probabilities are not all finite numbers")
-        right_AN = np.argmax(probabilities_ANC, axis=2) == self.labels_N
-        of_label_AN = probabilities_ANC[:, images, self.labels_N].astype(np.float64)
-        likelihood_A = np.log(np.maximum(of_label_AN, 1e-7)).mean(axis=1)
-        losses_AO = losses_of(self.objectives, genes_AG, probabilities_ANC, self.labels_N)
-        broken = {floor.name: floor.violation(probabilities_ANC, self.labels_N) for floor in self.floors}
-        return [
-            Candidate(
-                genes=tuple(int(gene) for gene in row),
-                generation=generation,
-                origin=origin,
-                probabilities_NC=probabilities_ANC[i],
-                top1=float(right_AN[i].mean()),
-                log_likelihood=float(likelihood_A[i]),
-                shortfall=float(sum(violation[i] for violation in broken.values())),
-                rejected_by=tuple(name for name, violation in broken.items() if violation[i] > 0),
-                losses=tuple(float(loss) for loss in losses_AO[i]),
-            )
-            for i, row in enumerate(genes_AG)
-        ]
+        images_M = np.arange(len(self.labels_N)) if shown.images_M is None else shown.images_M
+        labels_M, p_MC = self.labels_N[images_M], shown.probabilities_MC
+        of_label_M = p_MC[np.arange(len(labels_M)), labels_M].astype(np.float64)
+        own = judging(self.floors, row_G if shown.images_M is None else None)
+        violations = {floor.name: least_violation(floor, p_MC, images_M, self.labels_N) for floor in own}
+        losses_AO = losses_of(self.objectives, row_G[None], p_MC[None], labels_M)
+        return Candidate(
+            genes=tuple(int(gene) for gene in row_G),
+            generation=generation,
+            origin=origin,
+            probabilities_NC=p_MC,
+            top1=float((np.argmax(p_MC, axis=1) == labels_M).mean()),
+            log_likelihood=float(np.log(np.maximum(of_label_M, 1e-7)).mean()),
+            shortfall=float(sum(violations.values())),
+            rejected_by=tuple(name for name, violation in violations.items() if violation > 0),
+            images_M=shown.images_M,
+            dropped_for=shown.dropped_for,
+            losses=tuple(float(loss) for loss in losses_AO[0]),
+        )

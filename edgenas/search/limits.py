@@ -13,6 +13,9 @@ from edgenas.search.quantities import QUANTITIES
 
 Relation = Literal["<=", ">="]
 LATENCY, SENSITIVITY = "latency_ms", "sensitivity"  # what a table predicts, and what predictions decide
+THROUGHPUT = "throughput"  # images a second, in calls of the table's batch
+OF_TABLES = (LATENCY, THROUGHPUT)
+WITHOUT_UNIT = (LATENCY, SENSITIVITY, THROUGHPUT)
 UNITS = {"k": 10**3, "m": 10**6, "g": 10**9}
 EXAMPLE = "write e.g. 'params>=1M', 'macs<=500M' or 'latency_ms<=5'"
 
@@ -95,9 +98,12 @@ def wrong(limit: Limit) -> str | None:
         if not limit.subject or limit.is_upper:
             return "a sensitivity is of a class and at least a share: sensitivity[CLASS]>=0.95"
         return None if 0 < limit.value <= 1 else f"a share must be in (0, 1], not {limit.value:g}"
-    if limit.kind != LATENCY and limit.kind not in QUANTITIES:
-        return f"{limit.kind!r} is nothing that can be limited; {choices(limit.kind, (LATENCY, SENSITIVITY, *QUANTITIES))}"
-    if limit.subject and limit.kind != LATENCY:
+    if limit.kind not in OF_TABLES and limit.kind not in QUANTITIES:
+        known = (LATENCY, SENSITIVITY, *QUANTITIES, THROUGHPUT)
+        return f"{limit.kind!r} is nothing that can be limited; {choices(limit.kind, known)}"
+    if limit.kind == THROUGHPUT and limit.is_upper:
+        return "a throughput is at least so many images a second: throughput>=100"
+    if limit.subject and limit.kind not in OF_TABLES:
         return f"{limit.kind} takes no name in brackets"
     return None if 0 < limit.value < math.inf else f"a limit must be positive, not {limit.value:g}"
 
@@ -110,9 +116,9 @@ def _parsed(text: str) -> Limit | str:
     kind, subject, relation = parts["kind"], parts["subject"] or "", parts["relation"]
     if relation not in ("<=", ">="):
         return f"{relation} is no relation of a limit: <= is at most, >= is at least"
-    value = _number(parts["number"], with_unit=kind not in (LATENCY, SENSITIVITY))
+    value = _number(parts["number"], with_unit=kind not in WITHOUT_UNIT)
     if value is None:
-        units = " with K, M or G" if kind not in (LATENCY, SENSITIVITY) else ""
+        units = " with K, M or G" if kind not in WITHOUT_UNIT else ""
         return f"{parts['number']!r} is no number{units}"
     limit = Limit(kind, subject.strip(), cast(Relation, relation), value)
     problem = wrong(limit)

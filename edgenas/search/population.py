@@ -11,11 +11,13 @@ from edgenas.costs import CostModel, decompose, shape_models
 from edgenas.search.constraints import CostConstraint, total_violation
 from edgenas.search.extremes import best_within
 from edgenas.search.feasibility import Feasibility
+from edgenas.search.feasible_set import feasible_set
 from edgenas.search.proof_scores import HAND
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 from edgenas.spaces.even import even_pool
 
 EVEN = "even"  # origin of nets that are spread over cost
+KNOWN = 8192  # rows drawn from what limits leave, where draws from the whole space would miss it
 CAPACITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of parameters beside MACs
 
 
@@ -48,7 +50,9 @@ def first_population(
     hand_AG = hand_AG[is_allowed(hand_AG)][: population // 2]
     depth = shape_models(decompose(space, space.default_task))["depth"]
     cost = costs.get("latency_ms", costs["macs"])
-    pool = even_pool(space, cost, depth, np.random.default_rng(seed), allowed=is_allowed)
+    left = feasible_set(space, limits) if found.counted is not None else None
+    known_AG = None if left is None else left.distinct(KNOWN, np.random.default_rng(seed))
+    pool = even_pool(space, cost, depth, np.random.default_rng(seed), allowed=is_allowed, known_AG=known_AG)
     largest_AG = _of_most_capacity(space, costs, limits, found, np.random.default_rng(seed))[: population // 4]
     spread_AG = pool.spread(population - len(hand_AG) - len(largest_AG), np.random.default_rng(seed))
     return {HAND: hand_AG, "capacity": largest_AG, EVEN: spread_AG}

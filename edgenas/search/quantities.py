@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs import cost_models, decompose, shape_models
+from edgenas.costs.memory import memory
 from edgenas.errors import PluginError
 from edgenas.registries import Registry
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -40,10 +41,15 @@ def depth(space: SearchSpace, task: Task) -> Cost:
     return shape_models(decompose(space, task))["depth"]
 
 
+def memory_mb(space: SearchSpace, task: Task) -> Cost:
+    """Weights and the largest tensor of one image in fp32, in 10^6 bytes: `edgenas.costs.memory`."""
+    return memory(decompose(space, task), cost_models(space, task)["params"])
+
+
 QUANTITIES: Registry[Quantity] = Registry(
     "limit",
     "edgenas.constraints",
-    {"params": params, "macs": macs, "reference_macs": reference_macs, "depth": depth},
+    {"params": params, "macs": macs, "reference_macs": reference_macs, "depth": depth, "memory_mb": memory_mb},
     accepts=callable,
     expected="a function (space, task) -> (rows of genes -> costs)",
 )

@@ -95,6 +95,7 @@ def even_pool(
     limit: float | None = None,
     near_share: float = 0.0,
     allowed: Callable[[Genes], NDArray[np.bool_]] | None = None,
+    known_AG: Genes | None = None,
     num: int = POOL,
 ) -> EvenPool:
     """A pool of a space's nets.
@@ -107,12 +108,14 @@ def even_pool(
         limit: on ``cost``; nets from `NEAR` of it up to it are near.
         near_share: of the draws that are to be near the limit.
         allowed: rows that may be in the pool; all by default.
+        known_AG: rows that are looked at beside those drawn, where draws would miss what is allowed.
         num: rows looked at.
     """
     if space.cardinality <= num:
         genes_AG = space.enumerate()
     else:
-        genes_AG = unique_rows(np.concatenate([space.sample(num // 2, rng), tilted(space, num - num // 2, rng)]))
+        drawn = [space.sample(num // 2, rng), tilted(space, num - num // 2, rng)]
+        genes_AG = unique_rows(np.concatenate(drawn if known_AG is None else [known_AG, *drawn]))
     if allowed is not None:
         genes_AG = genes_AG[allowed(genes_AG)]
     if len(genes_AG) == 0:

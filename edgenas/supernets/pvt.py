@@ -83,7 +83,7 @@ def groups(spec: PvtSpec) -> tuple[WeightGroup, ...]:
     )
 
 
-SHARING = Sharing(lower, PvtNet, build_component, parts, groups)
+SHARING = Sharing(lower, PvtNet, build_component, parts, groups, begins_alike=True)
 
 
 def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[PvtSpec]:

@@ -66,6 +66,8 @@ class Sharing(Generic[S]):
         parts: of a `SlicedSupernet`, the weights of every component of one subnet, in order.
         groups: the weights of a subnet that play a role in its blocks.
         sides: of families whose subnets may keep either end of a weight, the ways to slice it (BCNet), the family's own first.
+        begins_alike: subnets whose components begin alike compute alike so far: a component's place in the net and the components
+            before it decide which weights it has.
     """
 
     lower: Callable[[SearchSpace, Genes, Task], S]
@@ -74,6 +76,7 @@ class Sharing(Generic[S]):
     parts: Parts[S]
     groups: Callable[[S], tuple[WeightGroup, ...]]
     sides: tuple[Parts[S], ...] = ()
+    begins_alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,16 @@ class SlicedSupernet(nn.Module, Generic[S]):
             y = compute(part.given(part.weights), x)
             x = x + drop_path(y - x, next(drops), True) if drops is not None and is_block(compute.module) else y
         return x
+
+    def chain(self, genes: Row) -> list[tuple[Hashable, Part]]:
+        """The components of one subnet with their weights, in order."""
+        spec = self.spec(genes)
+        return list(zip(spec.components, self._parts(spec), strict=True))
+
+    def compute(self, genes: Row, place: int, x: Tensor) -> Tensor:
+        """What the component at one place of a subnet makes of its input, in eval mode."""
+        component, part = self.chain(genes)[place]
+        return self._skeletons(training=False)(component)(part.given(part.weights), x)
 
     def _drops(self) -> Iterator[float]:
         """The probability of every block of a subnet, in order."""

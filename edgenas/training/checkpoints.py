@@ -27,6 +27,7 @@ SCHEMA_VERSION = 1  # 1: first
 _HEADER = "edgenas"
 _REMAKE = "delete it and run the command that makes it"
 _NAMED = 5  # tensors named in an error
+GROUPS = ("settings", "mixing")  # of facts, whose names say nothing to a reader
 
 
 class OtherWorkError(CheckpointError):
@@ -185,8 +186,11 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
     lines = []
     for name, value in jsonable(expected).items():
         there = found.get(name)
+        prefix = "" if name in GROUPS else f"{name}."
         if isinstance(value, dict) and isinstance(there, dict):
-            lines += [f"{name}.{line}" for line in differences(there, value)]
+            lines += [f"{prefix}{line}" for line in differences(there, value)]
+        elif there is None and name in GROUPS and any(value.values()):  # nothing of the group was set
+            lines += [f"{prefix}{key} is unset there, {reprlib.repr(one)} here" for key, one in value.items() if one]
         elif there != value:
             lines.append(f"{name} is {reprlib.repr(there)} there, {reprlib.repr(value)} here")
     return lines

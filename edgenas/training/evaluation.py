@@ -6,7 +6,6 @@ Shapes: A archs, G genes, N images, C classes (of logits and probabilities) or c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,26 +15,10 @@ from torch import Tensor, nn
 
 from edgenas.records import Metrics, SiteMetrics
 from edgenas.stats import accuracy, decide, sensitivities
+from edgenas.training.readable import Images, ImageSequence, readable
+from edgenas.training.recalibration import Recalibration, recalibration_of
 
 BATCH_SIZE = 256
-
-
-class ImageSequence(Protocol):
-    """Normalised images that are read when they are asked for, e.g. `edgenas.data.loaders.LazyImages`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: slice | NDArray[np.int64], /) -> Tensor:
-        """Float32, shape (N, C, H, W), on the CPU."""
-        ...
-
-
-Images = NDArray[np.float32] | Tensor | ImageSequence
-
-
-def readable(images_NCHW: Images) -> Tensor | ImageSequence:
-    """Arrays as tensors that share their memory, anything else as it is."""
-    return torch.from_numpy(images_NCHW) if isinstance(images_NCHW, np.ndarray) else images_NCHW
 
 
 @torch.no_grad()
@@ -57,47 +40,15 @@ def subnet_logits(supernet: nn.Module, images_NCHW: Images, genes: tuple[int, ..
     return _logits(supernet, readable(images_NCHW), BATCH_SIZE, genes)
 
 
-def _logits(
-    model: nn.Module, images_NCHW: Tensor | ImageSequence, batch_size: int, *genes: tuple[int, ...], as_is: bool = False
-) -> NDArray[np.float32]:
-    """Logits in batches; in eval mode, which is undone afterwards, or ``as_is`` in whatever mode the modules are."""
+def _logits(model: nn.Module, images_NCHW: Tensor | ImageSequence, batch_size: int, *genes: tuple[int, ...]) -> NDArray[np.float32]:
+    """Logits in batches, in eval mode, which is undone afterwards."""
     device = next(model.parameters()).device
     was_training = model.training
-    if not as_is:
-        model.eval()
+    model.eval()
     parts = [model(images_NCHW[i : i + batch_size].to(device), *genes) for i in range(0, len(images_NCHW), batch_size)]
-    if not as_is:
-        model.train(was_training)
+    model.train(was_training)
     result: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
     return result
-
-
-@torch.no_grad()
-def recalibrate(model: nn.Module, images_NCHW: Images, *genes: tuple[int, ...], batch_size: int = 64) -> None:
-    """Estimate batch-norm statistics anew for one net or subnet, in place; nothing happens without batch norm.
-
-    The statistics that a supernet gathers in training are a mixture over its subnets and fit none of them (Yu & Huang,
-    arXiv:1903.05134, section 3.4).
-
-    Args:
-        model: a net, or a supernet with ``genes``.
-        images_NCHW: normalised training images, two or more a batch.
-        genes: of the subnet.
-        batch_size: images a call.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-        norm.train()
-    _logits(model, readable(images_NCHW), batch_size, *genes, as_is=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
 
 
 class SupernetEvaluator:
@@ -108,7 +59,8 @@ class SupernetEvaluator:
         images_NCHW: float32, normalised; moved to ``device`` once, or batch by batch where they are lazily read.
         device: where to compute.
         batch_size: images a call.
-        training_NCHW: training images that batch-norm statistics of every subnet are estimated on; None keeps the supernet's.
+        training_NCHW: training images that batch-norm statistics of every subnet are estimated on, or what has estimated some
+            already; None keeps the supernet's.
     """
 
     def __init__(
@@ -118,20 +70,19 @@ class SupernetEvaluator:
         *,
         device: torch.device | str = "cpu",
         batch_size: int = BATCH_SIZE,
-        training_NCHW: Images | None = None,
+        training_NCHW: Images | Recalibration | None = None,
     ) -> None:
         self.supernet = supernet.to(device).eval()
         images = readable(images_NCHW)
         self.images_NCHW = images.to(device) if isinstance(images, Tensor) else images
         self.batch_size = batch_size
-        self.training_NCHW = training_NCHW
+        self.recalibration = recalibration_of(supernet, training_NCHW)
 
     @torch.no_grad()
     def __call__(self, genes_AG: NDArray[np.int16], image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
         """Class probabilities, shape (archs, images, classes), in the order given."""
-        parts = [
-            np.stack([self._probabilities(row_G, part_NCHW) for row_G in genes_AG]) for part_NCHW in self._parts(image_indices)
-        ]
+        nets = [self._net(row_G) for row_G in genes_AG]
+        parts = [np.stack([self._probabilities(net, part_NCHW) for net in nets]) for part_NCHW in self._parts(image_indices)]
         return np.concatenate(parts, axis=1).astype(np.float16)
 
     def _parts(self, image_indices: NDArray[np.int64]) -> Iterator[Tensor]:
@@ -142,11 +93,14 @@ class SupernetEvaluator:
         for start in range(0, len(image_indices), self.batch_size):
             yield self.images_NCHW[image_indices[start : start + self.batch_size]]
 
-    def _probabilities(self, row_G: NDArray[np.int16], images_NCHW: Tensor) -> NDArray[np.float32]:
+    def _net(self, row_G: NDArray[np.int16]) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
+        """What to call for one arch, and with what beside the images: the supernet, or a plain net with its own statistics."""
         genes = tuple(int(gene) for gene in row_G)
-        if self.training_NCHW is not None:
-            recalibrate(self.supernet, self.training_NCHW, genes)
-        p_NC: NDArray[np.float32] = softmax(_logits(self.supernet, images_NCHW, self.batch_size, genes), axis=1)
+        return (self.supernet, (genes,)) if self.recalibration is None else (self.recalibration.net(genes), ())
+
+    def _probabilities(self, net: tuple[nn.Module, tuple[tuple[int, ...], ...]], images_NCHW: Tensor) -> NDArray[np.float32]:
+        model, genes = net
+        p_NC: NDArray[np.float32] = softmax(_logits(model, images_NCHW, self.batch_size, *genes), axis=1)
         return p_NC
 
 

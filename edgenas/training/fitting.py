@@ -53,7 +53,7 @@ class Job:
         anew: an unfinished training with other settings is given up; otherwise it is an error.
         cutmix: share of a batch's images that a rectangle of another is pasted into.
         mixing: how whole batches are changed besides; not together with ``cutmix``.
-        evaluate_every: epochs between evaluations; the last is always evaluated.
+        evaluate_every: epochs between evaluations; the last is always evaluated. No epoch's weights depend on it.
         finish: done to the net that is kept, before its weights are written.
         begin: fills the model where training does not go on from a saved state; None where it is filled already.
         readable: what a reader is told of a subnet's genes; None for a plain net.
@@ -306,7 +306,6 @@ def _objective(job: Job) -> dict[str, Any]:
         **({"project": True} if job.project else {}),
         **({"cutmix": job.cutmix} if job.cutmix and not job.mixing else {}),
         **({"mixing": asdict(job.mixing)} if job.mixing else {}),
-        **({"evaluate_every": job.evaluate_every} if job.evaluate_every != 1 else {}),
     }
 
 

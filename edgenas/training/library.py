@@ -26,8 +26,10 @@ from edgenas.spaces.even import even_pool
 from edgenas.supernets import Supernet
 from edgenas.training.devices import torch_device
 from edgenas.training.distillation import Objective
-from edgenas.training.evaluation import ImageSequence, net_accuracy, recalibrate, subnet_accuracies
+from edgenas.training.evaluation import net_accuracy, subnet_accuracies
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
+from edgenas.training.readable import ImageSequence
+from edgenas.training.recalibration import recalibrate
 from edgenas.training.sampling import SamplingRule, even, shown_subnets
 
 Device = Literal["auto", "cpu", "cuda"]

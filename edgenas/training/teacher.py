@@ -16,8 +16,8 @@ from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import copy_into
 from edgenas.training.cnn import plain_cnn
-from edgenas.training.evaluation import ImageSequence
 from edgenas.training.foreign import read_foreign, require_timm_model
+from edgenas.training.readable import ImageSequence
 from edgenas.training.teacher_parts import MLP, put_mlp_head
 
 SELF, CNN = "self", "cnn"

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.spaces import Genes, SearchSpace
-from edgenas.training.evaluation import BATCH_SIZE, Images, readable, subnet_logits
+from edgenas.training.evaluation import BATCH_SIZE, subnet_logits
 from edgenas.training.lessons import largest_behind
+from edgenas.training.readable import Images, readable
 from edgenas.training.sampling import as_key, shown_subnets
 
 MEDIAN, RANDOM_SET = "median", "random set"

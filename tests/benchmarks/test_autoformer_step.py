@@ -3,8 +3,8 @@
 Run alone: ``pytest -m benchmark -s tests/benchmarks/test_autoformer_step.py``. Batch 8, 224 px, random subnets, two threads. With
 ``AUTOFORMER=FOLDER``, the folder ``AutoFormer`` of a checkout of microsoft/Cream, its supernet takes the same weights and subnets
 in turn with ours, and the ratio is the median of those of the visits; with ``TFTAS=FOLDER``, a checkout of decemberzhou/TF_TAS, so
-does its DSS. Without them the ratio is to 2.58 s and 2.27 s, measured once with their code on another day. ``CLOCK=cpu`` takes the
-process's CPU time, for a shared machine.
+does its DSS. A second step of ours computes in bfloat16, as ``train.amp_dtype = "bf16"`` does. Without them the ratio is to 2.58 s
+and 2.27 s, measured once with their code on another day. ``CLOCK=cpu`` takes the process's CPU time, for a shared machine.
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ def set_to(net: Any, genes: tuple[int, ...]) -> None:
     net.set_sample_config({"layer_num": depth, **widths})
 
 
-def seconds(forward: Callable[[], Any], net: nn.Module) -> float:
+def seconds(forward: Callable[[], Any], net: nn.Module, *, is_half: bool = False) -> float:
     net.zero_grad(set_to_none=True)
     start = CLOCK()
-    forward().square().mean().backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+        logits = forward()
+    logits.float().square().mean().backward()
     return CLOCK() - start
 
 
@@ -83,25 +85,29 @@ def test_a_step_of_random_subnets_of_autoformer_tiny(capsys: pytest.CaptureFixtu
     theirs: Any = None if folder is None else ancestor(folder)
     if theirs is not None:
         load_ancestor_weights(ours, theirs.state_dict())
-    times: dict[str, list[float]] = {"ours": [], "ancestor": []}
+    times: dict[str, list[float]] = {"ours": [], "bf16": [], "ancestor": []}
     for visit, row in enumerate(SPACE.sample(VISITS + 1, np.random.default_rng(0))):
         genes = tuple(int(gene) for gene in row)
         mine = seconds(lambda: ours(images_NCHW, genes), ours)  # noqa: B023 - called at once
+        half = seconds(lambda: ours(images_NCHW, genes), ours, is_half=True)  # noqa: B023 - called at once
         other = STEP_S
         if theirs is not None:
             set_to(theirs, genes)
             other = seconds(lambda: theirs(images_NCHW), theirs)
         if visit:  # the first warms up
             times["ours"].append(mine)
+            times["bf16"].append(half)
             times["ancestor"].append(other)
     median, reference = statistics.median(times["ours"]), statistics.median(times["ancestor"])
     mad = statistics.median(abs(value - median) for value in times["ours"])
-    ratio = statistics.median(b / a for a, b in zip(times["ours"], times["ancestor"], strict=True))
+    ratio, in_half = (
+        statistics.median(b / a for a, b in zip(times[name], times["ancestor"], strict=True)) for name in ("ours", "bf16")
+    )
     kind = "in turn" if theirs is not None else "baseline"
     assert median > 0
     with capsys.disabled():
         text = f"AutoFormer-T step, batch 8, 224 px: {median:.3f} ± {mad:.3f} s, ancestor {reference:.3f} s ({kind})"
-        print(f"\n{text}, {ratio:.2f} times faster ({host()})")  # noqa: T201 - a benchmark
+        print(f"\n{text}, {ratio:.2f} times faster, {in_half:.2f} in bf16 ({host()})")  # noqa: T201 - a benchmark
 
 
 def ancestors_dss(folder: str, *, published: bool) -> tuple[nn.Module, Callable[[], float]]:

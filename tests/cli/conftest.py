@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from edgenas.cli import main
+from edgenas.latency.measuring import Workshop
+from edgenas.project import of_table
+from tests.latency.toy import ToyRuntime, build
 
 Run = Callable[..., tuple[int, str, str]]
+TOY = "Toy 3000 (R) CPU"
 
 
 @pytest.fixture
@@ -35,3 +39,16 @@ def as_object(out: str) -> dict[str, Any]:
     value = json.loads(out)
     assert {"schema_version", "command", "exit_code", "status", "run", "result", "outputs", "warnings", "error"} <= set(value)
     return value
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[[ToyRuntime], None]:
+    """Lets this device be the toy, so that timing it is exact and takes no time."""
+
+    def be(runtime: ToyRuntime, device: str = TOY) -> None:
+        monkeypatch.setattr(of_table, "get_runtime", lambda name: runtime)
+        monkeypatch.setattr(of_table, "device_name", lambda kind: device)
+        monkeypatch.setattr(Workshop, "build", lambda self, chain: build(chain))
+        monkeypatch.setattr(Workshop, "target", lambda self, threads, fps=None: runtime.target(threads=threads, fps=fps))
+
+    return be

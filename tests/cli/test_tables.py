@@ -14,17 +14,14 @@ import numpy as np
 import pytest
 
 from edgenas.latency import LatencyTable
-from edgenas.latency.measuring import Workshop
 from edgenas.latency.table import store
-from edgenas.recipes import table_check
 from edgenas.spaces import get_space
-from tests.cli.conftest import Run, as_object
+from tests.cli.conftest import TOY, Run, as_object
 from tests.latency.table.test_table_file import sealed
 from tests.latency.tables import toy_table
-from tests.latency.toy import ToyRuntime, build
+from tests.latency.toy import ToyRuntime
 
 NAME = "toy-3000-cpu_toy_fp32_b1_pvt-nano"
-TOY = "Toy 3000 (R) CPU"
 
 
 @pytest.fixture
@@ -43,19 +40,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(store, "files", lambda package: folder)
     return folder
-
-
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[[ToyRuntime], None]:
-    """Lets this device be the toy, so that timing it is exact and takes no time."""
-
-    def be(runtime: ToyRuntime, device: str = TOY) -> None:
-        monkeypatch.setattr(table_check, "get_runtime", lambda name: runtime)
-        monkeypatch.setattr(table_check, "device_name", lambda kind: device)
-        monkeypatch.setattr(Workshop, "build", lambda self, chain: build(chain))
-        monkeypatch.setattr(Workshop, "target", lambda self, threads: runtime.target(threads=threads))
-
-    return be
 
 
 def test_the_commands_of_the_page_work(

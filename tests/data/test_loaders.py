@@ -7,7 +7,7 @@ from PIL import Image
 
 from edgenas.data.arrays import ArrayImages
 from edgenas.data.digits import as_digits
-from edgenas.data.loaders import ImageStore, LazyImages, arrays, read_split
+from edgenas.data.loaders import HeldImages, ImageStore, LazyImages, arrays, held, read_split
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.errors import DataError
 
@@ -78,3 +78,22 @@ def test_a_split_is_an_array_up_to_the_limit_and_lazily_read_above() -> None:
     lazily = read_split(store, indices_N, limit_bytes=num_bytes - 1)
     assert isinstance(lazily, LazyImages)
     assert np.array_equal(lazily[:].numpy(), held)
+
+
+def test_images_that_the_cache_has_no_room_for_are_decoded_once_where_their_split_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    indices_N, num_bytes = np.array([20, 3, 7, 1]), 4 * 3 * 16 * 16
+    store = ImageStore(tiny_source(), PREP, memory_bytes=num_bytes)
+    assert not store.cached
+    kept = held(LazyImages(store, indices_N))
+    assert isinstance(kept, HeldImages)
+    monkeypatch.setattr(ArrayImages, "load", None)  # nothing is decoded again
+    assert len(kept) == 4
+    expected = torch.from_numpy(PREP.normalise(kept.pixels_NCHW))
+    for key in (slice(1, 3), np.array([3, 0, 0])):
+        assert torch.equal(kept[key], expected[key])
+
+
+def test_images_are_read_when_they_are_asked_for_where_they_fit_nowhere_or_are_kept_already() -> None:
+    for memory_bytes in (0, 1 << 30):
+        lazily = LazyImages(ImageStore(tiny_source(), PREP, memory_bytes=memory_bytes), np.arange(4))
+        assert held(lazily) is lazily

@@ -67,7 +67,7 @@ class ToyRunner:
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         noise = 1 + self.runtime.noise * self.runtime.rng.exponential() if self.runtime.noise else 1.0
-        slow = 1.5 if self.runtime.slow(self.runtime.clock.now) else 1.0
+        slow = self.runtime.times if self.runtime.slow(self.runtime.clock.now) else 1.0
         self.runtime.clock.spend(self.net.ms * noise * slow)
         return np.zeros((1, 2), dtype=np.float32)
 
@@ -82,6 +82,7 @@ class ToyRunner:
 class ToyRuntime:
     noise: float = 0.0
     slow: Callable[[int], bool] = lambda now: False
+    times: float = 1.5
     name: str = "toy"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("module",)

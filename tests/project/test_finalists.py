@@ -49,6 +49,7 @@ def test_a_candidate_is_as_it_was_after_its_finalist_is_rejected() -> None:
     row = before.row.as_json()
     judged = timed(before, device("", 1.5), SLOW, is_first=True)
     assert judged.row.rejected_by == ("sensitivity[ill]", "latency_ms")
+    assert judged.row.reasons == {"latency_ms": "measured 2 ms (median); asked 1.5"}
     assert judged.measured == {"latency_ms": 2.0}
     assert (judged.row.latency_ms_measured, judged.row.latency_ms_p95) == (2.0, 2.4)
     assert before.row.as_json() == row
@@ -64,7 +65,22 @@ def test_a_limit_that_is_met_rejects_nothing() -> None:
 def test_the_promised_quantile_is_judged_and_said() -> None:
     judged = timed(finalist(), device("", 2.1, "p90"), SLOW, is_first=True)
     assert judged.row.rejected_by[-1] == "latency_ms"
+    assert judged.row.reasons == {"latency_ms": "measured 2.2 ms (p90); asked 2.1"}
     assert judged.row.as_json()["latency_ms_quantile"] == {"quantile": "p90", "ms": 2.2}
+
+
+def test_percentiles_carry_the_calls_behind_them() -> None:
+    counted = replace(SLOW, calls=320, p90_upper_ms=2.3, p95_upper_ms=2.5)
+    row = timed(finalist("cpu"), device("cpu", 3.0), counted, is_first=True).row
+    assert row.latency_ms_percentiles is not None
+    assert row.latencies is not None
+    assert row.latencies["cpu"].percentiles == row.latency_ms_percentiles
+    words = [percentile.words(name) for name, percentile in row.latency_ms_percentiles.items()]
+    assert words == [
+        "p90 2.2 ms of 320 calls (99 % confident: <= 2.3 ms)",
+        "p95 2.4 ms of 320 calls (99 % confident: <= 2.5 ms)",
+        "p99 2.8 ms of 320 calls (too few calls: 662 tell)",
+    ]
 
 
 @pytest.mark.parametrize("is_first", [False, True])

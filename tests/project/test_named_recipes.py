@@ -315,7 +315,7 @@ def test_what_an_older_checkpoint_leaves_out_is_no_difference() -> None:
     kept = {"net": "supernet", "settings": older.identity}
     wanted = {"net": "supernet", "settings": dataclasses.replace(older, undecayed="none", plateau_patience=0).identity}
     found = differences(LoopSettings.completed(kept), LoopSettings.completed(wanted))
-    assert found == ["settings.undecayed is 'vectors' there, 'none' here", "settings.plateau_patience is 2 there, 0 here"]
+    assert found == ["undecayed is 'vectors' there, 'none' here", "plateau_patience is 2 there, 0 here"]
     assert differences(LoopSettings.completed({"net": "x"}), LoopSettings.completed({"net": "x"})) == []
 
 

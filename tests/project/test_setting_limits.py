@@ -12,11 +12,13 @@ import pytest
 from edgenas.config import build
 from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, UsageError
+from edgenas.project.opening import open_images, open_project
+from edgenas.project.searching.budget import open_budget
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import ProjectSettings, SearchSettings
 from edgenas.search import LowerLimit, UpperLimit, total_violation
 from edgenas.spaces.pvt import PVT_NANO
-from tests.recipes.budgets import TASK, edgenas_in, make_project
+from tests.recipes.budgets import SMALL, TASK, edgenas_in, make_project
 
 pytestmark = pytest.mark.usefixtures("short_pace")
 
@@ -45,6 +47,15 @@ def test_short_forms_and_limits_are_one_table() -> None:
     assert not search_of({"min_sensitivity": {"8": 0.9}}).has_cost_limit
 
 
+def test_lower_ends_memory_and_throughput_have_short_forms() -> None:
+    short = search_of({"min_params": 10**6, "min_macs": 10**8, "max_memory_mb": 12.5, "min_throughput": 60})
+    long = search_of({"limits": ["params>=1M", "macs>=100M", "memory_mb<=12.5", "throughput>=60"]})
+    assert short.all_limits == long.all_limits
+    assert short.least_throughputs == long.least_throughputs == {"": 60.0}
+    assert short.has_cost_limit
+    assert texts(search_of({"max_memory_mb": 5}, None, {"limits": ("memory_mb<=7",)})) == ["memory_mb <= 7"]
+
+
 def test_a_later_layer_replaces_the_same_limit_however_it_is_written() -> None:
     file = {"max_params": 10**6, "limits": ["macs<=500M", "params>=100k"]}
     assert texts(search_of(file, None, {"limits": ("params<=2M",)})) == ["macs <= 5e+08", "params >= 100000", "params <= 2e+06"]
@@ -62,7 +73,7 @@ def test_everything_that_is_wrong_with_limits_is_listed() -> None:
     assert caught.value.problems == (
         "[search] min_sensitivity is 1.5 for 8: a share must be in (0, 1], not 1.5",
         "[search] limit 'parms<=1': 'parms' is nothing that can be limited; did you mean 'params'? known are: "
-        "latency_ms, sensitivity, params, macs, reference_macs, depth",
+        "latency_ms, sensitivity, params, macs, reference_macs, depth, memory_mb, throughput",
         "[search] macs <= is given 2 times: 5, 6; keep one",
         "[search] params >= 2e+06 and params <= 1e+06 exclude each other: nothing is both",
     )
@@ -82,7 +93,7 @@ def test_flags_that_cannot_be_are_told_before_anything_is_read() -> None:
 
 
 def test_what_is_not_asked_for_leaves_the_identity_of_a_search_as_it_is() -> None:
-    assert not {"limits", "algorithm", "proxy"} & set(SearchSettings().identity)
+    assert not {"limits", "algorithm", "proxy", "min_params", "max_memory_mb", "min_throughput"} & set(SearchSettings().identity)
     assert SearchSettings(limits=("params>=1M",), algorithm="random").identity["limits"] == ("params>=1M",)
 
 
@@ -131,6 +142,46 @@ def test_a_lower_limit_that_nothing_reaches_names_the_largest_net(folder: Path) 
     assert (code, value["status"]) == (3, "infeasible")
     assert value["error"]["message"] == "no architecture of pvt-nano meets params >= 1e+06"
     assert value["error"]["problems"] == ["params>=: asked 1000000, achievable 242258"]
+    others = {other["space"]: other for other in value["result"]["other_spaces"]}
+    assert {"pvt-elastic", "pvt-covidx", "autoformer-tiny", "pit-ti"} <= set(others)
+    assert not {"pvt-nano", "autoformer-nano", "vitas-nano"} & set(others)
+    assert others["pit-ti"] == {"space": "pit-ti", "looked_at": ["params>="], "not_looked_at": []}
+    assert "or take another space: " in value["error"]["hint"]
+    assert "pit-ti" in value["error"]["hint"]
+
+
+def test_other_spaces_are_looked_at_without_latency_where_they_have_no_table(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    code, value, err = edgenas_in(folder, "plan", "--min-throughput", "1e6", "--max-memory-mb", "0.6")
+    assert (code, value["status"]) == (3, "infeasible")
+    assert "in batches of 1 is latency_ms <= 0.001" in " ".join(err.split())
+    assert value["result"]["limits"] == {"latency_ms": 0.001, "memory_mb": 0.6}
+    assert value["result"]["binding"] == ["latency_ms"]
+    assert value["result"]["closest"]["latency_ms"]["achievable"] > 0.001
+    hint = value["error"]["hint"]
+    assert hint.startswith(
+        "no net of pvt-nano meets latency_ms, whatever the other limits: loosen the limit, or take another space: "
+    )
+    assert hint.endswith("latency_ms apart, for which there is no table of theirs")
+    assert {"space": "autoformer-nano", "looked_at": ["memory_mb"], "not_looked_at": ["latency_ms"]} in value["result"][
+        "other_spaces"
+    ]
+    assert all(other["not_looked_at"] == ["latency_ms"] for other in value["result"]["other_spaces"])
+
+
+def test_a_throughput_is_a_limit_on_the_latency_of_a_call(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    results = []
+    for flags in (("--min-throughput", "400"), ("--latency-ms", "2.5"), ("--min-throughput", "300", "--latency-ms", "2.5")):
+        project = open_project(folder / "edgenas-run", {}, (*SMALL, *(_setting(flags))))
+        budget = open_budget(project, open_images(project).task, {})
+        results.append({limit.name: limit.limit for limit in budget.limits})
+    assert results == [{"latency_ms": 2.5}] * 3
+
+
+def _setting(flags: tuple[str, ...]) -> list[str]:
+    names = {"--min-throughput": "search.min_throughput", "--latency-ms": "search.latency_ms"}
+    return [f"{names[flag]}={value}" for flag, value in zip(flags[::2], flags[1::2], strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from tests.recipes.test_end_to_end import edgenas_in
 
 LABELS, TAUGHT = Lesson(0.0, 2.0), Lesson(0.9, 2.0)
 QUICK = (
-    *("teacher.epochs=4", "teacher.probe_steps=13", "train.epochs=1", "train.threads=1"),
+    "data.max_per_class=80",
+    *("teacher.epochs=4", "teacher.probe_steps=6", "train.epochs=1", "train.threads=1"),
     'teacher.candidates=["cnn", "timm:test_resnet"]',
 )
 SETS = [part for setting in QUICK for part in ("--set", setting)]
@@ -141,7 +142,7 @@ def test_a_probe_of_other_settings_is_made_again_unless_its_supernet_stays(proje
     code, value, err = edgenas_in(tmp_path, "train", *other)
     assert code == 0, value["error"]
     (warning,) = [text for text in value["warnings"] if text.startswith("teaching: ")]
-    assert "found with other settings: settings.batch_size is 64 there, 128 here; probe_steps is 13 there, 3 here" in warning
+    assert "found with other settings: batch_size is 64 there, 128 here; probe_steps is 6 there, 3 here" in warning
     assert "trying" not in err
     assert path.read_bytes() == before
 
@@ -152,7 +153,7 @@ def test_a_probe_of_other_settings_is_made_again_unless_its_supernet_stays(proje
     code, value, err = edgenas_in(tmp_path, "train", "--only", "supernet", "--force", *other)
     assert code == 0, value["error"]
     said = " ".join(err.split())
-    assert "it was found with other settings, and is looked for again: settings.batch_size is 64 there, 128 here" in said
+    assert "it was found with other settings, and is looked for again: batch_size is 64 there, 128 here" in said
     assert "trying labels alone" in said
     assert json.loads(path.read_text())["identity"]["probe_steps"] == 3
 

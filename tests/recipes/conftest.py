@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from edgenas.latency.measuring import whole
 from tests.recipes.killing import SMALL, STAGES, Reference, Zygote, zygote
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_attempt() -> Iterator[None]:
+    """Nets are measured once, however fast the machine runs just then; `tests/latency/measuring` is about measuring again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(whole, "ATTEMPTS", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

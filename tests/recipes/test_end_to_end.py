@@ -184,6 +184,9 @@ def test_a_device_without_pytorch_is_measured_with_a_kit_and_searched_for(projec
     for row in here["validation"]["rows"]:
         assert row["predicted_ms"] == pytest.approx(row["measured_ms"], rel=0.9)
 
+    code, value, _ = edgenas_in(tmp_path, "profile", "--import", "results.json", "--again")
+    assert (code, value["error"]["message"]) == (1, "these measurements are in the table already")
+
     changed = resealed(tmp_path / "results.json", lambda content: content["info"].update(device="Raspberry Pi 5 Model B Rev 1.0"))
     code, value, _ = edgenas_in(tmp_path, "profile", "--import", str(changed))
     assert (code, value["result"]["context"]["device"]) == (0, "Raspberry Pi 5 Model B Rev 1.0")
@@ -253,7 +256,7 @@ def test_an_impossible_limit_exits_3_with_the_nearest_achievable(edgenas: Run, p
 
 
 def test_a_floor_that_nothing_meets_exits_3(edgenas: Run) -> None:
-    code, value, _ = edgenas("search", "--latency-ms", "5", "--min-sensitivity", "8=1")
+    code, value, _ = edgenas("search", "--latency-ms", "5", "--min-sensitivity", "8=1", "--strict-sensitivity")
     assert code == 3
     assert value["result"]["closest"]["sensitivity[8]"]["asked"] == 1.0
 

@@ -184,7 +184,7 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monk
     assert (code, value["status"]) == (3, "infeasible")
     assert value["result"]["closest"]["params"]["achievable"] == 82_074
     code, value, _ = edgenas_in(folder, "plan")
-    assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params, --max-macs or --limit")
+    assert (code, value["error"]["hint"]) == (1, "give --latency-ms, --max-params, --max-macs, --max-memory-mb or --limit")
 
 
 @pytest.mark.parametrize(

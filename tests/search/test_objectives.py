@@ -63,7 +63,7 @@ def test_one_objective_orders_as_ever_and_several_by_fronts_behind_floors() -> N
 
 
 def test_without_objectives_the_rank_is_that_of_accuracy() -> None:
-    assert candidate().rank == candidate(-0.5).rank == (0.0, -0.5, 0.0)
+    assert candidate().rank == candidate(-0.5).rank == (0.0, False, -0.5, 0.0)
 
 
 def test_a_judge_tells_losses_of_every_objective() -> None:
@@ -74,7 +74,7 @@ def test_a_judge_tells_losses_of_every_objective() -> None:
     for each, row_G, right in zip(judged, rows_AG, right_A, strict=True):
         found = (LABELS[: int(right)] == 1).sum() / 50
         assert each.losses == pytest.approx((-right / 100, row_G.sum(), -found, -row_G.sum()))
-        assert each.rank[:2] == (0.0, -right / 100)
+        assert each.rank[:3] == (0.0, False, -right / 100)
     assert Sensitivity("c", 2).values(rows_AG, np.ones((6, 100, 3)), LABELS).tolist() == [0.0] * 6
 
 
@@ -95,7 +95,7 @@ def test_everything_that_is_wrong_with_objectives_is_listed() -> None:
     goals, problems = parse_goals(["acuracy", "sensitivity", "macs[x]", "=", "params"], ["accuracy", "params"])
     assert problems == [
         "'acuracy': 'acuracy' is nothing that can be made large or small; did you mean 'accuracy'? known are: "
-        "accuracy, sensitivity, latency_ms, params, macs, reference_macs, depth",
+        "accuracy, sensitivity, latency_ms, params, macs, reference_macs, depth, memory_mb",
         "'sensitivity': a sensitivity is of a class: sensitivity:CLASS",
         "'macs[x]': macs takes no name",
         "'=': write e.g. accuracy, sensitivity:CLASS, latency_ms or params",

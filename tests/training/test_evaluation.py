@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from edgenas.stats import Proportion
-from edgenas.training.evaluation import SupernetEvaluator, logits, net_accuracy, predict, recalibrate, report, subnet_accuracies
+from edgenas.training.evaluation import SupernetEvaluator, logits, net_accuracy, predict, report, subnet_accuracies
+from edgenas.training.recalibration import recalibrate
 from tests.training.tiny import CPU, LARGEST, SMALLEST, SPACE, tiny_images, tiny_net, tiny_supernet
 
 

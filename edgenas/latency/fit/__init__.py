@@ -1,7 +1,7 @@
 """From timed nets to predictions: costs of components, calibration, bounds that hold, and how far off predictions are."""
 
 from edgenas.latency.fit.calibration import MILLION, Calibration, calibrate
-from edgenas.latency.fit.promise import CONFIDENCE, QUANTILES, Bound, Promise, Quantile, bounded, nets_needed
+from edgenas.latency.fit.promise import CONFIDENCE, QUANTILES, Again, Bound, Promise, Quantile, bounded, nets_needed
 from edgenas.latency.fit.smoothing import SEPARATE, smooth, split_skeletons
 from edgenas.latency.fit.validation import Validation, bootstrap_mean, kendall_tau, mape
 
@@ -10,6 +10,7 @@ __all__ = [
     "MILLION",
     "QUANTILES",
     "SEPARATE",
+    "Again",
     "Bound",
     "Calibration",
     "Promise",

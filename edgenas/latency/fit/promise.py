@@ -5,21 +5,24 @@ Nets that fitted nothing are predicted and measured; the scores are their measur
 with at least that confidence, whatever the distribution of errors (Vovk et al., Algorithmic Learning in a Random World, 2005; Lei
 et al., JASA 2018, arXiv:1604.04173, section 2). A confidence that so few nets cannot give is refused.
 
-The guarantee is over random nets measured as these were. A search picks nets, and may pick those that are predicted too fast; so
+The guarantee is over random nets measured as these were: in the same session. Where nets were measured again in others, what
+sessions differ by is part of the bound (`fit.between`). A search picks nets, and may pick those that are predicted too fast; so
 finalists are measured.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import LatencyTableError
+from edgenas.latency.fit.between import spread_of
 from edgenas.latency.fit.calibration import Calibration
 from edgenas.latency.fit.validation import bootstrap_mean
 from edgenas.stats import clopper_pearson
@@ -27,6 +30,7 @@ from edgenas.stats import clopper_pearson
 Quantile = Literal["p50", "p90", "p95", "p99"]
 QUANTILES: tuple[Quantile, ...] = get_args(Quantile)
 CONFIDENCE = 0.95
+FEW_SESSIONS = 5  # below which it is said that what they differ by is not known well
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -41,8 +45,13 @@ class Bound:
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets, which fitted nothing either, that kept it, with its exact interval.
+        coverage: share of the validation nets, which fitted nothing either, that kept it, with its exact interval; of every
+            session that measured them, as if they were other nets.
         slack: mean relative excess of the bound over what these nets measured, with its interval.
+        num_sessions: that it comes from; one says nothing about other hours and days.
+        between: standard deviation of what all nets of a session shift by together, as a share; None of one session.
+        left_out: per later session the share of its validation nets that kept the bound of all other sessions; empty where
+            fewer than two would be left.
     """
 
     quantile: Quantile
@@ -52,6 +61,14 @@ class Bound:
     num_runs: int
     coverage: Mapping[str, Any]
     slack: Mapping[str, Any]
+    num_sessions: int = 1
+    between: float | None = None
+    left_out: tuple[float, ...] = ()
+
+    @property
+    def covers_days(self) -> bool:
+        """Whether what hours and days differ by is in it."""
+        return self.num_sessions > 1
 
     @property
     def is_coarse(self) -> bool:
@@ -59,8 +76,23 @@ class Bound:
         return self.num_runs * (100 - int(self.quantile[1:])) < 100
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; those about several sessions only where there are several, as in tables of earlier versions."""
+        own = asdict(self)
+        num_sessions, between, left_out = (own.pop(name) for name in ("num_sessions", "between", "left_out"))
+        if not self.covers_days:
+            return own
+        several = {"num_sessions": num_sessions, "covers_days": True, "between": between}
+        return own | several | ({"left_out": list(left_out)} if left_out else {})
+
+    @property
+    def _days(self) -> str:
+        """How far it holds beyond the moment it was measured in."""
+        if self.between is None:
+            return "in 1 session: other hours and days are not covered (`edgenas profile --again` adds one)"
+        few = ", few to know that by" if self.num_sessions < FEW_SESSIONS else ""
+        kept = ", ".join(f"{100 * share:.0f}" for share in self.left_out)
+        judged = f"; of sessions left out in turn {kept} % of the nets kept it" if kept else ""
+        return f"in {self.num_sessions} sessions that differ by {100 * self.between:.1f} %{few}{judged}"
 
     def __str__(self) -> str:
         kept, slack = self.coverage, self.slack
@@ -70,8 +102,15 @@ class Bound:
             checked = f"; it held for {held}, on average {100 * slack['value']:.0f} % above what they measured"
         return (
             f"{self.quantile} of calls at confidence {self.confidence:g}: {self.factor:.3g} x predicted, "
-            f"from {self.num_nets} nets that fitted nothing{checked}"
+            f"from {self.num_nets} nets that fitted nothing{checked}; {self._days}"
         )
+
+
+class Again(NamedTuple):
+    """What a later session measured of a table's nets; described as in `Promise`."""
+
+    nets: Rows
+    checks: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +120,12 @@ class Promise:
     Attributes:
         nets: per net ``arch``, ``predicted_ms``, quantiles ``p50_ms`` to ``p99_ms`` of its plain calls, and their number ``n``.
         checks: validation nets, described alike.
+        later: other sessions, each with a part of both.
     """
 
     nets: Rows
     checks: Rows
+    later: tuple[Again, ...] = ()
 
     def bound(self, quantile: Quantile, confidence: float) -> Bound:
         """The bound on a quantile at a confidence, with its coverage and slack on the validation nets.
@@ -92,19 +133,41 @@ class Promise:
         Raises:
             LatencyTableError: if there are too few nets for the confidence.
         """
-        key = f"{quantile}_ms"
+        key, logs = f"{quantile}_ms", self._logs(quantile) if self.later else []
         factor = conformal_factor(_column(self.nets, key) / _column(self.nets, "predicted_ms"), confidence)
-        checks = [row for row in self.checks if key in row]
+        if self.later:
+            factor = spread_of(logs).factor(confidence)
+        checks = [row for rows in (self.checks, *(again.checks for again in self.later)) for row in rows if key in row]
         upper, measured = factor * _column(checks, "predicted_ms"), _column(checks, key)
         return Bound(
             quantile=quantile,
             confidence=confidence,
             factor=factor,
             num_nets=len(self.nets),
-            num_runs=min(int(row["n"]) for row in self.nets),
+            num_runs=min(int(row["n"]) for rows in (self.nets, *(again.nets for again in self.later)) for row in rows),
             coverage=clopper_pearson(int((measured <= upper).sum()), len(checks)).as_json(),
             slack=bootstrap_mean(upper / measured - 1.0),
+            num_sessions=1 + len(self.later),
+            between=spread_of(logs).between if self.later else None,
+            left_out=self._left_out(key, logs, confidence),
         )
+
+    def _logs(self, quantile: Quantile) -> list[dict[str, float]]:
+        """By net the logarithm of measured over predicted, of every session."""
+        key = f"{quantile}_ms"
+        return [
+            {json.dumps(row["arch"]): math.log(row[key] / row["predicted_ms"]) for row in rows}
+            for rows in (self.nets, *(again.nets for again in self.later))
+        ]
+
+    def _left_out(self, key: str, logs: Sequence[Mapping[str, float]], confidence: float) -> tuple[float, ...]:
+        """Per later session the share of its validation nets that kept the bound of all others, where these are two or more."""
+        shares = []
+        for number, again in enumerate(self.later if len(self.later) > 1 else (), 1):
+            factor = spread_of([*logs[:number], *logs[number + 1 :]]).factor(confidence)
+            kept = [row[key] <= factor * row["predicted_ms"] for row in again.checks]
+            shares += [float(np.mean(kept))] if kept else []
+        return tuple(shares)
 
     def bounds(self, confidence: float = CONFIDENCE) -> tuple[Bound, ...]:
         """The bound on every quantile, none where the nets do not reach the confidence."""

@@ -14,7 +14,8 @@ from edgenas.latency.fit import Quantile
 from edgenas.latency.measuring.workshop import Workshop
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import SAME_SPEED, LatencyTable
-from edgenas.latency.timing import Measurement, Measurements, Memory, PrefixedMemory, fps_of, measure_nets
+from edgenas.latency.timing import Measurement, Measurements, Memory, PrefixedMemory, calls_needed, fps_of, measure_nets
+from edgenas.records import Percentile
 from edgenas.runs import Note, Progress, sha256_json
 from edgenas.spaces import Genes
 
@@ -32,6 +33,8 @@ class Measured:
         latency_ms: median of all calls; where the machine ran at another speed than when it was profiled, at the profiled speed.
         p90_ms, p95_ms, p99_ms: percentiles of the calls, at the same speed.
         speed: how many times slower calls were than at the profiled speed.
+        calls: behind the percentiles; 0 where nobody says.
+        p90_upper_ms, p95_upper_ms, p99_upper_ms: what they are at or below with 99 % confidence; None where the calls are too few.
     """
 
     latency_ms: float
@@ -39,6 +42,10 @@ class Measured:
     p95_ms: float
     p99_ms: float
     speed: float
+    calls: int = 0
+    p90_upper_ms: float | None = None
+    p95_upper_ms: float | None = None
+    p99_upper_ms: float | None = None
 
     @classmethod
     def of(cls, net: Measurement, level_ms: float) -> Measured:
@@ -46,11 +53,30 @@ class Measured:
         speed = net.latency_ms / (net.relative * level_ms)
         correction = 1.0 if abs(speed - 1) <= SAME_SPEED else speed
         p50, p90, p95, p99 = (ms / correction for ms in (net.latency_ms, net.p90_ms, net.p95_ms, net.p99_ms))
-        return cls(p50, p90, p95, p99, speed)
+        uppers = (net.p90_upper_ms, net.p95_upper_ms, net.p99_upper_ms)
+        return cls(p50, p90, p95, p99, speed, net.n, *(None if ms is None else ms / correction for ms in uppers))
 
     def quantile_ms(self, quantile: Quantile) -> float:
         """One of the percentiles; ``p50`` is the median."""
         return {"p50": self.latency_ms, "p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}[quantile]
+
+    @property
+    def percentiles(self) -> dict[str, Percentile] | None:
+        """The percentiles with the calls behind them; None where nobody says how many."""
+        uppers = {"p90": self.p90_upper_ms, "p95": self.p95_upper_ms, "p99": self.p99_upper_ms}
+        return percentiles_of({"p90": self.p90_ms, "p95": self.p95_ms, "p99": self.p99_ms}, uppers, self.calls)
+
+
+def percentiles_of(
+    values_ms: Mapping[str, float], uppers_ms: Mapping[str, float | None], calls: int
+) -> dict[str, Percentile] | None:
+    """Percentiles of so many calls, by their names, with what they are at or below; None of no calls."""
+    if calls == 0:
+        return None
+    return {
+        name: Percentile(ms=ms, calls=calls, upper_ms=uppers_ms.get(name), calls_needed=calls_needed(int(name[1:]) / 100))
+        for name, ms in values_ms.items()
+    }
 
 
 def measure(
@@ -61,18 +87,19 @@ def measure(
     seed: int,
     memory: Memory | None = None,
     others: Mapping[str, nn.Module] = MappingProxyType({}),
-    attempts: int = ATTEMPTS,
+    attempts: int | None = None,
 ) -> Generator[Progress | Note, None, list[Measured]]:
     """Time whole nets in turn, beside the table's reference net; ``others`` by name are of no space and come last.
 
     Virtual and thermally limited machines jump between speeds; so the nets are measured again, a few times and a second apart,
     until the machine runs as it did when it was profiled. Where it never does, times are converted to that speed, with a warning
-    unless there was just one of ``attempts``.
+    unless there was just one of ``attempts``; None are `ATTEMPTS`.
     What ``memory`` holds of an interrupted measurement of the same nets is not measured again.
 
     Raises:
         MissingBackendError: if the runtime does not work here.
     """
+    attempts = ATTEMPTS if attempts is None else attempts
     chains = [components_of(workshop.space, genes_G, workshop.task) for genes_G in genes_AG]
     reference = reference_net(workshop.space, workshop.task)
     yield from workshop.prepare_chains([reference, *chains])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgenas.latency.fit import Calibration, Validation, mape
 from edgenas.latency.nets import MeasuringSettings, TimingPlan
 from edgenas.latency.table import component_json
-from edgenas.latency.timing import NetTiming, Session, TimingSettings
+from edgenas.latency.timing import NetTiming, Session, TimingSettings, upper_ms
 from edgenas.spaces import Genes, SearchSpace
 
 Floats = NDArray[np.float64]
@@ -64,7 +64,7 @@ def bound_nets(space: SearchSpace, plan: TimingPlan, measured: BothSessions, pre
         both = first.joined(second)
         once = (measured.ms(first) + measured.ms(second)) / 2
         row = {"arch": space.to_json(genes_G), "predicted_ms": float(ms), "measured_ms": once}
-        rows.append({**row, **_quantiles(both), "n": both.num_runs})
+        rows.append({**row, **quantiles_ms(both), "n": both.num_runs})
     return tuple(rows)
 
 
@@ -79,13 +79,13 @@ def _row(
         "mad_ms": timing.mad_ms,
         "variation": timing.variation,
         "median_ms": timing.median_ms,
-        **_quantiles(timing),
+        **quantiles_ms(timing),
         "min_ms": timing.min_ms,
         "n": timing.num_runs,
     }
 
 
-def _quantiles(timing: NetTiming) -> dict[str, float]:
+def quantiles_ms(timing: NetTiming) -> dict[str, float]:
     """Quantiles of the plain distribution of calls."""
     return {f"p{share}_ms": timing.quantile_ms(share / 100) for share in (50, 90, 95, 99)}
 
@@ -101,13 +101,17 @@ def _calibration_rows(space: SearchSpace, plan: TimingPlan, measured: BothSessio
 
 
 def reference_of(plan: TimingPlan, measured: BothSessions) -> dict[str, Any]:
-    """The reference net's components, level and plain distribution of calls, in milliseconds."""
+    """The reference net's components, level and plain distribution of calls, in milliseconds.
+
+    ``p99_upper_ms`` and the like are at or above the percentile with 99 % confidence, None where the calls are too few.
+    """
     both = measured.first.reference.joined(measured.second.reference)
     compute_ms = float(np.median(both.compute_V)) if both.compute_V.size else None
     return {
         "components": [component_json(component) for component in plan.reference],
         "level_ms": measured.level_ms,
-        **_quantiles(both),
+        **quantiles_ms(both),
+        **{f"p{share}_upper_ms": upper_ms(both.samples_VR, share / 100) for share in (90, 95, 99)},
         "min_ms": both.min_ms,
         "mad_ms": both.mad_ms,
         "variation": both.variation,

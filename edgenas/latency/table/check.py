@@ -79,8 +79,9 @@ def _completeness(table: LatencyTable, space: SearchSpace) -> TableCheck:
 
 
 def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
-    """The stored predictions of the validation nets and of those behind promises, against what entries and calibration give."""
-    rows = [*table.validation["rows"], *table.bound_nets]
+    """The stored predictions of validation nets and of those behind promises, in every session, against what the entries give."""
+    again = [row for session in table.sessions for name in ("nets", "checks") for row in session[name]]
+    rows = [*table.validation["rows"], *table.bound_nets, *again]
     try:
         genes_AG = (
             np.concatenate([space.from_json(row["arch"]) for row in rows]) if rows else np.zeros((0, space.num_genes), np.int16)

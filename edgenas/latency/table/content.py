@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from edgenas.spaces import Task
 
 NOT_BELOW = {"offset_ms": -math.inf, "weights_ms": 0.0, "num_bound_nets": 0.0}
 ORIGINS = ("measured", "interpolated")
-REFERENCE = ("p90_ms", "p99_ms", "mad_ms", "variation", "compute_ms", "n")
+REFERENCE = ("p90_ms", "p99_ms", "p90_upper_ms", "p95_upper_ms", "p99_upper_ms", "mad_ms", "variation", "compute_ms", "n")
 MACHINE = ("seconds", "own_cores", "other_cores", "steal_share", "throttle_events", "load_average_before", "load_average_after")
 QUANTILE_KEYS = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "bias")
@@ -72,6 +73,11 @@ class TableContent(Protocol):
         """Nets that promises come from."""
         ...
 
+    @property
+    def sessions(self) -> tuple[dict[str, Any], ...]:
+        """Later ones."""
+        ...
+
 
 def content_problems(table: TableContent) -> list[str]:
     """Everything that is wrong with the numbers and types of a table."""
@@ -87,7 +93,8 @@ def content_problems(table: TableContent) -> list[str]:
     positive = dict.fromkeys(("level_ms", "p50_ms", "p95_ms", "min_ms"), 0.0)
     problems += _numbers("reference", table.reference, positive, {})
     problems += _maybe_numbers("reference", table.reference, REFERENCE)
-    return [*problems, *_measuring_problems(table.measuring), *_row_problems(table)]
+    problems += [*_measuring_problems(table.measuring), *_row_problems(table)]
+    return problems or list(_session_problems(table))
 
 
 def _context_problems(table: TableContent) -> Iterator[str]:
@@ -150,6 +157,40 @@ def _bound_net_problems(name: str, net: Any) -> Iterator[str]:
     yield from _numbers(name, net, dict.fromkeys(("predicted_ms", "measured_ms", "n", *QUANTILE_KEYS), 0.0), {})
     if isinstance(net, Mapping) and not isinstance(net.get("arch"), Mapping):
         yield f"{name} has no arch"
+
+
+def _session_problems(table: TableContent) -> Iterator[str]:
+    """What is wrong with later sessions of a table whose own nets are sound."""
+    known = {"nets": table.bound_nets, "checks": table.validation["rows"]}
+    of_table = {name: {json.dumps(row["arch"]) for row in rows} for name, rows in known.items()}
+    for number, session in enumerate(table.sessions, 2):
+        owner = f"session {number}"
+        positive = dict.fromkeys(("visits", "runs_per_visit", "speed"), 0.0)
+        yield from _numbers(owner, session, positive, {"seconds": 0.0})
+        if not isinstance(session, Mapping):
+            continue
+        for name in ("date", "runtime_version"):
+            if not isinstance(session.get(name), str):
+                yield f"{owner}: {name} is {session.get(name)!r}"
+        if not isinstance(session.get("machine"), Mapping) or not isinstance(session.get("details"), Mapping):
+            yield f"{owner}: machine or details are no object"
+        else:
+            yield from machine_problems(f"machine in {owner}", session["machine"])
+        for name, archs in of_table.items():
+            yield from _nets_again_problems(f"{owner}: {name}", session.get(name), archs)
+        if not session.get("nets"):
+            yield f"{owner} has no nets behind bounds"
+
+
+def _nets_again_problems(owner: str, rows: Any, archs: set[str]) -> Iterator[str]:
+    if not isinstance(rows, list):
+        yield f"{owner} are no list"
+        return
+    for number, net in enumerate(rows, 1):
+        problems = list(_bound_net_problems(f"{owner} {number}", net))
+        if not problems and json.dumps(net["arch"]) not in archs:
+            problems = [f"{owner} {number} is no net of the table"]
+        yield from problems
 
 
 def _measuring_problems(measuring: Any) -> Iterator[str]:

@@ -5,7 +5,7 @@ level of its table says how many references it is. These are averaged arithmetic
 merged table are then averages of the predicted sums, which no other mean gives. Weights are visits: more runs inside one visit tell
 little more. Costs that were smoothed are averaged before and smoothed again afterwards; calibration, bounds and validation are made
 again from the whole nets of all tables. Quantiles of calls are averages of the tables' own at the common level: a change of speed
-from one table to the other is in no quantile.
+from one table to the other is in no quantile. What sessions differ by is what `edgenas profile --again` is for.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def merge_tables(tables: Sequence[LatencyTable], space: SearchSpace) -> Merged:
     merged = replace(merged, calibration=bounded(calibration, bound_nets))
     validation = _validate(merged, space, held_out, level_ms, tables)
     measuring = _measuring(tables, len(fitting))
-    merged = replace(merged, validation=validation, measuring=measuring, bound_nets=bound_nets)
+    merged = replace(merged, validation=validation, measuring=measuring, bound_nets=bound_nets, sessions=())
+    if any(table.sessions for table in tables):
+        warnings.append("sessions that were added to a table are of its own level, and are not in the merged one: add them again")
     return Merged(merged, tuple(warnings))
 
 
@@ -98,7 +100,7 @@ _OTHER_SEED = "profile with the same seed, or with another that draws other nets
 
 
 def _require_same(tables: Sequence[LatencyTable]) -> list[str]:
-    sources = [name for table in tables for name in (table.sha256, *_merged_from(table))]
+    sources = [name for table in tables for name in (replace(table, sessions=()).sha256, *_merged_from(table))]
     if len(set(sources)) < len(sources):
         hint = "give tables that were measured at different times, none of them merged from another"
         raise LatencyTableError("a table is given twice", hint=hint)
@@ -186,7 +188,8 @@ def _reference(tables: Sequence[LatencyTable], level_ms: float) -> dict[str, Any
         if isinstance(value, float) and all(isinstance(reference.get(key), (int, float)) for reference in references)
     }
     least = min(reference["min_ms"] for reference in references)
-    return {**references[0], **mean, "level_ms": level_ms, "min_ms": least, "n": sum(r["n"] for r in references)}
+    unknown = {key: None for key in references[0] if key.endswith("_upper_ms")}  # averages are no estimates
+    return {**references[0], **mean, **unknown, "level_ms": level_ms, "min_ms": least, "n": sum(r["n"] for r in references)}
 
 
 def _nets(sources: Sequence[tuple[LatencyTable, Sequence[Mapping[str, Any]]]]) -> dict[str, _Net]:
@@ -270,7 +273,7 @@ def _measuring(tables: Sequence[LatencyTable], num_calibration_nets: int) -> dic
     latest = _latest(tables)
     sources = [
         {
-            "sha256": table.sha256,
+            "sha256": replace(table, sessions=()).sha256,
             "date": table.measuring["date"],
             "visits": table.measuring["visits"],
             "level_ms": _level(table),

@@ -17,7 +17,7 @@ SLOW_GOVERNORS = ("powersave", "conservative")
 
 def remarks(table: LatencyTable) -> tuple[str, ...]:
     """What whoever relies on a table should know of how it was measured; nothing for a quiet machine."""
-    return (*_spread(table), *_launches(table), *_machine(table))
+    return (*_spread(table), *_launches(table), *machine_remarks(table.measuring.get("machine", []), table.context.threads))
 
 
 def _spread(table: LatencyTable) -> Iterator[str]:
@@ -39,14 +39,20 @@ def _launches(table: LatencyTable) -> Iterator[str]:
         )
 
 
-def _machine(table: LatencyTable) -> Iterator[str]:
-    sessions: Sequence[Mapping[str, Any]] = [seen for seen in table.measuring.get("machine", []) if seen]
+def machine_remarks(machines: Sequence[Mapping[str, Any]], threads: int | None) -> Iterator[str]:
+    """What else went on while nets were timed.
+
+    Args:
+        machines: what was seen in every session, by `machine.summary`.
+        threads: that nets ran on.
+    """
+    sessions = [seen for seen in machines if seen]
     if not sessions:
         return
     num_cores = min(seen["num_cores"] for seen in sessions)
     others = _largest(sessions, "other_cores")
     if others is not None and others > SHARED:
-        wanted = table.context.threads if table.context.threads is not None else 1
+        wanted = threads if threads is not None else 1
         held = num_cores - others < wanted
         fact = f"other processes used {others:.1f} of {num_cores} core(s) while nets were timed"
         yield f"{fact}: they held a core that the nets needed" if held else f"{fact}; close them and measure again"

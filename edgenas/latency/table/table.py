@@ -12,14 +12,14 @@ import numpy as np
 
 from edgenas.costs import CostModel, count_params, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
-from edgenas.latency.fit import MILLION, Bound, Calibration, Promise
+from edgenas.latency.fit import MILLION, Again, Bound, Calibration, Promise
 from edgenas.latency.table.content import content_problems
 from edgenas.latency.table.entries import Entry, component_key, entry_keys
 from edgenas.latency.timing import SCOPE, Context
 from edgenas.runs import jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
 
-SCHEMA_VERSION = 1  # 1: first version
+SCHEMA_VERSION = 1  # 1: first version; later ``sessions``, which earlier readers leave out: their bounds are of the first alone
 _HINT = "measure again with `edgenas profile`, or take another table with --table"
 
 
@@ -38,6 +38,7 @@ class LatencyTable:
         reference: the net that was returned to: ``components`` count, ``ms`` and quantiles.
         measuring: visits, runs, statistic, nets, seconds, command, date.
         bound_nets: nets that fitted nothing, which promises come from; a table without them makes none.
+        sessions: later ones, on other hours or days, by `table.later`: the bound nets and validation nets, or a part, once more.
     """
 
     context: Context
@@ -50,6 +51,7 @@ class LatencyTable:
     reference: dict[str, Any]
     measuring: dict[str, Any]
     bound_nets: tuple[dict[str, Any], ...] = ()
+    sessions: tuple[dict[str, Any], ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -78,6 +80,8 @@ class LatencyTable:
         }
         if self.bound_nets:
             content["promise"] = {"nets": self.bound_nets, "bounds": [bound.as_json() for bound in self.promise.bounds()]}
+        if self.sessions:
+            content["sessions"] = self.sessions
         plain: dict[str, Any] = jsonable(content)
         return plain
 
@@ -147,6 +151,7 @@ class LatencyTable:
                 reference=content["reference"],
                 measuring=content["measuring"],
                 bound_nets=tuple(content.get("promise", {}).get("nets", ())),
+                sessions=tuple(content.get("sessions", ())),
             )
             problems = content_problems(table)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -169,7 +174,8 @@ class LatencyTable:
     @property
     def promise(self) -> Promise:
         """What bounds on quantiles of calls come from."""
-        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())))
+        later = tuple(Again(session["nets"], session["checks"]) for session in self.sessions)
+        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())), later)
 
     def upper(self, space: SearchSpace, task: Task, bound: Bound | None = None) -> CostModel:
         """``latency_ms_upper``: a bound of `promise`, by default the calibration's own on the level that was fitted."""

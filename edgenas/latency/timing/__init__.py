@@ -4,6 +4,7 @@ from edgenas.latency.timing.context import SCOPE, Context, context_of
 from edgenas.latency.timing.duty import Duty, Soaked, fps_of, soak
 from edgenas.latency.timing.gpu import gpu_state
 from edgenas.latency.timing.measure import Measurement, Measurements, measure_nets
+from edgenas.latency.timing.percentiles import calls_needed, upper_ms
 from edgenas.latency.timing.samples import NetTiming, standard_error
 from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
 from edgenas.latency.timing.target import Target, TimingSettings
@@ -23,6 +24,7 @@ __all__ = [
     "Soaked",
     "Target",
     "TimingSettings",
+    "calls_needed",
     "context_of",
     "cpu_model",
     "fps_of",
@@ -32,5 +34,6 @@ __all__ = [
     "soak",
     "standard_error",
     "time_nets",
+    "upper_ms",
     "usable_cores",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgenas.deploy.contracts import RunnerInfo
+from edgenas.latency.timing.percentiles import upper_ms
 from edgenas.latency.timing.samples import NetTiming
 from edgenas.latency.timing.sessions import Session, time_nets
 from edgenas.latency.timing.target import Target, TimingSettings
@@ -34,6 +35,8 @@ class Measurement:
         variation: standard deviation over mean.
         compute_ms: median without copies, None where the runtime cannot tell.
         n: calls.
+        p90_upper_ms, p95_upper_ms, p99_upper_ms: what the percentile is at or below with 99 % confidence, by `percentiles`; None
+            where the calls are too few.
     """
 
     latency_ms: float
@@ -47,6 +50,9 @@ class Measurement:
     variation: float
     compute_ms: float | None
     n: int
+    p90_upper_ms: float | None = None
+    p95_upper_ms: float | None = None
+    p99_upper_ms: float | None = None
 
     @property
     def unstable(self) -> bool:
@@ -81,6 +87,9 @@ def measurement_of(timing: NetTiming) -> Measurement:
         variation=timing.variation,
         compute_ms=float(np.median(timing.compute_V)) if timing.compute_V.size else None,
         n=timing.num_runs,
+        p90_upper_ms=upper_ms(timing.samples_VR, 0.9),
+        p95_upper_ms=upper_ms(timing.samples_VR, 0.95),
+        p99_upper_ms=upper_ms(timing.samples_VR, 0.99),
     )
 
 

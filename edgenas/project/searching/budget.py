@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +15,21 @@ from edgenas.latency.measuring import is_here, version_changes
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
-from edgenas.records import AT_LEAST, Costs, JsonRecord, Latencies, Nearest, NetCosts, PromisedBound, SpaceFacts, TableFacts
+from edgenas.records import (
+    AT_LEAST,
+    Costs,
+    JsonRecord,
+    Latencies,
+    Nearest,
+    NetCosts,
+    OtherSpace,
+    PromisedBound,
+    SpaceFacts,
+    TableFacts,
+)
 from edgenas.runs import Note
 from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
-from edgenas.search.limits import LATENCY, SENSITIVITY, in_reach
+from edgenas.search.limits import LATENCY, OF_TABLES, SENSITIVITY, in_reach
 from edgenas.spaces import Genes, SearchSpace, Task
 
 
@@ -32,6 +43,7 @@ class Device:
         limit_ms: most milliseconds; None where there is no such limit.
         bound: the quantile and confidence that are promised; None where the prediction itself is limited.
         least_ms: fewest milliseconds, of the prediction and of the median call; None where there is no such limit.
+        images_per_s: fewest images a second, which ``limit_ms`` keeps; None where there is no such limit.
     """
 
     alias: str
@@ -39,6 +51,7 @@ class Device:
     limit_ms: float | None
     bound: Bound | None
     least_ms: float | None = None
+    images_per_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -142,6 +155,9 @@ class Budget:
                 yield Note(f"{device.alias}: {context}, {where}")
             else:
                 yield Note(f"latency by {device.table.path.name}: {context}")
+            if device.images_per_s is not None:
+                batch, asked = device.table.table.context.batch_size, f"{device.images_per_s:g} images/s in batches of"
+                yield Note(f"{device.label}: at least {asked} {batch} is {device.name} <= {1000 * batch / device.images_per_s:.4g}")
             if device.bound is not None:
                 yield Note(f"{device.label}: {device.bound}")
                 if device.bound.is_coarse:
@@ -171,7 +187,7 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
         costs["latency_ms"] = devices[0].table.predicted
     limits = [limit for device in devices for limit in device.limits]
     for asked in settings.all_limits:
-        if asked.kind not in (LATENCY, SENSITIVITY):
+        if asked.kind not in (*OF_TABLES, SENSITIVITY):
             cost = cost_of(asked.kind, project.space, task)
             kind = UpperLimit if asked.is_upper else LowerLimit
             limits.append(kind(asked.kind, asked.value, cost))
@@ -180,9 +196,10 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
 
 def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool) -> list[Device]:
     """One device a name that latency is limited under, the nameless first; without any the run's own, if there is one."""
-    most, least = project.settings.search.latency_limits, project.settings.search.least_latencies
-    goals = [goal.subject for goal in project.settings.search.goals if goal.kind == LATENCY]
-    asked = dict.fromkeys((*most, *least, *goals))
+    search = project.settings.search
+    most, least, throughputs = search.latency_limits, search.least_latencies, search.least_throughputs
+    goals = [goal.subject for goal in search.goals if goal.kind == LATENCY]
+    asked = dict.fromkeys((*most, *least, *throughputs, *goals))
     unused = [alias or tables[alias] for alias in tables if asked and alias not in asked]
     unused += [alias for alias in tables if alias and not asked]
     if unused:
@@ -191,10 +208,19 @@ def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_f
     for alias in sorted(asked or (THIS_DEVICE,), key=bool):  # stable
         of_alias = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
         if of_alias is not None:
-            devices.append(_with_bound(project, task, Device(alias, of_alias, most.get(alias), None, least.get(alias))))
+            per_s = throughputs.get(alias)
+            limit_ms = _tightest(most.get(alias), per_s, of_alias.table.context.batch_size)
+            devices.append(_with_bound(project, task, Device(alias, of_alias, limit_ms, None, least.get(alias), per_s)))
         elif alias in asked:
             raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
     return devices
+
+
+def _tightest(limit_ms: float | None, images_per_s: float | None, batch_size: int) -> float | None:
+    """Most milliseconds of a call that keep both limits; None without one."""
+    limits = [limit_ms] if limit_ms is not None else []
+    limits += [1000 * batch_size / images_per_s] if images_per_s is not None else []
+    return min(limits, default=None)
 
 
 def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str], *, allow_foreign: bool) -> RunTable | None:
@@ -218,7 +244,8 @@ def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str
 def _with_bound(project: Project, task: Task, device: Device) -> Device:
     """The device with the promise that ``latency_quantile`` and ``confidence`` ask for, if any."""
     settings = project.settings.search
-    if settings.latency_quantile is None and settings.confidence is None:
+    is_of_floors = bool(settings.floors) and device.limit_ms is None  # then the confidence is theirs alone
+    if settings.latency_quantile is None and (settings.confidence is None or is_of_floors):
         return device
     quantile = settings.latency_quantile if settings.latency_quantile is not None else "p50"
     confidence = settings.confidence if settings.confidence is not None else CONFIDENCE
@@ -266,7 +293,11 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
         spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
     mended = f"; none of it meets them, {found.feasible_A.sum():,} that were mended do" if found.is_mended else ""
     of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
-    return f"feasible: {100 * found.share:.1f} % of {of} ({limits}){mended}{''.join(spans)}"
+    if found.counted is not None:
+        share, of = f"{found.share:.3g}", f"all {budget.space.cardinality:.3g} nets of {budget.space.name}, counted"
+    else:
+        share = f"{100 * found.share:.1f} %"
+    return f"feasible: {share} of {of} ({limits}){mended}{''.join(spans)}"
 
 
 def nearest_of(budget: Budget, found: Feasibility) -> dict[str, Nearest]:
@@ -286,18 +317,38 @@ def _achievable(name: str, entry: Nearest) -> str:
     return f"achievable {in_reach(value, is_lower=is_lower)}{', but not with the other limits' if meets else ''}"
 
 
-def infeasible(budget: Budget, nearest: Mapping[str, Nearest], result: JsonRecord) -> InfeasibleError:
+def infeasible(
+    budget: Budget, found: Feasibility, nearest: Mapping[str, Nearest], others: Sequence[OtherSpace], result: JsonRecord
+) -> InfeasibleError:
     """That nothing meets the limits.
 
     Args:
         budget: with the limits.
-        nearest: what can be had of each.
+        found: by the survey.
+        nearest: what can be had of each limit.
+        others: spaces with nets that meet them.
         result: what is known all the same.
     """
     problems = [f"{name}: asked {entry.asked:.12g}, {_achievable(name, entry)}" for name, entry in nearest.items()]
+    alone = " and ".join(found.impossible)
+    why = f"no net of {budget.space.name} meets {alone}, whatever the other limits: " if alone and len(budget.limits) > 1 else ""
     return InfeasibleError(
         f"no architecture of {budget.space.name} meets {', '.join(str(limit) for limit in budget.limits)}",
         problems=problems,
-        hint="loosen the limit, or take another space",
+        hint=f"{why}loosen the limit, or take another space{_spaces(others)}",
         result=result.as_json(),
     )
+
+
+def _spaces(others: Sequence[OtherSpace]) -> str:
+    """Other spaces in words, those first in which every limit was looked at."""
+    if not others:
+        return "; no other shipped space is known to meet these limits either"
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for other in sorted(others, key=lambda each: len(each.not_looked_at)):  # stable
+        groups.setdefault(other.not_looked_at, []).append(other.space)
+    texts = []
+    for missing, names in groups.items():
+        apart = f", {' and '.join(missing)} apart, for which there is no table of theirs" if missing else ""
+        texts.append(f"{', '.join(names)} meet{'s' if len(names) == 1 else ''} them{apart}")
+    return f": {'; '.join(texts)}"

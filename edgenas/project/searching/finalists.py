@@ -6,26 +6,27 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Measured, is_elsewhere
-from edgenas.project.journals import JournaledEvaluator
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Device
-from edgenas.project.searching.question import Question
+from edgenas.project.searching.evaluating import evaluator_on
+from edgenas.project.searching.question import Question, missed
+from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate, UpperLimit, pick_evenly, ranked
+from edgenas.search import Candidate, Evaluator, UpperLimit, pick_evenly, ranked
 from edgenas.search.finalists import Finalist, capacity, choose
+from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
 from edgenas.spaces.even import NEAR
 from edgenas.stats import accuracy, sensitivities
-from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.recalibration import Recalibration
 
 MAX_ROUNDS = 3
 
@@ -39,6 +40,8 @@ class Panel:
         hand_designed: genes of the space's hand-designed nets.
         evaluations: predictions, by weights; what is there already is not made again.
         memory: timings, likewise.
+        select: predicts on select, for nets that a race dropped before they had seen all of it.
+        statistics: of subnets' batch norms; None where there are none.
     """
 
     project: Project
@@ -51,6 +54,8 @@ class Panel:
     device: str
     evaluations: Journal
     memory: Memory
+    select: Evaluator
+    statistics: Recalibration | None = None
 
     def judge(self, chosen: Sequence[int]) -> Generator[Record, None, list[Finalist]]:
         """The candidates at these positions, measured and read once on confirm."""
@@ -58,12 +63,13 @@ class Panel:
         for place in self.question.budget.devices:
             is_first = place is self.question.budget.devices[0]
             fresh = yield from _measure(self.project, self.images, fresh, place, is_first=is_first, memory=self.memory)
-        return _confirm(self.images, self.supernet, fresh, self.question, self.device, self.evaluations) if fresh else []
+        return _confirm(self, fresh) if fresh else []
 
     def _finalist(self, position: int) -> Finalist:
-        candidate = self.candidates[position]
+        candidate = whole(self.candidates[position], self.question, self.select)
+        row = self.described[position] if candidate is self.candidates[position] else self.question.describe(candidate)
         is_hand_designed = candidate.genes in self.hand_designed
-        return Finalist(candidate, replace(self.described[position], hand_designed=is_hand_designed), {}, is_hand_designed)
+        return Finalist(candidate, replace(row, hand_designed=is_hand_designed), {}, is_hand_designed)
 
     def costs(self) -> tuple[NDArray[np.float64], float | None]:
         """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
@@ -119,15 +125,18 @@ def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -
     judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
     row = finalist.row
     if is_first:
-        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms)
+        row = replace(row, latency_ms_measured=net.latency_ms, latency_ms_p95=net.p95_ms, latency_ms_percentiles=net.percentiles)
         if place.bound is not None:
             row = replace(row, latency_ms_quantile=PromisedQuantile(quantile=place.bound.quantile, ms=judged_ms))
     if row.latencies is not None:
         row = replace(row, latencies={**row.latencies, place.label: _measured(row.latencies[place.label], net)})
     if place.limit_ms is not None and judged_ms > place.limit_ms:
-        row = replace(row, rejected_by=(*row.rejected_by, place.name))
+        quantile = "median" if place.bound is None else place.bound.quantile
+        text = f"measured {in_reach(judged_ms, is_lower=False)} ms ({quantile}); asked {place.limit_ms:.12g}"
+        row = row.rejected(place.name, text)
     if place.least_ms is not None and net.latency_ms < place.least_ms:
-        row = replace(row, rejected_by=(*row.rejected_by, lower_name(place.name)))
+        text = f"measured {in_reach(net.latency_ms, is_lower=True)} ms (median); asked {place.least_ms:.12g} or more"
+        row = row.rejected(lower_name(place.name), text)
     return replace(finalist, row=row, measured={**finalist.measured, place.name: judged_ms})
 
 
@@ -135,7 +144,7 @@ def _measured(latencies: Latencies, net: Measured) -> Latencies:
     """With what was measured beside what was predicted."""
     quantiles = {"p50_ms": net.quantile_ms("p50"), "p90_ms": net.quantile_ms("p90")}
     quantiles |= {"p95_ms": net.quantile_ms("p95"), "p99_ms": net.quantile_ms("p99")}
-    return replace(latencies, measured_ms=net.latency_ms, **quantiles)
+    return replace(latencies, measured_ms=net.latency_ms, percentiles=net.percentiles, **quantiles)
 
 
 def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
@@ -162,7 +171,9 @@ def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
             break
         fresh = yield from panel.judge(chosen)
         finalists += fresh
-        if choose(finalists) is not None or any(not limits.keys() & set(f.row.rejected_by) for f in fresh):
+        if choose(finalists, strict=question.is_strict) is not None or any(
+            not limits.keys() & set(f.row.rejected_by) for f in fresh
+        ):
             break
         for name, (top, _) in limits.items():
             slower = min((top / finalist.measured[name] for finalist in fresh if name in finalist.measured), default=1.0)
@@ -217,23 +228,21 @@ def _measure(
     return [timed(finalist, device, net, is_first=is_first) for finalist, net in zip(finalists, nets, strict=True)]
 
 
-def _confirm(
-    images: Images, supernet: nn.Module, finalists: Sequence[Finalist], question: Question, device: str, evaluations: Journal
-) -> list[Finalist]:
+def _confirm(panel: Panel, finalists: Sequence[Finalist]) -> list[Finalist]:
     """The finalists with accuracy and sensitivities on confirm; a floor must hold there as well."""
-    images_NCHW, labels_N = images.arrays("confirm")
+    images, question = panel.images, panel.question
+    labels_N = images.labels("confirm")
     genes_AG = np.array([finalist.candidate.genes for finalist in finalists], dtype=np.int16)
-    predictor = SupernetEvaluator(supernet, images_NCHW, device=torch.device(device), training_NCHW=images.norm_images())
-    evaluator = JournaledEvaluator(predictor, evaluations, "confirm")
+    evaluator = evaluator_on(images, panel.supernet, "confirm", panel.device, panel.statistics, panel.evaluations)
     confirmed = []
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
-        missed = [floor.name for floor in question.floors if floor.violation(p_NK[None], labels_N)[0] > 0]
-        row = replace(
-            finalist.row,
-            top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N),
-            sensitivity_confirm=sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names),
-            rejected_by=tuple(dict.fromkeys((*finalist.row.rejected_by, *missed))),
-        )
-        losses = question.losses(np.array(finalist.candidate.genes, dtype=np.int16), p_NK, labels_N)
-        confirmed.append(replace(finalist, row=row, losses=losses))
+        shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
+        row = replace(finalist.row, top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N), sensitivity_confirm=shares)
+        genes_G = np.array(finalist.candidate.genes, dtype=np.int16)
+        for floor in question.floors:
+            own = floor.of_net(genes_G).plain
+            if own.violation(p_NK[None], labels_N)[0] > 0:
+                row = row.rejected(floor.name, missed(own, p_NK, labels_N, "confirm"))
+        losses, right_N = question.losses(genes_G, p_NK, labels_N), p_NK.argmax(axis=1) == labels_N
+        confirmed.append(replace(finalist, row=row, losses=losses, right_confirm_N=right_N))
     return confirmed

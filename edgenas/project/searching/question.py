@@ -14,8 +14,9 @@ from edgenas.data.splits import load_splits
 from edgenas.errors import ConfigError
 from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.searching.budget import Budget
+from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
 from edgenas.project.settings import SearchSettings
-from edgenas.records import CandidateRow
+from edgenas.records import CandidateRow, RacedRow
 from edgenas.search import (
     ALGORITHMS,
     Accuracy,
@@ -29,9 +30,9 @@ from edgenas.search import (
     undominated,
 )
 from edgenas.search.enumeration import ENUMERATION
-from edgenas.search.limits import LATENCY, SENSITIVITY
+from edgenas.search.limits import LATENCY, SENSITIVITY, in_reach
 from edgenas.search.objectives import ACCURACY, DEFAULT, losses_of
-from edgenas.stats import sensitivities
+from edgenas.stats import decide, sensitivities, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Question:
     def identity(self) -> dict[str, Any]:
         """What tells this question from others, JSON-ready."""
         return {"settings": self.project.settings.search.identity, "tables": self.budget.identity}
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a net that misses a floor is none."""
+        return self.project.settings.search.strict_sensitivity
 
     @property
     def limits(self) -> dict[str, float]:
@@ -93,9 +99,10 @@ class Question:
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""
-        decided_N = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
+        decided_M = candidate.probabilities_NC.argmax(axis=1)  # the threshold is chosen later, on calibrate
+        labels_M = self.labels_N if candidate.images_M is None else self.labels_N[candidate.images_M]
         costs = self.budget.describe(np.array(candidate.genes, dtype=np.int16))
-        return CandidateRow(
+        row = CandidateRow(
             arch=costs.arch,
             params=costs.params,
             macs=costs.macs,
@@ -103,11 +110,25 @@ class Question:
             latency_ms_upper=costs.latency_ms_upper,
             latencies=costs.latencies,
             top1=candidate.top1,
-            sensitivity=sensitivities(decided_N, self.labels_N, self.images.class_names),
+            sensitivity=sensitivities(decided_M, labels_M, self.images.class_names),
             generation=candidate.generation,
             origin=candidate.origin,
-            rejected_by=candidate.rejected_by,
+            raced=raced_row(candidate, len(self.labels_N)),
+            floors=floor_rows(candidate, self.floors, self.labels_N),
         )
+        floors = {floor.name: floor.of_net(np.array(candidate.genes, dtype=np.int16)) for floor in self.floors}
+        for name in candidate.rejected_by:
+            known = name in floors
+            why = missed(floors[name], candidate.probabilities_NC, labels_M, "select") if known else "as the search judged it"
+            row = row.rejected(name, why)
+        return row
+
+
+def raced_row(candidate: Candidate, num_images: int) -> RacedRow | None:
+    """What the row of a net says of its race; None where it has seen all images."""
+    if candidate.images_M is None or candidate.dropped_for is None:
+        return None
+    return RacedRow(images=len(candidate.images_M), of=num_images, dropped_for=candidate.dropped_for)
 
 
 def require_algorithm(settings: SearchSettings) -> None:
@@ -163,12 +184,20 @@ def ask(project: Project, images: Images, budget: Budget) -> Question:
     """The question that the settings put.
 
     Raises:
-        ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
+        ConfigError, InfeasibleError: as `require_floors`.
     """
-    settings = project.settings.search
     require_classes(project)
-    floors = tuple(
-        SensitivityFloor(name, images.class_names.index(name), floor, positive=None, threshold=None)
-        for name, floor in settings.floors.items()
-    )
+    require_floors(project.settings.search, images)
+    floors = floors_asked(project.settings.search, images)
     return Question(project, images, budget, floors, images.labels("select"), objectives_of(project, images, budget))
+
+
+def missed(floor: SensitivityFloor, p_NC: NDArray[np.floating], labels_N: NDArray[np.int64], split: str) -> str:
+    """Why a floor rejects a net, in words, decided as the floor decides, whose threshold is the net's own."""
+    mine_N = labels_N == floor.class_index
+    if not mine_N.any():
+        return f"no image of the class on {split}"
+    found = int((decide(p_NC[mine_N], floor.positive, floor.threshold) == floor.class_index).sum())
+    share = wilson(found, int(mine_N.sum()), confidence=floor.confidence or 0.95)
+    held, words = (share.value, "") if floor.confidence is None else (share.low, f"at least with confidence {floor.confidence:g} ")
+    return f"{found} of {share.n} on {split}, {words}{in_reach(held, is_lower=True)}; asked {floor.floor:.12g}"

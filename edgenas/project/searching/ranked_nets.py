@@ -31,6 +31,7 @@ from edgenas.stats import kendall_tau, paired_difference
 from edgenas.supernets import Supernet, build_supernet
 from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.evaluation import SupernetEvaluator
+from edgenas.training.recalibration import recalibration_of
 from edgenas.training.sampling import as_key
 
 DSS = "dss"
@@ -86,9 +87,10 @@ class Answers:
 def answers_of(prover: Prover, supernet: nn.Module, rows_AG: Genes, epochs: int) -> Generator[Record, None, Answers]:
     """Ask the supernet, then train every net alone; those that were trained before are known."""
     images, inherited = prover.images, []
+    statistics = recalibration_of(supernet, images.norm_images())
     for split in SPLITS:
         split_NCHW, labels_N = images.arrays(split)
-        evaluate = SupernetEvaluator(supernet, split_NCHW, device=torch.device(prover.device), training_NCHW=images.norm_images())
+        evaluate = SupernetEvaluator(supernet, split_NCHW, device=torch.device(prover.device), training_NCHW=statistics)
         parts = []
         for position, row_G in enumerate(rows_AG):
             yield Progress(f"asking the supernet on {split}", position, len(rows_AG))

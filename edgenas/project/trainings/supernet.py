@@ -12,7 +12,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images
 from edgenas.project.nets import facts_of, new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
-from edgenas.project.training_settings import AUTO
+from edgenas.project.training_settings import AUTO, TrainSettings
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.project.trainings.sampling import Sampling, sampling_of
 from edgenas.project.trainings.teaching import flip_of, needs_teacher, teaching_of
@@ -117,8 +117,15 @@ def _watched(project: Project, images: Images, sampling: Sampling, num_images: i
         images.labels("select"),
         training_macs=num_images * float(macs(rows_AG).sum()) / len(drawn),
         seed=settings.seed,
-        every=None if settings.evaluate_every == AUTO else settings.evaluate_every,
+        every=_every(settings),
     )
+
+
+def _every(settings: TrainSettings) -> int | None:
+    """Epochs between evaluations; None for so many that their costs stay small."""
+    if settings.evaluate_every != AUTO:
+        return settings.evaluate_every
+    return None if settings.schedule == "cosine" and settings.stop_patience is None else 1
 
 
 def _asked_once(project: Project, images: Images, teacher: nn.Module | None, device: str) -> nn.Module | None:

@@ -1,0 +1,163 @@
+"""Memory of nets: their weights, and the largest tensor that one layer of them writes for one image.
+
+Tensors are the image, what a layer (a module without others inside) writes, and the scores of an attention, one a head, query and
+key, which a runtime without fused attention writes. Not in it is that what a layer reads and shortcuts are kept beside what it
+writes, what a runtime copies, and its own code: a net needs at least so much, and runtimes take more. The largest tensor is a
+maximum over layers, so that the memory of a net is no sum of tables.
+
+Shapes: A rows of genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.costs.model import CostModel, Factor, Term
+from edgenas.costs.pvt import num_keys
+from edgenas.spaces import Genes, autoformer, pit, pvt, vitas
+
+BYTES = 4  # of a number in fp32
+MEGA = 1e6  # bytes of a MB
+ROUNDED = 1e-12  # of a limit, that a sum may be off
+BARRED = 2.0  # times the most parameters that a net can have: more than any
+PIECE = 8192  # rows worked on at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The largest of some tables' entries, by rows of genes.
+
+    Attributes:
+        tables: the genes that index each, and its entries; -1 is the last.
+    """
+
+    tables: tuple[tuple[tuple[int, ...], NDArray[np.float64]], ...]
+
+    def __call__(self, genes_AG: Genes) -> NDArray[np.float64]:
+        """The largest entry of every row, shape (archs,)."""
+        largest_A = np.zeros(len(genes_AG))
+        for start in range(0, len(genes_AG), PIECE):
+            piece_GA = np.ascontiguousarray(genes_AG[start : start + PIECE].T)
+            part_A = largest_A[start : start + PIECE]
+            for genes, table in self.tables:
+                places_A = np.zeros(len(part_A), dtype=np.intp)
+                for gene, size in zip(genes, table.shape, strict=True):
+                    places_A *= size
+                    places_A += np.minimum(piece_GA[gene].view(np.uint16), np.uint16(size - 1))  # -1 is the largest unsigned number
+                np.maximum(part_A, table.reshape(-1).take(places_A), out=part_A)
+        return largest_A
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """``memory_mb`` of any architecture of a space: fp32 weights and the largest tensor of one image, in 10^6 bytes.
+
+    Attributes:
+        params: of the net.
+        activation: numbers in its largest tensor.
+    """
+
+    params: CostModel
+    activation: Largest
+
+    def __call__(self, genes_AG: Genes) -> NDArray[np.float64]:
+        """Megabytes of every row, shape (archs,)."""
+        return (self.params(genes_AG) + self.activation(genes_AG)) * (BYTES / MEGA)
+
+    def necessary(self, limit_mb: float) -> tuple[CostModel, float]:
+        """A sum of tables and what it is at most in every net within a limit, though in others, too.
+
+        It is the parameters, beside which the least of all largest tensors must find room, and so many that nothing has room beside
+        them where a tensor is too large by itself.
+        """
+        numbers, (fewest, most) = limit_mb * MEGA / BYTES * (1 + ROUNDED), self.params.bounds()
+        too_large = [(genes, table > numbers - fewest) for genes, table in self.activation.tables]
+        barred = [Factor(genes, np.where(table, BARRED * most, 0.0)) for genes, table in too_large if table.any()]
+        factors = (*self.params.factors, *barred)
+        least = max(float(table.min()) for _, table in self.activation.tables)
+        return CostModel("params", "params", factors, self.params.scale, self.params.offset), numbers - least
+
+
+def memory(terms: Sequence[Term], params: CostModel) -> Memory:
+    """The memory of a space's nets.
+
+    Args:
+        terms: from the family's decomposition.
+        params: of the same nets.
+    """
+    known: dict[int, int] = {}  # by the object, as thousands of cells hold the same ones
+
+    def largest(cell: Sequence[Hashable]) -> int:
+        for component in cell:
+            if id(component) not in known:
+                known[id(component)] = largest_tensor(component)
+        return max([known[id(component)] for component in cell], default=0)
+
+    seen: dict[int, NDArray[np.float64]] = {}
+    joined: dict[tuple[int, ...], NDArray[np.float64]] = {}
+    for term in terms:
+        if id(term.cells) not in seen:
+            sizes = [largest(cell) for cell in term.cells.reshape(-1).tolist()]
+            seen[id(term.cells)] = np.array(sizes, dtype=np.float64).reshape(term.cells.shape)
+        genes, table = _varying(term.genes, seen[id(term.cells)])
+        same = joined.get(genes)
+        joined[genes] = table if same is None else np.maximum(same, table)
+    floor = max(float(table.min()) for table in joined.values())
+    return Memory(params, Largest(tuple((genes, table) for genes, table in joined.items() if table.max() >= floor)))
+
+
+def _varying(genes: tuple[int, ...], table: NDArray[np.float64]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """The table without genes that it does not change with."""
+    for axis in reversed(range(len(genes))):
+        if (table == table.take([0], axis)).all():
+            genes, table = genes[:axis] + genes[axis + 1 :], np.asarray(table.take(0, axis))
+    return genes, table
+
+
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    match component:
+        case pvt.PatchEmbedSpec():
+            image = component.in_channels * component.in_grid**2 if component.reads_image else 0
+            return max(image, component.grid**2 * component.embed_dim)
+        case pvt.BlockSpec():
+            return _pvt_block(component)
+        case pvt.StageNormSpec():
+            return component.grid**2 * component.embed_dim
+        case pvt.HeadSpec():
+            return max(component.embed_dim, *component.hidden_dims, component.num_classes)
+        case autoformer.EmbedSpec() | pit.EmbedSpec():
+            return max(component.in_channels * component.image_px**2, (component.grid**2 + 1) * component.embed_dim)
+        case autoformer.BlockSpec() | vitas.BlockSpec():
+            return _tokens_block(component.grid, component.embed_dim, component.qkv_dim, component.num_heads, component.mlp_hidden)
+        case pit.BlockSpec():
+            dim = component.embed_dim
+            return _tokens_block(component.grid, dim, dim, component.num_heads, component.mlp_hidden)
+        case pit.PoolSpec():
+            return (component.grid**2 + 1) * component.embed_dim
+        case autoformer.HeadSpec():
+            return max((component.grid**2 + 1) * component.embed_dim, component.num_classes)
+        case pit.HeadSpec():
+            return max(component.embed_dim, component.num_classes)  # its norm reads the class token alone
+    raise TypeError(f"{component!r} is no component of a known family")
+
+
+def _pvt_block(block: pvt.BlockSpec) -> int:
+    """Norms, shortcuts and the MLP on all tokens; keys and values in one tensor; scores of every head."""
+    tokens, keys = block.grid**2, num_keys(block)
+    reduced = 0 if block.reduction == "none" else keys * block.embed_dim
+    of_tokens = tokens * max(block.embed_dim, block.qkv_dim, block.mlp_hidden)
+    return max(of_tokens, reduced, 2 * keys * block.qkv_dim, block.num_heads * tokens * keys)
+
+
+def _tokens_block(grid: int, embed_dim: int, qkv_dim: int, num_heads: int, mlp_hidden: int) -> int:
+    """Queries, keys and values in one tensor; scores of every head between all tokens."""
+    tokens = grid**2 + 1
+    return max(tokens * max(embed_dim, 3 * qkv_dim, mlp_hidden), num_heads * tokens**2)
+
+
+__all__ = ["Largest", "Memory", "largest_tensor", "memory"]

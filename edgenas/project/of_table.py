@@ -1,0 +1,87 @@
+"""What a latency table is of, here: its space, its sessions, its runtime on this device, and a workshop for its nets."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from edgenas.deploy.contracts import Runtime
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import LatencyTableError, MissingBackendError, UsageError
+from edgenas.latency import LatencyTable, named_table
+from edgenas.latency.measuring import Workshop, device_name
+from edgenas.project.measuring import workshop_in
+from edgenas.project.settings import ExportSettings
+from edgenas.records import SessionFacts
+from edgenas.runs import RunFolder, locked
+from edgenas.spaces import SearchSpace, get_space
+
+
+def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
+    """A table by name or file, with the space it is of.
+
+    Raises:
+        LatencyTableError: if there is none, it is damaged, or of a space that this edgenas does not know.
+    """
+    path = named_table(name, RunFolder(run).latency)
+    table = LatencyTable.load(path)
+    try:
+        return path, table, get_space(table.space)
+    except UsageError as error:
+        raise LatencyTableError(f"{path} is of the space {table.space!r}, which this edgenas does not know") from error
+
+
+def session_facts(table: LatencyTable) -> tuple[SessionFacts, ...]:
+    """The sessions of a table, its own first."""
+    own = {"seconds": table.measuring["seconds"], "speed": 1.0, "nets": table.bound_nets, "checks": table.validation["rows"]}
+    return tuple(
+        SessionFacts(
+            date=str(each["date"]),
+            seconds=each["seconds"],
+            num_nets=len(each["nets"]),
+            num_checks=len(each["checks"]),
+            num_runs=min((int(row["n"]) for row in each["nets"]), default=None),
+            speed=each["speed"],
+        )
+        for each in ({"date": table.measuring["date"], **own}, *table.sessions)
+    )
+
+
+def runtime_of(table: LatencyTable) -> Runtime:
+    """The runtime that a table was measured with, on the device that it was measured on: this one.
+
+    Raises:
+        MissingBackendError: if the runtime does not work here.
+        LatencyTableError: if the table is of another device.
+    """
+    context = table.context
+    here = device_name(context.device_kind)
+    try:
+        runtime = get_runtime(context.runtime)
+    except UsageError as error:
+        raise MissingBackendError(error.message, hint=error.hint) from error
+    probe = runtime.probe()
+    if not probe.works:
+        raise MissingBackendError(f"runtime {context.runtime} does not work here: {probe.reason}", hint=probe.fix)
+    if context.device != here:
+        hint = "measure there; `edgenas profile` measures this one"
+        raise LatencyTableError(f"the table is of {context.device}, this device is {here}", hint=hint)
+    return runtime
+
+
+@contextmanager
+def workshop_of(run: Path, table: LatencyTable, space: SearchSpace, runtime: Runtime) -> Iterator[Workshop]:
+    """A workshop for a table's nets: in the run folder where there is one, so that traced components are found; else in one of
+    the moment."""
+    context, folder = table.context, RunFolder(run)
+    opset = int(context.details.get("opset", ExportSettings().opset))
+    with ExitStack() as stack:
+        if folder.config.exists():
+            stack.enter_context(locked(folder))
+        else:
+            folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenas-"))))
+        yield stack.enter_context(
+            workshop_in(folder, space, table.task, runtime, context.precision, context.batch_size, opset=opset)
+        )

@@ -1,0 +1,51 @@
+"""Races of a search: how they are set, and what is said of nets that were dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgenas.project.searching.question import Question
+from edgenas.project.settings import SearchSettings
+from edgenas.records import CandidateRow
+from edgenas.search import Candidate, Evaluator, Judge, Raced
+from edgenas.search.finalists import Finalist
+
+
+def raced(settings: SearchSettings, evaluate: Evaluator) -> Evaluator:
+    """The evaluator, its nets raced against the last that may become a parent or a finalist, where that is asked for."""
+    if settings.racing == "none":
+        return evaluate
+    finalists = settings.proof_nets if settings.proof_epochs else settings.num_finalists
+    keep = max(settings.num_parents, finalists)
+    return Raced(evaluate, error=settings.racing, keep=keep, margin=settings.racing_margin)
+
+
+def raced_facts(described: Sequence[CandidateRow], num_images: int) -> dict[str, Any]:
+    """What the result says of races; nothing where no net was dropped."""
+    dropped = [row.raced for row in described if row.raced is not None]
+    if not dropped:
+        return {}
+    seen = sum(each.images for each in dropped) + (len(described) - len(dropped)) * num_images
+    return {"dropped": len(dropped), "images_share": seen / (len(described) * num_images)}
+
+
+def whole(candidate: Candidate, question: Question, evaluate: Evaluator) -> Candidate:
+    """The net as it is on all images of select, whether a race dropped it or not."""
+    if candidate.images_M is None:
+        return candidate
+    judge = Judge(evaluate, question.labels_N, question.floors)
+    return judge(np.array([candidate.genes], dtype=np.int16), candidate.generation, candidate.origin)[0]
+
+
+def with_finalists(
+    question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow], finalists: Sequence[Finalist]
+) -> list[CandidateRow]:
+    """All rows, those of finalists that were dropped before as they are now that they have seen all images."""
+    seen = {finalist.candidate.genes: finalist.candidate for finalist in finalists}
+    return [
+        row if candidate.images_M is None or candidate.genes not in seen else question.describe(seen[candidate.genes])
+        for candidate, row in zip(candidates, described, strict=True)
+    ]

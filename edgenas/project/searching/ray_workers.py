@@ -1,0 +1,159 @@
+"""Evaluating subnets in several processes, on one machine or many, with Ray.
+
+Weights and images are put once into Ray's object store. A worker evaluates one net at a time with the threads that a single process
+has, so that predictions have the same bits, and answers are taken in the order of the questions: a search takes the same way
+whatever the number of workers and the order in which they end. A worker that is lost is started again, and asked again.
+
+Shapes: A archs, N images, C classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgenas.errors import EdgeNASError, MissingBackendError
+from edgenas.spaces import Genes, SearchSpace, Task
+from edgenas.supernets import build_supernet
+from edgenas.training.evaluation import BATCH_SIZE, SupernetEvaluator
+from edgenas.training.readable import Images
+
+RETRIES = 5  # times that a worker is started again, or a net asked for again, before it is told
+
+
+class ClusterError(EdgeNASError):
+    """A cluster cannot be reached, or loses its workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Where nets are evaluated.
+
+    Attributes:
+        num: processes; None takes one for every CPU that the cluster at ``address`` has.
+        address: of a Ray cluster that runs, or ``auto``; None starts one on this machine for as long as it is needed.
+    """
+
+    num: int | None
+    address: str | None = None
+
+
+@contextmanager
+def cluster(workers: Workers) -> Iterator[Any]:
+    """Ray, connected to a cluster, which ends with the block where it was started for it.
+
+    Raises:
+        MissingBackendError: if Ray is not installed.
+        ClusterError: if there is no cluster at the address.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise MissingBackendError("several workers need Ray, which is not installed", hint="pip install 'edgenas[ray]'")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave the sight of GPUs to whoever asked for none
+    ray: Any = importlib.import_module("ray")
+    local = {} if workers.address is not None else {"num_cpus": workers.num}
+    try:
+        ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"there is no Ray cluster at {workers.address}: {error}", hint="start one with `ray start --head`"
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+class RayEvaluator:
+    """An `Evaluator` whose nets are predicted by the workers of a cluster.
+
+    Args:
+        ray: connected.
+        supernet: whose subnets predict; a copy of its weights goes to every worker.
+        space, task: of the supernet.
+        images_NCHW: float32, normalised, or what reads them when they are asked for on the workers' machines.
+        device: where each worker computes.
+        training_NCHW: as of `SupernetEvaluator`; None where the supernet has no batch norm.
+        num_workers: processes; None takes one for every CPU (or GPU) of the cluster.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        supernet: nn.Module,
+        space: SearchSpace,
+        task: Task,
+        images_NCHW: Images,
+        *,
+        device: str,
+        training_NCHW: Images | None,
+        num_workers: int | None,
+    ) -> None:
+        self._ray = ray
+        self._is_divisible = training_NCHW is None  # statistics of a net are then estimated nowhere twice
+        state = ray.put({name: value.cpu().numpy() for name, value in supernet.state_dict().items()})
+        images = ray.put(images_NCHW.numpy() if isinstance(images_NCHW, Tensor) else images_NCHW)
+        resource = "GPU" if device == "cuda" else "CPU"
+        num = num_workers if num_workers is not None else max(1, int(ray.cluster_resources().get(resource, 1)))
+        options = {"num_cpus": 1, "num_gpus": int(device == "cuda"), "max_restarts": RETRIES, "max_task_retries": RETRIES}
+        self._kept = (state, images)  # a worker that is started again asks for them again
+        actor = ray.remote(**options)(_Worker)
+        told = (space, task, device, torch.get_num_threads(), training_NCHW)
+        self.workers = [actor.remote(state, images, *told) for _ in range(num)]
+
+    def __call__(self, genes_AG: Genes, image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
+        """Class probabilities, shape (archs, images, classes), in the order given.
+
+        Raises:
+            ClusterError: if workers are lost again and again.
+        """
+        step = BATCH_SIZE if self._is_divisible and len(genes_AG) < len(self.workers) else max(1, len(image_indices))
+        starts = range(0, len(image_indices), step)
+        asked = [(row_G, image_indices[start : start + step]) for row_G in genes_AG for start in starts]
+        turns = (self.workers[number % len(self.workers)] for number in range(len(asked)))
+        waiting = [worker.predict.remote(*question) for worker, question in zip(turns, asked, strict=True)]
+        try:
+            parts = self._ray.get(waiting)
+        except self._ray.exceptions.RayActorError as error:
+            text = f"a worker was lost {RETRIES + 1} times: {error}"
+            raise ClusterError(text, hint="Ray's logs say why; the same command goes on where it was") from error
+        num = len(starts)
+        return np.stack([np.concatenate(parts[net * num : (net + 1) * num]) for net in range(len(genes_AG))])
+
+
+class _Worker:
+    """What runs in a process of its own."""
+
+    def __init__(
+        self,
+        state: Mapping[str, NDArray[Any]],
+        images_NCHW: Images,
+        space: SearchSpace,
+        task: Task,
+        device: str,
+        num_threads: int,
+        training_NCHW: Images | None,
+    ) -> None:
+        torch.set_num_threads(num_threads)
+        supernet = build_supernet(space, task)
+        supernet.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
+        own = images_NCHW.copy() if isinstance(images_NCHW, np.ndarray) else images_NCHW  # what Ray lends is not to be written to
+        self._evaluate = SupernetEvaluator(supernet, own, device=device, training_NCHW=training_NCHW)
+
+    def predict(self, row_G: NDArray[np.int16], image_indices: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Probabilities of one net, shape (images, classes)."""
+        probabilities_NC: NDArray[np.float16] = self._evaluate(row_G[None], image_indices.copy())[0]
+        return probabilities_NC
+
+    def process(self) -> int:
+        """Its number, for whoever wants to look at it or to end it."""
+        return os.getpid()

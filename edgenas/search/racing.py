@@ -1,0 +1,165 @@
+"""Racing: nets see more and more images, and are dropped when they cannot win.
+
+Source: Maron & Moore, Hoeffding Races, NIPS 1993, and Birattari et al., F-Race, GECCO 2002, which compares in pairs. Deviations:
+the rival is one net that has seen all images, the test is that of draws without replacement from a set of known size
+(`edgenas.stats.behind`), and the error is divided evenly among the looks (Bonferroni), so that it holds for all of them together.
+
+Shapes: A archs, G genes, N images, M of them that a net has seen, C classes.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.fields import Count, require_argument
+from edgenas.search.base import Candidate, Evaluator
+from edgenas.search.constraints import MetricConstraint, SensitivityFloor
+from edgenas.spaces import Genes
+from edgenas.stats import behind
+
+FIRST_LOOK = 64  # images; each look sees twice as many as the one before
+ACCURACY = "accuracy"  # what a net is dropped for, if it is no floor
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a net has shown.
+
+    Attributes:
+        probabilities_MC: its predictions, float16, in the order of ``images_M``.
+        images_M: positions of the images; None where these are all, in their own order.
+        dropped_for: ``accuracy`` or the name of the floor that it is certain to miss; None where it has seen all images.
+    """
+
+    probabilities_MC: NDArray[np.float16]
+    images_M: NDArray[np.int64] | None = None
+    dropped_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Rival:
+    """A net that has seen all images."""
+
+    rank: tuple[float, ...]
+    right_N: NDArray[np.bool_] = field(compare=False)
+    shortfall: float = field(compare=False)
+
+
+class Raced:
+    """An `Evaluator` whose nets are raced by whoever judges them; called as such it evaluates as usual.
+
+    A state: it remembers the best nets that have seen all images.
+
+    Args:
+        evaluate: predicts.
+        error: probability that a net is dropped though on all images it would be no worse than its rival, over all looks together.
+        keep: the rival is the best but so many: the last that would be kept.
+        margin: standard errors of the difference on all images that a net must be able to be better by.
+
+    Raises:
+        ValueError: for an error outside (0, 1), no rival, or a negative margin.
+    """
+
+    def __init__(self, evaluate: Evaluator, *, error: float, keep: int, margin: float = 0.0) -> None:
+        require_argument("keep", keep, Count)
+        if not 0 < error < 1 or not margin >= 0:
+            raise ValueError(f"an error of {error} with a margin of {margin} is none")
+        self.evaluate, self.error, self.keep, self.margin = evaluate, error, keep, margin
+        self._best: list[_Rival] = []
+
+    def __call__(self, genes_AG: Genes, image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
+        """As `Evaluator`."""
+        return self.evaluate(genes_AG, image_indices)
+
+    def run(self, genes_AG: Genes, labels_N: NDArray[np.int64], floors: Sequence[MetricConstraint]) -> list[Seen]:
+        """Race nets, side by side, against the rival of before; each that is left has seen all images."""
+        looks = looks_at(len(labels_N))
+        if len(self._best) < self.keep or len(looks) == 1:
+            return [Seen(p_NC) for p_NC in self.evaluate(genes_AG, np.arange(len(labels_N)))]
+        order_N, level, rival = racing_order(labels_N), self.error / (len(looks) - 1), self._best[self.keep - 1]
+        shown: list[list[NDArray[np.float16]]] = [[] for _ in genes_AG]
+        lost: dict[int, tuple[int, str]] = {}
+        for start, stop in zip((0, *looks), looks, strict=False):
+            left = [net for net in range(len(genes_AG)) if net not in lost]
+            if not left:
+                break
+            for net, p_MC in zip(left, self.evaluate(genes_AG[left], order_N[start:stop]), strict=True):
+                shown[net].append(p_MC)
+                if stop < len(labels_N):
+                    reason = self._reason(np.concatenate(shown[net]), order_N[:stop], labels_N, floors, rival, level)
+                    lost |= {net: (stop, reason)} if reason is not None else {}
+        return [_shown(np.concatenate(parts), order_N, lost.get(net)) for net, parts in enumerate(shown)]
+
+    def _reason(
+        self,
+        probabilities_MC: NDArray[np.float16],
+        images_M: NDArray[np.int64],
+        labels_N: NDArray[np.int64],
+        floors: Sequence[MetricConstraint],
+        rival: _Rival,
+        level: float,
+    ) -> str | None:
+        """Why a net cannot win; None while it can."""
+        least = {floor.name: float(least_violation(floor, probabilities_MC, images_M, labels_N)) for floor in judging(floors, None)}
+        if sum(least.values()) > rival.shortfall:
+            return max(least, key=lambda name: least[name])
+        if rival.shortfall > 0:  # then floors decide before accuracy does
+            return None
+        right_M, rival_M = probabilities_MC.argmax(axis=1) == labels_N[images_M], rival.right_N[images_M]
+        only_rival, only_net = int((rival_M & ~right_M).sum()), int((right_M & ~rival_M).sum())
+        p = behind(only_net, only_rival, seen=len(images_M), total=len(labels_N), margin=self.margin)
+        return ACCURACY if p <= level else None
+
+    def finished(self, candidates: Sequence[Candidate], labels_N: NDArray[np.int64]) -> None:
+        """Remember the nets among these that have seen all images."""
+        for candidate in candidates:
+            if candidate.images_M is None:
+                right_N = candidate.probabilities_NC.argmax(axis=1) == labels_N
+                insort(self._best, _Rival(candidate.rank, right_N, candidate.shortfall))
+        del self._best[self.keep :]
+
+
+def _shown(p_MC: NDArray[np.float16], order_N: NDArray[np.int64], lost: tuple[int, str] | None) -> Seen:
+    """Predictions in the order of a race; ``lost`` says after how many images and why."""
+    return Seen(p_MC[np.argsort(order_N)]) if lost is None else Seen(p_MC, order_N[: lost[0]], lost[1])
+
+
+def looks_at(num_images: int) -> tuple[int, ...]:
+    """How many images a net has seen at each look, all of them at the last."""
+    looks, num = [], FIRST_LOOK
+    while num < num_images:
+        looks.append(num)
+        num *= 2
+    return (*looks, num_images)
+
+
+def racing_order(labels_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All images in an order whose beginnings have every class in its share, otherwise drawn; the same for every search."""
+    rng = np.random.default_rng(0)
+    place_N = np.empty(len(labels_N))
+    for label in np.unique(labels_N):
+        mine = rng.permutation(np.flatnonzero(labels_N == label))
+        place_N[mine] = (np.arange(len(mine)) + rng.random()) / len(mine)
+    return np.argsort(place_N, kind="stable")
+
+
+def judging(floors: Sequence[MetricConstraint], genes_G: Genes | None) -> list[MetricConstraint]:
+    """The floors as they judge one net; where it is None, only those that judge all nets by one threshold: choosing one is dear."""
+    if genes_G is None:
+        return [floor for floor in floors if not (isinstance(floor, SensitivityFloor) and floor.thresholds is not None)]
+    return [floor.of_net(genes_G) if isinstance(floor, SensitivityFloor) else floor for floor in floors]
+
+
+def least_violation(
+    floor: MetricConstraint, probabilities_MC: NDArray[np.float16], images_M: NDArray[np.int64], labels_N: NDArray[np.int64]
+) -> float:
+    """By how much a net misses a floor if it gets all images right that it has not seen: what is certain already."""
+    best_NC = np.zeros((len(labels_N), probabilities_MC.shape[1]), dtype=np.float16)
+    best_NC[np.arange(len(labels_N)), labels_N] = 1
+    best_NC[images_M] = probabilities_MC
+    return float(floor.violation(best_NC[None], labels_N)[0])

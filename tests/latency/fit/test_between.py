@@ -1,0 +1,116 @@
+"""Bounds of several sessions, drawn from sessions that differ by a known amount."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from edgenas.latency.fit import Again, Promise
+from edgenas.latency.fit.between import spread_of
+from edgenas.latency.fit.promise import conformal_factor
+
+PERSISTENT, FRESH = 0.012, 0.009  # of a net in every session, and in one: 1.5 % together
+NETS = 0.015
+DRAWS, NUM = 300, 40
+
+
+def coverage(num_sessions: int, between: float, *, again: int = NUM, draws: int = DRAWS, seed: int = 0) -> float:
+    """How often a new net in a new session keeps the bound asked for 95 %: exact for every drawn table, averaged over tables."""
+    rng = np.random.default_rng(seed)
+    shifts_DS = rng.normal(0.0, between, (draws, num_sessions))
+    nets_DN = rng.normal(0.0, PERSISTENT, (draws, NUM))
+    noise_DSN = rng.normal(0.0, FRESH, (draws, num_sessions, NUM))
+    logs_DSN = shifts_DS[:, :, None] + nets_DN[:, None] + noise_DSN
+    kept = []
+    for logs_SN in logs_DSN:
+        if num_sessions == 1:
+            bound = math.log(conformal_factor(np.exp(logs_SN[0]), 0.95))
+        else:
+            parts = [logs_SN[0], *logs_SN[1:, :again]]
+            bound = math.log(spread_of([dict(zip(map(str, range(NUM)), part, strict=False)) for part in parts]).factor(0.95))
+        kept.append(scipy_stats.norm.cdf(bound / math.hypot(between, NETS)))
+    return float(np.mean(kept))
+
+
+@pytest.mark.parametrize("num_sessions", [2, 3, 5])
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, 2.0, 5.0])
+def test_a_new_net_in_a_new_session_keeps_the_bound_of_several_sessions(num_sessions: int, ratio: float) -> None:
+    found = coverage(num_sessions, ratio * NETS)
+    assert 0.94 <= found <= 0.99, found
+
+
+def test_one_session_keeps_its_promise_only_as_long_as_sessions_do_not_differ() -> None:
+    assert 0.94 <= coverage(1, 0.0) <= 0.98
+    assert coverage(1, 2 * NETS) < 0.87
+
+
+def test_later_sessions_may_time_a_part_of_the_nets() -> None:
+    assert 0.94 <= coverage(3, 0.02, again=12) <= 0.99
+
+
+def rows(logs: list[float], of: str = "net", runs: int = 36) -> list[dict[str, Any]]:
+    return [
+        {"arch": {of: i}, "predicted_ms": 2.0, **{f"p{q}_ms": 2.0 * math.exp(log) for q in (50, 90, 95, 99)}, "n": runs}
+        for i, log in enumerate(logs)
+    ]
+
+
+LOGS = [0.001 * i for i in range(40)]
+
+
+def test_sessions_that_do_not_differ_give_the_conformal_bound() -> None:
+    plain = Promise(rows(LOGS), ()).bound("p95", 0.95)
+    same = Promise(rows(LOGS), (), (Again(rows(LOGS), ()),) * 3).bound("p95", 0.95)
+    assert same.factor == pytest.approx(plain.factor, rel=1e-6)
+    assert same.between == pytest.approx(0.0, abs=1e-12)
+    assert (plain.num_sessions, plain.covers_days, same.num_sessions, same.covers_days) == (1, False, 4, True)
+
+
+def test_sessions_that_differ_by_much_more_than_nets_give_the_t_interval() -> None:
+    later = [[log + shift for log in LOGS] for shift in (2.0, 5.0)]
+    found = Promise(rows(LOGS), (), tuple(Again(rows(logs), ()) for logs in later)).bound("p50", 0.95)
+    shifts = np.mean(LOGS) + np.array([0.0, 2.0, 5.0])
+    spread = np.std(shifts, ddof=1)
+    expected = np.mean(shifts) + scipy_stats.t.ppf(0.95, 2) * spread * math.sqrt(4 / 3)
+    assert math.log(found.factor) == pytest.approx(expected, abs=0.03)
+    assert found.between == pytest.approx(spread)
+
+
+def test_the_shift_of_a_session_does_not_depend_on_which_nets_it_timed() -> None:
+    moved = [log + 0.03 for log in LOGS]
+    whole, slow = rows(moved), rows(moved)[-5:]
+    bounds = [Promise(rows(LOGS), (), (Again(nets, ()),)).bound("p90", 0.9) for nets in (whole, slow)]
+    assert bounds[0].between == pytest.approx(bounds[1].between) == pytest.approx(0.03 / math.sqrt(2))
+
+
+def test_what_a_bound_says_names_its_sessions() -> None:
+    one = Promise(rows(LOGS), rows(LOGS[:4], "check"))
+    assert "in 1 session: other hours and days are not covered (`edgenas profile --again` adds one)" in str(one.bound("p50", 0.95))
+    assert set(one.bound("p50", 0.95).as_json()) == {
+        *("quantile", "confidence", "factor", "num_nets", "num_runs", "coverage", "slack"),
+    }
+    moved = Again(rows([log + 0.018 for log in LOGS], runs=18), rows([log + 0.018 for log in LOGS[:4]], "check"))
+    two = Promise(one.nets, one.checks, (moved,)).bound("p50", 0.95)
+    assert "in 2 sessions that differ by 1.3 %, few to know that by" in str(two)
+    assert (two.num_runs, two.coverage["n"], two.left_out) == (18, 8, ())
+    assert two.factor > math.exp(0.018) * one.bound("p50", 0.95).factor
+    assert {"num_sessions": 2, "between": two.between, "covers_days": True}.items() <= two.as_json().items()
+
+
+def test_a_session_left_out_is_judged_by_the_others() -> None:
+    near, far = (Again(rows([log + by for log in LOGS]), rows([by] * 4, "check")) for by in (0.005, 0.5))
+    found = Promise(rows(LOGS), (), (near, far)).bound("p95", 0.95)
+    assert found.left_out == (1.0, 0.0)
+    assert found.as_json()["left_out"] == [1.0, 0.0]
+    assert "of sessions left out in turn 100, 0 % of the nets kept it" in str(found)
+
+
+def test_what_does_not_differ_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 sessions do not differ"):
+        spread_of([{"a": 0.0}])
+    with pytest.raises(ValueError, match="shares no net"):
+        spread_of([{"a": 0.0}, {"b": 0.0}])

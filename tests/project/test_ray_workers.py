@@ -1,0 +1,65 @@
+"""Subnets evaluated by workers of a local cluster, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgenas.errors import MissingBackendError
+from edgenas.project.searching.ray_workers import RayEvaluator, Workers, cluster
+from edgenas.search import EvolutionSettings, Raced, evolve
+from edgenas.spaces import Genes, Task, get_space
+from edgenas.supernets import build_supernet
+from edgenas.training.evaluation import SupernetEvaluator
+
+SPACE, TASK = get_space("pvt-nano"), Task(3, 3, 32)
+LABELS = np.random.default_rng(0).integers(3, size=300)
+SIZES = EvolutionSettings(num_generations=2, population=8, num_parents=4, num_mutations=4, num_crossovers=4)
+
+
+class Killing:
+    """Ends a process of a worker in the middle of a search."""
+
+    def __init__(self, evaluate: RayEvaluator, ray: Any) -> None:
+        self.evaluate, self.ray, self.num_calls = evaluate, ray, 0
+
+    def __call__(self, genes_AG: Genes, image_indices: Any, /) -> Any:
+        self.num_calls += 1
+        if self.num_calls == 2:
+            os.kill(self.ray.get(self.evaluate.workers[0].process.remote()), signal.SIGKILL)
+        return self.evaluate(genes_AG, image_indices)
+
+
+@pytest.mark.slow
+def test_two_workers_one_of_them_killed_take_the_way_of_one_process() -> None:
+    pytest.importorskip("ray")
+    torch.manual_seed(0)
+    supernet = build_supernet(SPACE, TASK)
+    images_NCHW = np.random.default_rng(1).standard_normal((300, 3, 32, 32)).astype(np.float32)
+
+    def way(evaluate: Any, *, race: bool) -> list[Any]:
+        asked = Raced(evaluate, error=0.2, keep=4) if race else evaluate
+        generations = evolve(SPACE, asked, LABELS, (), rng=np.random.default_rng(3), settings=SIZES)
+        return [(c.genes, c.rank, c.probabilities_NC.tobytes()) for generation in generations for c in generation.fresh]
+
+    expected = {race: way(SupernetEvaluator(supernet, images_NCHW), race=race) for race in (False, True)}
+    with cluster(Workers(2)) as ray:
+        evaluator = RayEvaluator(ray, supernet, SPACE, TASK, images_NCHW, device="cpu", training_NCHW=None, num_workers=2)
+        killing = Killing(evaluator, ray)
+        assert way(killing, race=False) == expected[False]
+        assert killing.num_calls > 2
+        assert way(evaluator, race=True) == expected[True]
+        row = SPACE.sample(1, np.random.default_rng(9))
+        alone, divided = (evaluate(row, np.arange(300)) for evaluate in (SupernetEvaluator(supernet, images_NCHW), evaluator))
+        assert np.array_equal(alone, divided)  # one net is divided between the two at a batch's end
+
+
+def test_without_ray_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingBackendError, match="Ray, which is not installed"), cluster(Workers(2)):
+        pass
