@@ -14,6 +14,8 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.command()
 @limit_options
 @click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", help="Floor of a class's sensitivity, e.g. 8=0.95.")
+@click.option("--maximize", multiple=True, metavar="WHAT", help="accuracy, sensitivity:CLASS or a cost; repeatable.")
+@click.option("--minimize", multiple=True, metavar="WHAT", help="A cost: latency_ms, params, macs, ...; repeatable.")
 @click.option("--continue", "continued", is_flag=True, help="Start from what earlier searches evaluated with these weights.")
 @click.option("--strict-sensitivity", is_flag=True, help="Exit 3 where no net reaches the floors, instead of taking the nearest.")
 @click.option("--workers", type=click.IntRange(1, 4096), help="Processes that evaluate nets, by Ray.  [default: this one alone]")
@@ -34,6 +36,8 @@ def search(
     table: tuple[str, ...],
     allow_foreign_table: bool,
     min_sensitivity: tuple[str, ...],
+    maximize: tuple[str, ...],
+    minimize: tuple[str, ...],
     continued: bool,
     strict_sensitivity: bool,
     workers: int | None,
@@ -55,6 +59,7 @@ def search(
         more = least | {"max_memory_mb": max_memory_mb}
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         settings |= {"min_sensitivity": parse_floors(min_sensitivity) or None, "seed": seed}
+        settings |= {"maximize": maximize, "minimize": minimize}
         settings |= {"strict_sensitivity": True} if strict_sensitivity else {}
         flags, tables = compact(search=settings), parse_tables(table)
         return recipe(SearchConfig(run, flags, overrides, tables, allow_foreign_table, continued, workers, ray_address))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from edgenas.config import Flags, merge
 from edgenas.errors import UsageError
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, Relation, conflicts, parse_limits, wrong
+from edgenas.search.objectives import parse_goals
 
 Slot = tuple[str, Relation]  # what a later layer of settings replaces: latencies and sensitivities as a whole
 SHORT: Final[dict[str, Slot]] = {
@@ -41,13 +42,15 @@ def given_limits(search: Mapping[str, Any]) -> tuple[list[Limit], list[str]]:
 
 
 def require_flags(flags: Flags) -> None:
-    """Check what ``--limit`` and its short forms say.
+    """Check what ``--limit`` and its short forms, ``--maximize`` and ``--minimize`` say.
 
     Raises:
         UsageError: listing everything that is wrong.
     """
     limits, problems = given_limits(flags.get("search", {}))
     problems += conflicts(limits)
+    wanted = {key: flags.get("search", {}).get(key, ()) for key in ("maximize", "minimize")}
+    problems += [f"objective {problem}" for problem in parse_goals(**wanted)[1]]
     if problems:
         raise UsageError(
             "limits cannot be what was asked for" if len(problems) > 1 else problems[0], problems=problems[1:] and problems

@@ -11,10 +11,14 @@ from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, Rang
 from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
-from edgenas.search import ALGORITHMS
+from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 
 THIS_DEVICE = ""  # name of the latency limit that was given without one
+
+# settings of searches that journals of before know nothing of
+LATER = frozenset({"limits", "algorithm", "proxy", "maximize", "minimize", "prefilter", "num_samples", "proxy_seeds", "surrogate"})
+LATER |= {"explored", "min_params", "min_macs", "max_memory_mb", "min_throughput", "racing", "racing_margin", "strict_sensitivity"}
 
 Nets = Annotated[int, Range(ge=1, le=10_000)]
 
@@ -133,11 +137,24 @@ class SearchSettings:
         max_memory_mb: weights and the largest tensor of one image in fp32, in 10^6 bytes.
         min_throughput: images a second in calls of the table's batch, one after another: a limit on the latency of a call.
         strict_sensitivity: a search in which no net reaches the floors of sensitivities fails; else it takes the nearest.
-        algorithm: evolution, random (as many nets, drawn) or one that an installed package brings.
+        maximize, minimize: what is searched for, in this order: accuracy (the default), sensitivity:CLASS, latency_ms,
+            latency_ms:NAME, params, macs or another quantity. Of several the nets are wanted that no other beats in all; the first
+            chooses among the finalists.
+        algorithm: evolution, random (as many nets, drawn), exhaustive (all nets that meet the limits; the others do so, too, where
+            these are no more than the budget), nsga2 (for several objectives, needs the extra nsga), surrogate (guided by a model
+            that is fitted to what was evaluated), training-free (the best by ``proxy`` of ``num_samples`` nets), or one that an
+            installed package brings.
         racing: none, or the probability at most of dropping a net before it has seen all of select though it would be no worse than
             the last that is kept; nets that cannot win are dropped as soon as that is shown.
         racing_margin: standard errors of select by which a net must be able to be better, else it may be dropped.
-        proxy: a training-free indicator that `plan` shows of the nets that fit.
+        proxy: a training-free indicator, which `plan` shows of the nets that fit and a training-free search takes (None: dss).
+        prefilter: a training-free indicator by which the nets are chosen that a search starts with, of ``num_samples`` that meet
+            the limits; None starts with nets spread evenly over cost.
+        num_samples: nets that a training-free indicator chooses among.
+        proxy_seeds: fresh supernets whose scores are averaged.
+        mutation_prob: that a gene of a mutant is redrawn, in evolution and on the surrogate; nsga2 changes one gene on average.
+        surrogate: ridge or boosted (regression trees), on one-hot genes.
+        explored: share of a generation that the surrogate does not choose.
         proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
         proof_nets, proof_hand: searched and hand-designed nets that are proven.
         num_finalists: that are measured and confirmed where nothing is proven.
@@ -155,16 +172,23 @@ class SearchSettings:
     min_throughput: float | None = None
     min_sensitivity: dict[str, float] = field(default_factory=dict)
     strict_sensitivity: bool = False
+    maximize: tuple[str, ...] = ()
+    minimize: tuple[str, ...] = ()
     algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
     racing: Literal["none"] | Annotated[float, Range(gt=0, lt=1)] = "none"
     racing_margin: Annotated[float, Range(ge=0, le=5)] = 0.0
     proxy: Annotated[str, OneOf(PROXIES)] | None = None
+    prefilter: Annotated[str, OneOf(PROXIES)] | None = None
+    num_samples: Count = 8000
+    proxy_seeds: Count = 3
     num_generations: CountOrZero = 8
     population: Count = 32
     num_parents: Count = 10
     num_mutations: CountOrZero = 16
     num_crossovers: CountOrZero = 16
     mutation_prob: Share = 0.2
+    surrogate: Literal["ridge", "boosted"] = "ridge"
+    explored: Share = 0.2
     num_finalists: Count = 5
     proof_epochs: CountOrZero = 30
     proof_nets: Count = 12
@@ -175,8 +199,18 @@ class SearchSettings:
     def __post_init__(self) -> None:
         limits, problems = given_limits(asdict(self))
         problems += conflicts(limits)
+        problems += [f"objective {problem}" for problem in parse_goals(self.maximize, self.minimize)[1]]
+        if self.racing != "none" and (self.maximize or self.minimize):
+            problems.append("racing is for accuracy, the default objective; leave out racing, or maximize and minimize")
+        if self.prefilter is not None and self.algorithm == "training-free":
+            problems.append("prefilter is of other algorithms; what a training-free search takes is proxy")
         if problems:
             raise ValueError(*problems)
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What is searched for; accuracy where nothing else is asked for."""
+        return tuple(parse_goals(self.maximize, self.minimize)[0])
 
     @property
     def all_limits(self) -> tuple[Limit, ...]:
@@ -211,10 +245,8 @@ class SearchSettings:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells a search from others, JSON-ready; a setting that says nothing is left out, so that other journals go on."""
-        unasked: dict[str, Any] = {"limits": (), "algorithm": "evolution", "proxy": None}
-        unasked |= dict.fromkeys(("min_params", "min_macs", "max_memory_mb", "min_throughput"))
-        unasked |= {"racing": "none", "racing_margin": 0.0, "strict_sensitivity": False}
-        return {name: value for name, value in asdict(self).items() if name not in unasked or value != unasked[name]}
+        default = asdict(SearchSettings())
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != default[name]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgenas.proxies.dss import Dss, WeightNorms, dss_as_published, dss_as_released, nuclear_norm
+from edgenas.proxies.scoring import DssProxy, Proxy, scored
 from edgenas.registries import Registry
-from edgenas.supernets import Supernet
 
-Proxy = Callable[[Supernet, tuple[int, ...]], float]  # of one subnet of a fresh supernet; larger for what should be better
-
-
-def dss(supernet: Supernet, genes: tuple[int, ...]) -> float:
-    """DSS as published, q, k and v as one matrix."""
-    return dss_as_published(supernet, genes).stacked
-
-
-def dss_released(supernet: Supernet, genes: tuple[int, ...]) -> float:
-    """DSS as its authors' code sums it."""
-    return dss_as_released(supernet, genes).stacked
-
+dss = DssProxy("published")
+dss_released = DssProxy("released")
 
 PROXIES: Registry[Proxy] = Registry(
     "proxy",
@@ -32,6 +20,7 @@ PROXIES: Registry[Proxy] = Registry(
 __all__ = [
     "PROXIES",
     "Dss",
+    "DssProxy",
     "Proxy",
     "WeightNorms",
     "dss",
@@ -39,4 +28,5 @@ __all__ = [
     "dss_as_released",
     "dss_released",
     "nuclear_norm",
+    "scored",
 ]

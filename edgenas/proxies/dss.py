@@ -20,6 +20,7 @@ Weights are slices of the supernet's; nothing else is copied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ class Dss:
 
     Attributes:
         qkv_stacked: of q, k and v as one matrix, shape (3 * qkv_dim, embed_dim); 0 as released.
-        qkv_split: of q, k and v one by one; 0 as released.
+        qkv_split: of q, k and v one by one; 0 as released, NaN where it was not asked for.
         proj: of the attention's projections.
         mlp: of both linear layers of the MLPs.
         reduction: of the convolutions that reduce the tokens of keys and values; 0 where there are none, and as released.
@@ -88,18 +89,19 @@ class WeightNorms:
         return self.known[key]
 
 
-def dss_as_published(supernet: Supernet, genes: tuple[int, ...], norms: WeightNorms | None = None) -> Dss:
+def dss_as_published(supernet: Supernet, genes: tuple[int, ...], norms: WeightNorms | None = None, *, is_split: bool = True) -> Dss:
     """The article's formula.
 
     Args:
         supernet: whose slices are judged; neither changed nor copied.
         genes: the subnet.
         norms: of this supernet, to be filled and used; none are kept by default.
+        is_split: also judge q, k and v one by one, which takes as many norms again.
     """
     subnet = functional_subnet(supernet, genes)
     weights = {name: tensor.detach().abs() for name, tensor in subnet.weights.items()}
     gradients = _gradients(supernet, subnet, weights, subnet.groups)
-    return _score(subnet.groups, weights, gradients, WeightNorms() if norms is None else norms, absolute=True)
+    return _score(subnet.groups, weights, gradients, WeightNorms() if norms is None else norms, absolute=True, is_split=is_split)
 
 
 def dss_as_released(supernet: Supernet, genes: tuple[int, ...], norms: WeightNorms | None = None) -> Dss:
@@ -139,6 +141,7 @@ def _score(
     norms: WeightNorms,
     *,
     absolute: bool,
+    is_split: bool = True,
 ) -> Dss:
     sums = dict.fromkeys(("qkv_stacked", "qkv_split", "proj", "mlp", "reduction", "depthwise"), 0.0)
     for group in groups:
@@ -152,6 +155,9 @@ def _score(
             sums[group.role] += whole
             continue
         sums["qkv_stacked"] += whole
+        if not is_split:
+            sums["qkv_split"] = math.nan
+            continue
         for part, (gradient_part, weight_part) in enumerate(
             zip(gradient.chunk(group.parts), weight.chunk(group.parts), strict=True)
         ):

@@ -33,9 +33,10 @@ from edgenas.project.searching.floors import (
     with_thresholds,
 )
 from edgenas.project.searching.proof import Proven, Prover, prove
-from edgenas.project.searching.question import Question, ask
+from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
 from edgenas.project.searching.races import completed, raced, raced_facts, with_finalists
 from edgenas.project.searching.ray_workers import Workers
+from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
@@ -50,7 +51,7 @@ from edgenas.records import (
     lower_name,
 )
 from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
-from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, survey, total_violation
+from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, extra_arguments, survey, total_violation
 from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose, optimism
 from edgenas.search.limits import in_reach
@@ -96,7 +97,8 @@ def run(config: SearchConfig) -> Iterator[Record]:
     """
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.search.device)
-    ALGORITHMS.find(project.settings.search.algorithm)  # before an image is read
+    require_algorithm(project.settings.search)  # before an image is read
+    require_classes(project)
     images = open_images(project)
     require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
@@ -128,7 +130,12 @@ def run(config: SearchConfig) -> Iterator[Record]:
         if config.ray_address is not None or (config.workers or 1) > 1:
             workers = Workers(config.workers, config.ray_address)
             searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
-        candidates = yield from _evolved(question, raced(project.settings.search, searching), hand_AG, surveyed, rng, earlier)
+        score, searching = opened_score(project, images.task, stack), raced(project.settings.search, searching)
+        candidates = yield from _evolved(question, searching, hand_AG, surveyed, rng, earlier, score)
+        yield Note(question.ended(candidates, evolution_settings(project.settings.search).budget))
+        ranking = report_of(score, candidates, budget.costs) if score is not None else None
+        if ranking is not None:
+            yield Note(report_line(ranking))
         described = [question.describe(candidate) for candidate in candidates]
         hand = frozenset(as_key(row) for row in hand_AG)
         panel = Panel(
@@ -140,6 +147,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         described = with_finalists(question, candidates, described, proven.finalists)
         result = _result(question, surveyed, facts, described, proven, search_s, earlier)
         result = replace(result, analysis=analysis_of(question, completed(candidates, proven.finalists), described))
+        result = replace(result, objectives=question.goals, front=question.front(candidates, described), proxy=ranking)
         outputs, pictures = write(question, described, result)
         yield from pictures
         if result.winner is None:
@@ -156,24 +164,33 @@ def _evolved(
     found: Feasibility,
     rng: np.random.Generator,
     earlier: Earlier | None,
+    score: KnownScore | None,
 ) -> Generator[Record, None, list[Candidate]]:
-    """All candidates of a search that starts with hand-designed, evenly spread and, where it continues, earlier nets."""
+    """All candidates of a search that starts with hand-designed nets, evenly spread ones or those that a proxy prefers, and, where
+    it continues, earlier ones.
+    """
     project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
     if earlier is not None:
         sizes, start = earlier.begun(sizes, start)
+    if score is not None and project.settings.search.prefilter is not None:
+        start = yield from preferred(start, project.space, budget.limits, score, sizes, rng)
     labels_N, floors = question.labels_N, question.floors
     candidates: list[Candidate] = []
     name = project.settings.search.algorithm
     algorithm = ALGORITHMS.find(name)
-    for generation in algorithm(project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start):
+    more = extra_arguments(algorithm, question.objectives, score)
+    for generation in algorithm(
+        project.space, evaluator, labels_N, budget.limits, floors, rng=rng, settings=sizes, start=start, **more
+    ):
         rows_AG = np.array([candidate.genes for candidate in generation.fresh], dtype=np.int16)
         if len(rows_AG) and (total_violation(budget.limits, rows_AG) > 0).any():
             raise ALGORITHMS.refused(name, "has evaluated a net that breaks the limits that it was given")
         candidates += generation.fresh
-        best = {"nets": generation.num_evaluated, "top1": generation.elite[0].top1}
+        best: dict[str, float] = {"nets": generation.num_evaluated}
+        best |= {"top1": generation.elite[0].top1} if generation.elite else {}
         yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
     if not candidates and name not in ALGORITHMS.own:
         raise ALGORITHMS.refused(name, "has evaluated no net")
@@ -193,7 +210,8 @@ def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, P
         def more(num: int, score: Score) -> Generator[Record, None, list[Finalist]]:
             return further(panel, finalists, num, score)
 
-        return (yield from prove(prover, finalists, [floor.plain for floor in panel.question.floors], more))
+        floors = [floor.plain for floor in panel.question.floors]
+        return (yield from prove(prover, finalists, floors, more, panel.question.losses))
 
 
 def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, Any]:

@@ -193,6 +193,26 @@ class FidelityResult(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyReport(JsonRecord):
+    """How a training-free indicator ranks nets, beside their sizes.
+
+    Attributes:
+        name: of the indicator.
+        num_scored: nets that it was asked about.
+        num_evaluated: of these, how many predicted images.
+        with_size: Kendall's tau of the indicator with ``params`` and ``macs``, over all that were scored.
+        with_accuracy: Kendall's tau of the indicator, of ``params`` and of ``macs`` with the accuracy on select, over those that
+            were evaluated, which it may have chosen; empty with fewer than two.
+    """
+
+    name: str
+    num_scored: int
+    num_evaluated: int
+    with_size: Mapping[str, Proportion]
+    with_accuracy: Mapping[str, Proportion]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NothingFound(JsonRecord):
     """What a search knows where no architecture meets its limits before anything is evaluated."""
 
@@ -230,6 +250,9 @@ class SearchResult(SealedRecord):
         seconds: of the whole search; None where an earlier version did not say.
         proof_epochs: of all trainings of the proof together; likewise.
         analysis: of all nets that were evaluated; likewise.
+        objectives: what was made large or small, e.g. ``max sensitivity[8]``; None where it was accuracy alone.
+        front: nets that no other evaluated one beats in all objectives, the best in the first one first; None with one objective.
+        proxy: how a training-free indicator ranks; None where none was asked.
     """
 
     kind: ClassVar[str] = "search result"
@@ -254,6 +277,9 @@ class SearchResult(SealedRecord):
     seconds: Annotated[float | None, OMITTED] = None
     proof_epochs: Annotated[int | None, OMITTED] = None
     analysis: Annotated[SearchAnalysis | None, OMITTED] = None
+    objectives: Annotated[tuple[str, ...] | None, OMITTED] = None
+    front: Annotated[tuple[CandidateRow, ...] | None, OMITTED] = None
+    proxy: Annotated[ProxyReport | None, OMITTED] = None
 
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`, the schema's version first."""

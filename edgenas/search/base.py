@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.fields import Count, CountOrZero, Share, require_allowed
 from edgenas.search.constraints import CostConstraint, MetricConstraint
+from edgenas.search.objectives import DEFAULT, Objective
 from edgenas.spaces import Genes, SearchSpace
 
 PIECE = 4  # architectures evaluated between two records
+
+Score = Callable[[Genes], NDArray[np.float64]]  # of every row without training, larger for what should be better, shape (archs,)
 
 
 class Evaluator(Protocol):
@@ -38,6 +41,8 @@ class Candidate:
         shortfall: sum of the metric constraints' violations.
         images_M: the images that it has predicted where a race dropped it; all numbers are of these then. None where it saw all.
         dropped_for: why it was dropped.
+        rejected_by: names of the metric constraints that it breaks.
+        losses: its objectives, turned so that smaller is better; empty for accuracy alone.
     """
 
     genes: tuple[int, ...]
@@ -50,11 +55,17 @@ class Candidate:
     rejected_by: tuple[str, ...] = ()
     images_M: NDArray[np.int64] | None = field(default=None, repr=False)
     dropped_for: str | None = None
+    losses: tuple[float, ...] = ()
+
+    @property
+    def missed(self) -> float:
+        """What it misses, 1 more where a race dropped it; nets that miss nothing come before all others, the others by how much."""
+        return self.shortfall + (self.dropped_for is not None)
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Smaller is better: least shortfall, then nets that no race dropped, then highest accuracy, then likelihood."""
-        return (self.shortfall, self.dropped_for is not None, -self.top1, -self.log_likelihood)
+        """Smaller is better: shortfall, whether a race dropped it, objectives in their order (accuracy by default), likelihood."""
+        return (self.shortfall, self.dropped_for is not None, *(self.losses or (-self.top1,)), -self.log_likelihood)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,7 @@ class Generation:
         index: of the generation, 0 for the start.
         num_generations: index of the last one.
         fresh: what was evaluated since the record before.
-        elite: the best so far, best first.
+        elite: the best so far, best first, as `edgenas.search.ranked` orders them; empty before anything is evaluated.
         num_evaluated: candidates so far.
         done: share of the search, in (0, 1].
     """
@@ -80,7 +91,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class EvolutionSettings:
-    """Sizes of the search: AutoFormer's defaults."""
+    """Sizes of the search: AutoFormer's defaults.
+
+    Attributes:
+        mutation_prob: that a mutant's gene is redrawn.
+        num_samples: nets that a score without training chooses among.
+        surrogate: what the surrogate-guided search fits to genes: ridge, a linear model, or boosted, regression trees.
+        explored: share of a generation of the surrogate-guided search that is not chosen by the surrogate.
+    """
 
     num_generations: CountOrZero = 20
     population: Count = 50
@@ -88,6 +106,9 @@ class EvolutionSettings:
     num_mutations: CountOrZero = 25
     num_crossovers: CountOrZero = 25
     mutation_prob: Share = 0.2
+    num_samples: Count = 8000
+    surrogate: Literal["ridge", "boosted"] = "ridge"
+    explored: Share = 0.2
 
     def __post_init__(self) -> None:
         require_allowed(self)
@@ -112,8 +133,10 @@ class Algorithm(Protocol):
         rng: np.random.Generator,
         settings: EvolutionSettings | None = None,
         start: Mapping[str, Genes] | None = None,
+        objectives: Sequence[Objective] = DEFAULT,
+        score: Score | None = None,
     ) -> Iterator[Generation]:
-        """Search ``space`` for the most accurate nets that meet every constraint; the last record's elite is the answer.
+        """Search ``space`` for the best nets that meet every constraint; the last record's elite is the answer.
 
         Args:
             space: what may vary.
@@ -124,6 +147,9 @@ class Algorithm(Protocol):
             rng: the only source of randomness, so that a search that was stopped takes the same way again.
             settings: sizes of the search; no more nets than their ``budget`` are evaluated.
             start: canonical rows by origin that are evaluated first; those that break a limit are left out.
+            objectives: what is to be large or small, the accuracy by default. One is an order; of several the nets are wanted that
+                no other beats in all. An algorithm without this argument is only asked for accuracy.
+            score: what a training-free indicator says of rows; only given to algorithms that have this argument.
 
         Raises:
             InfeasibleError: if no architecture is found that meets the constraints; nothing is evaluated then.

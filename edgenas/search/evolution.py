@@ -1,24 +1,29 @@
 """Evolution under hard limits, with AutoFormer's operators and repaired offspring.
 
 Operators and sizes: Chen et al., AutoFormer, ICCV 2021, arXiv:2107.00651, section 3.4 and its code. Deviations: offspring that
-break a limit are repaired instead of redrawn, so a narrow limit cannot stall the search; the last generation is ranked; a space no
-larger than the budget is enumerated; equal accuracy is decided by likelihood.
+break a limit are repaired instead of redrawn, so a narrow limit cannot stall the search; the last generation is ranked; where no
+more nets than the budget meet the limits all are evaluated; equal accuracy is decided by likelihood; with several objectives the
+parents are the first fronts, as in NSGA-II.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.search.base import PIECE, Candidate, Evaluator, EvolutionSettings, Generation
+from edgenas.search.base import Evaluator, EvolutionSettings, Generation, Score
 from edgenas.search.constraints import CostConstraint, MetricConstraint
 from edgenas.search.drawing import feasible_rows, given_rows, unseen
-from edgenas.search.enumeration import every_net
+from edgenas.search.enumeration import every_net, few_nets
 from edgenas.search.feasibility import repair
 from edgenas.search.judging import Judge
+from edgenas.search.objectives import DEFAULT, Objective
+from edgenas.search.progress import Search
 from edgenas.spaces import Genes, SearchSpace
+
+ROUNDS = 10  # in which offspring are drawn until there are as many new ones as asked for
 
 
 def evolve(
@@ -31,8 +36,10 @@ def evolve(
     rng: np.random.Generator,
     settings: EvolutionSettings | None = None,
     start: Mapping[str, Genes] | None = None,
+    objectives: Sequence[Objective] = DEFAULT,
+    score: Score | None = None,
 ) -> Iterator[Generation]:
-    """Search ``space`` for the most accurate nets that meet every constraint.
+    """Search ``space`` for the best nets that meet every constraint.
 
     Args:
         space: what may vary.
@@ -44,33 +51,40 @@ def evolve(
         settings: sizes of the search.
         start: canonical rows of the first population by origin; those that break a limit are left out, and where they are fewer
             than the population random ones are added.
+        objectives: what is to be large or small.
+        score: not asked.
 
     Raises:
         InfeasibleError: if none of the architectures drawn at the start can be made feasible.
     """
     settings = settings if settings is not None else EvolutionSettings()
-    judge = Judge(evaluate, labels_N, floors)
-    if space.cardinality <= settings.budget:
-        yield from every_net(space, judge, constraints, keep=settings.population)
+    judge = Judge(evaluate, labels_N, floors, objectives)
+    few_AG = few_nets(space, constraints, settings.budget)
+    if few_AG is not None:
+        yield from every_net(space, judge, constraints, keep=settings.population, rows_AG=few_AG)
         return
-    seen: set[bytes] = set()
-    first = list(given_rows(constraints, start or {}, settings.population, seen))
+    search = Search(judge, settings.population, settings.num_generations)
+    batches = first_rows(space, constraints, rng, settings, start or {}, search.seen)
+    for index in range(settings.num_generations + 1):
+        yield from search.evaluated(index, batches)
+        parents_AG = np.array([candidate.genes for candidate in search.elite[: settings.num_parents]], dtype=np.int16)
+        batches = _offspring(space, parents_AG, constraints, rng, settings, search.seen)
+
+
+def first_rows(
+    space: SearchSpace,
+    constraints: Sequence[CostConstraint],
+    rng: np.random.Generator,
+    settings: EvolutionSettings,
+    start: Mapping[str, Genes],
+    seen: set[bytes],
+) -> Iterable[tuple[str, Genes]]:
+    """The first population by origin: what the search starts with, then random rows that meet the limits; all are ``seen`` then."""
+    first = list(given_rows(constraints, start, settings.population, seen))
     missing = settings.population - sum(len(rows_AG) for _, rows_AG in first)
     if missing > 0:
         first.append(("random", unseen(feasible_rows(space, constraints, rng, missing), seen)))
-    elite: list[Candidate] = []
-    num_evaluated = 0
-    batches: Iterable[tuple[str, Genes]] = first
-    for index in range(settings.num_generations + 1):
-        rows = [(origin, rows_AG[i : i + PIECE]) for origin, rows_AG in batches for i in range(0, len(rows_AG), PIECE)]
-        for position, (origin, piece_AG) in enumerate(rows or [("none", first[0][1][:0])], 1):
-            fresh = judge(piece_AG, index, origin)
-            elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[: settings.population]
-            num_evaluated += len(fresh)
-            done = (index + position / max(1, len(rows))) / (settings.num_generations + 1)
-            yield Generation(index, settings.num_generations, tuple(fresh), tuple(elite), num_evaluated, done)
-        parents_AG = np.array([candidate.genes for candidate in elite[: settings.num_parents]], dtype=np.int16)
-        batches = _offspring(space, parents_AG, constraints, rng, settings, seen)
+    return first
 
 
 def _offspring(
@@ -81,10 +95,33 @@ def _offspring(
     settings: EvolutionSettings,
     seen: set[bytes],
 ) -> Iterator[tuple[str, Genes]]:
-    """Repaired mutants, then repaired children of two parents, none ``seen`` before; fewer than asked when few are left."""
-    picked = rng.integers(len(parents_AG), size=settings.num_mutations)
-    mutants_AG = space.mutate(parents_AG[picked], rng, prob=settings.mutation_prob)
-    yield "mutation", unseen(repair(space, mutants_AG, constraints, rng), seen)
-    first, second = rng.integers(len(parents_AG), size=(2, settings.num_crossovers))
-    children_AG = space.crossover(parents_AG[first], parents_AG[second], rng)
-    yield "crossover", unseen(repair(space, children_AG, constraints, rng), seen)
+    """Repaired mutants, then repaired children of two parents, none ``seen`` before; mutants in the place of children that lack.
+
+    Fewer than asked where few are left.
+    """
+
+    def mutants(num: int) -> Genes:
+        picked = rng.integers(len(parents_AG), size=num)
+        return repair(space, space.mutate(parents_AG[picked], rng, prob=settings.mutation_prob), constraints, rng)
+
+    def children(num: int) -> Genes:
+        first, second = rng.integers(len(parents_AG), size=(2, num))
+        return repair(space, space.crossover(parents_AG[first], parents_AG[second], rng), constraints, rng)
+
+    missing = settings.num_mutations + settings.num_crossovers
+    for origin, draw, num in (("mutation", mutants, settings.num_mutations), ("crossover", children, settings.num_crossovers)):
+        rows_AG = _new(draw, num, seen, space.num_genes)
+        missing -= len(rows_AG)
+        yield origin, rows_AG
+    if settings.num_mutations:
+        yield "mutation", _new(mutants, missing, seen, space.num_genes)
+
+
+def _new(draw: Callable[[int], Genes], num: int, seen: set[bytes], num_genes: int) -> Genes:
+    """So many rows that were not ``seen`` before, drawn in up to `ROUNDS` rounds, as in AutoFormer; they are added to it."""
+    rows_AG = np.empty((0, num_genes), dtype=np.int16)
+    for _ in range(ROUNDS):
+        if len(rows_AG) == num:
+            break
+        rows_AG = np.concatenate([rows_AG, unseen(draw(num - len(rows_AG)), seen)])
+    return rows_AG

@@ -26,6 +26,7 @@ class Proof:
         log_likelihood: mean over these images, in nats, after its last rung.
         score: mean log-likelihood, drawn towards what the ranker expects as far as the images are few; what decides.
         low_floors: floors on sensitivities that it does not reach yet.
+        losses: the search's objectives as this net reaches them on both splits; empty for accuracy alone.
     """
 
     epochs: int
@@ -35,6 +36,7 @@ class Proof:
     log_likelihood: float
     score: float
     low_floors: tuple[str, ...] = ()
+    losses: tuple[float, ...] = ()
 
     @property
     def row(self) -> ProofRow:
@@ -57,6 +59,7 @@ class Finalist:
         measured: what the limits of devices judge, by their name: the median of all calls, or the quantile that is promised.
         is_hand_designed: an engineer would have written it down without a search.
         proof: of a few epochs alone; None where it was not proven.
+        losses: the search's objectives on confirm, with inherited weights; empty for accuracy alone.
         right_confirm_N: images of confirm that it got right with inherited weights; None before it read them.
     """
 
@@ -65,6 +68,7 @@ class Finalist:
     measured: Mapping[str, float] = field(default_factory=dict)
     is_hand_designed: bool = False
     proof: Proof | None = None
+    losses: tuple[float, ...] = ()
     right_confirm_N: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
@@ -72,14 +76,27 @@ class Finalist:
         """Smaller is better; of equal nets the faster, then the smaller.
 
         Nets that were proven come first, by how far they came, the floors they miss, and their score; others go by their inherited
-        accuracy on confirm, then on select.
+        accuracy on confirm, then on select. Where something else than accuracy is searched for, floors and then that decide before
+        all the rest, as the net alone reaches it where it was proven.
         """
         confirmed, latency_ms = self.row.top1_confirm, self.row.latency_ms
         proven: tuple[float, ...] = (0, 0, 0)
         if self.proof is not None:
             proven = (-self.proof.epochs, len(self.proof.low_floors), -self.proof.score)
         assert confirmed is not None
-        return (*proven, -confirmed.value, -self.candidate.top1, latency_ms if latency_ms is not None else 0.0, self.row.macs)
+        first: tuple[float, ...] = self.losses
+        if self.losses and self.proof is not None:
+            first = (len(self.proof.low_floors), *self.proof.losses)
+        elif self.losses:
+            first = (len(self.row.rejected_by), *self.losses)
+        return (
+            *first,
+            *proven,
+            -confirmed.value,
+            -self.candidate.top1,
+            latency_ms if latency_ms is not None else 0.0,
+            self.row.macs,
+        )
 
     def proven(self, proof: Proof | None) -> Finalist:
         """With its proof, also in the row."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgenas.search.base import Candidate, Evaluator
 from edgenas.search.constraints import MetricConstraint
+from edgenas.search.objectives import DEFAULT, Objective, losses_of
 from edgenas.search.racing import Raced, Seen, judging, least_violation
 from edgenas.spaces import Genes
 
@@ -22,11 +23,13 @@ class Judge:
         evaluate: predicts.
         labels_N: right classes of the images, shape (images,).
         floors: limits on predictions.
+        objectives: what is to be large or small.
     """
 
     evaluate: Evaluator
     labels_N: NDArray[np.int64]
     floors: Sequence[MetricConstraint]
+    objectives: Sequence[Objective] = DEFAULT
 
     def __call__(self, genes_AG: Genes, generation: int, origin: str) -> list[Candidate]:
         """A candidate for every row, in order; raced where the evaluator says so."""
@@ -52,6 +55,7 @@ class Judge:
         of_label_M = p_MC[np.arange(len(labels_M)), labels_M].astype(np.float64)
         own = judging(self.floors, row_G if shown.images_M is None else None)
         violations = {floor.name: least_violation(floor, p_MC, images_M, self.labels_N) for floor in own}
+        losses_AO = losses_of(self.objectives, row_G[None], p_MC[None], labels_M)
         return Candidate(
             genes=tuple(int(gene) for gene in row_G),
             generation=generation,
@@ -63,4 +67,5 @@ class Judge:
             rejected_by=tuple(name for name, violation in violations.items() if violation > 0),
             images_M=shown.images_M,
             dropped_for=shown.dropped_for,
+            losses=tuple(float(loss) for loss in losses_AO[0]),
         )

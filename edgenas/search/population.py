@@ -16,6 +16,7 @@ from edgenas.search.proof_scores import HAND
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 from edgenas.spaces.even import even_pool
 
+EVEN = "even"  # origin of nets that are spread over cost
 KNOWN = 8192  # rows drawn from what limits leave, where draws from the whole space would miss it
 CAPACITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of parameters beside MACs
 
@@ -54,7 +55,7 @@ def first_population(
     pool = even_pool(space, cost, depth, np.random.default_rng(seed), allowed=is_allowed, known_AG=known_AG)
     largest_AG = _of_most_capacity(space, costs, limits, found, np.random.default_rng(seed))[: population // 4]
     spread_AG = pool.spread(population - len(hand_AG) - len(largest_AG), np.random.default_rng(seed))
-    return {HAND: hand_AG, "capacity": largest_AG, "even": spread_AG}
+    return {HAND: hand_AG, "capacity": largest_AG, EVEN: spread_AG}
 
 
 def _of_most_capacity(

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.search.base import PIECE, Candidate, Evaluator, EvolutionSettings, Generation
+from edgenas.search.base import Evaluator, EvolutionSettings, Generation, Score
 from edgenas.search.constraints import CostConstraint, MetricConstraint
 from edgenas.search.drawing import feasible_rows, given_rows, unseen
-from edgenas.search.enumeration import every_net
+from edgenas.search.enumeration import every_net, few_nets
 from edgenas.search.judging import Judge
+from edgenas.search.objectives import DEFAULT, Objective
+from edgenas.search.progress import Search
 from edgenas.spaces import Genes, SearchSpace
 
 
@@ -25,27 +27,23 @@ def random_search(
     rng: np.random.Generator,
     settings: EvolutionSettings | None = None,
     start: Mapping[str, Genes] | None = None,
+    objectives: Sequence[Objective] = DEFAULT,
+    score: Score | None = None,
 ) -> Iterator[Generation]:
     """Evaluate what the search starts with, then uniform draws that meet the limits, until the budget is spent.
 
     Arguments and errors are those of `edgenas.search.Algorithm`. Where too few draws meet the limits, others are mended, as in the
-    first population of an evolution; a space no larger than the budget is enumerated.
+    first population of an evolution; where no more nets than the budget meet them all are evaluated.
     """
     settings = settings if settings is not None else EvolutionSettings()
-    judge = Judge(evaluate, labels_N, floors)
-    if space.cardinality <= settings.budget:
-        yield from every_net(space, judge, constraints, keep=settings.population)
+    judge = Judge(evaluate, labels_N, floors, objectives)
+    few_AG = few_nets(space, constraints, settings.budget)
+    if few_AG is not None:
+        yield from every_net(space, judge, constraints, keep=settings.population, rows_AG=few_AG)
         return
-    seen: set[bytes] = set()
-    batches = list(given_rows(constraints, start or {}, settings.budget, seen))
+    search = Search(judge, settings.population, num_generations=0)
+    batches = list(given_rows(constraints, start or {}, settings.budget, search.seen))
     missing = settings.budget - sum(len(rows_AG) for _, rows_AG in batches)
     if missing > 0:
-        batches.append(("random", unseen(feasible_rows(space, constraints, rng, missing), seen)))
-    pieces = [(origin, rows_AG[i : i + PIECE]) for origin, rows_AG in batches for i in range(0, len(rows_AG), PIECE)]
-    elite: list[Candidate] = []
-    num_evaluated = 0
-    for position, (origin, piece_AG) in enumerate(pieces, 1):
-        fresh = judge(piece_AG, 0, origin)
-        elite = sorted([*elite, *fresh], key=lambda candidate: candidate.rank)[: settings.population]
-        num_evaluated += len(fresh)
-        yield Generation(0, 0, tuple(fresh), tuple(elite), num_evaluated, position / len(pieces))
+        batches.append(("random", unseen(feasible_rows(space, constraints, rng, missing), search.seen)))
+    yield from search.evaluated(0, batches)

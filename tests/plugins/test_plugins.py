@@ -150,6 +150,15 @@ def test_a_packages_algorithm_finds_what_its_format_writes_and_its_runtime_runs(
     assert toys().CALLS["load"] >= 1
 
 
+def test_a_packages_algorithm_that_knows_accuracy_alone_says_so(run: Path) -> None:
+    code, value, _ = command(run, "search", "--minimize", "macs", "--set", "search.algorithm=toy-rounds")
+    assert code == 1
+    assert value["error"]["message"] == (
+        "the search algorithm 'toy-rounds' of package edgenas-toys 0.1 (entry point toy-rounds = edgenas_toys:search in "
+        "edgenas.algorithms) searches for accuracy alone, not for maximize or minimize"
+    )
+
+
 class TestThePackagesAlgorithm(SearchConformance):
     @pytest.fixture
     def search(self, site: Path) -> Algorithm:

@@ -205,5 +205,6 @@ def test_names_that_settings_do_not_know_list_the_choices(folder: Path) -> None:
         "train.sampling is 'sandwhich'; allowed: 'even', 'sandwich', 'uniform', 'uniform-genes', 'adjacent', 'identities', "
         "'left-only', 'bilateral'; "
         "did you mean 'sandwich'?",
-        "search.algorithm is 'evolutoin'; allowed: 'evolution', 'random'; did you mean 'evolution'?",
+        "search.algorithm is 'evolutoin'; allowed: 'evolution', 'random', 'exhaustive', 'nsga2', 'training-free', 'surrogate'; "
+        "did you mean 'evolution'?",
     ]

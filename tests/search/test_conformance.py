@@ -2,32 +2,84 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
-from edgenas.search import ALGORITHMS, Algorithm, CostConstraint, LowerLimit, MetricConstraint, SensitivityFloor
+from edgenas.errors import UsageError
+from edgenas.search import (
+    ALGORITHMS,
+    Algorithm,
+    CostConstraint,
+    EvolutionSettings,
+    LowerLimit,
+    MetricConstraint,
+    SensitivityFloor,
+    UpperLimit,
+)
+from edgenas.spaces import SearchSpace
 from edgenas.testing.search import (
+    LABELS,
     LINE,
+    TREE,
     BeatsRandomSearch,
     ConstraintConformance,
     Judged,
     SearchConformance,
+    ToyEvaluator,
     toy_cost,
     toy_limit,
 )
 
 
-@pytest.mark.parametrize("name", list(ALGORITHMS.own))
+def named(name: str) -> Algorithm:
+    """An algorithm, with a score that is the number of layers' worth of cost: what it needs where it asks for one."""
+    return partial(ALGORITHMS[name], score=lambda genes_AG: np.maximum(genes_AG, 0).sum(axis=1).astype(np.float64))
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS.own if name != "exhaustive"])
 class TestEveryAlgorithm(SearchConformance):
     @pytest.fixture
     def search(self, name: str) -> Algorithm:
-        return ALGORITHMS[name]
+        return named(name)
 
 
-class TestEvolutionBeatsRandomSearch(BeatsRandomSearch):
+class TestExhaustiveSearch(SearchConformance):
+    """On spaces that its budget can look at whole."""
+
     @pytest.fixture
     def search(self) -> Algorithm:
-        return ALGORITHMS["evolution"]
+        return ALGORITHMS["exhaustive"]
+
+    @pytest.fixture(params=[LINE, TREE], ids=lambda space: space.name)
+    def space(self, request: pytest.FixtureRequest) -> SearchSpace:
+        space: SearchSpace = request.param
+        return replace(space, choices=space.choices[:4])
+
+    @pytest.fixture
+    def limit(self, space: SearchSpace) -> UpperLimit:
+        return toy_limit(space, 5)
+
+    def test_no_more_networks_are_evaluated_than_the_budget_allows(
+        self, search: Algorithm, limit: UpperLimit, evaluator: ToyEvaluator
+    ) -> None:
+        sizes = EvolutionSettings(num_generations=0, population=5)
+        with pytest.raises(UsageError) as refused:
+            next(search(evaluator.space, evaluator, LABELS, [limit], rng=np.random.default_rng(0), settings=sizes))  # type: ignore[call-overload]
+        num = int((limit.violation(evaluator.space.enumerate()) == 0).sum())
+        assert f"{num} nets of {evaluator.space.name} meet the limits, the budget of this search is 5" in str(refused.value)
+        assert evaluator.asked == []
+
+
+@pytest.mark.parametrize(
+    "name", ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "surrogate"))]
+)  # what the slow ones do in seconds is in test_objectives
+class TestWhatLearnsBeatsRandomSearch(BeatsRandomSearch):
+    @pytest.fixture
+    def search(self, name: str) -> Algorithm:
+        return ALGORITHMS[name]
 
 
 class TestUpperLimit(ConstraintConformance):

@@ -81,6 +81,9 @@ def evolution_settings(settings: SearchSettings) -> EvolutionSettings:
         num_mutations=settings.num_mutations,
         num_crossovers=settings.num_crossovers,
         mutation_prob=settings.mutation_prob,
+        num_samples=settings.num_samples,
+        surrogate=settings.surrogate,
+        explored=settings.explored,
     )
 
 

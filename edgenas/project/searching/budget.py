@@ -29,7 +29,7 @@ from edgenas.records import (
 )
 from edgenas.runs import Note
 from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
-from edgenas.search.limits import OF_TABLES, SENSITIVITY, in_reach
+from edgenas.search.limits import LATENCY, OF_TABLES, SENSITIVITY, in_reach
 from edgenas.spaces import Genes, SearchSpace, Task
 
 
@@ -198,7 +198,8 @@ def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_f
     """One device a name that latency is limited under, the nameless first; without any the run's own, if there is one."""
     search = project.settings.search
     most, least, throughputs = search.latency_limits, search.least_latencies, search.least_throughputs
-    asked = dict.fromkeys((*most, *least, *throughputs))
+    goals = [goal.subject for goal in search.goals if goal.kind == LATENCY]
+    asked = dict.fromkeys((*most, *least, *throughputs, *goals))
     unused = [alias or tables[alias] for alias in tables if asked and alias not in asked]
     unused += [alias for alias in tables if alias and not asked]
     if unused:

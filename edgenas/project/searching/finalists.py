@@ -20,7 +20,7 @@ from edgenas.project.searching.question import Question, missed
 from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate, Evaluator, UpperLimit, pick_evenly
+from edgenas.search import Candidate, Evaluator, UpperLimit, pick_evenly, ranked
 from edgenas.search.finalists import Finalist, capacity, choose
 from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
@@ -183,9 +183,15 @@ def judge_finalists(panel: Panel) -> Generator[Record, None, list[Finalist]]:
 
 
 def in_order(panel: Panel) -> list[int]:
-    """Positions of the candidates, best inherited accuracy first; of equal ones the cheaper."""
+    """Positions of the candidates, best inherited accuracy first; of equal ones the cheaper.
+
+    With another objective by that; with several those that no other beats come first, spread over what they trade.
+    """
     candidates, described = panel.candidates, panel.described
     cost = "latency_ms_predicted" if panel.question.budget.devices else "macs"
+    if len(panel.question.objectives) > 1:
+        places = {id(candidate): i for i, candidate in enumerate(candidates)}
+        return [places[id(candidate)] for candidate in ranked(candidates)]
     return sorted(
         range(len(candidates)),
         key=lambda i: (*candidates[i].rank[:-1], described[i].cost(cost), candidates[i].rank),
@@ -232,9 +238,11 @@ def _confirm(panel: Panel, finalists: Sequence[Finalist]) -> list[Finalist]:
     for finalist, p_NK in zip(finalists, evaluator(genes_AG, np.arange(len(labels_N))), strict=True):
         shares = sensitivities(p_NK.argmax(axis=1), labels_N, images.class_names)
         row = replace(finalist.row, top1_confirm=accuracy(p_NK.argmax(axis=1), labels_N), sensitivity_confirm=shares)
+        genes_G = np.array(finalist.candidate.genes, dtype=np.int16)
         for floor in question.floors:
-            own = floor.of_net(np.array(finalist.candidate.genes, dtype=np.int16)).plain
+            own = floor.of_net(genes_G).plain
             if own.violation(p_NK[None], labels_N)[0] > 0:
                 row = row.rejected(floor.name, missed(own, p_NK, labels_N, "confirm"))
-        confirmed.append(replace(finalist, row=row, right_confirm_N=p_NK.argmax(axis=1) == labels_N))
+        losses, right_N = question.losses(genes_G, p_NK, labels_N), p_NK.argmax(axis=1) == labels_N
+        confirmed.append(replace(finalist, row=row, losses=losses, right_confirm_N=right_N))
     return confirmed

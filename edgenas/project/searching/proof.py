@@ -185,11 +185,16 @@ def _row(finalist: Finalist, proof: Proof) -> FidelityRow:
     )
 
 
+Losses = Callable[[NDArray[np.int16], NDArray[np.floating], NDArray[np.int64]], tuple[float, ...]]
 More = Callable[[int, Score], Generator[Record, None, list[Finalist]]]
 
 
 def prove(
-    prover: Prover, finalists: Sequence[Finalist], floors: Sequence[SensitivityFloor], more: More
+    prover: Prover,
+    finalists: Sequence[Finalist],
+    floors: Sequence[SensitivityFloor],
+    more: More,
+    losses: Losses = lambda *_: (),
 ) -> Generator[Record, None, Proven]:
     """Train the finalists that nothing rejects, in two rungs, and score them.
 
@@ -199,6 +204,7 @@ def prove(
         floors: on sensitivities; a net that misses one on confirm after its last rung ranks behind those that do not.
         more: gives so many further finalists, the best by a score, measured; asked where inherited accuracy ranks no better than
             MACs.
+        losses: the objectives of a net by its genes and its predictions of select and confirm; nothing for accuracy alone.
     """
     epochs = prover.project.settings.search.proof_epochs
     alive = [f for f in finalists if not f.row.rejected_by]
@@ -207,7 +213,7 @@ def prove(
     seconds = prover.seconds(archs, first)
     seconds += prover.seconds_of_some(archs, num_left(len(alive)), epochs) if first < epochs else 0.0
     yield told_proof(len(alive), sum(f.is_hand_designed for f in alive), epochs, first, seconds)
-    rung = yield from _rung(prover, alive, first, floors)
+    rung = yield from _rung(prover, alive, first, floors, losses)
     found, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
     if found is not None:
         yield Note(words(found, first))
@@ -219,12 +225,12 @@ def prove(
         yield told_more(len(added), first, prover.seconds([f.row.arch for f in added], first))
         alive += [f for f in added if not f.row.rejected_by]
         finalists = [*finalists, *added]
-        rung = yield from _rung(prover, alive, first, floors)  # those that are known come from memory
+        rung = yield from _rung(prover, alive, first, floors, losses)  # those that are known come from memory
         found, ranker, scores_A = judge_first_rung(alive, rung.log_AN)
     proofs = rung.proofs(first, scores_A)
     if first < epochs:
         places = survivors(alive, scores_A)
-        last = yield from _rung(prover, [alive[i] for i in places], epochs, floors)
+        last = yield from _rung(prover, [alive[i] for i in places], epochs, floors, losses)
         alone_A = last.log_AN.mean(axis=1)
         expected_A = expected_after([alive[i] for i in places], scores_A[places], alone_A)
         second = last.proofs(epochs, shrunk(alone_A, expected_A, noise_of(last.log_AN)))
@@ -244,26 +250,30 @@ class _Rung:
         right_AN: images of select and confirm that each gets right.
         log_AN: log-likelihood of their classes, in nats.
         low_floors: floors that each misses on confirm.
+        losses: objectives of each.
     """
 
     right_AN: NDArray[np.bool_]
     log_AN: NDArray[np.float64]
     low_floors: tuple[tuple[str, ...], ...]
+    losses: tuple[tuple[float, ...], ...]
 
     def proofs(self, epochs: int, scores_A: NDArray[np.float64]) -> list[Proof]:
         return [
-            Proof(epochs, float(right_N.mean()), float(log_N.mean()), right_N, float(log_N.mean()), float(score), low)
-            for right_N, log_N, score, low in zip(self.right_AN, self.log_AN, scores_A, self.low_floors, strict=True)
+            Proof(epochs, float(right_N.mean()), float(log_N.mean()), right_N, float(log_N.mean()), float(score), low, losses)
+            for right_N, log_N, score, low, losses in zip(
+                self.right_AN, self.log_AN, scores_A, self.low_floors, self.losses, strict=True
+            )
         ]
 
 
 def _rung(
-    prover: Prover, finalists: Sequence[Finalist], epochs: int, floors: Sequence[SensitivityFloor]
+    prover: Prover, finalists: Sequence[Finalist], epochs: int, floors: Sequence[SensitivityFloor], losses: Losses
 ) -> Generator[Record, None, _Rung]:
     """Train all of them for so many epochs; what they get right, and which floors they miss on confirm."""
     labels_N = np.concatenate([prover.images.labels(name) for name in SPLITS])
     num_select = len(prover.images.labels(SPLITS[0]))
-    rights, logs, lows = [], [], []
+    rights, logs, lows, goals = [], [], [], []
     for number, finalist in enumerate(finalists, 1):
         label = f"proof {number}/{len(finalists)}, {epochs} epochs"
         p_NC = yield from prover.predictions(finalist.row.arch, epochs, label)
@@ -271,8 +281,10 @@ def _rung(
         logs.append(log_likelihoods(p_NC, labels_N))
         missed = [floor.name for floor in floors if floor.violation(p_NC[None, num_select:], labels_N[num_select:])[0] > 0]
         lows.append(tuple(missed))
+        goals.append(losses(np.array(finalist.candidate.genes, dtype=np.int16), p_NC, labels_N))
     shape = (len(finalists), len(labels_N))
-    return _Rung(np.array(rights, dtype=np.bool_).reshape(shape), np.array(logs, dtype=np.float64).reshape(shape), tuple(lows))
+    right_AN, log_AN = np.array(rights, dtype=np.bool_).reshape(shape), np.array(logs, dtype=np.float64).reshape(shape)
+    return _Rung(right_AN, log_AN, tuple(lows), tuple(goals))
 
 
 def told_proof(num: int, hand: int, epochs: int, first: int, seconds: float) -> Note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.data.images import Images
-from edgenas.project.opening import Project
+from edgenas.data.splits import load_splits
+from edgenas.errors import ConfigError
+from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.searching.budget import Budget
 from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
+from edgenas.project.settings import SearchSettings
 from edgenas.records import CandidateRow, RacedRow
-from edgenas.search import Candidate, SensitivityFloor
-from edgenas.search.limits import in_reach
+from edgenas.search import (
+    ALGORITHMS,
+    Accuracy,
+    Candidate,
+    CostObjective,
+    Objective,
+    Sensitivity,
+    SensitivityFloor,
+    cost_of,
+    takes,
+    undominated,
+)
+from edgenas.search.enumeration import ENUMERATION
+from edgenas.search.limits import LATENCY, SENSITIVITY, in_reach
+from edgenas.search.objectives import ACCURACY, DEFAULT, losses_of
 from edgenas.stats import decide, sensitivities, wilson
 
 
@@ -27,6 +44,7 @@ class Question:
     budget: Budget
     floors: tuple[SensitivityFloor, ...]
     labels_N: NDArray[np.int64]
+    objectives: tuple[Objective, ...] = DEFAULT
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -43,6 +61,41 @@ class Question:
         """Limits on costs and floors on sensitivities, by name."""
         costs = {limit.name: limit.limit for limit in self.budget.limits}
         return costs | {floor.name: floor.floor for floor in self.floors}
+
+    @property
+    def goals(self) -> tuple[str, ...] | None:
+        """The objectives in words; None for accuracy alone."""
+        if self.objectives == DEFAULT:
+            return None
+        return tuple(f"{'max' if each.maximize else 'min'} {each.name}" for each in self.objectives)
+
+    def losses(
+        self, genes_G: NDArray[np.int16], probabilities_NC: NDArray[np.floating], labels_N: NDArray[np.int64]
+    ) -> tuple[float, ...]:
+        """The objectives of one net on other images, turned so that smaller is better; empty for accuracy alone."""
+        if self.objectives == DEFAULT:
+            return ()
+        losses_AO = losses_of(self.objectives, genes_G[None], probabilities_NC[None], labels_N)
+        return tuple(float(loss) for loss in losses_AO[0])
+
+    def front(self, candidates: Sequence[Candidate], described: Sequence[CandidateRow]) -> tuple[CandidateRow, ...] | None:
+        """The rows of the candidates that no other beats in all of several objectives; None with one."""
+        if len(self.objectives) < 2:
+            return None
+        rows = {id(candidate): row for candidate, row in zip(candidates, described, strict=True)}
+        return tuple(rows[id(candidate)] for candidate in undominated(candidates))
+
+    def ended(self, candidates: Sequence[Candidate], budget: int) -> str:
+        """Whether all that meets the limits was evaluated or the budget ended the search; how many nets no other beats."""
+        num = len(candidates)
+        is_whole = self.project.settings.search.algorithm == "exhaustive" or any(each.origin == ENUMERATION for each in candidates)
+        text = (
+            f"all {num:,} nets that meet the limits were evaluated" if is_whole else f"{num:,} nets of a budget of {budget:,} were"
+        )
+        text = text if is_whole else f"{text} evaluated: there may be better ones"
+        if len(self.objectives) < 2:
+            return text
+        return f"{text}; {len(undominated(candidates))} of them are beaten by no other in all of {', '.join(self.goals or ())}"
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""
@@ -78,15 +131,65 @@ def raced_row(candidate: Candidate, num_images: int) -> RacedRow | None:
     return RacedRow(images=len(candidate.images_M), of=num_images, dropped_for=candidate.dropped_for)
 
 
+def require_algorithm(settings: SearchSettings) -> None:
+    """Check that there is the algorithm, and that it can search for what is asked.
+
+    Raises:
+        UsageError: if there is none of that name.
+        PluginError: naming the package that brings it, if it cannot be used or only knows accuracy.
+    """
+    algorithm = ALGORITHMS.find(settings.algorithm)
+    if (settings.maximize or settings.minimize) and not takes(algorithm, "objectives"):
+        raise ALGORITHMS.refused(settings.algorithm, "searches for accuracy alone, not for maximize or minimize")
+
+
+def require_classes(project: Project) -> None:
+    """Check the classes whose sensitivity is asked for, before an image is read; nothing where none was divided yet.
+
+    Raises:
+        ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
+    """
+    settings = project.settings.search
+    wanted = [*settings.floors, *(goal.subject for goal in settings.goals if goal.kind == SENSITIVITY)]
+    if not wanted or not project.run.splits.exists():
+        return
+    if project.settings.data.positive is None:
+        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
+    class_names = load_splits(project.run.splits).class_names
+    unknown = [name for name in dict.fromkeys(wanted) if name not in class_names]
+    if unknown:
+        raise ConfigError(
+            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
+            hint=f"classes are: {', '.join(class_names)}",
+        )
+
+
+def objectives_of(project: Project, images: Images, budget: Budget) -> tuple[Objective, ...]:
+    """What the search makes large or small, in the order asked for."""
+    objectives: list[Objective] = []
+    for goal in project.settings.search.goals:
+        if goal.kind == ACCURACY:
+            objectives.append(Accuracy())
+        elif goal.kind == SENSITIVITY:
+            objectives.append(Sensitivity(goal.subject, images.class_names.index(goal.subject)))
+        elif goal.kind == LATENCY:
+            device = next(device for device in budget.devices if device.alias == goal.subject)
+            objectives.append(CostObjective(goal.name, device.limited, goal.maximize))
+        else:
+            objectives.append(CostObjective(goal.name, cost_of(goal.kind, project.space, images.task), goal.maximize))
+    return tuple(objectives)
+
+
 def ask(project: Project, images: Images, budget: Budget) -> Question:
     """The question that the settings put.
 
     Raises:
         ConfigError, InfeasibleError: as `require_floors`.
     """
+    require_classes(project)
     require_floors(project.settings.search, images)
     floors = floors_asked(project.settings.search, images)
-    return Question(project, images, budget, floors, images.labels("select"))
+    return Question(project, images, budget, floors, images.labels("select"), objectives_of(project, images, budget))
 
 
 def missed(floor: SensitivityFloor, p_NC: NDArray[np.floating], labels_N: NDArray[np.int64], split: str) -> str:
