@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,53 +14,38 @@ import torch
 
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
-from edgenas.errors import InfeasibleError
 from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.planning.pace import evolution_settings
-from edgenas.project.searching.budget import infeasible, nearest_of, open_budget, space_facts, survey_line
+from edgenas.project.searching.answers import nothing_found, nothing_left, result_of
+from edgenas.project.searching.budget import open_budget, space_facts, survey_line
 from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
-from edgenas.project.searching.elsewhere import other_spaces
 from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.floors import (
     are_thresholds_needed,
-    floor_confidence,
-    nearest_floors,
     require_floors,
     told_low,
     with_thresholds,
 )
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
-from edgenas.project.searching.races import completed, raced, raced_facts, with_finalists
+from edgenas.project.searching.races import completed, raced, with_finalists
 from edgenas.project.searching.ray_workers import Workers
 from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
-from edgenas.records import (
-    AT_LEAST,
-    CandidateRow,
-    Evaluations,
-    Nearest,
-    NothingFound,
-    SearchResult,
-    SpaceFacts,
-    lower_name,
-)
 from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
 from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, extra_arguments, survey, total_violation
-from edgenas.search.constraints import FLOOR
-from edgenas.search.finalists import Finalist, choose, optimism
-from edgenas.search.limits import in_reach
+from edgenas.search.finalists import Finalist
 from edgenas.search.population import first_population
-from edgenas.search.proof_scores import Score, first_epochs
+from edgenas.search.proof_scores import Score
 from edgenas.spaces import Genes
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.training.devices import torch_device
-from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.folder import WEIGHTS
 from edgenas.training.recalibration import identity_of, recalibration_of
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
@@ -112,7 +97,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
         facts = space_facts(budget, surveyed)
         yield Note(survey_line(budget, surveyed))
         if not surveyed.feasible_A.any():
-            raise _nothing_found(question, surveyed, facts)
+            raise nothing_found(question, surveyed, facts)
         yield from decode(images, "select", "confirm")
         statistics = recalibration_of(supernet, images.norm_images())
         weights = _weights_identity(project.run.supernet, images, device) | identity_of(statistics)
@@ -145,14 +130,14 @@ def run(config: SearchConfig) -> Iterator[Record]:
         search_s = time.monotonic() - began
         proven = yield from _prove(panel, finalists)
         described = with_finalists(question, candidates, described, proven.finalists)
-        result = _result(question, surveyed, facts, described, proven, search_s, earlier)
+        result = result_of(question, surveyed, facts, described, proven, search_s, earlier)
         result = replace(result, analysis=analysis_of(question, completed(candidates, proven.finalists), described))
         result = replace(result, objectives=question.goals, front=question.front(candidates, described), proxy=ranking)
         outputs, pictures = write(question, described, result)
         yield from pictures
         if result.winner is None:
             timings.remove()
-            raise _nothing_left(question, result, proven.finalists)
+            raise nothing_left(question, result, proven.finalists)
         yield from told_low(question.floors, result)
     yield Outcome(result, outputs)
 
@@ -224,96 +209,3 @@ def _weights_identity(supernet: Path, images: Images, device: str) -> dict[str, 
         "device": device,
         "torch": [torch.__version__, torch.get_num_threads()],
     }
-
-
-def _nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
-    """No net that was looked at meets the limits, so none was evaluated."""
-    budget, nearest = question.budget, nearest_of(question.budget, found)
-    others = other_spaces(budget, question.images.task)
-    known = NothingFound(
-        space=facts,
-        limits=question.limits,
-        table=budget.table,
-        tables=budget.tables,
-        promises=budget.promises,
-        evaluations=_evaluations(question, found, ()),
-        closest=nearest,
-        binding=found.binding,
-        other_spaces=others,
-    )
-    return infeasible(budget, found, nearest, others, known)
-
-
-def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
-    """What was looked at; floors reject evaluated nets alone."""
-    low = {floor.name: sum(floor.name in row.rejected_by for row in described) for floor in question.floors if described}
-    return Evaluations(
-        candidates=len(found.genes_AG),
-        evaluated=len(described),
-        images=len(question.labels_N),
-        rejected={**found.rejected, **low},
-        **raced_facts(described, len(question.labels_N)),
-    )
-
-
-def _result(
-    question: Question,
-    found: Feasibility,
-    facts: SpaceFacts,
-    described: Sequence[CandidateRow],
-    proven: Proven,
-    search_s: float,
-    earlier: Earlier | None,
-) -> SearchResult:
-    """What the search found; ``search_s`` are its seconds without the proof."""
-    strict = question.project.settings.search.strict_sensitivity
-    winner, (proof_s, proof_epochs) = choose(proven.finalists, strict=strict), proven.spent
-    first = first_epochs(question.project.settings.search.proof_epochs)
-    return SearchResult(
-        splits_sha256=question.images.splits.sha256,
-        supernet_sha256=weights_sha256(question.project.run.supernet),
-        space=facts,
-        limits=question.limits,
-        table=question.budget.table,
-        tables=question.budget.tables,
-        promises=question.budget.promises,
-        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
-        finalists=tuple(finalist.row for finalist in proven.finalists),
-        winner=winner.row if winner is not None else None,
-        closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
-        binding=found.binding,
-        optimism=optimism(proven.finalists, question.labels_N, winner) or None,
-        floor_confidence=floor_confidence(question.floors),
-        seed=question.project.settings.search.seed,
-        fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
-        seconds=round(search_s + proof_s, 1),
-        proof_epochs=proof_epochs,
-    )
-
-
-def _nothing_left(question: Question, result: SearchResult, judged: Sequence[Finalist]) -> InfeasibleError:
-    """Nets were feasible as predicted, but none of the best met the floors, or the latency when measured."""
-    nearest: dict[str, Nearest] = {}
-    for device in question.budget.devices:
-        name, limit_ms = device.name, device.limit_ms
-        if limit_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
-            fastest = min(judged, key=lambda finalist: finalist.measured[name])
-            nearest[name] = Nearest(asked=limit_ms, achievable=fastest.measured[name], arch=fastest.row.arch)
-        name, least_ms = lower_name(device.name), device.least_ms
-        if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
-            slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
-            nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
-    nearest |= nearest_floors(question.floors, judged)
-    problems = [f"{name}: asked {entry.asked:.12g}, best found {_found(name, entry)}" for name, entry in nearest.items()]
-    return InfeasibleError(
-        "none of the nets that were tried meets every limit",
-        problems=problems,
-        hint="loosen the limit, search longer, or train the supernet longer",
-        result=replace(result, closest=nearest).as_json(),
-    )
-
-
-def _found(name: str, entry: Nearest) -> str:
-    """The best that was found, never rounded to what was not."""
-    is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
-    return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)

@@ -1,0 +1,115 @@
+"""The answers of a search: its result, that nothing meets the limits, or that nothing was left of what did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgenas.errors import InfeasibleError
+from edgenas.project.searching.budget import infeasible, nearest_of
+from edgenas.project.searching.continuing import Earlier
+from edgenas.project.searching.elsewhere import other_spaces
+from edgenas.project.searching.floors import floor_confidence, nearest_floors
+from edgenas.project.searching.proof import Proven
+from edgenas.project.searching.question import Question
+from edgenas.project.searching.races import raced_facts
+from edgenas.records import AT_LEAST, CandidateRow, Evaluations, Nearest, NothingFound, SearchResult, SpaceFacts, lower_name
+from edgenas.search import Feasibility
+from edgenas.search.constraints import FLOOR
+from edgenas.search.finalists import Finalist, choose, optimism
+from edgenas.search.limits import in_reach
+from edgenas.search.proof_scores import first_epochs
+from edgenas.training.folder import weights_sha256
+
+
+def nothing_found(question: Question, found: Feasibility, facts: SpaceFacts) -> InfeasibleError:
+    """No net that was looked at meets the limits, so none was evaluated."""
+    budget, nearest = question.budget, nearest_of(question.budget, found)
+    others = other_spaces(budget, question.images.task)
+    known = NothingFound(
+        space=facts,
+        limits=question.limits,
+        table=budget.table,
+        tables=budget.tables,
+        promises=budget.promises,
+        evaluations=_evaluations(question, found, ()),
+        closest=nearest,
+        binding=found.binding,
+        other_spaces=others,
+    )
+    return infeasible(budget, found, nearest, others, known)
+
+
+def _evaluations(question: Question, found: Feasibility, described: Sequence[CandidateRow]) -> Evaluations:
+    """What was looked at; floors reject evaluated nets alone."""
+    low = {floor.name: sum(floor.name in row.rejected_by for row in described) for floor in question.floors if described}
+    return Evaluations(
+        candidates=len(found.genes_AG),
+        evaluated=len(described),
+        images=len(question.labels_N),
+        rejected={**found.rejected, **low},
+        **raced_facts(described, len(question.labels_N)),
+    )
+
+
+def result_of(
+    question: Question,
+    found: Feasibility,
+    facts: SpaceFacts,
+    described: Sequence[CandidateRow],
+    proven: Proven,
+    search_s: float,
+    earlier: Earlier | None,
+) -> SearchResult:
+    """What the search found; ``search_s`` are its seconds without the proof."""
+    strict = question.project.settings.search.strict_sensitivity
+    winner, (proof_s, proof_epochs) = choose(proven.finalists, strict=strict), proven.spent
+    first = first_epochs(question.project.settings.search.proof_epochs)
+    return SearchResult(
+        splits_sha256=question.images.splits.sha256,
+        supernet_sha256=weights_sha256(question.project.run.supernet),
+        space=facts,
+        limits=question.limits,
+        table=question.budget.table,
+        tables=question.budget.tables,
+        promises=question.budget.promises,
+        evaluations=replace(_evaluations(question, found, described), earlier=None if earlier is None else len(earlier.candidates)),
+        finalists=tuple(finalist.row for finalist in proven.finalists),
+        winner=winner.row if winner is not None else None,
+        closest=None if winner is None or not winner.row.rejected_by else nearest_floors(question.floors, proven.finalists),
+        binding=found.binding,
+        optimism=optimism(proven.finalists, question.labels_N, winner) or None,
+        floor_confidence=floor_confidence(question.floors),
+        seed=question.project.settings.search.seed,
+        fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
+        seconds=round(search_s + proof_s, 1),
+        proof_epochs=proof_epochs,
+    )
+
+
+def nothing_left(question: Question, result: SearchResult, judged: Sequence[Finalist]) -> InfeasibleError:
+    """Nets were feasible as predicted, but none of the best met the floors, or the latency when measured."""
+    nearest: dict[str, Nearest] = {}
+    for device in question.budget.devices:
+        name, limit_ms = device.name, device.limit_ms
+        if limit_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
+            fastest = min(judged, key=lambda finalist: finalist.measured[name])
+            nearest[name] = Nearest(asked=limit_ms, achievable=fastest.measured[name], arch=fastest.row.arch)
+        name, least_ms = lower_name(device.name), device.least_ms
+        if least_ms is not None and judged and all(name in finalist.row.rejected_by for finalist in judged):
+            slowest = max(judged, key=lambda finalist: finalist.measured[device.name])
+            nearest[name] = Nearest(asked=least_ms, achievable=slowest.measured[device.name], arch=slowest.row.arch)
+    nearest |= nearest_floors(question.floors, judged)
+    problems = [f"{name}: asked {entry.asked:.12g}, best found {_found(name, entry)}" for name, entry in nearest.items()]
+    return InfeasibleError(
+        "none of the nets that were tried meets every limit",
+        problems=problems,
+        hint="loosen the limit, search longer, or train the supernet longer",
+        result=replace(result, closest=nearest).as_json(),
+    )
+
+
+def _found(name: str, entry: Nearest) -> str:
+    """The best that was found, never rounded to what was not."""
+    is_lower = name.endswith(AT_LEAST) or name.startswith(FLOOR)
+    return "none" if entry.achievable is None else in_reach(entry.achievable, is_lower=is_lower)
