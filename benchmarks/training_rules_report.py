@@ -182,7 +182,7 @@ def picture(compared: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set_yticks(range(len(pairs)), [f"{first} − {second}" for first, second in reversed(pairs)])
     axes.set_xlabel("difference of test accuracy, points")
-    axes.legend(fontsize=8, loc="best")
+    axes.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
