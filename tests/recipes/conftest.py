@@ -11,7 +11,7 @@ from edgenas.latency.measuring import whole
 from tests.recipes.killing import SMALL, STAGES, Reference, Zygote, zygote
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_attempt() -> Iterator[None]:
     """Nets are measured once, however fast the machine runs just then; `tests/latency/measuring` is about measuring again."""
     with pytest.MonkeyPatch.context() as patch:

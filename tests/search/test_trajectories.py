@@ -30,7 +30,7 @@ for name in ALGORITHMS.own:
     limit = 1 if name == "exhaustive" else 9
     for label, objectives in goals.items():
         with journal(folder / f"{name}-{label}.jsonl", {"name": name}, keep=True) as known:
-            evaluate = JournaledEvaluator(Mortal(TREE), known, "select")
+            evaluate = JournaledEvaluator(Mortal(TREE), known, "select", len(LABELS))
             score = lambda genes_AG: np.maximum(genes_AG, 0).sum(axis=1) * 1.0
             told = ALGORITHMS[name](
                 TREE, evaluate, LABELS, [toy_limit(TREE, limit)], rng=np.random.default_rng(5), settings=sizes,
