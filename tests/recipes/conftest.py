@@ -8,14 +8,20 @@ from collections.abc import Iterator
 import pytest
 
 from edgenas.latency.measuring import whole
+from edgenas.latency.timing import TimingSettings
 from tests.recipes.killing import SMALL, STAGES, Reference, Zygote, zygote
+from tests.recipes.zygote import FEW_VISITS
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_attempt() -> Iterator[None]:
-    """Nets are measured once, however fast the machine runs just then; `tests/latency/measuring` is about measuring again."""
+def few_visits() -> Iterator[None]:
+    """Finalists are measured at few visits, once, however fast the machine runs just then.
+
+    What measuring them often, and again, is good for is tested in `tests/latency`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(whole, "ATTEMPTS", 1)
+        patch.setattr(whole, "FINALIST_TIMING", TimingSettings(**FEW_VISITS))
         yield
 
 

@@ -22,6 +22,7 @@ HEAVY = (
     "rich.progress",
     "safetensors.torch",
 )
+FEW_VISITS = {"visits": 2, "runs": 3}  # of finalists
 FEW_WIDTHS = (4, 6)  # of the plain CNN, each of which is exported and timed
 RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate", "verify", "info", "init")
 
@@ -59,7 +60,8 @@ def serve() -> None:
     for name in (*HEAVY, "edgenas.cli.runner", "edgenas.report.terminal", *(f"edgenas.recipes.{name}" for name in RECIPES)):
         import_module(name)
     import_module("edgenas.project.retraining.equal_cnn").WIDTHS = FEW_WIDTHS
-    import_module("edgenas.latency.measuring.whole").ATTEMPTS = 1  # however fast the machine runs just then
+    whole = import_module("edgenas.latency.measuring.whole")
+    whole.ATTEMPTS, whole.FINALIST_TIMING = 1, import_module("edgenas.latency.timing").TimingSettings(**FEW_VISITS)
     say("ready")
     for line in sys.stdin:
         pid = os.fork()

@@ -14,7 +14,16 @@ from edgenas.latency.fit import Quantile
 from edgenas.latency.measuring.workshop import Workshop
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import SAME_SPEED, LatencyTable
-from edgenas.latency.timing import Measurement, Measurements, Memory, PrefixedMemory, calls_needed, fps_of, measure_nets
+from edgenas.latency.timing import (
+    FINALIST_TIMING,
+    Measurement,
+    Measurements,
+    Memory,
+    PrefixedMemory,
+    calls_needed,
+    fps_of,
+    measure_nets,
+)
 from edgenas.records import Percentile
 from edgenas.runs import Note, Progress, sha256_json
 from edgenas.spaces import Genes
@@ -110,7 +119,7 @@ def measure(
     named = sha256_json([table.sha256, genes_AG, *others])[:12]
     for attempt in range(attempts):
         part = None if memory is None else PrefixedMemory(memory, f"{label} {named} {attempt} ")
-        for record in measure_nets(target, sources, rng=rng, reference=beside, label=label, memory=part):
+        for record in measure_nets(target, sources, rng=rng, settings=FINALIST_TIMING, reference=beside, label=label, memory=part):
             if isinstance(record, Measurements):
                 nets = [Measured.of(net, table.reference["level_ms"]) for net in record.nets]
                 best = min(best or nets, nets, key=_strangeness)

@@ -3,7 +3,7 @@
 from edgenas.latency.timing.context import SCOPE, Context, context_of
 from edgenas.latency.timing.duty import Duty, Soaked, fps_of, soak
 from edgenas.latency.timing.gpu import gpu_state
-from edgenas.latency.timing.measure import Measurement, Measurements, measure_nets
+from edgenas.latency.timing.measure import FINALIST_TIMING, Measurement, Measurements, measure_nets
 from edgenas.latency.timing.percentiles import calls_needed, upper_ms
 from edgenas.latency.timing.samples import NetTiming, standard_error
 from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
@@ -12,6 +12,7 @@ from edgenas.portable.facts import cpu_model, usable_cores
 from edgenas.portable.memory import Memory, PrefixedMemory
 
 __all__ = [
+    "FINALIST_TIMING",
     "SCOPE",
     "Context",
     "Duty",
