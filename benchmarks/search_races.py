@@ -92,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = [
         "# What races save, replayed on a table\n",
         f"`{command}`, {now:%Y-%m-%d}, {cpu_model()}.",
-        f"Evolution at its default budget of {settings.budget} nets, {seeds_of(asked.seeds)}, on {num_images:,} images of *select*; the",
-        "table is that of `benchmarks.search_replay`. *Kept* is how many nets the rival is the last of. Losses are in points, of the",
-        "winner without races less that of the winner with them, mean and standard error over seeds; one image is",
+        f"Evolution at the default budget, {settings.budget} nets, {seeds_of(asked.seeds)}, on {num_images:,} images of *select*.",
+        "The table is that of `benchmarks.search_replay`. *Kept* is how many nets the rival is the last of. Losses are in points:",
+        "of the winner without races less that of the winner with them, mean and standard error over seeds; one image is",
         f"{100 / num_images:.2f} points, the standard error of one accuracy here about {noise(table):.1f}.\n",
         *lines(table, asked.seeds, settings, RACES),
     ]

@@ -184,9 +184,9 @@ def parse_floors(texts: tuple[str, ...]) -> dict[str, float]:
     """``CLASS=SHARE`` floors by class.
 
     Raises:
-        click.BadParameter: if one has another form or a share outside (0, 1].
+        click.BadParameter: if one has another form or a share outside (0, 1], or a class has two.
     """
-    floors = {}
+    floors: dict[str, float] = {}
     for text in texts:
         name, equals, share = text.rpartition("=")
         try:
@@ -195,5 +195,7 @@ def parse_floors(texts: tuple[str, ...]) -> dict[str, float]:
             value = -1.0
         if not equals or not name or not 0 < value <= 1:
             raise click.BadParameter(f"--min-sensitivity is {text!r}; write CLASS=SHARE with a share in (0, 1], e.g. 8=0.95")
+        if name in floors:
+            raise click.BadParameter(f"sensitivity[{name}] >= is given twice: {floors[name]:g} and {value:g}; keep one")
         floors[name] = value
     return floors

@@ -25,6 +25,7 @@ from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.floors import (
     are_thresholds_needed,
+    idle_notes,
     require_floors,
     told_low,
     with_thresholds,
@@ -32,7 +33,7 @@ from edgenas.project.searching.floors import (
 from edgenas.project.searching.proof import Proven, Prover, prove
 from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
 from edgenas.project.searching.races import completed, raced, with_finalists
-from edgenas.project.searching.ray_workers import Workers
+from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -84,11 +85,14 @@ def run(config: SearchConfig) -> Iterator[Record]:
     device = torch_device(project.settings.search.device)
     require_algorithm(project.settings.search)  # before an image is read
     require_classes(project)
+    if config.ray_address is not None:
+        require_address(config.ray_address)
     images = open_images(project)
     require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
+    yield from idle_notes(project.settings.search)
     question = ask(project, images, budget)
     rng = np.random.default_rng(project.settings.search.seed)
     began = time.monotonic()
@@ -117,7 +121,11 @@ def run(config: SearchConfig) -> Iterator[Record]:
             searching = stack.enter_context(by_workers(images, supernet, "select", device, workers, evaluations))
         score, searching = opened_score(project, images.task, stack), raced(project.settings.search, searching)
         candidates = yield from _evolved(question, searching, hand_AG, surveyed, rng, earlier, score)
-        yield Note(question.ended(candidates, evolution_settings(project.settings.search).budget))
+        yield Note(
+            question.ended(
+                candidates, evolution_settings(project.settings.search).budget, 0 if earlier is None else len(earlier.candidates)
+            )
+        )
         ranking = report_of(score, candidates, budget.costs) if score is not None else None
         if ranking is not None:
             yield Note(report_line(ranking))

@@ -141,7 +141,9 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
         rows.add_row(*([escape(name)] if with_names else []), *cells)
     yield rows
     if not all(bound.covers_days for _, bound in named):
-        yield Text("bounds of 1 session: other hours and days are not covered; edgenas profile --again adds one", style="yellow")
+        sessions = "1 session" if all(bound.num_sessions == 1 for _, bound in named) else "sessions of one hour"
+        text = f"bounds of {sessions}: other hours and days are not covered; edgenas profile --again adds one"
+        yield Text(text, style="yellow")
 
 
 def sessions_table(sessions: Sequence[SessionFacts]) -> Iterator[Table]:

@@ -78,7 +78,7 @@ class UpperLimit:
             raise ValueError(f"a limit on {self.name} must be positive, not {self.limit:g}")
 
     def __str__(self) -> str:
-        return f"{self.name} <= {self.limit:g}"
+        return f"{self.name} <= {self.limit:.12g}"
 
     def violation(self, genes_AG: Genes) -> NDArray[np.float64]:
         """Relative excess of every row, shape (archs,); 0.0 exactly where the limit is met."""
@@ -112,7 +112,7 @@ class LowerLimit:
         return lower_name(self.quantity)
 
     def __str__(self) -> str:
-        return f"{self.quantity} >= {self.limit:g}"
+        return f"{self.quantity} >= {self.limit:.12g}"
 
     def violation(self, genes_AG: Genes) -> NDArray[np.float64]:
         """Relative shortfall of every row, shape (archs,); 0.0 exactly where the limit is met."""

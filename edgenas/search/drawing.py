@@ -42,8 +42,10 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     if left is not None:
         more_AG = left.distinct(num, rng)
         feasible_AG = more_AG if len(more_AG) >= len(feasible_AG) else feasible_AG
-    if len(feasible_AG) < num and (left is None or len(feasible_AG) == 0):
-        feasible_AG = unique_rows(np.concatenate([feasible_AG, _mended(space, constraints, drawn_AG, feasible_AG, rng, num)]))[:num]
+    is_all = left is not None and left.every() is not None
+    if len(feasible_AG) < num and not is_all:
+        near_AG = drawn_AG if left is None else np.concatenate([left.near(2 * num, rng), drawn_AG])
+        feasible_AG = unique_rows(np.concatenate([feasible_AG, _mended(space, constraints, near_AG, feasible_AG, rng, num)]))[:num]
     if len(feasible_AG) == 0:
         raise InfeasibleError(
             f"none of {len(drawn_AG)} random architectures of {space.name} can be made to meet {listed(constraints)}"
@@ -65,6 +67,14 @@ def _mended(
         nearest = np.argsort(total_violation(constraints, drawn_AG), kind="stable")[: 2 * num]
         mended_AG = repair(space, np.concatenate([drawn_AG[nearest], space.corners(largest=True)]), constraints, rng)
     return mended_AG
+
+
+def more_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, num: int) -> Genes:
+    """As `feasible_rows`; none where none is found, for a search that has nets already."""
+    try:
+        return feasible_rows(space, constraints, rng, num)
+    except InfeasibleError:
+        return np.empty((0, space.num_genes), dtype=np.int16)
 
 
 def listed(constraints: Sequence[CostConstraint]) -> str:

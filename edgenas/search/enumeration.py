@@ -11,6 +11,7 @@ from edgenas.errors import InfeasibleError, UsageError
 from edgenas.search.base import Evaluator, EvolutionSettings, Generation, Score
 from edgenas.search.constraints import CostConstraint, MetricConstraint, total_violation
 from edgenas.search.drawing import given_rows, listed, unseen
+from edgenas.search.feasible_set import feasible_set
 from edgenas.search.judging import Judge
 from edgenas.search.objectives import DEFAULT, Objective
 from edgenas.search.progress import Search
@@ -27,10 +28,21 @@ def few_nets(space: SearchSpace, constraints: Sequence[CostConstraint], budget: 
     Raises:
         InfeasibleError: if none of a space that was looked at meets them.
     """
-    if space.cardinality > max(budget, ENUMERABLE):
-        return None
-    feasible_AG = feasible_nets(space, constraints)
-    return feasible_AG if len(feasible_AG) <= budget else None
+    feasible_AG = feasible_nets(space, constraints) if space.cardinality <= max(budget, ENUMERABLE) else _listed(space, constraints)
+    return feasible_AG if feasible_AG is not None and len(feasible_AG) <= budget else None
+
+
+def _listed(space: SearchSpace, constraints: Sequence[CostConstraint]) -> Genes | None:
+    """Every net that meets the limits of a space too large to be looked at, where so few are left that they can be listed.
+
+    Raises:
+        InfeasibleError: if there is none.
+    """
+    left = feasible_set(space, constraints)
+    every_AG = None if left is None else left.every()
+    if every_AG is not None and len(every_AG) == 0:
+        raise InfeasibleError(f"no architecture of {space.name} meets {listed(constraints)}")
+    return every_AG
 
 
 def feasible_nets(space: SearchSpace, constraints: Sequence[CostConstraint]) -> Genes:
@@ -77,10 +89,11 @@ def exhaustive(
     """
     settings = settings if settings is not None else EvolutionSettings()
     hint = "tighten the limits, raise search.num_generations, or take another algorithm"
-    if space.cardinality > max(settings.budget, COUNTABLE):
+    is_large = space.cardinality > max(settings.budget, COUNTABLE)
+    feasible_AG = _listed(space, constraints) if is_large else feasible_nets(space, constraints)
+    if feasible_AG is None:
         text = f"{space.name} has {space.cardinality} nets, too many to look at each"
         raise UsageError(f"{text}; the budget of this search is {settings.budget} evaluations", hint=hint)
-    feasible_AG = feasible_nets(space, constraints)
     if len(feasible_AG) > settings.budget:
         text = f"{len(feasible_AG)} nets of {space.name} meet the limits"
         raise UsageError(f"{text}, the budget of this search is {settings.budget} evaluations", hint=hint)

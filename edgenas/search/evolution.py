@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgenas.search.base import Evaluator, EvolutionSettings, Generation, Score
 from edgenas.search.constraints import CostConstraint, MetricConstraint
-from edgenas.search.drawing import feasible_rows, given_rows, unseen
+from edgenas.search.drawing import feasible_rows, given_rows, more_rows, unseen
 from edgenas.search.enumeration import every_net, few_nets
 from edgenas.search.feasibility import repair
 from edgenas.search.judging import Judge
@@ -83,7 +83,8 @@ def first_rows(
     first = list(given_rows(constraints, start, settings.population, seen))
     missing = settings.population - sum(len(rows_AG) for _, rows_AG in first)
     if missing > 0:
-        first.append(("random", unseen(feasible_rows(space, constraints, rng, missing), seen)))
+        draw = more_rows if first else feasible_rows
+        first.append(("random", unseen(draw(space, constraints, rng, missing), seen)))
     return first
 
 

@@ -9,7 +9,7 @@ the first limit leaves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,7 @@ from edgenas.spaces import Genes, SearchSpace, unique_rows
 from edgenas.stats import Proportion, clopper_pearson
 
 PIECE = 16_384  # rows drawn at a time
+MOST_LISTED = 4096  # rows that are listed one by one
 LEAST_TRIED = 200_000  # rows drawn before it is given up that others follow
 TRIED_PER_ROW = 200
 
@@ -64,7 +65,7 @@ class FeasibleSet:
 
     space: SearchSpace
     constraints: tuple[CostConstraint, ...]
-    programme: Programme | None
+    programme: Programme | None = field(repr=False)
     names: tuple[str, ...]
     impossible: tuple[str, ...] = ()
     is_whole: bool = True
@@ -102,6 +103,25 @@ class FeasibleSet:
             if len(rows_AG) >= num or seen_all or tried >= max(LEAST_TRIED, TRIED_PER_ROW * num):
                 break
         return rows_AG[:num]
+
+    def every(self, most: int = MOST_LISTED) -> Genes | None:
+        """All rows that meet the limits, in the order of their genes; None where the programme counts more than ``most``."""
+        if self.programme is None:
+            return np.empty((0, self.space.num_genes), dtype=np.int16)
+        if self.programme.num_rows > most:
+            return None
+        rng, rows_AG = np.random.default_rng(0), np.empty((0, self.space.num_genes), dtype=np.int16)
+        while len(rows_AG) < round(self.programme.num_rows):  # each of its rows is as likely as any other
+            rows_AG = unique_rows(np.concatenate([rows_AG, self.programme.draw(PIECE, rng)]))
+        met_AG: Genes = rows_AG[total_violation(self.constraints, rows_AG) == 0]
+        return met_AG
+
+    def near(self, num: int, rng: np.random.Generator) -> Genes:
+        """Rows that the programme holds and that break the other limits least, shape (at most num, genes)."""
+        if self.programme is None:
+            return np.empty((0, self.space.num_genes), dtype=np.int16)
+        drawn_AG = unique_rows(self.programme.draw(PIECE, rng))
+        return drawn_AG[np.argsort(total_violation(self.constraints, drawn_AG), kind="stable")[:num]]
 
     def share(self, rng: np.random.Generator, num: int = 4 * PIECE) -> Proportion:
         """Of the space's nets: what the programme counts, times the share of ``num`` draws that meet all limits."""

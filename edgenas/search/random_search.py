@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgenas.search.base import Evaluator, EvolutionSettings, Generation, Score
 from edgenas.search.constraints import CostConstraint, MetricConstraint
-from edgenas.search.drawing import feasible_rows, given_rows, unseen
+from edgenas.search.drawing import feasible_rows, given_rows, more_rows, unseen
 from edgenas.search.enumeration import every_net, few_nets
 from edgenas.search.judging import Judge
 from edgenas.search.objectives import DEFAULT, Objective
@@ -45,5 +45,6 @@ def random_search(
     batches = list(given_rows(constraints, start or {}, settings.budget, search.seen))
     missing = settings.budget - sum(len(rows_AG) for _, rows_AG in batches)
     if missing > 0:
-        batches.append(("random", unseen(feasible_rows(space, constraints, rng, missing), search.seen)))
+        draw = more_rows if batches else feasible_rows
+        batches.append(("random", unseen(draw(space, constraints, rng, missing), search.seen)))
     yield from search.evaluated(0, batches)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgenas.search.base import Candidate, Evaluator, EvolutionSettings, Generation, Score
 from edgenas.search.constraints import CostConstraint, MetricConstraint, total_violation
-from edgenas.search.drawing import feasible_rows, unseen
+from edgenas.search.drawing import more_rows, unseen
 from edgenas.search.enumeration import every_net, few_nets
 from edgenas.search.evolution import first_rows
 from edgenas.search.feasibility import repair
@@ -89,7 +89,7 @@ def _next_rows(
     num_drawn = num - len(proposed_AG)
     if num_drawn == 0:
         return [("surrogate", proposed_AG)]
-    drawn_AG = feasible_rows(space, constraints, rng, 4 * num_drawn)
+    drawn_AG = more_rows(space, constraints, rng, 4 * num_drawn)
     left_AG = np.array([row_G for row_G in drawn_AG if row_G.tobytes() not in search.seen], dtype=np.int16)
     return [("surrogate", proposed_AG), ("random", unseen(left_AG.reshape(-1, space.num_genes)[:num_drawn], search.seen))]
 

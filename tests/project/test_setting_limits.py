@@ -140,7 +140,7 @@ def test_a_plan_knows_what_lower_limits_leave(folder: Path, monkeypatch: pytest.
 def test_a_lower_limit_that_nothing_reaches_names_the_largest_net(folder: Path) -> None:
     code, value, _ = edgenas_in(folder, "plan", "--limit", "params>=1M")
     assert (code, value["status"]) == (3, "infeasible")
-    assert value["error"]["message"] == "no architecture of pvt-nano meets params >= 1e+06"
+    assert value["error"]["message"] == "no architecture of pvt-nano meets params >= 1000000"
     assert value["error"]["problems"] == ["params>=: asked 1000000, achievable 242258"]
     others = {other["space"]: other for other in value["result"]["other_spaces"]}
     assert {"pvt-elastic", "pvt-covidx", "autoformer-tiny", "pit-ti"} <= set(others)

@@ -30,6 +30,7 @@ from edgenas.stats import clopper_pearson
 Quantile = Literal["p50", "p90", "p95", "p99"]
 QUANTILES: tuple[Quantile, ...] = get_args(Quantile)
 CONFIDENCE = 0.95
+APART_H = 1.0  # hours between sessions below which they are of one hour
 FEW_SESSIONS = 5  # below which it is said that what they differ by is not known well
 
 Rows = Sequence[Mapping[str, Any]]
@@ -64,11 +65,12 @@ class Bound:
     num_sessions: int = 1
     between: float | None = None
     left_out: tuple[float, ...] = ()
+    hours: float = math.inf
 
     @property
     def covers_days(self) -> bool:
-        """Whether what hours and days differ by is in it."""
-        return self.num_sessions > 1
+        """Whether what hours and days differ by is in it: not by one session, nor by sessions of the same hour."""
+        return self.num_sessions > 1 and self.hours >= APART_H
 
     @property
     def is_coarse(self) -> bool:
@@ -78,10 +80,10 @@ class Bound:
     def as_json(self) -> dict[str, Any]:
         """Plain values; those about several sessions only where there are several, as in tables of earlier versions."""
         own = asdict(self)
-        num_sessions, between, left_out = (own.pop(name) for name in ("num_sessions", "between", "left_out"))
-        if not self.covers_days:
+        num_sessions, between, left_out, _ = (own.pop(name) for name in ("num_sessions", "between", "left_out", "hours"))
+        if num_sessions == 1:
             return own
-        several = {"num_sessions": num_sessions, "covers_days": True, "between": between}
+        several = {"num_sessions": num_sessions, "covers_days": self.covers_days, "between": between}
         return own | several | ({"left_out": list(left_out)} if left_out else {})
 
     @property
@@ -92,7 +94,8 @@ class Bound:
         few = ", few to know that by" if self.num_sessions < FEW_SESSIONS else ""
         kept = ", ".join(f"{100 * share:.0f}" for share in self.left_out)
         judged = f"; of sessions left out in turn {kept} % of the nets kept it" if kept else ""
-        return f"in {self.num_sessions} sessions that differ by {100 * self.between:.1f} %{few}{judged}"
+        near = "" if self.covers_days else f", all within {60 * self.hours:.0f} min: other hours and days are not covered"
+        return f"in {self.num_sessions} sessions that differ by {100 * self.between:.1f} %{few}{near}{judged}"
 
     def __str__(self) -> str:
         kept, slack = self.coverage, self.slack
@@ -121,11 +124,13 @@ class Promise:
         nets: per net ``arch``, ``predicted_ms``, quantiles ``p50_ms`` to ``p99_ms`` of its plain calls, and their number ``n``.
         checks: validation nets, described alike.
         later: other sessions, each with a part of both.
+        hours: between the first of all sessions and the last.
     """
 
     nets: Rows
     checks: Rows
     later: tuple[Again, ...] = ()
+    hours: float = math.inf
 
     def bound(self, quantile: Quantile, confidence: float) -> Bound:
         """The bound on a quantile at a confidence, with its coverage and slack on the validation nets.
@@ -148,6 +153,7 @@ class Promise:
             coverage=clopper_pearson(int((measured <= upper).sum()), len(checks)).as_json(),
             slack=bootstrap_mean(upper / measured - 1.0),
             num_sessions=1 + len(self.later),
+            hours=self.hours,
             between=spread_of(logs).between if self.later else None,
             left_out=self._left_out(key, logs, confidence),
         )

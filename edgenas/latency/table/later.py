@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from edgenas.errors import GateError, LatencyTableError
+from edgenas.latency.fit import APART_H
 from edgenas.latency.table.compare import differences
-from edgenas.latency.table.content import QUANTILE_KEYS
+from edgenas.latency.table.content import QUANTILE_KEYS, moment_of
 from edgenas.latency.table.drift import SAME_SPEED
 from edgenas.latency.table.remarks import machine_remarks
 from edgenas.latency.table.table import LatencyTable
 
 FEWEST = 8  # nets behind the bound in a session, where the table has as many
-APART_H = 1.0  # between two sessions, below which it is said
 
 Rows = Sequence[Mapping[str, Any]]
+
+SLOWER = "close other programs and measure again; where it stays so, make a new table with `edgenas profile`"
+FASTER = "the table was measured while the machine was slower: make a new one with `edgenas profile`"
 
 
 def nets_again(table: LatencyTable, num: int) -> tuple[Rows, Rows]:
@@ -47,8 +49,8 @@ def with_session(table: LatencyTable, session: Mapping[str, Any]) -> LatencyTabl
         seen = list(machine_remarks([session["machine"]], table.context.threads))
         raise GateError(
             f"the machine took {speed:.2f} times as long as when the table was measured, too far for a session of it",
-            problems=seen,
-            hint="close other programs and measure again; where it stays so, make a new table with `edgenas profile`",
+            problems=seen if speed > 1 else (),
+            hint=SLOWER if speed > 1 else FASTER,
         )
     return replace(table, sessions=(*table.sessions, dict(session)))
 
@@ -101,18 +103,10 @@ def dates(table: LatencyTable) -> tuple[str, ...]:
 
 def session_remarks(table: LatencyTable) -> Iterator[str]:
     """What to know of the last session: how near it was to another, what disturbed it, how much faster or slower it was."""
-    moments = [moment for text in dates(table) if (moment := _moment(text)) is not None]
+    moments = [moment for text in dates(table) if (moment := moment_of(text)) is not None]
     last = table.sessions[-1]
     hours = [abs((moments[-1] - other).total_seconds()) / 3600 for other in moments[:-1]]
     if hours and min(hours) < APART_H:
         yield f"the session before was {60 * min(hours):.0f} min ago: sessions hours or days apart say more of what they differ by"
     yield from machine_remarks([last["machine"]], table.context.threads)
     yield f"the machine took {last['speed']:.3f} times as long as when the table was measured, by the reference net"
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.astimezone()

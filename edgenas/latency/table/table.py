@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from edgenas.costs import CostModel, count_params, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.fit import MILLION, Again, Bound, Calibration, Promise
-from edgenas.latency.table.content import content_problems
+from edgenas.latency.table.content import content_problems, moment_of
 from edgenas.latency.table.entries import Entry, component_key, entry_keys
 from edgenas.latency.timing import SCOPE, Context
 from edgenas.runs import jsonable, read_json, sha256_json, write_json
@@ -175,7 +176,10 @@ class LatencyTable:
     def promise(self) -> Promise:
         """What bounds on quantiles of calls come from."""
         later = tuple(Again(session["nets"], session["checks"]) for session in self.sessions)
-        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())), later)
+        dates = [moment_of(str(each.get("date"))) for each in (self.measuring, *self.sessions)]
+        known = [moment for moment in dates if moment is not None]
+        hours = (max(known) - min(known)).total_seconds() / 3600 if known else math.inf
+        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())), later, hours)
 
     def upper(self, space: SearchSpace, task: Task, bound: Bound | None = None) -> CostModel:
         """``latency_ms_upper``: a bound of `promise`, by default the calibration's own on the level that was fitted."""

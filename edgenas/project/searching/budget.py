@@ -32,6 +32,8 @@ from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, close
 from edgenas.search.limits import LATENCY, OF_TABLES, SENSITIVITY, in_reach
 from edgenas.spaces import Genes, SearchSpace, Task
 
+FEW = 0.0005  # feasible shares below are not told to a tenth of a percent
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -294,9 +296,11 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
     mended = f"; none of it meets them, {found.feasible_A.sum():,} that were mended do" if found.is_mended else ""
     of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
     if found.counted is not None:
-        share, of = f"{found.share:.3g}", f"all {budget.space.cardinality:.3g} nets of {budget.space.name}, counted"
+        counted = found.counted
+        share = f"{counted.value:.3g}" if counted.value > 0 or counted.high == 0 else f"at most {counted.high:.2g}"
+        of = f"all {budget.space.cardinality:.3g} nets of {budget.space.name}, counted"
     else:
-        share = f"{100 * found.share:.1f} %"
+        share = f"{100 * found.share:.1f} %" if found.share >= FEW or found.share == 0 else f"{100 * found.share:.2g} %"
     return f"feasible: {share} of {of} ({limits}){mended}{''.join(spans)}"
 
 
@@ -332,8 +336,10 @@ def infeasible(
     problems = [f"{name}: asked {entry.asked:.12g}, {_achievable(name, entry)}" for name, entry in nearest.items()]
     alone = " and ".join(found.impossible)
     why = f"no net of {budget.space.name} meets {alone}, whatever the other limits: " if alone and len(budget.limits) > 1 else ""
+    is_proven = found.is_exact or bool(found.impossible) or (found.counted is not None and found.counted.high == 0)
+    meets = "meets" if is_proven else "was found that meets"
     return InfeasibleError(
-        f"no architecture of {budget.space.name} meets {', '.join(str(limit) for limit in budget.limits)}",
+        f"no architecture of {budget.space.name} {meets} {', '.join(str(limit) for limit in budget.limits)}",
         problems=problems,
         hint=f"{why}loosen the limit, or take another space{_spaces(others)}",
         result=result.as_json(),

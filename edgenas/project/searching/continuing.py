@@ -17,6 +17,7 @@ from edgenas.records import PackedPredictions
 from edgenas.runs import Journal, Note
 from edgenas.search import Candidate, Evaluator, EvolutionSettings, Judge, total_violation
 from edgenas.spaces import Genes, SearchSpace
+from edgenas.training.sampling import as_key
 
 ORIGIN = "earlier"
 NUM_KNOWN = "known when it was continued"  # key in the journal of a question
@@ -44,7 +45,11 @@ class Earlier:
         if not best:
             return settings, dict(start)
         rows_AG = np.array([candidate.genes for candidate in best], dtype=np.int16)
-        return replace(settings, population=settings.population + len(best)), {ORIGIN: rows_AG, **start}
+        known = {candidate.genes for candidate in self.candidates}
+        fresh = {
+            origin: each_AG[[as_key(row_G) not in known for row_G in each_AG]] for origin, each_AG in start.items() if len(each_AG)
+        }
+        return replace(settings, population=settings.population + len(best)), {ORIGIN: rows_AG, **fresh}
 
 
 def earlier_nets(question: Question, evaluate: Evaluator, evaluations: Journal, memory: Memory) -> Earlier:
@@ -76,7 +81,7 @@ def known_notes(earlier: Earlier | None, evaluations: Journal) -> Iterator[Note]
             yield Note(f"{len(evaluations)} predictions of these weights are known from before")
     elif earlier.num_known:
         text = f"{earlier.num_known} nets were evaluated before with these weights"
-        yield Note(f"{text}; {len(earlier.candidates)} of them meet these limits and take part at no cost")
+        yield Note(f"{text}; {len(earlier.candidates)} of them meet these hard limits and take part at no cost")
     else:
         what = "the evaluations there are of other weights or images" if evaluations.is_other else "nothing was evaluated yet"
         yield Note(f"{evaluations.path} gives nothing to continue from: {what}; this search begins anew", is_warning=True)

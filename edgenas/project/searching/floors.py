@@ -65,6 +65,18 @@ def require_floors(settings: SearchSettings, images: Images) -> None:
     )
 
 
+def idle_notes(settings: SearchSettings) -> Iterator[Note]:
+    """What was asked for of floors, or of a latency's promise, that there are none of."""
+    if settings.floors:
+        return
+    if settings.strict_sensitivity:
+        yield Note(
+            "strict_sensitivity changes nothing: no sensitivity has a floor (--min-sensitivity CLASS=SHARE)", is_warning=True
+        )
+    if settings.confidence is not None and not settings.latency_limits:
+        yield Note("confidence changes nothing: neither a latency nor a sensitivity is limited", is_warning=True)
+
+
 def num_needed(floor: float, confidence: float | None) -> int | None:
     """How many images of a class without a miss show its floor; None where no number does."""
     if confidence is None:

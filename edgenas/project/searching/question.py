@@ -85,17 +85,18 @@ class Question:
         rows = {id(candidate): row for candidate, row in zip(candidates, described, strict=True)}
         return tuple(rows[id(candidate)] for candidate in undominated(candidates))
 
-    def ended(self, candidates: Sequence[Candidate], budget: int) -> str:
+    def ended(self, candidates: Sequence[Candidate], budget: int, num_earlier: int = 0) -> str:
         """Whether all that meets the limits was evaluated or the budget ended the search; how many nets no other beats."""
-        num = len(candidates)
+        num, known = len(candidates) - num_earlier, f", beside {num_earlier:,} that were known" if num_earlier else ""
         is_whole = self.project.settings.search.algorithm == "exhaustive" or any(each.origin == ENUMERATION for each in candidates)
         text = (
-            f"all {num:,} nets that meet the limits were evaluated" if is_whole else f"{num:,} nets of a budget of {budget:,} were"
+            f"all {len(candidates):,} nets that meet the limits were evaluated"
+            if is_whole
+            else f"{num:,} nets of a budget of {budget:,} were evaluated{known}: there may be better ones"
         )
-        text = text if is_whole else f"{text} evaluated: there may be better ones"
         if len(self.objectives) < 2:
             return text
-        return f"{text}; {len(undominated(candidates))} of them are beaten by no other in all of {', '.join(self.goals or ())}"
+        return f"{text}; {len(undominated(candidates))} beaten by no other in all of {', '.join(self.goals or ())}"
 
     def describe(self, candidate: Candidate) -> CandidateRow:
         """The contract's CAND of one candidate, not measured yet."""

@@ -12,7 +12,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +32,11 @@ from edgenas.training.evaluation import BATCH_SIZE, SupernetEvaluator
 from edgenas.training.readable import Images
 
 RETRIES = 5  # times that a worker is started again, or a net asked for again, before it is told
+
+
+ANSWER_S = 5.0  # until an address is taken to have no cluster
+START_S = 300.0  # until workers must have started: PyTorch is imported there
+START = "start one with `ray start --head`"
 
 
 class ClusterError(EdgeNASError):
@@ -58,19 +66,55 @@ def cluster(workers: Workers) -> Iterator[Any]:
     """
     if importlib.util.find_spec("ray") is None:
         raise MissingBackendError("several workers need Ray, which is not installed", hint="pip install 'edgenas[ray]'")
+    require_address(workers.address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave the sight of GPUs to whoever asked for none
     ray: Any = importlib.import_module("ray")
     local = {} if workers.address is not None else {"num_cpus": workers.num}
-    try:
-        ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"there is no Ray cluster at {workers.address}: {error}", hint="start one with `ray start --head`"
-        ) from error
+    with _own_signals():
+        try:
+            ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise _unreached(workers.address, error) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def require_address(address: str | None) -> None:
+    """Check that something answers at an address, which Ray itself would wait for without end.
+
+    Raises:
+        ClusterError: if nothing does within a few seconds.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # none, auto, or what Ray has to make out
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"nothing answers at {address}: {error}", hint=START) from error
+
+
+def _unreached(address: str | None, error: Exception) -> ClusterError:
+    text = str(error).strip().partition("\n")[0]
+    if "authentic" in str(error).lower() or "token" in str(error).lower():
+        hint = "the cluster asks for a token: set RAY_AUTH_MODE=token here, and its RAY_AUTH_TOKEN; on its own machine take auto"
+        return ClusterError(f"the Ray cluster at {address} refuses this process: {text}", hint=hint)
+    hint = f"{START}; if one is there it may ask for a token: set RAY_AUTH_MODE=token"
+    return ClusterError(f"no Ray cluster could be reached at {address}: {text}", hint=hint)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Handlers of signals as they were before, which Ray replaces below Python: SIGTERM would end this process at once."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class RayEvaluator:
@@ -103,12 +147,24 @@ class RayEvaluator:
         state = ray.put({name: value.cpu().numpy() for name, value in supernet.state_dict().items()})
         images = ray.put(images_NCHW.numpy() if isinstance(images_NCHW, Tensor) else images_NCHW)
         resource = "GPU" if device == "cuda" else "CPU"
-        num = num_workers if num_workers is not None else max(1, int(ray.cluster_resources().get(resource, 1)))
+        there = int(ray.cluster_resources().get(resource, 0))
+        num = num_workers if num_workers is not None else max(1, there)
+        if num > there:
+            raise ClusterError(
+                f"{num} workers need a {resource} each, the cluster has {there}", hint="ask for fewer with --workers"
+            )
         options = {"num_cpus": 1, "num_gpus": int(device == "cuda"), "max_restarts": RETRIES, "max_task_retries": RETRIES}
         self._kept = (state, images)  # a worker that is started again asks for them again
         actor = ray.remote(**options)(_Worker)
         told = (space, task, device, torch.get_num_threads(), training_NCHW)
-        self.workers = [actor.remote(state, images, *told) for _ in range(num)]
+        self.workers = [actor.remote([state, images], *told) for _ in range(num)]  # in a list: Ray warns of bare ones
+        try:
+            ray.get([worker.process.remote() for worker in self.workers], timeout=START_S)
+        except ray.exceptions.GetTimeoutError as error:
+            text = f"not all of {num} workers had started after {START_S:.0f} s"
+            raise ClusterError(
+                text, hint="others may use the cluster: `ray status` tells; or ask for fewer with --workers"
+            ) from error
 
     def __call__(self, genes_AG: Genes, image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
         """Class probabilities, shape (archs, images, classes), in the order given.
@@ -135,15 +191,17 @@ class _Worker:
 
     def __init__(
         self,
-        state: Mapping[str, NDArray[Any]],
-        images_NCHW: Images,
+        kept: Sequence[Any],
         space: SearchSpace,
         task: Task,
         device: str,
         num_threads: int,
         training_NCHW: Images | None,
     ) -> None:
+        import ray
+
         torch.set_num_threads(num_threads)
+        state, images_NCHW = ray.get(list(kept))
         supernet = build_supernet(space, task)
         supernet.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
         own = images_NCHW.copy() if isinstance(images_NCHW, np.ndarray) else images_NCHW  # what Ray lends is not to be written to

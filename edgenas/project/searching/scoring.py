@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
@@ -170,6 +171,8 @@ def report_line(report: ProxyReport) -> str:
     """What the report says, for a reader."""
 
     def shown(name: str, tau: Any) -> str:
+        if math.isnan(tau.value):
+            return f"{name} not known"
         return f"{name} {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}]"
 
     sizes = ", ".join(shown(name, tau) for name, tau in report.with_size.items())
