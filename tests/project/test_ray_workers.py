@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from edgenas.errors import MissingBackendError
-from edgenas.project.searching.ray_workers import RayEvaluator, Workers, cluster
+from edgenas.project.searching.ray_workers import ClusterError, RayEvaluator, Workers, cluster, require_address
 from edgenas.search import EvolutionSettings, Raced, evolve
 from edgenas.spaces import Genes, Task, get_space
 from edgenas.supernets import build_supernet
@@ -63,3 +64,13 @@ def test_without_ray_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingBackendError, match="Ray, which is not installed"), cluster(Workers(2)):
         pass
+
+
+def test_an_address_where_nothing_answers_is_told_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ClusterError, match=f"nothing answers at 127.0.0.1:{port}: "):
+        require_address(f"127.0.0.1:{port}")
+    for left_to_ray in (None, "auto", "nonsense"):
+        require_address(left_to_ray)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from edgenas.costs import CostModel, Factor, cost_models, decompose, distinct_components, sum_of_components
 from edgenas.recipes.plan import feasible_share
-from edgenas.search import CostConstraint, LowerLimit, UpperLimit, feasible_rows, repair, survey, total_violation
+from edgenas.search import ALGORITHMS, CostConstraint, LowerLimit, UpperLimit, feasible_rows, repair, survey, total_violation
 from edgenas.search import programme as programme_module
 from edgenas.search.diagrams import build_diagram
 from edgenas.search.feasible_set import FeasibleSet, bands, extreme_rows, feasible_set
@@ -260,3 +261,38 @@ def test_the_share_of_a_plan_is_the_counted_one() -> None:
     exact = survey(PVT_NANO, limits, np.random.default_rng(0))
     assert share.low <= exact.share <= share.high
     assert share.high - share.low < 0.1 * exact.share
+
+
+def test_few_nets_that_are_left_are_all_listed() -> None:
+    params = cost_models(PVT_NANO, PVT_NANO.default_task)["params"]
+    all_AG = PVT_NANO.enumerate()
+    few = UpperLimit("params", float(np.sort(params(all_AG))[11]), params)
+    listed_AG = left_of(PVT_NANO, [few]).every()
+    assert listed_AG is not None
+    assert {row.tobytes() for row in listed_AG} == {row.tobytes() for row in all_AG[total_violation([few], all_AG) == 0]}
+    assert left_of(PVT_NANO, [UpperLimit("params", 1e9, params)]).every() is None
+
+
+@pytest.mark.parametrize("name", ["exhaustive", "evolution", "random", "surrogate"])
+def test_of_a_large_space_few_nets_are_all_evaluated(name: str) -> None:
+    space = get_space("pvt-elastic-nano")
+    limit = UpperLimit("params", 26_820, cost_models(space, space.default_task)["params"])
+    left_AG = left_of(space, [limit]).every()
+    assert left_AG is not None
+
+    def evaluate(genes_AG: Genes, images_M: NDArray[np.int64]) -> NDArray[np.float16]:
+        return np.full((len(genes_AG), len(images_M), 2), 0.5, dtype=np.float16)
+
+    *_, last = ALGORITHMS[name](space, evaluate, np.array([0, 1]), [limit], rng=np.random.default_rng(0))
+    assert last.num_evaluated == len(left_AG) == 4
+    assert {candidate.origin for candidate in last.elite} == {"enumeration"}
+
+
+def test_rows_that_several_limits_leave_next_to_nothing_of_are_mended_from_near_ones() -> None:
+    space = get_space("pvt-elastic-nano")
+    costs = cost_models(space, space.default_task)
+    band = [LowerLimit("params", 100_000, costs["params"]), UpperLimit("params", 105_000, costs["params"])]
+    limits: list[CostConstraint] = [*band, UpperLimit("macs", 1.2e6, costs["macs"])]
+    rows_AG = feasible_rows(space, limits, np.random.default_rng(0), 8)
+    assert len(rows_AG) > 0
+    assert (total_violation(limits, rows_AG) == 0).all()

@@ -114,3 +114,11 @@ def test_what_does_not_differ_is_refused() -> None:
         spread_of([{"a": 0.0}])
     with pytest.raises(ValueError, match="shares no net"):
         spread_of([{"a": 0.0}, {"b": 0.0}])
+
+
+@pytest.mark.parametrize(("hours", "covers"), [(0.2, False), (5.0, True)])
+def test_sessions_of_one_hour_say_nothing_of_other_days(hours: float, covers: bool) -> None:
+    bound = Promise(rows(LOGS), (), (Again(rows(LOGS), ()),) * 2, hours).bound("p95", 0.95)
+    assert bound.covers_days is covers
+    assert bound.as_json()["covers_days"] is covers
+    assert ("all within 12 min: other hours and days are not covered" in str(bound)) is not covers
