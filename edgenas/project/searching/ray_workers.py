@@ -198,10 +198,8 @@ class _Worker:
         num_threads: int,
         training_NCHW: Images | None,
     ) -> None:
-        import ray
-
         torch.set_num_threads(num_threads)
-        state, images_NCHW = ray.get(list(kept))
+        state, images_NCHW = importlib.import_module("ray").get(list(kept))
         supernet = build_supernet(space, task)
         supernet.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
         own = images_NCHW.copy() if isinstance(images_NCHW, np.ndarray) else images_NCHW  # what Ray lends is not to be written to
