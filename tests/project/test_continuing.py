@@ -72,6 +72,6 @@ def test_what_is_known_is_said(tmp_path: Path) -> None:
     (known,) = known_notes(None, journal)
     assert known.text == "1 predictions of these weights are known from before"
     (some,) = known_notes(Earlier(3, (candidate(ROWS[0]),)), journal)
-    assert some.text == "3 nets were evaluated before with these weights; 1 of them meet these limits and take part at no cost"
+    assert some.text == "3 nets were evaluated before with these weights; 1 of them meet these hard limits and take part at no cost"
     (other,) = known_notes(Earlier(0, ()), Journal(path, {"weights": 2}))
     assert "the evaluations there are of other weights or images" in other.text

@@ -94,7 +94,7 @@ def test_the_plan_is_what_enumeration_gives(budget: Budget, truth: dict[str, Any
 def test_a_band_of_latencies_is_what_enumeration_gives(truth: dict[str, Any]) -> None:
     median, low = float(np.median(truth["latency"])), float(np.quantile(truth["latency"], 0.45))
     own = replace(device("", 1.0, median), least_ms=low)
-    assert [str(limit) for limit in own.limits] == [f"latency_ms <= {median:g}", f"latency_ms >= {low:g}"]
+    assert [str(limit) for limit in own.limits] == [f"latency_ms <= {median:.12g}", f"latency_ms >= {low:.12g}"]
     budget = Budget(PVT_NANO, (own,), dict(MODELS) | {"latency_ms": own.table.predicted}, tuple(own.limits))
     facts = plan_nets(budget, TASK, np.random.default_rng(0)).fitting
     fits = (truth["latency"] <= median) & (truth["latency"] >= low)
