@@ -42,8 +42,7 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     if left is not None:
         more_AG = left.distinct(num, rng)
         feasible_AG = more_AG if len(more_AG) >= len(feasible_AG) else feasible_AG
-    is_all = left is not None and left.every() is not None
-    if len(feasible_AG) < num and not is_all:
+    if len(feasible_AG) < num and not (left is not None and left.is_listable):
         near_AG = drawn_AG if left is None else np.concatenate([left.near(2 * num, rng), drawn_AG])
         feasible_AG = unique_rows(np.concatenate([feasible_AG, _mended(space, constraints, near_AG, feasible_AG, rng, num)]))[:num]
     if len(feasible_AG) == 0:

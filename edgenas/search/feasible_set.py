@@ -104,11 +104,16 @@ class FeasibleSet:
                 break
         return rows_AG[:num]
 
-    def every(self, most: int = MOST_LISTED) -> Genes | None:
-        """All rows that meet the limits, in the order of their genes; None where the programme counts more than ``most``."""
+    @property
+    def is_listable(self) -> bool:
+        """Whether the programme counts so few rows that they can be listed one by one."""
+        return self.programme is None or self.programme.num_rows <= MOST_LISTED
+
+    def every(self) -> Genes | None:
+        """All rows that meet the limits, in the order of their genes; None where they are not `is_listable`."""
         if self.programme is None:
             return np.empty((0, self.space.num_genes), dtype=np.int16)
-        if self.programme.num_rows > most:
+        if not self.is_listable:
             return None
         rng, rows_AG = np.random.default_rng(0), np.empty((0, self.space.num_genes), dtype=np.int16)
         while len(rows_AG) < round(self.programme.num_rows):  # each of its rows is as likely as any other
