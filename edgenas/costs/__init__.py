@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Protocol
 
-from edgenas.costs import autoformer, pit, pvt, pvt_elastic, vitas
+from edgenas.costs import autoformer, pit, pvt, pvt_elastic, pvt_mobile, vitas
 from edgenas.costs.model import CostModel, Factor, Term, distinct_components, sum_of_components
 from edgenas.costs.shape import shape_models
 from edgenas.spaces import SearchSpace, Task
@@ -30,6 +30,7 @@ class Family(Protocol):
 FAMILIES: dict[str, Family] = {
     "pvt": pvt,
     "pvt_elastic": pvt_elastic,
+    "pvt_mobile": pvt_mobile,
     "autoformer": autoformer,
     "vitas": vitas,
     "pit": pit,

@@ -184,3 +184,22 @@ class TestPitS(TestPitTi):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("pit-s")
+
+
+class TestPvtMobileNano(SupernetConformance):
+    """One draw in 20 has the last rows of a stage: the widest entrance and, in its last place, block and attention."""
+
+    max_steps = 400
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-nano")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return space.default_task
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """The largest, as the sandwich rule draws it, then every gene uniformly."""
+        largest = tuple(int(gene) for gene in space.extreme(largest=True)[0])
+        return [largest, *uniform_genes(space, np.random.default_rng(0), self.max_steps)]
