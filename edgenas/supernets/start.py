@@ -11,7 +11,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
-from edgenas.supernets import autoformer_start, pvt_elastic_start, pvt_start, vitas_start
+from edgenas.supernets import autoformer_start, pvt_elastic_start, pvt_mobile_start, pvt_start, vitas_start
 from edgenas.supernets.base import Supernet
 from edgenas.supernets.starting import abbreviated, load_same
 
@@ -21,6 +21,7 @@ STARTS: dict[str, Start] = {
     "autoformer": autoformer_start.load_weights,
     "pvt": pvt_start.load_weights,
     "pvt_elastic": pvt_elastic_start.load_weights,
+    "pvt_mobile": pvt_mobile_start.load_weights,
     "vitas": vitas_start.load_weights,
 }
 
