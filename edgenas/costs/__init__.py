@@ -22,6 +22,10 @@ class Family(Protocol):
         """Parameters of one component."""
         ...
 
+    def largest_tensor(self, component: Hashable, /) -> int:
+        """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+        ...
+
     def cost_models(self, space: SearchSpace, task: Task, /) -> dict[str, CostModel]:
         """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``."""
         ...
@@ -47,6 +51,11 @@ def count_params(space: SearchSpace, component: Hashable) -> int:
     return FAMILIES[space.family].count_params(component)
 
 
+def largest_tensor(space: SearchSpace, component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image, by the space's family."""
+    return FAMILIES[space.family].largest_tensor(component)
+
+
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``, by the space's family."""
     return FAMILIES[space.family].cost_models(space, task)
@@ -62,6 +71,7 @@ __all__ = [
     "count_params",
     "decompose",
     "distinct_components",
+    "largest_tensor",
     "shape_models",
     "sum_of_components",
 ]

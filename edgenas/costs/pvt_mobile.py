@@ -143,6 +143,23 @@ def _bottleneck(spec: DownsampleSpec | ConvBlockSpec, in_dim: int, in_grid: int)
     return [*convs, ((spec.embed_dim, spec.mlp_hidden, 1), spec.grid)]
 
 
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    convs = max((out * side**2 for (out, _, _), side in _convs(component)), default=0)
+    match component:
+        case StemSpec():
+            return max(component.in_channels * component.in_grid**2, convs)
+        case ConvBlockSpec():
+            return max(component.grid**2 * component.embed_dim, convs)
+        case AttentionBlockSpec():
+            tokens, keys = component.grid**2, component.key_grid**2
+            features = max(tokens * max(component.embed_dim, component.qkv_dim), keys * component.kv_dim)
+            return max(features, component.num_heads * tokens * keys)
+        case HeadSpec():
+            return max(convs, component.num_classes)
+    return convs
+
+
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets; averages before keys are free in both."""
     terms = decompose(space, task)
@@ -153,4 +170,4 @@ def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     }
 
 
-__all__ = ["cost_models", "count_macs", "count_params", "decompose"]
+__all__ = ["cost_models", "count_macs", "count_params", "decompose", "largest_tensor"]

@@ -6,7 +6,6 @@ from typing import Any
 
 from edgenas.spaces.reported import NamedArch, Reported
 
-SOURCE = "MobileNetV4 (Qin et al., ECCV 2024, arXiv:2404.10518), table 5"
 Bottleneck = tuple[int, int, int]  # kernels before and after the widening, and its factor
 
 
@@ -36,9 +35,9 @@ def _net(space: str, stages: list[dict[str, Any]], reported: Reported) -> NamedA
     return NamedArch(space, {"resolution_px": 224, "stem_dim": 32, "stages": stages, "head": head}, reported)
 
 
-def _reported(top1: float, params: int, macs: int, resolution_px: int) -> Reported:
-    note = f"at {resolution_px} px" if resolution_px != 224 else ""
-    return Reported(SOURCE, top1=top1, dataset="ImageNet-1K val", params=params, macs=macs, note=note)
+def _reported(weights: str, top1: float, params: int) -> Reported:
+    source = f"timm's model card of {weights} (MobileNetV4: Qin et al., ECCV 2024, arXiv:2404.10518), at 224 px"
+    return Reported(source, top1=top1, dataset="ImageNet-1K val", params=params)
 
 
 _IR, _FFN, _NEXT = (0, 3, 2), (0, 0, 2), (3, 0, 4)
@@ -53,7 +52,7 @@ PVT_MOBILE_ARCHS: dict[str, NamedArch] = {
             _stage(96, 3, _IR, _IR, _IR, _IR, _NEXT),
             _stage(128, 6, _WIDE_5, (0, 5, 4), (0, 5, 3), (0, 3, 4), (0, 3, 4)),
         ],
-        _reported(0.738, 3_800_000, 200_000_000, 224),
+        _reported("mobilenetv4_conv_small.e2400_r224_in1k", 0.73756, 3_770_000),
     ),
     "mobilenetv4_conv_medium": _net(
         "pvt-mobile",
@@ -61,11 +60,9 @@ PVT_MOBILE_ARCHS: dict[str, NamedArch] = {
             _stage(48, 4),
             _stage(80, 4, (3, 3, 2), attends=False),
             _stage(160, 6, _EXTRA, _EXTRA, _EXTRA_5, _EXTRA, _NEXT, _FFN, _NEXT),
-            _stage(
-                256, 6, _WIDE_5, _EXTRA_5, _EXTRA_5, (0, 0, 4), _NEXT, (3, 5, 2), _WIDE_5, (0, 0, 4), (0, 0, 4), (5, 0, 2)
-            ),
+            _stage(256, 6, _WIDE_5, _EXTRA_5, _EXTRA_5, (0, 0, 4), _NEXT, (3, 5, 2), _WIDE_5, (0, 0, 4), (0, 0, 4), (5, 0, 2)),
         ],
-        _reported(0.799, 9_200_000, 1_000_000_000, 256),
+        _reported("mobilenetv4_conv_medium.e500_r224_in1k", 0.79094, 9_720_000),
     ),
     "mobilenetv4_hybrid_medium": _net(
         "pvt-mobile-hybrid",
@@ -90,6 +87,6 @@ PVT_MOBILE_ARCHS: dict[str, NamedArch] = {
                 attended=(7, 8, 9, 10),
             ),
         ],
-        _reported(0.807, 10_500_000, 1_200_000_000, 256),
+        _reported("mobilenetv4_hybrid_medium.e500_r224_in1k", 0.80442, 11_070_000),
     ),
 }

@@ -223,7 +223,9 @@ def _start_the_rest(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec, sour
                 added.append(f"stages[{index}].blocks[{place}]")
                 silence(module.get_submodule("conv.pw_proj.bn"))
             if getattr(module, "attention", None) is not None:
-                quieten_attention(module.get_submodule("attention"), attention if isinstance(attention, AttentionBlockSpec) else None)
+                quieten_attention(
+                    module.get_submodule("attention"), attention if isinstance(attention, AttentionBlockSpec) else None
+                )
     _quieten_head(supernet.get_submodule("head"), spec.head)
     if added:
         yield f"blocks that {source_name} lacks add nothing at first: {', '.join(added)}"
