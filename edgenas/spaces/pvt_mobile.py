@@ -1,8 +1,8 @@
 """Mobile spaces: pyramids of universal inverted bottlenecks, any of which attention may precede, in one elastic supernet.
 
 A `MobileSpec` says exactly what a net computes, as a chain of components with one tensor in and one out, all of them images
-(N, C, H, W): convolutions and attention follow each other without a change of layout. Batch norms stand after convolutions alone, so
-that a runtime folds them.
+(N, C, H, W): convolutions and attention follow each other without a change of layout. A batch norm after a convolution is part of
+it once exported; the one before attention stays.
 
 A bottleneck widens its input to ``mlp_hidden`` channels and narrows it again. Its ``kernels`` are those of an optional depthwise
 convolution before, of the widening convolution (1, or 3 for what is also called a fused bottleneck) and of an optional depthwise

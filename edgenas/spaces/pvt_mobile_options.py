@@ -132,8 +132,8 @@ PVT_MOBILE_SPACES = (
         (8, 16, 24),
         (
             StageOptions((8, 16, 32), (1, 2), (0, 1, 2), _NANO_KERNELS, (1, 2, 3)),
-            StageOptions((24, 32, 48, 64), (1, 2), (1, 2, 3), _NANO_KERNELS, (1, 2, 3), _ATTENTIONS),
-            StageOptions((32, 48, 64, 96), (1, 2), (1, 2, 3), _NANO_KERNELS, (1, 2, 3), _ATTENTIONS),
+            StageOptions((24, 32, 48, 64), (2,), (1, 2, 3), _NANO_KERNELS, (1, 2, 3), _ATTENTIONS),
+            StageOptions((32, 48, 64, 96), (2,), (1, 2, 3), _NANO_KERNELS, (1, 2, 3), _ATTENTIONS),
         ),
         ((64, 0), (128, 0), (256, 0)),
         num_classes=10,

@@ -1,4 +1,4 @@
-"""Weights of timm's MobileNetV4 nets (`timm.models.mobilenetv3`), read into a mobile supernet: they fill the slice that is that net.
+"""Weights of timm's MobileNetV4 nets (`timm.models.mobilenetv3`), read into a mobile supernet: they fill the slice that is the net.
 
 What the source lacks starts so that the nets around it answer as the source does: places beyond its depth and attention that it
 lacks add nothing, channels beyond its widths have no influence until they learn, the rows around a smaller kernel are zeros, and a
