@@ -13,9 +13,10 @@ The article knows nets whose attention and MLPs consist of linear layers. PVT's 
 reduces the tokens of keys and values is a learnt matrix of the attention (with pooling, just a linear layer) and is judged like
 its others, one row an output channel; the depthwise convolution belongs to the MLP and is judged like its others. Both are parts
 of their own, so that a score without them is a subtraction away. The released code tells layers by being linear and would see
-neither. In mobile nets a bottleneck's widening and narrowing convolutions are its MLP, its depthwise ones are judged like those of
-PVT's MLPs, and of multi-query attention, whose keys have fewer rows than its queries, q is a matrix beside that of k and v; the
-strided convolutions before its keys and values count as reductions. Embeddings, entrances of stages, poolings between stages, norms, biases and heads are not judged in any family.
+neither. In mobile nets a bottleneck's widening and narrowing convolutions are its MLP, its depthwise ones are judged like those
+of PVT's MLPs, and of multi-query attention, whose keys have fewer rows than its queries, q is a matrix beside that of k and v;
+the strided convolutions before its keys and values count as reductions. Embeddings, entrances of stages, poolings between stages,
+norms, biases and heads are not judged in any family.
 
 Weights are slices of the supernet's; nothing else is copied.
 """
