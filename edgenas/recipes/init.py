@@ -31,7 +31,7 @@ TEMPLATE = """\
 
 {tables}
 {comments}[gates]                          # what an export must show on the whole test split
-min_top1_agreement = 0.99        # share of images that source and export agree on
+min_agreement = 0.99             # share of images that source and export decide alike, shown by its interval
 max_new_false_negatives = 0      # positives that only the export misses
 """
 

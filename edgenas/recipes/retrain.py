@@ -102,6 +102,7 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         result.write(folder / RESULT)
     for text in result.remarks:
         yield Note(text, in_view=True)
+    yield from (Note(text, is_warning=True, in_view=True) for text in result.doubts)
     yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT}, failure_of(gates))
 
 
@@ -247,7 +248,7 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
     images = best.net.images
     yield from decode(images, "calibrate", "test")
     net = best.load(project.space)
-    threshold = choose_threshold(project, images, net)
+    choice = choose_threshold(project, images, net)
     images_NCHW, labels_N = images.arrays("test")
     probabilities_NC = predict(net, images_NCHW)
     metrics = report(
@@ -255,8 +256,9 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
         labels_N,
         images.class_names,
         positive=project.settings.data.positive,
-        threshold=threshold,
+        threshold=None if choice is None else choice.threshold,
         sites=images.sites("test"),
+        choice=choice,
     )
     params, macs, predicted_ms = _costs(bench, kept)
     row = NetReport(

@@ -39,11 +39,15 @@ from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
 from edgenas.records.manifest import (
+    EQUAL_WORD,
     MANIFEST_SCHEMA,
+    AnswersFacts,
     ArchitectureFacts,
     Check,
     DataFacts,
     DecisionAgreement,
+    DecisionRule,
+    Equality,
     ExportedModel,
     ExportResult,
     FileIdentity,
@@ -66,11 +70,13 @@ from edgenas.records.metrics import (
     ClassScores,
     EvaluateResult,
     Metrics,
+    MostFrequent,
     NetReport,
     PublishedRow,
     Scores,
     SiteMetrics,
     SplitMetrics,
+    ThresholdChoice,
     TrainedWay,
 )
 from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
@@ -164,8 +170,10 @@ from edgenas.records.training import (
 
 __all__ = [
     "AT_LEAST",
+    "EQUAL_WORD",
     "MANIFEST_SCHEMA",
     "AnalysisPicture",
+    "AnswersFacts",
     "Arch",
     "ArchitectureFacts",
     "BreakdownFacts",
@@ -186,6 +194,7 @@ __all__ = [
     "CountRow",
     "DataFacts",
     "DecisionAgreement",
+    "DecisionRule",
     "DemoResult",
     "DoctorResult",
     "DriftFacts",
@@ -194,6 +203,7 @@ __all__ = [
     "EntryComparison",
     "EntryCounts",
     "EntryRatio",
+    "Equality",
     "Estimate",
     "EvaluateResult",
     "Evaluations",
@@ -235,6 +245,7 @@ __all__ = [
     "MemberFacts",
     "Metrics",
     "ModelFile",
+    "MostFrequent",
     "NamedFacts",
     "Nearest",
     "NetComparison",
@@ -313,6 +324,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "ThresholdChoice",
     "TopNets",
     "TrainResult",
     "TrainedFor",

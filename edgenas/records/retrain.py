@@ -108,6 +108,14 @@ class RetrainResult(SealedRecord):
     cost: Annotated[Mapping[str, StageCosts] | None, OMITTED] = None
     gates: Annotated[tuple[Gate, ...] | None, OMITTED] = None
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """That a net's accuracy is not shown to be above the most frequent class's, a sentence for each that it is true of."""
+        rivals = {"the hand-made net": self.baseline, "the plain CNN": self.cnn}
+        nets = {"the net": self.net} | {name: rival.net for name, rival in rivals.items() if rival is not None}
+        said = (net.metrics.doubts(f"{name} on {net.split}") for name, net in nets.items())
+        return tuple(text for text in said if text is not None)
+
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`; without a comparison nothing is said of a plain CNN, and remarks come last."""
         plain = super(RetrainResult, self).as_json()

@@ -61,7 +61,7 @@ def test_a_fresh_artefact_verifies(make_artefact: Make) -> None:
 def test_a_failed_gate_marks_the_folder(make_artefact: Make) -> None:
     folder = make_artefact(parity=parity_of(broken=True))
     assert load_manifest(folder).status == "rejected"
-    assert (folder / "REJECTED").read_text().startswith("model-fp32-b1.onnx: min_top1_agreement 0.0000 of 400")
+    assert (folder / "REJECTED").read_text().startswith("model-fp32-b1.onnx: min_agreement 0.0000 of 600")
     assert "Do not deploy" in (folder / "README.md").read_text()
 
 
