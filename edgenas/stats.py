@@ -11,7 +11,6 @@ from scipy import stats as scipy_stats
 
 from edgenas.records.proportion import Proportion as Proportion  # what all of these give
 
-
 DEFAULT_SENSITIVITY = 0.95  # that a threshold must find of its class where no floor is asked for
 
 

@@ -70,8 +70,8 @@ def flip_bound(error_N: NDArray[np.float64], margin_M: NDArray[np.float64]) -> H
     A decision changes only where the error exceeds the margin. An error above the largest of those seen has a probability of at
     most the upper end of an interval of 0 of N images. For smaller ones the margin must be below that largest error. How many
     margins are is not seen, but how many are within ten times of it is; the density of margins is taken not to be higher at the
-    boundary than on average within these ten times, so that a tenth of that share is a bound. Both ends are those of 95 % intervals,
-    and their sum holds with at least 95 %.
+    boundary than on average within these ten times, so that a tenth of that share is a bound. Both ends are those of 95 %
+    intervals, and their sum holds with at least 95 %.
 
     Args:
         error_N: largest logit error of every image; a margin between two logits moves by at most twice that.

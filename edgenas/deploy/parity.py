@@ -1,7 +1,7 @@
 """Parity: does an exported model decide as its source does, image by image?
 
-What is judged is the decision rule that ships: where a class must not be missed positive from the threshold on, else the best other;
-without one the argmax. Shares are judged by intervals, so that few images prove little; see `edgenas.deploy.gates`.
+What is judged is the decision rule that ships: where a class must not be missed, positive from the threshold on, else the best
+other; without one the argmax. Shares are judged by intervals, so that few images prove little; see `edgenas.deploy.gates`.
 """
 
 from __future__ import annotations

@@ -118,6 +118,8 @@ class InfoResult(JsonRecord):
         loader: None where it was not measured.
         settings: in force, by table.
         versions: of the packages at work.
+        exports: verdict of every artefact folder of the run, in its own word, by the folder's name.
+        doubts: that nothing shows that a net of the run has learned, a sentence each.
     """
 
     run: str
@@ -126,6 +128,8 @@ class InfoResult(JsonRecord):
     loader: LoaderFacts | None
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    exports: Annotated[Mapping[str, str] | None, OMITTED] = None
+    doubts: Annotated[tuple[str, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

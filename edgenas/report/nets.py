@@ -9,56 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FinalTraining, Metrics, NetReport, PublishedRow, RetrainResult, Scores, StageCosts
+from edgenas.records import FinalTraining, Metrics, NetReport, PublishedRow, RetrainResult, StageCosts
 from edgenas.report.cells import arch_value, interval, milliseconds, table
+from edgenas.report.decisions import confusion, metrics_tables
 from edgenas.runs import Outcome
-
-
-def metrics_table(reports: Mapping[str, Metrics], *, title: str) -> Table:
-    """Accuracy and sensitivity per class, one column a net."""
-    first = next(iter(reports.values()))
-    rows = table("", ">images", *(f">{name} %" for name in reports), title=title)
-    rows.add_row("top-1", str(first.top1.n), *(interval(report.top1) for report in reports.values()))
-    for name, share in first.sensitivity.items():
-        mark = " (positive)" if name == first.positive else ""
-        shares = (interval(report.sensitivity[name]) for report in reports.values())
-        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share.n), *shares)
-    return rows
-
-
-def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[Table]:
-    """What is said of the whole split, then of every class, then of every class against the others."""
-    whole = table("over all classes", ">% [95 %]", title=title)
-    decided = None if metrics.threshold is None else metrics.top1_decision
-    shares = {
-        "top-1": metrics.top1,
-        "top-1 of the decision rule": decided,
-        "top-5": scores.top5,
-        "macro F1": scores.macro_f1,
-        "calibration error": scores.calibration_error,
-    }
-    for words, share in shares.items():
-        if share is not None:
-            whole.add_row(words, interval(share))
-    yield whole
-    each = table("class", ">images", ">sensitivity %", ">PPV %", title="Each class, as decided")
-    for name, share in metrics.sensitivity.items():
-        mark = " (positive)" if name == metrics.positive else ""
-        each.add_row(escape(name) + mark, str(share.n), interval(share), interval(scores.classes[name].ppv))
-    yield each
-    columns = {"specificity": "specificity", "NPV": "npv", "AUROC": "auroc"}
-    yield _class_table(scores, "Each class against the others", columns)
-    if scores.prevalence is not None:
-        title = f"Predictive values where {100 * scores.prevalence:g} % of the images are of the class"
-        yield _class_table(scores, title, {"PPV": "ppv_at_prevalence", "NPV": "npv_at_prevalence"})
-
-
-def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Table:
-    """One row a class; ``columns`` are the fields shown, by what they are called."""
-    rows = table("class", *(f">{words} %" for words in columns), title=title)
-    for name, each in scores.classes.items():
-        rows.add_row(escape(name), *(interval(getattr(each, field)) for field in columns.values()))
-    return rows
 
 
 def published_table(rows: Sequence[PublishedRow]) -> Iterator[RenderableType]:
@@ -83,10 +37,11 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
         return
     positive = metrics.positive
     columns = [f">sensitivity {escape(positive)} %"] if positive is not None else []
-    rows = table("site", ">images", ">top-1 %", *columns, title="By site, 95 % intervals")
+    what = "as decided" if metrics.threshold is not None else "top-1"
+    rows = table("site", ">images", f">{what} %", *columns, title="By site, 95 % intervals")
     for name, site in metrics.sites.items():
         shares = [interval(site.sensitivity[positive])] if positive is not None else []
-        rows.add_row(escape(name), str(site.n), interval(site.top1), *shares)
+        rows.add_row(escape(name), str(site.n), interval(site.top1_decision), *shares)
     yield rows
 
 
@@ -127,8 +82,11 @@ def retrain_view(outcome: Outcome[RetrainResult]) -> Iterator[RenderableType]:
     result = outcome.result
     nets = nets_of(result, "winner" if result.baseline is None else "searched")
     yield net_rows(nets)
-    yield metrics_table({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals")
+    yield from metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals")
+    yield from confusion(result.net.metrics)
     yield from sites_table(result.net.metrics)
+    for text in result.doubts:
+        yield Text(text, style="bold yellow")
     yield from _tries(nets, result.finals or ())
     yield from _costs(result.cost or {})
     yield from verdict_lines(result)

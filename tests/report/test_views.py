@@ -67,6 +67,17 @@ def metrics(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
         "confusion_matrix": [[58, 2, 1], [0, 377, 0], [5, 8, 89]],
         "positive": classes[0],
         "threshold": 0.31,
+        "most_frequent": {"class_name": classes[1], "share": share(0.6981, 0.6581, 0.7353, 540)},
+        "threshold_choice": {
+            "threshold": 0.31,
+            "split": "calibrate",
+            "floor": 0.95,
+            "confidence": None,
+            "is_asked": False,
+            "is_shown": True,
+            "sensitivity": share(0.9583, 0.8602, 0.9885, 48),
+            "false_alarms": share(0.0311, 0.0179, 0.0536, 386),
+        },
     }
 
 
@@ -122,6 +133,7 @@ def parity(verdict: str, reason: str = "", *, emulated: dict[str, Any] | None = 
         "top1_agreement": 0.9981 if ran else None,
         "flips": {POSITIVE: 1} if ran else {},
         "new_false_negatives": 1 if ran else None,
+        "new_false_positives": 2 if ran else None,
         "logits": {"max_abs": 0.0123 if ran else None, "mean_abs": 1e-4 if ran else None, "min_cosine": 1.0 if ran else None},
         "gates": [agreement] if ran else [],
         "decision": {"flips": 1 if ran else 0, "agreement": share(0.9981, 0.9896, 0.9997, 540) if ran else None},
@@ -147,6 +159,7 @@ def exported(name: str, judged: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+MOST_FREQUENT = {"class_name": "normal", "share": share(0.9, 0.88, 0.92, 820)}
 NO_GPU = "tensorrt-rtx cannot run here: no NVIDIA driver (libcuda.so.1 is missing)"
 
 
@@ -181,7 +194,11 @@ def doctor() -> Outcome[DoctorResult]:
 def train() -> Outcome[TrainResult]:
     subnets = {name: share(0.9, 0.8821 + i / 100, 0.95, 1_000) for i, name in enumerate(("smallest", "random", "largest"))}
     teacher = {"name": "timm:test_resnet", "select_top1": share(0.9704, 0.9525, 0.9817, 540)}
-    return Outcome(TrainResult.from_json({"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}}))
+    return Outcome(
+        TrainResult.from_json(
+            {"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}, "most_frequent": MOST_FREQUENT}
+        )
+    )
 
 
 def profile() -> Outcome[ProfileAnswer]:
@@ -321,6 +338,8 @@ def found_nets(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
         "closest": None,
         "binding": ["latency_ms"],
         "seed": 0,
+        "positive": classes[0],
+        "most_frequent": {name: MOST_FREQUENT for name in ("select", "confirm", "both")},
     }
 
 
@@ -557,14 +576,14 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
         "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed",
     ),
-    "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
+    "search": (search(), "58/61 90.0 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
     "fidelity": (
         fidelity(),
         "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
     ),
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
-    "export": (export(), "undecided not run passed 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
+    "export": (export(), "undecided not run passed 479 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
@@ -659,7 +678,7 @@ def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
 def test_an_empty_class_has_no_share() -> None:
     shares = metrics()["sensitivity"] | {"normal": {"value": None, "low": 0.0, "high": 1.0, "n": 0}}
     text = drawn("evaluate", evaluate(sensitivity=shares, scores=None), 80)
-    (line,) = [line for line in text.splitlines() if "normal" in line]
+    (line,) = [line for line in text.splitlines() if "sensitivity normal" in line]
     assert "–" in line
     assert "None" not in line
 
