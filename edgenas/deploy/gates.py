@@ -73,8 +73,8 @@ class Gates:
     @property
     def limits(self) -> dict[str, float | int]:
         """The limits in force by the name of their gate, for the manifest."""
-        names = ("min_top1_agreement", "max_new_false_negatives", "max_new_false_negative_share", "max_new_false_positives")
-        names += ("max_new_false_positive_share", "min_p_mcnemar", "min_sensitivity", "max_abs_logit")
+        names: tuple[str, ...] = ("min_top1_agreement", "max_new_false_negatives", "max_new_false_negative_share")
+        names += ("max_new_false_positives", "max_new_false_positive_share", "min_p_mcnemar", "min_sensitivity", "max_abs_logit")
         limits = {"min_agreement": self.agreement} | {name: getattr(self, name) for name in names}
         return {name: limit for name, limit in limits.items() if limit is not None} | {
             f"sensitivity[{name}]": floor for name, floor in self.floors.items()

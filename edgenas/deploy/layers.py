@@ -27,8 +27,11 @@ def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
         import onnx
         import onnxruntime
         from google.protobuf.message import DecodeError
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
     except ImportError:
         return None
+    # ONNX Runtime's exceptions have no common base but Exception
+    failures = tuple(each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
     try:
         model = onnx.load_model_from_string(path.read_bytes())
         producers = _add_outputs(model)
@@ -38,7 +41,7 @@ def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         image = np.ascontiguousarray(images_NCHW, dtype=np.float32)
         results = session.run(list(producers), {session.get_inputs()[0].name: image})
-    except (OSError, DecodeError, RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail):
+    except (OSError, DecodeError, RuntimeError, ValueError, *failures):
         return None
     for node, values in zip(producers.values(), results, strict=True):
         if not np.isfinite(values.astype(np.float64)).all():

@@ -77,14 +77,15 @@ class _Seen:
     @property
     def flipped_N(self) -> NDArray[np.bool_]:  # noqa: N802 - shape suffix
         """Images whose decision changed, or has become none."""
-        return (self.before_N != self.after_N) | ~self.finite_N
+        return np.asarray((self.before_N != self.after_N) | ~self.finite_N, dtype=np.bool_)
 
     @property
     def same_argmax_N(self) -> NDArray[np.bool_] | None:  # noqa: N802 - shape suffix
         """Images with the same most probable class; None where the source's logits are not known."""
         if self.reference_NC is None:
             return None
-        return (self.reference_NC.argmax(axis=1) == self.candidate_NC.argmax(axis=1)) & self.finite_N
+        same_N = self.reference_NC.argmax(axis=1) == self.candidate_NC.argmax(axis=1)
+        return np.asarray(same_N & self.finite_N, dtype=np.bool_)
 
 
 def compare(
@@ -191,11 +192,13 @@ def _judged(seen: _Seen, task: _Task, layer_of: Callable[[int], str | None] | No
 
 
 def _new_misses(seen: _Seen, positive: int) -> NDArray[np.bool_]:
-    return (seen.labels_N == positive) & (seen.before_N == positive) & (seen.after_N != positive)
+    missed_N = (seen.labels_N == positive) & (seen.before_N == positive) & (seen.after_N != positive)
+    return np.asarray(missed_N, dtype=np.bool_)
 
 
 def _new_alarms(seen: _Seen, positive: int) -> NDArray[np.bool_]:
-    return (seen.labels_N != positive) & (seen.before_N != positive) & (seen.after_N == positive)
+    raised_N = (seen.labels_N != positive) & (seen.before_N != positive) & (seen.after_N == positive)
+    return np.asarray(raised_N, dtype=np.bool_)
 
 
 def _mcnemar(seen: _Seen) -> float:

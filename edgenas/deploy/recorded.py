@@ -40,13 +40,13 @@ class RecordedAnswers:
 
     def write(self, folder: Path) -> AnswersFacts:
         """Write the file into an artefact folder."""
-        arrays = {
-            "hashes": np.array([list(bytes.fromhex(each)) for each in self.hashes_N], dtype=np.uint8).reshape(-1, 32),
-            "decisions": self.decisions_N.astype(np.int32),
-        }
-        if self.logits_NK is not None:
-            arrays["logits"] = self.logits_NK.astype(np.float32)
-        np.savez_compressed(folder / ANSWERS, **arrays)
+        hashes_N32 = np.array([list(bytes.fromhex(each)) for each in self.hashes_N], dtype=np.uint8).reshape(-1, 32)
+        decisions_N = self.decisions_N.astype(np.int32)
+        if self.logits_NK is None:
+            np.savez_compressed(folder / ANSWERS, hashes=hashes_N32, decisions=decisions_N)
+        else:
+            logits_NK = self.logits_NK.astype(np.float32)
+            np.savez_compressed(folder / ANSWERS, hashes=hashes_N32, decisions=decisions_N, logits=logits_NK)
         return AnswersFacts(path=ANSWERS, num_images=len(self.hashes_N), has_logits=self.logits_NK is not None)
 
     def of(self, hashes_M: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -33,7 +33,7 @@ from edgenas.training.cnn import shape_of, untrained
 from edgenas.training.comparison import CNN_WORDS, HAND_WORDS, SAME_WORDS, compare
 from edgenas.training.curves import curves_of
 from edgenas.training.devices import torch_device
-from edgenas.training.evaluation import predict, report
+from edgenas.training.evaluation import most_frequent_class, predict, report
 from edgenas.training.folder import WEIGHTS
 
 
@@ -98,7 +98,8 @@ def run(config: RetrainConfig) -> Iterator[Record]:
             finals = tuple(FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs)
             result = replace(result, finals=finals)
         gates = floors_in(project.run, images.class_names).judge(_deployed(result)) if from_search else ()
-        result = replace(result, gates=gates or None)
+        common = most_frequent_class(images.labels("select"), images.class_names)
+        result = replace(result, gates=gates or None, most_frequent_on_select=common)
         result.write(folder / RESULT)
     for text in result.remarks:
         yield Note(text, in_view=True)

@@ -66,7 +66,7 @@ class ThresholdChoice(JsonRecord):
         rule += " as asked" if self.is_asked else " (default)"
         if not self.is_shown:
             rule = f"the highest that finds all on {self.split}: they are too few to show the {self.floor:g} asked for"
-        return f"{rule}; it finds {_of(self.sensitivity)} there and costs {_of(self.false_alarms)} false alarms"
+        return f"{rule}; it finds {_of(self.sensitivity)} there, at the price of false alarms for {_of(self.false_alarms)} others"
 
 
 def _of(share: Proportion) -> str:
@@ -83,12 +83,14 @@ class SiteMetrics(JsonRecord):
         top1: accuracy of the argmax.
         top1_decision: accuracy of the decision rule.
         sensitivity: by class, of the decision rule.
+        most_frequent: class there, and what always answering it gives; None in results of before.
     """
 
     n: int
     top1: Proportion
     top1_decision: Proportion
     sensitivity: Mapping[str, Proportion]
+    most_frequent: Annotated[MostFrequent | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

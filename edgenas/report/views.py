@@ -245,7 +245,7 @@ def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
     nets = nets_of(replace(result.winner, baseline=result.baseline), "searched")
     parts: list[RenderableType] = [
         Text(f"limit: {result.latency_limit_ms:.3g} ms on {result.device} ({result.runtime})"),
-        net_rows(nets),
+        net_rows(nets, result.winner.most_frequent_on_select),
         *metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals"),
         *(Text(text, style="bold yellow") for text in result.winner.doubts),
         *verdict_lines(result.winner, cannot_tell=": this task cannot tell"),

@@ -203,5 +203,6 @@ def _by_site(
             top1=accuracy(argmax_N[here_N], labels_N[here_N], confidence=confidence),
             top1_decision=accuracy(decided_N[here_N], labels_N[here_N], confidence=confidence),
             sensitivity=sensitivities(decided_N[here_N], labels_N[here_N], class_names, confidence=confidence),
+            most_frequent=most_frequent_class(labels_N[here_N], class_names),
         )
     return result

@@ -339,7 +339,7 @@ def found_nets(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
         "binding": ["latency_ms"],
         "seed": 0,
         "positive": classes[0],
-        "most_frequent": {name: MOST_FREQUENT for name in ("select", "confirm", "both")},
+        "most_frequent": dict.fromkeys(("select", "confirm", "both"), MOST_FREQUENT),
     }
 
 
