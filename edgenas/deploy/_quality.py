@@ -33,7 +33,8 @@ def _conversion(parities: Sequence[Parity]) -> list[str]:
             lines.append(f"Likeness to the source{how}: {EQUAL_WORD} on {shown.num_images} images; {shown.equality.words}.")
         elif shown.decision.agreement is not None:
             same = _share(shown.decision.agreement)
-            lines.append(f"Likeness to the source{how}: {shown.verdict}; {same} of {shown.num_images} images are decided alike.")
+            alike = f"{same} of {shown.num_images} images are decided alike"
+            lines.append(f"Likeness to the source{how}: {alike}; the verdict of all gates: {shown.verdict}.")
     return list(dict.fromkeys(lines))
 
 

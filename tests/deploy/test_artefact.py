@@ -102,7 +102,7 @@ def test_its_readme_says_what_was_judged_and_what_not(make_artefact: Make) -> No
     for words in (
         "Threshold 0.4: the highest that finds 95 % on calibrate (default); it finds 19 of 20 ",
         "there, at the price of false alarms for 7 of 80 others.",
-        "Likeness to the source: passed; 100.0 % [99.4, 100.0] of 600 images are decided alike.",
+        "Likeness to the source: 100.0 % [99.4, 100.0] of 600 images are decided alike; the verdict of all gates: passed.",
         "its argmax is right for 90.0 % [82.6, 94.5]; always answering `other` would be for 88.0 %.",
         "It finds 75.0 % [46.8, 91.1] of the 12 images of `covid-19`.",
         "**Nothing shows that it learned anything**",

@@ -597,6 +597,64 @@ def drawn(command: str, outcome: Outcome, width: int) -> str:
     return file.getvalue()
 
 
+def test_the_rules_stand_in_tables_of_their_own_with_how_the_threshold_was_chosen() -> None:
+    text = drawn("evaluate", evaluate(), 160)
+    order = [text.index(words) for words in ("as decided  ", "accuracy  ", "  false alarms", "macro F1", "by the argmax", "top-1")]
+    assert order == sorted(order)
+    assert "decided: covid-19 where p(covid-19) ≥ 0.31, else the likeliest of the others" in text
+    assert "the highest that finds 95 % on calibrate (default); it finds 46 of 48 there" in text
+    assert re.search(r"its specificity +479 +99\.0 ", text)  # 5 of 479 others
+    assert re.search(r"its PPV +92\.1 ", text)  # 58 of 63
+    assert re.search(r"false alarms +5 of 479", text)
+    assert text.count("always normal") == 2
+    assert re.search(r"1 covid-19 +58 +2 +1", text)
+
+
+def test_without_a_threshold_there_is_one_rule_and_one_table() -> None:
+    text = drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | {"threshold": None, "threshold_choice": None})), 100)
+    assert "Test split, 95 % intervals: by the argmax" in text
+    assert "as decided by the threshold" not in text
+    assert "sensitivity covid-19 (positive)" in text
+
+
+def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:
+    names = [f"kind {i}" for i in range(20)]
+    counts = [[9 if i == j else 3 if (i, j) == (4, 7) else 0 for j in range(20)] for i in range(20)]
+    whole = {"sensitivity": dict.fromkeys(names, share(0.9, 0.8, 0.95, 9)), "confusion_matrix": counts, "positive": None}
+    whole |= {"threshold": None, "threshold_choice": None}
+    text = drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | whole)), 100)
+    assert re.search(r"kind 4 +kind 7 +3", text)
+    assert "Images by class" not in text
+
+
+@pytest.mark.parametrize("command", ["train", "search", "retrain", "export", "info"])
+def test_a_net_that_may_have_learned_nothing_is_said(command: str) -> None:
+    common = {"class_name": "normal", "share": share(0.99, 0.98, 1.0, 540)}
+    doubted = metrics() | {"most_frequent": common}
+    made: dict[str, Outcome[Any]] = {
+        "train": Outcome(TrainResult.from_json(train().result.as_json() | {"most_frequent": common})),
+        "search": search(),
+        "retrain": Outcome(RetrainResult.from_json(net(ARCH) | doubted)),
+        "export": replace(
+            export(), result=ExportResult.from_json(export().result.as_json() | {"metrics": doubted | {"split": "test"}})
+        ),
+        "info": Outcome(InfoResult.from_json(info().result.as_json() | {"doubts": ["the net is not shown to be above 99 %"]})),
+    }
+    assert "is not shown to be above" in " ".join(drawn(command, made[command], 100).split())
+
+
+def test_the_export_s_verdict_is_repeated_in_its_own_word() -> None:
+    word = "equal within rounding"
+    assert f"as exported: {word}" in drawn("verify", Outcome(replace(verify().result, exported=word)), 100)
+    assert f"export onnx: {word}" in drawn("info", Outcome(replace(info().result, exports={"onnx": word})), 100)
+    equal = {"is_equal": True, "max_abs_error": 2e-7, "logits_range": 20.0, "nearest_decision": 0.03}
+    files = [exported("model-fp32-b1.onnx", parity("passed") | {"equality": equal})]
+    result = ExportResult.from_json(export().result.as_json() | {"files": files, "verdict": "passed", "word": word})
+    text = drawn("export", replace(export(), result=result), 100)
+    assert f"artefact: {word}" in text
+    assert "1.0e-08 of the logits' range; nearest other decision 0.03 away, 150,000 times that" in " ".join(text.split())
+
+
 def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
     text = drawn("search", proven_search(), 160)
     assert "→ 1 hand" in text
