@@ -208,13 +208,15 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
 
 def _failure(parities: Sequence[Parity], folder: Path, *, require_run: bool) -> EdgeNASError | None:
     """The error that makes the command exit 4, if a gate failed, is undecided, or did not run though it had to."""
-    for parity in parities:
-        if parity.verdict in ("failed", "undecided"):
+    for verdict, hint in (("failed", f"{folder} is marked rejected"), ("undecided", "more test images would decide it")):
+        for parity in parities:
+            if parity.verdict != verdict:
+                continue
             try:
                 parity.require()
             except ParityError as error:
-                hint = f"{folder} is marked rejected" if parity.verdict == "failed" else "more test images would decide it"
                 return ParityError(error.message, problems=error.problems, hint=hint)
+    for parity in parities:
         if parity.verdict == "not_run" and require_run:
             return GateError(f"parity did not run, and --require-run was given: {parity.reason}")
     return None

@@ -33,6 +33,8 @@ TEMPLATE = """\
 {comments}[gates]                          # what an export must show on the whole test split
 min_agreement = 0.99             # share of images that source and export decide alike, shown by its interval
 max_new_false_negatives = 0      # positives that only the export misses
+# max_new_false_negative_share = 0.02   # the same as a share, and that of new false alarms, shown by their intervals
+# max_new_false_positive_share = 0.02
 """
 
 COMMENTS = {

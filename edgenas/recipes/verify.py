@@ -58,7 +58,7 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     if not judged_anew:
         checks += _undecided_export(manifest)
     verdicts = {check.verdict for check in checks}
-    verdict = overall(checks)
+    verdict = "failed" if manifest.status == "rejected" else overall(checks)
     yield Note(f"the export's verdict: {manifest.verdict_word.replace('_', ' ')}", in_view=True)
     for check in checks:
         if check.verdict == "not_run":

@@ -145,6 +145,12 @@ def test_without_a_reference_it_says_so_and_passes_nothing(tmp_path: Path, data:
     assert strict.failure.exit_code == 4
 
 
+def test_an_export_that_was_rejected_stays_failed(tmp_path: Path, data: Path) -> None:
+    outcome = outcome_of(artefact(tmp_path / "art", data, shift=float("nan")), data=f"folder:{data}")
+    assert outcome.failure is not None
+    assert (outcome.failure.exit_code, outcome.result.verdict, outcome.result.exported) == (4, "failed", "failed")
+
+
 def test_an_export_that_was_undecided_is_undecided_until_images_decide(tmp_path: Path, data: Path) -> None:
     folder = artefact(tmp_path / "art", data, shift=0.5)
     outcome = outcome_of(folder)
