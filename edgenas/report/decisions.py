@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -74,13 +73,14 @@ def _decided_table(reports: Mapping[str, Metrics], title: str) -> Table:
     """The rows of the decision rule: accuracy, the positive class and what finding it costs, the other classes."""
     first, each = next(iter(reports.values())), list(reports.values())
     rows = table("", ">images", *(f">{name} %" for name in reports), title=title)
-    positive = escape(str(first.positive))
-    rows.add_row(f"threshold on p({positive})", "", *("–" if m.threshold is None else f"{m.threshold:.4g}" for m in each))
+    rows.add_row(
+        Text(f"threshold on p({first.positive})"), "", *("–" if m.threshold is None else f"{m.threshold:.4g}" for m in each)
+    )
     rows.add_row("accuracy, as decided", str(first.top1_decision.n), *(interval(m.top1_decision) for m in each))
     _always(rows, first.most_frequent, len(each))
     for name, share in first.sensitivity.items():
         mark = " (positive)" if name == first.positive else ""
-        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share.n), *(interval(m.sensitivity[name]) for m in each))
+        rows.add_row(Text(f"sensitivity {name}{mark}"), str(share.n), *(interval(m.sensitivity[name]) for m in each))
         if name == first.positive:
             _costs_of_positive(rows, [of_positive(m) for m in each])
     return rows
@@ -105,13 +105,13 @@ def _argmax_table(reports: Mapping[str, Metrics], title: str, *, with_classes: b
     _always(rows, first.most_frequent, len(each))
     for name, share in first.sensitivity.items() if with_classes else ():
         mark = " (positive)" if name == first.positive else ""
-        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share.n), *(interval(m.sensitivity[name]) for m in each))
+        rows.add_row(Text(f"sensitivity {name}{mark}"), str(share.n), *(interval(m.sensitivity[name]) for m in each))
     return rows
 
 
-def always(common: MostFrequent) -> str:
-    """What a row of the most frequent class is called; the name is escaped for tables."""
-    return f"always {escape(common.class_name)}"
+def always(common: MostFrequent) -> Text:
+    """What a row of the most frequent class is called."""
+    return Text(f"always {common.class_name}")
 
 
 def _always(rows: Table, common: MostFrequent | None, num_columns: int) -> None:
@@ -136,7 +136,7 @@ def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[R
     each = table("class", ">images", ">sensitivity %", ">PPV %", title="Each class, as decided")
     for name, share in metrics.sensitivity.items():
         mark = " (positive)" if name == metrics.positive else ""
-        each.add_row(escape(name) + mark, str(share.n), interval(share), interval(scores.classes[name].ppv))
+        each.add_row(Text(name + mark), str(share.n), interval(share), interval(scores.classes[name].ppv))
     yield each
     yield from confusion(metrics)
     columns = {"specificity": "specificity", "NPV": "npv", "AUROC": "auroc"}
@@ -156,7 +156,7 @@ def _decided_scores(metrics: Metrics, scores: Scores, title: str) -> Iterator[Re
     _always(rows, metrics.most_frequent, 1)
     if metrics.positive is not None:
         share = metrics.sensitivity[metrics.positive]
-        rows.add_row(f"finds {escape(metrics.positive)}", str(share.n), interval(share))
+        rows.add_row(Text(f"finds {metrics.positive}"), str(share.n), interval(share))
     _costs_of_positive(rows, [of_positive(metrics)])
     rows.add_row("macro F1", str(metrics.n), interval(scores.macro_f1))
     yield rows
@@ -166,7 +166,7 @@ def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Tabl
     """One row a class; ``columns`` are the fields shown, by what they are called."""
     rows = table("class", *(f">{words} %" for words in columns), title=title)
     for name, each in scores.classes.items():
-        rows.add_row(escape(name), *(interval(getattr(each, field)) for field in columns.values()))
+        rows.add_row(Text(name), *(interval(getattr(each, field)) for field in columns.values()))
     return rows
 
 
@@ -181,12 +181,12 @@ def confusion(metrics: Metrics) -> Iterator[RenderableType]:
         )
         for number, (name, row) in enumerate(zip(names, counts, strict=True), 1):
             rows.add_row(
-                f"{number} {escape(name)}", *(Text(str(n), style="bold" if i == number else "") for i, n in enumerate(row, 1))
+                Text(f"{number} {name}"), *(Text(str(n), style="bold" if i == number else "") for i, n in enumerate(row, 1))
             )
         yield rows
         return
     pairs = [(n, names[i], names[j]) for i, row in enumerate(counts) for j, n in enumerate(row) if i != j and n]
     rows = table("is", "decided as", ">images", title="Most frequent confusions")
     for n, name, other in sorted(pairs, key=lambda pair: -pair[0])[:MAX_PAIRS]:
-        rows.add_row(escape(name), escape(other), str(n))
+        rows.add_row(Text(name), Text(other), str(n))
     yield rows

@@ -73,7 +73,7 @@ def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = Non
     if any(net.select_top1 is not None for net in each):
         rows.add_row("top-1 on select %", *(interval(net.select_top1) for net in each))
         if on_select is not None:
-            rows.add_row(f"  {always(on_select)}", *[f"{100 * on_select.share.value:.1f}"] * len(each), style="dim")
+            rows.add_row(Text("  ") + always(on_select), *[f"{100 * on_select.share.value:.1f}"] * len(each), style="dim")
     return rows
 
 
@@ -124,7 +124,7 @@ def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_se
             values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"  {FIRST if final is finals[0] else OTHER}", *values, interval(each.select_top1))
     if on_select is not None:
-        rows.add_row(f"  {always(on_select)}", "", "", "", "", f"{100 * on_select.share.value:.1f}", style="dim")
+        rows.add_row(Text("  ") + always(on_select), "", "", "", "", f"{100 * on_select.share.value:.1f}", style="dim")
     yield rows
 
 
