@@ -217,19 +217,21 @@ def life_gates(
 
 
 def _varies(logits: Mapping[str, NDArray[np.floating]]) -> Gate:
-    name, spreads = "varies_with_image", {}
+    """Whether outputs differ from image to image; images whose logits are not finite are judged by another gate."""
+    spreads: dict[str, float] = {}
     for whose, each_NC in logits.items():
         finite_NC = each_NC[np.isfinite(each_NC).all(axis=1)].astype(np.float64)
-        size = float(np.abs(finite_NC).max(initial=0.0))
-        spreads[whose] = 0.0 if size == 0 else float(np.ptp(finite_NC, axis=0).max()) / size
-    least = min(spreads.values())
-    judged = Gate(name, SPREAD, least, least, least, "passed")
-    if min(len(each) for each in logits.values()) < 2:
-        return replace(judged, value=None, low=None, high=None, verdict="undecided", reason="of fewer than two images")
+        if len(finite_NC) > 1:
+            size = float(np.abs(finite_NC).max())
+            spreads[whose] = float(np.ptp(finite_NC, axis=0).max()) / size if size else 0.0
+    least = min(spreads.values(), default=None)
+    judged = Gate("varies_with_image", SPREAD, least, least, least, "passed")
     dead = [whose for whose, spread in spreads.items() if spread <= SPREAD]
-    if not dead:
-        return judged
-    return replace(judged, verdict="failed", reason=f"the outputs of {' and '.join(dead)} do not depend on the image")
+    if dead:
+        return replace(judged, verdict="failed", reason=f"the outputs of {' and '.join(dead)} do not depend on the image")
+    if len(spreads) < len(logits):
+        return replace(judged, verdict="undecided", reason="is shown by two images with finite logits or more")
+    return judged
 
 
 def _learned(

@@ -30,7 +30,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
-from edgenas.report.decisions import always, metrics_tables, scores_tables
+from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.nets import (
     net_rows,
@@ -188,6 +188,10 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
     notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
     yield Text(notes, style="dim")
+    if result.metrics is not None:
+        yield Text(f"decided: {rule_of(result.metrics.metrics)}")
+        choice = result.metrics.metrics.threshold_choice
+        yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")

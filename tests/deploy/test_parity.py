@@ -152,6 +152,21 @@ def test_a_net_whose_answer_does_not_depend_on_the_image_never_passes(dead: str)
     assert gate(parity, "above_most_frequent").verdict == "failed"
 
 
+def test_a_single_image_shows_neither_life_nor_learning() -> None:
+    labels = labels_of(1)
+    parity = judge(logits(labels), logits(labels), labels, positive=None)
+    assert parity.verdict == gate(parity, "varies_with_image").verdict == gate(parity, "above_most_frequent").verdict == "undecided"
+
+
+def test_a_screening_net_that_pays_for_its_finds_with_false_alarms_has_learned() -> None:
+    labels = labels_of(1000, positives=50)
+    screened = np.where((labels == 1) | (np.arange(1000) % 4 == 3), 1, 0)  # a quarter of the healthy are false alarms
+    parity = judge(logits(screened), logits(screened), labels)
+    judged = gate(parity, "above_most_frequent")
+    assert judged.value < judged.limit == 0.95
+    assert judged.verdict == parity.verdict == "passed"
+
+
 def test_a_net_no_better_than_the_most_frequent_class_never_passes() -> None:
     labels = labels_of(1000, positives=100)
     guesses = np.random.default_rng(0).permutation(labels)

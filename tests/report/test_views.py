@@ -643,6 +643,13 @@ def test_a_net_that_may_have_learned_nothing_is_said(command: str) -> None:
     assert "is not shown to be above" in " ".join(drawn(command, made[command], 100).split())
 
 
+def test_export_names_the_rule_that_ships_and_how_its_threshold_was_chosen() -> None:
+    judged = ExportResult.from_json(export().result.as_json() | {"metrics": metrics() | {"split": "test"}})
+    text = drawn("export", replace(export(), result=judged), 100)
+    assert "decided: covid-19 where p(covid-19) ≥ 0.31" in text
+    assert "threshold: the highest that finds 95 % on calibrate" in text
+
+
 def test_the_export_s_verdict_is_repeated_in_its_own_word() -> None:
     word = "equal within rounding"
     assert f"as exported: {word}" in drawn("verify", Outcome(replace(verify().result, exported=word)), 100)
