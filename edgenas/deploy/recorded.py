@@ -22,6 +22,8 @@ from edgenas.records import AnswersFacts
 
 ANSWERS = "answers.npz"
 MAX_LOGITS = 1 << 22  # numbers, 16 MB; of larger test splits decisions alone are kept
+MAX_IMAGES = 10_000_000
+HEADERS_BYTES = 4096  # of the arrays, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +70,20 @@ def read_answers(folder: Path, facts: AnswersFacts, num_classes: int) -> Recorde
         ArtefactError: if the file is not what the manifest says.
     """
     path = folder / facts.path
+    num = facts.num_images
+    numbers = num * num_classes if facts.has_logits else 0
+    if not 0 <= num <= MAX_IMAGES or numbers > MAX_LOGITS:
+        raise ArtefactError(f"{path} holds {num} images of {num_classes} classes, allowed are {MAX_IMAGES}, logits {MAX_LOGITS}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            size_bytes = sum(each.file_size for each in archive.infolist())
+        if size_bytes > 36 * num + 4 * numbers + HEADERS_BYTES:
+            raise ArtefactError(f"{path} would unpack to {size_bytes} bytes, more than {num} answers of {num_classes} classes take")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             hashes_N32, decisions_N = arrays["hashes"], arrays["decisions"]
             logits_NK = arrays["logits"] if facts.has_logits else None
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtefactError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    num = facts.num_images
     fits = hashes_N32.shape == (num, 32) and hashes_N32.dtype == np.uint8 and decisions_N.shape == (num,)
     fits = fits and decisions_N.dtype == np.int32 and (logits_NK is None or logits_NK.shape == (num, num_classes))
     if not fits or (num and not 0 <= decisions_N.min() <= decisions_N.max() < num_classes):

@@ -154,6 +154,15 @@ def test_of_very_many_answers_the_decisions_alone_are_kept(monkeypatch: pytest.M
         read_answers(tmp_path, replace(facts, num_images=6), 3)
 
 
+def test_answers_that_would_fill_the_memory_are_not_unpacked(tmp_path: Path) -> None:
+    facts = kept(["0" * 64], np.array([0]), np.zeros((1, 3), dtype=np.float32)).write(tmp_path)
+    with pytest.raises(ArtefactError, match="holds 1000000000000 images"):
+        read_answers(tmp_path, replace(facts, num_images=10**12), 3)
+    np.savez_compressed(tmp_path / "answers.npz", hashes=np.zeros((1_000_000, 32), dtype=np.uint8), decisions=np.zeros(1, np.int32))
+    with pytest.raises(ArtefactError, match="would unpack to 32000"):
+        read_answers(tmp_path, facts, 3)
+
+
 def test_the_worst_verdict_counts() -> None:
     passed, undecided, absent, failed = parity_of(), parity_of(30), not_run("no GPU"), parity_of(broken=True)
     assert overall([passed, undecided, absent, failed]) == "failed"
