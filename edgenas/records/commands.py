@@ -185,6 +185,8 @@ class SpaceDescription(JsonRecord):
 
     Attributes:
         smallest, largest: of every cost on its own: no single net has them all where choices trade off.
+        purpose: what it is for, a line; empty where nobody says.
+        needs_images: training images below which `edgenas init` does not take it by itself.
         choices, named: where just one space was asked for.
     """
 
@@ -195,6 +197,8 @@ class SpaceDescription(JsonRecord):
     task: TaskFacts
     smallest: SizeFacts
     largest: SizeFacts
+    purpose: str = ""
+    needs_images: int = 0
     choices: Annotated[tuple[ChoiceFacts, ...] | None, OMITTED] = None
     named: Annotated[tuple[NamedFacts, ...] | None, OMITTED] = None
 

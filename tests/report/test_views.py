@@ -492,7 +492,8 @@ def spaces() -> Outcome[SpacesResult]:
     ]
     task = {"num_classes": 1000, "in_channels": 3, "image_px": 224}
     space = {"name": "autoformer-small", "family": "autoformer", "num_subnets": 77_100_000_000_000, "num_genes": 44, "task": task}
-    return Outcome(SpacesResult.from_json({"spaces": [space | ends | {"choices": choices, "named": [named]}]}))
+    said = {"purpose": "photos: [wide] nets of one kind", "needs_images": 100_000}
+    return Outcome(SpacesResult.from_json({"spaces": [space | ends | said | {"choices": choices, "named": [named]}]}))
 
 
 REPORTED = {
@@ -537,7 +538,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
     "spaces": (
         spaces(),
-        "autoformer-small 7.71e+13 44 224 1000 82.1k 242k 627k 1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
+        "autoformer-small 7.7e13 44 224 1000 82.1k–242k 627k–1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 photos: [wide] 100,000 "
         "3,161,987 295,827,000 2·2·1·1 [1] README",
     ),
     "recipes": (
