@@ -98,7 +98,7 @@ def open_images(project: Project) -> Images:
         MissingInputError, DataError: as `images_of`.
     """
     images = images_of(project)
-    _use_threads(project.settings.train.threads, images.task)
+    use_threads(project.settings.train.threads, images.task)
     return images
 
 
@@ -159,7 +159,7 @@ def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> Non
         raise DataError(f"{run.splits} was drawn with other settings", problems=problems, hint=hint)
 
 
-def _use_threads(threads: int | None, task: Task) -> None:
+def use_threads(threads: int | None, task: Task) -> None:
     """Tell PyTorch how many threads to use: two threads on small operators mostly wait, and crawl beside other programs."""
     import torch
 

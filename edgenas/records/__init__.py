@@ -38,6 +38,7 @@ from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
+from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, TrainingPace
 from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     ArchitectureFacts,
@@ -175,6 +176,7 @@ __all__ = [
     "CheckpointFacts",
     "ChoiceFacts",
     "ChosenBy",
+    "ChosenSpace",
     "ClassScores",
     "Comparison",
     "ConditionFacts",
@@ -230,6 +232,9 @@ __all__ = [
     "LoaderFacts",
     "LogRow",
     "LogitErrors",
+    "LookResult",
+    "LookedNet",
+    "LookedSpace",
     "MachineFacts",
     "Manifest",
     "MemberFacts",
@@ -317,6 +322,7 @@ __all__ = [
     "TrainResult",
     "TrainedFor",
     "TrainedWay",
+    "TrainingPace",
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.looks import LookResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class InitResult(JsonRecord):
         splits: images by split and class.
         fingerprint: of the data.
         provable: sentences on what the images can prove.
+        look: at spaces; None where no latency of this device is limited.
     """
 
     data: str
@@ -54,6 +56,7 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
+    look: Annotated[LookResult | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -538,7 +538,8 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
     "spaces": (
         spaces(),
-        "autoformer-small 7.7e13 44 224 1000 82.1k–242k 627k–1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 photos: [wide] 100,000 "
+        "autoformer-small 7.7e13 44 224 1000 82.1k–242k 627k–1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
+        "photos: [wide] 100,000 "
         "3,161,987 295,827,000 2·2·1·1 [1] README",
     ),
     "recipes": (
