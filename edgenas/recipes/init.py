@@ -17,11 +17,11 @@ from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
+from edgenas.project.choosing.asking import look_for
 from edgenas.project.choosing.here import RESULT
 from edgenas.project.named_recipes import require_recipe
 from edgenas.project.opening import Project, image_px_of
 from edgenas.project.settings import DataSettings, ProjectSettings
-from edgenas.recipes.look import look_for
 from edgenas.records import ChosenSpace, InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
 from edgenas.spaces import SearchSpace, Task, get_space
@@ -97,7 +97,13 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits = divided.splits
         inspected.index.save(folder.files)
         save_splits(folder.splits, splits)
-        looked = yield from look_for(Project(folder, settings), drawn.source, len(splits["train"]), by_hand=by_hand)
+        looked = yield from look_for(
+            Project(folder, settings),
+            drawn.source,
+            len(splits["train"]),
+            by_hand=by_hand,
+            image_px=settings.data.image_px,
+        )
         if looked is not None and looked.chosen is not None:
             tables = _with_choice(tables, looked.chosen)
             space, task = _space_and_task(build(ProjectSettings, tables, source="the settings of this init"), source)

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+ATTEMPTS = 3
 QUICK_TIMING = TimingSettings(visits=3, runs=5, visit_ms=20.0)
 
 
 def time_quickly(target: Target, source: Path | nn.Module, enough_ms: float) -> float:
     """Milliseconds of a call: the median of a few visits, or the second call where it is above ``enough_ms`` already.
+
+    Visits that other programs disturb are made again, and the quietest count.
 
     Raises:
         MissingBackendError, ArtefactError: as `Runtime.load`.
@@ -34,6 +37,11 @@ def time_quickly(target: Target, source: Path | nn.Module, enough_ms: float) -> 
         runner.close()
     if once_ms > enough_ms:
         return once_ms
-    *_, last = measure_nets(target, [source], rng=np.random.default_rng(0), settings=QUICK_TIMING)
-    assert isinstance(last, Measurements)
-    return last.nets[0].latency_ms
+    medians_ms: list[float] = []
+    for _ in range(ATTEMPTS):
+        *_, last = measure_nets(target, [source], rng=np.random.default_rng(0), settings=QUICK_TIMING)
+        assert isinstance(last, Measurements)
+        medians_ms.append(last.nets[0].latency_ms)
+        if not last.nets[0].unstable:
+            break
+    return min(medians_ms)

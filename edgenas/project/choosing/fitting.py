@@ -42,7 +42,7 @@ def most_macs(timed: Iterable[tuple[float, float]], limit_ms: float) -> float:
     log_macs = np.log([macs for macs, _ in points])
     log_ms = np.minimum.accumulate(np.log([ms for _, ms in points])[::-1])[::-1]
     limit = np.log(limit_ms)
-    if limit <= log_ms[0]:
+    if limit < log_ms[0]:
         return float(np.exp(log_macs[0] + limit - log_ms[0]))
     if limit >= log_ms[-1]:
         return float(np.exp(log_macs[-1] + limit - log_ms[-1]))

@@ -90,7 +90,7 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
         images_px=wanted.images_px,
         rows=tuple(ranked(rows, wanted.num_images)),
         chosen=choose(rows, wanted.num_images, wanted.limit_ms),
-        set_aside=set_aside(rows, wanted.num_images, wanted.limit_ms),
+        set_aside=set_aside(rows, wanted.num_images),
         seconds=time.monotonic() - begin,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -2,11 +2,13 @@
 
 Of every space and side the smallest net is timed first; where it fits, the median and the largest, unless they are certain to be
 far above the limit, and then the net with most MACs that is estimated to fit, which mends the estimate. From the largest side
-down, a space is looked at until a net fits; one step further where few do.
+down, a space is looked at until a net fits; one step further where few do. Spaces that would not be taken for these images are
+looked at for less long.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -47,6 +49,7 @@ class Look:
         threads: of the runtime; None is its default.
         pace: times the training of a space; called where a net fits and there are images enough.
         memory: of latencies, which are not measured again.
+        budget_s: seconds after which no further space is begun.
     """
 
     limit_ms: float
@@ -56,12 +59,17 @@ class Look:
     threads: int | None
     pace: Pacer
     memory: Memory
+    budget_s: float = 180.0
+
+    def is_for(self, space: SearchSpace) -> bool:
+        """Whether there are as many images as a space asks for."""
+        return self.num_images >= space.needs_images
 
 
 def look_at(
     spaces: Mapping[str, tuple[SearchSpace, Sequence[int]]], look: Look
 ) -> Generator[Progress | Note, None, list[LookedSpace]]:
-    """Look at spaces, each at sides from its largest down.
+    """Look at spaces, each at sides from its largest down; those that ask for more images than there are come last.
 
     A space with an operator that cannot be exported or run is told and left out; sides that are too small for its patches or
     strides are left out.
@@ -71,10 +79,16 @@ def look_at(
         look: what to look for and with.
 
     Returns:
-        A row for every space and side that was looked at, in the order of the spaces.
+        A row for every space and side that was looked at, those of a space together.
     """
     rows: list[LookedSpace] = []
-    for number, (space, sides) in enumerate(spaces.values()):
+    order = sorted(spaces.values(), key=lambda each: not look.is_for(each[0]))  # stable
+    begin = time.monotonic()
+    for number, (space, sides) in enumerate(order):
+        if number and time.monotonic() - begin > look.budget_s:
+            left = ", ".join(each.name for each, _ in order[number:])
+            yield Note(f"for want of time {left} are not looked at; `edgenas plan --spaces` goes on")
+            break
         step = Progress("looking at spaces", number, len(spaces), {"at": space.name})
         yield step
         work = _at_sides(space, [side for side in sides if _has_nets(space, Task(look.num_classes, 3, side))], look, rows)
@@ -104,7 +118,8 @@ def _at_sides(space: SearchSpace, sides: Sequence[int], look: Look, rows: list[L
             continue
         own.append((yield from _at_side(space, Task(look.num_classes, 3, side), look)))
         rows.append(own[-1])
-        if own[-1].fits and (own[-1].share >= FEW or sum(row.fits for row in own) > 1):
+        is_enough = own[-1].share >= FEW or not look.is_for(space) or sum(row.fits for row in own) > 1
+        if own[-1].fits and is_enough:
             break
 
 
@@ -120,7 +135,7 @@ def _at_side(space: SearchSpace, task: Task, look: Look) -> Generator[None, None
         timed = _Timed(space, task, workshop, look, models)
         fitted = yield from _fitted(timed)
     training = None
-    if fitted.best_G is not None and look.num_images >= space.needs_images:
+    if fitted.best_G is not None and look.is_for(space):
         training = yield from look.pace(space, task)
     best = 0 if fitted.best_G is None else round(float(models["macs"](fitted.best_G[None])[0]))
     return LookedSpace(
@@ -153,12 +168,11 @@ def _fitted(timed: _Timed) -> Generator[None, None, Fit]:
         if timed.at_least_ms(row_G) <= FAR * limit_ms:
             yield from timed.add(name, row_G)
     fitted = fit(space, macs, timed.up_to(), rng)
-    if fitted.best_G is not None and LARGEST in timed.nets and timed.nets[LARGEST].latency_ms <= limit_ms:
+    all_fit = LARGEST in timed.nets and timed.nets[LARGEST].latency_ms <= limit_ms
+    if fitted.best_G is None or all_fit or not timed.look.is_for(space):
         return fitted
-    if fitted.best_G is not None:
-        yield from timed.add(BEST, fitted.best_G)
-        fitted = fit(space, macs, timed.up_to(), rng)
-    return fitted
+    yield from timed.add(BEST, fitted.best_G)
+    return fit(space, macs, timed.up_to(), rng)
 
 
 @dataclass(slots=True, eq=False)

@@ -79,7 +79,7 @@ def _seconds_an_image(space: SearchSpace, task: Task, genes_G: np.ndarray, batch
         labels_N = torch.zeros(num, dtype=torch.long, device=device)
         _wait(device)
         begin = time.perf_counter()
-        F.cross_entropy(net(images_NCHW), labels_N).backward()
+        torch.autograd.backward(F.cross_entropy(net(images_NCHW), labels_N))
         _wait(device)
         return time.perf_counter() - begin
 
