@@ -16,7 +16,7 @@ from edgenas.errors import InfeasibleError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Workshop, choose_runtime, device_name
 from edgenas.latency.table import space_hash
-from edgenas.latency.timing import usable_cores
+from edgenas.latency.timing import cpu_quota, usable_cores, usable_threads
 from edgenas.project.choosing.looking import Look, look_at
 from edgenas.project.choosing.pace import supernet_pace
 from edgenas.project.choosing.rule import choose, ranked, set_aside
@@ -85,7 +85,7 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
         runtime=runtime.name,
         precision=precision,
         batch_size=batch_size,
-        threads=(settings.threads or len(usable_cores())) if runtime.device_kind == "cpu" else None,
+        threads=(settings.threads or usable_threads()) if runtime.device_kind == "cpu" else None,
         num_images=wanted.num_images,
         images_px=wanted.images_px,
         rows=tuple(ranked(rows, wanted.num_images)),
@@ -147,7 +147,7 @@ def _identity(project: Project, runtime: Runtime) -> dict[str, Any]:
     return {
         "runtime": [runtime.name, runtime.probe().version],
         "device": device_name(runtime.device_kind),
-        "cores": usable_cores() if runtime.device_kind == "cpu" else None,
+        "cores": [usable_cores(), cpu_quota()] if runtime.device_kind == "cpu" else None,
         "settings": {name: settings[name] for name in ("precision", "batch_size", "threads")},
         "opset": project.settings.export.opset,
         "edgenas": __version__,
