@@ -15,7 +15,8 @@ from edgenas.data.divide import Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
-from edgenas.data.splits import Splits, save_splits, what_can_be_proved
+from edgenas.data.proving import count_distinct, what_can_be_proved, what_is_together
+from edgenas.data.splits import Splits, save_splits
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.project.choosing.asking import look_for
 from edgenas.project.choosing.here import RESULT
@@ -99,7 +100,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         save_splits(folder.splits, splits)
         looked = yield from look_for(
             Project(folder, settings),
-            drawn.source,
+            divided.source,
             len(splits["train"]),
             by_hand=by_hand,
             image_px=settings.data.image_px,
@@ -110,7 +111,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         write_text(folder.config, _template(tables))
     for line in divided.warnings:
         yield Note(line, is_warning=True)
-    provable = _provable(splits, settings.data.positive)
+    provable = [*_provable(splits, settings.data.positive), *what_is_together(divided.source)]
     if settings.data.positive is None:
         yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
     result = InitResult(
@@ -126,6 +127,8 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits=splits.class_counts,
         fingerprint=splits.fingerprint,
         provable=tuple(provable),
+        num_patients=count_distinct(divided.source.groups),
+        num_sites=count_distinct(divided.source.sites),
         look=looked,
     )
     outputs = {"config": folder.config, "splits": folder.splits}
@@ -216,4 +219,4 @@ def _require_grid(space: SearchSpace, task: Task) -> None:
 def _provable(splits: Splits, positive: str | None) -> list[str]:
     if positive is None:
         return []
-    return [what_can_be_proved(splits.class_counts, positive, floor) for floor in (0.90, 0.95, 0.99)]
+    return [what_can_be_proved(splits.class_counts, positive, split) for split in ("select", "confirm", "test")]

@@ -40,7 +40,8 @@ class InitResult(JsonRecord):
         positive: class that must not be missed; None without one.
         splits: images by split and class.
         fingerprint: of the data.
-        provable: sentences on what the images can prove.
+        provable: sentences on what the images can prove, and on what is kept together.
+        num_patients, num_sites: None where the data do not name them.
         look: at spaces; None where no latency of this device is limited.
     """
 
@@ -56,6 +57,8 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
+    num_patients: int | None = None
+    num_sites: int | None = None
     look: Annotated[LookResult | None, OMITTED] = None
 
 
