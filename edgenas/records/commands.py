@@ -57,8 +57,8 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
-    num_patients: int | None = None
-    num_sites: int | None = None
+    num_patients: Annotated[int | None, OMITTED] = None
+    num_sites: Annotated[int | None, OMITTED] = None
     look: Annotated[LookResult | None, OMITTED] = None
 
 
@@ -191,8 +191,8 @@ class SpaceDescription(JsonRecord):
 
     Attributes:
         smallest, largest: of every cost on its own: no single net has them all where choices trade off.
-        purpose: what it is for, a line; empty where nobody says.
-        needs_images: training images below which `edgenas init` does not take it by itself.
+        purpose: what it is for, a line; None where nobody says.
+        needs_images: training images below which `edgenas init` does not take it by itself; None where it always may.
         choices, named: where just one space was asked for.
     """
 
@@ -203,8 +203,8 @@ class SpaceDescription(JsonRecord):
     task: TaskFacts
     smallest: SizeFacts
     largest: SizeFacts
-    purpose: str = ""
-    needs_images: int = 0
+    purpose: Annotated[str | None, OMITTED] = None
+    needs_images: Annotated[int | None, OMITTED] = None
     choices: Annotated[tuple[ChoiceFacts, ...] | None, OMITTED] = None
     named: Annotated[tuple[NamedFacts, ...] | None, OMITTED] = None
 

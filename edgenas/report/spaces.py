@@ -42,12 +42,12 @@ def spaces_view(outcome: Outcome[SpacesResult]) -> Iterator[RenderableType]:
             yield from _named(space.named or ())
 
 
-def purposes(by_space: Mapping[str, str]) -> Table:
+def purposes(by_space: Mapping[str, str | None]) -> Table:
     """What spaces are for, a line each where the terminal has 80 columns."""
     rows = table("space", "what it is for")
     rows.columns[0].no_wrap = True
     for name, purpose in by_space.items():
-        rows.add_row(escape(name), escape(purpose) or "–")
+        rows.add_row(escape(name), escape(purpose or "–"))
     return rows
 
 
