@@ -20,7 +20,7 @@ from edgenas.project.named_recipes import beneath, require_recipe
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.runs import RunFolder
-from edgenas.runs.place import usable_threads
+from edgenas.runs.place import threads_here
 from edgenas.spaces import SearchSpace, Task, get_space
 
 SMALL_PX = 64
@@ -167,5 +167,5 @@ def use_threads(threads: int | None, task: Task) -> None:
     if threads is None and task.image_px <= SMALL_PX:
         threads = 1
     if threads is None:
-        threads = min(torch.get_num_threads(), usable_threads())  # PyTorch knows no quota
+        threads = min(torch.get_num_threads(), threads_here())  # PyTorch knows no quota
     torch.set_num_threads(max(1, threads))

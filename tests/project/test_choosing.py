@@ -22,6 +22,7 @@ from edgenas.project.choosing.looking import Look, look_at
 from edgenas.project.choosing.rule import choose, ranked, set_aside
 from edgenas.project.choosing.sides import sides_for, sides_of, stored_px
 from edgenas.records import LookedNet, LookedSpace, TrainingPace
+from edgenas.runs import Note
 from edgenas.spaces import SPACES, SearchSpace, Task, get_space
 from tests.latency.toy import ToyNet, ToyRuntime, true_ms
 
@@ -176,7 +177,7 @@ def plain_ms(chain: Sequence[Any]) -> float:
 
 def fair_ms(chain: Sequence[Any]) -> float:
     """A call for every component, and the more MACs a second the wider it is."""
-    return sum(0.02 + count_macs(component) / 2e6 / np.sqrt(component.embed_dim) for component in chain)
+    return float(sum(0.02 + count_macs(component) / 2e6 / component.embed_dim**0.5 for component in chain))
 
 
 @dataclass
@@ -285,7 +286,12 @@ def test_one_call_of_a_slow_net_is_no_measurement_for_a_looser_limit() -> None:
     assert len(runtime.loads) > 2
 
 
-def test_spaces_that_there_is_no_time_for_are_named() -> None:
-    spaces = {"nano": (NANO, (32,)), "part": (PINNED, (32,))}
-    notes = [each for each in look_at(spaces, toy_look(ToyRuntime(), 1.0, budget_s=0.0)) if not hasattr(each, "done")]
-    assert [note.text for note in notes] == [f"for want of time {PINNED.name} are not looked at; `edgenas plan --spaces` goes on"]
+def test_spaces_that_would_not_be_taken_and_that_there_is_no_time_for_are_named() -> None:
+    plain = replace(NANO, needs_images=1000)
+    spaces = {"plain": (plain, (32,)), "part": (PINNED, (32,))}
+    look = toy_look(ToyRuntime(), 1.0, num_images=999, budget_s=-1.0)
+    assert [each.space for each in looked(spaces, look)] == [PINNED.name]
+    notes = [each for each in look_at(spaces, look) if isinstance(each, Note)]
+    assert [note.text for note in notes] == [
+        "for want of time not looked at, as they ask for more images: autoformer-nano; `edgenas plan --spaces` goes on"
+    ]

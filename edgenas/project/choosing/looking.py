@@ -49,7 +49,7 @@ class Look:
         threads: of the runtime; None is its default.
         pace: times the training of a space; called where a net fits and there are images enough.
         memory: of latencies, which are not measured again.
-        budget_s: seconds after which no further space is begun.
+        budget_s: seconds after which no space is begun that would not be taken for these images.
     """
 
     limit_ms: float
@@ -85,9 +85,9 @@ def look_at(
     order = sorted(spaces.values(), key=lambda each: not look.is_for(each[0]))  # stable
     begin = time.monotonic()
     for number, (space, sides) in enumerate(order):
-        if number and time.monotonic() - begin > look.budget_s:
+        if not look.is_for(space) and time.monotonic() - begin > look.budget_s:
             left = ", ".join(each.name for each, _ in order[number:])
-            yield Note(f"for want of time {left} are not looked at; `edgenas plan --spaces` goes on")
+            yield Note(f"for want of time not looked at, as they ask for more images: {left}; `edgenas plan --spaces` goes on")
             break
         step = Progress("looking at spaces", number, len(spaces), {"at": space.name})
         yield step
