@@ -58,7 +58,7 @@ def _short(value: int, digits: int) -> str:
 
 def few_digits(num: int) -> str:
     """A number of networks in a column: exact below a million, else in two digits."""
-    return f"{num:,}" if num < EXACT else f"{float(num):.1e}".replace("e+", "e")
+    return f"{num:,}" if num < EXACT else f"{float(num):.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def cardinality(value: int) -> str:

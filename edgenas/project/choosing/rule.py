@@ -72,7 +72,11 @@ def choose(rows: Sequence[LookedSpace], num_images: int, limit_ms: float, rule: 
     if not order or not order[0].fits:
         return None
     best = order[0]
-    words = [f"{best.space} at {best.image_px} px: {amount(best.num_fitting)} of its nets fit into {limit_ms:g} ms"]
+    largest, num = best.nets.get("largest"), amount(best.num_fitting)
+    is_loose = best.share == 1 and largest is not None
+    fit = f"all {num} nets fit into {limit_ms:g} ms" if is_loose else f"{num} of its nets fit into {limit_ms:g} ms"
+    words = [f"{best.space} at {best.image_px} px: {fit}"]
+    words += [f"the slowest that was timed takes {max(net.latency_ms for net in best.nets.values()):.3g} ms"] if is_loose else []
     words.append(f"the largest with {_macs(best.best_macs)}")
     others = {row.space: row for row in reversed(order) if row.space != best.space and row.fits}
     rival = max((row.best_macs for row in others.values() if _stands(row, num_images, rule)), default=None)
@@ -114,7 +118,7 @@ def why_not(row: LookedSpace, best: LookedSpace, num_images: int, rule: Choosing
 
 def amount(num: float) -> str:
     """A number of nets, exact while it is small."""
-    return f"{num:,.0f}" if num < 1e6 else f"{num:.1e}".replace("e+", "e")
+    return f"{num:,.0f}" if num < 1e6 else f"{num:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def _steps(row: LookedSpace, num_images: int, rule: ChoosingRule) -> tuple[bool, ...]:
