@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.errors import MissingBackendError
+from edgenas.latency.measuring import Workshop, workshop
 from edgenas.portable import facts, machine, quota
 from edgenas.portable.machine import joined, look, summary
+from edgenas.project import opening
 from edgenas.runs.place import threads_here
-
+from edgenas.spaces import SPACES, Task
+from tests.latency.toy import ToyRuntime
 
 BOX = {"quota": "150000", "period": "100000"}
 
@@ -80,3 +84,23 @@ def test_what_a_quota_held_back_is_counted_while_nets_are_timed(groups: Path, mo
     assert joined([found, found])["quota_events"] == 14
     in_group(groups, "0::/", {"cpu.max": "max 100000"})
     assert "quota_events" not in summary([look(), look()])
+
+
+def test_more_threads_than_a_quota_has_cores_are_refused_with_the_quota(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_group(groups, "0::/", {"cpu.max": "250000 100000"})
+    monkeypatch.setattr(workshop, "usable_cores", lambda: list(range(8)))
+    shop = Workshop(SPACES["pvt-nano"], Task(2), ToyRuntime(), "fp32", 1, opset=18, cache=groups, scratch=groups)  # type: ignore[arg-type]
+    assert shop.target(2).threads == 2
+    with pytest.raises(MissingBackendError, match=r"4 threads: this process may use 2 cores, for its quota is 2.5 of 8"):
+        shop.target(4)
+
+
+def test_pytorch_takes_no_more_threads_than_a_quota_has_cores(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_group(groups, "0::/", {"cpu.max": "250000 100000"})
+    taken: list[int] = []
+    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
+    monkeypatch.setattr("torch.set_num_threads", taken.append)
+    opening.use_threads(None, Task(2, 3, 256))
+    opening.use_threads(None, Task(2, 3, 32))
+    opening.use_threads(4, Task(2, 3, 256))
+    assert taken == [2, 1, 4]

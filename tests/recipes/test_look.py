@@ -40,7 +40,8 @@ def test_init_takes_a_space_that_fits_and_plan_reads_or_repeats_the_look(tmp_pat
     assert value["outputs"]["look"] == "look/result.json"
     assert {row["space"]: row["image_px"] for row in found["rows"]} == {PIT: 32, VITAS: 32}
     assert all(0 < net["latency_ms"] < 50 for row in found["rows"] for net in row["nets"].values())
-    assert found["rows"][0]["training"]["full_s"] > 0
+    training = found["rows"][0]["training"]
+    assert 0 < 4 * training["quick_s"] == pytest.approx(training["full_s"])  # 10 and 40 epochs
     assert found["set_aside"][VITAS].startswith("1,000,000 training images are asked for, there are")
     written = settings(tmp_path)
     assert (written["space"]["name"], written["data"]["image_px"], written["search"]["latency_ms"]) == (PIT, 32, 50.0)
