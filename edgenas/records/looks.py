@@ -98,6 +98,7 @@ class LookResult(SealedRecord):
         set_aside: why other spaces were not taken, by their names.
         seconds: that the look took, what was known from an earlier one left out.
         date: of the look.
+        disturbed: what else went on meanwhile, a line each, because of which nets may be faster than they seemed.
     """
 
     kind: ClassVar[str] = "look at spaces"
@@ -116,3 +117,4 @@ class LookResult(SealedRecord):
     set_aside: Mapping[str, str]
     seconds: float
     date: str
+    disturbed: tuple[str, ...] = ()

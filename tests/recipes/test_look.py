@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgenas.project.choosing import asking, looking
+from edgenas.project.choosing import asking, here, looking
 from edgenas.registries import Registry
 from edgenas.spaces import SearchSpace, get_space
 from tests.recipes.test_end_to_end import edgenas_in
@@ -26,6 +27,7 @@ def two_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {name: replace(get_space(name), needs_images=needs) for name, needs in ((VITAS, 10**6), (PIT, 0))}
     toys = Registry("search space", "edgenas.nothing", own, accepts=lambda thing: isinstance(thing, SearchSpace), expected="one")
     monkeypatch.setattr(asking, "SPACES", toys)
+    monkeypatch.setattr(here, "machine_remarks", lambda machines, threads: iter(()))  # whatever else runs beside the tests
 
 
 def settings(folder: Path) -> dict[str, Any]:
@@ -96,6 +98,22 @@ def test_without_a_limit_on_this_device_the_space_is_said_to_be_unmeasured(tmp_p
     assert (code, "look" in value["result"]) == (0, False)
     assert "limits are of other devices" in err
     assert settings(tmp_path)["search"]["latency_ms"] == {"jetson": 5.0}
+
+
+def test_a_look_that_was_disturbed_says_so_and_is_not_begun_with_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+
+    def busy(machines: list[dict[str, Any]], threads: int | None) -> Iterator[str]:
+        seen.append(machines[0]["num_cores"])
+        seen.append(threads)
+        yield "other processes used 7.0 of 2 core(s)"
+
+    monkeypatch.setattr(here, "machine_remarks", busy)
+    code, value, _ = edgenas_in(tmp_path, *DIGITS, *HERE, "--space", VITAS, "--latency-ms", "50")
+    assert (code, seen[1]) == (0, 1)
+    assert value["warnings"][0].startswith("other processes used 7.0 of 2 core(s); what fits may be more than is said")
+    assert value["result"]["look"]["disturbed"] == ["other processes used 7.0 of 2 core(s)"]
+    assert not (tmp_path / "edgenas-run" / "look" / "journal.jsonl").exists()
 
 
 def test_plan_needs_a_limit_to_look_with(tmp_path: Path) -> None:

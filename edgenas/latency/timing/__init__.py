@@ -9,6 +9,7 @@ from edgenas.latency.timing.samples import NetTiming, standard_error
 from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
 from edgenas.latency.timing.target import Target, TimingSettings
 from edgenas.portable.facts import cpu_model, usable_cores
+from edgenas.portable.machine import Watch
 from edgenas.portable.memory import Memory, PrefixedMemory
 from edgenas.portable.quota import cpu_quota, usable_threads
 
@@ -26,6 +27,7 @@ __all__ = [
     "Soaked",
     "Target",
     "TimingSettings",
+    "Watch",
     "calls_needed",
     "context_of",
     "cpu_model",

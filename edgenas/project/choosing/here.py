@@ -15,8 +15,8 @@ from edgenas.deploy.contracts import Runtime
 from edgenas.errors import InfeasibleError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Workshop, choose_runtime, device_name
-from edgenas.latency.table import space_hash
-from edgenas.latency.timing import cpu_quota, usable_cores, usable_threads
+from edgenas.latency.table import machine_remarks, space_hash
+from edgenas.latency.timing import Watch, cpu_quota, usable_cores, usable_threads
 from edgenas.project.choosing.looking import Look, look_at
 from edgenas.project.choosing.pace import supernet_pace
 from edgenas.project.choosing.rule import choose, ranked, set_aside
@@ -78,24 +78,45 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
 
         pace = partial(_pace, project, wanted.num_images, memory)
         look = Look(wanted.limit_ms, wanted.num_classes, wanted.num_images, shop, settings.threads, pace, memory)
+        watch = Watch()
         rows = yield from look_at(wanted.spaces, look)
+        disturbed = _disturbed(watch, settings.threads)
+        if disturbed:
+            memory.remove()  # another look is not to begin with what may be wrong
+    for remark in disturbed:
+        yield Note(f"{remark}; what fits may be more than is said: look again with `edgenas plan --spaces`", is_warning=True)
+    threads = settings.threads if settings.threads is not None else usable_threads()
     result = LookResult(
         limit_ms=wanted.limit_ms,
         device=device_name(runtime.device_kind),
         runtime=runtime.name,
         precision=precision,
         batch_size=batch_size,
-        threads=(settings.threads or usable_threads()) if runtime.device_kind == "cpu" else None,
-        num_images=wanted.num_images,
-        images_px=wanted.images_px,
-        rows=tuple(ranked(rows, wanted.num_images)),
-        chosen=choose(rows, wanted.num_images, wanted.limit_ms),
-        set_aside=set_aside(rows, wanted.num_images),
+        threads=threads if runtime.device_kind == "cpu" else None,
         seconds=time.monotonic() - begin,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        disturbed=disturbed,
+        **_found(wanted, rows),
     )
     result.write(project.run.look / RESULT)
     return result
+
+
+def _found(wanted: Wanted, rows: Sequence[LookedSpace]) -> dict[str, Any]:
+    """What the rule makes of the rows, as fields of the result."""
+    return {
+        "num_images": wanted.num_images,
+        "images_px": wanted.images_px,
+        "rows": tuple(ranked(rows, wanted.num_images)),
+        "chosen": choose(rows, wanted.num_images, wanted.limit_ms),
+        "set_aside": set_aside(rows, wanted.num_images),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _disturbed(watch: Watch, threads: int | None) -> tuple[str, ...]:
+    """What else went on during a look; the governor is as it will be later."""
+    seen = {**watch.end(), "governors": None}
+    return tuple(machine_remarks([seen], threads if threads is not None else usable_threads()))
 
 
 def _pace(project: Project, num_images: int, memory: Memory, space: SearchSpace, task: Task) -> Generator[None, None, TrainingPace]:

@@ -85,7 +85,7 @@ def choose(rows: Sequence[LookedSpace], num_images: int, limit_ms: float, rule: 
     elif rival is None:
         words.append("no other space has as many for these images")
     elif rival > best.best_macs:
-        words.append(f"about as large as the {_macs(rival)} of another space, of which a smaller share fits")
+        words.append(f"about as large as the {_macs(rival)} of another space, with more nets to choose among")
     else:
         words.append(f"against {_macs(rival)} of the next")
     return ChosenSpace(space=best.space, image_px=best.image_px, words=", ".join(words))
@@ -113,7 +113,12 @@ def why_not(row: LookedSpace, best: LookedSpace, num_images: int, rule: Choosing
         return f"its supernet trains for about {row.training.full_s / 3600:.3g} hours, more than {rule.max_training_s / 3600:g}"
     if row.best_macs < rule.close * best.best_macs:
         return f"its largest net that fits has {_macs(row.best_macs)}, that of {best.space} {_macs(best.best_macs)}"
-    return f"{_share(row.share)} of its nets fit, of {best.space} {_share(best.share)}; their largest are about equal"
+    equal = f"its largest net is about equal to that of {best.space}"
+    if row.share < best.share:
+        return f"{equal}, but {_share(row.share)} of its nets fit, there {_share(best.share)}"
+    if row.num_fitting < best.num_fitting:
+        return f"{equal}, but {amount(row.num_fitting)} nets fit, there {amount(best.num_fitting)}"
+    return f"{equal}, which is as good and comes first"
 
 
 def amount(num: float) -> str:
@@ -132,7 +137,7 @@ def _stands(row: LookedSpace, num_images: int, rule: ChoosingRule) -> bool:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.2g} %" if share < 0.99 else "nearly all" if share < 1 else "all"
 
 
 def _macs(macs: float) -> str:
