@@ -38,6 +38,7 @@ from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
+from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, TrainingPace
 from edgenas.records.manifest import (
     EQUAL_WORD,
     MANIFEST_SCHEMA,
@@ -183,6 +184,7 @@ __all__ = [
     "CheckpointFacts",
     "ChoiceFacts",
     "ChosenBy",
+    "ChosenSpace",
     "ClassScores",
     "Comparison",
     "ConditionFacts",
@@ -240,6 +242,9 @@ __all__ = [
     "LoaderFacts",
     "LogRow",
     "LogitErrors",
+    "LookResult",
+    "LookedNet",
+    "LookedSpace",
     "MachineFacts",
     "Manifest",
     "MemberFacts",
@@ -329,6 +334,7 @@ __all__ = [
     "TrainResult",
     "TrainedFor",
     "TrainedWay",
+    "TrainingPace",
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",
