@@ -110,12 +110,13 @@ def _space(
     stages: Sequence[StageOptions],
     heads: tuple[tuple[int, int], ...],
     num_classes: int,
+    purpose: str,
 ) -> SearchSpace:
     choices = [Choice(RESOLUTION, resolutions), Choice("stem_dim", stem_dims)]
     for stage, options in enumerate(stages):
         choices += _stage_choices(stage, options)
     choices.append(Choice("head", heads, keys=("neck_dim", "hidden_dim")))
-    return SearchSpace(name, "pvt_mobile", tuple(choices), Task(num_classes, 3, resolutions[-1]))
+    return SearchSpace(name, "pvt_mobile", tuple(choices), Task(num_classes, 3, resolutions[-1]), purpose=purpose)
 
 
 _NANO_KERNELS = ((3, 1, 0), (0, 1, 3), (5, 1, 0), (0, 1, 5), (0, 3, 0))
@@ -137,6 +138,7 @@ PVT_MOBILE_SPACES = (
         ),
         ((64, 0), (128, 0), (256, 0)),
         num_classes=10,
+        purpose="small images: bottlenecks of convolutions, or attention",
     ),
     _space(
         "pvt-mobile-small",
@@ -150,6 +152,7 @@ PVT_MOBILE_SPACES = (
         ),
         _HEADS,
         num_classes=1000,
+        purpose="convolutions, late stages with attention: around MobileNetV4 small",
     ),
     _space(
         "pvt-mobile",
@@ -163,6 +166,7 @@ PVT_MOBILE_SPACES = (
         ),
         _HEADS,
         num_classes=1000,
+        purpose="convolutions or attention, 160 to 256 px, 0.03 to 4 GMACs",
     ),
     _space(
         "pvt-mobile-hybrid",
@@ -176,5 +180,6 @@ PVT_MOBILE_SPACES = (
         ),
         _HEADS,
         num_classes=1000,
+        purpose="convolutions or attention: around MobileNetV4 hybrid medium",
     ),
 )
