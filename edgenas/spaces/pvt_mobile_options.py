@@ -152,7 +152,7 @@ PVT_MOBILE_SPACES = (
         ),
         _HEADS,
         num_classes=1000,
-        purpose="convolutions, late stages with attention: around MobileNetV4 small",
+        purpose="photos on slow devices: around MobileNetV4 small",
     ),
     _space(
         "pvt-mobile",
@@ -166,7 +166,7 @@ PVT_MOBILE_SPACES = (
         ),
         _HEADS,
         num_classes=1000,
-        purpose="convolutions or attention, 160 to 256 px, 0.03 to 4 GMACs",
+        purpose="photos: convolutions or attention, 0.03 to 4 GMACs",
     ),
     _space(
         "pvt-mobile-hybrid",
@@ -180,6 +180,6 @@ PVT_MOBILE_SPACES = (
         ),
         _HEADS,
         num_classes=1000,
-        purpose="convolutions or attention: around MobileNetV4 hybrid medium",
+        purpose="photos: around MobileNetV4 hybrid medium",
     ),
 )

@@ -187,7 +187,7 @@ class TestPitS(TestPitTi):
 
 
 class TestPvtMobileNano(SupernetConformance):
-    """What no other option runs, such as strided convolutions before shared keys of a stage's last place, comes once in 50 draws."""
+    """What no other option runs, such as strided convolutions before the shared keys of a last place, comes once in 50 draws."""
 
     max_steps = 400
 
