@@ -65,7 +65,7 @@ PVT_MOBILE_ARCHS: dict[str, NamedArch] = {
         _reported("mobilenetv4_conv_medium.e500_r224_in1k", 0.79094, 9_720_000),
     ),
     "mobilenetv4_hybrid_medium": _net(
-        "pvt-mobile-hybrid",
+        "pvt-mobile-mqa",
         [
             _stage(48, 4),
             _stage(80, 4, (3, 3, 2), attends=False),

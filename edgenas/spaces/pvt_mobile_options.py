@@ -64,7 +64,7 @@ _MEDIUM = (
 )
 GEOMETRIES: dict[str, Geometry] = {
     "pvt-mobile": Geometry(_MEDIUM, head_dim=32),
-    "pvt-mobile-hybrid": Geometry(_MEDIUM, head_dim=64, layer_scale=True),
+    "pvt-mobile-mqa": Geometry(_MEDIUM, head_dim=64, layer_scale=True),
     "pvt-mobile-small": Geometry(
         (
             StageGeometry((0, 3, 0), relu=True),
@@ -169,7 +169,7 @@ PVT_MOBILE_SPACES = (
         purpose="photos: convolutions or attention, 0.03 to 4 GMACs",
     ),
     _space(
-        "pvt-mobile-hybrid",
+        "pvt-mobile-mqa",
         _RESOLUTIONS,
         (16, 32),
         (

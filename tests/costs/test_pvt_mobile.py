@@ -52,7 +52,7 @@ def test_a_drawn_net_executes_what_is_counted(seed: int) -> None:
     assert fvcore_macs(net, torch.zeros(1, 3, task.image_px, task.image_px)) == cost_models(space, task)["macs"](row_AG)[0]
 
 
-@pytest.mark.parametrize("name", ["pvt-mobile-nano", "pvt-mobile-small", "pvt-mobile", "pvt-mobile-hybrid"])
+@pytest.mark.parametrize("name", ["pvt-mobile-nano", "pvt-mobile-small", "pvt-mobile", "pvt-mobile-mqa"])
 def test_the_smallest_and_the_largest_net_bound_every_cost(name: str) -> None:
     space = get_space(name)
     drawn_AG = space.sample(2000, np.random.default_rng(0))

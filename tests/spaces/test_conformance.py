@@ -60,7 +60,7 @@ class TestPvtMobile(SpaceConformance):
 class TestPvtMobileHybrid(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:
-        return get_space("pvt-mobile-hybrid")
+        return get_space("pvt-mobile-mqa")
 
 
 class TestAutoFormerNano(SpaceConformance):

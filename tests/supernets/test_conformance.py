@@ -224,4 +224,4 @@ class TestPvtMobile(TestPvtMobileSmall):
 class TestPvtMobileHybrid(TestPvtMobileSmall):
     @pytest.fixture
     def space(self) -> SearchSpace:
-        return get_space("pvt-mobile-hybrid")
+        return get_space("pvt-mobile-mqa")
