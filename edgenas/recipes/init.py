@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from edgenas.data.divide import Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
+from edgenas.data.pixels import decide_pixels
+from edgenas.data.samples import sample_picture
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.project.named_recipes import require_recipe
 from edgenas.project.opening import image_px_of
 from edgenas.project.settings import DataSettings, ProjectSettings
+from edgenas.project.trainings.inputs import known_normalisation
 from edgenas.records import InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
 from edgenas.spaces import SearchSpace, Task, get_space
@@ -92,11 +95,18 @@ def run(config: InitConfig) -> Iterator[Record]:
             yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
         inspected = yield from _inspect(drawn.source)
         divided = divide(drawn.source, inspected, _division(settings.data), left_out=drawn.left_out)
-        splits = divided.splits
+        asked = settings.data.pixels
+        pixels = decide_pixels(
+            drawn.source, inspected, divided.source, divided.splits["train"], task.image_px, asked, known_normalisation(settings)
+        )
+        options = {**divided.splits.options, **({"pixels": asked.changed} if asked.changed else {})}
+        splits = replace(divided.splits, options=options, pixels=pixels.stored)
         inspected.index.save(folder.files)
         save_splits(folder.splits, splits)
         write_text(folder.config, _template(tables))
-    for line in divided.warnings:
+        yield sample_picture(divided.source, splits, pixels.preprocess, folder.samples)
+    yield from (Note(line) for line in pixels.notes)
+    for line in (*divided.warnings, *pixels.warnings):
         yield Note(line, is_warning=True)
     provable = _provable(splits, settings.data.positive)
     if settings.data.positive is None:
@@ -114,8 +124,9 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits=splits.class_counts,
         fingerprint=splits.fingerprint,
         provable=tuple(provable),
+        preprocessing=pixels.preprocess.as_json(),
     )
-    yield Outcome(result, {"config": folder.config, "splits": folder.splits})
+    yield Outcome(result, {"config": folder.config, "splits": folder.splits, "samples": folder.samples})
 
 
 def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:

@@ -73,7 +73,14 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import (
+    AnalysisPicture,
+    FidelityPicture,
+    ParetoPicture,
+    SamplePair,
+    SamplePicture,
+    TrainingPicture,
+)
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -278,6 +285,8 @@ __all__ = [
     "ReportedFacts",
     "RetrainResult",
     "RivalReport",
+    "SamplePair",
+    "SamplePicture",
     "SamplingFacts",
     "Scores",
     "SealedRecord",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
@@ -40,6 +40,7 @@ class InitResult(JsonRecord):
         splits: images by split and class.
         fingerprint: of the data.
         provable: sentences on what the images can prove.
+        preprocessing: from a decoded image to what nets read, as in the manifest.
     """
 
     data: str
@@ -54,6 +55,7 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

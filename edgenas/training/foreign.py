@@ -23,7 +23,7 @@ from edgenas.training.earlier import Earlier, is_run, read_earlier, weights_in
 
 _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
 _HINT = "save a plain state_dict, or a .safetensors file"
-_TIMM = "timm:"
+TIMM = "timm:"
 # what PyTorch's restricted unpickler raises on bytes that are no checkpoint
 _UNREADABLE = (
     *(OSError, SafetensorError, pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError, LookupError),
@@ -51,7 +51,7 @@ class Foreign:
 
 def is_file(source: str) -> bool:
     """Whether a source means a file or a run folder, not one of timm's models."""
-    return not source.startswith(_TIMM)
+    return not source.startswith(TIMM)
 
 
 def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
@@ -66,7 +66,7 @@ def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
         CheckpointError: if the weights cannot be fetched or read.
     """
     if not is_file(source):
-        net = _pretrained(source.removeprefix(_TIMM))
+        net = _pretrained(source.removeprefix(TIMM))
         return Foreign(source, dict(net.state_dict()), digest_of(net.state_dict()), heads_of(net))
     path = Path(source)
     run = path if is_run(path) else None
