@@ -18,11 +18,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from edgenas.errors import DataError
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_USUAL = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff")
+_BY_LIBRARY = {".avif": "avif", ".jp2": "jpg_2000", ".webp": "webp"}  # Pillow reads them where it was built with these
+DICOM_EXTENSIONS = (".dcm", ".dicom")
+EXTENSIONS = (*_USUAL, *(suffix for suffix, feature in _BY_LIBRARY.items() if features.check(feature)), *DICOM_EXTENSIONS)
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own threshold for what may be a decompression bomb
 _OPENING = threading.Lock()  # filters of warnings belong to the whole process
 os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=_OPENING.release)
@@ -154,6 +157,10 @@ def decode_file(path: Path) -> Image.Image:
         DataError: naming the file and the reason: empty, no image, truncated or damaged, more than `MAX_PIXELS`, unreadable.
     """
     _require_regular(path)
+    if path.suffix.lower() in DICOM_EXTENSIONS:
+        from edgenas.data.dicom import decode_dicom
+
+        return decode_dicom(path)
     try:
         return _decode(path, str(path))
     except UnidentifiedImageError as error:

@@ -12,7 +12,7 @@ from edgenas.data import ImageSource, open_source
 from edgenas.data.divide import Division, divide
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, HeldImages, ImageStore, LazyImages, arrays, held, read_split
-from edgenas.data.pixels import PixelSettings, decide_pixels
+from edgenas.data.pixels import PixelSettings, decide_pixels, stored_preprocess
 from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import Splits
 from edgenas.errors import ConfigError
@@ -91,6 +91,11 @@ class Images:
         """Where every image of a split was taken; None where that is not known."""
         sites, indices_N = self.source.sites, self.splits[split]
         return None if sites is None else [sites[index] for index in indices_N]
+
+
+def preprocess_for(image_px: int) -> Preprocess:
+    """The usual preprocessing of a resolution: squash, scale to [0, 1], ImageNet's mean and deviation."""
+    return stored_preprocess({}, image_px)
 
 
 def positive_index(name: str | None, class_names: Sequence[str]) -> int | None:

@@ -87,6 +87,11 @@ class Normalisation:
     std: tuple[float, ...]
     of: str
 
+    @property
+    def words(self) -> str:
+        """Both, to be read."""
+        return f"mean {_shown(self.mean)}, deviation {_shown(self.std)}"
+
 
 IMAGENET = Normalisation(IMAGENET_MEAN, IMAGENET_STD, "ImageNet's")
 
@@ -170,7 +175,7 @@ def _pixels(plain: Preprocess, conversion: Conversion, asked: PixelSettings, cho
     if asked.mean or asked.std or chosen != IMAGENET:
         given = " and ".join(name for name in ("mean", "std") if getattr(asked, name))
         whose = f"{given} as set" if given else f"{chosen.of} mean and deviation"
-        notes.append(f"images are normalised by {whose}: mean {_shown(preprocess.mean)}, deviation {_shown(preprocess.std)}")
+        notes.append(f"images are normalised by {whose}: {Normalisation(preprocess.mean, preprocess.std, '').words}")
     return Pixels(preprocess, tuple(notes), conversion.warnings, conversion.problems)
 
 
