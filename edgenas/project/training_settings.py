@@ -79,6 +79,8 @@ class TeacherSettings(OptimizerSettings):
             timm:NAME what timm says that its weights were trained with, else the students' or of an ONNX file ImageNet's.
         classes: names of the classes in the order of a given net's outputs; none takes the images' order, or what edgenas wrote
             beside the net.
+        check: given nets are asked about select before they teach; one that is no better than chance, or right more often under
+            another order of the classes, is refused.
         candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
         probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
         epochs: passes over the training images.
@@ -95,6 +97,7 @@ class TeacherSettings(OptimizerSettings):
     mean: tuple[float, ...] = ()
     std: tuple[Amount, ...] = ()
     classes: tuple[str, ...] = ()
+    check: bool = True
     candidates: tuple[str, ...] = ()
     probe_steps: Count = 300
     epochs: Count = 40

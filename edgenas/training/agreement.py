@@ -114,7 +114,7 @@ def require_agreement(found: Agreement, who: str, outputs: Sequence[str], class_
         )
     facts = f"{who} is right on {_shown(found.top1)} of select, where its answers would hit {100 * found.chance:.1f} % by chance"
     if found.is_chance:
-        hint = "check its weights, teacher.mean and teacher.std, and teacher.classes, the order of its outputs"
+        hint = "look at its weights, teacher.mean, teacher.std and teacher.classes; --set teacher.check=false takes it all the same"
         raise CheckpointError(f"{facts}: it has nothing to teach", hint=hint)
     return f"{facts}: too few images to tell whether it knows the classes" if found.is_undecided else None
 

@@ -201,7 +201,7 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
         )
         images_NCHW, labels_N = images.arrays("select")
         answered_N = predict(trained.eval(), images_NCHW).argmax(axis=1)
-        if net not in jobs:
+        if net not in jobs and project.settings.teacher.check:
             _require_order(net, answered_N, labels_N, images.class_names)
         epochs, seconds = (jobs[net].loop.epochs, seconds_of(jobs[net].folder)) if net in jobs else (0, 0.0)
         row = TriedTeacher(

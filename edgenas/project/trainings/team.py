@@ -173,7 +173,7 @@ def judge_given(project: Project, images: Images, device: str) -> Iterator[Note]
         CheckpointError: if one means other classes by its outputs, or is no better than chance.
     """
     settings = project.settings.teacher
-    if AUTO in settings.names:
+    if AUTO in settings.names or not settings.check:
         return
     for member in members_of(project):
         if not member.is_outside and member.net.checkpoint is None:
