@@ -74,7 +74,7 @@ def _displayed(decoded: Image.Image) -> tuple[NDArray[np.uint8], str]:
         words += f", {low:g} to {high:g}"
         image = Image.fromarray(narrowed(values_HW, low, high if high > low else low + 1))
     elif has_alpha(image):
-        words += ", transparent"
+        words += ", alpha"
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(_board(rgba.size), rgba)
     image = image.convert("RGB")

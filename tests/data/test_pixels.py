@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenas.data.files import EXTENSIONS
 from edgenas.data.images import open_images
+from edgenas.data.library_images import _as_image
 from edgenas.data.pixels import PixelSettings, stored_preprocess
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from edgenas.data.splits import load_splits, save_splits
+from edgenas.errors import DataError
 
 
 @pytest.fixture
@@ -79,3 +82,33 @@ def test_pictures_that_differ_in_fine_grey_values_or_alpha_alone_are_not_the_sam
             Image.fromarray(values.astype(np.uint16)).save(tmp_path / name / f"{number}.png")
     images = open_images(f"folder:{tmp_path}", image_px=16)  # equal pictures of two classes could not be divided
     assert len(images.splits) == 16
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [("jfif", "JPEG"), ("jpe", "JPEG"), ("jp2", "JPEG2000"), ("avif", "AVIF"), ("tga", "TGA")]
+)
+def test_files_of_other_usual_names_are_read(tmp_path: Path, suffix: str, kind: str) -> None:
+    if f".{suffix}" not in EXTENSIONS:
+        pytest.skip(f"this Pillow reads no {kind}")
+    for number in range(16):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "ab"[number % 2] / f"{number}.{suffix.upper()}", kind)
+    assert len(open_images(f"folder:{tmp_path}", image_px=16).splits) == 16
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        (np.array([[0, 3000]], dtype=np.uint16), (0, 3000)),
+        (np.array([[-2.0, 3.5]], dtype=np.float32), (-2, 3.5)),
+        (np.array([[0.0, 1.0]], dtype=np.float32), (0, 255)),
+    ],
+)
+def test_arrays_of_libraries_keep_their_grey_values(values: np.ndarray, seen: tuple[float, float]) -> None:
+    assert _as_image(values, "image 0").getextrema() == seen
+
+
+def test_colours_of_libraries_beyond_0_to_1_are_refused() -> None:
+    with pytest.raises(DataError, match="colours from 0 to 255; floats are shown from 0 to 1"):
+        _as_image(np.linspace(0, 255, 12, dtype=np.float32).reshape(2, 2, 3), "image 0")
