@@ -1,12 +1,10 @@
-"""DICOM files: pixels as their headers say that they are meant, patients and sites. Needs pydicom, the extra ``dicom``.
+"""DICOM files: pixels as their headers say that they are meant. Needs pydicom, the extra ``dicom``.
 
 Shapes: H and W rows and columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgenas.data.files import DICOM_EXTENSIONS, MAX_PIXELS, FileImages, is_plain, quietly
 from edgenas.data.preprocess import SHOWN
+from edgenas.data.quiet import MAX_PIXELS, quietly
 from edgenas.errors import DataError, MissingBackendError
 
-_PATIENT, _SITES = "PatientID", ("InstitutionName", "StationName")
 
+def import_pydicom() -> Any:
+    """The package.
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file's name is that of a DICOM file."""
-    return path.suffix.lower() in DICOM_EXTENSIONS
-
-
-def _pydicom() -> Any:
+    Raises:
+        MissingBackendError: if it is not installed.
+    """
     try:
         import pydicom
         import pydicom.pixels
@@ -48,7 +44,7 @@ def decode_dicom(path: Path) -> Image.Image:
         DataError: naming the file and why it cannot be decoded.
         MissingBackendError: without pydicom.
     """
-    pydicom = _pydicom()
+    pydicom = import_pydicom()
     try:
         with quietly():
             header = pydicom.dcmread(path)
@@ -106,51 +102,3 @@ def _shown(pydicom: Any, header: Any, values_HW: NDArray[Any], ends: tuple[float
     levels_HW = np.floor((np.clip(out_HW, low, high) - low) * 255 / max(high - low, 1e-12) + 0.5)
     result: NDArray[np.uint8] = levels_HW.astype(np.uint8)
     return result
-
-
-def with_headers(images: FileImages) -> FileImages:
-    """The same images with the patients and sites that DICOM headers name, where the source itself names none.
-
-    Only headers are read. A file without a patient, or of another kind, is a patient of its own; without a site it is at "unknown".
-
-    Raises:
-        MissingBackendError: without pydicom, if there is a DICOM file.
-    """
-    found = [position for position, path in enumerate(images.paths) if is_dicom(path)]
-    if not found:
-        return images
-    pydicom = _pydicom()
-    patients, sites = list(images.ids), ["unknown"] * len(images.ids)
-    num_patients = num_sites = 0
-    for position in found:
-        patient, site = _header_of(pydicom, images.paths[position])
-        if patient:
-            patients[position], num_patients = patient, num_patients + 1
-        if site:
-            sites[position], num_sites = site, num_sites + 1
-    notes = [f"{len(found):,} DICOM file(s): {num_patients:,} name their patient, {num_sites:,} their site in the header"]
-    return replace(
-        images,
-        groups=tuple(patients) if images.groups is None and num_patients else images.groups,
-        sites=tuple(sites) if images.sites is None and num_sites else images.sites,
-        notes=(*images.notes, *notes),
-    )
-
-
-def _header_of(pydicom: Any, path: Path) -> tuple[str, str]:
-    """Patient and site; empty where the header names none, or cannot be read: decoding the file will tell."""
-    try:
-        with quietly():
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[_PATIENT, *_SITES])
-            return _text(header, [_PATIENT]), _text(header, _SITES)
-    except Exception:  # noqa: BLE001 - of pydicom, which has no base of its own errors
-        return "", ""
-
-
-def _text(header: Any, names: Sequence[str]) -> str:
-    """The first of these that the header has, on one line."""
-    for name in names:
-        text = " ".join(str(header.get(name) or "").split())
-        if text and is_plain(text):
-            return text
-    return ""

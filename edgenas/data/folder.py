@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from edgenas.data.base import PARTS
-from edgenas.data.dicom import with_headers
+from edgenas.data.dicom_headers import with_headers
 from edgenas.data.files import EXTENSIONS, FileImages, is_plain
 from edgenas.errors import DataError
 

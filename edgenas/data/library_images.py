@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgenas.data.files import EXTENSIONS, decode_bytes, decode_file, quietly, read_file
+from edgenas.data.files import EXTENSIONS, decode_bytes, decode_file, read_file
+from edgenas.data.quiet import quietly
 from edgenas.errors import DataError
 
 _SMALL_PX = 64  # images up to this side suit the smallest space
@@ -230,7 +231,7 @@ def _is_wide(array: NDArray[Any]) -> bool:
     """Whether grey values do not fit into 8 bits: floats beyond 0 to 1, and whole numbers of more bits."""
     if array.dtype.kind == "f":
         return not (array.size and array.min() >= 0 and array.max() <= 1)
-    return array.dtype.kind in "iu" and array.dtype != np.uint8
+    return array.dtype in (np.uint16, np.int16, np.int32)
 
 
 def _class_index(label: Any, what: str) -> int:

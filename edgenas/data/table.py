@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenas.data.dicom import with_headers
+from edgenas.data.dicom_headers import with_headers
 from edgenas.data.files import FileImages, is_plain, read_text, why_no_file
 from edgenas.data.folder import PART_NAMES
 from edgenas.errors import DataError
