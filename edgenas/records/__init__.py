@@ -38,6 +38,7 @@ from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
+from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, TrainingPace
 from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     ArchitectureFacts,
@@ -182,6 +183,7 @@ __all__ = [
     "CheckpointFacts",
     "ChoiceFacts",
     "ChosenBy",
+    "ChosenSpace",
     "ClassScores",
     "Comparison",
     "ConditionFacts",
@@ -237,6 +239,9 @@ __all__ = [
     "LoaderFacts",
     "LogRow",
     "LogitErrors",
+    "LookResult",
+    "LookedNet",
+    "LookedSpace",
     "MachineFacts",
     "Manifest",
     "MemberFacts",
@@ -326,6 +331,7 @@ __all__ = [
     "TrainResult",
     "TrainedFor",
     "TrainedWay",
+    "TrainingPace",
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",
