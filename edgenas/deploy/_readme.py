@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from edgenas.deploy._quality import quality
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
@@ -68,14 +69,29 @@ def _input(manifest: Manifest) -> str:
     target = f"floor({how.get('image_px')} / {how.get('crop_pct')}) px"
     if how.get("resize_mode") == "crop":
         resize = f"resize the shorter side to {target} and the longer one in proportion, rounded down"
+    elif how.get("resize_mode") == "letterbox":
+        resize = (
+            f"resize the longer side to {target} and the shorter one in proportion, rounded down, and lay it in the middle of a "
+            f"{how.get('background') or 'black'} square of {target}"
+        )
     else:
         resize = f"resize to a square of {target}"
+    sides = " × ".join(str(size) for size in manifest.input.shape[1:])
     return (
-        f"`{manifest.input.name}`: float32, NCHW, {' × '.join(str(n) for n in manifest.input.shape[1:])} an image. "
-        f"Apply the EXIF orientation, convert to 8-bit {how.get('channels')}, {resize} ({how.get('resize')}, antialiased, as "
+        f"`{manifest.input.name}`: float32, NCHW, {sides} an image. Apply the EXIF orientation, {_tones(how)}convert to 8-bit "
+        f"{how.get('channels')}, {resize} ({how.get('resize')}, antialiased, as "
         f"Pillow does), crop the middle {how.get('image_px')} × {how.get('image_px')} px, divide by 255, subtract the mean "
         f"{how.get('mean')}, divide by the standard deviation {how.get('std')}. `example.py` does exactly this."
     )
+
+
+def _tones(how: Mapping[str, Any]) -> str:
+    """What is done with grey values of more than 8 bits and with transparent pixels, where that is settled."""
+    words, grey_range, background = "", how.get("grey_range"), how.get("background")
+    if grey_range is not None:
+        low, high = grey_range
+        words += f"scale grey values of more than 8 bits so that {low:g} becomes 0 and {high:g} 255 (clipped, halves go up), "
+    return words if background is None else f"{words}lay transparent pixels on {background}, "
 
 
 def _output(manifest: Manifest) -> str:

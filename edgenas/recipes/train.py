@@ -17,6 +17,7 @@ from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.together import own_folder, require_parts
+from edgenas.project.trainings.inputs import differs, timm_normalisation
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
 from edgenas.project.trainings.starts import start_chooser
@@ -152,6 +153,10 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
     if start.init is not None:
         yield Note(f"supernet: starts from {start.init.source}{'' if start.notes else ', whose weights fit as they are'}")
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
+    known = timm_normalisation(settings.init) if settings.init is not None else None
+    if known is not None and differs(known, images.preprocess):
+        words = f"{settings.init} was trained on images of {known.words}, these are normalised otherwise"
+        yield Note(f"supernet: {words} (`edgenas init --force --set train.init={settings.init}` takes them)", is_warning=True)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)
     (project.run.supernet / FORCED).unlink(missing_ok=True)

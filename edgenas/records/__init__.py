@@ -80,7 +80,14 @@ from edgenas.records.metrics import (
     ThresholdChoice,
     TrainedWay,
 )
-from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import (
+    AnalysisPicture,
+    FidelityPicture,
+    ParetoPicture,
+    SamplePair,
+    SamplePicture,
+    TrainingPicture,
+)
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -294,6 +301,8 @@ __all__ = [
     "ReportedFacts",
     "RetrainResult",
     "RivalReport",
+    "SamplePair",
+    "SamplePicture",
     "SamplingFacts",
     "Scores",
     "SealedRecord",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records import AnalysisPicture, FidelityPicture, ParetoPicture, SamplePicture, TrainingPicture
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
+from edgenas.report.samples import samples_plot
 from edgenas.report.search_pictures import COSTS, analysis_plot
 from edgenas.runs import Picture, atomic_path
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture]) -> None:
+def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | SamplePicture]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():
@@ -30,6 +31,8 @@ def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | Fi
             training_plot(picture.shows, picture.paths)
         case FidelityPicture():
             fidelity_plot(picture.shows, picture.paths)
+        case SamplePicture():
+            samples_plot(picture.shows, picture.paths)
 
 
 def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edgenas.data.images import Images
+from edgenas.errors import CheckpointError
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
@@ -35,9 +36,20 @@ def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | Non
     )
 
 
-def teacher_facts(folder: Path) -> CheckpointFacts | None:
-    """What the run's teacher says of itself; None if there is none yet."""
-    return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1]) if has_weights(folder) else None
+def teacher_facts(folder: Path, *, forgive: bool = False) -> CheckpointFacts | None:
+    """What the run's teacher says of itself; None if there is none yet, or with ``forgive`` one that cannot be read.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    if not has_weights(folder):
+        return None
+    try:
+        return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1])
+    except CheckpointError as error:
+        if forgive:
+            return None
+        raise CheckpointError(error.message, problems=error.problems, hint="--force replaces it") from error
 
 
 @dataclass(frozen=True, slots=True)
