@@ -29,6 +29,7 @@ from edgenas.supernets.resize import resized
 
 torch.fx.wrap("resized")  # one call of a traced graph, since what it does depends on the images
 
+BRANCH = 0.2  # of what a block adds, at first, beside the unit of a batch norm: nets of other depths then answer alike
 LINEAR_STD = 0.5  # of the classifier's weights, over the root of its inputs; as of narrow PVTs
 
 
@@ -243,8 +244,13 @@ class MobileNet(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of one layer anew from PyTorch's global generator; others are left alone."""
-    if isinstance(module, nn.Linear):
+    """Draw the weights of one layer anew from PyTorch's global generator, after those inside it; others are left alone."""
+    if isinstance(module, ConvBlock):
+        nn.init.constant_(module.pw_proj.bn.weight, BRANCH)
+    elif isinstance(module, Attention):
+        with torch.no_grad():
+            module.output.proj.weight.mul_(BRANCH)
+    elif isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=LINEAR_STD / module.in_features**0.5)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
