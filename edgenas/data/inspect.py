@@ -1,6 +1,6 @@
 """Looking at every image once: does it decode, what does it show, and what was its file when it was read.
 
-Shapes: N images.
+Shapes: N images, D bytes of a sketch.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenas.data.base import ImageSource
 from edgenas.data.preprocess import to_rgb
+from edgenas.data.sketches import BYTES, sketch
 from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import read_sealed, write_sealed
 
@@ -47,12 +51,14 @@ class Inspection:
         shown: hex SHA-256 of size and RGB pixels, equal for equal pictures whatever the format; empty where undecodable.
         broken: why an image cannot be used, by position.
         index: of the files.
+        sketches_ND: what every image looks like, whatever its size; 0 where undecodable.
     """
 
     contents: tuple[str, ...]
     shown: tuple[str, ...]
     broken: Mapping[int, str]
     index: FileIndex
+    sketches_ND: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class _Look:
     shown: str
     reason: str | None
     stamp: Stamp | None
+    sketch_D: NDArray[np.uint8] | None = None
 
 
 def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
@@ -136,7 +143,7 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
         return _Look(content, "", message, stamp)
     digest = hashlib.sha256(f"{image.size}".encode())
     digest.update(image.tobytes())
-    return _Look(content, digest.hexdigest(), None, stamp)
+    return _Look(content, digest.hexdigest(), None, stamp, sketch(image))
 
 
 def _looks(source: ImageSource, positions: Sequence[int], *, decode: bool) -> Iterator[list[_Look]]:
@@ -149,8 +156,12 @@ def _looks(source: ImageSource, positions: Sequence[int], *, decode: bool) -> It
 def inspect(source: ImageSource) -> Iterator[int | Inspection]:
     """Read and decode every image; yields how many are done, and last the `Inspection`."""
     looks: list[_Look] = []
+    sketches_ND = np.zeros((len(source.labels_N), BYTES), dtype=np.uint8)
     for seen in _looks(source, range(len(source.labels_N)), decode=True):
-        looks += seen
+        for position, look in enumerate(seen, len(looks)):
+            if look.sketch_D is not None:
+                sketches_ND[position] = look.sketch_D
+        looks += [replace(look, sketch_D=None) for look in seen]
         yield len(looks)
     stamps = {source.ids[i]: look.stamp for i, look in enumerate(looks) if look.stamp is not None}
     yield Inspection(
@@ -158,6 +169,7 @@ def inspect(source: ImageSource) -> Iterator[int | Inspection]:
         shown=tuple(look.shown for look in looks),
         broken={i: look.reason for i, look in enumerate(looks) if look.reason is not None},
         index=FileIndex(stamps),
+        sketches_ND=sketches_ND,
     )
 
 

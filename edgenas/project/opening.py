@@ -23,6 +23,7 @@ from edgenas.runs import RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
 
 SMALL_PX = 64
+_LATER = frozenset({"near_duplicates", "map_label"})  # settings that splits of before know nothing of
 SET_POSITIVE = 'write positive = "CLASS" under [data] in edgenas.toml, or --set data.positive=CLASS'
 
 
@@ -152,7 +153,7 @@ def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> Non
     problems = [
         f"data.{name} is {value!r} now, {drawn.get(name)!r} when the images were divided"
         for name, value in data.division.items()
-        if drawn.get(name) != value
+        if drawn.get(name) != value and not (name in _LATER and name not in drawn)
     ]
     if problems:
         hint = "set them back, or divide again with `edgenas init --force`"

@@ -15,6 +15,8 @@ from edgenas.data.divide import Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
+from edgenas.data.near import NearDuplicates, find_near
+from edgenas.data.problems import save_problems
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.project.named_recipes import require_recipe
@@ -91,9 +93,11 @@ def run(config: InitConfig) -> Iterator[Record]:
         if settings.data.max_per_class is not None:
             yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
         inspected = yield from _inspect(drawn.source)
-        divided = divide(drawn.source, inspected, _division(settings.data), left_out=drawn.left_out)
+        near = (yield from _near(drawn.source, inspected)) if settings.data.near_duplicates else NearDuplicates()
+        divided = divide(drawn.source, inspected, _division(settings.data), left_out=drawn.left_out, near=near)
         splits = divided.splits
         inspected.index.save(folder.files)
+        save_problems(folder.problems, divided.problems)
         save_splits(folder.splits, splits)
         write_text(folder.config, _template(tables))
     for line in divided.warnings:
@@ -114,8 +118,9 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits=splits.class_counts,
         fingerprint=splits.fingerprint,
         provable=tuple(provable),
+        num_problems=len(set(divided.problems)),
     )
-    yield Outcome(result, {"config": folder.config, "splits": folder.splits})
+    yield Outcome(result, {"config": folder.config, "splits": folder.splits, "problems": folder.problems})
 
 
 def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
@@ -125,6 +130,15 @@ def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
             return record
         yield Progress("checking images", record, len(source.labels_N))
     raise AssertionError("an inspection ends with its findings")
+
+
+def _near(source: ImageSource, found: Inspection) -> Generator[Record, None, NearDuplicates]:
+    """Look for pictures that are nearly the same, with progress."""
+    for record in find_near(found.sketches_ND, source.labels_N, found.shown):
+        if isinstance(record, NearDuplicates):
+            return record
+        yield Progress("comparing images", record, len(source.labels_N))
+    raise AssertionError("a comparison ends with its findings")
 
 
 def _draw(source: ImageSource, data: DataSettings) -> Drawn:
@@ -140,6 +154,7 @@ def _division(data: DataSettings) -> Division:
         seed=data.seed,
         skip_bad_images=data.skip_bad_images,
         drop_overlap=data.drop_overlap,
+        near_duplicates=data.near_duplicates,
         select_per_class=data.select_per_class,
         val_as=data.val_as,
         max_per_class=data.max_per_class,

@@ -40,6 +40,7 @@ class InitResult(JsonRecord):
         splits: images by split and class.
         fingerprint: of the data.
         provable: sentences on what the images can prove.
+        num_problems: rows of the list of everything odd; None in answers of before.
     """
 
     data: str
@@ -54,6 +55,7 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
+    num_problems: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
