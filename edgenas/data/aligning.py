@@ -60,13 +60,14 @@ def _aligned(moving_PHW: Pictures, fixed_PHW: Pictures, place_P4: NDArray[np.flo
 def _difference(first_PHW: Pictures, second_PHW: Pictures) -> NDArray[np.float64]:
     """1 less the squared correlation; 1 for negatives of each other."""
     correlation_P = np.clip((normed(first_PHW) * normed(second_PHW)).sum(1, dtype=np.float64), 0, 1)
-    return FLAT - correlation_P**2
+    result_P: NDArray[np.float64] = FLAT - correlation_P**2
+    return result_P
 
 
 def _warped(pictures_PHW: Pictures, place_P4: NDArray[np.float64]) -> Pictures:
     side = pictures_PHW.shape[1]
     along_x, along_y = _matrices(place_P4[:, 0], place_P4[:, 1], side), _matrices(place_P4[:, 2], place_P4[:, 3], side)
-    return along_y @ pictures_PHW @ along_x.transpose(0, 2, 1)
+    return (along_y @ pictures_PHW @ along_x.transpose(0, 2, 1)).astype(np.float32, copy=False)
 
 
 def _axis(side: int) -> NDArray[np.float64]:
@@ -79,7 +80,8 @@ def _matrices(scale_P: NDArray[np.float64], shift_P: NDArray[np.float64], side: 
     wanted_PT = _axis(side)[None] * (1 + scale_P[:, None]) + shift_P[:, None]
     pixels_PT = np.clip((wanted_PT + 1) / 2 * side - 0.5, 0, side - 1).astype(np.float32)
     distances_PTF = np.abs(pixels_PT[:, :, None] - np.arange(side, dtype=np.float32))
-    return np.maximum(np.float32(0), 1 - distances_PTF)
+    result_PTF: Pictures = np.maximum(np.float32(0), 1 - distances_PTF)
+    return result_PTF
 
 
 def _moved(moving_PHW: Pictures, fixed_PHW: Pictures, place_P4: NDArray[np.float64]) -> NDArray[np.float64]:

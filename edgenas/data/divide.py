@@ -32,6 +32,7 @@ class Division:
         seed: of the shuffle.
         skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
         drop_overlap: published parts that give way where parts overlap.
+        map_label: how the source's labels were renamed, to be stored beside the splits.
         near_duplicates: keep images that are nearly the same in one split.
         select_per_class, val_as: as in `make_splits`.
         max_per_class: images of every class that were drawn before (`draw_per_class`), of what is not published as test; None for
@@ -42,6 +43,7 @@ class Division:
     seed: CountOrZero = 0
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
+    map_label: Mapping[str, str] = field(default_factory=dict)
     near_duplicates: bool = True
     select_per_class: Count | None = None
     val_as: ValAs = "select"
@@ -56,6 +58,7 @@ class Division:
         return {
             "skip_bad_images": self.skip_bad_images,
             "drop_overlap": list(self.drop_overlap),
+            "map_label": dict(self.map_label),
             "near_duplicates": self.near_duplicates,
             "select_per_class": self.select_per_class,
             "val_as": self.val_as,
@@ -226,7 +229,8 @@ def _near_warning(source: ImageSource, seen: _Seen, near: NearDuplicates, overla
     line = f"{replace(near, pairs=tuple(seen.near))}"
     torn = [overlap for overlap in overlaps if overlap.near]
     if torn:
-        return f"{line}: {'; '.join(map(str, torn))}; --drop-overlap train takes them out of train, those in one part stay in one split"
+        shared = "; ".join(map(str, torn))
+        return f"{line}: {shared}; --drop-overlap train takes them out of train, those of one part stay in one split"
     examples = [f"{ids[pair.first]} and {ids[pair.second]}" for pair in seen.near]
     return f"{line}, kept in one split: {_some(examples)}"
 

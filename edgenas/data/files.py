@@ -11,15 +11,16 @@ import stat
 import threading
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from edgenas.data.problems import Problem
 from edgenas.errors import DataError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -34,6 +35,9 @@ class FileImages:
 
     Attributes:
         paths: of every image.
+        odd: what was seen in names and labels.
+        unclear: by label, why it cannot be taken for a class before somebody says so.
+        empty: labels that lack images somewhere, with what is to be said of them unless others become one class with them.
     """
 
     name: str
@@ -50,6 +54,9 @@ class FileImages:
     default_space: str = "pvt-covidx"
     default_image_px: int = 256
     default_positive: str | None = None
+    odd: tuple[Problem, ...] = ()
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    empty: tuple[tuple[str, str], ...] = ()
 
     def path(self, index: int) -> Path | None:
         """The image's file."""

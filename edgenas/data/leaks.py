@@ -78,7 +78,8 @@ def find_overlaps(source: ImageSource, shown: Sequence[str], near: Sequence[Near
     keys = source.file_keys if source.file_keys is not None else source.ids
     leaks = [
         replace(
-            _between(source, keys, shown, parts_N, first, second), near=tuple(_near_between(source, shown, near, parts_N, first, second))
+            _between(source, keys, shown, parts_N, first, second),
+            near=tuple(_near_between(source, shown, near, parts_N, first, second)),
         )
         for first, second in combinations(PARTS, 2)
     ]
@@ -137,7 +138,10 @@ def _counts(groups: Sequence[str], positions: Sequence[int]) -> dict[str, int]:
 
 
 def linked(source: ImageSource, shown: Sequence[str], near: Sequence[NearPair] = ()) -> NDArray[np.int64]:
-    """Number of the cluster of every image, shape (N,): those that share file, (nearly) picture or patient, also by way of others."""
+    """Number of the cluster of every image, shape (N,).
+
+    A cluster shares file, picture (or nearly) or patient, also by way of others.
+    """
     keys = source.file_keys if source.file_keys is not None else source.ids
     kinds: list[Sequence[str]] = [keys, [picture or f"unknown {i}" for i, picture in enumerate(shown)]]
     kinds += [source.groups] if source.groups is not None else []

@@ -60,12 +60,11 @@ class NearDuplicates:
 
     def __str__(self) -> str:
         images = {position for pair in self.pairs for position in (pair.first, pair.second)}
-        return f"{len(self.pairs):,} pair(s) of {len(images):,} images are near-duplicates (limit {self.share:.2f} of what neighbours differ by)"
+        limit = f"limit {self.share:.2f} of what neighbours differ by"
+        return f"{len(self.pairs):,} pair(s) of {len(images):,} images are near-duplicates ({limit})"
 
 
-def find_near(
-    sketches_ND: NDArray[np.uint8], labels_N: NDArray[np.int64], shown: Sequence[str]
-) -> Iterator[int | NearDuplicates]:
+def find_near(sketches_ND: NDArray[np.uint8], labels_N: NDArray[np.int64], shown: Sequence[str]) -> Iterator[int | NearDuplicates]:
     """Look for pictures that are nearly the same; yields how many images were compared, and last what was found.
 
     Args:
@@ -162,9 +161,7 @@ def _sample(num: int, size: int, seed: int) -> NDArray[np.int64]:
     return np.arange(num) if num <= size else np.sort(np.random.default_rng(seed).choice(num, size, replace=False))
 
 
-def _differences_to(
-    sketches_ND: NDArray[np.uint8], wanted_I: NDArray[np.int64], near_IK: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _differences_to(sketches_ND: NDArray[np.uint8], wanted_I: NDArray[np.int64], near_IK: NDArray[np.int64]) -> NDArray[np.float64]:
     num = near_IK.shape[1]
     mine, other = np.repeat(wanted_I, num), near_IK.ravel()
     result = np.empty(len(mine))
@@ -176,11 +173,11 @@ def _differences_to(
 
 
 def _limit(sketches_ND: NDArray[np.uint8], looks_ND: NDArray[np.float32], labels_N: NDArray[np.int64]) -> float:
-    """How much less than from ordinary neighbours a copy must differ, drawn from pictures of different classes, which are no copies.
+    """How much less than from ordinary neighbours a copy must differ, by what pictures of different classes show.
 
-    Of a sample, the nearest picture of another class is compared with the 18th nearest of them; the 5 % quantile of these ratios
-    is q. A copy is to be as much nearer again, and by half, so the limit is q * q / 2. In data of rich pictures all strangers
-    differ alike, so a copy may differ much; in data of tiny, simple ones some strangers come near.
+    These are no copies. Of a sample, the nearest picture of another class is compared with the 18th nearest of them; the 5 %
+    quantile of these ratios is q. A copy is to be as much nearer again, and by half, so the limit is q * q / 2. In data of rich
+    pictures all strangers differ alike, so a copy may differ much; in data of tiny, simple ones some strangers come near.
     """
     judged_S = _sample(len(looks_ND), _JUDGED, 2)
     apart_SN = 1 - looks_ND[judged_S] @ looks_ND.T

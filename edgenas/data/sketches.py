@@ -42,13 +42,16 @@ def colour_of(sketches_ND: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def pooled(pictures_NHW: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     """Means over squares of ``step`` x ``step``."""
-    rows_NHW = sum(pictures_NHW[:, at::step] for at in range(step))
-    sums_NHW = sum(rows_NHW[:, :, at::step] for at in range(step))
-    return sums_NHW / np.float32(step * step)
+    sums_NHW = np.zeros((len(pictures_NHW), *(side // step for side in pictures_NHW.shape[1:])), dtype=np.float32)
+    for row in range(step):
+        for column in range(step):
+            sums_NHW += pictures_NHW[:, row::step, column::step]
+    sums_NHW /= step * step
+    return sums_NHW
 
 
 def normed(pictures_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pictures as vectors of mean 0 and length 1, shape (N, H * W): brightness and contrast do not count; 0 where all is one grey."""
+    """Pictures as vectors of mean 0 and length 1, shape (N, H * W), without brightness and contrast; 0 where all is one grey."""
     rows_NP = pictures_NHW.reshape(len(pictures_NHW), -1)
     rows_NP = rows_NP - rows_NP.mean(1, keepdims=True)
     result: NDArray[np.float32] = rows_NP / np.maximum(np.linalg.norm(rows_NP, axis=1, keepdims=True), 1e-6)

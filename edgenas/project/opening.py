@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,31 @@ def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> Pro
     file, given = read_toml(run.config), parse_overrides(overrides)
     tables = layered(beneath(file, given, flags), given, flags)
     try:
-        return build(ProjectSettings, tables, source=str(run.config))
+        return composed(build(ProjectSettings, tables, source=str(run.config)))
     except ConfigError as error:
         if not (given or any(flags.values())) or _is_wrong(beneath(file, {}, {}), str(run.config)):
             raise
         raise ConfigError("a setting of the command line is wrong", problems=error.problems, hint=error.hint) from error
+
+
+def composed(settings: ProjectSettings) -> ProjectSettings:
+    """Settings that name classes as data do, whatever Unicode form a keyboard or file gave them."""
+    data, search = settings.data, settings.search
+    return replace(
+        settings,
+        data=replace(data, positive=None if data.positive is None else _composed(data.positive)),
+        search=replace(
+            search,
+            min_sensitivity={_composed(name): floor for name, floor in search.min_sensitivity.items()},
+            limits=tuple(map(_composed, search.limits)),
+            maximize=tuple(map(_composed, search.maximize)),
+            minimize=tuple(map(_composed, search.minimize)),
+        ),
+    )
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _is_wrong(tables: Mapping[str, Any], source: str) -> bool:
@@ -133,7 +154,7 @@ def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Split
     """
     splits = load_splits(run.splits)
     _require_division(run, data, splits)
-    source = without(open_source(data.source), splits.excluded)
+    source = without(open_source(data.source, data.map_label), splits.excluded)
     if splits.class_names != source.class_names:
         raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
     index = FileIndex.load(run.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from edgenas.data.problems import save_problems
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.project.named_recipes import require_recipe
-from edgenas.project.opening import image_px_of
+from edgenas.project.opening import composed, image_px_of
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.records import InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
@@ -79,9 +80,10 @@ def run(config: InitConfig) -> Iterator[Record]:
     require_recipe(config.flags)
     given = config.flags["data"]
     flags = {**config.flags, "data": {**given, "source": absolute_source(given["source"])}}
-    source = scan_source(flags["data"]["source"])
-    tables = _tables(source, merge(flags, parse_overrides(config.overrides)))
-    settings = build(ProjectSettings, tables, source="the settings of this init")
+    asked = merge(flags, parse_overrides(config.overrides))
+    source = scan_source(flags["data"]["source"], _map_label(asked))
+    tables = _tables(source, asked)
+    settings = composed(build(ProjectSettings, tables, source="the settings of this init"))
     positive_index(settings.data.positive, source.class_names)
     space = get_space(settings.space.name)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
@@ -123,6 +125,13 @@ def run(config: InitConfig) -> Iterator[Record]:
     yield Outcome(result, {"config": folder.config, "splits": folder.splits, "problems": folder.problems})
 
 
+def _map_label(asked: Mapping[str, Any]) -> Mapping[str, str]:
+    """How labels are renamed, checked before images are looked for."""
+    if not asked["data"].get("map_label"):
+        return {}
+    return build(ProjectSettings, asked, source="the settings of this init").data.map_label
+
+
 def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
     """Decode every image once, with progress."""
     for record in inspect(source):
@@ -154,6 +163,7 @@ def _division(data: DataSettings) -> Division:
         seed=data.seed,
         skip_bad_images=data.skip_bad_images,
         drop_overlap=data.drop_overlap,
+        map_label=data.map_label,
         near_duplicates=data.near_duplicates,
         select_per_class=data.select_per_class,
         val_as=data.val_as,
@@ -164,6 +174,7 @@ def _division(data: DataSettings) -> Division:
 def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:
     """The tables to write: what was given, and the source's own positive class and space where nothing was."""
     data = {"positive": source.default_positive} | dict(given.get("data", {}))
+    data = {key: unicodedata.normalize("NFC", value) if key == "positive" and value else value for key, value in data.items()}
     space = {"name": source.default_space} | dict(given.get("space", {}))
     rest = {name: table for name, table in given.items() if name not in ("data", "space", "gates") and table}
     return {"data": {key: value for key, value in data.items() if value is not None}, "space": space, **rest}

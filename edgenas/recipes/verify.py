@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from edgenas.config import Flags
-from edgenas.data import open_source
+from edgenas.data import absolute_source, open_source
 from edgenas.data.images import positive_index
 from edgenas.data.loaders import ImageStore, read_split
 from edgenas.data.preprocess import Preprocess
@@ -36,6 +36,7 @@ class VerifyConfig:
     folder: Path
     data: str | None = None
     require_run: bool = False
+    map_label: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(config: VerifyConfig) -> Iterator[Record]:
@@ -49,7 +50,7 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
     checks = _distinct(check for part in found for check in part)
     if config.data is not None:
-        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
+        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label)
         checks += yield from watched(repeated, "parity", total=num_files)
     verdicts = {check.verdict for check in checks}
     verdict = overall(checks)
@@ -74,7 +75,9 @@ def _distinct(checks: Iterable[Check]) -> list[Check]:
     return list(dict.fromkeys(checks))
 
 
-def _repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str) -> Iterator[Check]:
+def _repeat_parity(
+    run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str, map_label: Mapping[str, str]
+) -> Iterator[Check]:
     """Parity of every file of an artefact folder on a data set, against its first fp32 ONNX file.
 
     The test split of ``run`` is taken where it divides just these data; else every image.
@@ -85,15 +88,19 @@ def _repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: 
     Raises:
         DataError: if the data cannot be used or have other classes.
     """
-    source = open_source(data)
+    run_folder = RunFolder(run)
+    is_run = run_folder.config.is_file() and run_folder.splits.is_file()
+    settings = load_settings(run_folder, {}, overrides) if is_run else None
+    if settings is not None and not map_label and settings.data.source == absolute_source(data):
+        map_label = settings.data.map_label
+    source = open_source(data, map_label)
     classes = manifest.classes
     if source.class_names != classes:
         raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")
     indices_N = np.arange(len(source.labels_N))
-    run_folder = RunFolder(run)
     gates = Gates()
-    if run_folder.config.is_file() and run_folder.splits.is_file():
-        gates = gates_of(load_settings(run_folder, {}, overrides).gates)
+    if settings is not None:
+        gates = gates_of(settings.gates)
         splits = load_splits(run_folder.splits)
         kept = without(source, splits.excluded)
         if splits.fingerprint == fingerprint(kept) == manifest.data.fingerprint:

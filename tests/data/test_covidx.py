@@ -143,7 +143,7 @@ def test_every_line_that_says_too_little_is_a_problem_with_list_and_number(tmp_p
         "  ",
     )
     problems = problems_of(write_small(tmp_path, "\n".join(lines)))
-    labels = "(covid-19, normal, pneumonia)"
+    labels = "(covid-19, normal, pneumonia, negative, positive)"
     assert problems == (
         "train_split.txt line 3: has no file name behind the patient: 'b.png normal'",
         f"train_split.txt line 4: has no label behind a file name {labels}: '2 b.png'",
@@ -154,8 +154,10 @@ def test_every_line_that_says_too_little_is_a_problem_with_list_and_number(tmp_p
 
 
 def test_a_list_of_other_labels_is_one_problem(tmp_path: Path) -> None:
-    problems = problems_of(write_small(tmp_path, "1 a.png positive cohen\n2 b.png negative rsna\n"))
-    assert problems == ("train_split.txt: none of its 2 lines holds a file name and one of covid-19, normal, pneumonia",)
+    problems = problems_of(write_small(tmp_path, "1 a.png sick cohen\n2 b.png well rsna\n"))
+    assert problems == (
+        "train_split.txt: none of its 2 lines holds a file name and one of covid-19, normal, pneumonia, negative, positive",
+    )
 
 
 def test_two_labels_of_a_file_are_a_problem_in_one_list_and_across_lists(tmp_path: Path) -> None:
