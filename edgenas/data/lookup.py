@@ -33,15 +33,15 @@ class Lookup:
         """
         if is_file(self.folder / path):
             return path, ""
-        ways = []
+        ways, plain = [], path
         if "\\" in path:
-            path = posixpath.normpath(path.replace("\\", "/"))
+            plain = posixpath.normpath(path.replace("\\", "/"))
             ways.append(WINDOWS)
-            if is_file(self.folder / path):
-                return path, WINDOWS
-        found = self._spelled(path)
+            if is_file(self.folder / plain):
+                return plain, WINDOWS
+        found = self._spelled(plain)
         if found is None:
-            return path, ", ".join(ways)
+            return path, ""
         file, way = found
         return file, ", ".join([*ways, way])
 

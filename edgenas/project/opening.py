@@ -14,6 +14,7 @@ from edgenas.data import ImageSource, open_source
 from edgenas.data.images import Images, positive_index, preprocess_for
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore
+from edgenas.data.names import tidy
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.errors import ConfigError, DataError, MissingInputError, RunFolderError
@@ -68,7 +69,7 @@ def composed(settings: ProjectSettings) -> ProjectSettings:
     data, search = settings.data, settings.search
     return replace(
         settings,
-        data=replace(data, positive=None if data.positive is None else _composed(data.positive)),
+        data=replace(data, positive=None if data.positive is None else tidy(data.positive)),
         search=replace(
             search,
             min_sensitivity={_composed(name): floor for name, floor in search.min_sensitivity.items()},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgenas.data.divide import Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
+from edgenas.data.names import tidy
 from edgenas.data.near import NearDuplicates, find_near
 from edgenas.data.problems import save_problems
 from edgenas.data.splits import Splits, save_splits, what_can_be_proved
@@ -174,7 +174,8 @@ def _division(data: DataSettings) -> Division:
 def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:
     """The tables to write: what was given, and the source's own positive class and space where nothing was."""
     data = {"positive": source.default_positive} | dict(given.get("data", {}))
-    data = {key: unicodedata.normalize("NFC", value) if key == "positive" and value else value for key, value in data.items()}
+    if isinstance(data["positive"], str):
+        data["positive"] = tidy(data["positive"])
     space = {"name": source.default_space} | dict(given.get("space", {}))
     rest = {name: table for name, table in given.items() if name not in ("data", "space", "gates") and table}
     return {"data": {key: value for key, value in data.items() if value is not None}, "space": space, **rest}

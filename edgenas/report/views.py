@@ -66,6 +66,8 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
     yield splits
     for line in result.provable:
         yield Text(line)
+    if result.num_problems:
+        yield Text(f"{result.num_problems:,} odd thing(s) are listed in data/problems.csv")
     yield Text("next: edgenas train")
 
 

@@ -18,7 +18,7 @@ def test_init_divides_the_digits_and_says_what_they_can_prove(edgenas: Run, tmp_
     assert sum(sum(counts.values()) for counts in result["splits"].values()) == 1797
     assert sum(result["splits"]["test"].values()) >= 381  # as many as show an agreement of 0.99
     assert any("sensitivity 0.95 needs 73 positives without a miss; select has 2" in line for line in result["provable"])
-    assert value["outputs"] == {"config": "edgenas.toml", "splits": "data/splits.json"}
+    assert value["outputs"] == {"config": "edgenas.toml", "splits": "data/splits.json", "problems": "data/problems.csv"}
     assert (tmp_path / "edgenas-run" / "edgenas.toml").is_file()
 
 

@@ -229,3 +229,32 @@ def test_lists_as_long_as_the_published_ones_take_no_time(tmp_path: Path) -> Non
     source = open_source(f"covidx:{tmp_path}")
     assert time.process_time() - start < 3  # a third of a second on an idle machine
     assert source.notes[0] == "train: 36,000 lines, 23,000 distinct files"
+
+
+def test_lists_of_two_classes_have_these_and_the_positive_one_must_not_be_missed(tmp_path: Path) -> None:
+    source = open_source(f"covidx:{write_small(tmp_path, '1 a.png positive cohen', '2 t.png negative rsna')}")
+    assert source.class_names == ("negative", "positive")
+    assert source.labels_N.tolist() == [1, 0]
+    assert source.default_positive == "positive"
+
+
+def test_a_line_of_two_classes_among_three_is_asked_about_and_may_be_mapped(tmp_path: Path) -> None:
+    lines = "1 a.png positive sirm\n2 b.png covid-19 sirm\n3 c.png normal\n4 d.png pneumonia"
+    root = write_small(tmp_path, lines, "5 t.png normal", images="a.png b.png c.png d.png t.png")
+    (problem,) = problems_of(root)
+    assert problem.startswith("label 'positive' of 1 line(s), such as train_split.txt line 1, stands among covid-19, normal")
+    source = open_source(f"covidx:{root}", {"positive": "covid-19"})
+    assert source.class_names == ("covid-19", "normal", "pneumonia")
+    assert source.labels_N.tolist() == [0, 0, 1, 2, 1]
+    assert source.default_positive == "covid-19"
+
+
+def test_lists_and_folders_of_parts_may_be_called_otherwise(tmp_path: Path) -> None:
+    for part, image in (("Training", "a.png"), ("Testing", "t.png")):
+        write_image(tmp_path / part / image)
+        (tmp_path / f"{part}.txt").write_text(f"1{part} {image} positive\n")
+    write_image(tmp_path / "Testing" / "n.png", value=9)
+    with (tmp_path / "Testing.txt").open("a") as file:
+        file.write("2 n.png negative\n")
+    source = open_source(f"covidx:{tmp_path}")
+    assert source.published_split == ("train", "test", "test")
