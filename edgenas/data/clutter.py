@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 # in lower case; names that begin with a dot are clutter anyway
 _FOLDERS = frozenset(
@@ -27,6 +27,7 @@ _FOLDERS = frozenset(
 _HIDDEN = frozenset(
     {".thumbnails", ".thumbs", ".appledouble", ".trashes", ".ipynb_checkpoints", ".spotlight-v100", ".fseventsd", ".git"}
 )
+_ALL = _FOLDERS | _HIDDEN
 _FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r"})
 
 
@@ -40,11 +41,11 @@ def clutter_in(path: str) -> str | None:
 
     Other hidden folders may lead to data that somebody lists.
     """
-    parts = PurePosixPath(path).parts
+    parts = path.split("/")
     for position, part in enumerate(parts[:-1]):
-        if part.lower() in _FOLDERS | _HIDDEN:
+        if part.lower() in _ALL:
             return "/".join(parts[: position + 1])
-    return path if parts and (parts[-1].startswith("._") or parts[-1].lower() in _FILES) else None
+    return path if parts[-1].startswith("._") or parts[-1].lower() in _FILES else None
 
 
 def num_files(folder: Path) -> int:

@@ -9,18 +9,17 @@ from typing import Literal
 
 import numpy as np
 
+from edgenas.data.alike import Seen, alike, near_warning, some
 from edgenas.data.allocate import ValAs
 from edgenas.data.base import ImageSource
 from edgenas.data.inspect import Inspection
 from edgenas.data.leaks import Overlap, contradictions, find_overlaps, images_to_drop, linked
-from edgenas.data.near import NearDuplicates, NearPair, find_near
+from edgenas.data.near import NearDuplicates, find_near
 from edgenas.data.problems import Problem, odd_of
 from edgenas.data.splits import DEFAULT_FRACTIONS, Splits, fingerprint_of, make_splits
 from edgenas.data.subset import without
 from edgenas.errors import DataError
 from edgenas.fields import Count, CountOrZero, require_allowed
-
-_NAMED = 3  # examples in a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +81,6 @@ class Divided:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What images show: a hash of every picture, and pairs that are nearly the same."""
-
-    shown: Sequence[str]
-    near: Sequence[NearPair]
-
-    def only(self, kept: Sequence[int]) -> _Seen:
-        """The same of some images; a pair whose image goes is one of another image that shows just the same."""
-        shown = [self.shown[position] for position in kept]
-        place = {picture: at for at, picture in reversed(list(enumerate(shown)))}
-        pairs = ((place.get(self.shown[pair.first]), place.get(self.shown[pair.second]), pair.difference) for pair in self.near)
-        left = [NearPair(min(one, two), max(one, two), diff) for one, two, diff in pairs if one is not None and two is not None]
-        return _Seen(shown, left)
-
-
 def divide(
     source: ImageSource,
     found: Inspection,
@@ -121,50 +104,112 @@ def divide(
         DataError: listing every problem: of the layout, images that cannot be decoded, overlapping parts, classes with too few
             images; and what leaves it out.
     """
-    facts, problems, hints = [], list(source.problems), []
-    if source.problems:
-        facts.append(f"{len(source.problems)} problem(s) of layout")
-    broken = {source.ids[position]: reason for position, reason in found.broken.items()}
-    if broken and not how.skip_bad_images:
-        facts.append(f"{len(broken)} image(s) cannot be used")
-        problems += broken.values()
-        hints.append("--skip-bad-images leaves the bad images out")
-    good = without(source, broken)
     near = near if near is not None else _look_for_near(source, found, how)
-    seen = _Seen(found.shown, near.pairs).only([p for p in range(len(found.shown)) if p not in found.broken])
-    dropped, overlaps = _without_overlaps(good, seen, how)
-    certain = any(overlap.is_certain for overlap in overlaps)
-    if certain:
-        facts.append("published parts overlap: " + "; ".join(map(str, overlaps)))
-        problems += [line for overlap in overlaps for line in overlap.lines]
-        hints.append(_drop_hint(good, seen, how))
-    kept = without(good, dropped)
-    excluded = {**broken, **dropped}
-    kept_seen = seen.only([p for p, name in enumerate(good.ids) if name not in dropped])
+    what = _sort_out(source, found, how, near)
+    complaint = _complaint_of(source, what, how)
     splits = None
-    if not certain:  # else every class count would change
+    if not what.is_torn:  # else every class count would change
         try:
-            splits = _split(kept, kept_seen, how)
+            splits = _split(what.kept, what.kept_seen, how)
         except DataError as error:
-            facts.append(error.message)
-            empty = tuple(f"class {name!r} has 0 images" for name in kept.class_names) if source.problems else ()
-            problems += [line for line in error.problems if not line.startswith(empty)]
-            hints += [error.hint] if error.hint else []
-            if how.max_per_class is not None:
-                hints.append(f"data.max_per_class is {how.max_per_class}; a larger one draws more")
-            if kept_seen.near:
-                hints.append(f"{near}; --set data.near_duplicates=false lets them part")
-    if facts or splits is None:
-        raise DataError(f"{source.name} cannot be used: {', '.join(facts)}", problems=problems, hint="; ".join(hints))
-    contents = [content for name, content in zip(source.ids, found.contents, strict=True) if name not in excluded]
-    splits = replace(splits, fingerprint=fingerprint_of(kept, contents), excluded={**left_out, **excluded}, options=how.options)
-    several = contradictions(good, seen.shown, seen.near)
-    warnings = _warnings(broken, dropped, [line for _, line in several])
-    if kept_seen.near:
-        warnings.append(_near_warning(kept, kept_seen, near, overlaps))
-    rows = [Problem(name, reason, "left out") for name, reason in excluded.items()]
+            complaint.add(_about_classes(error, source, what, near, how))
+    if complaint.facts or splits is None:
+        text = f"{source.name} cannot be used: {', '.join(complaint.facts)}"
+        raise DataError(text, problems=complaint.problems, hint="; ".join(complaint.hints))
+    contents = [content for name, content in zip(source.ids, found.contents, strict=True) if name not in what.excluded]
+    excluded = {**left_out, **what.excluded}
+    splits = replace(splits, fingerprint=fingerprint_of(what.kept, contents), excluded=excluded, options=how.options)
+    several = contradictions(what.good, what.seen.shown, what.seen.near)
+    warnings = _warnings(what.broken, what.dropped, [line for _, line in several])
+    if what.kept_seen.near:
+        warnings.append(near_warning(what.kept, what.kept_seen, near, what.overlaps))
+    rows = [Problem(name, reason, "left out") for name, reason in what.excluded.items()]
     rows += [Problem(name, line, "kept, with all labels") for name, line in several]
-    return Divided(kept, splits, tuple(warnings), (*odd_of(source), *rows, *_alike(kept, kept_seen)))
+    return Divided(what.kept, splits, tuple(warnings), (*odd_of(source), *rows, *alike(what.kept, what.kept_seen)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """Images that may be used, and the others.
+
+    Attributes:
+        good: the source without broken images.
+        seen: what the good ones show.
+        kept: the source without dropped ones either.
+        kept_seen: what these show.
+        broken, dropped: reasons by id.
+        overlaps: of published parts that are left.
+    """
+
+    good: ImageSource
+    seen: Seen
+    kept: ImageSource
+    kept_seen: Seen
+    broken: Mapping[str, str]
+    dropped: Mapping[str, str]
+    overlaps: Sequence[Overlap]
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Reasons by id of whatever is left out."""
+        return {**self.broken, **self.dropped}
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether published parts certainly share something."""
+        return any(overlap.is_certain for overlap in self.overlaps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """What is wrong; lists that grow while data are looked at."""
+
+    facts: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def add(self, other: _Complaint) -> None:
+        """Append what is wrong elsewhere."""
+        self.facts.extend(other.facts)
+        self.problems.extend(other.problems)
+        self.hints.extend(other.hints)
+
+
+def _sort_out(source: ImageSource, found: Inspection, how: Division, near: NearDuplicates) -> _Sorted:
+    broken = {source.ids[position]: reason for position, reason in found.broken.items()}
+    good = without(source, broken)
+    seen = Seen(found.shown, near.pairs).only([p for p in range(len(found.shown)) if p not in found.broken])
+    dropped, overlaps = _without_overlaps(good, seen, how)
+    kept_seen = seen.only([p for p, name in enumerate(good.ids) if name not in dropped])
+    return _Sorted(good, seen, without(good, dropped), kept_seen, broken, dropped, overlaps)
+
+
+def _complaint_of(source: ImageSource, what: _Sorted, how: Division) -> _Complaint:
+    """What is wrong with layout, files and parts."""
+    complaint = _Complaint(problems=list(source.problems))
+    if source.problems:
+        complaint.facts.append(f"{len(source.problems)} problem(s) of layout")
+    if what.broken and not how.skip_bad_images:
+        bad = _Complaint([f"{len(what.broken)} image(s) cannot be used"], list(what.broken.values()))
+        bad.hints.append("--skip-bad-images leaves the bad images out")
+        complaint.add(bad)
+    if what.is_torn:
+        torn = _Complaint(["published parts overlap: " + "; ".join(map(str, what.overlaps))])
+        torn.problems.extend(line for overlap in what.overlaps for line in overlap.lines)
+        torn.hints.append(_drop_hint(what.good, what.seen, how))
+        complaint.add(torn)
+    return complaint
+
+
+def _about_classes(error: DataError, source: ImageSource, what: _Sorted, near: NearDuplicates, how: Division) -> _Complaint:
+    """That classes cannot be in every split, and what may help."""
+    empty = tuple(f"class {name!r} has 0 images" for name in what.kept.class_names) if source.problems else ()
+    hints = [error.hint] if error.hint else []
+    if how.max_per_class is not None:
+        hints.append(f"data.max_per_class is {how.max_per_class}; a larger one draws more")
+    if what.kept_seen.near:
+        hints.append(f"{near}; --set data.near_duplicates=false lets them part")
+    return _Complaint([error.message], [line for line in error.problems if not line.startswith(empty)], hints)
 
 
 def _look_for_near(source: ImageSource, found: Inspection, how: Division) -> NearDuplicates:
@@ -175,7 +220,7 @@ def _look_for_near(source: ImageSource, found: Inspection, how: Division) -> Nea
     return near
 
 
-def _without_overlaps(source: ImageSource, seen: _Seen, how: Division) -> tuple[dict[str, str], list[Overlap]]:
+def _without_overlaps(source: ImageSource, seen: Seen, how: Division) -> tuple[dict[str, str], list[Overlap]]:
     """Ids to drop with reasons, and what would still overlap."""
     overlaps = find_overlaps(source, seen.shown, seen.near)
     if not overlaps or not how.drop_overlap:
@@ -186,7 +231,7 @@ def _without_overlaps(source: ImageSource, seen: _Seen, how: Division) -> tuple[
     return dropped, find_overlaps(without(source, dropped), left.shown, left.near)
 
 
-def _drop_hint(source: ImageSource, seen: _Seen, how: Division) -> str:
+def _drop_hint(source: ImageSource, seen: Seen, how: Division) -> str:
     """The option that would mend it, with its price."""
     parts: tuple[Literal["train", "val"], ...] = ("train",) if "train" not in how.drop_overlap else ("train", "val")
     gone = images_to_drop(source, linked(source, seen.shown, seen.near), parts)
@@ -195,7 +240,7 @@ def _drop_hint(source: ImageSource, seen: _Seen, how: Division) -> str:
     return f"{flags} keeps {keeps} and leaves out {len(gone)} image(s) that overlap, with all others of their patients"
 
 
-def _split(source: ImageSource, seen: _Seen, how: Division) -> Splits:
+def _split(source: ImageSource, seen: Seen, how: Division) -> Splits:
     parts = source.published_split
     within = [pair for pair in seen.near if parts is None or parts[pair.first] == parts[pair.second]]
     clusters_N = linked(source, seen.shown, within)
@@ -215,41 +260,9 @@ def _split(source: ImageSource, seen: _Seen, how: Division) -> Splits:
 def _warnings(broken: Mapping[str, str], dropped: Mapping[str, str], contradicting: Sequence[str]) -> list[str]:
     lines = []
     if broken:
-        lines.append(f"left out {len(broken)} image(s) that cannot be used: {_some(list(broken.values()))}")
+        lines.append(f"left out {len(broken)} image(s) that cannot be used: {some(list(broken.values()))}")
     if dropped:
-        lines.append(f"left out {len(dropped)} image(s) that overlap other parts: {_some(list(dropped))}")
+        lines.append(f"left out {len(dropped)} image(s) that overlap other parts: {some(list(dropped))}")
     if contradicting:
-        lines.append(f"{len(contradicting)} picture(s) have several labels: {_some(contradicting)}")
+        lines.append(f"{len(contradicting)} picture(s) have several labels: {some(contradicting)}")
     return lines
-
-
-def _near_warning(source: ImageSource, seen: _Seen, near: NearDuplicates, overlaps: Sequence[Overlap]) -> str:
-    """What is nearly the same, and whether it lies in one split."""
-    ids = source.ids
-    line = f"{replace(near, pairs=tuple(seen.near))}"
-    torn = [overlap for overlap in overlaps if overlap.near]
-    if torn:
-        shared = "; ".join(map(str, torn))
-        return f"{line}: {shared}; --drop-overlap train takes them out of train, those of one part stay in one split"
-    examples = [f"{ids[pair.first]} and {ids[pair.second]}" for pair in seen.near]
-    return f"{line}, kept in one split: {_some(examples)}"
-
-
-def _alike(source: ImageSource, seen: _Seen) -> list[Problem]:
-    """Images that show what another one shows, wholly or nearly, and where they went."""
-    ids, parts, rows = source.ids, source.published_split, []
-    first: dict[str, int] = {}
-    for position, picture in enumerate(seen.shown):
-        earlier = first.setdefault(picture, position)
-        if picture and earlier != position:
-            rows.append(Problem(ids[position], f"shows the same as {ids[earlier]}", "kept in one split"))
-    for pair in seen.near:
-        apart = parts is not None and parts[pair.first] != parts[pair.second]
-        done = "kept in both published parts" if apart else "kept in one split"
-        rows.append(Problem(ids[pair.second], f"is nearly the same as {ids[pair.first]} (differs by {pair.difference:.1%})", done))
-    return rows
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f"; {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return "; ".join(names[:_NAMED]) + more

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from edgenas.data import open_source, scan_source
 from edgenas.data.arrays import ArrayImages
+from edgenas.data.base import ImageSource
 from edgenas.data.labels import settle
 from edgenas.data.names import is_missing, look, spellings, tidy
 from edgenas.data.problems import Problem, odd_of
 from edgenas.errors import DataError
+from edgenas.testing.data import DataConformance
 from tests.data.test_sources import write_folder, write_image
 from tests.data.test_table import open_text, problems_of, write_table
 
@@ -208,3 +210,9 @@ def test_scanning_shows_labels_that_look_alike_beside_other_problems(tmp_path: P
     text = "path,label\na.png,Cat\nb.png,cat\nnowhere.png,dog"
     problems = scan_source(f"csv:{write_table(tmp_path, text)}").problems
     assert [line.partition(" ")[0] for line in problems] == ["line", "labels"]
+
+
+class TestRelabelledDigits(DataConformance):
+    @pytest.fixture
+    def source(self) -> ImageSource:
+        return open_source("digits", {"8": "eight", "3": "", "0": "1"})
