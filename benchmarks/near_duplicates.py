@@ -185,8 +185,8 @@ def report() -> str:
         f"`python -m benchmarks.near_duplicates`, {datetime.now(UTC):%Y-%m-%d}, {cpu_model()}.\n"
         "A tenth of the images of each set is copied in one way and looked for among all. *Recall*: copies that are found with\n"
         "their image. *Precision*: of the pairs that are found with copies in the data and not without, those of an image and its\n"
-        "own copy; *other new pairs* are the rest, such as a copy with an image that resembles the original. *Limit*: the share of\n"
-        "what an image's ordinary neighbours differ by, below which a picture is a copy (docs/data.md). What is found\n"
+        "own copy; *other new pairs* are the rest, such as a copy with an image that resembles the original. *Limit*: the share\n"
+        "of what an image's ordinary neighbours differ by, below which a picture is a copy (docs/data.md). What is found\n"
         "without copies bounds the false positives from above: some of it may be copies that the data hold.\n"
     )
     return "\n".join([head, *lines(iter(sets)), whole("fashion-mnist"), ""])

@@ -249,7 +249,7 @@ def _as_images(name: str, listed: list[_Line], notes: list[str], problems: list[
         paths=tuple(path for _, path in first.values()),
         labels_N=np.array([classes.index(line.label) for line in lines], dtype=np.int64),
         groups=tuple(groups),
-        sites=tuple(sources.get(line.file, "unknown") for line in lines),
+        sites=tuple(one_spelling([sources.get(line.file, "unknown") for line in lines])[0]),
         published_split=tuple(line.part for line in lines),
         file_keys=tuple(line.file for line in lines),
         notes=tuple(notes),

@@ -5,6 +5,7 @@ Shapes: N images.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from edgenas.data.files import FileImages
 from edgenas.data.names import spellings, tidy
 from edgenas.data.problems import Problem, odd_of
 from edgenas.data.subset import without
+
+_STORAGE = "is made by a storage system"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,9 +84,8 @@ def settle(source: ImageSource, map_label: Mapping[str, str]) -> ImageSource:
 def _without_clutter(source: ImageSource, odd: list[Problem]) -> ImageSource:
     """Leave out images in folders that are no data, and classes that are such folders."""
     found = {name: part for name in source.ids if (part := clutter_in(name)) is not None}
-    for part in dict.fromkeys(found.values()):
-        num = sum(other == part for other in found.values())
-        odd.append(Problem(part, f"is made by a storage system; {num:,} image(s) are in it", "left out"))
+    for part, num in Counter(found.values()).items():
+        odd.append(Problem(part, f"{_STORAGE}; {num:,} image(s) are in it", "left out"))
     return without(source, found)
 
 
@@ -169,13 +171,22 @@ def _relabelled(
         sites=kept.sites,
         published_split=kept.published_split,
         file_keys=kept.file_keys,
-        notes=(*source.notes, *(f"{each.path!r} {each.what}: {each.done}" for each in odd if each not in odd_of(source))),
+        notes=(*source.notes, *_notes(odd[len(odd_of(source)) :])),
         problems=problems,
         odd=odd,
         default_space=source.default_space,
         default_image_px=source.default_image_px,
         default_positive=default,
     )
+
+
+def _notes(odd: Sequence[Problem]) -> list[str]:
+    """A line for every name, and one for all folders of storage systems."""
+    folders = [each for each in odd if each.what.startswith(_STORAGE)]
+    notes = [f"{each.path!r} {each.what}: {each.done}" for each in odd if not each.what.startswith(_STORAGE)]
+    if folders:
+        notes.append(f"images in {len(folders):,} folder(s) that storage systems made are left out, such as {folders[0].path}")
+    return notes
 
 
 def _listed(names: Sequence[str]) -> str:
