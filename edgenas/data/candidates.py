@@ -16,9 +16,10 @@ from edgenas.data.sketches import SIDE, grey_of, normed, pooled
 CROPS = (0.0, 0.03, 0.06, 0.09)  # shares of a side that are cut off on each side of one picture before they are compared
 _POOL = SIDE // 8
 _MIN_CONTRAST = 2.0  # grey levels, root mean square, below which a picture has nothing to be recognised by
-_FARTHEST = 0.03  # 1 less the cosine of descriptors of a copy, at the nearest of the crops
+_FARTHEST = 0.06  # 1 less the cosine of descriptors of a copy, at the nearest of the crops
 _STEPS = 12  # halvings of it by which the number of pairs is kept in bounds
 _PER_IMAGE = 2.0  # pairs an image and crop, on average
+_MOST = 8  # pairs of an image among so many others as are compared at a time, where even the nearest are too many
 _BLOCK = 1024
 _SAMPLE = 500
 
@@ -83,12 +84,21 @@ def candidates(looks_NCD: NDArray[np.float32]) -> Iterator[int | Candidates]:
             low, high = np.searchsorted(sorted_N, (places_B.min() - reach, places_B.max() + reach))
             for left in range(low, high, 8 * _BLOCK):
                 right = min(left + 8 * _BLOCK, high)
-                one, two = np.divmod(np.flatnonzero(looks_BD @ sorted_ND[left:right].T >= 1 - farthest), right - left)
+                one, two = _alike(looks_BD @ sorted_ND[left:right].T, 1 - farthest)
                 first, second = mine_B[one], order_N[left + two]
                 kept = first < second if at == 0 else first != second
                 found.append((first[kept], second[kept], np.full(int(kept.sum()), crop)))
         yield min(start + _BLOCK, num)
     yield _nearest_crops(looks_NCD, *(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _alike(cosines_BN: NDArray[np.float32], least: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the cosines that reach ``least``, of every row the largest few."""
+    reached_BN = cosines_BN >= least
+    for row in np.flatnonzero(reached_BN.sum(1) > _MOST).tolist():
+        reached_BN[row] = False
+        reached_BN[row, np.argpartition(-cosines_BN[row], _MOST)[:_MOST]] = True
+    return np.divmod(np.flatnonzero(reached_BN), cosines_BN.shape[1])
 
 
 def _direction(plain_ND: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -99,10 +99,9 @@ def _judged(
     sketches_ND: NDArray[np.uint8], looks_ND: NDArray[np.float32], labels_N: NDArray[np.int64], found: Candidates
 ) -> NearDuplicates:
     """The candidates that differ less than copies may."""
-    differ_P = differences(
-        grey_of(sketches_ND[found.first_P]), grey_of(sketches_ND[found.second_P]), found.crops_P, hopeless=_HOPELESS
-    )
-    kept_P = np.flatnonzero((differ_P <= MAX_DIFFERENCE) & _same_colour(sketches_ND, found))
+    differ_P = _differ(sketches_ND, found.first_P, found.second_P, found.crops_P, _HOPELESS)
+    kept_P = np.flatnonzero(differ_P <= MAX_DIFFERENCE)
+    kept_P = kept_P[_same_colour(sketches_ND, found.first_P[kept_P], found.second_P[kept_P])]
     first_P, second_P, differ_P = found.first_P[kept_P], found.second_P[kept_P], differ_P[kept_P]
     involved_I = np.unique(np.concatenate([first_P, second_P]))
     ordinary_N = np.zeros(len(looks_ND))
@@ -121,9 +120,25 @@ def _judged(
     return NearDuplicates(tuple(NearPair(*key, differ) for key, differ in best.items()), share, halved)
 
 
-def _same_colour(sketches_ND: NDArray[np.uint8], found: Candidates) -> NDArray[np.bool_]:
+def _differ(
+    sketches_ND: NDArray[np.uint8],
+    first_P: NDArray[np.int64],
+    second_P: NDArray[np.int64],
+    crops_P: NDArray[np.float64],
+    hopeless: float,
+) -> NDArray[np.float64]:
+    """`differences` of sketches by position, a part at a time."""
+    result_P = np.empty(len(first_P))
+    for start in range(0, len(first_P), _SAMPLE):
+        part = slice(start, start + _SAMPLE)
+        one, two = grey_of(sketches_ND[first_P[part]]), grey_of(sketches_ND[second_P[part]])
+        result_P[part] = differences(one, two, crops_P[part], hopeless=hopeless)
+    return result_P
+
+
+def _same_colour(sketches_ND: NDArray[np.uint8], first_P: NDArray[np.int64], second_P: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether colours agree, those of the paler picture scaled up to the other's contrast at most."""
-    first_PC, second_PC = colour_of(sketches_ND[found.first_P]), colour_of(sketches_ND[found.second_P])
+    first_PC, second_PC = colour_of(sketches_ND[first_P]), colour_of(sketches_ND[second_P])
     cross_P, own_P = (first_PC * second_PC).sum(1), (first_PC**2).sum(1)
     gain_P = np.clip(np.where(own_P > 0, cross_P / np.maximum(own_P, 1e-6), 1.0), 0.5, 2.0)
     rest_PC = second_PC - gain_P[:, None] * first_PC
@@ -164,11 +179,7 @@ def _sample(num: int, size: int, seed: int) -> NDArray[np.int64]:
 def _differences_to(sketches_ND: NDArray[np.uint8], wanted_I: NDArray[np.int64], near_IK: NDArray[np.int64]) -> NDArray[np.float64]:
     num = near_IK.shape[1]
     mine, other = np.repeat(wanted_I, num), near_IK.ravel()
-    result = np.empty(len(mine))
-    for start in range(0, len(mine), _SAMPLE):
-        part = slice(start, start + _SAMPLE)
-        one, two = grey_of(sketches_ND[mine[part]]), grey_of(sketches_ND[other[part]])
-        result[part] = differences(one, two, np.zeros(len(one)), hopeless=FLAT)
+    result = _differ(sketches_ND, mine, other, np.zeros(len(mine)), FLAT)
     return result.reshape(-1, num)
 
 
