@@ -121,6 +121,9 @@ def divide(
     splits = replace(splits, fingerprint=fingerprint_of(what.kept, contents), excluded=excluded, options=how.options)
     several = contradictions(what.good, what.seen.shown, what.seen.near)
     warnings = _warnings(what.broken, what.dropped, [line for _, line in several])
+    if near.too_alike:
+        alone = f"{near.too_alike:,} images would count as one"
+        warnings.append(f"pictures are too alike to tell near-duplicates from others ({alone}): copies may be in several splits")
     if what.kept_seen.near:
         warnings.append(near_warning(what.kept, what.kept_seen, near, what.overlaps))
     rows = [Problem(name, reason, "left out") for name, reason in what.excluded.items()]

@@ -27,6 +27,7 @@ _SAMPLE = 2000  # images that neighbours are looked for among
 _JUDGED = 400  # images that the limit is drawn from
 _SHARES = (0.05, 0.4)  # the limit's range, as a share of the difference to ordinary neighbours
 _LOW = 0.05  # quantile of what pictures of different classes show
+_FAMILY = 8  # images that may hang together in any case
 _CLUSTER = 20  # part of the images, one in so many, that may hang together before the limit is taken for too large
 
 
@@ -52,11 +53,13 @@ class NearDuplicates:
         pairs: in order of positions.
         share: a copy differs at most by this share of what the image's ordinary neighbours differ by.
         halved: how often that share was halved because too many images hung together.
+        too_alike: images that would hang together even so, where they are too many for copies to be told from others; else 0.
     """
 
     pairs: tuple[NearPair, ...] = ()
     share: float = _SHARES[0]
     halved: int = 0
+    too_alike: int = 0
 
     def __str__(self) -> str:
         images = {position for pair in self.pairs for position in (pair.first, pair.second)}
@@ -108,11 +111,15 @@ def _judged(
     ordinary_N[involved_I] = _ordinary(sketches_ND, looks_ND, involved_I)
     relative_P = differ_P / np.maximum(np.minimum(ordinary_N[first_P], ordinary_N[second_P]), 1e-9)
     share, halved = _limit(sketches_ND, looks_ND, labels_N), 0
+    most = max(_FAMILY, len(looks_ND) // _CLUSTER)
     while True:
         copies_P = (relative_P <= share) | (differ_P <= SAME_DIFFERENCE)
-        if share <= _SHARES[0] or _largest(len(looks_ND), first_P[copies_P], second_P[copies_P]) <= len(looks_ND) / _CLUSTER:
+        largest = _largest(len(looks_ND), first_P[copies_P], second_P[copies_P])
+        if share <= _SHARES[0] or largest <= most:
             break
         share, halved = max(share / 2, _SHARES[0]), halved + 1
+    if largest > most:
+        return NearDuplicates((), share, halved, largest)
     best: dict[tuple[int, int], float] = {}
     for one, other, differ in zip(*(array[copies_P].tolist() for array in (first_P, second_P, differ_P)), strict=True):
         key = (min(one, other), max(one, other))

@@ -11,6 +11,7 @@ from PIL import Image
 
 SIDE = 32  # of the grey picture
 _COARSE = 4  # side of the two pictures of colour
+_SMALLEST = 8  # pixels along a side
 BYTES = SIDE * SIDE + 2 * _COARSE * _COARSE
 
 
@@ -20,9 +21,13 @@ def sketch(image: Image.Image) -> NDArray[np.uint8]:
     Pillow's triangle filter averages over what a pixel of the sketch covers, so that noise of single pixels is smoothed and a
     resized copy gives nearly the same.
 
+    Pictures of fewer than 8 pixels along a side are 0 throughout: they have too little to be recognised by.
+
     Args:
         image: mode RGB.
     """
+    if min(image.size) < _SMALLEST:
+        return np.zeros(BYTES, dtype=np.uint8)
     small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     planes_HWC = np.asarray(small.convert("YCbCr"))
     step = SIDE // _COARSE

@@ -101,6 +101,17 @@ def test_classes_of_pictures_that_share_a_layout_are_not_one_picture() -> None:
     assert len(near([*images, *(encoded(image, 92) for image in images)]).pairs) == 80
 
 
+def test_where_most_pictures_look_the_same_copies_are_not_told_from_others() -> None:
+    found = near([encoded(SCENES[0], 95 - index) for index in range(30)])
+    assert found.pairs == ()
+    assert found.too_alike > 8
+
+
+def test_pictures_of_a_few_pixels_are_not_looked_at() -> None:
+    assert near([Image.new("RGB", (7, 9), (index, 0, 0)) for index in range(9)]).pairs == ()
+    assert not sketch(scene(0, 96).resize((7, 30))).any()
+
+
 def test_pictures_that_are_shown_twice_are_looked_at_once() -> None:
     sketches_ND = np.stack([sketch(image) for image in (*SCENES[:20], SCENES[0], encoded(SCENES[0]))])
     *_, found = find_near(sketches_ND, np.zeros(22, dtype=np.int64), [*map(str, range(20)), "0", "copy"])
