@@ -58,10 +58,18 @@ def test_lower_ends_memory_and_throughput_have_short_forms() -> None:
 
 def test_a_later_layer_replaces_the_same_limit_however_it_is_written() -> None:
     file = {"max_params": 10**6, "limits": ["macs<=500M", "params>=100k"]}
-    assert texts(search_of(file, None, {"limits": ("params<=2M",)})) == ["macs <= 500000000", "params >= 100000", "params <= 2000000"]
+    assert texts(search_of(file, None, {"limits": ("params<=2M",)})) == [
+        "macs <= 500000000",
+        "params >= 100000",
+        "params <= 2000000",
+    ]
     assert texts(search_of(file, {"max_macs": 10**6})) == ["params <= 1000000", "macs <= 1000000", "params >= 100000"]
     assert texts(search_of(file, {"limits": ["depth>=4"]})) == ["params <= 1000000", "depth >= 4"]
-    assert texts(search_of(file, None, {"limits": ("params>=200k",)})) == ["params <= 1000000", "macs <= 500000000", "params >= 200000"]
+    assert texts(search_of(file, None, {"limits": ("params>=200k",)})) == [
+        "params <= 1000000",
+        "macs <= 500000000",
+        "params >= 200000",
+    ]
     by_name = {"latency_ms": {"a": 1.0, "b": 2.0}, "limits": ["latency_ms[c]<=3"]}
     assert texts(search_of(by_name, None, {"latency_ms": 4.0})) == ["latency_ms <= 4"]
     assert texts(search_of(by_name, None, {"limits": ("latency_ms[d]<=4",)})) == ["latency_ms[d] <= 4"]
