@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 import stat
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from edgenas.data.problems import Problem
 from edgenas.data.quiet import MAX_PIXELS, quietly
 from edgenas.errors import DataError
 
@@ -30,6 +32,9 @@ class FileImages:
 
     Attributes:
         paths: of every image.
+        odd: what was seen in names and labels.
+        unclear: by label, why it cannot be taken for a class before somebody says so.
+        empty: labels that lack images somewhere, with what is to be said of them unless others become one class with them.
     """
 
     name: str
@@ -46,6 +51,9 @@ class FileImages:
     default_space: str = "pvt-covidx"
     default_image_px: int = 256
     default_positive: str | None = None
+    odd: tuple[Problem, ...] = ()
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    empty: tuple[tuple[str, str], ...] = ()
 
     def path(self, index: int) -> Path | None:
         """The image's file."""

@@ -67,6 +67,8 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
     yield splits
     for line in result.provable:
         yield Text(line)
+    if result.num_problems:
+        yield Text(f"{result.num_problems:,} odd thing(s) are listed in data/problems.csv")
     if result.look is not None:
         yield from look_table(result.look)
     yield Text("next: edgenas train")
