@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from edgenas.cli.speaking import note, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
 SCHEMA_VERSION = 1
@@ -55,7 +55,7 @@ class StopRequest:
         if self.made:
             return
         self.made, self.first = True, number
-        click.echo("\nstopping at the next safe point; once more stops at once", err=True)
+        note("\nstopping at the next safe point; once more stops at once")
 
 
 def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
@@ -104,23 +104,28 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
-    try:
+    with _told():
         if as_json:
             _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
         else:
             screen.show(command, outcome)
             for path in outcome.outputs.values():
-                click.echo(path)
+                say(str(path))
             if outcome.failure is not None:
                 _print_line(outcome.failure)
-        sys.stdout.flush()
+    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Leave with a line and status 1 where the block's words cannot be written: the work is done, only nobody can be told."""
+    try:
+        yield
     except BrokenPipeError:
         raise
-    except OSError as error:  # the work is done and kept, only nobody can be told
-        with suppress(OSError):
-            click.echo(f"edgenas: the result cannot be printed: {error.strerror or error}", err=True)
+    except (OSError, ValueError) as error:  # ValueError: of a stream that was closed
+        note(f"edgenas: the result cannot be printed: {getattr(error, 'strerror', None) or error}")
         os._exit(1)
-    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 
 def _interrupted(command: str, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
@@ -188,7 +193,7 @@ def _say(rank: int, why: str) -> None:
 
     if not word.was_said():
         word.say(why)
-        click.echo(f"edgenas: rank {rank}: {why}", err=True)
+        note(f"edgenas: rank {rank}: {why}")
 
 
 def _bug(text: str) -> EdgeNASError:
@@ -204,8 +209,10 @@ def _bug(text: str) -> EdgeNASError:
 def _leave(exit_code: int) -> NoReturn:
     """Exit; without waiting where a call in the background cannot be stopped."""
     if any(thread.daemon for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError, ValueError):
+                    stream.flush()
         os._exit(exit_code)
     sys.exit(exit_code)
 
@@ -221,10 +228,11 @@ def emit_failure(
     as_json: bool = True,
 ) -> None:
     """Say why a command failed: one JSON object on stdout, or one line (and one per problem) on stderr."""
-    if as_json:
-        _print_object(command, run, error.result, {}, warnings or [], error, status=status, exit_code=exit_code)
-    else:
+    if not as_json:
         _print_line(error)
+        return
+    with _told():
+        _print_object(command, run, error.result, {}, warnings or [], error, status=status, exit_code=exit_code)
 
 
 def _print_line(error: EdgeNASError) -> None:
@@ -235,8 +243,7 @@ def _print_line(error: EdgeNASError) -> None:
         text += f"\n  {rest:,} more; --json lists all" if rest > 0 else ""
     if error.hint:
         text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
-    click.secho("edgenas: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(text, err=True)
+    note(text, head="edgenas: ")
 
 
 def _print_object(
@@ -269,4 +276,4 @@ def _print_object(
         "warnings": warnings,
         "error": description,
     }
-    click.echo(json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False))
+    say_object(jsonable(value))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +21,7 @@ def metrics_table(reports: Mapping[str, Metrics], *, title: str) -> Table:
     for name, share in first.sensitivity.items():
         mark = " (positive)" if name == first.positive else ""
         shares = (interval(report.sensitivity[name]) for report in reports.values())
-        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share.n), *shares)
+        rows.add_row(f"sensitivity {name}{mark}", str(share.n), *shares)
     return rows
 
 
@@ -44,7 +43,7 @@ def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[T
     each = table("class", ">images", ">sensitivity %", ">PPV %", title="Each class, as decided")
     for name, share in metrics.sensitivity.items():
         mark = " (positive)" if name == metrics.positive else ""
-        each.add_row(escape(name) + mark, str(share.n), interval(share), interval(scores.classes[name].ppv))
+        each.add_row(name + mark, str(share.n), interval(share), interval(scores.classes[name].ppv))
     yield each
     columns = {"specificity": "specificity", "NPV": "npv", "AUROC": "auroc"}
     yield _class_table(scores, "Each class against the others", columns)
@@ -57,7 +56,7 @@ def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Tabl
     """One row a class; ``columns`` are the fields shown, by what they are called."""
     rows = table("class", *(f">{words} %" for words in columns), title=title)
     for name, each in scores.classes.items():
-        rows.add_row(escape(name), *(interval(getattr(each, field)) for field in columns.values()))
+        rows.add_row(name, *(interval(getattr(each, field)) for field in columns.values()))
     return rows
 
 
@@ -66,11 +65,11 @@ def published_table(rows: Sequence[PublishedRow]) -> Iterator[RenderableType]:
     if not rows:
         return
     classes = list(dict.fromkeys(name for row in rows for name in row.sensitivity))
-    titles = [f">{what} {escape(name)} %" for name in classes for what in ("sensitivity", "PPV")]
+    titles = [f">{what} {name} %" for name in classes for what in ("sensitivity", "PPV")]
     shown = table("net", ">top-1 %", *titles, title="As reported by its authors, not measured here")
     for row in rows:
         shares = [by_class.get(name) for name in classes for by_class in (row.sensitivity, row.ppv)]
-        shown.add_row(escape(row.name), *("–" if share is None else f"{100 * share:.2f}" for share in (row.top1, *shares)))
+        shown.add_row(row.name, *("–" if share is None else f"{100 * share:.2f}" for share in (row.top1, *shares)))
     yield shown
     for row in rows:
         note = f"; {row.note}" if row.note else ""
@@ -82,11 +81,11 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
     if not metrics.sites:
         return
     positive = metrics.positive
-    columns = [f">sensitivity {escape(positive)} %"] if positive is not None else []
+    columns = [f">sensitivity {positive} %"] if positive is not None else []
     rows = table("site", ">images", ">top-1 %", *columns, title="By site, 95 % intervals")
     for name, site in metrics.sites.items():
         shares = [interval(site.sensitivity[positive])] if positive is not None else []
-        rows.add_row(escape(name), str(site.n), interval(site.top1), *shares)
+        rows.add_row(name, str(site.n), interval(site.top1), *shares)
     yield rows
 
 

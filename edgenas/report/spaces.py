@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +28,7 @@ def spaces_view(outcome: Outcome[SpacesResult]) -> Iterator[RenderableType]:
         params, macs = (f"{_short(low.params)} to {_short(high.params)}", f"{_short(low.macs)} to {_short(high.macs)}")
         shown = f"{space.task.image_px} px, {space.task.num_classes} classes"
         nets = cardinality(space.num_subnets)
-        rows.add_row(escape(space.name), space.family, nets, str(space.num_genes), shown, params, macs)
+        rows.add_row(space.name, space.family, nets, str(space.num_genes), shown, params, macs)
     yield rows
     for space in spaces:
         if space.choices is not None:
@@ -63,7 +62,7 @@ def _choices(choices: Sequence[ChoiceFacts]) -> Table:
     rows = table("gene", "options", "exists when")
     rows.columns[0].no_wrap = True
     for (before, after, options, condition), numbers in groups.items():
-        rows.add_row(escape(f"{before}{_ranges(numbers)}{after}"), escape(options), escape(condition) or "always")
+        rows.add_row(f"{before}{_ranges(numbers)}{after}", options, condition or "always")
     return rows
 
 
@@ -117,7 +116,7 @@ def count_view(outcome: Outcome[CountResult]) -> Iterator[RenderableType]:
     columns += ["net built"] if with_built else []
     rows = table(*columns, title=title)
     for number, row in enumerate(counted[:MAX_ROWS], 1):
-        cells = [escape(row.name or str(number)), *(f"{cost:,}" for cost in (row.size.params, row.size.macs, row.reference_macs))]
+        cells = [row.name or str(number), *(f"{cost:,}" for cost in (row.size.params, row.size.macs, row.reference_macs))]
         if with_ancestor:
             cells.append("–" if row.ancestor_macs is None else f"{row.ancestor_macs:,}")
         if with_built:

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from edgenas.errors import RunFolderError
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, sealed, unsealed
+from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular
 
 REMAKE = "delete it and run the command that makes it"
 TEMPORARY = ".edgenas.tmp"  # what every temporary name ends in, so that nobody else's file is taken for one
@@ -119,15 +120,14 @@ def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMA
         hint: what to do about a file that cannot be used.
 
     Raises:
-        RunFolderError: naming the file and what is wrong: missing, not JSON, NaN in it, not an object, another schema.
+        RunFolderError: naming the file and what is wrong: missing, no regular file, too large, not JSON as `parse_json`
+            reads it, not an object, another schema.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{path} does not exist") from error
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+        value = parse_json(read_regular(path, MAX_JSON_BYTES))
+    except OutsideError as error:
+        raise RunFolderError(f"{path} {error}") from error
+    except ValueError as error:
         raise RunFolderError(f"{path} is not JSON: {error}", hint=hint) from error
     if not isinstance(value, dict):
         raise RunFolderError(f"{path} holds no JSON object", hint=hint)
@@ -137,10 +137,6 @@ def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMA
         age = " (a newer edgenas wrote it)" if newer else ""
         raise RunFolderError(f"{path} has schema_version {there!r}; this edgenas reads {schema_version}{age}", hint=hint)
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def write_sealed(path: Path, kind: str, value: Mapping[str, Any]) -> None:
