@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "costs": {"spaces"},
     "supernets": {"spaces"},
     "spaces": set(),
-    "deploy": set(),
+    "deploy": {"portable"},
     "data": {"spaces"},
     "portable": set(),
     "report": set(),

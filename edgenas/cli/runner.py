@@ -22,10 +22,13 @@ SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
 TOGETHER = ("train",)  # commands that several processes run together; the others are run by the first one alone
 SILENCE_S = 5.0
+PATIENCE_S = 5.0  # between a SIGTERM and the next sign of a command that is alive
 
 
 class StopRequest:
     """Ctrl-C or SIGTERM: the first asks the recipe to stop where its state is whole, the second stops at once.
+
+    A SIGTERM also stops at once a command that has not begun or gives no sign for some seconds: it may wait for something for ever.
 
     Args:
         together: this is one of several processes, which `torchrun` sends a SIGTERM when it gets a Ctrl-C: that is no second wish.
@@ -35,17 +38,22 @@ class StopRequest:
         self.made = False
         self.together = together
         self.first: int | None = None
+        self.has_begun = False
 
     def __bool__(self) -> bool:
+        """Whether to stop, asked at every sign of life."""
+        self.has_begun = True
         return self.made
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
         """Take over both signals within the block."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_silence)
         try:
             yield self
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -55,7 +63,14 @@ class StopRequest:
         if self.made:
             return
         self.made, self.first = True, number
+        if number == signal.SIGTERM and not self.together:
+            if not self.has_begun:
+                raise KeyboardInterrupt
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
         note("\nstopping at the next safe point; once more stops at once")
+
+    def _on_silence(self, number: int, frame: object) -> None:
+        raise KeyboardInterrupt
 
 
 def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:

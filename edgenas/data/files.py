@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edgenas.errors import DataError
+from edgenas.runs.outside import MAX_IMAGE_BYTES, OutsideError, read_regular
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 89_478_485  # of one image; Pillow's own threshold for what may be a decompression bomb
@@ -94,11 +95,10 @@ def read_file(path: Path) -> bytes:
     Raises:
         DataError: naming the file and why it cannot be read.
     """
-    _require_regular(path)
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        return read_regular(path, MAX_IMAGE_BYTES)
+    except OutsideError as error:
+        raise DataError(f"{path} {error}") from error
 
 
 def _require_regular(path: Path) -> None:

@@ -173,13 +173,16 @@ def _parsed(line: bytes, number: int) -> dict[str, Any]:
 
 
 def alone(file: Any) -> bool:
-    """Lock a file until it is closed, by a kill too; whether nobody else had. True where the system has no such locks."""
+    """Lock a file, or what a descriptor stands for, until it is closed, by a kill too; whether nobody else had.
+
+    True where the system has no such locks.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -35,6 +35,8 @@ min_top1_agreement = 0.99        # share of images that source and export agree 
 max_new_false_negatives = 0      # positives that only the export misses
 """
 
+UNFINISHED = "init-unfinished"  # beside the splits, until the settings are written
+
 COMMENTS = {
     "train": """\
 # [train]                        # the supernet
@@ -72,7 +74,8 @@ def run(config: InitConfig) -> Iterator[Record]:
         ConfigError: if a flag or override cannot be.
     """
     folder = RunFolder(config.run)
-    if folder.config.exists() and not config.force:
+    unfinished = folder.splits.with_name(UNFINISHED)
+    if folder.config.exists() and not config.force and not unfinished.exists():
         raise RunFolderError(f"{folder.config} exists already", hint="take another folder with --run, or replace it with --force")
     require_recipe(config.flags)
     given = config.flags["data"]
@@ -87,6 +90,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     for line in source.notes:
         yield Note(line)
     with locked(folder):
+        write_text(unfinished, "`edgenas init` was at work here; the same command goes on\n")
         drawn = _draw(source, settings.data)
         if settings.data.max_per_class is not None:
             yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
@@ -96,6 +100,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         inspected.index.save(folder.files)
         save_splits(folder.splits, splits)
         write_text(folder.config, _template(tables))
+        unfinished.unlink(missing_ok=True)
     for line in divided.warnings:
         yield Note(line, is_warning=True)
     provable = _provable(splits, settings.data.positive)

@@ -48,7 +48,7 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     num_files = len(manifest.files)
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
     checks = _distinct(check for part in found for check in part)
-    if config.data is not None:
+    if config.data is not None and overall(checks) != "failed":  # what failed here is not run again without limits
         repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
         checks += yield from watched(repeated, "parity", total=num_files)
     verdicts = {check.verdict for check in checks}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.errors import RunFolderError
+from edgenas.portable.journal import alone
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, sealed, unsealed
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular
 
@@ -58,12 +61,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_beside(path)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
-        os.close(descriptor)
     except OSError as error:
         raise cannot_write(path, error) from error
     temporary = Path(name)
     try:
+        alone(descriptor)  # until it is closed, by a kill too
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -73,7 +77,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what killed commands left half written beside ``path``; what a living one is writing is locked and stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+        try:
+            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            if not alone(descriptor):
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
