@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgenas.exporters._host import cpu_name
 from numpy.typing import NDArray
 
-from edgenas.exporters._host import cpu_name
 from edgenas.runs import atomic_path, write_json, write_text
 from edgenas.runs.versions import versions
 

@@ -337,7 +337,7 @@ def says_the_same(data: bytes, text: str) -> bool:
     """Whether changed bytes are JSON that means what the text does, such as with another blank."""
     try:
         return bool(json.loads(data) == json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -353,10 +353,10 @@ def report(tally: Tally, seed: int) -> str:
         f"{sum(tally.tried.values())} mutations, seed {seed}: {kinds['hang']} hangs, {kinds['bug line']} lines that call it a",
     ]
     lines += [
-        f"bug, {kinds['wrong success']} wrong successes, {kinds['no JSON object']} answers that are no JSON object. The slowest took"
+        f"bug, {kinds['wrong success']} wrong successes, {kinds['no JSON object']} answers that are no JSON object. The slowest"
     ]
     lines += [
-        f"{tally.slowest_s:.0f} s. Largest resident memory: {own} MB of the command, {child} MB of a process that ran a model."
+        f"took {tally.slowest_s:.0f} s. Largest resident memory: {own} MB of the command, {child} MB of a process that ran a model."
     ]
     lines += ["", "*Accepted* of resealed files: values that may be so, such as another device name, with a hash that fits."]
     return "\n".join([*lines, "", *(f"- {fault}" for fault in tally.faults)]).rstrip() + "\n"
@@ -387,7 +387,7 @@ def cli() -> None:
     text = report(tally, given.seed)
     if given.output is not None:
         given.output.write_text(text, encoding="utf-8")
-    print(text)
+    sys.stdout.write(text)
     sys.exit(bool(tally.faults))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from edgenas.exporters._host import cpu_name
 from numpy.typing import NDArray
 
-from edgenas.exporters._host import cpu_name
 from edgenas.runs import write_json, write_text
 from edgenas.runs.versions import versions
 from edgenas.stats import paired_difference

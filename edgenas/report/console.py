@@ -12,6 +12,9 @@ from rich.segment import Segment
 from edgenas.escaping import terminal
 
 
+LEAST = 10  # columns or lines that anything can be drawn on
+
+
 class LiteralConsole(Console):
     """A console that takes no markup, no emoji codes and no control characters from what it is given; styles are its own."""
 
@@ -27,4 +30,4 @@ class LiteralConsole(Console):
 
 def _is_size(text: str) -> bool:
     """Whether rich can draw anything on so many columns or lines."""
-    return text.isdecimal() and int(text) > 0
+    return text.isdecimal() and int(text) >= LEAST
