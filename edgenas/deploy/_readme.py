@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgenas.deploy._quality import quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
@@ -29,11 +30,12 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         _input(manifest),
         "## Output",
         _output(manifest),
+        _judged(manifest, parities),
         _latency(manifest.latency),
         "## Check it",
         "`edgenas verify .` compares every file with its SHA-256 in `manifest.json`, checks the precision and runs "
         f"`{manifest.golden.path}`: generated `images` and the `logits` they must give, to within "
-        f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.",
+        f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.{_repeat(manifest)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -42,7 +44,7 @@ def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
     rows = ["| file | runtime | precision | batch | GPU | parity |", "|---|---|---|---|---|---|"]
     for file, parity in zip(files, parities, strict=True):
         batch = "any" if file.batch_size is None else str(file.batch_size)
-        verdict = parity.verdict + (f": {parity.reason}" if parity.reason else "")
+        verdict = getattr(parity, "word", parity.verdict) + (f": {parity.reason}" if parity.reason else "")
         if parity.emulated is not None:
             verdict += f" (emulated: {parity.emulated.verdict})"
         targets = ", ".join(file.targets) or "–"
@@ -99,6 +101,21 @@ def _latency(latency: LatencyFacts | None) -> str:
     percentiles = [percentile.words(name) for name, percentile in (latency.percentiles or {}).items()]
     calls = f": {'; '.join(percentiles)}" if percentiles else ""
     return f"## Latency\n\nThe median call took {latency.latency_ms_measured:.3g} ms{where}{calls}."
+
+
+def _judged(manifest: Manifest, parities: Sequence[Parity]) -> str:
+    said = quality(manifest, parities)
+    return f"## What was judged, and what not\n\n{said}" if said else ""
+
+
+def _repeat(manifest: Manifest) -> str:
+    """How parity is repeated, where the source's answers are there."""
+    if manifest.answers is None:
+        return ""
+    return (
+        f" With `--data SOURCE` it repeats parity on those images that `{manifest.answers.path}` knows by their SHA-256, "
+        "against what the source answered to them."
+    )
 
 
 def _tolerances(manifest: Manifest) -> str:

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from edgenas.data.splits import DEFAULT_FRACTIONS
 from edgenas.deploy.plugins import RUNTIMES
-from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, Range, Seed, Share
+from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
 from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
+from edgenas.stats import DEFAULT_SENSITIVITY
 
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
@@ -40,6 +41,7 @@ class DataSettings:
         val_as: what a published val is: select (with confirm and calibrate) or test.
         cache_mb: memory for decoded images.
         workers: processes that load training images; 0 loads in the main process, None decides by the machine.
+        threshold_sensitivity: share of the positive class on calibrate that its threshold must find where no floor is asked.
     """
 
     source: str
@@ -58,6 +60,7 @@ class DataSettings:
     val_as: Literal["select", "test"] = "select"
     cache_mb: CountOrZero = 2048
     workers: Annotated[int, Range(ge=0, le=64)] | None = None
+    threshold_sensitivity: Annotated[float, Range(gt=0, le=1)] = DEFAULT_SENSITIVITY
 
     def __post_init__(self) -> None:
         if abs(sum(self.fractions.values()) - 1) > 1e-6 or min(self.fractions.values()) <= 0:
@@ -322,13 +325,24 @@ class GateSettings:
     """``[gates]``: what an export must show on the whole test split; a failed or undecided gate exits 4.
 
     Attributes:
-        min_top1_agreement: share of images with the same argmax as the source; its Wilson interval decides.
-        max_new_false_negatives: positives that the source finds and the export misses.
+        min_agreement: share of images that source and export decide alike, proven by its interval; None takes min_top1_agreement
+            where that is set, else 0.99.
+        max_new_false_negatives: positives that the source finds and the export misses, as a count.
+        max_new_false_negative_share: the same as a share of the positives, proven by its interval.
+        max_new_false_positives: other images that only the export calls positive, as a count; None for no gate.
+        max_new_false_positive_share: the same as a share of the other images, proven by its interval.
+        min_p_mcnemar: least p of McNemar's exact test where the export is less often right than the source; 0 for no gate.
+        min_top1_agreement: share of images with the same argmax as the source, proven by its interval; None for no gate.
         min_sensitivity: of the positive class, for the exported model; None for no gate.
     """
 
-    min_top1_agreement: float = 0.99
-    max_new_false_negatives: int = 0
+    min_agreement: float | None = None
+    max_new_false_negatives: int | None = 0
+    max_new_false_negative_share: Annotated[float, Range(gt=0, le=1)] = 0.02
+    max_new_false_positives: int | None = None
+    max_new_false_positive_share: Annotated[float, Range(gt=0, le=1)] = 0.02
+    min_p_mcnemar: PartialShare = 0.05
+    min_top1_agreement: float | None = None
     min_sensitivity: float | None = None
 
 

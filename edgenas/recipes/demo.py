@@ -15,8 +15,10 @@ from edgenas.config import Flags
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.project.opening import open_project
 from edgenas.project.run_tables import run_table
+from edgenas.project.settings import SpaceSettings
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.records import (
+    EQUAL_WORD,
     DemoResult,
     ExportedModel,
     Parity,
@@ -30,6 +32,7 @@ from edgenas.records import (
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.spaces import Task
 
+FLAGS = {"data": {"source": "digits"}, "space": {"name": SpaceSettings().name}}
 SHORT = (  # minutes, not more
     "teacher.probe_steps=52",
     "train.epochs=30",
@@ -90,7 +93,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     run_path, overrides = config.run, (*SHORT, *(QUICK if config.quick else ()), *config.overrides)
     if not RunFolder(run_path).config.exists():
         yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
-        yield from _quietly(init.run(init.InitConfig(run_path, {"data": {"source": "digits"}}, overrides)))
+        yield from _quietly(init.run(init.InitConfig(run_path, FLAGS, overrides)))
     else:
         _require_digits(run_path, overrides)
         yield Note(f"going on in {run_path}", is_heading=True)
@@ -181,20 +184,23 @@ def _parity_lines(files: Sequence[ExportedModel]) -> list[VerdictRow]:
 
 def _reason(parity: Parity) -> str:
     """Why the verdict is what it is, with what was seen, itself or emulated."""
-    shown = parity.emulated if parity.verdict == "not_run" and parity.emulated is not None else parity
-    if not shown.num_images:
+    shown = parity.emulated if not parity.num_images and parity.emulated is not None else parity
+    if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
-    agree = f"{shown.top1_agreement:.1%} of {shown.num_images} images agree, {shown.new_false_negatives} newly missed"
-    kind = f"emulated on this CPU ({shown.verdict}): " if shown is not parity else ""
+    agree = f"{shown.decision.agreement.value:.1%} of {shown.num_images} images are decided alike"
+    agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
+    if shown.word == EQUAL_WORD and shown.equality is not None:
+        agree = f"{EQUAL_WORD} on {shown.num_images} images: {shown.equality.words}"
+    kind = f"emulated on this CPU ({shown.word}): " if shown is not parity else ""
     return "; ".join(part for part in (parity.reason, kind + agree) if part)
 
 
 def _verified(folder: Path, checked: VerifyResult) -> VerdictRow:
     verdicts = [check.verdict for check in checked.checks]
-    order: tuple[Verdict, ...] = ("passed", "failed", "not_run")
+    order: tuple[Verdict, ...] = ("passed", "failed", "undecided", "not_run")
     counts = {name: verdicts.count(name) for name in order}
     reason = ", ".join(f"{count} checks {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    decisive: tuple[Verdict, ...] = ("failed", "passed")
+    decisive: tuple[Verdict, ...] = ("failed", "undecided", "passed")
     verdict: Verdict = next((name for name in decisive if name in verdicts), "not_run")
     return VerdictRow(name=f"verify {folder.name}", verdict=verdict, reason=reason)
 

@@ -32,7 +32,7 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
 from edgenas.training.distillation import DISTILLATION_LOSSES
-from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.evaluation import SupernetEvaluator, most_frequent_class, predict
 from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
@@ -81,7 +81,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
     require_rule(project, images.task)  # before a teacher is trained
     if project.settings.train.tensorboard:
         require_tensorboard()
-    result = TrainResult(teacher=None)
+    result = TrainResult(teacher=None, most_frequent=most_frequent_class(images.labels("select"), images.class_names))
     outputs: dict[str, Path] = {}
     require_parts(_batch_sizes(config, project), current())
     with locked(project.run):
@@ -101,6 +101,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
                 reached = at_the_ceiling(result.teacher.select_top1, supernet.select_top1["largest"])
                 yield from [] if reached is None else [Note(reached, is_warning=True)]
             outputs["supernet"] = project.run.supernet
+    yield from (Note(text, is_warning=True, in_view=True) for text in result.doubts)
     yield Outcome(result, outputs)
 
 
@@ -193,6 +194,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> tuple[Sup
     right = {name: p_NK.argmax(axis=1) == labels_N for name, p_NK in zip(subnets, probabilities, strict=True)}
     top1 = {name: wilson(int(right_N.sum()), len(right_N)) for name, right_N in right.items()}
     facts = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1])
-    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init)
+    common = most_frequent_class(labels_N, images.class_names)
+    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init, most_frequent=common)
     result.write(project.run.supernet / RESULT)
     return result, largest_behind(right)

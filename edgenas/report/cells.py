@@ -12,10 +12,10 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import Arch, Percentile, Proportion
+from edgenas.records import EQUAL_WORD, Arch, Percentile, Proportion
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
-VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
+VERDICT_STYLES = {"passed": "green", EQUAL_WORD: "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
 class Cells(Table):
@@ -64,7 +64,7 @@ def milliseconds(value: float | None) -> str:
 def calls_of(percentiles: Mapping[str, Percentile] | None) -> Iterator[Text]:
     """A line a percentile, with the calls behind it; nothing where there are none."""
     for name, percentile in (percentiles or {}).items():
-        yield Text(f"its calls: {percentile.words(name)}", style="dim")
+        yield Text(f"single calls: {percentile.words(name)}", style="dim")
 
 
 def verdict(name: str) -> Text:

@@ -11,7 +11,6 @@ from rich.segment import Segment
 
 from edgenas.escaping import terminal
 
-
 LEAST = 10  # columns or lines that anything can be drawn on
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+
+from edgenas.deploy.contracts import Exporter, Runtime
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
 from edgenas.exporters.openvino import OpenVinoCpu
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
-
-from edgenas.deploy.contracts import Exporter, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from edgenas.exporters import _half
-from edgenas.exporters.onnx import export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import ExportError
+from edgenas.exporters import _half
+from edgenas.exporters.onnx import export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
 
 

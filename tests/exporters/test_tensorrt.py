@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from edgenas.deploy.contracts import ExportSpec, Precision
+from edgenas.errors import ArtefactError, ExportError, MissingBackendError, UsageError
 from edgenas.exporters import _trt, tensorrt, tensorrt_rtx
 from edgenas.exporters._host import Gpu
 from edgenas.exporters.onnx import export_graph
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
-
-from edgenas.deploy.contracts import ExportSpec, Precision
-from edgenas.errors import ArtefactError, ExportError, MissingBackendError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, tiny_net, tiny_onnx
 
 AMPERE, HOPPER = Gpu("GeForce RTX 3060", "sm86"), Gpu("H100", "sm90")

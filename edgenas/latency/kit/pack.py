@@ -36,7 +36,7 @@ MAX_BYTES = 50 << 20
 SCRIPTS = (
     *(
         f"portable/{name}.py"
-        for name in ("facts", "memory", "outside", "sealing", "journal", "machine", "budget", "calls", "rounds")
+        for name in ("facts", "quota", "memory", "outside", "sealing", "journal", "machine", "budget", "calls", "rounds")
     ),
     *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "backends", "measure")),
 )

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from edgenas.exporters._files import read_source
-from edgenas.exporters.onnx import export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision
 from torch import nn
 
 from edgenas.errors import ArtefactError, ExportError
+from edgenas.exporters._files import read_source
+from edgenas.exporters.onnx import export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
 from edgenas.latency.nets.compose import PORTION
 from edgenas.latency.nets.plan import components_of, is_block
