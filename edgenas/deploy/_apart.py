@@ -6,7 +6,6 @@ does besides, whatever the model makes it do, ends with it.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -63,7 +62,7 @@ def check_apart(folder: Path, number: int, file: ModelFile, patience: Patience, 
         why = f"not run: {patience.spent_by or 'the models before it'} took all the time there is"
         return [Check(file.path, "golden", "failed", why)]
     reading, writing = os.pipe()
-    command = [sys.executable, "-P", "-m", "edgenas.deploy._apart", str(writing), str(folder.resolve()), str(number)]
+    command = [sys.executable, "-P", "-m", "edgenas.deploy._child", str(writing), str(folder.resolve()), str(number)]
     try:
         process = subprocess.Popen(
             [*command, "emulation" if is_emulation else "file", "gpu" if on_gpu else "cpu"],
@@ -136,39 +135,3 @@ def _end(code: int) -> str:
     if code < 0:
         return f"it ended the process that ran it, by {signal.Signals(-code).name}"
     return f"the process that ran it ended with status {code} and no answer"
-
-
-def _limit_memory(max_bytes: int) -> None:
-    """No more memory than that for this process, where the system can."""
-    import resource
-
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (max_bytes, max_bytes))
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main(arguments: list[str]) -> None:
-    """Check one file and write what was found to a descriptor."""
-    from edgenas.deploy._verify import live_checks
-
-    descriptor, folder, number, part, where = arguments
-    import onnx  # noqa: F401 - before the clock starts
-
-    with suppress(ImportError):
-        import onnxruntime  # type: ignore[import-untyped, unused-ignore] # noqa: F401 - as above
-    with os.fdopen(int(descriptor), "w", encoding="utf-8") as answer:
-        answer.write("ready\n")
-        answer.flush()
-        if where == "cpu":
-            _limit_memory(MAX_BYTES)
-        try:
-            checks = live_checks(Path(folder), int(number), is_emulation=part == "emulation")
-        except Exception as error:  # noqa: BLE001 - whatever a model makes of a runtime is the model's
-            words = " ".join(str(error).split())[:200]
-            checks = [Check("", "golden", "failed", f"it does not run: {type(error).__name__} {words}")]
-        answer.write(json.dumps([check.as_json() for check in checks]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
