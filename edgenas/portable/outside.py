@@ -55,7 +55,8 @@ def _limited(descriptor: int, max_bytes: int) -> bytes:
     too_large = f"is larger than {size_words(max_bytes)}, which nothing of its kind is"
     if found.st_size > max_bytes:
         raise OutsideError(too_large)
-    parts, length = [], 0
+    parts: list[bytes] = []
+    length = 0
     while length <= max_bytes:  # files of /proc have no size and may not end
         part = os.read(descriptor, min(_CHUNK, max_bytes + 1 - length))
         if not part:
@@ -144,7 +145,7 @@ def require_plain(value: Any) -> None:
     """
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        below = []
+        below: list[Any] = []
         for each in level:
             if isinstance(each, dict):
                 for name in each:

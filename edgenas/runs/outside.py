@@ -105,11 +105,11 @@ def _member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> NDAr
     num_bytes = 4 * int(np.prod(shape, dtype=np.int64))
     with archive.open(f"{name}.npy") as member:
         packed = io.BytesIO(member.read(num_bytes + (64 << 10)))  # a header has a few hundred bytes
-    version = np.lib.format.read_magic(packed)  # type: ignore[no-untyped-call] # of NumPy
+    version = np.lib.format.read_magic(packed)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"{name} has an unknown version {version}")
-    found, is_fortran, dtype = read(packed)  # type: ignore[no-untyped-call] # of NumPy
+    found, is_fortran, dtype = read(packed)
     if dtype != np.float32 or tuple(found) != shape or is_fortran:
         raise ValueError(f"{name} is {dtype} of shape {tuple(found)}, expected float32 of shape {shape}"[:200])
     rest = packed.read()
