@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError, features
 from edgenas.data.problems import Problem
 from edgenas.data.quiet import MAX_PIXELS, quietly
 from edgenas.errors import DataError
+from edgenas.runs.outside import MAX_IMAGE_BYTES, OutsideError, read_regular
 
 _USUAL = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff")
 _BY_LIBRARY = {".avif": "avif", ".jp2": "jpg_2000", ".webp": "webp"}  # Pillow reads them where it was built with these
@@ -90,11 +91,10 @@ def read_file(path: Path) -> bytes:
     Raises:
         DataError: naming the file and why it cannot be read.
     """
-    _require_regular(path)
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        return read_regular(path, MAX_IMAGE_BYTES)
+    except OutsideError as error:
+        raise DataError(f"{path} {error}") from error
 
 
 def _require_regular(path: Path) -> None:

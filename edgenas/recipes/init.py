@@ -46,6 +46,8 @@ max_new_false_negatives = 0      # positives that only the export misses
 # max_new_false_positive_share = 0.02
 """
 
+UNFINISHED = "init-unfinished"  # beside the splits, until the settings are written
+
 COMMENTS = {
     "train": """\
 # [train]                        # the supernet
@@ -84,7 +86,8 @@ def run(config: InitConfig) -> Iterator[Record]:
         InfeasibleError: if a limit on the latency of this device is given, and no net of any space meets it.
     """
     folder = RunFolder(config.run)
-    if folder.config.exists() and not config.force:
+    unfinished = folder.splits.with_name(UNFINISHED)
+    if folder.config.exists() and not config.force and not unfinished.exists():
         raise RunFolderError(f"{folder.config} exists already", hint="take another folder with --run, or replace it with --force")
     require_recipe(config.flags)
     given = config.flags["data"]
@@ -99,6 +102,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     for line in source.notes:
         yield Note(line)
     with locked(folder):
+        write_text(unfinished, "`edgenas init` was at work here; the same command goes on\n")
         drawn = _draw(source, settings.data)
         if settings.data.max_per_class is not None:
             yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
@@ -123,6 +127,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         write_text(folder.config, _template(tables))
         preprocess = replace(pixels.preprocess, image_px=task.image_px)  # which a look may have chosen
         yield sample_picture(divided.source, splits, preprocess, folder.samples)
+        unfinished.unlink(missing_ok=True)
     yield from (Note(line) for line in pixels.notes)
     for line in (*divided.warnings, *pixels.warnings):
         yield Note(line, is_warning=True)

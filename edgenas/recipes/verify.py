@@ -52,7 +52,7 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     num_files = len(manifest.files)
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
     checks = _distinct(check for part in found for check in part)
-    if config.data is not None:
+    if config.data is not None and overall(checks) != "failed":  # what failed here is not run again without limits
         repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label)
         checks += yield from watched(repeated, "parity", total=num_files)
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
