@@ -34,6 +34,7 @@ from edgenas.records.commands import (
     StageFacts,
     TaskFacts,
 )
+from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
 from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
@@ -73,7 +74,7 @@ from edgenas.records.metrics import (
     SplitMetrics,
     TrainedWay,
 )
-from edgenas.records.pictures import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records.pictures import AnalysisPicture, ComparePicture, FidelityPicture, ParetoPicture, TrainingPicture
 from edgenas.records.plan import (
     Estimate,
     FittingNets,
@@ -165,6 +166,7 @@ from edgenas.records.training import (
 __all__ = [
     "AT_LEAST",
     "MANIFEST_SCHEMA",
+    "SEARCHED",
     "AnalysisPicture",
     "Arch",
     "ArchitectureFacts",
@@ -176,6 +178,9 @@ __all__ = [
     "ChoiceFacts",
     "ChosenBy",
     "ClassScores",
+    "ComparePicture",
+    "CompareResult",
+    "ComparedNet",
     "Comparison",
     "ConditionFacts",
     "ContextDifference",
@@ -226,6 +231,7 @@ __all__ = [
     "KitFacts",
     "Latencies",
     "LatencyFacts",
+    "LeftOut",
     "ListedTable",
     "LoaderFacts",
     "LogRow",
@@ -277,6 +283,7 @@ __all__ = [
     "ReferenceFacts",
     "ReportedFacts",
     "RetrainResult",
+    "RivalFacts",
     "RivalReport",
     "SamplingFacts",
     "Scores",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgenas.records.candidates import CandidateRow
+from edgenas.records.compare import CompareResult
 from edgenas.records.fidelity import FidelityReport
 from edgenas.records.search_analysis import SearchAnalysis
 
@@ -86,4 +87,17 @@ class FidelityPicture:
     """
 
     report: FidelityReport
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePicture:
+    """Nets of a comparison: accuracy, and the positive class's sensitivity, over measured latency.
+
+    Attributes:
+        result: with one row a net.
+        title: above the plot.
+    """
+
+    result: CompareResult
     title: str

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import AnalysisPicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records import AnalysisPicture, ComparePicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.report.compare import compare_plot
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
 from edgenas.report.search_pictures import COSTS, analysis_plot
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture]) -> None:
+def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | ComparePicture]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():
@@ -30,6 +31,8 @@ def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | Fi
             training_plot(picture.shows, picture.paths)
         case FidelityPicture():
             fidelity_plot(picture.shows, picture.paths)
+        case ComparePicture():
+            compare_plot(picture.shows, picture.paths)
 
 
 def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:

@@ -31,6 +31,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
+from edgenas.report.compare import compare_view
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.nets import (
     metrics_table,
@@ -258,6 +259,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "plan": plan_view,
     "search": search_view,
     "retrain": retrain_view,
+    "compare": compare_view,
     "fidelity": fidelity_view,
     "evaluate": evaluate_view,
     "export": export_view,

@@ -211,7 +211,7 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
         else:
             if changes:
                 yield Note(f"{net.label}: is trained again: {way}: {'; '.join(changes)}")
-            if way.weights == "given":
+            if way.weights == "given" and net.arch is not None:
                 job = yield from _begun(bench, net, way)
             yield from fit(job)
         tries.append(_judge(bench, net, way, job.folder))
@@ -242,7 +242,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
     assert what is not None
     job = plain_job(
         bench.project,
-        bench.images,
+        bench.images if net.arch is not None else net.images,
         label=f"{net.label} ({way})",
         folder=net.folder / way.name,
         arch_or_build=what,
@@ -254,7 +254,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         split=split,
         kind=net.name,
         facts=net.facts,
-        given=bench.given if way.weights == "given" else None,
+        given=bench.given if way.weights == "given" and net.arch is not None else None,
     )
     settings = bench.project.settings
     loop = replace(job.loop, compile=settings.retrain.compile)
