@@ -20,7 +20,7 @@ from edgenas.supernets import build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import cnn_for
 from edgenas.training.folder import WEIGHTS, has_weights
-from edgenas.training.timm_nets import TimmNet, deployable
+from edgenas.training.timm_nets import AsItWasTrained, TimmNet, deployable
 
 OWN = ("auto", "searched", "baseline")  # what `export.net` may be without any comparison
 RIVAL = "rival"  # kind of net in checkpoints, and the key of what they say of it
@@ -41,9 +41,11 @@ def build_rival(facts: RivalFacts, task: Task, pretrained: Path | None = None) -
         assert facts.width is not None
         return cnn_for(replace(task, image_px=facts.image_px), facts.width)
     net = timm_net(facts)
-    if pretrained is None:
+    if facts.pretrained is None:
         return net.build(task.num_classes, task.in_channels)
-    return net.with_weights(pretrained, task.num_classes, task.in_channels)
+    if pretrained is None:  # its own weights come next
+        return AsItWasTrained(net.build(task.num_classes, task.in_channels))
+    return AsItWasTrained(net.with_weights(pretrained, task.num_classes, task.in_channels))
 
 
 def timm_net(facts: RivalFacts) -> TimmNet:

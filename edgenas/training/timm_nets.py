@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from edgenas.errors import CheckpointError, UsageError
 from edgenas.spaces import Task
 from edgenas.supernets.counting import fvcore_macs, num_params
@@ -108,6 +109,31 @@ class TimmNet:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.build(task.num_classes, task.in_channels).eval()
+
+
+class AsItWasTrained(nn.Module):
+    """A net that reads images normalised by ImageNet's mean and deviation, and sees them normalised as timm's weights want them.
+
+    Args:
+        net: of timm, which says what it wants.
+    """
+
+    scale_C: Tensor
+    shift_C: Tensor
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        wanted: Mapping[str, Any] = vars(net).get("pretrained_cfg") or vars(net)["default_cfg"]
+        mean_C, std_C = (torch.tensor(wanted[name], dtype=torch.float64) for name in ("mean", "std"))
+        given_mean_C, given_std_C = (torch.tensor(values, dtype=torch.float64) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        self.net = net
+        self.register_buffer("scale_C", (given_std_C / std_C).float(), persistent=False)
+        self.register_buffer("shift_C", ((given_mean_C - mean_C) / std_C).float(), persistent=False)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        logits_NC: Tensor = self.net(images_NCHW * self.scale_C[:, None, None] + self.shift_C[:, None, None])
+        return logits_NC
 
 
 class _Fleeting(dict[str, Any]):

