@@ -41,7 +41,8 @@ from edgenas.training.devices import torch_device
 from edgenas.training.timm_nets import TimmNet
 
 PICTURES = ("compare.png", "compare.svg")
-LOOKED_AT = "looked-at.jsonl"  # nets of timm that were counted and timed, and epochs that take the same time
+LOOKED_AT = "looked-at.jsonl"  # nets of timm that were counted and timed; of use to every run with the same table
+PACES = "paces.jsonl"  # epochs that take the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,13 @@ def run(config: CompareConfig) -> Iterator[Record]:
         bench = replace(bench, teachings=ours.teachings or bench.teachings)
         limits, table = _limits(bench, ours), table_of(project, images)
         limit = _limit(project.space, limits, ours, table)
-        looked_at = {"table": None if table is None else table.table.sha256, "splits": images.splits.sha256}
-        memory = stack.enter_context(journal(project.run.compare / LOOKED_AT, looked_at, keep=True))
-        budget = Budget(settings.equal, ours.epochs, ours.seconds, clock, memory)
+        device_facts = {"table": None if table is None else table.table.sha256, "classes": len(images.class_names)}
+        looked_at = stack.enter_context(journal(project.run.compare / LOOKED_AT, device_facts, keep=True))
+        paces = stack.enter_context(journal(project.run.compare / PACES, {"splits": images.splits.sha256}, keep=True))
+        budget = Budget(settings.equal, ours.epochs, ours.seconds, clock, paces)
         yield from _told(budget)
         outsiders = [outsider(bench, each) for each in asked if each.kind in ("run", "onnx")]  # before anything is trained
-        nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, memory)
+        nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at)
         yield from decode(images, "train")
         rivals = timm_rivals(bench, nets)
         if config.workers is not None or config.ray_address is not None:
@@ -98,7 +100,7 @@ def run(config: CompareConfig) -> Iterator[Record]:
         trained = yield from _trained(bench, ours, asked, rivals, limits, budget)
         contenders = named_apart([ours.contender, *(each for each in trained if isinstance(each, Contender)), *outsiders])
         left_out += [each for each in trained if isinstance(each, LeftOut)]
-        identity = {"nets": [[each.name, each.image_px] for each in contenders], "searched": ours.sha256, **looked_at}
+        identity = {"nets": [[each.name, each.image_px] for each in contenders], "searched": ours.sha256, **device_facts}
         timings = stack.enter_context(journal(project.run.compare / JOURNAL, identity))
         measured = yield from measure(project, contenders, ours.arch, table, timings)
         rows = yield from judge_all(project, contenders, measured, limit)
