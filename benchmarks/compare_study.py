@@ -111,7 +111,17 @@ class Job:
         """The command that divides its images."""
         data = DATA[self.data]
         source = self.data if data.folder is None else f"folder:{(root / self.data / f'images-{self.seed}').resolve()}"
-        asked = ("init", "--data", source, "--space", self.space, "--positive", data.positive, "--seed", str(self.seed))
+        asked: tuple[str, ...] = (
+            "init",
+            "--data",
+            source,
+            "--space",
+            self.space,
+            "--positive",
+            data.positive,
+            "--seed",
+            str(self.seed),
+        )
         asked += ("--image-px", str(data.image_px)) if data.image_px is not None else ()
         return (*asked, "--max-per-class", str(per_class)) if data.per_class else asked
 
