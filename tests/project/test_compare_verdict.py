@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgenas.errors import UsageError
 from edgenas.project.comparing.asking import parse_rivals
-from edgenas.project.comparing.families import FAMILIES, Limit, family_of
+from edgenas.project.comparing.families import FAMILIES, Limit, Looker, family_of
 from edgenas.project.comparing.judging import Answers, compared
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
 from edgenas.records import ComparedNet, LeftOut, Metrics
+from edgenas.runs import Record
 from edgenas.stats import wilson
+from edgenas.training.timm_nets import TimmNet
 
 NUM = 1000
 LIMIT = Limit(5.0, "p50")
@@ -129,3 +134,49 @@ def test_seven_families_are_looked_at_and_every_model_is_of_one_that_timm_has() 
         assert all(family_of(name) == family for name in names)
         assert sum(timm.is_model(name) for name in names) >= 3
     assert family_of("test_resnet") == "test"
+
+
+def looked(
+    monkeypatch: pytest.MonkeyPatch, limit_ms: float, ms_per_mega: float = 0.1
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """Nets that are found, families left out, and nets that were timed, where all take the same time for the same work."""
+    timed: list[str] = []
+
+    def work(self: Looker, names: Sequence[str]) -> dict[TimmNet, float]:
+        return {TimmNet(name, 32): 1e6 * 4**place for place, name in enumerate(names)}
+
+    def taken(self: Looker, net: TimmNet, family: str) -> Generator[Record, None, float]:
+        timed.append(net.name)
+        if net.name == "resnet10t":
+            raise UsageError("it cannot be built at this side")
+        yield from ()
+        place = FAMILIES[family].index(net.name)
+        return ms_per_mega * 4**place * (100 if family == "RepViT" else 1)
+
+    monkeypatch.setattr(Looker, "_work", work)
+    monkeypatch.setattr(Looker, "_taken", taken)
+    nothing: Any = None
+    looker = Looker(nothing, nothing, {}, nothing, Limit(limit_ms, "p50"), (32,), None, nothing)
+    looking = looker.look()
+    while True:
+        try:
+            next(looking)
+        except StopIteration as stop:
+            found, left_out = stop.value
+            return [net.name for net in found], {each.name: each.reason for each in left_out}, timed
+
+
+def test_auto_takes_the_largest_net_of_every_family_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, left_out, timed = looked(monkeypatch, 1.7)
+    fitting = [names[2] for family, names in FAMILIES.items() if family != "RepViT"]  # 16 times the work of the smallest
+    assert found == fitting
+    assert left_out == {"RepViT": "its smallest takes 10 ms, more than 1.7 ms"}
+    assert len(timed) == len(set(timed))
+
+
+def test_auto_passes_over_what_cannot_be_built_and_what_must_be_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, left_out, timed = looked(monkeypatch, 0.15)
+    assert "ResNet" in left_out  # its smallest cannot be built
+    assert found[0] == FAMILIES["MobileNetV4"][0]
+    largest = {names[-1] for names in FAMILIES.values()}
+    assert not largest & set(timed[len(FAMILIES["ResNet"]) :])
