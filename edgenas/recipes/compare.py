@@ -13,10 +13,12 @@ from edgenas.errors import MissingInputError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import is_here
 from edgenas.project.comparing.asking import Asked, parse_rivals
+from edgenas.project.comparing.contenders import Contender, Ours
 from edgenas.project.comparing.families import Limit, Looker
 from edgenas.project.comparing.judging import judge_all, measure, named_apart
+from edgenas.project.comparing.outsiders import outsider
 from edgenas.project.comparing.ray_training import Order, train_apart
-from edgenas.project.comparing.rivals import Contender, Ours, Rival, outsider, timm_rivals, ways_for
+from edgenas.project.comparing.rivals import Rival, timm_rivals, ways_for
 from edgenas.project.comparing.training import (
     Budget,
     Clock,
@@ -29,7 +31,7 @@ from edgenas.project.comparing.training import (
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.nets import RESULT
-from edgenas.project.opening import open_images, open_project
+from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.retraining.baselines import Limits, limits_for, table_of
 from edgenas.project.retraining.ways import Bench, Net
 from edgenas.project.run_tables import RunTable
@@ -119,10 +121,15 @@ def run(config: CompareConfig) -> Iterator[Record]:
             splits_sha256=images.splits.sha256,
             searched_sha256=ours.sha256,
         )
-        folder = project.run.compare
-        result.write(folder / RESULT)
-        paths = tuple(folder / name for name in PICTURES)
-        yield Picture(ComparePicture(result, f"{project.space.name} and its rivals on {project.settings.data.source}"), paths)
+        yield from _shown(project, result)
+
+
+def _shown(project: Project, result: CompareResult) -> Iterator[Record]:
+    """Write the result and what shows it."""
+    folder = project.run.compare
+    result.write(folder / RESULT)
+    paths = tuple(folder / name for name in PICTURES)
+    yield Picture(ComparePicture(result, f"{project.space.name} and its rivals on {project.settings.data.source}"), paths)
     for text in result.remarks:
         yield Note(text, in_view=True)
     yield Outcome(result, {"result": folder / RESULT, "compare_png": paths[0], "compare_svg": paths[1]})

@@ -17,14 +17,14 @@ from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ExportError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Measured, OtherNet
+from edgenas.project.comparing.contenders import Contender
 from edgenas.project.comparing.families import Limit
-from edgenas.project.comparing.rivals import Contender
 from edgenas.project.deployed import choose_threshold
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable
-from edgenas.records import Arch, ComparedNet, Parity, Proportion
+from edgenas.records import Arch, ComparedNet, Metrics, Parity, Proportion
 from edgenas.runs import Progress, Record, scratch
 from edgenas.runs.background import watched
 from edgenas.stats import decide, holm, mcnemar, paired_difference, wilson
@@ -109,7 +109,22 @@ def _answers(
         parity = yield from _parity(project, each, each.source, judge)
     decided_N = decide(p_NK, images.positive, threshold)
     is_positive_N = labels_N == images.positive if images.positive is not None else np.zeros(len(labels_N), dtype=np.bool_)
-    row = ComparedNet(
+    row = _row(project, each, latency, limit, parity, metrics, _false_alarms(decided_N, is_positive_N, images.positive))
+    found_N = decided_N[is_positive_N] == images.positive if images.positive is not None else np.zeros(0, dtype=np.bool_)
+    return Answers(row, p_NK.argmax(axis=1) == labels_N, found_N)
+
+
+def _row(
+    project: Project,
+    each: Contender,
+    latency: Measured | None,
+    limit: Limit | None,
+    parity: Parity,
+    metrics: Metrics,
+    false_alarms: Proportion | None,
+) -> ComparedNet:
+    """All that is said of a net by itself."""
+    return ComparedNet(
         name=each.name,
         kind=each.kind,
         family=each.family,
@@ -130,12 +145,10 @@ def _answers(
         parity=parity.verdict,
         parity_reason=parity.reason,
         metrics=metrics,
-        false_alarms=_false_alarms(decided_N, is_positive_N, images.positive),
+        false_alarms=false_alarms,
         folder=project.run.relative(each.folder) if each.folder is not None else None,
         notes=each.notes,
     )
-    found_N = decided_N[is_positive_N] == images.positive if images.positive is not None else np.zeros(0, dtype=np.bool_)
-    return Answers(row, p_NK.argmax(axis=1) == labels_N, found_N)
 
 
 def _false_alarms(decided_N: NDArray[np.int64], is_positive_N: NDArray[np.bool_], positive: int | None) -> Proportion | None:

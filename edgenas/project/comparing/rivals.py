@@ -1,30 +1,21 @@
-"""Rivals before and after their training, the searched net among them, and what each may spend."""
+"""Rivals that are trained here, before and after that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from torch import nn
-
-from edgenas.data.images import Images
-from edgenas.data.splits import load_splits
-from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.project.comparing.asking import Asked
+from edgenas.project.comparing.contenders import Contender
 from edgenas.project.comparing.families import family_of
-from edgenas.project.deployed import chosen, net_of
-from edgenas.project.nets import images_for, read_retrain, searched, supernet_epochs
+from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.retraining.ways import Bench, Net, Try
 from edgenas.project.rival_nets import RIVAL, build_rival
-from edgenas.project.trainings.outsiders import ONNX, RUN, Outsider, Reads, open_outsider
-from edgenas.records import SEARCHED, Arch, RivalFacts, TrainedWay
-from edgenas.runs import RunFolder, sha256_file
-from edgenas.supernets.counting import num_params
-from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
-from edgenas.training.outside import AtItsInput, OnnxNet
+from edgenas.records import RivalFacts
+from edgenas.runs import sha256_file
+from edgenas.training.folder import seconds_of
 from edgenas.training.timm_nets import TimmNet, costs_of, deployable
 from edgenas.training.ways import Way
 
@@ -47,118 +38,6 @@ class Rival:
     def family(self) -> str:
         """In words."""
         return family_of(self.facts.model or "")
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A net that is trained and waits to be timed and judged.
-
-    Attributes:
-        name, kind, family: as in `ComparedNet`.
-        net: normalised images at ``images``' side to logits, in eval mode, on the CPU.
-        images: as it reads them.
-        source: what is exported and timed: the net as it is deployed, or an ONNX file.
-        params, macs: of the net as it is deployed.
-        arch, weights, pretrained, teaching, epochs, seconds, search_s, starts, stem_stride, notes: as in `ComparedNet`.
-        folder: of its weights; None where `export` does not write it.
-    """
-
-    name: str
-    kind: str
-    family: str
-    net: nn.Module
-    images: Images
-    source: nn.Module | Path
-    params: int
-    macs: int | None
-    weights: str
-    epochs: int | None
-    seconds: float | None
-    arch: Arch | None = None
-    pretrained: str | None = None
-    teaching: str | None = None
-    search_s: float | None = None
-    starts: tuple[TrainedWay, ...] = ()
-    stem_stride: int | None = None
-    folder: Path | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def image_px(self) -> int:
-        """Side of the images that it reads."""
-        return self.images.preprocess.image_px
-
-
-@dataclass(frozen=True, slots=True)
-class Ours:
-    """The searched net as `retrain` trained it, and what its weights have had.
-
-    Attributes:
-        arch: readable.
-        contender: as the others are judged.
-        sha256: of its weights.
-        epochs: that they have seen, in the supernet too where they were inherited.
-        seconds: that these took; None where a log is gone.
-        teachings: in which it was trained, of which the best on select was kept; rivals are tried in the same.
-    """
-
-    arch: Arch
-    contender: Contender
-    sha256: str
-    epochs: int
-    seconds: float | None
-    teachings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, project: Project, images: Images) -> Ours:
-        """That of a run folder.
-
-        Raises:
-            MissingInputError: if the winner was not trained to the end yet.
-            CheckpointError: if it belongs to another project, or an earlier winner.
-        """
-        asked = replace(project, settings=replace(project.settings, export=replace(project.settings.export, net="searched")))
-        choice = chosen(asked, images)
-        if choice.folder is None:
-            why = choice.warnings[0] if choice.warnings else "the winner was not trained to the end yet"
-            raise MissingInputError(why, hint="run `edgenas retrain` first")
-        own = images_for(project.space, images, choice.arch)
-        net = net_of(asked, images, choice, images.norm_images)
-        result = read_retrain(project.run)
-        row = result.net if result is not None and result.net.arch == choice.arch else None
-        starts = (row.starts or ()) if row is not None else ()
-        inherits = choice.facts.weights == "finetuned"
-        epochs, seconds = epochs_of(choice.folder) or 0, seconds_of(choice.folder)
-        if inherits:
-            supernet_s = seconds_of(project.run.supernet)
-            epochs += supernet_epochs(project)
-            seconds = None if seconds is None or supernet_s is None else seconds + supernet_s
-        found = searched(project.run) if choice.facts.from_search else None
-        sha256 = weights_sha256(choice.folder)
-        assert sha256 is not None  # it was loaded
-        teaching = row.teaching if row is not None else None
-        params, macs = costs_of(net, images.task.in_channels, own.preprocess.image_px)
-        contender = Contender(
-            name=SEARCHED,
-            kind=SEARCHED,
-            family=project.space.name,
-            net=net,
-            images=own,
-            source=net,
-            params=params,
-            macs=macs,
-            weights=choice.facts.weights or "finetuned",
-            epochs=epochs,
-            seconds=seconds,
-            arch=choice.arch,
-            teaching=teaching,
-            search_s=found.seconds if found is not None else None,
-            starts=tuple(starts),
-            folder=choice.folder,
-            notes=(f"{epochs} epochs count those of the supernet",) if inherits else (),
-        )
-        teachings = tuple(dict.fromkeys(start.teaching for start in starts)) or ((teaching,) if teaching is not None else ())
-        return cls(choice.arch, contender, sha256, max(1, epochs), seconds, teachings)
 
 
 def timm_rivals(bench: Bench, nets: Sequence[tuple[TimmNet, Path | None]]) -> list[Rival]:
@@ -256,68 +135,3 @@ def of_space(bench: Bench, name: str, tries: Sequence[Try], best: Try, folder: P
 def _together(*seconds: float | None) -> float | None:
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
-
-
-def outsider(bench: Bench, asked: Asked) -> Contender:
-    """A net that was trained elsewhere: it is only judged and timed.
-
-    Raises:
-        CheckpointError: if it cannot be read, is of other classes, or of a run whose images were divided otherwise.
-    """
-    assert asked.file is not None
-    if asked.kind == "run":
-        _require_same_images(asked.file, bench)
-        found = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
-        note = f"trained in {asked.file.name}, on the same division of the images"
-        retrained = read_retrain(RunFolder(asked.file))
-        epochs = retrained.net.epochs if retrained is not None else None
-        return _finished(bench, asked.file.resolve().name, "run", found, found.net, (note,), epochs)
-    found = open_outsider(f"{ONNX}{asked.file}", Reads(), bench.images)
-    note = "only judged and timed: nobody here knows what it was trained on, images of test among them perhaps"
-    return _finished(bench, asked.file.stem, "onnx", found, asked.file, (note,), None)
-
-
-def _finished(
-    bench: Bench, name: str, kind: str, found: Outsider, source: nn.Module | Path, notes: tuple[str, ...], epochs: int | None
-) -> Contender:
-    given = bench.images.preprocess
-    net = AtItsInput(
-        found.net,
-        image_px=found.image_px,
-        own=(found.mean, found.std),
-        given=(given.mean, given.std),
-        columns=found.columns,
-    ).eval()
-    if isinstance(found.net, OnnxNet):
-        params, macs = _params_in(found.net.path), None
-    else:
-        params, macs = costs_of(found.net, bench.images.task.in_channels, found.image_px)
-        assert num_params(found.net) == params
-    images = bench.images.at(found.image_px)
-    family = "ONNX file" if kind == "onnx" else "another run"
-    return Contender(
-        *(name, kind, family, net, images, source, params, macs), weights="finished", epochs=epochs, seconds=None, notes=notes
-    )
-
-
-def _params_in(path: Path) -> int:
-    """Numbers in the constants of an ONNX file that are no single ones."""
-    import numpy as np
-    import onnx
-
-    graph = onnx.load(path, load_external_data=False).graph
-    return sum(int(np.prod(tensor.dims)) for tensor in graph.initializer if len(tensor.dims) > 0)
-
-
-def _require_same_images(folder: Path, bench: Bench) -> None:
-    """Check that another run divided the same images alike: else it may have learned those of test.
-
-    Raises:
-        CheckpointError: naming what differs.
-    """
-    theirs, ours = load_splits(RunFolder(folder).splits), bench.images.splits
-    if theirs.fingerprint != ours.fingerprint:
-        raise CheckpointError(f"{folder} is of other images than {bench.project.run.path}", hint="compare runs on the same images")
-    if theirs.sha256 != ours.sha256:
-        text = f"{folder} divides its images otherwise than {bench.project.run.path}: images of test may be among those it learned"
-        raise CheckpointError(text, hint="divide both with the same seed and shares")

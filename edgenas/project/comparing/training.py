@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from edgenas.costs import cost_models
 from edgenas.latency import Memory
-from edgenas.project.comparing.rivals import Contender, Ours, Rival, of_space, trained, ways_for
+from edgenas.project.comparing.contenders import Contender, Ours
+from edgenas.project.comparing.rivals import Rival, of_space, trained, ways_for
 from edgenas.project.retraining.baselines import Limits, find_best, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.ways import Bench, Net, adopt, best_of, fit_all, is_trained, job_of, short_name, ways_of
