@@ -57,7 +57,7 @@ class Arm:
     sets: tuple[str, ...] = ()
     space: str = "pvt-elastic-nano"
     against: str | None = DEFAULT
-    times: int = 1
+    times: float = 1
 
 
 LABELS = ("train.kd_weight=0", "train.flip=false")
@@ -95,6 +95,7 @@ ARMS: Mapping[str, Arm] = {
         "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), "autoformer-nano", against="sandwich of AutoFormer", times=3
     ),
     "labels, sandwich": Arm("teaching", (*LABELS, "train.sampling=sandwich", "train.num_random=1"), against="sandwich"),
+    "sandwich, as many passes": Arm("sampling", (*TAUGHT, "train.sampling=sandwich", "train.num_random=1"), times=0.75),
 }
 
 
@@ -151,7 +152,7 @@ def try_arm(folder: Path, name: str, seed: int, per_class: int, epochs: int, set
         shutil.copytree(base, run)
     own = (
         *sets,
-        f"train.epochs={arm.times * epochs}",
+        f"train.epochs={round(arm.times * epochs)}",
         *arm.sets,
         f"train.seed={seed}",
         f"retrain.seed={seed}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from edgenas.portable import facts
+from edgenas.portable.quota import usable_threads
 
 NO_GPU = "there is no usable CUDA GPU: PyTorch finds none"
 
@@ -19,8 +20,8 @@ class Gpu:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(facts.usable_cores())
+    """Cores that this process can use at once, by affinity and quota."""
+    return usable_threads()
 
 
 @cache

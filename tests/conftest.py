@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
+from tests.tracing import read_operators_once
+
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
-LONG = ("recipes/test_end_to_end.py", "recipes/test_kills.py", "project/test_teaching.py")  # begun first, so that no worker waits
+FIRST = (
+    "training/test_ranks.py",  # forks and trains, which PyTorch refuses where a net was traced and trained before
+    "recipes/test_end_to_end.py",  # these are long: begun early, so that no worker waits for another at the end
+    "recipes/test_kills.py",
+    "project/test_teaching.py",
+)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTorch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,7 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names: Sequence[str] = getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group(SHARED if SHARED in names else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONG))
+    items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if name in item.nodeid), len(FIRST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_read_once() -> None:
+    """PyTorch's exporter collects the same operators for every net that it traces, a sixth of the time of a small one."""
+    read_operators_once()
 
 
 @pytest.fixture

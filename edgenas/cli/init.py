@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, project_options
+from edgenas.cli.options import compact, parse_latency, project_options
 
 SOURCES = (
     "digits, fashion-mnist[:DIR], cifar10:DIR, cifar100:DIR, folder:DIR, csv:FILE, covidx:DIR, "
@@ -20,6 +20,12 @@ SOURCES = (
 @click.option("--data", required=True, metavar="SOURCE", help=SOURCES)
 @click.option("--positive", metavar="CLASS", help="The class that must not be missed.")
 @click.option("--space", metavar="NAME", help="Search space; `edgenas spaces` lists them.")
+@click.option(
+    "--latency-ms",
+    multiple=True,
+    metavar="[NAME=]MS",
+    help="Limit: which spaces fit is measured, a few minutes.",
+)
 @click.option("--recipe", metavar="NAME", help="Training settings of one of `edgenas recipes`.")
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits.")
@@ -39,6 +45,7 @@ def init(
     data: str,
     positive: str | None,
     space: str | None,
+    latency_ms: tuple[str, ...],
     recipe: str | None,
     image_px: int | None,
     seed: int | None,
@@ -67,7 +74,8 @@ def init(
             "skip_bad_images": skip_bad_images,
             "drop_overlap": drop_overlap,
         }
-        flags = compact(data=table, space={"name": space}, train={"recipe": recipe})
+        search = {"latency_ms": parse_latency(latency_ms)}
+        flags = compact(data=table, space={"name": space}, train={"recipe": recipe}, search=search)
         return command(InitConfig(run, flags, overrides, force))
 
     execute("init", start, run=run, as_json=as_json, verbose=verbose)

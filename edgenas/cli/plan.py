@@ -12,10 +12,12 @@ from edgenas.cli.options import compact, device_option, limit_options, limit_set
 
 
 @click.command()
+@click.option("--spaces", is_flag=True, help="Look at every space with the limit on this device, as `init` does; no table needed.")
 @limit_options
 @device_option
 @project_options
 def plan(
+    spaces: bool,
     limit: tuple[str, ...],
     latency_ms: tuple[str, ...],
     latency_quantile: str | None,
@@ -45,6 +47,6 @@ def plan(
         more = least | {"max_memory_mb": max_memory_mb}
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         flags = compact(search=settings, train={"device": device})
-        return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table))
+        return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table, spaces))
 
     execute("plan", start, run=run, as_json=as_json, verbose=verbose)

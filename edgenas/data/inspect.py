@@ -6,7 +6,6 @@ Shapes: N images.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from edgenas.data.base import ImageSource
 from edgenas.data.preprocess import to_rgb
 from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import read_sealed, write_sealed
+from edgenas.runs.place import threads_here
 
 SCHEMA_VERSION = 1  # 1: first
 _CHUNK = 64  # images between two reports
@@ -141,7 +141,7 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
 
 def _looks(source: ImageSource, positions: Sequence[int], *, decode: bool) -> Iterator[list[_Look]]:
     """What is seen, a chunk at a time, in the order of ``positions``."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, threads_here())) as pool:
         for start in range(0, len(positions), _CHUNK):
             yield list(pool.map(lambda index: _look(source, index, decode=decode), positions[start : start + _CHUNK]))
 

@@ -6,7 +6,6 @@ Shapes: N images, C channels, H and W rows and columns.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 from edgenas.data.base import ImageSource
 from edgenas.data.preprocess import Preprocess
 from edgenas.errors import DataError
+from edgenas.runs.place import threads_here
 
 DEFAULT_MEMORY_BYTES = 2 << 30
 SPLIT_LIMIT_BYTES = 512 << 20  # of float32 images that are held for evaluation
@@ -48,7 +48,7 @@ class ImageStore:
         self.source = source
         self.preprocess = preprocess
         self.memory_bytes = memory_bytes
-        self.num_threads = min(8, os.cpu_count() or 1) if num_threads is None else num_threads
+        self.num_threads = min(8, threads_here()) if num_threads is None else num_threads
         shape = (len(source.labels_N), 3, preprocess.image_px, preprocess.image_px)
         self.cached = math.prod(shape) <= memory_bytes
         self._pixels_NCHW = np.empty(shape if self.cached else (0,), dtype=np.uint8)

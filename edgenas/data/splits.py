@@ -19,7 +19,6 @@ from edgenas.data.inspect import FileIndex, changed_files, read_contents
 from edgenas.errors import DataError, RunFolderError
 from edgenas.registries import choices
 from edgenas.runs import read_sealed, sha256_json, write_sealed
-from edgenas.stats import trials_to_prove
 
 SCHEMA_VERSION = 2  # 1: first; 2: excluded images, options, a hash of the file
 DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType(
@@ -277,25 +276,6 @@ def _require_partition(splits: Splits) -> None:
             raise ValueError(f"class counts of {name} do not fit its {len(splits.indices[name])} images")
 
 
-def what_can_be_proved(
-    class_counts: Mapping[str, Mapping[str, int]],
-    positive: str,
-    floor: float,
-    *,
-    splits: Sequence[str] = ("select", "confirm", "test"),
-) -> str:
-    """What a sensitivity floor asks of the data, e.g. "sensitivity 0.95 needs 73 positives without a miss; select has 27".
-
-    Args:
-        class_counts: as in `Splits`.
-        positive: class name.
-        floor: sensitivity in (0, 1) that Wilson's lower bound must reach.
-        splits: to name.
-    """
-    has = ", ".join(f"{split} has {class_counts[split][positive]}" for split in splits)
-    return f"sensitivity {floor:g} needs {trials_to_prove(floor)} positives without a miss; {has}"
-
-
 __all__ = [
     "DEFAULT_FRACTIONS",
     "SPLIT_NAMES",
@@ -307,5 +287,4 @@ __all__ = [
     "make_splits",
     "save_splits",
     "split_source",
-    "what_can_be_proved",
 ]

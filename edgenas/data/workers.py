@@ -30,7 +30,7 @@ from edgenas.data.augment import Augmentation, BatchTransform, ImageTransform, R
 from edgenas.data.loaders import ImageStore
 from edgenas.data.seeding import batch_generator, seed_sample
 from edgenas.errors import DataError
-from edgenas.runs.place import processes_here
+from edgenas.runs.place import processes_here, threads_here
 
 Key = tuple[int, int, int, int]  # epoch, step, position in the batch, index in the source
 
@@ -73,7 +73,7 @@ def choose_workers(
         num_cpus: None counts those that this process may use, its share where several of one command are on this machine.
         shared_bytes: free shared memory, half of which is used; None looks and takes its share. Containers often have 64 MB.
     """
-    num_cpus = len(os.sched_getaffinity(0)) // processes_here() if num_cpus is None else num_cpus
+    num_cpus = threads_here() if num_cpus is None else num_cpus
     idle = cached and (augmentation == "none" or (augmentation == "light" and image_px <= SMALL_PX))
     automatic = 0 if idle else min(MAX_WORKERS, max(1, num_cpus - 1))
     wanted = automatic if requested is None else requested

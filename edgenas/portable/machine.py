@@ -20,6 +20,7 @@ from edgenas.portable.facts import (
     usable_cores,
 )
 from edgenas.portable.memory import Memory
+from edgenas.portable.quota import cpu_quota, times_held_back
 
 RANGES = ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c")
 APART_S = 0.5  # between two looks: the system counts in hundredths of a second
@@ -42,6 +43,7 @@ class Look:
         throttles: how often these cores were slowed down by heat since the machine started.
         gpu: clocks, power and the like, where a GPU is looked at.
         temperature_c: of the hottest zone.
+        held_back: how often a quota of processor time held this process's group back so far; None without a quota.
     """
 
     seconds: float
@@ -54,6 +56,7 @@ class Look:
     throttles: int | None
     gpu: dict[str, Any] | None
     temperature_c: float | None = None
+    held_back: int | None = None
 
 
 def look(read_gpu: Callable[[], dict[str, Any]] | None = None) -> Look:
@@ -71,6 +74,7 @@ def look(read_gpu: Callable[[], dict[str, Any]] | None = None) -> Look:
         throttles=throttle_count(cores),
         gpu=None if read_gpu is None else read_gpu(),
         temperature_c=temperature_c(),
+        held_back=times_held_back(),
     )
 
 
@@ -146,7 +150,8 @@ def summary(looks: Sequence[Look]) -> dict[str, Any]:
     Returns:
         ``seconds``; ``num_cores`` that could be used; ``own_cores`` and ``other_cores``: how many of them this and all other
         processes kept busy, ``other_cores_max`` at the worst moment; ``steal_share`` of their time that a hypervisor took;
-        loads, governors, frequencies, temperatures, ``throttle_events``; for a GPU the ranges of what was read and all throttle
+        loads, governors, frequencies, temperatures, ``throttle_events``; under a quota of processor time ``cpu_quota``, in cores,
+        and ``quota_events``, how often it held this process's group back; for a GPU the ranges of what was read and all throttle
         reasons seen.
     """
     first, last = looks[0], looks[-1]
@@ -170,6 +175,8 @@ def summary(looks: Sequence[Look]) -> dict[str, Any]:
         "temperature_after_c": last.temperature_c,
         "throttle_events": None if first.throttles is None or last.throttles is None else last.throttles - first.throttles,
     }
+    if first.held_back is not None and last.held_back is not None:
+        result |= {"cpu_quota": cpu_quota(), "quota_events": last.held_back - first.held_back}
     states = [seen.gpu for seen in looks if seen.gpu is not None]
     return {**result, **({"gpu": _gpu(states)} if states else {})}
 
@@ -191,6 +198,10 @@ def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ):
         values = [part[name] for part in parts if part.get(name) is not None]
         result[name] = choose(values) if values else None
+    events = [part["quota_events"] for part in parts if part.get("quota_events") is not None]
+    if events:
+        quotas = [part["cpu_quota"] for part in parts if part.get("cpu_quota") is not None]
+        result["quota_events"], result["cpu_quota"] = sum(events), min(quotas, default=None)
     for name in ("load_average_before", "temperature_before_c"):
         result[name] = parts[0].get(name)
     for name in ("load_average_after", "temperature_after_c"):

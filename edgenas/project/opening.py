@@ -20,6 +20,7 @@ from edgenas.project.named_recipes import beneath, require_recipe
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.runs import RunFolder
+from edgenas.runs.place import threads_here
 from edgenas.spaces import SearchSpace, Task, get_space
 
 SMALL_PX = 64
@@ -98,7 +99,7 @@ def open_images(project: Project) -> Images:
         MissingInputError, DataError: as `images_of`.
     """
     images = images_of(project)
-    _use_threads(project.settings.train.threads, images.task)
+    use_threads(project.settings.train.threads, images.task)
     return images
 
 
@@ -159,11 +160,12 @@ def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> Non
         raise DataError(f"{run.splits} was drawn with other settings", problems=problems, hint=hint)
 
 
-def _use_threads(threads: int | None, task: Task) -> None:
+def use_threads(threads: int | None, task: Task) -> None:
     """Tell PyTorch how many threads to use: two threads on small operators mostly wait, and crawl beside other programs."""
     import torch
 
     if threads is None and task.image_px <= SMALL_PX:
         threads = 1
-    if threads is not None:
-        torch.set_num_threads(max(1, threads))
+    if threads is None:
+        threads = min(torch.get_num_threads(), threads_here())  # PyTorch knows no quota
+    torch.set_num_threads(max(1, threads))

@@ -15,6 +15,7 @@ from edgenas.config import Flags
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.project.opening import open_project
 from edgenas.project.run_tables import run_table
+from edgenas.project.settings import SpaceSettings
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.records import (
     DemoResult,
@@ -30,6 +31,7 @@ from edgenas.records import (
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.spaces import Task
 
+FLAGS = {"data": {"source": "digits"}, "space": {"name": SpaceSettings().name}}
 SHORT = (  # minutes, not more
     "teacher.probe_steps=52",
     "train.epochs=30",
@@ -90,7 +92,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     run_path, overrides = config.run, (*SHORT, *(QUICK if config.quick else ()), *config.overrides)
     if not RunFolder(run_path).config.exists():
         yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
-        yield from _quietly(init.run(init.InitConfig(run_path, {"data": {"source": "digits"}}, overrides)))
+        yield from _quietly(init.run(init.InitConfig(run_path, FLAGS, overrides)))
     else:
         _require_digits(run_path, overrides)
         yield Note(f"going on in {run_path}", is_heading=True)

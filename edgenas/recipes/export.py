@@ -76,8 +76,6 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield Note(warning, is_warning=True)
         for note in final.notes:
             yield Note(note)
-        for name, percentile in ((final.latency.percentiles if final.latency is not None else None) or {}).items():
-            yield Note(f"its calls: {percentile.words(name)}")
         images_NCHW, labels_N = images.arrays("test")
         specs = _specs(project.settings.export, config.format_name, images)
         staging = Staging.open(

@@ -15,12 +15,15 @@ from edgenas.data.divide import Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
-from edgenas.data.splits import Splits, save_splits, what_can_be_proved
+from edgenas.data.proving import count_distinct, what_can_be_proved, what_is_together
+from edgenas.data.splits import Splits, save_splits
 from edgenas.errors import ConfigError, RunFolderError
+from edgenas.project.choosing.asking import look_for
+from edgenas.project.choosing.here import RESULT
 from edgenas.project.named_recipes import require_recipe
-from edgenas.project.opening import image_px_of
+from edgenas.project.opening import Project, image_px_of
 from edgenas.project.settings import DataSettings, ProjectSettings
-from edgenas.records import InitResult, SpaceSize, TaskFacts
+from edgenas.records import ChosenSpace, InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
 from edgenas.spaces import SearchSpace, Task, get_space
 
@@ -70,6 +73,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         DataError: listing everything that is wrong with the images.
         UsageError: if there is no such recipe.
         ConfigError: if a flag or override cannot be.
+        InfeasibleError: if a limit on the latency of this device is given, and no net of any space meets it.
     """
     folder = RunFolder(config.run)
     if folder.config.exists() and not config.force:
@@ -81,9 +85,8 @@ def run(config: InitConfig) -> Iterator[Record]:
     tables = _tables(source, merge(flags, parse_overrides(config.overrides)))
     settings = build(ProjectSettings, tables, source="the settings of this init")
     positive_index(settings.data.positive, source.class_names)
-    space = get_space(settings.space.name)
-    task = Task(len(source.class_names), 3, image_px_of(settings, source))
-    _require_grid(space, task)
+    by_hand = "name" in merge(flags, parse_overrides(config.overrides)).get("space", {})
+    space, task = _space_and_task(settings, source)
     for line in source.notes:
         yield Note(line)
     with locked(folder):
@@ -95,10 +98,20 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits = divided.splits
         inspected.index.save(folder.files)
         save_splits(folder.splits, splits)
+        looked = yield from look_for(
+            Project(folder, settings),
+            divided.source,
+            len(splits["train"]),
+            by_hand=by_hand,
+            image_px=settings.data.image_px,
+        )
+        if looked is not None and looked.chosen is not None:
+            tables = _with_choice(tables, looked.chosen)
+            space, task = _space_and_task(build(ProjectSettings, tables, source="the settings of this init"), source)
         write_text(folder.config, _template(tables))
     for line in divided.warnings:
         yield Note(line, is_warning=True)
-    provable = _provable(splits, settings.data.positive)
+    provable = [*_provable(splits, settings.data.positive), *what_is_together(divided.source)]
     if settings.data.positive is None:
         yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
     result = InitResult(
@@ -114,8 +127,29 @@ def run(config: InitConfig) -> Iterator[Record]:
         splits=splits.class_counts,
         fingerprint=splits.fingerprint,
         provable=tuple(provable),
+        num_patients=count_distinct(divided.source.groups),
+        num_sites=count_distinct(divided.source.sites),
+        look=looked,
     )
-    yield Outcome(result, {"config": folder.config, "splits": folder.splits})
+    outputs = {"config": folder.config, "splits": folder.splits}
+    yield Outcome(result, outputs if looked is None else outputs | {"look": folder.look / RESULT})
+
+
+def _space_and_task(settings: ProjectSettings, source: ImageSource) -> tuple[SearchSpace, Task]:
+    """The space, and what its nets are for.
+
+    Raises:
+        ConfigError: if it has no nets for images of this size.
+    """
+    space = get_space(settings.space.name)
+    task = Task(len(source.class_names), 3, image_px_of(settings, source))
+    _require_grid(space, task)
+    return space, task
+
+
+def _with_choice(tables: Mapping[str, Any], chosen: ChosenSpace) -> dict[str, Any]:
+    """The tables with the space and the side that a look chose."""
+    return merge(tables, {"data": {"image_px": chosen.image_px}, "space": {"name": chosen.space}})
 
 
 def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
@@ -185,4 +219,4 @@ def _require_grid(space: SearchSpace, task: Task) -> None:
 def _provable(splits: Splits, positive: str | None) -> list[str]:
     if positive is None:
         return []
-    return [what_can_be_proved(splits.class_counts, positive, floor) for floor in (0.90, 0.95, 0.99)]
+    return [what_can_be_proved(splits.class_counts, positive, split) for split in ("select", "confirm", "test")]

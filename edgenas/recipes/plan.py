@@ -15,6 +15,7 @@ from edgenas.config import Flags
 from edgenas.costs import decompose, shape_models
 from edgenas.data.images import Images, decode
 from edgenas.errors import ConfigError, InfeasibleError
+from edgenas.project.choosing.asking import look_again, told_earlier
 from edgenas.project.nets import new_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.planning.pace import stand_in, time_search, time_training
@@ -42,6 +43,7 @@ class PlanConfig:
 
     Attributes:
         tables: names or files of latency tables by the alias of their limit.
+        spaces: look at every space instead, by a few nets of each.
     """
 
     run: Path
@@ -49,10 +51,13 @@ class PlanConfig:
     overrides: tuple[str, ...]
     tables: Mapping[str, str] = field(default_factory=dict)
     allow_foreign_table: bool = False
+    spaces: bool = False
 
 
 def run(config: PlanConfig) -> Iterator[Record]:
     """Survey the space, find the extreme nets that fit, time a few steps of every training and a few evaluations.
+
+    With ``spaces`` all of them are looked at instead.
 
     Raises:
         ConfigError: if there is no limit.
@@ -60,8 +65,12 @@ def run(config: PlanConfig) -> Iterator[Record]:
         MissingInputError, LatencyTableError: if images or a table are missing or do not fit.
     """
     project = open_project(config.run, config.flags, config.overrides)
+    if config.spaces:
+        yield from look_again(project)
+        return
     if not project.settings.search.has_cost_limit:
         raise _no_limit()  # before an image is read
+    yield from told_earlier(project)
     device = torch_device(project.settings.train.device)
     images = open_images(project)
     budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)

@@ -19,7 +19,7 @@ from edgenas.latency import (
 )
 from edgenas.latency.measuring import choose_runtime, device_name
 from edgenas.latency.table import space_hash
-from edgenas.latency.timing import usable_cores
+from edgenas.latency.timing import cpu_quota, usable_cores
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
@@ -112,12 +112,14 @@ def run(config: ProfileConfig) -> Iterator[Record]:
 
 def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:
     """Everything that visits to nets depend on: measurements of other settings, devices or versions are not gone on with."""
+    quota = cpu_quota()
     return {
         "space": space_hash(project.space),
         "task": asdict(task),
         "runtime": [runtime.name, runtime.probe().version],
         "device": device_name(runtime.device_kind),
         "cores": usable_cores() if runtime.device_kind == "cpu" else None,
+        **({"cpu_quota": quota} if quota is not None and runtime.device_kind == "cpu" else {}),
         "settings": asdict(project.settings.profile),
         "opset": project.settings.export.opset,
         "edgenas": __version__,

@@ -54,6 +54,8 @@ def _describe(space: SearchSpace, *, with_choices: bool) -> SpaceDescription:
         num_genes=space.num_genes,
         task=TaskFacts(**asdict(space.default_task)),
         **ends,
+        purpose=space.purpose or None,
+        needs_images=space.needs_images or None,
         choices=tuple(map(_choice, space.choices)) if with_choices else None,
         named=tuple(_named(name, named) for name, named in named_archs(space).items()) if with_choices else None,
     )

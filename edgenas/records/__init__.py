@@ -39,6 +39,7 @@ from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
+from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, TrainingPace
 from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     ArchitectureFacts,
@@ -177,6 +178,7 @@ __all__ = [
     "CheckpointFacts",
     "ChoiceFacts",
     "ChosenBy",
+    "ChosenSpace",
     "ClassScores",
     "ComparePicture",
     "CompareResult",
@@ -236,6 +238,9 @@ __all__ = [
     "LoaderFacts",
     "LogRow",
     "LogitErrors",
+    "LookResult",
+    "LookedNet",
+    "LookedSpace",
     "MachineFacts",
     "Manifest",
     "MemberFacts",
@@ -324,6 +329,7 @@ __all__ = [
     "TrainResult",
     "TrainedFor",
     "TrainedWay",
+    "TrainingPace",
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",

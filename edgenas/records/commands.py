@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.looks import LookResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,9 @@ class InitResult(JsonRecord):
         positive: class that must not be missed; None without one.
         splits: images by split and class.
         fingerprint: of the data.
-        provable: sentences on what the images can prove.
+        provable: sentences on what the images can prove, and on what is kept together.
+        num_patients, num_sites: None where the data do not name them.
+        look: at spaces; None where no latency of this device is limited.
     """
 
     data: str
@@ -54,6 +57,9 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
+    num_patients: Annotated[int | None, OMITTED] = None
+    num_sites: Annotated[int | None, OMITTED] = None
+    look: Annotated[LookResult | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +191,8 @@ class SpaceDescription(JsonRecord):
 
     Attributes:
         smallest, largest: of every cost on its own: no single net has them all where choices trade off.
+        purpose: what it is for, a line; None where nobody says.
+        needs_images: training images below which `edgenas init` does not take it by itself; None where it always may.
         choices, named: where just one space was asked for.
     """
 
@@ -195,6 +203,8 @@ class SpaceDescription(JsonRecord):
     task: TaskFacts
     smallest: SizeFacts
     largest: SizeFacts
+    purpose: Annotated[str | None, OMITTED] = None
+    needs_images: Annotated[int | None, OMITTED] = None
     choices: Annotated[tuple[ChoiceFacts, ...] | None, OMITTED] = None
     named: Annotated[tuple[NamedFacts, ...] | None, OMITTED] = None
 

@@ -263,6 +263,8 @@ class MachineFacts(JsonRecord):
         num_cores: that could be used.
         other_cores: how many of them other processes kept busy.
         steal_share: of their time that a hypervisor took.
+        cpu_quota: cores' worth of time that the process might use; None without a quota.
+        quota_events: how often that held it back.
     """
 
     num_cores: int | None = None
@@ -271,6 +273,8 @@ class MachineFacts(JsonRecord):
     governors: tuple[str, ...] | None = None
     load_average_before: float | None = None
     load_average_after: float | None = None
+    cpu_quota: Annotated[float | None, OMITTED] = None
+    quota_events: Annotated[int | None, OMITTED] = None
     gpu: GpuFacts | None = None
 
 

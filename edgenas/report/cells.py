@@ -53,7 +53,7 @@ def milliseconds(value: float | None) -> str:
 def calls_of(percentiles: Mapping[str, Percentile] | None) -> Iterator[Text]:
     """A line a percentile, with the calls behind it; nothing where there are none."""
     for name, percentile in (percentiles or {}).items():
-        yield Text(f"its calls: {percentile.words(name)}", style="dim")
+        yield Text(f"single calls: {percentile.words(name)}", style="dim")
 
 
 def verdict(name: str) -> Text:

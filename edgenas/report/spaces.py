@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -16,30 +16,49 @@ from edgenas.report.cells import arch_line, arch_value, count, table
 from edgenas.runs import Outcome
 
 MAX_ROWS = 100  # architectures listed one by one
+EXACT = 10**6  # numbers of nets below are listed to the last one
 
 
 def spaces_view(outcome: Outcome[SpacesResult]) -> Iterator[RenderableType]:
-    """All spaces, or one with its choices and named architectures."""
+    """All spaces and what each is for, or one with its choices and named architectures."""
     spaces = outcome.result.spaces
-    rows = table("space", "family", ">nets", ">genes", "input", ">params", ">MACs")
-    for column in rows.columns[:4]:
+    rows = table("space", ">nets", ">px", ">params", ">MACs")
+    for column in rows.columns:
         column.no_wrap = True
     for space in spaces:
         low, high = space.smallest, space.largest
-        params, macs = (f"{_short(low.params)} to {_short(high.params)}", f"{_short(low.macs)} to {_short(high.macs)}")
-        shown = f"{space.task.image_px} px, {space.task.num_classes} classes"
-        nets = cardinality(space.num_subnets)
-        rows.add_row(escape(space.name), space.family, nets, str(space.num_genes), shown, params, macs)
+        spans = ((low.params, high.params), (low.macs, high.macs))
+        digits = 2 if space.choices is None else 3
+        costs = ("–".join(_short(value, digits) for value in span) for span in spans)
+        rows.add_row(escape(space.name), few_digits(space.num_subnets), str(space.task.image_px), *costs)
     yield rows
+    yield purposes({space.name: space.purpose for space in spaces})
     for space in spaces:
         if space.choices is not None:
+            classes, needs = space.task.num_classes, space.needs_images
+            asks = f"; init takes it by itself from {needs:,} training images on" if needs else ""
+            yield Text(f"family {space.family}, {space.num_genes} genes; costs are of {classes} classes{asks}")
             yield _choices(space.choices)
             yield from _named(space.named or ())
 
 
-def _short(value: int) -> str:
-    """A count whose unit stays on its line."""
-    return count(value).replace(" ", "")
+def purposes(by_space: Mapping[str, str | None]) -> Table:
+    """What spaces are for, a line each where the terminal has 80 columns."""
+    rows = table("space", "what it is for")
+    rows.columns[0].no_wrap = True
+    for name, purpose in by_space.items():
+        rows.add_row(escape(name), escape(purpose or "–"))
+    return rows
+
+
+def _short(value: int, digits: int) -> str:
+    """A count in a few digits whose unit stays on its line."""
+    return count(float(f"{value:.{digits}g}")).replace(" ", "")
+
+
+def few_digits(num: int) -> str:
+    """A number of networks in a column: exact below a million, else in two digits."""
+    return f"{num:,}" if num < EXACT else f"{float(num):.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def cardinality(value: int) -> str:

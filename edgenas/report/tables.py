@@ -145,6 +145,8 @@ def _machine(seen: MachineFacts) -> str:
         f"governor {governors}",
         f"load {_number(seen.load_average_before)} before, {_number(seen.load_average_after)} after",
     ]
+    if seen.cpu_quota is not None:
+        parts.append(f"quota of {seen.cpu_quota:g} cores, which held back {seen.quota_events or 0} times")
     if seen.gpu is not None and seen.gpu != GpuFacts():
         parts.append(_gpu(seen.gpu))
     return ", ".join(parts)

@@ -22,7 +22,9 @@ from edgenas.records import (
     InfoResult,
     InitResult,
     KitFacts,
+    LookResult,
     Parity,
+    PlanResult,
     ProbeRow,
     ProfileAnswer,
     Proportion,
@@ -33,6 +35,7 @@ from edgenas.records import (
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
 from edgenas.report.fidelity import fidelity_view
+from edgenas.report.looks import look_table, look_view
 from edgenas.report.nets import (
     metrics_table,
     net_rows,
@@ -67,6 +70,8 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
     yield splits
     for line in result.provable:
         yield Text(line)
+    if result.look is not None:
+        yield from look_table(result.look)
     yield Text("next: edgenas train")
 
 
@@ -139,6 +144,12 @@ def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
     yield Text(f"on the device (Python 3.8 or later; {needs}):")
     yield Text(f"  unzip {kit.kit} -d kit && cd kit && python3 measure.py")
     yield Text("back here: edgenas profile --import results.json")
+
+
+def plan_or_look(outcome: Outcome[PlanResult | LookResult]) -> Iterator[RenderableType]:
+    """What limits leave of the space, or a look at all spaces."""
+    result = outcome.result
+    yield from look_view(Outcome(result)) if isinstance(result, LookResult) else plan_view(Outcome(result))
 
 
 def evaluate_view(outcome: Outcome[EvaluateResult]) -> Iterator[RenderableType]:
@@ -256,7 +267,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "train": train_view,
     "profile": profile_view,
     "tables": tables_view,
-    "plan": plan_view,
+    "plan": plan_or_look,
     "search": search_view,
     "retrain": retrain_view,
     "compare": compare_view,

@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "latency"
 
     @property
+    def look(self) -> Path:
+        """Folder of the look at spaces: what was timed, and what was chosen."""
+        return self.path / "look"
+
+    @property
     def search(self) -> Path:
         """Folder of the search's candidates, result and plots."""
         return self.path / "search"

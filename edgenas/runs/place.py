@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgenas.errors import UsageError
+from edgenas.portable.quota import usable_threads
 
 _WORD = "edgenas/why"
 _PORT = 29500  # torchrun's default
@@ -66,6 +67,11 @@ def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
 def processes_here(environment: Mapping[str, str] = os.environ) -> int:
     """Processes of one command that share this machine's CPUs; with ``srun`` each has CPUs of its own, which it is bound to."""
     return max(1, int_of(environment.get("LOCAL_WORLD_SIZE", "1"))) if "WORLD_SIZE" in environment else 1
+
+
+def threads_here() -> int:
+    """Threads that this process can run at once, by affinity and quota: its share where several of one command are here."""
+    return max(1, usable_threads() // processes_here())
 
 
 def int_of(text: str) -> int:

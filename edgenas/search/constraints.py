@@ -155,7 +155,7 @@ class SensitivityFloor:
         return f"sensitivity[{self.class_name}]"
 
     def __str__(self) -> str:
-        return f"{self.name} >= {self.floor:g}"
+        return f"{self.name} >= {self.floor:.12g}"
 
     def of_net(self, genes_G: Genes) -> SensitivityFloor:
         """The floor as it judges one net, with its own threshold."""

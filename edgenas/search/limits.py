@@ -50,7 +50,7 @@ class Limit:
         return f"{self.kind}[{self.subject}]" if self.subject else self.kind
 
     def __str__(self) -> str:
-        return f"{self.quantity} {self.relation} {self.value:g}"
+        return f"{self.quantity} {self.relation} {self.value:.12g}"
 
 
 def parse_limits(texts: Iterable[str]) -> tuple[list[Limit], list[str]]:
@@ -97,7 +97,7 @@ def wrong(limit: Limit) -> str | None:
     if limit.kind == SENSITIVITY:
         if not limit.subject or limit.is_upper:
             return "a sensitivity is of a class and at least a share: sensitivity[CLASS]>=0.95"
-        return None if 0 < limit.value <= 1 else f"a share must be in (0, 1], not {limit.value:g}"
+        return None if 0 < limit.value <= 1 else f"a share must be in (0, 1], not {limit.value:.12g}"
     if limit.kind not in OF_TABLES and limit.kind not in QUANTITIES:
         known = (LATENCY, SENSITIVITY, *QUANTITIES, THROUGHPUT)
         return f"{limit.kind!r} is nothing that can be limited; {choices(limit.kind, known)}"
@@ -105,7 +105,7 @@ def wrong(limit: Limit) -> str | None:
         return "a throughput is at least so many images a second: throughput>=100"
     if limit.subject and limit.kind not in OF_TABLES:
         return f"{limit.kind} takes no name in brackets"
-    return None if 0 < limit.value < math.inf else f"a limit must be positive, not {limit.value:g}"
+    return None if 0 < limit.value < math.inf else f"a limit must be positive, not {limit.value:.12g}"
 
 
 def _parsed(text: str) -> Limit | str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.spaces.base import Choice, Condition, SearchSpace, Task
+from edgenas.spaces.base import PLAIN_NEEDS_IMAGES, Choice, Condition, SearchSpace, Task
 from edgenas.spaces.uniform import uniform_nets
 
 GlobalPool = Literal["avg", "token"]
@@ -117,6 +117,7 @@ def _space(
     mlp_ratio: tuple[float, ...],
     depth: tuple[int, ...],
     task: Task,
+    purpose: str,
 ) -> SearchSpace:
     def per_block(gene: str, options: tuple[float, ...]) -> list[Choice]:
         """One choice a block; those of blocks that a net may lack exist where the depth reaches them."""
@@ -139,6 +140,8 @@ def _space(
             *per_block("num_heads", num_heads),
         ),
         default_task=task,
+        purpose=purpose,
+        needs_images=PLAIN_NEEDS_IMAGES,
     )
 
 
@@ -152,6 +155,7 @@ AUTOFORMER_SPACES = (
         mlp_ratio=(1.5, 2.0),
         depth=(1, 2, 3),
         task=Task(num_classes=10, in_channels=3, image_px=32),
+        purpose="small images: AutoFormer in small, to try a recipe",
     ),
     _space(
         "autoformer-tiny",
@@ -160,6 +164,7 @@ AUTOFORMER_SPACES = (
         mlp_ratio=(3.5, 4.0),
         depth=(12, 13, 14),
         task=IMAGENET,
+        purpose="AutoFormer's published space tiny, of ImageNet",
     ),
     _space(
         "autoformer-small",
@@ -168,6 +173,7 @@ AUTOFORMER_SPACES = (
         mlp_ratio=(3.0, 3.5, 4.0),
         depth=(12, 13, 14),
         task=IMAGENET,
+        purpose="AutoFormer's published space small, of ImageNet",
     ),
     _space(
         "autoformer-base",
@@ -176,6 +182,7 @@ AUTOFORMER_SPACES = (
         mlp_ratio=(3.0, 3.5, 4.0),
         depth=(14, 15, 16),
         task=IMAGENET,
+        purpose="AutoFormer's published space base, of ImageNet",
     ),
 )
 

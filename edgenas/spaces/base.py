@@ -28,6 +28,10 @@ Genes = NDArray[np.int16]
 PIECE = 16384  # candidates worked on at a time, so that a gene of them stays in the cache
 RESOLUTION = "resolution_px"  # the choice that decides which size of image a net reads
 MAX_COMPARED = 12  # up to so many edges comparing with each is faster than a binary search
+MAX_PURPOSE = 60  # characters of what a space is for, so that it stands on a line of a terminal beside the name
+PLAIN_NEEDS_IMAGES = (
+    100_000  # `SearchSpace.needs_images` of transformers without convolutions: a tenth of ImageNet, a rule of thumb
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,10 @@ class SearchSpace:
         form: of the JSON, where it is not the one that the names of the choices spell out.
         base: name of a space of the same family that fixes what no choice does (patches, strides, widths of heads), for a space
             with other options; empty for one that fixes it itself.
+        purpose: what it is for, in at most `MAX_PURPOSE` characters; empty where nobody says.
+        needs_images: training images below which `edgenas init` does not take it by itself. Transformers without convolutions
+            learn less from few images than nets with them: on the 1.28 million of ImageNet alone ViT stays behind ResNets
+            (arXiv:2010.11929, section 4.3).
     """
 
     name: str
@@ -109,6 +117,8 @@ class SearchSpace:
     trade_offs: tuple[str, ...] = ()
     form: Form | None = None
     base: str = ""
+    purpose: str = ""
+    needs_images: int = 0
 
     @property
     def base_name(self) -> str:
@@ -116,6 +126,10 @@ class SearchSpace:
         return self.base or self.name.partition("[")[0]
 
     def __post_init__(self) -> None:
+        if len(self.purpose) > MAX_PURPOSE:
+            raise ValueError(
+                f"the purpose of {self.name} has {len(self.purpose)} characters; at most {MAX_PURPOSE} stand in a line"
+            )
         seen: dict[str, Choice] = {}
         for choice in self.choices:
             if choice.name in seen or not choice.options or len(set(choice.options)) != len(choice.options):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.spaces.base import Choice, SearchSpace, Task
+from edgenas.spaces.base import PLAIN_NEEDS_IMAGES, Choice, SearchSpace, Task
 from edgenas.spaces.uniform import uniform_nets
 
 NUM_STAGES = 3
@@ -161,6 +161,7 @@ def _space(
     num_heads: tuple[int, ...],
     depths: tuple[tuple[int, ...], ...],
     task: Task,
+    purpose: str,
 ) -> SearchSpace:
     # Channels are shared between nets because every number of heads divides the next.
     assert all(more % fewer == 0 for fewer, more in pairwise(num_heads))
@@ -174,6 +175,8 @@ def _space(
             *(Choice(f"depths[{stage}]", options) for stage, options in enumerate(depths)),
         ),
         default_task=task,
+        purpose=purpose,
+        needs_images=PLAIN_NEEDS_IMAGES,
     )
 
 
@@ -190,10 +193,29 @@ PIT_SPACES = (
         num_heads=(1, 2, 4),
         depths=((1, 2), (1, 2), (1, 2)),
         task=Task(num_classes=10, in_channels=3, image_px=32),
+        purpose="small images: PiT in small, to try a recipe",
     ),
-    _space("pit-ti", base_dim=(16, 24, 32, 40), num_heads=(2, 4, 8), **_TFTAS),
-    _space("pit-xs", base_dim=(40, 48, 56, 64), num_heads=(2, 4, 8), **_TFTAS),
-    _space("pit-s", base_dim=(36, 48, 60, 72), num_heads=(3, 6, 12), **_TFTAS),
+    _space(
+        "pit-ti",
+        base_dim=(16, 24, 32, 40),
+        num_heads=(2, 4, 8),
+        **_TFTAS,
+        purpose="TF-TAS's published space around PiT-Ti, of ImageNet",
+    ),
+    _space(
+        "pit-xs",
+        base_dim=(40, 48, 56, 64),
+        num_heads=(2, 4, 8),
+        **_TFTAS,
+        purpose="TF-TAS's published space around PiT-XS, of ImageNet",
+    ),
+    _space(
+        "pit-s",
+        base_dim=(36, 48, 60, 72),
+        num_heads=(3, 6, 12),
+        **_TFTAS,
+        purpose="TF-TAS's published space around PiT-S, of ImageNet",
+    ),
 )
 
 

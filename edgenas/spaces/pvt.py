@@ -168,6 +168,7 @@ PVT_COVIDX = SearchSpace(
         Choice("mlp_ratios", ((8, 8, 4, 4), (8, 8, 8, 4))),
     ),
     default_task=Task(num_classes=3, in_channels=3, image_px=256),
+    purpose="COViT++'s published space of chest X-rays: few, larger nets",
 )
 
 PVT_NANO = SearchSpace(
@@ -183,6 +184,7 @@ PVT_NANO = SearchSpace(
         *(Choice(f"mlp_ratios[{stage}]", (2, 4)) for stage in range(4)),
     ),
     default_task=Task(num_classes=10, in_channels=3, image_px=32),
+    purpose="small images: PVT v2 in small, searched within minutes",
 )
 
 

@@ -88,14 +88,16 @@ def _stage_choices(stage: int, options: StageOptions, head_dim: int) -> list[Cho
     return choices
 
 
-def _space(name: str, resolutions: tuple[int, ...], stages: Sequence[StageOptions], num_classes: int) -> SearchSpace:
+def _space(
+    name: str, resolutions: tuple[int, ...], stages: Sequence[StageOptions], num_classes: int, *, purpose: str
+) -> SearchSpace:
     choices = [Choice(RESOLUTION, resolutions)]
     for stage, options in enumerate(stages):
         choices += _stage_choices(stage, options, GEOMETRIES[name].head_dim)
-    return SearchSpace(name, "pvt_elastic", tuple(choices), Task(num_classes, 3, resolutions[-1]))
+    return SearchSpace(name, "pvt_elastic", tuple(choices), Task(num_classes, 3, resolutions[-1]), purpose=purpose)
 
 
-def _like_pvt_v2(name: str, embed_dims: Sequence[tuple[int, ...]]) -> SearchSpace:
+def _like_pvt_v2(name: str, embed_dims: Sequence[tuple[int, ...]], *, purpose: str) -> SearchSpace:
     """PVT v2 from the smallest to its B2, at widths ``embed_dims`` per stage."""
     pools = (("pool", 4), ("pool", 7))
     return _space(
@@ -108,6 +110,7 @@ def _like_pvt_v2(name: str, embed_dims: Sequence[tuple[int, ...]]) -> SearchSpac
             StageOptions((1, 2, 3), embed_dims[3], (NO_REDUCTION, ("pool", 7)), (4, 6, 8), (2, 3, 4)),
         ),
         num_classes=1000,
+        purpose=purpose,
     )
 
 
@@ -122,9 +125,18 @@ PVT_ELASTIC_SPACES = (
             StageOptions((1, 2), (32, 48, 64), (NO_REDUCTION, ("pool", 4)), (2, 4, 6), (2, 3)),
         ),
         num_classes=10,
+        purpose="small images: resolution, depth, width, reduction searched",
     ),
-    _like_pvt_v2("pvt-elastic-32", ((16, 24, 32), (32, 48, 64), (64, 96, 128, 160), (128, 192, 256))),
-    _like_pvt_v2("pvt-elastic", ((32, 48, 64), (64, 96, 128), (128, 192, 256, 320), (256, 384, 512))),
+    _like_pvt_v2(
+        "pvt-elastic-32",
+        ((16, 24, 32), (32, 48, 64), (64, 96, 128, 160), (128, 192, 256)),
+        purpose="photos on slow devices: PVT v2 around B0 and below",
+    ),
+    _like_pvt_v2(
+        "pvt-elastic",
+        ((32, 48, 64), (64, 96, 128), (128, 192, 256, 320), (256, 384, 512)),
+        purpose="photos: PVT v2 up to B2, in one supernet",
+    ),
 )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.spaces.autoformer import EmbedSpec, HeadSpec
-from edgenas.spaces.base import Choice, Condition, SearchSpace, Task
+from edgenas.spaces.base import PLAIN_NEEDS_IMAGES, Choice, Condition, SearchSpace, Task
 from edgenas.spaces.uniform import uniform_nets
 
 IDENTITY = "identity"
@@ -166,7 +166,7 @@ def _choices(geometry: Geometry) -> Iterator[Choice]:
             yield Choice(f"blocks[{block}].{name}", options, Condition(heads, geometry.num_heads))
 
 
-def _space(name: str, task: Task) -> SearchSpace:
+def _space(name: str, task: Task, purpose: str) -> SearchSpace:
     geometry = GEOMETRIES[name]
     form = TiedBlocks if geometry.tied else BlockList
     return SearchSpace(
@@ -176,14 +176,18 @@ def _space(name: str, task: Task) -> SearchSpace:
         default_task=task,
         trade_offs=("patch_size",),  # smaller patches are more of them, by a smaller convolution
         form=form(geometry.num_blocks),
+        purpose=purpose,
+        needs_images=PLAIN_NEEDS_IMAGES,
     )
 
 
 IMAGENET = Task(num_classes=1000, in_channels=3, image_px=224)
 
 VITAS_SPACES = (
-    _space("vitas-nano", Task(num_classes=10, in_channels=3, image_px=32)),
-    *(_space(name, IMAGENET) for name in ("vitas-384", "vitas-768", "vitas-block")),
+    _space("vitas-nano", Task(num_classes=10, in_channels=3, image_px=32), "small images: ViTAS in small, to try a recipe"),
+    _space("vitas-384", IMAGENET, "ViTAS's published space to the width of DeiT-S"),
+    _space("vitas-768", IMAGENET, "ViTAS's published space to the width of DeiT-B"),
+    _space("vitas-block", IMAGENET, "vitas-384 with equal blocks: few genes"),
 )
 
 

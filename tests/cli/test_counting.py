@@ -49,6 +49,24 @@ def test_spaces_lists_every_space_with_its_ends(edgenas: Run) -> None:
     assert "choices" not in covidx
 
 
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_spaces_shows_a_space_and_what_it_is_for_on_a_line_each(edgenas: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, err = edgenas("spaces")
+    lines = [line.rstrip() for line in (out + err).splitlines()]
+    assert max(map(len, lines)) <= width
+    for name, space in SPACES.items():
+        row, *purpose = [line.split() for line in lines if line.split()[:1] == [name]]
+        assert (len(row), row[2]) == (5, str(space.default_task.image_px)), row
+        assert "…" not in "".join(row)
+        if width >= 80:
+            assert [" ".join(words[1:]) for words in purpose] == [space.purpose]
+
+
+def test_every_space_says_what_it_is_for() -> None:
+    assert [name for name, space in SPACES.items() if not space.purpose] == []
+
+
 def test_one_space_shows_its_choices_and_named_architectures(edgenas: Run, tmp_path: Path) -> None:
     code, out, _ = edgenas("spaces", "pvt-covidx", "--json")
     (space,) = as_object(out)["result"]["spaces"]

@@ -17,7 +17,10 @@ def test_init_divides_the_digits_and_says_what_they_can_prove(edgenas: Run, tmp_
     assert result["positive"] == "8"
     assert sum(sum(counts.values()) for counts in result["splits"].values()) == 1797
     assert sum(result["splits"]["test"].values()) >= 381  # as many as show an agreement of 0.99
-    assert any("sensitivity 0.95 needs 73 positives without a miss; select has 2" in line for line in result["provable"])
+    assert [line.split(" a sensitivity")[0] for line in result["provable"]] == [
+        f"{result['splits'][split]['8']} images of 8 in {split} prove" for split in ("select", "confirm", "test")
+    ]
+    assert not {"num_patients", "num_sites", "look"} & result.keys()
     assert value["outputs"] == {"config": "edgenas.toml", "splits": "data/splits.json"}
     assert (tmp_path / "edgenas-run" / "edgenas.toml").is_file()
 

@@ -25,7 +25,6 @@ from edgenas.data.splits import (
     make_splits,
     save_splits,
     split_source,
-    what_can_be_proved,
 )
 from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import write_sealed
@@ -194,10 +193,3 @@ def test_a_changed_data_set_is_noticed(what: str) -> None:
         changed = replace(changed, labels_N=np.roll(changed.labels_N, 1))
     with pytest.raises(DataError, match=r"changed since it was divided.*run edgenas init again"):
         check_fingerprint(splits, changed)
-
-
-def test_it_says_what_the_data_can_prove() -> None:
-    counts = {"select": {"8": 27}}
-    assert what_can_be_proved(counts, "8", 0.95, splits=["select"]) == (
-        "sensitivity 0.95 needs 73 positives without a miss; select has 27"
-    )

@@ -47,6 +47,7 @@ SMALL = {
     "search.proof_epochs": 3,
     "search.proof_nets": 3,
     "search.proof_hand": 2,
+    "search.max_params": 130000,  # few hand-made nets meet it
 }
 HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
 Result = tuple[int, dict[str, Any], str]
@@ -210,7 +211,7 @@ def test_a_device_without_pytorch_is_measured_with_a_kit_and_searched_for(projec
 
 def test_the_search_result_is_the_contracts(project: Path) -> None:
     result = stored(project, "search")
-    assert result["limits"] == {"latency_ms": 5.0}
+    assert result["limits"] == {"latency_ms": 5.0, "params": SMALL["search.max_params"]}
     assert result["space"]["num_subnets"] == 62_208
     assert (
         result["space"]["smallest"]["latency_ms"]
@@ -281,7 +282,8 @@ def test_a_foreign_table_is_refused_with_every_difference(edgenas: Run, project:
 def test_a_floor_that_is_met_is_among_the_limits(edgenas: Run) -> None:
     code, value, _ = edgenas("search", "--latency-ms", "5", "--max-macs", "2M", "--min-sensitivity", "0=0.01")
     assert code == 0, value["error"]
-    assert value["result"]["limits"] == {"latency_ms": 5.0, "macs": 2_000_000, "sensitivity[0]": 0.01}
+    floor = {"macs": 2_000_000, "sensitivity[0]": 0.01}
+    assert value["result"]["limits"] == {"latency_ms": 5.0, "params": SMALL["search.max_params"], **floor}
     assert value["result"]["winner"]["sensitivity"]["0"]["value"] >= 0.01
 
 
@@ -309,8 +311,9 @@ def test_retrain_reports_test_beside_the_best_hand_made_net_and_a_plain_cnn(proj
         assert_interval(net["select_top1"])
         assert net["select_top1"]["value"] == max(each["select_top1"]["value"] for each in net["starts"])
     assert result["baseline"]["latency_ms_predicted"] <= 5.0
-    assert result["baseline"]["limits"] == {"latency_ms": 5.0}
-    assert result["baseline"]["num_nets"] == 9  # 5 ms keep none out
+    assert result["baseline"]["params"] <= SMALL["search.max_params"]
+    assert result["baseline"]["limits"] == {"latency_ms": 5.0, "params": SMALL["search.max_params"]}
+    assert result["baseline"]["num_nets"] == 4  # of 9: 5 ms keep none out
 
 
 def test_searched_and_hand_made_nets_are_trained_in_the_same_ways(project: Path) -> None:
@@ -387,7 +390,7 @@ def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path
     assert cost["searched"]["search_epochs"] == stored(project, "search")["proof_epochs"] > 0
     assert (cost["searched"]["supernet_epochs"], cost["searched"]["final_epochs"]) == (2, 8)
     settled = int(stored(project, "retrain")["arch"] in hand_designed(PVT_NANO))  # a hand-made winner is trained already
-    expected = ((9 - settled) * 1 + 4 * 1, (2 + settled) * 8)
+    expected = ((4 - settled) * 1, (2 + settled) * 8)
     assert (cost["baseline"]["race_epochs"], cost["baseline"]["final_epochs"]) == expected
 
 

@@ -106,7 +106,7 @@ def read_manifest(path: Path) -> Any:
 READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "edgenas.toml": ("edgenas.toml", lambda path: build(ProjectSettings, read_toml(path), source=str(path))),
     "splits": ("data/splits.json", read_splits),
-    "latency table": ("latency/*_pvt-nano.json", lambda path: LatencyTable.load(path).sha256),
+    "latency table": ("latency/*_pvt-nano*.json", lambda path: LatencyTable.load(path).sha256),
     "teacher's weights": ("teacher/weights.safetensors", lambda path: comparable(load_weights(path))),
     "supernet's weights": ("supernet/weights.safetensors", lambda path: comparable(load_weights(path))),
     "search result": ("search/result.json", lambda path: SearchResult.read(path).as_json()),
@@ -202,7 +202,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "edgenas.toml": ("edgenas.toml", ("info",)),
     "splits": ("data/splits.json", ("evaluate",)),
     "file index": ("data/files.json", ("evaluate",)),
-    "latency table": ("latency/*_pvt-nano.json", ("search", "--latency-ms", "5")),
+    "latency table": ("latency/*_pvt-nano*.json", ("search", "--latency-ms", "5")),
     "teacher's weights": ("teacher/weights.safetensors", ("train",)),
     "supernet's weights": ("supernet/weights.safetensors", ("search", "--latency-ms", "5")),
     "predictions": ("search/evaluations.jsonl", ("search", "--latency-ms", "5")),

@@ -11,6 +11,8 @@ import os
 import sys
 from importlib import import_module
 
+from tests.tracing import read_operators_once
+
 HEAVY = (
     "torch",
     "timm",
@@ -59,6 +61,7 @@ def serve() -> None:
     """Fork a child for every line."""
     for name in (*HEAVY, "edgenas.cli.runner", "edgenas.report.terminal", *(f"edgenas.recipes.{name}" for name in RECIPES)):
         import_module(name)
+    read_operators_once()
     import_module("edgenas.project.retraining.equal_cnn").WIDTHS = FEW_WIDTHS
     whole = import_module("edgenas.latency.measuring.whole")
     whole.ATTEMPTS, whole.FINALIST_TIMING = 1, import_module("edgenas.latency.timing").TimingSettings(**FEW_VISITS)

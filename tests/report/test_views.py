@@ -27,6 +27,7 @@ from edgenas.records import (
     FidelityReport,
     InfoResult,
     InitResult,
+    LookResult,
     ParetoPicture,
     PlanResult,
     ProfileAnswer,
@@ -168,9 +169,37 @@ def init(classes: tuple[str, ...] = CLASSES) -> Outcome[InitResult]:
         "task": {"num_classes": 3, "in_channels": 3, "image_px": 32},
         "splits": splits,
         "fingerprint": "f" * 64,
-        "provable": ["sensitivity 0.95 needs 73 positives without a miss; select has 94"],
+        "provable": ["94 images of covid-19 in select prove a sensitivity of at most 96.1 %; 99 % needs 381, about 1,500 more"],
     }
     return Outcome(InitResult.from_json(result), {"config": Path("run/edgenas.toml")})
+
+
+def look() -> LookResult:
+    """Two spaces with nets that fit, one of them by a hair, and one without."""
+
+    def row(space: str, image_px: int, least_ms: float, share: float, best_macs: int, **more: Any) -> dict[str, Any]:
+        net = {"image_px": image_px, "params": 10**6, "macs": 10**7, "latency_ms": least_ms}
+        found = {
+            "share": share,
+            "num_fitting": share * 1e19,
+            "best_macs": best_macs,
+            "nets": {"smallest": net},
+            "least_ms": least_ms,
+        }
+        of = {"space": space, "image_px": image_px, "purpose": "photos", "num_subnets": 10**19, "needs_images": 0}
+        return of | found | more
+
+    training = {"quick_s": 77.4, "quick_epochs": 10, "full_s": 309.6, "full_epochs": 40}
+    rows = [
+        row("pvt-elastic-32", 256, 0.8153, 0.0634, 193_600_000, training=training),
+        row("autoformer-[base]", 224, 1.674, 2.2e-7, 263_800_000),
+        row("pvt-covidx", 128, 23.91, 0.0, 0),
+    ]
+    chosen = {"space": "pvt-elastic-32", "image_px": 256, "words": "pvt-elastic-32 at 256 px: 6.3e17 of its nets fit into 5 ms"}
+    reasons = {"autoformer-[base]": "100,000 training images are asked for, there are 81", "pvt-covidx": "nothing fits"}
+    timing = {"device": "Intel Xeon 6975P-C", "runtime": "onnxruntime-cpu", "precision": "fp32", "batch_size": 1, "threads": 1}
+    facts = {"limit_ms": 5.0, "num_images": 81, "images_px": 256, "seconds": 148.2, "date": "2026-11-29T15:56:49+00:00"}
+    return LookResult.from_json(timing | facts | {"rows": rows, "chosen": chosen, "set_aside": reasons})
 
 
 def doctor() -> Outcome[DoctorResult]:
@@ -509,7 +538,8 @@ def spaces() -> Outcome[SpacesResult]:
     ]
     task = {"num_classes": 1000, "in_channels": 3, "image_px": 224}
     space = {"name": "autoformer-small", "family": "autoformer", "num_subnets": 77_100_000_000_000, "num_genes": 44, "task": task}
-    return Outcome(SpacesResult.from_json({"spaces": [space | ends | {"choices": choices, "named": [named]}]}))
+    said = {"purpose": "photos: [wide] nets of one kind", "needs_images": 100_000}
+    return Outcome(SpacesResult.from_json({"spaces": [space | ends | said | {"choices": choices, "named": [named]}]}))
 
 
 REPORTED = {
@@ -550,11 +580,12 @@ def recipes() -> Outcome[RecipesResult]:
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
-    "init": (init(), "covid-19 pneumonia 281 1713 462 94 61 48 304 82 73 0.95"),
+    "init": (init(), "covid-19 pneumonia 281 1713 462 94 61 48 304 82 96.1 381, 1,500"),
     "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
     "spaces": (
         spaces(),
-        "autoformer-small 7.71e+13 44 224 1000 82.1k 242k 627k 1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
+        "autoformer-small 7.7e13 44 224 1000 82.1k–242k 627k–1.8M pool_size depths[0-1, 3] depths[2] 8·16, blocks[1-2].qkv 88.54 "
+        "photos: [wide] 100,000 "
         "3,161,987 295,827,000 2·2·1·1 [1] README",
     ),
     "recipes": (
@@ -621,6 +652,24 @@ def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert [word for word in words.split() if word not in text.split() and word not in text.replace("(", " ").split()] == [], text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_look_at_spaces_says_what_fits_and_why_one_is_taken(width: int) -> None:
+    looked = drawn("plan", Outcome(look()), width)
+    divided = drawn("init", Outcome(replace(init().result, look=look())), width)
+    for text in (looked, divided):
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        rows = [line.split() for line in text.splitlines()]
+        assert ["pvt-elastic-32", "256", "0.815", "ms", "6.3", "%", "190M", "77", "s", "5.17", "min"] in rows
+        assert ["autoformer-[base]", "224", "1.67", "ms", "2.2e-5", "%", "260M", "–", "–"] in rows
+        assert ["pvt-covidx", "128", "23.9", "ms", "none", "–", "–", "–"] in rows
+        words = " ".join(text.split())
+        assert "taken: pvt-elastic-32 at 256 px: 6.3e17 of its nets fit into 5 ms" in words
+        assert "not autoformer-[base]: 100,000 training images are asked for, there are 81" in words
+        assert "by a rule, not by accuracy" in words
+        assert "onnxruntime-cpu, 1 thread" in words
 
 
 @pytest.mark.parametrize("width", [80, 160])

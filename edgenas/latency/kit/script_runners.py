@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_base import KitError
-from edgenas.portable.facts import BOARD, cpu_model, read_text, usable_cores
+from edgenas.portable.facts import BOARD, cpu_model, read_text
+from edgenas.portable.quota import usable_threads
 
 WARM_UP_MS = 200
 TIMEOUT_S = 3600.0  # of one process of trtexec; an engine of a large net can take minutes
@@ -26,7 +27,7 @@ class OrtRunner:
         options.execution_mode = package.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = package.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 4
-        options.intra_op_num_threads = len(usable_cores()) if threads is None else threads
+        options.intra_op_num_threads = usable_threads() if threads is None else threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         try:
             self.session = package.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -68,7 +69,7 @@ def ort_info(threads: int | None) -> dict[str, Any]:
         "runtime": "onnxruntime-cpu",
         "runtime_version": package.__version__,
         "precision": "fp32",
-        "threads": len(usable_cores()) if threads is None else threads,
+        "threads": usable_threads() if threads is None else threads,
         "spinning": True,
         "details": {"provider": "CPUExecutionProvider", "graph_optimization": "all"},
     }

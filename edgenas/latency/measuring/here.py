@@ -10,7 +10,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
 from edgenas.latency.measuring.runtimes import CPU_RUNTIME, device_name
 from edgenas.latency.table import LatencyTable
-from edgenas.latency.timing import SCOPE, gpu_state, usable_cores
+from edgenas.latency.timing import SCOPE, gpu_state, usable_threads
 from edgenas.spaces import SearchSpace
 
 
@@ -77,4 +77,4 @@ def is_usual(table: LatencyTable) -> bool:
 
 def uses_all_cores(table: LatencyTable) -> bool:
     """Whether it was measured with as many threads as this process may use cores."""
-    return table.context.threads in (None, len(usable_cores()))
+    return table.context.threads in (None, usable_threads())

@@ -15,7 +15,7 @@ from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExport
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.latency.nets import ComponentGraphs, ComposedOnnx, TimingPlan
-from edgenas.latency.timing import Target, usable_cores
+from edgenas.latency.timing import Target, cpu_quota, usable_cores, usable_threads
 from edgenas.runs import Progress
 from edgenas.runs.background import watched
 from edgenas.spaces import SearchSpace, Task
@@ -93,9 +93,11 @@ class Workshop:
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")
-        cores = len(usable_cores())
+        cores = usable_threads()
         if self.runtime.device_kind == "cpu" and threads is not None and threads > cores:
-            raise MissingBackendError(f"{threads} threads: this process may use {cores} core{'s' if cores > 1 else ''}")
+            quota = cpu_quota()
+            held = "" if quota is None else f", for its quota is {quota:g} of {len(usable_cores())}"
+            raise MissingBackendError(f"{threads} threads: this process may use {cores} core{'s' if cores > 1 else ''}{held}")
         images_NCHW = input_array((self.task.in_channels, self.task.image_px, self.task.image_px), self.batch_size)
         return Target(
             self.runtime,

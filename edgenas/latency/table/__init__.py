@@ -8,7 +8,7 @@ from edgenas.latency.table.drift import SAME_SPEED, Drift, drift_of, nets_to_tim
 from edgenas.latency.table.entries import Entry, component_json
 from edgenas.latency.table.later import nets_again, session_of, session_remarks, with_session
 from edgenas.latency.table.merge import merge_tables
-from edgenas.latency.table.remarks import remarks
+from edgenas.latency.table.remarks import machine_remarks, remarks
 from edgenas.latency.table.store import Fitting, find_tables, load_table, named_table, one_context, shipped_tables, tables_that_fit
 from edgenas.latency.table.table import LatencyTable, slug, space_hash
 
@@ -28,6 +28,7 @@ __all__ = [
     "find_tables",
     "load_table",
     "machine_problems",
+    "machine_remarks",
     "merge_tables",
     "named_table",
     "nets_again",

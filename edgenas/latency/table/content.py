@@ -16,7 +16,10 @@ from edgenas.spaces import Task
 NOT_BELOW = {"offset_ms": -math.inf, "weights_ms": 0.0, "num_bound_nets": 0.0}
 ORIGINS = ("measured", "interpolated")
 REFERENCE = ("p90_ms", "p99_ms", "p90_upper_ms", "p95_upper_ms", "p99_upper_ms", "mad_ms", "variation", "compute_ms", "n")
-MACHINE = ("seconds", "own_cores", "other_cores", "steal_share", "throttle_events", "load_average_before", "load_average_after")
+MACHINE = (
+    *("seconds", "own_cores", "other_cores", "steal_share", "throttle_events", "load_average_before", "load_average_after"),
+    *("cpu_quota", "quota_events"),
+)
 QUANTILE_KEYS = ("p50_ms", "p90_ms", "p95_ms", "p99_ms")
 FIGURES = ("num_subnets", "within_5", "within_10", "p95_error", "kendall_tau", "bias")
 

@@ -59,6 +59,11 @@ def machine_remarks(machines: Sequence[Mapping[str, Any]], threads: int | None) 
     stolen = _largest(sessions, "steal_share")
     if stolen is not None and stolen > STOLEN:
         yield f"the hypervisor gave {stolen:.1%} of these cores' time to other machines while nets were timed"
+    held = _largest(sessions, "quota_events")
+    if held:
+        quota = min(seen["cpu_quota"] for seen in sessions if seen.get("cpu_quota") is not None)
+        fact = f"a quota of {quota:g} cores held this process back {held:.0f} time(s) while nets were timed"
+        yield f"{fact}: slow calls are the quota's; raise it, or take fewer threads"
     events = _largest(sessions, "throttle_events")
     if events:
         yield f"the processor was throttled by heat {events:.0f} time(s) while nets were timed"

@@ -9,7 +9,9 @@ from edgenas.latency.timing.samples import NetTiming, standard_error
 from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
 from edgenas.latency.timing.target import Target, TimingSettings
 from edgenas.portable.facts import cpu_model, usable_cores
+from edgenas.portable.machine import Watch
 from edgenas.portable.memory import Memory, PrefixedMemory
+from edgenas.portable.quota import cpu_quota, usable_threads
 
 __all__ = [
     "FINALIST_TIMING",
@@ -25,9 +27,11 @@ __all__ = [
     "Soaked",
     "Target",
     "TimingSettings",
+    "Watch",
     "calls_needed",
     "context_of",
     "cpu_model",
+    "cpu_quota",
     "fps_of",
     "gpu_state",
     "measure_nets",
@@ -37,4 +41,5 @@ __all__ = [
     "time_nets",
     "upper_ms",
     "usable_cores",
+    "usable_threads",
 ]

@@ -25,6 +25,7 @@ from edgenas.project.journals import PROOFS
 from edgenas.project.searching.proof import Prover
 from edgenas.records import Arch
 from edgenas.runs import Journal, Note, Progress, Record
+from edgenas.runs.place import threads_here
 from edgenas.training.probing import clear
 
 TELL_EVERY_S = 0.25  # how often a process tells of its steps
@@ -118,7 +119,7 @@ def train_apart(prover: Prover, order: Order, num_workers: int) -> Generator[Rec
 def _crowded(num_workers: int) -> Iterator[Note]:
     import torch
 
-    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    threads, cores = torch.get_num_threads(), threads_here()
     if num_workers * threads > cores:
         text = f"{num_workers} processes of {threads} thread{'s' if threads > 1 else ''} each share {cores} cores"
         yield Note(f"{text}: fewer --workers may be as fast", is_warning=True)

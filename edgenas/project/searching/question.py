@@ -89,8 +89,9 @@ class Question:
         """Whether all that meets the limits was evaluated or the budget ended the search; how many nets no other beats."""
         num, known = len(candidates) - num_earlier, f", beside {num_earlier:,} that were known" if num_earlier else ""
         is_whole = self.project.settings.search.algorithm == "exhaustive" or any(each.origin == ENUMERATION for each in candidates)
+        every = "the one net that meets" if len(candidates) == 1 else f"all {len(candidates):,} nets that meet"
         text = (
-            f"all {len(candidates):,} nets that meet the limits were evaluated"
+            f"{every} the limits {'was' if len(candidates) == 1 else 'were'} evaluated"
             if is_whole
             else f"{num:,} nets of a budget of {budget:,} were evaluated{known}: there may be better ones"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from edgenas.project.opening import Project
 from edgenas.proxies import PROXIES, scored
 from edgenas.records import ProxyReport
 from edgenas.runs import Journal, Progress, Record
+from edgenas.runs.place import threads_here
 from edgenas.search import Candidate, CostConstraint, EvolutionSettings, Score, feasible_rows
 from edgenas.search.population import EVEN
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -97,7 +97,7 @@ def open_score(project: Project, task: Task, name: str, memory: Journal) -> Know
         if not made:
             seeds = [settings.seed + position for position in range(settings.proxy_seeds)]
             nets = [_fresh_supernet(project, task, name, seed) for seed in seeds]
-            made.append(scored(proxy, nets, num_workers=os.cpu_count() or 1))
+            made.append(scored(proxy, nets, num_workers=threads_here()))
         return made[0](genes_AG)
 
     return KnownScore(name, compute, memory)

@@ -35,6 +35,10 @@ def test_a_quiet_machine_needs_no_words() -> None:
         ({"other_cores": 2.6}, "used 2.6 of 4 core(s) while nets were timed: they held a core that the nets needed"),
         ({"steal_share": 0.07}, "the hypervisor gave 7.0% of these cores' time to other machines"),
         ({"throttle_events": 12}, "throttled by heat 12 time(s)"),
+        (
+            {"cpu_quota": 1.5, "quota_events": 40},
+            "a quota of 1.5 cores held this process back 40 time(s) while nets were timed: slow",
+        ),
         ({"governors": ["performance", "powersave"]}, "the frequency governor was powersave"),
         (
             {"gpu": {"throttle_reasons": ["power limit", "temperature"]}},
