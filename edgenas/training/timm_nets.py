@@ -24,6 +24,7 @@ from edgenas.training.checkpoints import copy_into
 from edgenas.training.foreign import in_order_of, read_foreign, require_timm_model, without_prefix
 
 STRIDES = (1, 2, 4)  # that a stem may be given
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _BUILD_ERRORS = (TypeError, ValueError, AssertionError, RuntimeError)
 
 
@@ -185,6 +186,25 @@ def _fixed_biases(module: nn.Module, device: torch.device) -> Tensor:
     biases = module.fixed_biases
     assert isinstance(biases, Tensor)
     return biases
+
+
+def cached_weights(name: str) -> Path | None:
+    """The file of a model's weights that timm has fetched earlier, in the caches of Hugging Face or of PyTorch; None without one.
+
+    Nothing is fetched.
+    """
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    known = timm.get_pretrained_cfg(name)
+    if known is None:
+        return None
+    for file in HUB_FILES if known.hf_hub_id else ():
+        found = try_to_load_from_cache(known.hf_hub_id, file)
+        if isinstance(found, str):
+            return Path(found)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / str(known.url).rsplit("/", 1)[-1]
+    return path if known.url and path.is_file() else None
 
 
 def nearest_names(name: str, num: int = 5) -> list[str]:

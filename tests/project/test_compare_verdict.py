@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ def test_rivals_are_read_with_side_stem_and_weights() -> None:
         ("timm:resnet18@8", "allowed is 16 to 4096"),
         ("timm:resnet18@32/3", "allowed is 1, 2, 4"),
         ("timm:resnet18=none.pth", "none.pth does not exist"),
+        ("timm:test_resnet=cached", "timm has fetched no weights of test_resnet here"),
         ("timm:repvit_m09", "similar are repvit_m0_9"),
         ("timm:", "is not written timm:NAME"),
         ("atuo", "is auto meant?"),
@@ -120,7 +122,8 @@ def test_rivals_are_read_with_side_stem_and_weights() -> None:
         (" , ", "no rival is named"),
     ],
 )
-def test_what_is_no_rival_is_told(text: str, words: str) -> None:
+def test_what_is_no_rival_is_told(text: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(UsageError) as error:
         parse_rivals([text])
     assert words in str(error.value)

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgenas.errors import CheckpointError, UsageError
 from edgenas.spaces import Task
-from edgenas.training.timm_nets import TimmNet, costs_of, deployable, nearest_names
+from edgenas.training.timm_nets import TimmNet, cached_weights, costs_of, deployable, nearest_names
 
 TASK = Task(3, 3, 32)
 
@@ -100,3 +100,13 @@ def test_weights_in_another_order_are_refused(tmp_path: Path) -> None:
 
 def test_the_nearest_spelling_is_found() -> None:
     assert nearest_names("mobilenetv4_conv_smal")[0] == "mobilenetv4_conv_small"
+
+
+def test_weights_that_timm_has_fetched_are_found_and_nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert cached_weights("tf_efficientnet_lite0") is None
+    file = tmp_path / "hub" / "checkpoints" / "tf_efficientnet_lite0-0aa007d2.pth"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert cached_weights("tf_efficientnet_lite0") == file
+    assert cached_weights("resnet10t") is None

@@ -11,10 +11,11 @@ from pathlib import Path
 from edgenas.errors import UsageError
 from edgenas.project.trainings.outsiders import ONNX, RUN
 from edgenas.training.earlier import is_run
-from edgenas.training.timm_nets import STRIDES, nearest_names
+from edgenas.training.timm_nets import STRIDES, cached_weights, nearest_names
 
 AUTO, HAND, CNN, TIMM = "auto", "hand", "cnn", "timm:"
 WORDS = (AUTO, HAND, CNN)
+CACHED = "cached"  # in the place of a file: what timm has fetched earlier
 FORMS = "auto, hand, cnn, timm:NAME[@SIDE[/STRIDE]][=FILE], a run folder, onnx:FILE"
 _TIMM = re.compile(r"timm:(?P<name>[^@=/]+)(@(?P<side>\d+)(/(?P<stride>\d+))?)?(=(?P<file>.+))?")
 
@@ -83,12 +84,12 @@ def _timm(item: str, problems: list[str]) -> Asked | None:
         problems.append(f"{item!r} is not written timm:NAME, timm:NAME@SIDE or timm:NAME@SIDE/STRIDE, with =FILE for weights")
         return None
     problems += _wrong(item, found)
-    side, stride, file = found["side"], found["stride"], found["file"]
+    side, stride, file = found["side"], found["stride"], _file(found, problems)
     return Asked(
         "timm",
         item,
         found["name"],
-        Path(file) if file is not None else None,
+        file,
         int(side) if side is not None else None,
         int(stride) if stride is not None else None,
     )
@@ -104,8 +105,19 @@ def _wrong(item: str, found: re.Match[str]) -> Iterator[str]:
         yield f"{item}: a side of {found['side']} px; allowed is 16 to 4096"
     if found["stride"] is not None and int(found["stride"]) not in STRIDES:
         yield f"{item}: a stem of stride {found['stride']}; allowed is {', '.join(map(str, STRIDES))}"
-    if found["file"] is not None and not Path(found["file"]).is_file():
-        yield f"{found['file']} does not exist"
+
+
+def _file(found: re.Match[str], problems: list[str]) -> Path | None:
+    """The file of weights; None without one."""
+    text = found["file"]
+    if text is None:
+        return None
+    path = cached_weights(found["name"]) if text == CACHED else Path(text)
+    if path is None:
+        problems.append(f"timm has fetched no weights of {found['name']} here")
+    elif not path.is_file():
+        problems.append(f"{path} does not exist")
+    return path
 
 
 def _near(item: str) -> str:
