@@ -199,8 +199,9 @@ def cached_weights(name: str) -> Path | None:
     known = timm.get_pretrained_cfg(name)
     if known is None:
         return None
-    for file in HUB_FILES if known.hf_hub_id else ():
-        found = try_to_load_from_cache(known.hf_hub_id, file)
+    hub = known.hf_hub_id
+    for file in HUB_FILES if hub is not None else ():
+        found = try_to_load_from_cache(str(hub), file)
         if isinstance(found, str):
             return Path(found)
     path = Path(torch.hub.get_dir()) / "checkpoints" / str(known.url).rsplit("/", 1)[-1]
