@@ -11,6 +11,8 @@ from scipy import stats as scipy_stats
 
 from edgenas.records.proportion import Proportion as Proportion  # what all of these give
 
+DEFAULT_SENSITIVITY = 0.95  # that a threshold must find of its class where no floor is asked for
+
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
     """Wilson's score interval of a proportion (Wilson, JASA 1927).
@@ -229,29 +231,61 @@ def pick_threshold(
 ) -> float:
     """The operating threshold of the positive class, from a split that nothing else reads.
 
-    Without a floor: the threshold with the largest sum of sensitivity and specificity (Youden, Cancer 1950), of equally good ones
-    the nearest to 0.5. With a floor: the largest one that is no larger than that and at which the share of positives found
-    reaches the floor; with a confidence, at which the lower end of the share's interval does, or all positives are found where
-    they are too few for that.
+    The highest threshold, half-way between two scores, at which the share of positives found reaches a floor; with a confidence, at
+    which the lower end of the share's interval does. A higher threshold costs fewer false alarms, so the floor alone says what a
+    miss may cost; Youden's index would weigh a miss and a false alarm alike. Where the positives are too few for that confidence,
+    it is the highest at which all of them are found.
 
     Args:
         positive_probability_N: p(positive) of every image.
         is_positive_N: which images are positive; without any, or with nothing else, 0.5 is returned.
-        min_sensitivity: floor in [0, 1] or None.
+        min_sensitivity: floor in [0, 1]; None takes 0.95 and holds the share itself against it, whatever the confidence.
+        confidence: two-sided, in (0, 1); None holds the share itself against the floor.
     """
     if not is_positive_N.any() or is_positive_N.all():
         return 0.5
     scores_N = positive_probability_N.astype(np.float64)
-    edges_T = np.unique(scores_N)
-    thresholds_T = np.concatenate([edges_T[:1], (edges_T[:-1] + edges_T[1:]) / 2])
-    found_T = (scores_N[is_positive_N] >= thresholds_T[:, None]).mean(axis=1)
-    alarms_T = (scores_N[~is_positive_N] >= thresholds_T[:, None]).mean(axis=1)
-    youden_T = found_T - alarms_T
-    best_T = np.flatnonzero(youden_T >= youden_T.max() - 1e-12)
-    best = float(thresholds_T[best_T[np.argmin(np.abs(thresholds_T[best_T] - 0.5))]])
+    num = int(is_positive_N.sum())
     if min_sensitivity is None:
-        return best
-    if confidence is not None:
-        min_sensitivity = share_to_show(min_sensitivity, int(is_positive_N.sum()), confidence=confidence)
-    reaching_T = thresholds_T[found_T >= min_sensitivity - 1e-12]
-    return min(best, float(reaching_T.max()))
+        min_sensitivity = DEFAULT_SENSITIVITY
+    elif confidence is not None:
+        min_sensitivity = share_to_show(min_sensitivity, num, confidence=confidence)
+    needed = max(1, math.ceil(min_sensitivity * num - 1e-9))
+    last = float(np.sort(scores_N[is_positive_N])[num - needed])  # the lowest score that must be found
+    below_N = scores_N[scores_N < last]
+    return last if not below_N.size else (last + float(below_N.max())) / 2
+
+
+def most_frequent(labels_N: NDArray[np.integer]) -> tuple[int, Proportion]:
+    """The most frequent label, of equally frequent ones the first, and its share of the images; -1 without images."""
+    if labels_N.size == 0:
+        return -1, wilson(0, 0)
+    counts_C = np.bincount(labels_N)
+    return int(counts_C.argmax()), wilson(int(counts_C.max()), int(labels_N.size))
+
+
+def beats_most_frequent(
+    argmax_N: NDArray[np.integer], decided_N: NDArray[np.integer], labels_N: NDArray[np.integer], *, confidence: float = 0.95
+) -> bool:
+    """Whether answers are worth more than always answering the most frequent class.
+
+    They are if the argmax or the decisions are right more often than that; or, as where a rare class is looked for and false alarms
+    are the price, if the mean sensitivity of the classes is above what any constant answer has, by more than chance explains
+    (normal approximation, shares drawn to 1/2 by one image each way).
+
+    Args:
+        argmax_N: most probable class of every image.
+        decided_N: class by the decision rule.
+        labels_N: true classes.
+        confidence: two-sided, of the mean sensitivity.
+    """
+    share = most_frequent(labels_N)[1].value
+    if any(float((answers_N == labels_N).mean()) > share for answers_N in (argmax_N, decided_N)):
+        return True
+    present_K = np.unique(labels_N)
+    num_K = np.array([(labels_N == label).sum() for label in present_K])
+    found_K = np.array([((decided_N == label) & (labels_N == label)).sum() for label in present_K])
+    drawn_K = (found_K + 1) / (num_K + 2)
+    error = math.sqrt(float((drawn_K * (1 - drawn_K) / (num_K + 2)).sum())) / len(present_K)
+    low = float((found_K / num_K).mean()) - float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * error
+    return low > 1 / len(present_K)

@@ -8,6 +8,7 @@ import pytest
 from edgenas.config import build, merge, parse_overrides, read_toml
 from edgenas.errors import ConfigError
 from edgenas.fields import OneOf, Range
+from edgenas.project.gates import gates_of
 from edgenas.project.settings import ProjectSettings
 
 MINIMAL = {"data": {"source": "digits"}}
@@ -16,8 +17,16 @@ MINIMAL = {"data": {"source": "digits"}}
 def test_missing_tables_take_their_defaults() -> None:
     settings = build(ProjectSettings, MINIMAL, source="edgenas.toml")
     assert settings.data.source == "digits"
-    assert settings.gates.min_top1_agreement == 0.99
+    assert gates_of(settings.gates).agreement == 0.99
     assert settings.gates.max_new_false_negatives == 0
+
+
+def test_the_agreement_of_an_earlier_project_still_counts_as_asked() -> None:
+    gates = gates_of(build(ProjectSettings, MINIMAL | {"gates": {"min_top1_agreement": 0.8}}, source="edgenas.toml").gates)
+    assert (gates.agreement, gates.min_top1_agreement) == (0.8, 0.8)
+    assert (
+        gates_of(build(ProjectSettings, MINIMAL | {"gates": {"min_agreement": 0.9}}, source="edgenas.toml").gates).agreement == 0.9
+    )
 
 
 def test_every_unknown_key_and_wrong_value_is_named_at_once() -> None:

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from edgenas.stats import (
     accuracy,
+    beats_most_frequent,
     clopper_pearson,
     decide,
     holm,
     kendall_tau,
     mcnemar,
+    most_frequent,
     paired_difference,
     pick_threshold,
     sensitivities,
@@ -71,22 +73,35 @@ def test_mcnemar_is_symmetric_and_certain_only_with_evidence() -> None:
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(0.0215, abs=1e-3)
 
 
-def test_the_threshold_separates_best_and_keeps_the_floor() -> None:
+def test_the_threshold_is_the_highest_that_finds_the_floor() -> None:
     scores = np.array([0.45, 0.40, 0.30, 0.20, 0.35, 0.05, 0.01, 0.01])
     positive = np.array([True, True, True, True, False, False, False, False])
-    youden = pick_threshold(scores, positive, min_sensitivity=None)
-    assert youden == pytest.approx(0.125)  # all positives, one false alarm
-    assert pick_threshold(scores, positive, min_sensitivity=0.5) == youden
-    scores[3] = 0.02  # now the best cut misses one
-    strict = pick_threshold(scores, positive, min_sensitivity=1.0)
-    assert strict < pick_threshold(scores, positive, min_sensitivity=None)
-    assert (scores[positive] >= strict).all()
+    assert pick_threshold(scores, positive, min_sensitivity=1.0) == pytest.approx((0.20 + 0.05) / 2)
+    assert pick_threshold(scores, positive, min_sensitivity=0.75) == pytest.approx((0.30 + 0.20) / 2)
+    assert pick_threshold(scores, positive, min_sensitivity=0.5) == pytest.approx((0.40 + 0.35) / 2)
+    assert pick_threshold(scores, np.zeros(8, dtype=bool), min_sensitivity=0.9) == 0.5
 
 
-def test_of_equally_good_thresholds_the_nearest_to_one_half_is_taken() -> None:
-    scores, positive = np.array([0.9, 0.8, 0.1]), np.array([True, True, False])
-    assert pick_threshold(scores, positive, min_sensitivity=None) == pytest.approx(0.45)
-    assert pick_threshold(scores, np.zeros(3, dtype=bool), min_sensitivity=0.9) == 0.5
+def test_without_a_floor_the_threshold_finds_95_percent_where_youden_would_miss_more() -> None:
+    scores = np.concatenate([np.linspace(0.05, 0.9, 100), np.linspace(0.0, 0.4, 100)])
+    positive = np.arange(200) < 100
+    threshold = pick_threshold(scores, positive, min_sensitivity=None)
+    assert (scores[positive] >= threshold).sum() == 95
+    youden = max(np.unique(scores), key=lambda t: (scores[positive] >= t).mean() - (scores[~positive] >= t).mean())
+    assert (scores[positive] >= youden).mean() < 0.7
+
+
+def test_what_beats_the_most_frequent_class() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    assert most_frequent(labels) == (0, wilson(90, 100))
+    constant = np.zeros(100, dtype=np.int64)
+    assert not beats_most_frequent(constant, constant, labels)
+    assert beats_most_frequent(labels, labels, labels)
+    screening = np.array([1] * 30 + [0] * 60 + [1] * 10)  # finds all of the rare class, and 30 false alarms: 70 % right
+    assert beats_most_frequent(constant, screening, labels)
+    dice = np.tile([0, 1], 50)
+    assert not beats_most_frequent(dice, dice, labels)
+    assert most_frequent(np.array([], dtype=np.int64))[0] == -1
 
 
 def right(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

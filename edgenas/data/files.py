@@ -6,26 +6,22 @@ Decoding never trusts a file: empty, truncated, foreign and huge ones are errors
 from __future__ import annotations
 
 import io
-import os
 import stat
-import threading
 import unicodedata
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
+from edgenas.data.quiet import MAX_PIXELS, quietly
 from edgenas.errors import DataError
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-MAX_PIXELS = 89_478_485  # of one image; Pillow's own threshold for what may be a decompression bomb
-_OPENING = threading.Lock()  # filters of warnings belong to the whole process
-os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=_OPENING.release)
+_USUAL = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff")
+_BY_LIBRARY = {".avif": "avif", ".jp2": "jpg_2000", ".webp": "webp"}  # Pillow reads them where it was built with these
+DICOM_EXTENSIONS = (".dcm", ".dicom")
+EXTENSIONS = (*_USUAL, *(suffix for suffix, feature in _BY_LIBRARY.items() if features.check(feature)), *DICOM_EXTENSIONS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,14 +74,6 @@ def is_plain(name: str) -> bool:
     Names that are not UTF-8 reach Python with lone surrogates.
     """
     return name.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """No warnings, of odd tags and the like, and no other thread in here; never nested."""
-    with _OPENING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def read_file(path: Path) -> bytes:
@@ -154,6 +142,10 @@ def decode_file(path: Path) -> Image.Image:
         DataError: naming the file and the reason: empty, no image, truncated or damaged, more than `MAX_PIXELS`, unreadable.
     """
     _require_regular(path)
+    if path.suffix.lower() in DICOM_EXTENSIONS:
+        from edgenas.data.dicom import decode_dicom
+
+        return decode_dicom(path)
     try:
         return _decode(path, str(path))
     except UnidentifiedImageError as error:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from edgenas.data.base import PARTS
+from edgenas.data.dicom_headers import with_headers
 from edgenas.data.files import EXTENSIONS, FileImages, is_plain
 from edgenas.errors import DataError
 
@@ -177,7 +178,7 @@ def open_folder(argument: str | None) -> FileImages:
         for path in listing.images.get((part, name), [])
     ]
     unused = sorted(set(ignored) - {folder for _, folder in parts})
-    return FileImages(
+    images = FileImages(
         name=f"folder:{argument}",
         class_names=tuple(class_names),
         ids=tuple(path for path, _, _ in rows),
@@ -187,6 +188,7 @@ def open_folder(argument: str | None) -> FileImages:
         notes=tuple(_notes(listing, unused)),
         problems=(*listing.problems, *_count_problems(root, parts, class_names, listing)),
     )
+    return with_headers(images)
 
 
 def _notes(listing: _Listing, unused: list[str]) -> list[str]:

@@ -12,7 +12,8 @@ from edgenas.data import ImageSource, open_source
 from edgenas.data.divide import Division, divide
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, HeldImages, ImageStore, LazyImages, arrays, held, read_split
-from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from edgenas.data.pixels import PixelSettings, decide_pixels, stored_preprocess
+from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import Splits
 from edgenas.errors import ConfigError
 from edgenas.fields import Count, require_argument
@@ -93,8 +94,8 @@ class Images:
 
 
 def preprocess_for(image_px: int) -> Preprocess:
-    """The preprocessing of a resolution: resize, scale to [0, 1], ImageNet's mean and deviation."""
-    return Preprocess(image_px, IMAGENET_MEAN, IMAGENET_STD)
+    """The usual preprocessing of a resolution: squash, scale to [0, 1], ImageNet's mean and deviation."""
+    return stored_preprocess({}, image_px)
 
 
 def positive_index(name: str | None, class_names: Sequence[str]) -> int | None:
@@ -123,6 +124,7 @@ def open_images(
     image_px: int | None = None,
     positive: str | None = None,
     division: Division | None = None,
+    pixels: PixelSettings | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Images:
     """Open a data set, look at every image once, and divide it into train, select, confirm, calibrate and test.
@@ -135,6 +137,7 @@ def open_images(
         image_px: side of the square that nets read, in pixels; None takes the source's.
         positive: name of the class that must not be missed; None without one.
         division: shares, seed and what may be left out; None takes the defaults.
+        pixels: how images become what nets read; None takes the defaults.
         memory_bytes: what decoded images may take.
 
     Raises:
@@ -151,5 +154,8 @@ def open_images(
     divided = divide(opened, found, division if division is not None else Division())
     names = divided.source.class_names
     task = Task(len(names), 3, opened.default_image_px if image_px is None else image_px)
-    store = ImageStore(divided.source, preprocess_for(task.image_px), memory_bytes=memory_bytes)
-    return Images(divided.source, divided.splits, store, task, positive_index(positive, names))
+    asked = pixels if pixels is not None else PixelSettings()
+    read = decide_pixels(opened, found, divided.source, divided.splits["train"], task.image_px, asked)
+    splits = replace(divided.splits, pixels=read.stored)
+    store = ImageStore(divided.source, read.preprocess, memory_bytes=memory_bytes)
+    return Images(divided.source, splits, store, task, positive_index(positive, names))

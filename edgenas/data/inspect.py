@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from edgenas.data.base import ImageSource
-from edgenas.data.preprocess import to_rgb
+from edgenas.data.preprocess import has_alpha, is_wide, to_rgb
+from edgenas.data.tones import Tones, tones_of
 from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import read_sealed, write_sealed
 from edgenas.runs.place import threads_here
@@ -47,12 +51,14 @@ class Inspection:
         shown: hex SHA-256 of size and RGB pixels, equal for equal pictures whatever the format; empty where undecodable.
         broken: why an image cannot be used, by position.
         index: of the files.
+        tones: what values every image holds; None where undecodable.
     """
 
     contents: tuple[str, ...]
     shown: tuple[str, ...]
     broken: Mapping[int, str]
     index: FileIndex
+    tones: tuple[Tones | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class _Look:
     shown: str
     reason: str | None
     stamp: Stamp | None
+    tones: Tones | None = None
 
 
 def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
@@ -130,13 +137,28 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
     if not decode:
         return _Look(content, "", None, stamp)
     try:
-        image = to_rgb(source.load(index))
+        decoded = source.load(index)
+        tones, digest = tones_of(decoded), _digest(decoded)
     except DataError as error:
         message = error.message if path is not None and str(path) in error.message else f"{source.ids[index]}: {error.message}"
         return _Look(content, "", message, stamp)
+    return _Look(content, digest, None, stamp, tones)
+
+
+def _digest(decoded: Image.Image) -> str:
+    """Of size and RGB pixels, and of what these leave out: finer grey values, and transparency."""
+    image = to_rgb(decoded)
     digest = hashlib.sha256(f"{image.size}".encode())
     digest.update(image.tobytes())
-    return _Look(content, digest.hexdigest(), None, stamp)
+    if is_wide(decoded):
+        values_HW, levels_HW = np.asarray(decoded), np.asarray(image)[..., 0]
+        if values_HW.shape != levels_HW.shape or not np.array_equal(values_HW, levels_HW.astype(np.int64) * 257):
+            digest.update(values_HW.tobytes())
+    elif has_alpha(decoded):
+        alpha = decoded.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            digest.update(alpha.tobytes())
+    return digest.hexdigest()
 
 
 def _looks(source: ImageSource, positions: Sequence[int], *, decode: bool) -> Iterator[list[_Look]]:
@@ -158,6 +180,7 @@ def inspect(source: ImageSource) -> Iterator[int | Inspection]:
         shown=tuple(look.shown for look in looks),
         broken={i: look.reason for i, look in enumerate(looks) if look.reason is not None},
         index=FileIndex(stamps),
+        tones=tuple(look.tones for look in looks),
     )
 
 

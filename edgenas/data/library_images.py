@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgenas.data.files import EXTENSIONS, decode_bytes, decode_file, quietly, read_file
+from edgenas.data.files import EXTENSIONS, decode_bytes, decode_file, read_file
+from edgenas.data.quiet import quietly
 from edgenas.errors import DataError
 
 _SMALL_PX = 64  # images up to this side suit the smallest space
@@ -215,11 +216,22 @@ def _as_image(value: Any, what: str) -> Image.Image:
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
+    if array.ndim == 2 and _is_wide(array):
+        return Image.fromarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
+    if array.dtype.kind == "f" and array.size and not (array.min() >= 0 and array.max() <= 1):
+        raise DataError(f"{what} has colours from {array.min():g} to {array.max():g}; floats are shown from 0 to 1")
     if array.dtype.kind == "f":
         array = np.clip(np.round(array * 255), 0, 255).astype(np.uint8)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise DataError(f"{what} is no image but {type(value).__name__} of shape {array.shape} and type {array.dtype}")
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _is_wide(array: NDArray[Any]) -> bool:
+    """Whether grey values do not fit into 8 bits: floats beyond 0 to 1, and whole numbers of more bits."""
+    if array.dtype.kind == "f":
+        return not (array.size and array.min() >= 0 and array.max() <= 1)
+    return array.dtype in (np.uint16, np.int16, np.int32)
 
 
 def _class_index(label: Any, what: str) -> int:

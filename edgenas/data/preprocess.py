@@ -16,32 +16,79 @@ from PIL import Image, ImageOps
 
 from edgenas.errors import DataError
 
-Resize = Literal["bilinear", "bicubic"]
-ResizeMode = Literal["squash", "crop"]
+Resize = Literal["bilinear", "bicubic", "lanczos", "box"]
+ResizeMode = Literal["squash", "crop", "letterbox"]
+Background = Literal["white", "grey", "black"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+BACKGROUNDS = {"white": 255, "grey": 128, "black": 0}  # value of all three channels
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
 _KEYS = ("image_px", "mean", "std", "resize", "resize_mode", "crop_pct", "channels")
+_LATER = ("grey_range", "background")  # absent in what was written before them; None then as now means the same
+SHOWN = "shown"  # in `Image.info`: how the file itself says that its grey values are shown, mode L
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def is_wide(image: Image.Image) -> bool:
+    """Whether an image holds grey values of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether an image says how transparent its pixels are."""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
+
+
+def narrowed(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Grey values as 8 bits: ``low`` and less become 0, ``high`` and more 255, what is no number 0; in float64, halves go up."""
+    wide_HW = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+    levels_HW = np.floor((np.clip(wide_HW, low, high) - low) * 255.0 / (high - low) + 0.5)
+    return levels_HW.astype(np.uint8)
+
+
+def _grey(image: Image.Image, grey_range: tuple[float, float] | None) -> Image.Image:
+    if grey_range is not None:
+        return Image.fromarray(narrowed(np.asarray(image), *grey_range))
+    if SHOWN in image.info:
+        shown: Image.Image = image.info[SHOWN]
+        return shown
+    return image if image.mode == "F" else Image.fromarray(narrowed(np.asarray(image), 0, 65535))
+
+
+def _composited(image: Image.Image, background: Background) -> Image.Image:
+    over = Image.new("RGBA", image.size, (BACKGROUNDS[background],) * 3 + (255,))
+    return Image.alpha_composite(over, image.convert("RGBA")).convert("RGB")
+
+
+def to_rgb(image: Image.Image, grey_range: tuple[float, float] | None = None, background: Background | None = None) -> Image.Image:
     """Upright 8-bit RGB.
 
-    EXIF orientation is applied. 16-bit grey values (also those that Pillow holds in 32 bits) become ``(v + 128) // 257``, clipped
-    to 0..65535 first. Palettes are looked up, alpha is dropped, CMYK is converted by Pillow's formula without colour profiles.
+    EXIF orientation is applied. Grey values of more than 8 bits become `narrowed` ones. Palettes are looked up, CMYK is converted
+    by Pillow's formula without colour profiles.
+
+    Args:
+        image: decoded; not changed.
+        grey_range: which grey values become 0 and 255; None takes 0 and 65535, of a float image 0 and 255, and of a file that
+            says itself how it is shown just that.
+        background: what transparent pixels are laid on; None drops alpha.
 
     Raises:
         DataError: for a mode that Pillow cannot convert.
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        wide_HW = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        image = Image.fromarray(((wide_HW + 128) // 257).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
+    if is_wide(image):
+        image = _grey(image, grey_range)
     try:
+        if background is not None and has_alpha(image):
+            return _composited(image, background)
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
         return image if image.mode == "RGB" else image.convert("RGB")
     except ValueError as error:
         raise DataError(f"an image of mode {image.mode} cannot be converted to RGB") from error
@@ -51,8 +98,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 class Preprocess:
     """Image in, float32 array of shape (3, ``image_px``, ``image_px``) out.
 
-    Steps: `to_rgb`; resize with antialias (Pillow); centre crop; divide by 255; subtract ``mean``, divide by ``std`` per channel,
-    all three in float32.
+    Steps: `to_rgb`; resize with antialias (Pillow); pad (letterbox); centre crop; divide by 255; subtract ``mean``, divide by
+    ``std`` per channel, all three in float32.
 
     Attributes:
         image_px: side of the result.
@@ -60,10 +107,12 @@ class Preprocess:
         std: per channel, above 0.
         resize: filter.
         resize_mode: ``squash`` resizes to a square of ``floor(image_px / crop_pct)``; ``crop`` resizes the shorter side to that
-            and the longer one to ``floor(that * longer / shorter)``. The crop starts at ``round((side - image_px) / 2)``, halves
-            to even.
+            and the longer one to ``floor(that * longer / shorter)``; ``letterbox`` resizes the longer side to that and the shorter
+            one to ``max(1, floor(that * shorter / longer))``, and lays the image on a square of the ``background``, black without
+            one, at ``floor((square - side) / 2)``. The crop starts at ``round((side - image_px) / 2)``, halves to even.
         crop_pct: share of the resized square that the centre crop keeps, in (0, 1].
         channels: their order.
+        grey_range, background: as `to_rgb` takes them.
     """
 
     image_px: int
@@ -73,6 +122,8 @@ class Preprocess:
     resize_mode: ResizeMode = "squash"
     crop_pct: float = 1.0
     channels: Literal["RGB"] = "RGB"
+    grey_range: tuple[float, float] | None = None
+    background: Background | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -88,23 +139,36 @@ class Preprocess:
             problems.append(f"crop_pct is {self.crop_pct}; allowed is (0, 1]")
         if self.channels != "RGB":
             problems.append(f"channels is {self.channels!r}; allowed is 'RGB'")
+        if self.background is not None and self.background not in BACKGROUNDS:
+            problems.append(f"background is {self.background!r}; allowed are {', '.join(BACKGROUNDS)}")
+        if self.grey_range is not None and not _is_range(self.grey_range):
+            problems.append(f"grey_range is {list(self.grey_range)}; two finite values are needed, the lower one first")
         if problems:
             raise DataError("this preprocessing is impossible", problems=problems)
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """The image after resize and crop, uint8, shape (3, image_px, image_px). What a cache holds."""
-        image = to_rgb(image)
+        image = to_rgb(image, self.grey_range, self.background)
         target = math.floor(self.image_px / self.crop_pct)
-        width, height = target, target
-        if self.resize_mode == "crop":
-            shorter = min(image.size)
-            width, height = (target * side // shorter for side in image.size)
+        width, height = self._resized(image.size, target)
         if image.size != (width, height):
             image = image.resize((width, height), _FILTERS[self.resize])
+        if self.resize_mode == "letterbox":
+            square = Image.new("RGB", (target, target), (BACKGROUNDS[self.background or "black"],) * 3)
+            square.paste(image, ((target - width) // 2, (target - height) // 2))
+            image, width, height = square, target, target
         left, top = round((width - self.image_px) / 2), round((height - self.image_px) / 2)
         if (width, height) != (self.image_px, self.image_px):
             image = image.crop((left, top, left + self.image_px, top + self.image_px))
         return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+
+    def _resized(self, size: tuple[int, int], target: int) -> tuple[int, int]:
+        """Width and height after resizing."""
+        if self.resize_mode == "squash":
+            return target, target
+        if self.resize_mode == "crop":
+            return target * size[0] // min(size), target * size[1] // min(size)
+        return max(1, target * size[0] // max(size)), max(1, target * size[1] // max(size))
 
     def normalise(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Float32 values of pixels, shape (..., 3, H, W)."""
@@ -119,8 +183,9 @@ class Preprocess:
         return self.normalise(self.pixels(image))
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready, read back by `from_json`."""
-        return {key: list(value) if isinstance(value := getattr(self, key), tuple) else value for key in _KEYS}
+        """JSON-ready, read back by `from_json`; without `grey_range` and `background` where they are None."""
+        kept = [key for key in (*_KEYS, *_LATER) if key in _KEYS or getattr(self, key) is not None]
+        return {key: list(value) if isinstance(value := getattr(self, key), tuple) else value for key in kept}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Preprocess:
@@ -130,7 +195,7 @@ class Preprocess:
             DataError: listing missing, unknown and impossible values.
         """
         problems = [f"{key} is missing" for key in _KEYS if key not in value]
-        problems += [f"{key} is unknown" for key in value if key not in _KEYS]
+        problems += [f"{key} is unknown" for key in value if key not in (*_KEYS, *_LATER)]
         if problems:
             raise DataError("this preprocessing cannot be read", problems=problems)
         try:
@@ -142,6 +207,8 @@ class Preprocess:
                 resize_mode=value["resize_mode"],
                 crop_pct=float(value["crop_pct"]),
                 channels=value["channels"],
+                grey_range=_range(value.get("grey_range")),
+                background=value.get("background"),
             )
         except (TypeError, ValueError) as error:
             raise DataError(f"this preprocessing cannot be read: {error}") from error
@@ -151,3 +218,14 @@ def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"image_px is {value!r}, not a whole number")
     return value
+
+
+def _range(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    low, high = (float(bound) for bound in value)
+    return low, high
+
+
+def _is_range(values: tuple[float, float]) -> bool:
+    return len(values) == 2 and all(map(math.isfinite, values)) and values[0] < values[1]

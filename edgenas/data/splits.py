@@ -40,6 +40,8 @@ class Splits:
         fingerprint: of the data set without the excluded images; empty until it is known.
         excluded: id of every image that was left out, with the reason; positions do not count them.
         options: what else was asked for, by setting.
+        pixels: how images become pixels (`edgenas.data.pixels`), JSON-ready: what every net of them has seen; empty where it is
+            as ever: no range of grey values, alpha dropped, ImageNet's normalisation, squashed.
     """
 
     indices: Mapping[str, NDArray[np.int64]]
@@ -50,6 +52,7 @@ class Splits:
     fingerprint: str = ""
     excluded: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    pixels: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> NDArray[np.int64]:
         """Positions in one split.
@@ -63,8 +66,9 @@ class Splits:
 
     @property
     def sha256(self) -> str:
-        """Of the data and of which image is where: what was learnt or chosen under another division must not be used."""
-        return sha256_json({"data": self.fingerprint, **{name: self.indices[name] for name in SPLIT_NAMES}})
+        """Of the data, of which image is where and how it is read: what was learnt or chosen under another must not be used."""
+        pixels = {"pixels": dict(self.pixels)} if self.pixels else {}
+        return sha256_json({"data": self.fingerprint, **pixels, **{name: self.indices[name] for name in SPLIT_NAMES}})
 
     def __len__(self) -> int:
         return sum(len(indices_N) for indices_N in self.indices.values())
@@ -225,6 +229,7 @@ def save_splits(path: Path, splits: Splits) -> None:
         "class_names": list(splits.class_names),
         "class_counts": {name: dict(counts) for name, counts in splits.class_counts.items()},
         "options": dict(splits.options),
+        "pixels": dict(splits.pixels),
         "excluded": dict(splits.excluded),
         "indices": {name: splits.indices[name].tolist() for name in SPLIT_NAMES},
     }
@@ -251,6 +256,7 @@ def load_splits(path: Path) -> Splits:
             fingerprint=str(value["fingerprint"]),
             excluded={str(name): str(reason) for name, reason in value["excluded"].items()},
             options=dict(value["options"]),
+            pixels=dict(value.get("pixels", {})),
         )
         _require_partition(splits)
     except KeyError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgenas.data.dicom_headers import with_headers
 from edgenas.data.files import FileImages, is_plain, read_text, why_no_file
 from edgenas.data.folder import PART_NAMES
 from edgenas.errors import DataError
@@ -75,7 +76,7 @@ def _as_images(
     patients = tuple(row.patient or id_ for row, id_ in zip(rows, ids, strict=True))
     index = {label: position for position, label in enumerate(class_names)}
     notes = [f"column(s) without a meaning here: {', '.join(header.unknown)}"] if header.unknown else []
-    return FileImages(
+    images = FileImages(
         name=name,
         class_names=tuple(class_names),
         ids=ids,
@@ -88,6 +89,7 @@ def _as_images(
         notes=(*notes, *_case_notes(class_names)),
         problems=tuple(problems),
     )
+    return with_headers(images)
 
 
 def _case_notes(class_names: list[str]) -> list[str]:

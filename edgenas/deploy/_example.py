@@ -18,31 +18,61 @@ HERE = Path(__file__).resolve().parent
 Array = Any  # a NumPy array
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """EXIF orientation applied, 16-bit grey values scaled to 8 bits, palettes looked up, alpha dropped."""
+GROUND = {"white": 255, "grey": 128, "black": 0}
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+
+
+def narrowed(values_HW: Array, low: float, high: float) -> Image.Image:
+    """Grey values of more than 8 bits as 8: ``low`` and less become 0, ``high`` and more 255, what is no number 0."""
+    wide_HW = np.nan_to_num(values_HW.astype(np.float64), nan=low, posinf=high, neginf=low)
+    return Image.fromarray(np.floor((np.clip(wide_HW, low, high) - low) * 255.0 / (high - low) + 0.5).astype(np.uint8))
+
+
+def upright_rgb(image: Image.Image, how: dict[str, Any]) -> Image.Image:
+    """EXIF orientation applied, wide grey values scaled to 8 bits, palettes looked up, alpha laid on the ground or dropped."""
     image = ImageOps.exif_transpose(image)
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        wide_HW = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        image = Image.fromarray(((wide_HW + 128) // 257).astype(np.uint8))
+    grey_range, ground = how.get("grey_range"), how.get("background")
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        if grey_range is not None:
+            image = narrowed(np.asarray(image), *grey_range)
+        elif image.mode != "F":
+            image = narrowed(np.asarray(image), 0, 65535)
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
+    if ground is not None and has_alpha:
+        over = Image.new("RGBA", image.size, (GROUND[ground],) * 3 + (255,))
+        image = Image.alpha_composite(over, image.convert("RGBA"))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
 
 
+def resized(image: Image.Image, how: dict[str, Any]) -> Image.Image:
+    """Squashed to a square, its shorter side on it (crop), or as a whole laid on it (letterbox); then the middle of that."""
+    size, target, mode = how["image_px"], math.floor(how["image_px"] / how["crop_pct"]), how["resize_mode"]
+    width, height = target, target
+    if mode == "crop":  # the longer side in proportion
+        width, height = (target * side // min(image.size) for side in image.size)
+    elif mode == "letterbox":  # the shorter side in proportion
+        width, height = (max(1, target * side // max(image.size)) for side in image.size)
+    if image.size != (width, height):
+        image = image.resize((width, height), FILTERS[how["resize"]])
+    if mode == "letterbox":
+        square = Image.new("RGB", (target, target), (GROUND[how.get("background") or "black"],) * 3)
+        square.paste(image, ((target - width) // 2, (target - height) // 2))
+        image, width, height = square, target, target
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
 def preprocess(path: Path, how: dict[str, Any]) -> Array:
     """An image file as the float32 tensor (1, 3, H, W) that the model reads; ``how`` is the manifest's ``preprocessing``."""
     with Image.open(path) as file:
-        image = upright_rgb(file)
-    size, target = how["image_px"], math.floor(how["image_px"] / how["crop_pct"])
-    if how["resize_mode"] == "squash":
-        width, height = target, target
-    else:  # "crop": the shorter side to the target, the longer one in proportion
-        width, height = (target * side // min(image.size) for side in image.size)
-    resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[how["resize"]]
-    if image.size != (width, height):
-        image = image.resize((width, height), resample)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    image = image.crop((left, top, left + size, top + size))
+        image = resized(upright_rgb(file, how), how)
     mean_C11 = np.array(how["mean"], dtype=np.float32)[:, None, None]
     std_C11 = np.array(how["std"], dtype=np.float32)[:, None, None]
     pixels_CHW = np.asarray(image, dtype=np.uint8).transpose(2, 0, 1).astype(np.float32) / np.float32(255)

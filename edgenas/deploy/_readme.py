@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from edgenas.deploy._quality import quality
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
 _STATUS = {
@@ -28,11 +30,12 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         _input(manifest),
         "## Output",
         _output(manifest),
+        _judged(manifest, parities),
         _latency(manifest.latency),
         "## Check it",
         "`edgenas verify .` compares every file with its SHA-256 in `manifest.json`, checks the precision and runs "
         f"`{manifest.golden.path}`: generated `images` and the `logits` they must give, to within "
-        f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.",
+        f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.{_repeat(manifest)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -41,7 +44,7 @@ def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
     rows = ["| file | runtime | precision | batch | GPU | parity |", "|---|---|---|---|---|---|"]
     for file, parity in zip(files, parities, strict=True):
         batch = "any" if file.batch_size is None else str(file.batch_size)
-        verdict = parity.verdict + (f": {parity.reason}" if parity.reason else "")
+        verdict = getattr(parity, "word", parity.verdict) + (f": {parity.reason}" if parity.reason else "")
         if parity.emulated is not None:
             verdict += f" (emulated: {parity.emulated.verdict})"
         targets = ", ".join(file.targets) or "–"
@@ -66,14 +69,29 @@ def _input(manifest: Manifest) -> str:
     target = f"floor({how.get('image_px')} / {how.get('crop_pct')}) px"
     if how.get("resize_mode") == "crop":
         resize = f"resize the shorter side to {target} and the longer one in proportion, rounded down"
+    elif how.get("resize_mode") == "letterbox":
+        resize = (
+            f"resize the longer side to {target} and the shorter one in proportion, rounded down, and lay it in the middle of a "
+            f"{how.get('background') or 'black'} square of {target}"
+        )
     else:
         resize = f"resize to a square of {target}"
+    sides = " × ".join(str(size) for size in manifest.input.shape[1:])
     return (
-        f"`{manifest.input.name}`: float32, NCHW, {' × '.join(str(n) for n in manifest.input.shape[1:])} an image. "
-        f"Apply the EXIF orientation, convert to 8-bit {how.get('channels')}, {resize} ({how.get('resize')}, antialiased, as "
+        f"`{manifest.input.name}`: float32, NCHW, {sides} an image. Apply the EXIF orientation, {_tones(how)}convert to 8-bit "
+        f"{how.get('channels')}, {resize} ({how.get('resize')}, antialiased, as "
         f"Pillow does), crop the middle {how.get('image_px')} × {how.get('image_px')} px, divide by 255, subtract the mean "
         f"{how.get('mean')}, divide by the standard deviation {how.get('std')}. `example.py` does exactly this."
     )
+
+
+def _tones(how: Mapping[str, Any]) -> str:
+    """What is done with grey values of more than 8 bits and with transparent pixels, where that is settled."""
+    words, grey_range, background = "", how.get("grey_range"), how.get("background")
+    if grey_range is not None:
+        low, high = grey_range
+        words += f"scale grey values of more than 8 bits so that {low:g} becomes 0 and {high:g} 255 (clipped, halves go up), "
+    return words if background is None else f"{words}lay transparent pixels on {background}, "
 
 
 def _output(manifest: Manifest) -> str:
@@ -97,6 +115,21 @@ def _latency(latency: LatencyFacts | None) -> str:
     percentiles = [percentile.words(name) for name, percentile in (latency.percentiles or {}).items()]
     calls = f": {'; '.join(percentiles)}" if percentiles else ""
     return f"## Latency\n\nThe median call took {latency.latency_ms_measured:.3g} ms{where}{calls}."
+
+
+def _judged(manifest: Manifest, parities: Sequence[Parity]) -> str:
+    said = quality(manifest, parities)
+    return f"## What was judged, and what not\n\n{said}" if said else ""
+
+
+def _repeat(manifest: Manifest) -> str:
+    """How parity is repeated, where the source's answers are there."""
+    if manifest.answers is None:
+        return ""
+    return (
+        f" With `--data SOURCE` it repeats parity on those images that `{manifest.answers.path}` knows by their SHA-256, "
+        "against what the source answered to them."
+    )
 
 
 def _tolerances(manifest: Manifest) -> str:

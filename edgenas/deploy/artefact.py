@@ -23,11 +23,13 @@ from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.recorded import RecordedAnswers
 from edgenas.errors import ArtefactError
 from edgenas.records import (
     ArchitectureFacts,
     Check,
     DataFacts,
+    DecisionRule,
     ExportedModel,
     FileIdentity,
     FileParity,
@@ -80,6 +82,9 @@ class Facts:
         metrics: with intervals.
         latency: predicted and measured, with the table's hash; None if never profiled.
         versions: packages that had a part in it.
+        decision: the rule that ships, and how its threshold was chosen; None takes it from ``positive`` and ``threshold``.
+        gates: limits by name that the files were held to.
+        answers: of the source to the images that judged the files.
     """
 
     input_shape: tuple[int, int, int]
@@ -93,15 +98,23 @@ class Facts:
     metrics: SplitMetrics
     latency: LatencyFacts | None
     versions: Mapping[str, str]
+    decision: DecisionRule | None = None
+    gates: Mapping[str, float] | None = None
+    answers: RecordedAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A written folder; ``files`` are the contract's entries of the command `export`, parity included."""
+    """A written folder; ``files`` are the contract's entries of the command `export`, parity included.
+
+    Attributes:
+        word: the verdict in a word for people.
+    """
 
     folder: Path
     verdict: Verdict
     files: tuple[ExportedModel, ...]
+    word: str
 
 
 def write_artefact(
@@ -135,7 +148,7 @@ def write_artefact(
         shutil.rmtree(temporary, ignore_errors=True)
     parities = [parity for _, parity in models]
     exported = tuple(ExportedModel(file=entry, parity=parity) for entry, parity in zip(entries, parities, strict=True))
-    return Artefact(folder, overall(parities), exported)
+    return Artefact(folder, overall(parities), exported, _word(parities))
 
 
 def require_writable(folder: Path) -> None:
@@ -165,6 +178,12 @@ def overall(judged: Sequence[Parity | Check]) -> Verdict:
     return next(verdict for verdict in order if verdict in verdicts)
 
 
+def _word(parities: Sequence[Parity]) -> str:
+    """The worst verdict in its word: all files are equal within rounding, or it is the plain verdict."""
+    words = {getattr(parity, "word", parity.verdict) for parity in parities}
+    return words.pop() if len(words) == 1 else overall(parities)
+
+
 def _fill(
     folder: Path,
     models: Sequence[tuple[ExportedFile, Parity]],
@@ -178,9 +197,11 @@ def _fill(
     write_json(folder / "parity.json", ParityFile(verdict=verdict, files=listed))
     golden = _write_golden(folder, facts.input_shape, reference, seed)
     write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
-    manifest = _manifest(facts, verdict, entries, golden)
+    answers = facts.answers.write(folder) if facts.answers is not None else None
+    word = _word([parity for _, parity in models])
+    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word)
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
-    support = ("README.md", "example.py", "golden.npz", "parity.json")
+    support = ["README.md", "example.py", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     plain = replace(manifest, support_files=tuple(_identity(folder / name) for name in support)).as_json()
     failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
     if failed:
@@ -210,7 +231,16 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         golden=golden,
         files=tuple(entries),
         support_files=(),
+        decision=facts.decision if facts.decision is not None else _rule(facts),
+        gates=facts.gates,
     )
+
+
+def _rule(facts: Facts) -> DecisionRule:
+    """The rule that ``positive`` and ``threshold`` make."""
+    if facts.positive is None or facts.threshold is None:
+        return DecisionRule(rule="argmax", positive=facts.positive)
+    return DecisionRule(rule="threshold", positive=facts.positive, threshold=facts.threshold)
 
 
 def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.artefact import run_in_batches
 from edgenas.deploy.contracts import ExportedFile, ImageRows
-from edgenas.deploy.parity import Gates, compare, not_run
+from edgenas.deploy.layers import first_not_finite
+from edgenas.deploy.parity import Gates, compare, compare_decisions, not_run
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import DataError, MissingBackendError
+from edgenas.errors import MissingBackendError
 from edgenas.records import ModelFile, Parity
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
@@ -50,14 +51,14 @@ class Judge:
 
     Attributes:
         images_NCHW: preprocessed.
-        reference_NK: the source's logits for them.
+        reference_NK: the source's logits for them, or, shape (images,), its decisions where no more is known.
         reference: its name for the report.
         staging: keeps answers of an export that may be interrupted.
     """
 
     images_NCHW: ImageRows
     labels_N: NDArray[np.int64]
-    reference_NK: NDArray[np.float32]
+    reference_NK: NDArray[np.float32] | NDArray[np.int64]
     class_names: Sequence[str]
     positive: int | None
     threshold: float | None
@@ -75,18 +76,28 @@ class Judge:
             if file.emulation is not None:
                 if file.emulation not in self._emulated:
                     emulated_NK = self._answers(file.emulation, EMULATION_RUNTIME, "fp32", file.batch_size)
-                    self._emulated[file.emulation] = self._compare(emulated_NK)
+                    self._emulated[file.emulation] = self._compare(emulated_NK, file.emulation, file.batch_size)
                 emulated = self._emulated[file.emulation]
             return not_run(f"{file.runtime} cannot run here: {error.message}", emulated=emulated)
-        return self._compare(candidate_NK)
+        looked_at = file.emulation if file.kind != "onnx" else file.path
+        return self._compare(candidate_NK, looked_at, file.batch_size)
 
     def _answers(self, path: Path, runtime: str, precision: Any, batch_size: int | None) -> NDArray[np.float32]:
         """As `answers`; what was answered before an interruption is not asked again."""
         ask = partial(answers, path, runtime, precision, batch_size, self.images_NCHW)
         return ask() if self.staging is None else self.staging.array(f"{path.parent.name}-{path.name}", ask)
 
-    def _compare(self, candidate_NK: NDArray[np.float32]) -> Parity:
-        return compare(
+    def _compare(self, candidate_NK: NDArray[np.float32], onnx_file: Path | None, batch_size: int | None) -> Parity:
+        """Parity of a file's answers; ``onnx_file`` computes them, or emulates what does."""
+
+        def layer_of(position: int) -> str | None:
+            if onnx_file is None:
+                return None
+            image = np.asarray(self.images_NCHW[position : position + 1], dtype=np.float32)
+            return first_not_finite(onnx_file, np.repeat(image, batch_size or 1, axis=0))
+
+        judge: Callable[..., Parity] = compare if self.reference_NK.ndim == 2 else compare_decisions
+        return judge(
             self.reference_NK,
             candidate_NK,
             self.labels_N,
@@ -95,6 +106,7 @@ class Judge:
             threshold=self.threshold,
             gates=self.gates,
             reference=self.reference,
+            layer_of=layer_of,
         )
 
 
@@ -109,18 +121,3 @@ def exported_file(folder: Path, entry: ModelFile) -> ExportedFile:
         entry.targets,
         folder / entry.emulation.path if entry.emulation is not None else None,
     )
-
-
-def reference_among(files: Sequence[ExportedFile]) -> ExportedFile:
-    """What the others are compared with: the first fp32 ONNX file, else the first emulation.
-
-    Raises:
-        DataError: if there is neither.
-    """
-    for file in files:
-        if file.kind == "onnx" and file.precision == "fp32":
-            return file
-    for file in files:
-        if file.emulation is not None:
-            return ExportedFile(file.emulation, "onnx", EMULATION_RUNTIME, "fp32", file.batch_size)
-    raise DataError("the artefact holds no file that can give reference outputs here")

@@ -65,7 +65,8 @@ def judge_parity(
         class_names: one a class.
         positive: index of the class that must not be missed.
         threshold: least probability at which ``positive`` is decided; None takes the argmax.
-        gates: limits; None takes 99 % of equal decisions, proven, and no positive newly missed.
+        gates: limits; None takes 99 % of equal decisions, at most 2 % new misses and new false alarms, each shown by its
+            interval, and no positive newly missed.
 
     Raises:
         ArtefactError: if the file cannot be loaded or run.

@@ -1,55 +1,58 @@
 """Parity: does an exported model decide as its source does, image by image?
 
-Proportions are judged by Wilson intervals: a gate is passed only if the interval's lower end proves the limit, failed only if
-its upper end excludes it, undecided otherwise. Counts are exact.
+What is judged is the decision rule that ships: where a class must not be missed, positive from the threshold on, else the best
+other; without one the argmax. Shares are judged by intervals, so that few images prove little; see `edgenas.deploy.gates`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from edgenas import stats
+from edgenas.deploy.decisions import (
+    Seen,
+    decision_gates,
+    finite_decisions,
+    finite_gate,
+    help_for,
+    new_alarms,
+    new_misses,
+    p_mcnemar,
+    probabilities,
+    sensitivity_gates,
+)
+from edgenas.deploy.gates import Gates, count_gate, floor_gate, life_gates, overall
+from edgenas.deploy.margins import equality
 from edgenas.errors import ParityError
-from edgenas.records import DecisionAgreement, Gate, LogitErrors, Parity, Verdict
+from edgenas.records import DecisionAgreement, LogitErrors, Parity
 
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What an exported model must meet; None leaves a gate out.
-
-    Attributes:
-        min_top1_agreement: share of images with the same argmax, proven by Wilson's interval.
-        max_new_false_negatives: positives that the reference finds and the candidate misses.
-        min_sensitivity: share of positives that the candidate finds, proven by Wilson's interval.
-        max_abs_logit: largest absolute difference of two logits.
-        floors: least sensitivity by class, of a search.
-        floor_confidence: of the interval that proves a floor; None holds the share itself against it.
-    """
-
-    min_top1_agreement: float = 0.99
-    max_new_false_negatives: int = 0
-    min_sensitivity: float | None = None
-    max_abs_logit: float | None = None
-    floors: Mapping[str, float] = field(default_factory=dict)
-    floor_confidence: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("min_top1_agreement", "min_sensitivity"):
-            share = getattr(self, name)
-            if share is not None and not 0 <= share < 1:
-                raise ValueError(f"{name} {share} is not in [0, 1): no number of images proves 1")
+__all__ = ["Gates", "compare", "compare_decisions", "floor_gate", "not_run", "probabilities"]
 
 
 def not_run(reason: str, *, emulated: Parity | None = None) -> Parity:
-    """Parity of a file that cannot run here: ``not_run``, or ``failed`` if already its emulation failed."""
-    if emulated is not None and emulated.verdict == "failed":
-        return Parity("failed", f"{reason}; its emulation failed: {emulated.reason}", emulated=emulated)
+    """Parity of a file that cannot run here: ``not_run``, unless already its emulation ``failed`` or is ``undecided``."""
+    if emulated is not None and emulated.verdict in ("failed", "undecided"):
+        how = "failed" if emulated.verdict == "failed" else "is undecided"
+        return Parity(emulated.verdict, f"{reason}; its emulation {how}: {emulated.reason}", emulated=emulated)
     return Parity("not_run", reason, emulated=emulated)
+
+
+THE_SOURCE, THE_FILE = "the source", "the exported model"
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is judged, and how: the arguments of `compare` that are no answers."""
+
+    class_names: Sequence[str]
+    positive: int | None
+    threshold: float | None
+    gates: Gates
+    reference: str
 
 
 def compare(
@@ -62,6 +65,7 @@ def compare(
     threshold: float | None,
     gates: Gates,
     reference: str = "torch-cpu",
+    layer_of: Callable[[int], str | None] | None = None,
 ) -> Parity:
     """Judge a candidate's logits against the reference's, image by image.
 
@@ -76,61 +80,87 @@ def compare(
         threshold: least probability at which ``positive`` is decided; None gives the argmax.
         gates: the limits.
         reference: name of the reference for the report.
+        layer_of: names the first layer of the candidate that gives numbers which are not finite, for the image at a position.
 
     Raises:
         ParityError: if the two logits differ in shape, which no tolerance covers.
         ValueError: if labels or names do not fit the reference.
     """
     _require_shapes(reference_NC, candidate_NC, labels_N, class_names)
-    finite_N = np.isfinite(candidate_NC).all(axis=1) & np.isfinite(reference_NC).all(axis=1)
-    agreement = stats.accuracy(np.where(finite_N, candidate_NC.argmax(axis=1), -1), reference_NC.argmax(axis=1))
-    max_abs, mean_abs, min_cosine = _distances(reference_NC, candidate_NC)
-    before_N = _decide(reference_NC, positive, threshold)
-    after_N = np.where(finite_N, _decide(candidate_NC, positive, threshold), -1)
-    positive_N = None if positive is None else labels_N == positive
-    hits = None if positive_N is None else (before_N[positive_N] == positive, after_N[positive_N] == positive)
+    seen = Seen(
+        reference_NC,
+        candidate_NC,
+        labels_N,
+        finite_decisions(reference_NC, positive, threshold),
+        finite_decisions(candidate_NC, positive, threshold),
+    )
+    return _judged(seen, _Task(class_names, positive, threshold, gates, reference), layer_of)
 
-    finite = _count("non_finite_images", int((~finite_N).sum()), 0)
-    judged = [finite, _proportion("min_top1_agreement", agreement, gates.min_top1_agreement, "images without a flip")]
-    if hits is not None:
-        judged += _positive_gates(*hits, gates)
-    for name, floor in gates.floors.items():
-        mine_N = labels_N == class_names.index(name)
-        found = int((after_N[mine_N] == class_names.index(name)).sum())
-        judged.append(floor_gate(name, found, int(mine_N.sum()), floor, gates.floor_confidence))
-    if gates.max_abs_logit is not None:
-        judged.append(_count("max_abs_logit", max_abs, gates.max_abs_logit))
-    (verdict, reason), flipped_N = _overall(judged), before_N != after_N
+
+def compare_decisions(
+    before_N: NDArray[np.int64],
+    candidate_NC: NDArray[np.floating],
+    labels_N: NDArray[np.integer],
+    *,
+    class_names: Sequence[str],
+    positive: int | None,
+    threshold: float | None,
+    gates: Gates,
+    reference: str,
+    layer_of: Callable[[int], str | None] | None = None,
+) -> Parity:
+    """As `compare` where only the reference's decisions are known, not its logits: nothing is said of their distances.
+
+    Raises:
+        ParityError: if the candidate's logits are not of these images and classes.
+    """
+    if candidate_NC.shape != (len(before_N), len(class_names)) or labels_N.shape != before_N.shape:
+        raise ParityError(
+            f"the exported model gives logits of shape {candidate_NC.shape}, expected {(len(before_N), len(class_names))}"
+        )
+    seen = Seen(None, candidate_NC, labels_N, before_N, finite_decisions(candidate_NC, positive, threshold))
+    return _judged(seen, _Task(class_names, positive, threshold, gates, reference), layer_of)
+
+
+def _judged(seen: Seen, task: _Task, layer_of: Callable[[int], str | None] | None) -> Parity:
+    """All gates, and what was seen."""
+    gates, positive, labels_N = task.gates, task.positive, seen.labels_N
+    equal = None
+    max_abs, mean_abs, min_cosine = float("nan"), float("nan"), float("nan")
+    logits, decisions = {THE_FILE: seen.candidate_NC}, {THE_SOURCE: seen.before_N, THE_FILE: seen.after_N}
+    if seen.reference_NC is not None:
+        equal = equality(seen.reference_NC, seen.candidate_NC, positive, task.threshold)
+        max_abs, mean_abs, min_cosine = _distances(seen.reference_NC, seen.candidate_NC)
+        logits = {THE_SOURCE: seen.reference_NC, **logits}
+    judged = [finite_gate(seen, layer_of)]
+    judged += decision_gates(seen, gates, positive, help_for(seen, equal, positive, task.threshold))
+    judged += life_gates(logits, decisions, labels_N)
+    judged += sensitivity_gates(seen, gates, positive, task.class_names)
+    if gates.max_abs_logit is not None and seen.reference_NC is not None:
+        judged.append(count_gate("max_abs_logit", max_abs, gates.max_abs_logit))
+    verdict, reason = overall(judged)
+    same_N = seen.same_argmax_N
     return Parity(
         verdict=verdict,
         reason=reason,
-        reference=reference,
+        reference=task.reference,
         num_images=int(labels_N.size),
-        num_positives=None if hits is None else int(hits[0].size),
-        top1_agreement=agreement.value if agreement.n else None,
-        flips={name: int(flipped_N[labels_N == index].sum()) for index, name in enumerate(class_names)},
-        new_false_negatives=None if hits is None else int((hits[0] & ~hits[1]).sum()),
+        num_positives=None if positive is None else int((labels_N == positive).sum()),
+        top1_agreement=float(same_N.mean()) if same_N is not None and same_N.size else None,
+        flips={name: int(seen.flipped_N[labels_N == index].sum()) for index, name in enumerate(task.class_names)},
+        new_false_negatives=None if positive is None else int(new_misses(seen, positive).sum()),
         logits=LogitErrors(max_abs=max_abs, mean_abs=mean_abs, min_cosine=min_cosine),
         gates=tuple(judged),
-        decision=_agreement(flipped_N),
+        decision=_agreement(seen.flipped_N),
+        new_false_positives=None if positive is None else int(new_alarms(seen, positive).sum()),
+        p_mcnemar=p_mcnemar(seen),
+        equality=equal,
     )
 
 
 def _agreement(flipped_N: NDArray[np.bool_]) -> DecisionAgreement:
     num, flips = int(flipped_N.size), int(flipped_N.sum())
     return DecisionAgreement(flips=flips, agreement=stats.wilson(num - flips, num) if num else None)
-
-
-def probabilities(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Class probabilities in double precision; NaN where logits are not finite."""
-    with np.errstate(invalid="ignore"):
-        result: NDArray[np.float64] = softmax(logits_NC.astype(np.float64), axis=1)
-    return result
-
-
-def _decide(logits_NC: NDArray[np.floating], positive: int | None, threshold: float | None) -> NDArray[np.int64]:
-    with np.errstate(invalid="ignore"):
-        return stats.decide(probabilities(logits_NC), positive, threshold)
 
 
 def _require_shapes(
@@ -158,64 +188,3 @@ def _distances(reference_NC: NDArray[np.floating], candidate_NC: NDArray[np.floa
         norms_N = np.linalg.norm(first_NC, axis=1) * np.linalg.norm(second_NC, axis=1)
         cosine_N = np.where(norms_N == 0, 1.0, (first_NC * second_NC).sum(axis=1) / norms_N)
     return float(difference_NC.max()), float(difference_NC.mean()), float(cosine_N.min())
-
-
-def _count(name: str, value: float, limit: float) -> Gate:
-    passed = value <= limit  # False for NaN
-    return Gate(name, limit, value, value, value, "passed" if passed else "failed", "" if passed else f"{value:g} > {limit:g}")
-
-
-def _positive_gates(before_P: NDArray[np.bool_], after_P: NDArray[np.bool_], gates: Gates) -> list[Gate]:
-    """The gates on the positives, P images: which of them the reference and the candidate find."""
-    name, limit, num = "max_new_false_negatives", gates.max_new_false_negatives, int(before_P.size)
-    missed = int((before_P & ~after_P).sum())
-    judged = _count(name, missed, limit)
-    if num == 0:
-        judged = replace(judged, verdict="undecided", reason="there are no positive images")
-    elif judged.verdict == "failed":
-        judged = replace(judged, reason=f"{missed} of {num} positives newly missed, allowed {limit}")
-    if gates.min_sensitivity is None:
-        return [judged]
-    share = stats.wilson(int(after_P.sum()), num)
-    return [judged, _proportion("min_sensitivity", share, gates.min_sensitivity, "positives without a miss")]
-
-
-def floor_gate(class_name: str, found: int, num: int, floor: float, confidence: float | None) -> Gate:
-    """Whether a class is found as often as a search's floor says.
-
-    Args:
-        class_name: whose images they are.
-        found: images that were decided as it.
-        num: of its images.
-        floor: least share.
-        confidence: two-sided, of the interval that must prove it; None holds the share itself against it.
-    """
-    name, sure = f"sensitivity[{class_name}]", 0.95 if confidence is None else confidence
-    share = stats.wilson(found, num, confidence=sure)
-    if confidence is not None:
-        return _proportion(name, share, floor, "images without a miss", confidence=sure)
-    if num == 0:
-        return Gate(name, floor, None, share.low, share.high, "undecided", f"there are no images of {class_name}")
-    passed = share.value >= floor
-    reason = "" if passed else f"{found} of {num} is below {floor:g}"
-    return Gate(name, floor, share.value, share.low, share.high, "passed" if passed else "failed", reason)
-
-
-def _proportion(name: str, share: stats.Proportion, limit: float, trials: str, *, confidence: float = 0.95) -> Gate:
-    numbers = f"{share.value:.4f} of {share.n} ({100 * confidence:g} % interval {share.low:.4f} to {share.high:.4f})"
-    if share.low >= limit:
-        return Gate(name, limit, share.value, share.low, share.high, "passed")
-    if share.high < limit:
-        return Gate(name, limit, share.value, share.low, share.high, "failed", f"{numbers} is below {limit:g}")
-    needed = f"{stats.trials_to_prove(limit, confidence=confidence)} {trials}" if limit < 1 else f"no number of {trials}"
-    reason = f"{numbers} does not decide {limit:g}; {needed} would"
-    return Gate(name, limit, share.value, share.low, share.high, "undecided", reason)
-
-
-def _overall(gates: Sequence[Gate]) -> tuple[Verdict, str]:
-    order: tuple[Verdict, ...] = ("failed", "undecided")
-    for verdict in order:
-        reasons = [f"{gate.name} {gate.reason}" for gate in gates if gate.verdict == verdict]
-        if reasons:
-            return verdict, "; ".join(reasons)
-    return "passed", ""

@@ -32,7 +32,7 @@ from edgenas.project.nets import (
 )
 from edgenas.project.opening import Project
 from edgenas.project.rival_nets import OWN, KeptRival, find_rival, read_compare
-from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, limit_text
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ThresholdChoice, limit_text
 from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
 from edgenas.supernets import Supernet, build_net
@@ -40,6 +40,8 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 from edgenas.training.recalibration import recalibrate
+
+CONFIDENCE = 0.95  # of the interval that shows a floor, where none is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class FinalNet:
         notes: why this net and no other.
         source: ``searched``, ``baseline`` for the hand-designed one, or a rival's name.
         space: that it is of; ``timm``, or ``cnn``, for a rival of no space, whose ``arch`` says what it is.
+        choice: how the threshold was chosen; None without one.
     """
 
     net: nn.Module
@@ -69,6 +72,7 @@ class FinalNet:
     notes: tuple[str, ...] = ()
     source: str = "searched"
     space: str = ""
+    choice: ThresholdChoice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
 def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival) -> FinalNet:
     """A rival of the run's last comparison, with what was measured of it there."""
     net, row, result = rival.load(project, images.task), rival.row, read_compare(project.run)
-    measured = row.latency_ms_measured
+    measured, threshold = row.latency_ms_measured, choose_threshold(project, images, net)
     latency = LatencyFacts(
         latency_ms_predicted=None, latency_ms_upper=None, latency_ms_measured=measured, table=result.table if result else None
     )
@@ -134,11 +138,12 @@ def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival
         arch=choice.arch,
         weights="scratch" if row.weights == "scratch" else "finetuned",
         sha256=sha256_file(rival.folder / WEIGHTS),
-        threshold=choose_threshold(project, images, net),
+        threshold=None if threshold is None else threshold.threshold,
         params=row.params,
         macs=row.macs or 0,
         latency=latency if measured is not None else None,
         source=row.name,
+        choice=threshold,
         space=project.space.name if row.arch is not None else row.kind,
     )
 
@@ -276,12 +281,13 @@ def _final(
     row = np.array([genes], dtype=np.int16)
     costs = {name: int(model(row)[0]) for name, model in cost_models(project.space, images.task).items()}
     arch = project.space.to_json(row[0])
+    threshold = choose_threshold(project, images, net)
     return FinalNet(
         net=net.eval(),
         arch=arch,
         weights=weights,
         sha256=sha256_file((project.run.supernet if choice.folder is None else choice.folder) / WEIGHTS),
-        threshold=choose_threshold(project, images, net),
+        threshold=threshold.threshold if threshold is not None else None,
         params=costs["params"],
         macs=costs["macs"],
         latency=_latency(project.run, arch),
@@ -289,22 +295,48 @@ def _final(
         notes=choice.notes,
         source=choice.source,
         space=project.space.name,
+        choice=threshold,
     )
 
 
-def choose_threshold(project: Project, images: Images, net: nn.Module) -> float | None:
-    """The operating threshold of the positive class from the split calibrate; None without a positive class."""
+def choose_threshold(project: Project, images: Images, net: nn.Module) -> ThresholdChoice | None:
+    """The operating threshold of the positive class from the split calibrate, and how it was chosen; None without such a class.
+
+    Where a floor on its sensitivity is asked for (by today's settings, else by the last search): the highest at which the lower end
+    of the sensitivity's interval reaches the floor. Else the highest that finds the share ``data.threshold_sensitivity``.
+    """
     if images.positive is None:
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
-    settings = project.settings.search
-    floor, confidence = settings.floors.get(images.class_names[images.positive]), settings.confidence
+    name, settings = images.class_names[images.positive], project.settings.search
+    floor, confidence = settings.floors.get(name), settings.confidence
     result = searched(project.run) if floor is None else None
     if result is not None:
-        floor = result.limits.get(f"sensitivity[{images.class_names[images.positive]}]")
-        confidence = result.floor_confidence
+        floor, confidence = result.limits.get(f"sensitivity[{name}]"), result.floor_confidence
     p_N = predict(net, images_NCHW)[:, images.positive]
-    return stats.pick_threshold(p_N, labels_N == images.positive, min_sensitivity=floor, confidence=confidence)
+    if floor is None:
+        return threshold_choice(p_N, labels_N == images.positive, project.settings.data.threshold_sensitivity)
+    return threshold_choice(p_N, labels_N == images.positive, floor, confidence=CONFIDENCE if confidence is None else confidence)
+
+
+def threshold_choice(
+    positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], floor: float, *, confidence: float | None = None
+) -> ThresholdChoice:
+    """`stats.pick_threshold` with what it finds and costs on the images that chose it; a floor with a confidence was asked for."""
+    threshold = stats.pick_threshold(positive_probability_N, is_positive_N, min_sensitivity=floor, confidence=confidence)
+    is_called_N = positive_probability_N >= threshold
+    num = int(is_positive_N.sum())
+    found = stats.wilson(int((is_called_N & is_positive_N).sum()), num, confidence=CONFIDENCE if confidence is None else confidence)
+    reached = found.value if confidence is None else found.low
+    return ThresholdChoice(
+        threshold=threshold,
+        floor=floor,
+        confidence=confidence,
+        is_asked=confidence is not None,
+        is_shown=bool(num and reached >= floor - 1e-9),
+        sensitivity=found,
+        false_alarms=stats.wilson(int((is_called_N & ~is_positive_N).sum()), int((~is_positive_N).sum())),
+    )
 
 
 def _latency(run: RunFolder, arch: Arch) -> LatencyFacts | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from edgenas.deploy.parity import Gates, floor_gate
 from edgenas.errors import ConfigError, GateError
@@ -23,9 +23,7 @@ def gates_of(settings: GateSettings, floors: Floors | None = None) -> Gates:
     shares, confidence = (floors.shares, floors.confidence) if floors is not None else ({}, None)
     try:
         return Gates(
-            settings.min_top1_agreement,
-            settings.max_new_false_negatives,
-            settings.min_sensitivity,
+            **asdict(settings),
             floors=shares,
             floor_confidence=confidence,
         )

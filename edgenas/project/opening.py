@@ -10,9 +10,10 @@ from typing import Any
 
 from edgenas.config import Flags, build, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
-from edgenas.data.images import Images, positive_index, preprocess_for
+from edgenas.data.images import Images, positive_index
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore
+from edgenas.data.pixels import stored_preprocess
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.errors import ConfigError, DataError, MissingInputError, RunFolderError
@@ -115,7 +116,7 @@ def images_of(project: Project) -> Images:
         raise no_splits(run)
     source, splits = open_divided(run, settings.data)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
-    store = ImageStore(source, preprocess_for(task.image_px), memory_bytes=settings.data.cache_mb << 20)
+    store = ImageStore(source, stored_preprocess(splits.pixels, task.image_px), memory_bytes=settings.data.cache_mb << 20)
     return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
 
 
@@ -155,9 +156,19 @@ def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> Non
         for name, value in data.division.items()
         if drawn.get(name) != value
     ]
+    then, now = drawn.get("pixels", {}), data.pixels.changed
+    problems += [
+        f"data.{name} is {_said(now, name)} now, {_said(then, name)} when the images were read"
+        for name in dict.fromkeys((*then, *now))
+        if then.get(name) != now.get(name)
+    ]
     if problems:
         hint = "set them back, or divide again with `edgenas init --force`"
         raise DataError(f"{run.splits} was drawn with other settings", problems=problems, hint=hint)
+
+
+def _said(values: Mapping[str, Any], name: str) -> str:
+    return repr(values[name]) if name in values else "the default"
 
 
 def use_threads(threads: int | None, task: Task) -> None:

@@ -43,9 +43,11 @@ def build_rival(facts: RivalFacts, task: Task, pretrained: Path | None = None) -
     net = timm_net(facts)
     if facts.pretrained is None:
         return net.build(task.num_classes, task.in_channels)
+    assert facts.mean is not None
+    assert facts.std is not None
     if pretrained is None:  # its own weights come next
-        return AsItWasTrained(net.build(task.num_classes, task.in_channels))
-    return AsItWasTrained(net.with_weights(pretrained, task.num_classes, task.in_channels))
+        return AsItWasTrained(net.build(task.num_classes, task.in_channels), facts.mean, facts.std)
+    return AsItWasTrained(net.with_weights(pretrained, task.num_classes, task.in_channels), facts.mean, facts.std)
 
 
 def timm_net(facts: RivalFacts) -> TimmNet:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
+from edgenas.data.pixels import PixelSettings, require_pixels
+from edgenas.data.preprocess import Resize, ResizeMode
 from edgenas.data.splits import DEFAULT_FRACTIONS
+from edgenas.data.tones import Alpha
 from edgenas.deploy.plugins import RUNTIMES
-from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, Range, Seed, Share
+from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
 from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
+from edgenas.stats import DEFAULT_SENSITIVITY
 
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
@@ -38,8 +42,18 @@ class DataSettings:
         select_per_class: images of every class in select instead of a share.
         max_per_class: images of every class that are used, drawn by ``seed`` from what is not published as test; None uses all.
         val_as: what a published val is: select (with confirm and calibrate) or test.
+        grey_range: grey values of more than 8 bits that become black and white: auto (by the data set's own range, one for all
+            images), full (0 and 65535), or two numbers.
+        alpha: what transparent pixels are laid on: auto (what the drawings stand out against), white, grey, black, or drop.
+        normalise: by which mean and deviation: imagenet, computed (on images of train), or auto (those that the weights of
+            teacher.checkpoint or train.init were trained with, where timm says it, else ImageNet's).
+        mean, std: three values each, of pixels in [0, 1]; none takes what normalise says.
+        resize: filter.
+        resize_mode: squash (to a square), crop (the middle of the longer side) or letterbox (the whole image on a square).
+        crop_pct: share of the resized square's side that the middle crop keeps.
         cache_mb: memory for decoded images.
         workers: processes that load training images; 0 loads in the main process, None decides by the machine.
+        threshold_sensitivity: share of the positive class on calibrate that its threshold must find where no floor is asked.
     """
 
     source: str
@@ -56,12 +70,22 @@ class DataSettings:
     select_per_class: Count | None = None
     max_per_class: Count | None = None
     val_as: Literal["select", "test"] = "select"
+    grey_range: Literal["auto", "full"] | tuple[float, ...] = "auto"
+    alpha: Alpha = "auto"
+    normalise: Literal["auto", "imagenet", "computed"] = "auto"
+    mean: tuple[float, ...] = ()
+    std: tuple[Amount, ...] = ()
+    resize: Resize = "bilinear"
+    resize_mode: ResizeMode = "squash"
+    crop_pct: Annotated[float, Range(gt=0, le=1)] = 1.0
     cache_mb: CountOrZero = 2048
     workers: Annotated[int, Range(ge=0, le=64)] | None = None
+    threshold_sensitivity: Annotated[float, Range(gt=0, le=1)] = DEFAULT_SENSITIVITY
 
     def __post_init__(self) -> None:
         if abs(sum(self.fractions.values()) - 1) > 1e-6 or min(self.fractions.values()) <= 0:
             raise ValueError("train, select, confirm, calibrate and test must be positive and sum to 1")
+        require_pixels(self.grey_range, self.mean, self.std)
 
     @property
     def division(self) -> dict[str, Any]:
@@ -72,6 +96,11 @@ class DataSettings:
             "drop_overlap": list(self.drop_overlap),
             **{name: getattr(self, name) for name in names},
         }
+
+    @property
+    def pixels(self) -> PixelSettings:
+        """How images become pixels."""
+        return PixelSettings(**{each.name: getattr(self, each.name) for each in fields(PixelSettings)})
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -348,13 +377,24 @@ class GateSettings:
     """``[gates]``: what an export must show on the whole test split; a failed or undecided gate exits 4.
 
     Attributes:
-        min_top1_agreement: share of images with the same argmax as the source; its Wilson interval decides.
-        max_new_false_negatives: positives that the source finds and the export misses.
+        min_agreement: share of images that source and export decide alike, proven by its interval; None takes min_top1_agreement
+            where that is set, else 0.99.
+        max_new_false_negatives: positives that the source finds and the export misses, as a count.
+        max_new_false_negative_share: the same as a share of the positives, proven by its interval.
+        max_new_false_positives: other images that only the export calls positive, as a count; None for no gate.
+        max_new_false_positive_share: the same as a share of the other images, proven by its interval.
+        min_p_mcnemar: least p of McNemar's exact test where the export is less often right than the source; 0 for no gate.
+        min_top1_agreement: share of images with the same argmax as the source, proven by its interval; None for no gate.
         min_sensitivity: of the positive class, for the exported model; None for no gate.
     """
 
-    min_top1_agreement: float = 0.99
-    max_new_false_negatives: int = 0
+    min_agreement: float | None = None
+    max_new_false_negatives: int | None = 0
+    max_new_false_negative_share: Annotated[float, Range(gt=0, le=1)] = 0.02
+    max_new_false_positives: int | None = None
+    max_new_false_positive_share: Annotated[float, Range(gt=0, le=1)] = 0.02
+    min_p_mcnemar: PartialShare = 0.05
+    min_top1_agreement: float | None = None
     min_sensitivity: float | None = None
 
 

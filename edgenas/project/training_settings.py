@@ -76,7 +76,12 @@ class TeacherSettings(OptimizerSettings):
         init: file of weights that a net of timm starts from before it is trained here; a head of other classes starts afresh.
         weights: of a list, in the mean; none weighs all alike.
         image_px: side of the images that teachers read; None takes the students', or what an ONNX file says.
-        mean, std: by which their images are normalised; none takes ImageNet's, or what edgenas wrote beside an ONNX file.
+        mean, std: by which their images are normalised; none takes what edgenas wrote beside an ONNX file, of a checkpoint of
+            timm:NAME what timm says that its weights were trained with, else the students' or of an ONNX file ImageNet's.
+        classes: names of the classes in the order of a given net's outputs; none takes the images' order, or what edgenas wrote
+            beside the net.
+        check: given nets are asked about select before they teach; one that is no better than chance, or right more often under
+            another order of the classes, is refused.
         candidates: what auto tries; by default a plain convolutional net, two small ones of timm and the space's largest.
         probe_steps: optimiser steps of every net that is tried, here and for ``train.kd_weight``.
         epochs: passes over the training images.
@@ -93,6 +98,8 @@ class TeacherSettings(OptimizerSettings):
     image_px: Annotated[int, Range(ge=16, le=4096)] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[Amount, ...] = ()
+    classes: tuple[str, ...] = ()
+    check: bool = True
     candidates: tuple[str, ...] = ()
     probe_steps: Count = 300
     epochs: Count = 40
@@ -116,8 +123,8 @@ class TeacherSettings(OptimizerSettings):
             problems.append(f"weights are {len(self.weights)} for {len(self.names)} teachers")
         if any(values and len(values) != 3 for values in (self.mean, self.std)):
             problems.append("mean and std have three values each")
-        if AUTO in self.names and (self.image_px is not None or self.mean or self.std):
-            problems.append("image_px, mean and std are of teachers that are named, not of auto")
+        if AUTO in self.names and (self.image_px is not None or self.mean or self.std or self.classes):
+            problems.append("image_px, mean, std and classes are of teachers that are named, not of auto")
         if self.init is not None and (len(self.names) > 1 or not self.names[0].startswith("timm:") or self.checkpoint is not None):
             problems.append("init is of one teacher timm:NAME that is trained here, not of a list, another net or a checkpoint")
         if problems:

@@ -18,6 +18,7 @@ from edgenas.project.run_tables import run_table
 from edgenas.project.settings import SpaceSettings
 from edgenas.recipes import export, init, profile, retrain, search, train, verify
 from edgenas.records import (
+    EQUAL_WORD,
     DemoResult,
     ExportedModel,
     Parity,
@@ -183,20 +184,23 @@ def _parity_lines(files: Sequence[ExportedModel]) -> list[VerdictRow]:
 
 def _reason(parity: Parity) -> str:
     """Why the verdict is what it is, with what was seen, itself or emulated."""
-    shown = parity.emulated if parity.verdict == "not_run" and parity.emulated is not None else parity
-    if not shown.num_images:
+    shown = parity.emulated if not parity.num_images and parity.emulated is not None else parity
+    if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
-    agree = f"{shown.top1_agreement:.1%} of {shown.num_images} images agree, {shown.new_false_negatives} newly missed"
-    kind = f"emulated on this CPU ({shown.verdict}): " if shown is not parity else ""
+    agree = f"{shown.decision.agreement.value:.1%} of {shown.num_images} images are decided alike"
+    agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
+    if shown.word == EQUAL_WORD and shown.equality is not None:
+        agree = f"{EQUAL_WORD} on {shown.num_images} images: {shown.equality.words}"
+    kind = f"emulated on this CPU ({shown.word}): " if shown is not parity else ""
     return "; ".join(part for part in (parity.reason, kind + agree) if part)
 
 
 def _verified(folder: Path, checked: VerifyResult) -> VerdictRow:
     verdicts = [check.verdict for check in checked.checks]
-    order: tuple[Verdict, ...] = ("passed", "failed", "not_run")
+    order: tuple[Verdict, ...] = ("passed", "failed", "undecided", "not_run")
     counts = {name: verdicts.count(name) for name in order}
     reason = ", ".join(f"{count} checks {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    decisive: tuple[Verdict, ...] = ("failed", "passed")
+    decisive: tuple[Verdict, ...] = ("failed", "undecided", "passed")
     verdict: Verdict = next((name for name in decisive if name in verdicts), "not_run")
     return VerdictRow(name=f"verify {folder.name}", verdict=verdict, reason=reason)
 

@@ -55,7 +55,10 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         positive=project.settings.data.positive,
         threshold=final.threshold,
         sites=images.sites(config.split),
+        choice=final.choice,
     )
+    doubts = metrics.doubts(f"the net on {config.split}")
+    yield from [] if doubts is None else [Note(doubts, is_warning=True)]
     result = EvaluateResult(
         split=config.split,
         weights=final.weights,

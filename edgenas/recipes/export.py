@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from edgenas import __version__
 from edgenas.config import Flags
+from edgenas.data.hashing import content_hashes
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
+from edgenas.deploy.recorded import RecordedAnswers, kept
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.gates import floors_in, gates_of
@@ -26,10 +28,21 @@ from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_pro
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
-from edgenas.records import ArchitectureFacts, DataFacts, ExportResult, Metrics, Parity, SplitMetrics, WeightsFacts
+from edgenas.records import (
+    ArchitectureFacts,
+    DataFacts,
+    DecisionRule,
+    ExportResult,
+    Metrics,
+    Parity,
+    SplitMetrics,
+    ThresholdChoice,
+    WeightsFacts,
+)
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
+from edgenas.stats import decide
 from edgenas.training.evaluation import logits, report
 
 DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16", "trt-rtx": "fp16"}
@@ -93,7 +106,14 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield Progress("parity", position, len(files), {"file": file.path.name})
             judged.append((file, judge(file)))
         yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
-        facts = _facts(project, images, final, report_of(reference_NK, labels_N, images, final.threshold))
+        metrics = report_of(reference_NK, labels_N, images, final.threshold, final.choice)
+        doubts = metrics.doubts("the net on test")
+        yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]
+        facts = replace(
+            _facts(project, images, final, metrics),
+            gates=gates.limits,
+            answers=_answers(images, reference_NK, final.threshold),
+        )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
         staging.remove()
     shown = project.run.relative(artefact.folder)
@@ -103,6 +123,8 @@ def run(config: ExportConfig) -> Iterator[Record]:
         weights=final.weights,
         net=final.source,
         files=tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files),
+        metrics=facts.metrics,
+        word=artefact.word,
     )
     parities = [parity for _, parity in judged]
     for file, parity in judged:
@@ -131,11 +153,30 @@ def _identity(space: str, format_name: str, images: Images, final: FinalNet, spe
     }
 
 
-def report_of(logits_NK: NDArray[np.float32], labels_N: NDArray[np.int64], images: Images, threshold: float | None) -> Metrics:
+def report_of(
+    logits_NK: NDArray[np.float32],
+    labels_N: NDArray[np.int64],
+    images: Images,
+    threshold: float | None,
+    choice: ThresholdChoice | None = None,
+) -> Metrics:
     """Accuracy and sensitivities of logits of the test split, with intervals."""
     positive = images.class_names[images.positive] if images.positive is not None else None
-    sites = images.sites("test")
-    return report(probabilities(logits_NK), labels_N, images.class_names, positive=positive, threshold=threshold, sites=sites)
+    return report(
+        probabilities(logits_NK),
+        labels_N,
+        images.class_names,
+        positive=positive,
+        threshold=threshold,
+        sites=images.sites("test"),
+        choice=choice,
+    )
+
+
+def _answers(images: Images, logits_NK: NDArray[np.float32], threshold: float | None) -> RecordedAnswers:
+    """What `verify --data` compares with later: the source's answers to the test images, by their hash."""
+    decided_N = decide(probabilities(logits_NK), images.positive, threshold)
+    return kept(content_hashes(images.source, images.splits["test"]), decided_N, logits_NK)
 
 
 def _specs(settings: ExportSettings, name: str, images: Images) -> list[ExportSpec]:
@@ -162,18 +203,26 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
         metrics=SplitMetrics(split="test", metrics=metrics),
         latency=final.latency,
         versions=versions(),
+        decision=DecisionRule(
+            rule="argmax" if final.threshold is None else "threshold",
+            positive=settings.data.positive,
+            threshold=final.threshold,
+            choice=final.choice,
+        ),
     )
 
 
 def _failure(parities: Sequence[Parity], folder: Path, *, require_run: bool) -> EdgeNASError | None:
     """The error that makes the command exit 4, if a gate failed, is undecided, or did not run though it had to."""
-    for parity in parities:
-        if parity.verdict in ("failed", "undecided"):
+    for verdict, hint in (("failed", f"{folder} is marked rejected"), ("undecided", "more test images would decide it")):
+        for parity in parities:
+            if parity.verdict != verdict:
+                continue
             try:
                 parity.require()
             except ParityError as error:
-                hint = f"{folder} is marked rejected" if parity.verdict == "failed" else "more test images would decide it"
                 return ParityError(error.message, problems=error.problems, hint=hint)
+    for parity in parities:
         if parity.verdict == "not_run" and require_run:
             return GateError(f"parity did not run, and --require-run was given: {parity.reason}")
     return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +11,23 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.data.images import Images
+from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
 from edgenas.project.deployed import outdated_net
 from edgenas.project.nets import RESULT, read_retrain, winner_of
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.recipe import batches_for
 from edgenas.project.trainings.teaching import needs_teacher
-from edgenas.records import CheckpointFacts, InfoResult, LoaderFacts, SpaceSize, StageFacts
+from edgenas.records import (
+    CheckpointFacts,
+    InfoResult,
+    LoaderFacts,
+    RetrainResult,
+    SearchResult,
+    SpaceSize,
+    StageFacts,
+    SupernetResult,
+)
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
 from edgenas.runs.versions import versions
 from edgenas.training.checkpoints import facts_in
@@ -73,6 +84,8 @@ def run(config: InfoConfig) -> Iterator[Record]:
         except EdgeNASError as error:
             yield Note(f"the loader is not measured: {error}", is_warning=True)
         yield Progress("measuring the loader", 1, 1)
+    exports, doubts = yield from _judged(folder)
+    yield from (Note(text, is_warning=True, in_view=True) for text in doubts)
     result = InfoResult(
         run=str(folder.path),
         space=SpaceSize(name=project.space.name, num_subnets=project.space.cardinality),
@@ -80,8 +93,34 @@ def run(config: InfoConfig) -> Iterator[Record]:
         loader=loader,
         settings=asdict(project.settings),
         versions=versions(),
+        exports=exports or None,
+        doubts=doubts or None,
     )
     yield Outcome(result)
+
+
+def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:
+    """The verdict of every artefact in its own word, and what was said of nets that may have learned nothing."""
+    exports: dict[str, str] = {}
+    doubts: list[str] = []
+    readers: list[tuple[Path, Callable[[], Iterable[str | None]]]] = [
+        (folder.supernet / RESULT, lambda: SupernetResult.read(folder.supernet / RESULT).doubts),
+        (folder.search / RESULT, lambda: [SearchResult.read(folder.search / RESULT).doubts]),
+        (folder.retrain / RESULT, lambda: RetrainResult.read(folder.retrain / RESULT).doubts),
+    ]
+    for path, read in readers:
+        with suppress(EdgeNASError):  # what is damaged or of before is said with its stage
+            doubts += [text for text in (read() if path.is_file() else ()) if text is not None]
+    for path in sorted(folder.export.glob("*/manifest.json")):
+        try:
+            manifest = load_manifest(path.parent)
+        except EdgeNASError as error:
+            yield Note(f"export {path.parent.name}: {error}", is_warning=True)
+            continue
+        exports[path.parent.name] = manifest.verdict_word
+        said = manifest.metrics.metrics.doubts(f"the net of export {path.parent.name} on {manifest.metrics.split}")
+        doubts += [] if said is None else [said]
+    return exports, tuple(doubts)
 
 
 def _origins(folder: RunFolder) -> Iterator[Note]:

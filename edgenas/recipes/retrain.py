@@ -33,7 +33,7 @@ from edgenas.training.cnn import shape_of, untrained
 from edgenas.training.comparison import CNN_WORDS, HAND_WORDS, SAME_WORDS, compare
 from edgenas.training.curves import curves_of
 from edgenas.training.devices import torch_device
-from edgenas.training.evaluation import predict, report
+from edgenas.training.evaluation import most_frequent_class, predict, report
 from edgenas.training.folder import WEIGHTS
 
 
@@ -98,10 +98,12 @@ def run(config: RetrainConfig) -> Iterator[Record]:
             finals = tuple(FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs)
             result = replace(result, finals=finals)
         gates = floors_in(project.run, images.class_names).judge(_deployed(result)) if from_search else ()
-        result = replace(result, gates=gates or None)
+        common = most_frequent_class(images.labels("select"), images.class_names)
+        result = replace(result, gates=gates or None, most_frequent_on_select=common)
         result.write(folder / RESULT)
     for text in result.remarks:
         yield Note(text, in_view=True)
+    yield from (Note(text, is_warning=True, in_view=True) for text in result.doubts)
     yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT}, failure_of(gates))
 
 
@@ -247,7 +249,7 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
     images = best.net.images
     yield from decode(images, "calibrate", "test")
     net = best.load(project.space)
-    threshold = choose_threshold(project, images, net)
+    choice = choose_threshold(project, images, net)
     images_NCHW, labels_N = images.arrays("test")
     probabilities_NC = predict(net, images_NCHW)
     metrics = report(
@@ -255,8 +257,9 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
         labels_N,
         images.class_names,
         positive=project.settings.data.positive,
-        threshold=threshold,
+        threshold=None if choice is None else choice.threshold,
         sites=images.sites("test"),
+        choice=choice,
     )
     params, macs, predicted_ms = _costs(bench, kept)
     row = NetReport(

@@ -147,6 +147,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
             timings.remove()
             raise nothing_left(question, result, proven.finalists)
         yield from told_low(question.floors, result)
+        yield from [] if result.doubts is None else [Note(result.doubts, is_warning=True, in_view=True)]
     yield Outcome(result, outputs)
 
 

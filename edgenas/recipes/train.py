@@ -17,6 +17,7 @@ from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.together import own_folder, require_parts
+from edgenas.project.trainings.inputs import differs, timm_normalisation
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.sampling import require_rule, require_table
 from edgenas.project.trainings.starts import start_chooser
@@ -32,7 +33,7 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
 from edgenas.training.distillation import DISTILLATION_LOSSES
-from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.evaluation import SupernetEvaluator, most_frequent_class, predict
 from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
@@ -81,7 +82,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
     require_rule(project, images.task)  # before a teacher is trained
     if project.settings.train.tensorboard:
         require_tensorboard()
-    result = TrainResult(teacher=None)
+    result = TrainResult(teacher=None, most_frequent=most_frequent_class(images.labels("select"), images.class_names))
     outputs: dict[str, Path] = {}
     require_parts(_batch_sizes(config, project), current())
     with locked(project.run):
@@ -101,6 +102,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
                 reached = at_the_ceiling(result.teacher.select_top1, supernet.select_top1["largest"])
                 yield from [] if reached is None else [Note(reached, is_warning=True)]
             outputs["supernet"] = project.run.supernet
+    yield from (Note(text, is_warning=True, in_view=True) for text in result.doubts)
     yield Outcome(result, outputs)
 
 
@@ -151,6 +153,10 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
     if start.init is not None:
         yield Note(f"supernet: starts from {start.init.source}{'' if start.notes else ', whose weights fit as they are'}")
     yield from (Note(f"supernet: {note}", is_warning=True) for note in start.notes)
+    known = timm_normalisation(settings.init) if settings.init is not None else None
+    if known is not None and differs(known, images.preprocess):
+        words = f"{settings.init} was trained on images of {known.words}, these are normalised otherwise"
+        yield Note(f"supernet: {words} (`edgenas init --force --set train.init={settings.init}` takes them)", is_warning=True)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)
     (project.run.supernet / FORCED).unlink(missing_ok=True)
@@ -193,6 +199,7 @@ def _supernet_result(project: Project, images: Images, device: str) -> tuple[Sup
     right = {name: p_NK.argmax(axis=1) == labels_N for name, p_NK in zip(subnets, probabilities, strict=True)}
     top1 = {name: wilson(int(right_N.sum()), len(right_N)) for name, right_N in right.items()}
     facts = CheckpointFacts.from_json(load_weights(project.run.supernet / WEIGHTS)[1])
-    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init)
+    common = most_frequent_class(labels_N, images.class_names)
+    result = SupernetResult(epochs=supernet_epochs(project), select_top1=top1, init=facts.init, most_frequent=common)
     result.write(project.run.supernet / RESULT)
     return result, largest_behind(right)

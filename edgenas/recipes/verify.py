@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgenas.config import Flags
-from edgenas.data import open_source
+from edgenas.data import ImageSource, open_source
+from edgenas.data.hashing import content_hashes
 from edgenas.data.images import positive_index
 from edgenas.data.loaders import ImageStore, read_split
 from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import fingerprint, load_splits
 from edgenas.data.subset import without
 from edgenas.deploy.artefact import load_manifest, overall, verify_files
-from edgenas.deploy.judging import EMULATION_RUNTIME, Judge, answers, exported_file, reference_among
+from edgenas.deploy.judging import Judge, exported_file
 from edgenas.deploy.parity import Gates
+from edgenas.deploy.recorded import read_answers
 from edgenas.errors import DataError, EdgeNASError, GateError
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
-from edgenas.records import Check, Manifest, VerifyResult
+from edgenas.records import EQUAL_WORD, Check, Manifest, Parity, VerifyResult
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.background import watched
 
@@ -51,8 +54,12 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     if config.data is not None:
         repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
         checks += yield from watched(repeated, "parity", total=num_files)
+    judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
+    if not judged_anew:
+        checks += _undecided_export(manifest)
     verdicts = {check.verdict for check in checks}
-    verdict = overall(checks)
+    verdict = "failed" if manifest.status == "rejected" else overall(checks)
+    yield Note(f"the export's verdict: {manifest.verdict_word.replace('_', ' ')}", in_view=True)
     for check in checks:
         if check.verdict == "not_run":
             yield Note(f"{check.path}: {check.name} not run, {check.reason}", is_warning=True, in_view=True)
@@ -65,8 +72,17 @@ def run(config: VerifyConfig) -> Iterator[Record]:
         failure = GateError(f"{config.folder}: some checks did not run, and --require-run was given")
     elif manifest.status == "rejected":
         failure = GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
-    result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks))
+    word = manifest.verdict_word
+    result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks), exported=word)
     yield Outcome(result, {"artifact": config.folder}, failure)
+
+
+def _undecided_export(manifest: Manifest) -> list[Check]:
+    """A check of the export's own verdict, where it was undecided and nothing judges it anew."""
+    if manifest.verdict != "undecided":
+        return []
+    reason = "the gates were undecided when it was exported, parity.json says why; more images (--data) would decide"
+    return [Check("manifest.json", "export", "undecided", reason)]
 
 
 def _distinct(checks: Iterable[Check]) -> list[Check]:
@@ -75,34 +91,31 @@ def _distinct(checks: Iterable[Check]) -> list[Check]:
 
 
 def _repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str) -> Iterator[Check]:
-    """Parity of every file of an artefact folder on a data set, against its first fp32 ONNX file.
+    """Parity of every file of an artefact folder on a data set, against what its source answered when it was exported.
 
-    The test split of ``run`` is taken where it divides just these data; else every image.
+    The test split of ``run`` is taken where it divides just these data; else every image. Those count that the export knew.
 
     Yields:
         One check a file, as `verify` lists them, with ``parity`` added.
 
     Raises:
         DataError: if the data cannot be used or have other classes.
+        ArtefactError: if the artefact's record of answers is damaged.
     """
     source = open_source(data)
     classes = manifest.classes
     if source.class_names != classes:
         raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")
-    indices_N = np.arange(len(source.labels_N))
-    run_folder = RunFolder(run)
-    gates = Gates()
-    if run_folder.config.is_file() and run_folder.splits.is_file():
-        gates = gates_of(load_settings(run_folder, {}, overrides).gates)
-        splits = load_splits(run_folder.splits)
-        kept = without(source, splits.excluded)
-        if splits.fingerprint == fingerprint(kept) == manifest.data.fingerprint:
-            source, indices_N = kept, splits["test"]
-    store = ImageStore(source, Preprocess.from_json(manifest.preprocessing))
-    images_NCHW, labels_N = read_split(store, indices_N), source.labels_N[indices_N]
+    source, indices_N, gates = _images_of(run, overrides, source, manifest)
     files = [exported_file(folder, entry) for entry in manifest.files]
-    reference = reference_among(files)
-    reference_NK = answers(reference.path, EMULATION_RUNTIME, "fp32", reference.batch_size, images_NCHW)
+    reference, reason = _reference(folder, manifest, source, indices_N)
+    if reference is None:
+        for file in files:
+            yield Check(file.path.name, "parity", "not_run", f"there is no reference to compare with: {reason}")
+        return
+    known_N, reference_NK = reference
+    store = ImageStore(source, Preprocess.from_json(manifest.preprocessing))
+    images_NCHW, labels_N = read_split(store, known_N), source.labels_N[known_N]
     judge = Judge(
         images_NCHW,
         labels_N,
@@ -111,9 +124,42 @@ def _repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: 
         positive_index(manifest.positive, classes),
         manifest.threshold,
         gates,
-        reference=reference.path.name,
+        reference="what the source answered when it was exported",
     )
     for file in files:
         parity = judge(file)
-        reason = parity.reason or f"{len(labels_N)} images agree with {reference.path.name} as the gates ask"
-        yield Check(file.path.name, "parity", parity.verdict, reason, parity)
+        yield Check(file.path.name, "parity", parity.verdict, parity.reason or _passed_words(parity), parity)
+
+
+def _passed_words(parity: Parity) -> str:
+    """What a passed parity rests on."""
+    if parity.word == EQUAL_WORD and parity.equality is not None:
+        return f"{EQUAL_WORD} on {parity.num_images} images: {parity.equality.words}"
+    return f"{parity.num_images} images agree with {parity.reference} as the gates ask"
+
+
+def _images_of(
+    run: Path, overrides: Sequence[str], source: ImageSource, manifest: Manifest
+) -> tuple[ImageSource, NDArray[np.int64], Gates]:
+    """The images that may judge, and the gates: those of the run folder where it divides just these data."""
+    indices_N, gates, run_folder = np.arange(len(source.labels_N)), Gates(), RunFolder(run)
+    if run_folder.config.is_file() and run_folder.splits.is_file():
+        gates = gates_of(load_settings(run_folder, {}, overrides).gates)
+        splits = load_splits(run_folder.splits)
+        kept = without(source, splits.excluded)
+        if splits.fingerprint == fingerprint(kept) == manifest.data.fingerprint:
+            return kept, splits["test"], gates
+    return source, indices_N, gates
+
+
+def _reference(
+    folder: Path, manifest: Manifest, source: ImageSource, indices_N: NDArray[np.int64]
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.float32] | NDArray[np.int64]] | None, str]:
+    """Positions of the images that the export knew, with the source's logits (or decisions); else None and why not."""
+    if manifest.answers is None:
+        return None, "the artefact holds no answers of its source (an earlier edgenas wrote it); export it again"
+    answers = read_answers(folder, manifest.answers, len(manifest.classes))
+    there_M, here_M = answers.of(content_hashes(source, indices_N))
+    if not len(there_M):
+        return None, f"none of the {len(indices_N)} images is among the {len(answers.hashes_N)} that judged the export"
+    return (indices_N[there_M], (answers.decisions_N if answers.logits_NK is None else answers.logits_NK)[here_M]), ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
@@ -41,6 +41,7 @@ class InitResult(JsonRecord):
         splits: images by split and class.
         fingerprint: of the data.
         provable: sentences on what the images can prove, and on what is kept together.
+        preprocessing: from a decoded image to what nets read, as in the manifest.
         num_patients, num_sites: None where the data do not name them.
         look: at spaces; None where no latency of this device is limited.
     """
@@ -57,6 +58,7 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
     num_patients: Annotated[int | None, OMITTED] = None
     num_sites: Annotated[int | None, OMITTED] = None
     look: Annotated[LookResult | None, OMITTED] = None
@@ -124,6 +126,8 @@ class InfoResult(JsonRecord):
         loader: None where it was not measured.
         settings: in force, by table.
         versions: of the packages at work.
+        exports: verdict of every artefact folder of the run, in its own word, by the folder's name.
+        doubts: that nothing shows that a net of the run has learned, a sentence each.
     """
 
     run: str
@@ -132,6 +136,8 @@ class InfoResult(JsonRecord):
     loader: LoaderFacts | None
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    exports: Annotated[Mapping[str, str] | None, OMITTED] = None
+    doubts: Annotated[tuple[str, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ class RivalFacts(JsonRecord):
         stem_stride: that it was given; None leaves its own.
         width: channels of a plain CNN.
         pretrained: name of the file that its weights started from, with its hash; None for drawn ones.
+        mean, std: by which the images it is given are normalised, where pretrained weights want others; None for drawn ones.
     """
 
     kind: str
@@ -33,6 +34,8 @@ class RivalFacts(JsonRecord):
     width: int | None = None
     pretrained: str | None = None
     pretrained_sha256: str | None = None
+    mean: Annotated[tuple[float, ...] | None, OMITTED] = None
+    std: Annotated[tuple[float, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from edgenas.errors import ParityError
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
-from edgenas.records.metrics import SplitMetrics
+from edgenas.records.metrics import SplitMetrics, ThresholdChoice
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
@@ -17,9 +17,17 @@ Verdict = Literal["passed", "failed", "undecided", "not_run"]
 MANIFEST_SCHEMA = 1  # 1: first
 
 
+EQUAL_WORD = "equal within rounding"
+
+
 @dataclass(frozen=True, slots=True)
 class Gate(JsonRecord):
-    """One judged limit; ``low`` and ``high`` equal ``value`` for counts and distances."""
+    """One judged limit; ``low`` and ``high`` equal ``value`` for counts and distances.
+
+    Attributes:
+        reason: why it is not passed; of one that margins decide, how.
+        basis: what decided in the interval's stead: ``rounding`` (the conversion is equal within rounding) or ``margins``.
+    """
 
     name: str
     limit: float
@@ -28,6 +36,34 @@ class Gate(JsonRecord):
     high: float | None
     verdict: Verdict
     reason: str = ""
+    basis: Annotated[Literal["rounding", "margins"] | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equality(JsonRecord):
+    """How near an exported model's logits are to its source's, beside how far every image is from another decision.
+
+    Attributes:
+        is_equal: equal within rounding: no larger an error than 1e-5 of the range, and every decision 100 times as far away.
+        max_abs_error: largest difference of two logits on the images.
+        logits_range: largest less smallest logit of the source on them.
+        nearest_decision: smallest distance of an image to another decision, a difference of logits; None where there is no other.
+    """
+
+    is_equal: bool
+    max_abs_error: float
+    logits_range: float
+    nearest_decision: float | None
+
+    @property
+    def words(self) -> str:
+        """Both figures."""
+        share = f"{self.max_abs_error / self.logits_range:.1e} of the logits' range" if self.logits_range else "of no range"
+        error = f"largest logit error {self.max_abs_error:.1e}, {share}"
+        if self.nearest_decision is None:
+            return f"{error}; no image has another decision"
+        times = f", {self.nearest_decision / self.max_abs_error:,.0f} times that" if self.max_abs_error else ""
+        return f"{error}; nearest other decision {self.nearest_decision:.2g} away{times}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +90,7 @@ class DecisionAgreement(JsonRecord):
 
 @dataclass(frozen=True, slots=True)
 class Parity(JsonRecord):
-    """The contract's PARITY; ``decision`` and ``emulated`` are additions.
+    """The contract's PARITY; ``decision``, ``emulated`` and what follows are additions.
 
     Attributes:
         reason: why it was not passed, empty when it was.
@@ -66,6 +102,9 @@ class Parity(JsonRecord):
         logits: their distances; NaN or infinite if a logit is.
         decision: how decisions changed, over all classes.
         emulated: the comparison with a graph that emulates the precision, where the real file could not run.
+        new_false_positives: other images that only the candidate decides as positive, None without a positive class.
+        p_mcnemar: that both are equally often right, by the decision rule; exact.
+        equality: whether they are equal within rounding; None where nothing was compared.
     """
 
     verdict: Verdict
@@ -80,16 +119,26 @@ class Parity(JsonRecord):
     gates: tuple[Gate, ...] = ()
     decision: DecisionAgreement = field(default_factory=DecisionAgreement)
     emulated: Parity | None = None
+    new_false_positives: Annotated[int | None, OMITTED] = None
+    p_mcnemar: Annotated[float | None, OMITTED] = None
+    equality: Annotated[Equality | None, OMITTED] = None
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word for people: a conversion that passed as equal within rounding says so."""
+        is_equal = self.verdict == "passed" and self.equality is not None and self.equality.is_equal
+        return EQUAL_WORD if is_equal else self.verdict
 
     def require(self) -> None:
         """Raise `ParityError` with the numbers unless every gate passed."""
         if self.verdict == "passed":
             return
+        num_images = self.num_images or (self.emulated.num_images if self.emulated is not None else 0)
         problems = [f"{gate.name}: {gate.reason}" for gate in self.gates if gate.verdict != "passed"]
         if self.emulated is not None:
             problems += [f"emulated {gate.name}: {gate.reason}" for gate in self.emulated.gates if gate.verdict != "passed"]
         raise ParityError(
-            f"parity {self.verdict} over {self.num_images} images: {self.reason}",
+            f"parity {self.verdict} over {num_images} images: {self.reason}",
             problems=problems if len(problems) > 1 else (),
             result={"parity": self.as_json()},
         )
@@ -225,6 +274,37 @@ class GoldenFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRule(JsonRecord):
+    """The rule that the artefact carries, and that its gates judge.
+
+    Attributes:
+        rule: ``threshold`` (``positive`` from the threshold on, else the best other class) or ``argmax``.
+        choice: how the threshold was chosen; None without one.
+    """
+
+    rule: Literal["threshold", "argmax"]
+    positive: str | None = None
+    threshold: float | None = None
+    choice: Annotated[ThresholdChoice | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersFacts(JsonRecord):
+    """What the source answered to the images that judged the export: no image, but a hash of each.
+
+    Attributes:
+        path: of the file, with ``hashes`` (SHA-256 of every image as it is stored), ``decisions`` (class indices) and, where they
+            are not too many, ``logits``.
+        num_images: that it holds.
+        has_logits: whether logits are among them.
+    """
+
+    path: str
+    num_images: int
+    has_logits: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(JsonRecord):
     """What `manifest.json` of an artefact folder says.
 
@@ -239,6 +319,10 @@ class Manifest(JsonRecord):
         versions: of the packages that had a part in it.
         files: that compute the net.
         support_files: what goes with them.
+        decision: the rule that is judged and shipped; None in manifests of before, as is what follows.
+        gates: limits by name that the files were held to.
+        word: the verdict in a word for people.
+        answers: of the source to the images that judged.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -260,6 +344,15 @@ class Manifest(JsonRecord):
     golden: GoldenFacts
     files: tuple[ModelFile, ...]
     support_files: tuple[FileIdentity, ...]
+    decision: Annotated[DecisionRule | None, OMITTED] = None
+    gates: Annotated[Mapping[str, float] | None, OMITTED] = None
+    word: Annotated[str | None, OMITTED] = None
+    answers: Annotated[AnswersFacts | None, OMITTED] = None
+
+    @property
+    def verdict_word(self) -> str:
+        """The export's verdict in its own word."""
+        return self.verdict if self.word is None else self.word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +372,8 @@ class ExportResult(JsonRecord):
         weights: ``inherited``, ``finetuned`` or ``scratch``.
         net: ``searched`` or ``baseline``.
         files: with their parity, paths as the folder's.
+        metrics: of the source on test.
+        word: the verdict in a word for people.
     """
 
     artifact: str
@@ -286,6 +381,8 @@ class ExportResult(JsonRecord):
     weights: str
     net: str
     files: tuple[ExportedModel, ...]
+    metrics: Annotated[SplitMetrics | None, OMITTED] = None
+    word: Annotated[str | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +398,13 @@ class Check(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult(JsonRecord):
-    """What `edgenas verify` answers; its verdict is the worst of all checks."""
+    """What `edgenas verify` answers; its verdict is the worst of all checks, of the export's own where nothing judges it anew.
+
+    Attributes:
+        exported: the export's verdict in its own word.
+    """
 
     artifact: str
     verdict: Verdict
     checks: tuple[Check, ...]
+    exported: Annotated[str | None, OMITTED] = None

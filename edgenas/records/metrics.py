@@ -11,6 +11,70 @@ from edgenas.records.proportion import Proportion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MostFrequent(JsonRecord):
+    """What always answering one class would give: the most frequent one of some images.
+
+    Attributes:
+        class_name: of equally frequent ones the first.
+        share: of the images that are of it, and so the accuracy of that answer.
+    """
+
+    class_name: str
+    share: Proportion
+
+    def doubts(self, what: str, top1: Proportion) -> str | None:
+        """That an accuracy is not shown to be above this, in words; None where its interval lies above."""
+        if not top1.n or top1.low > self.share.value:
+            return None
+        found = f"{what}: accuracy {100 * top1.value:.1f} % [{100 * top1.low:.1f}, {100 * top1.high:.1f}] of {top1.n} images"
+        return f"{found} is not shown to be above {100 * self.share.value:.1f} %, which always answering {self.class_name} gives"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdChoice(JsonRecord):
+    """How the threshold of the positive class was chosen, and what it costs where it was.
+
+    Attributes:
+        threshold: least probability at which the class is decided.
+        split: whose images chose it.
+        floor: share of the class's images that must be found.
+        confidence: two-sided, of the interval whose lower end must reach the floor; None where the share itself must.
+        is_asked: the floor was asked for; else it is the default.
+        is_shown: the images are enough to reach it.
+        sensitivity: share of the class's images that are found there.
+        false_alarms: share of the other images that are decided as the class there.
+    """
+
+    threshold: float
+    split: str = "calibrate"
+    floor: float
+    confidence: float | None
+    is_asked: bool
+    is_shown: bool
+    sensitivity: Proportion
+    false_alarms: Proportion
+
+    @property
+    def words(self) -> str:
+        """The rule, and what it found and costs."""
+        if self.confidence is None:
+            rule = f"the highest that finds {100 * self.floor:g} % on {self.split}"
+        else:
+            rule = (
+                f"the highest whose sensitivity on {self.split} has its lower end ({100 * self.confidence:g} %) at {self.floor:g}"
+            )
+        rule += " as asked" if self.is_asked else " (default)"
+        if not self.is_shown:
+            rule = f"the highest that finds all on {self.split}: they are too few to show the {self.floor:g} asked for"
+        return f"{rule}; it finds {_of(self.sensitivity)} there, at the price of false alarms for {_of(self.false_alarms)} others"
+
+
+def _of(share: Proportion) -> str:
+    """A share as a count, e.g. ``12 of 90``."""
+    return f"{round(share.value * share.n) if share.n else 0} of {share.n}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteMetrics(JsonRecord):
     """The images of one site.
 
@@ -19,12 +83,14 @@ class SiteMetrics(JsonRecord):
         top1: accuracy of the argmax.
         top1_decision: accuracy of the decision rule.
         sensitivity: by class, of the decision rule.
+        most_frequent: class there, and what always answering it gives; None in results of before.
     """
 
     n: int
     top1: Proportion
     top1_decision: Proportion
     sensitivity: Mapping[str, Proportion]
+    most_frequent: Annotated[MostFrequent | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +107,8 @@ class Metrics(JsonRecord):
         positive: class that must not be missed; None without one.
         threshold: least p(positive) at which it is decided; None where decisions are the argmax.
         sites: by name; None where unknown.
+        most_frequent: class of the split, and what always answering it gives; None in results of before.
+        threshold_choice: how the threshold was chosen; None without one, and in results of before.
     """
 
     n: int
@@ -52,6 +120,12 @@ class Metrics(JsonRecord):
     positive: str | None = None
     threshold: float | None = None
     sites: Mapping[str, SiteMetrics] | None = None
+    most_frequent: Annotated[MostFrequent | None, OMITTED] = None
+    threshold_choice: Annotated[ThresholdChoice | None, OMITTED] = None
+
+    def doubts(self, what: str) -> str | None:
+        """That the accuracy is not shown to be above the most frequent class's, in words; None where it is, or is not known."""
+        return None if self.most_frequent is None else self.most_frequent.doubts(what, self.top1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.compare import CompareResult
 from edgenas.records.fidelity import FidelityReport
@@ -101,3 +104,39 @@ class ComparePicture:
 
     result: CompareResult
     title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SamplePair:
+    """One image of a data set.
+
+    Attributes:
+        class_name: its label's.
+        image: its id.
+        words: what its file holds.
+        before_HW3: as the file shows it.
+        after_HW3: pixels that a net reads, before they are normalised.
+    """
+
+    class_name: str
+    image: str
+    words: str
+    before_HW3: NDArray[np.uint8]
+    after_HW3: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SamplePicture:
+    """Images of every class before and after preprocessing.
+
+    Attributes:
+        pairs: those of a class one after another.
+        title: the source's name.
+        how: what preprocessing does, in words.
+        num_more: classes that are not shown.
+    """
+
+    pairs: tuple[SamplePair, ...]
+    title: str
+    how: str
+    num_more: int = 0

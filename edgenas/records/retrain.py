@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord, SealedRecord
 from edgenas.records.manifest import Gate
-from edgenas.records.metrics import NetReport, TrainedWay
+from edgenas.records.metrics import MostFrequent, NetReport, TrainedWay
 from edgenas.records.proportion import Proportion
 
 StageCosts = Mapping[str, float | None]  # seconds by ``STAGE_s``, epochs by ``STAGE_epochs``; None where no log says
@@ -92,6 +92,7 @@ class RetrainResult(SealedRecord):
         finals: what the search put forward, its winner first; nothing where a net was asked for.
         cost: by net.
         gates: the search's floors on sensitivities, as the net that is to be deployed meets them on test.
+        most_frequent_on_select: class there, and what always answering it gives; None in results of before.
     """
 
     kind: ClassVar[str] = "retrain result"
@@ -107,6 +108,15 @@ class RetrainResult(SealedRecord):
     finals: Annotated[tuple[FinalTraining, ...] | None, OMITTED] = None
     cost: Annotated[Mapping[str, StageCosts] | None, OMITTED] = None
     gates: Annotated[tuple[Gate, ...] | None, OMITTED] = None
+    most_frequent_on_select: Annotated[MostFrequent | None, OMITTED] = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """That a net's accuracy is not shown to be above the most frequent class's, a sentence for each that it is true of."""
+        rivals = {"the hand-made net": self.baseline, "the plain CNN": self.cnn}
+        nets = {"the net": self.net} | {name: rival.net for name, rival in rivals.items() if rival is not None}
+        said = (net.metrics.doubts(f"{name} on {net.split}") for name, net in nets.items())
+        return tuple(text for text in said if text is not None)
 
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`; without a comparison nothing is said of a plain CNN, and remarks come last."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
+from edgenas.records.metrics import MostFrequent
 from edgenas.records.proportion import Proportion
 from edgenas.records.search_analysis import SearchAnalysis
 
@@ -253,6 +254,8 @@ class SearchResult(SealedRecord):
         objectives: what was made large or small, e.g. ``max sensitivity[8]``; None where it was accuracy alone.
         front: nets that no other evaluated one beats in all objectives, the best in the first one first; None with one objective.
         proxy: how a training-free indicator ranks; None where none was asked.
+        positive: class that must not be missed; None without one, and in results of before.
+        most_frequent: class of ``select``, of ``confirm`` and of ``both`` together, and what always answering it gives.
     """
 
     kind: ClassVar[str] = "search result"
@@ -280,6 +283,23 @@ class SearchResult(SealedRecord):
     objectives: Annotated[tuple[str, ...] | None, OMITTED] = None
     front: Annotated[tuple[CandidateRow, ...] | None, OMITTED] = None
     proxy: Annotated[ProxyReport | None, OMITTED] = None
+    positive: Annotated[str | None, OMITTED] = None
+    most_frequent: Annotated[Mapping[str, MostFrequent] | None, OMITTED] = None
+
+    @property
+    def doubts(self) -> str | None:
+        """That the winner's accuracy is not shown to be above the most frequent class's; None where it is, or is not known.
+
+        Of one that was trained alone by its own accuracy, else by the inherited one on confirm.
+        """
+        if self.winner is None or self.most_frequent is None:
+            return None
+        if self.winner.proof is not None:
+            what = "the winner, trained alone, on select and confirm"
+            return self.most_frequent["both"].doubts(what, self.winner.proof.top1)
+        if self.winner.top1_confirm is None:
+            return None
+        return self.most_frequent["confirm"].doubts("the winner with inherited weights on confirm", self.winner.top1_confirm)
 
     def as_json(self) -> dict[str, Any]:
         """As `JsonRecord.as_json`, the schema's version first."""

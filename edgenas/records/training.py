@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from edgenas.records.codec import OMITTED, JsonRecord, SealedRecord
+from edgenas.records.metrics import MostFrequent
 from edgenas.records.proportion import Proportion
 
 
@@ -58,6 +59,7 @@ class SupernetResult(SealedRecord):
         epochs: that it was trained for.
         select_top1: accuracy on select of its ``smallest``, a ``random`` and its ``largest`` subnet.
         init: where its weights started; None for fresh ones.
+        most_frequent: class of select, and what always answering it gives; None in results of before.
     """
 
     kind: ClassVar[str] = "supernet result"
@@ -66,6 +68,15 @@ class SupernetResult(SealedRecord):
     epochs: int
     select_top1: Mapping[str, Proportion]
     init: InitFacts | None = None
+    most_frequent: Annotated[MostFrequent | None, OMITTED] = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """That a subnet's accuracy is not shown to be above the most frequent class's, a sentence for each that it is true of."""
+        if self.most_frequent is None:
+            return ()
+        said = (self.most_frequent.doubts(f"the {name} subnet on select", share) for name, share in self.select_top1.items())
+        return tuple(text for text in said if text is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +86,19 @@ class TrainResult(JsonRecord):
     Attributes:
         teacher: None where labels alone teach.
         supernet: None where just the teacher was asked for.
+        most_frequent: class of select, and what always answering it gives; None in results of before.
     """
 
     teacher: TeacherResult | None
     supernet: Annotated[SupernetResult | None, OMITTED] = None
+    most_frequent: Annotated[MostFrequent | None, OMITTED] = None
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """As `SupernetResult.doubts`, the teacher's before."""
+        teacher = self.teacher
+        said = self.most_frequent.doubts("the teacher on select", teacher.select_top1) if self.most_frequent and teacher else None
+        return (*(() if said is None else (said,)), *(self.supernet.doubts if self.supernet is not None else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

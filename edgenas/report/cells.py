@@ -10,10 +10,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import Arch, Percentile, Proportion
+from edgenas.records import EQUAL_WORD, Arch, Percentile, Proportion
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
-VERDICT_STYLES = {"passed": "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
+VERDICT_STYLES = {"passed": "green", EQUAL_WORD: "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -9,56 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import FinalTraining, Metrics, NetReport, PublishedRow, RetrainResult, Scores, StageCosts
+from edgenas.records import FinalTraining, Metrics, MostFrequent, NetReport, PublishedRow, RetrainResult, StageCosts
 from edgenas.report.cells import arch_value, interval, milliseconds, table
+from edgenas.report.decisions import always, confusion, metrics_tables
 from edgenas.runs import Outcome
-
-
-def metrics_table(reports: Mapping[str, Metrics], *, title: str) -> Table:
-    """Accuracy and sensitivity per class, one column a net."""
-    first = next(iter(reports.values()))
-    rows = table("", ">images", *(f">{name} %" for name in reports), title=title)
-    rows.add_row("top-1", str(first.top1.n), *(interval(report.top1) for report in reports.values()))
-    for name, share in first.sensitivity.items():
-        mark = " (positive)" if name == first.positive else ""
-        shares = (interval(report.sensitivity[name]) for report in reports.values())
-        rows.add_row(f"sensitivity {escape(name)}{mark}", str(share.n), *shares)
-    return rows
-
-
-def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[Table]:
-    """What is said of the whole split, then of every class, then of every class against the others."""
-    whole = table("over all classes", ">% [95 %]", title=title)
-    decided = None if metrics.threshold is None else metrics.top1_decision
-    shares = {
-        "top-1": metrics.top1,
-        "top-1 of the decision rule": decided,
-        "top-5": scores.top5,
-        "macro F1": scores.macro_f1,
-        "calibration error": scores.calibration_error,
-    }
-    for words, share in shares.items():
-        if share is not None:
-            whole.add_row(words, interval(share))
-    yield whole
-    each = table("class", ">images", ">sensitivity %", ">PPV %", title="Each class, as decided")
-    for name, share in metrics.sensitivity.items():
-        mark = " (positive)" if name == metrics.positive else ""
-        each.add_row(escape(name) + mark, str(share.n), interval(share), interval(scores.classes[name].ppv))
-    yield each
-    columns = {"specificity": "specificity", "NPV": "npv", "AUROC": "auroc"}
-    yield _class_table(scores, "Each class against the others", columns)
-    if scores.prevalence is not None:
-        title = f"Predictive values where {100 * scores.prevalence:g} % of the images are of the class"
-        yield _class_table(scores, title, {"PPV": "ppv_at_prevalence", "NPV": "npv_at_prevalence"})
-
-
-def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Table:
-    """One row a class; ``columns`` are the fields shown, by what they are called."""
-    rows = table("class", *(f">{words} %" for words in columns), title=title)
-    for name, each in scores.classes.items():
-        rows.add_row(escape(name), *(interval(getattr(each, field)) for field in columns.values()))
-    return rows
 
 
 def published_table(rows: Sequence[PublishedRow]) -> Iterator[RenderableType]:
@@ -83,15 +37,24 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
         return
     positive = metrics.positive
     columns = [f">sensitivity {escape(positive)} %"] if positive is not None else []
-    rows = table("site", ">images", ">top-1 %", *columns, title="By site, 95 % intervals")
+    commons = [site.most_frequent for site in metrics.sites.values()]
+    constant = [] if any(common is None for common in commons) else [">always one %"]
+    what = "as decided" if metrics.threshold is not None else "top-1"
+    rows = table("site", ">images", f">{what} %", *constant, *columns, title="By site, 95 % intervals")
     for name, site in metrics.sites.items():
         shares = [interval(site.sensitivity[positive])] if positive is not None else []
-        rows.add_row(escape(name), str(site.n), interval(site.top1), *shares)
+        common = [f"{100 * site.most_frequent.share.value:.1f}"] if constant and site.most_frequent is not None else []
+        rows.add_row(escape(name), str(site.n), interval(site.top1_decision), *common, *shares)
     yield rows
 
 
-def net_rows(nets: Mapping[str, NetReport]) -> Table:
-    """Architecture, costs and training, one column a net; one of no space has no architecture."""
+def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = None) -> Table:
+    """Architecture, costs and training, one column a net; one of no space has no architecture.
+
+    Args:
+        nets: by what they are called.
+        on_select: most frequent class of select, whose accuracies are among the rows.
+    """
     rows, each = table("", *(f">{name}" for name in nets)), list(nets.values())
     for name in each[0].arch or ():
         rows.add_row(name.replace("_", " "), *("–" if net.arch is None else arch_value(net.arch[name]) for net in each))
@@ -109,6 +72,8 @@ def net_rows(nets: Mapping[str, NetReport]) -> Table:
     rows.add_row("epochs", *(str(net.epochs) for net in each))
     if any(net.select_top1 is not None for net in each):
         rows.add_row("top-1 on select %", *(interval(net.select_top1) for net in each))
+        if on_select is not None:
+            rows.add_row(Text("  ") + always(on_select), *[f"{100 * on_select.share.value:.1f}"] * len(each), style="dim")
     return rows
 
 
@@ -126,21 +91,25 @@ def retrain_view(outcome: Outcome[RetrainResult]) -> Iterator[RenderableType]:
     """The winner on the test split, beside the best hand-made net and a plain CNN where there are any, and which is better."""
     result = outcome.result
     nets = nets_of(result, "winner" if result.baseline is None else "searched")
-    yield net_rows(nets)
-    yield metrics_table({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals")
+    yield net_rows(nets, result.most_frequent_on_select)
+    yield from metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals")
+    yield from confusion(result.net.metrics)
     yield from sites_table(result.net.metrics)
-    yield from _tries(nets, result.finals or ())
+    for text in result.doubts:
+        yield Text(text, style="bold yellow")
+    yield from _tries(nets, result.finals or (), result.most_frequent_on_select)
     yield from _costs(result.cost or {})
     yield from verdict_lines(result)
     yield Text("next: edgenas export --format onnx, or --format trt")
 
 
-def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining]) -> Iterator[Table]:
+def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_select: MostFrequent | None) -> Iterator[Table]:
     """How every net was trained to the end, and what select says of it; nothing where there was one way.
 
     Args:
         nets: that are reported, by what they are called.
         finals: of the search; those that were not kept are listed, too.
+        on_select: most frequent class of select.
     """
     others = [final for final in finals if all(final.arch != net.arch for net in nets.values())]
     if all(len(net.starts or ()) < 2 for net in nets.values()) and not others:
@@ -154,6 +123,8 @@ def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining]) -> It
         for each in final.starts:
             values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"  {FIRST if final is finals[0] else OTHER}", *values, interval(each.select_top1))
+    if on_select is not None:
+        rows.add_row(Text("  ") + always(on_select), "", "", "", "", f"{100 * on_select.share.value:.1f}", style="dim")
     yield rows
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import AnalysisPicture, ComparePicture, FidelityPicture, ParetoPicture, TrainingPicture
+from edgenas.records import AnalysisPicture, ComparePicture, FidelityPicture, ParetoPicture, SamplePicture, TrainingPicture
 from edgenas.report.compare import compare_plot
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
+from edgenas.report.samples import samples_plot
 from edgenas.report.search_pictures import COSTS, analysis_plot
 from edgenas.runs import Picture, atomic_path
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | ComparePicture]) -> None:
+Shown = ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | SamplePicture | ComparePicture
+
+
+def draw(picture: Picture[Shown]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():
@@ -33,6 +37,8 @@ def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | Fi
             fidelity_plot(picture.shows, picture.paths)
         case ComparePicture():
             compare_plot(picture.shows, picture.paths)
+        case SamplePicture():
+            samples_plot(picture.shows, picture.paths)
 
 
 def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:

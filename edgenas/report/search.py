@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import Evaluations, FidelityResult, SearchAnalysis, SearchResult
+from edgenas.records import CandidateRow, Evaluations, FidelityResult, SearchAnalysis, SearchResult
 from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
 from edgenas.report.fidelity import correlation, tau_table
 from edgenas.report.plan import latencies, promises
@@ -22,6 +22,7 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     """The finalists, the winner and what kept others out."""
     result = outcome.result
     yield _finalists(result)
+    yield from _notes_on_finalists(result)
     yield from latencies(result.finalists)
     yield from promises(result.promises or {})
     for position, candidate in enumerate(result.finalists, 1):
@@ -80,10 +81,11 @@ def _evaluated(evaluations: Evaluations) -> Iterator[RenderableType]:
 
 def _finalists(result: SearchResult) -> Table:
     proven = any(candidate.proof is not None for candidate in result.finalists)
-    columns = [">alone % [95 %]", ">epochs"] if proven else [">confirm % [95 %]"]
+    columns = [">alone % [95 %]", ">ep."] if proven else [">confirm % [95 %]"]
     all_measured = all(candidate.latency_ms_measured is not None for candidate in result.finalists)
-    predicted = [] if proven and all_measured else [">predicted"]  # the table has to fit 80 columns
-    headings = ("", ">params", ">MACs", *predicted, ">measured", ">select %", *columns)
+    predicted = [] if all_measured else [">predicted"]  # the table has to fit 80 columns
+    found = [">found"] if result.positive is not None else []
+    headings = ("", ">params", ">MACs", *predicted, ">measured", *found, ">sel.\n%" if proven else ">select %", *columns)
     rows = table(*headings, title="Finalists; on select with inherited weights" if proven else "Finalists")
     for position, candidate in enumerate(result.finalists, 1):
         mark = "→" if result.winner is not None and candidate.arch == result.winner.arch else " "
@@ -95,10 +97,32 @@ def _finalists(result: SearchResult) -> Table:
             count(candidate.macs),
             *(milliseconds(candidate.latency_ms_predicted) for _ in predicted),
             milliseconds(candidate.latency_ms_measured),
+            *(_found(candidate, str(result.positive)) for _ in found),
             f"{100 * candidate.top1:.1f}",
             *(alone if proven else [interval(candidate.top1_confirm)]),
         )
     return rows
+
+
+def _found(candidate: CandidateRow, positive: str) -> str:
+    """How many of the positive class's images a finalist finds, as ``37/38``."""
+    share = (candidate.sensitivity_confirm or candidate.sensitivity).get(positive)
+    return "–" if share is None or not share.n else f"{round(share.value * share.n)}/{share.n}"
+
+
+def _notes_on_finalists(result: SearchResult) -> Iterator[Text]:
+    """What the columns are, what always answering one class would give, and whether the winner is above that."""
+    if result.positive is not None:
+        text = f"found: images of {result.positive} on confirm, by the argmax with inherited weights"
+        yield Text(f"{text}; the threshold comes later, from calibrate", style="dim")
+    if any(candidate.proof is not None for candidate in result.finalists):
+        yield Text("alone, ep.: accuracy on select and confirm after so many epochs of training alone", style="dim")
+    common = {name: each for name, each in (result.most_frequent or {}).items() if name != "both"}
+    if common:
+        given = (f"always {each.class_name}: {100 * each.share.value:.1f} % of {name}" for name, each in common.items())
+        yield Text("; ".join(given), style="dim")
+    if result.doubts is not None:
+        yield Text(result.doubts, style="bold yellow")
 
 
 def _fidelity(fidelity: FidelityResult | None) -> Iterator[RenderableType]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.records import (
+    EQUAL_WORD,
     Check,
     DemoResult,
     DoctorResult,
@@ -23,26 +24,23 @@ from edgenas.records import (
     InitResult,
     KitFacts,
     LookResult,
-    Parity,
     PlanResult,
     ProbeRow,
     ProfileAnswer,
-    Proportion,
     TrainResult,
     VerdictRow,
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
+from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
 from edgenas.report.nets import (
-    metrics_table,
     net_rows,
     nets_of,
     published_table,
     retrain_view,
-    scores_tables,
     sites_table,
     verdict_lines,
 )
@@ -103,7 +101,12 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
         rows.add_row(escape(f"teacher ({teacher.name})"), interval(teacher.select_top1))
     for name, share in (supernet.select_top1 if supernet is not None else {}).items():
         rows.add_row(f"{name} subnet", interval(share))
+    common = outcome.result.most_frequent
+    if common is not None:
+        rows.add_row(always(common), f"{100 * common.share.value:.1f}", style="dim")
     yield rows
+    for text in outcome.result.doubts:
+        yield Text(text, style="bold yellow")
     yield Text("next: edgenas profile" if supernet is not None else "next: edgenas train")
 
 
@@ -159,48 +162,56 @@ def evaluate_view(outcome: Outcome[EvaluateResult]) -> Iterator[RenderableType]:
     if result.scores is not None:
         yield from scores_tables(result.metrics, result.scores, title=title)
     else:
-        yield metrics_table({result.weights: result.metrics}, title=f"{title}, 95 % intervals")
+        yield from metrics_tables({result.weights: result.metrics}, title=f"{title}, 95 % intervals")
     yield from published_table(result.published or ())
     yield from sites_table(result.metrics)
 
 
 def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
-    """One row a file: its verdict, and what its images showed here, itself or (in brackets) emulated."""
-    rows = table("file", "parity", ">agree % [95 %]", ">missed", ">error", title=title)
-    for each in files:
+    """One row a file: its verdict, and what its images showed here, itself or emulated."""
+    shown_of = [p.emulated if p.emulated is not None and not p.gates else p for p in (each.parity for each in files)]
+    positives = next((shown.num_positives for shown in shown_of if shown.num_positives is not None), None)
+    others = None if positives is None else max(shown.num_images for shown in shown_of) - positives
+    heads = [">missed", ">alarms"] if positives is None else [f">missed\nof {positives}", f">alarms\nof {others}"]
+    rows = table("file", "parity", ">same\ndecision %", *heads, ">error", title=title)
+    rows.columns[0].overflow = "fold"  # a long name in two lines is whole
+    for each, shown in zip(files, shown_of, strict=True):
         parity = each.parity
-        shown = parity.emulated if parity.emulated is not None and not parity.gates else parity
-        missed, error = shown.new_false_negatives, shown.logits.max_abs
+        missed, alarms, error = shown.new_false_negatives, shown.new_false_positives, shown.logits.max_abs
         cells = [
-            _agreement(shown),
-            "–" if missed is None else f"{missed} of {shown.num_positives}",
+            interval(shown.decision.agreement),
+            "–" if missed is None else str(missed),
+            "–" if alarms is None else str(alarms),
             "–" if error is None else f"{error:.2g}",
         ]
-        rows.add_row(escape(each.file.path.rsplit("/", 1)[-1]), verdict(parity.verdict), *cells)
+        rows.add_row(escape(each.file.path.rsplit("/", 1)[-1]), verdict(parity.word), *cells)
     return rows
-
-
-def _agreement(parity: Parity) -> str:
-    """The gate on the argmax with its interval, in percent."""
-    for gate in parity.gates:
-        if gate.name == "min_top1_agreement" and gate.value is not None and gate.low is not None and gate.high is not None:
-            return interval(Proportion(gate.value, gate.low, gate.high, parity.num_images))
-    return "–"
 
 
 def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     """Files with their parity."""
     result = outcome.result
     parities = [each.parity for each in result.files]
-    yield Text.assemble("artefact: ", verdict(result.verdict), f"  (weights: {result.weights})")
+    yield Text.assemble("artefact: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
     num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
     yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
     emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
     if emulated:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
-    yield Text("missed: positives that only the file misses; error: largest difference of a logit", style="dim")
+    notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
+    yield Text(notes, style="dim")
+    if result.metrics is not None:
+        yield Text(f"decided: {rule_of(result.metrics.metrics)}")
+        choice = result.metrics.metrics.threshold_choice
+        yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
+    equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
+    for words in dict.fromkeys(equal):
+        yield Text(f"{EQUAL_WORD}: {words}")
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
+    doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
+    if doubts is not None:
+        yield Text(doubts, style="bold yellow")
     yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")
 
 
@@ -216,6 +227,10 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
         ]
         rows.add_row(escape(path), *cells)
     yield rows
+    if outcome.result.exported is not None:
+        yield Text.assemble("as exported: ", verdict(outcome.result.exported))
+    for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
+        yield Text(f"parity: {words}")
     for check in outcome.result.checks:
         if check.verdict != "passed":
             yield Text(f"{check.path}: {check.name} {check.verdict.replace('_', ' ')}: {check.reason}", style="yellow")
@@ -228,6 +243,10 @@ def info_view(outcome: Outcome[InfoResult]) -> Iterator[RenderableType]:
     for stage in result.stages:
         rows.add_row(stage.name, stage.state, stage.made or "–", stage.command)
     yield rows
+    for name, word in (result.exports or {}).items():
+        yield Text.assemble(f"export {name}: ", verdict(word))
+    for text in result.doubts or ():
+        yield Text(text, style="bold yellow")
     loader = result.loader
     if loader is not None:
         how = "from memory" if loader.cached else "decoded each time"
@@ -242,8 +261,9 @@ def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
     nets = nets_of(replace(result.winner, baseline=result.baseline), "searched")
     parts: list[RenderableType] = [
         Text(f"limit: {result.latency_limit_ms:.3g} ms on {result.device} ({result.runtime})"),
-        net_rows(nets),
-        metrics_table({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals"),
+        net_rows(nets, result.winner.most_frequent_on_select),
+        *metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals"),
+        *(Text(text, style="bold yellow") for text in result.winner.doubts),
         *verdict_lines(result.winner, cannot_tell=": this task cannot tell"),
         _verdicts(result.verdicts),
         Text(f"took {result.seconds:.0f} s, at most {result.peak_memory_mb:.0f} MB; everything is in {result.run}"),

@@ -37,6 +37,11 @@ class RunFolder:
         return self.path / "data" / "files.json"
 
     @property
+    def samples(self) -> Path:
+        """Some images of every class, as their files show them and as nets read them."""
+        return self.path / "data" / "samples.png"
+
+    @property
     def teacher(self) -> Path:
         """Folder of the teacher's checkpoint and log."""
         return self.path / "teacher"

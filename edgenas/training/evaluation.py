@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from edgenas.records import Metrics, SiteMetrics
-from edgenas.stats import accuracy, decide, sensitivities
+from edgenas.records import Metrics, MostFrequent, SiteMetrics, ThresholdChoice
+from edgenas.stats import accuracy, decide, most_frequent, sensitivities
 from edgenas.training.readable import Images, ImageSequence, readable
 from edgenas.training.recalibration import Recalibration, recalibration_of
 
@@ -142,6 +142,7 @@ def report(
     threshold: float | None = None,
     sites: Sequence[str] | None = None,
     confidence: float = 0.95,
+    choice: ThresholdChoice | None = None,
 ) -> Metrics:
     """What is said of predictions.
 
@@ -153,6 +154,7 @@ def report(
         threshold: least p(positive) at which it is decided; without it decisions are the argmax.
         sites: where every image was taken; None where unknown.
         confidence: of the intervals.
+        choice: how the threshold was chosen.
     """
     index = None if positive is None else list(class_names).index(positive)
     decided_N = decide(probabilities_NC, index, threshold)
@@ -170,7 +172,15 @@ def report(
         positive=positive,
         threshold=threshold,
         sites=_by_site(probabilities_NC, decided_N, labels_N, class_names, sites, confidence),
+        most_frequent=most_frequent_class(labels_N, class_names),
+        threshold_choice=choice,
     )
+
+
+def most_frequent_class(labels_N: NDArray[np.int64], class_names: Sequence[str]) -> MostFrequent | None:
+    """The most frequent class of some images, and what always answering it would give; None without images."""
+    index, share = most_frequent(labels_N)
+    return MostFrequent(class_name=class_names[index], share=share) if share.n else None
 
 
 def _by_site(
@@ -193,5 +203,6 @@ def _by_site(
             top1=accuracy(argmax_N[here_N], labels_N[here_N], confidence=confidence),
             top1_decision=accuracy(decided_N[here_N], labels_N[here_N], confidence=confidence),
             sensitivity=sensitivities(decided_N[here_N], labels_N[here_N], class_names, confidence=confidence),
+            most_frequent=most_frequent_class(labels_N[here_N], class_names),
         )
     return result

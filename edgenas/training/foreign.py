@@ -22,8 +22,9 @@ from edgenas.training.checkpoints import digest_of
 from edgenas.training.earlier import Earlier, is_run, read_earlier, weights_in
 
 _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
+_NAMED = 5  # tensors named in an error
 _HINT = "save a plain state_dict, or a .safetensors file"
-_TIMM = "timm:"
+TIMM = "timm:"
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrappers
 _COUNTER = "num_batches_tracked"
 # what PyTorch's restricted unpickler raises on bytes that are no checkpoint
@@ -53,7 +54,7 @@ class Foreign:
 
 def is_file(source: str) -> bool:
     """Whether a source means a file or a run folder, not one of timm's models."""
-    return not source.startswith(_TIMM)
+    return not source.startswith(TIMM)
 
 
 def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
@@ -68,8 +69,9 @@ def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
         CheckpointError: if the weights cannot be fetched or read.
     """
     if not is_file(source):
-        net = _pretrained(source.removeprefix(_TIMM))
-        return Foreign(source, dict(net.state_dict()), digest_of(net.state_dict()), heads_of(net))
+        net = _pretrained(source.removeprefix(TIMM))
+        fetched = _usable(dict(net.state_dict()), source)
+        return Foreign(source, fetched, digest_of(fetched), heads_of(net))
     path = Path(source)
     run = path if is_run(path) else None
     earlier = read_earlier(path if run is None else weights_in(run, prefers=prefers), run)
@@ -108,13 +110,14 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     """Weights by name from a .safetensors file or a PyTorch file of tensors; nothing else is unpickled.
 
     Raises:
-        CheckpointError: if the file is missing, no plain file, damaged, or holds more than plain data.
+        CheckpointError: if the file is missing, no plain file, damaged, holds more than plain data, or values that are no finite
+            numbers.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
             raise CheckpointError(f"{path} is no file of weights but a folder, pipe or device")
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
+            return _usable(dict(load_file(path)), path)
         with (
             warnings.catch_warnings(action="ignore"),  # of pickle protocols; what matters is raised
             torch.serialization.safe_globals([argparse.Namespace]),  # plain data, which training scripts like to add
@@ -130,7 +133,40 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(loaded, Mapping) or not all(map(_is_plain, loaded.values())):
         raise CheckpointError(f"{path} holds no dictionary of tensors", hint=_HINT)
-    return {str(name): value for name, value in loaded.items()}
+    return _usable({str(name): value for name, value in loaded.items()}, path)
+
+
+def _usable(tensors: dict[str, Tensor], source: Path | str) -> dict[str, Tensor]:
+    """The same tensors, whole in memory and real.
+
+    Raises:
+        CheckpointError: naming those that hold what no net of ours can have: NaN, infinity, complex numbers, one value that
+            stands for many, names that are no text.
+    """
+    problems = [text for name, value in tensors.items() if (text := why_unusable(name, value)) is not None]
+    if problems:
+        more = [f"{len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
+        raise CheckpointError(f"{source} holds weights that cannot be used", problems=[*problems[:_NAMED], *more])
+    return tensors
+
+
+def why_unusable(name: str, value: Tensor) -> str | None:
+    """Why a tensor of a file of others can be no weight; None if it can."""
+    shown = name if name.isprintable() else ascii(name)
+    if any(0xD800 <= ord(char) <= 0xDFFF for char in name):
+        return f"{shown} is no name in UTF-8"
+    if value.is_complex():
+        return f"{shown} holds complex numbers"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"{shown} of shape {tuple(value.shape)} repeats fewer values than it has: save it contiguous"
+    if not value.is_floating_point() or value.numel() == 0:
+        return None
+    try:
+        finite = value if value.element_size() > 1 else value.float()  # of 8-bit floats PyTorch does not say it
+        num = value.numel() - int(torch.isfinite(finite).sum())
+    except (RuntimeError, NotImplementedError):
+        return f"{shown} is of type {value.dtype}, which cannot be read"
+    return f"{shown} holds {num:,} value(s) that are NaN or infinite" if num else None
 
 
 def without_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from edgenas.errors import CheckpointError, MissingBackendError
 from edgenas.supernets.resize import resized
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_NAMED = 5  # weights named in an error
 _CLOSE = 1e-3  # to 1, for sums of probabilities
 
 
@@ -99,9 +100,12 @@ class OnnxNet(nn.Module):
         self._name, self._dtype = first.name, _TYPES[first.type]
         self._batch: int | None = shape[0] if isinstance(shape[0], int) else None
         self.image_px = sides.pop() if sides else image_px
+        require_finite(path)
         grey_NK = self._run(session, np.zeros((1, 3, self.image_px, self.image_px), dtype=np.float32))
         if grey_NK.ndim != 2:
             raise CheckpointError(f"{path} cannot teach: its output has shape {grey_NK.shape}, wanted are logits (N, classes)")
+        if not np.isfinite(grey_NK).all():
+            raise CheckpointError(f"{path} cannot teach: its output for a grey image is {grey_NK[0].tolist()}")
         self.num_classes = grey_NK.shape[1]
         self._gives_shares = bool((grey_NK >= 0).all() and abs(grey_NK.sum() - 1) < _CLOSE)
 
@@ -142,6 +146,32 @@ class OnnxNet(nn.Module):
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise CheckpointError(f"{self.path} cannot be loaded by ONNX Runtime: {first}") from error
         return self._sessions[device]
+
+
+def require_finite(path: Path) -> None:
+    """Check that the weights in an ONNX file are numbers. Masks of 0 and -inf are none.
+
+    Raises:
+        CheckpointError: naming those that are not.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        initializers = onnx.load(str(path)).graph.initializer
+        problems = []
+        for each in initializers:
+            values = np.asarray(numpy_helper.to_array(each, str(path.parent)))
+            finite = np.isfinite(values) if values.dtype.kind == "f" else np.ones(1, dtype=np.bool_)
+            is_mask = not np.isnan(values).any() and not values[finite].any() if not finite.all() else False
+            if not finite.all() and not is_mask:
+                problems.append(f"{each.name} holds {(~finite).sum():,} value(s) that are NaN or infinite")
+    except (OSError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"the weights of {path} cannot be read: {first}") from error
+    if problems:
+        more = [f"{len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
+        raise CheckpointError(f"{path} holds weights that cannot be used", problems=[*problems[:_NAMED], *more])
 
 
 class SeveralTeachers(nn.Module):

@@ -6,7 +6,7 @@ Shapes: N images, C channels, H and W rows and columns.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from edgenas.errors import CheckpointError, UsageError
 from edgenas.spaces import Task
 from edgenas.supernets.counting import fvcore_macs, num_params
@@ -113,20 +112,21 @@ class TimmNet:
 
 
 class AsItWasTrained(nn.Module):
-    """A net that reads images normalised by ImageNet's mean and deviation, and sees them normalised as timm's weights want them.
+    """A net that sees images normalised as timm's weights want them, however they are given.
 
     Args:
         net: of timm, which says what it wants.
+        mean, std: by which the images that it is given are normalised, a channel each.
     """
 
     scale_C: Tensor
     shift_C: Tensor
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         wanted: Mapping[str, Any] = vars(net).get("pretrained_cfg") or vars(net)["default_cfg"]
         mean_C, std_C = (torch.tensor(wanted[name], dtype=torch.float64) for name in ("mean", "std"))
-        given_mean_C, given_std_C = (torch.tensor(values, dtype=torch.float64) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        given_mean_C, given_std_C = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
         self.net = net
         self.register_buffer("scale_C", (given_std_C / std_C).float(), persistent=False)
         self.register_buffer("shift_C", ((given_mean_C - mean_C) / std_C).float(), persistent=False)

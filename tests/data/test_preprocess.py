@@ -64,6 +64,18 @@ def test_crop_pct_resizes_larger_and_cuts_the_rim() -> None:
     assert (prep.pixels(image) == 255).all()
 
 
+def test_letterbox_keeps_the_whole_image_and_its_proportions() -> None:
+    prep = Preprocess(8, (0.5,) * 3, (0.5,) * 3, resize_mode="letterbox")
+    rows_HW = prep.pixels(Image.new("L", (24, 12), 200))[0]
+    assert rows_HW[:, 3].tolist() == [0, 0, 200, 200, 200, 200, 0, 0]
+    assert (rows_HW[2:6] == 200).all()
+
+
+def test_letterbox_is_laid_on_the_background() -> None:
+    prep = Preprocess(8, (0.5,) * 3, (0.5,) * 3, resize_mode="letterbox", background="white")
+    assert prep.pixels(Image.new("L", (5, 40), 9))[0, 4].tolist() == [255, 255, 255, 9, 255, 255, 255, 255]
+
+
 def test_exif_rotation_is_applied() -> None:
     image = Image.new("RGB", (8, 4), (255, 0, 0))
     exif = Image.Exif()
@@ -104,7 +116,7 @@ def test_a_mode_without_a_conversion_is_named() -> None:
 
 
 def test_json_gives_the_same_preprocessing_back() -> None:
-    prep = Preprocess(24, IMAGENET_MEAN, IMAGENET_STD, "bicubic", "crop", 0.875)
+    prep = Preprocess(24, IMAGENET_MEAN, IMAGENET_STD, "bicubic", "crop", 0.875, grey_range=(-5.5, 80.0), background="grey")
     assert Preprocess.from_json(json.loads(json.dumps(prep.as_json()))) == prep
 
 
@@ -126,6 +138,9 @@ def test_json_with_missing_and_unknown_keys_lists_all() -> None:
         ("resize", "nearest", "'nearest'"),
         ("crop_pct", 1.5, "crop_pct is 1.5"),
         ("channels", "BGR", "'BGR'"),
+        ("grey_range", [3, 3], "the lower one first"),
+        ("grey_range", [3], "cannot be read"),
+        ("background", "pink", "'pink'"),
     ],
 )
 def test_impossible_values_are_named(key: str, value: object, message: str) -> None:

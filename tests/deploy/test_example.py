@@ -82,25 +82,41 @@ def test_it_needs_no_edgenas(make_artefact: Make) -> None:
     assert "from edgenas" not in source
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA"])
-@pytest.mark.parametrize("resize_mode", ["squash", "crop"])
+MODES = ["RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA", "I", "F"]
+
+
+def picture(mode: str) -> Image.Image:
+    rng = np.random.default_rng(1)
+    if mode == "I;16":
+        return Image.fromarray(rng.integers(0, 65536, size=(45, 61), dtype=np.uint16))
+    if mode == "I":
+        return Image.fromarray(rng.integers(-1024, 3072, size=(45, 61), dtype=np.int32))
+    if mode == "F":
+        return Image.fromarray(rng.normal(size=(45, 61)).astype(np.float32))
+    if mode in ("RGBA", "LA"):
+        return Image.fromarray(rng.integers(0, 256, size=(45, 61, 4), dtype=np.uint8)).convert(mode)
+    return Image.fromarray(rng.integers(0, 256, size=(45, 61, 3), dtype=np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("resize_mode", ["squash", "crop", "letterbox"])
 @pytest.mark.parametrize("crop_pct", [1.0, 0.875])
-def test_its_preprocessing_is_that_of_training(tmp_path: Path, mode: str, resize_mode: str, crop_pct: float) -> None:
+@pytest.mark.parametrize(("resize", "background"), [("bicubic", None), ("lanczos", "grey"), ("box", "white"), ("bilinear", None)])
+def test_its_preprocessing_is_that_of_training(
+    tmp_path: Path, mode: str, resize_mode: str, crop_pct: float, resize: str, background: str | None
+) -> None:
     how = Preprocess(
         32,
         (0.5, 0.4, 0.3),
         (0.2, 0.25, 0.3),
-        resize="bicubic",
-        resize_mode=resize_mode,
-        crop_pct=crop_pct,  # type: ignore[arg-type]
+        resize=resize,  # type: ignore[arg-type]
+        resize_mode=resize_mode,  # type: ignore[arg-type]
+        crop_pct=crop_pct,
+        grey_range=None if background is None else (-1.5, 4095.0),
+        background=background,  # type: ignore[arg-type]
     )
-    rng = np.random.default_rng(1)
-    if mode == "I;16":
-        image = Image.fromarray(rng.integers(0, 65536, size=(45, 61), dtype=np.uint16))
-    else:
-        image = Image.fromarray(rng.integers(0, 256, size=(45, 61, 3), dtype=np.uint8)).convert(mode)
-    path = tmp_path / ("image.tif" if mode in ("CMYK",) else "image.png")
-    image.save(path)
+    path = tmp_path / ("image.tif" if mode in ("CMYK", "I", "F") else "image.png")
+    picture(mode).save(path)
     ours = _example.preprocess(path, json.loads(json.dumps(how.as_json())))
     with Image.open(path) as opened:
         np.testing.assert_array_equal(ours[0], how(opened))

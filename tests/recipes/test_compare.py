@@ -91,7 +91,8 @@ def test_exports_answer_as_their_sources_and_a_strangers_file_is_only_judged(com
 
 def test_a_file_of_our_own_net_is_as_good_as_that_net(compared: Path) -> None:
     ours, _, stranger = result_in(compared)["nets"]
-    if read_json(compared / RUN / "export" / "onnx" / "manifest.json")["architecture"]["arch"] == ours["arch"]:
+    exported = read_json(compared / RUN / "export" / "onnx" / "manifest.json")["weights"]["sha256"]
+    if exported == result_in(compared)["searched_sha256"]:  # else retrain chose the hand-made one
         assert stranger["top1"] == ours["top1"]
     assert stranger["params"] > 0
 

@@ -433,9 +433,13 @@ def test_onnx_export_passes_parity_and_verifies(project: Path) -> None:
         assert (project / "edgenas-run" / file["path"]).stat().st_size == file["size_bytes"]
     verified = stored(project, "verify")
     assert verified["verdict"] == "passed"
+    assert result["word"] == verified["exported"] == "equal within rounding"
     assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "parity"}
     manifest = json.loads((project / "edgenas-run" / result["artifact"] / "manifest.json").read_text())
     assert manifest["metrics"]["top1"] == stored(project, "evaluate")["top1"]
+    assert manifest["decision"]["threshold"] == manifest["threshold"] == stored(project, "evaluate")["threshold"]
+    assert manifest["decision"]["choice"]["floor"] == 0.95
+    assert manifest["answers"]["num_images"] == result["files"][0]["parity"]["num_images"]
 
 
 def test_a_changed_artefact_does_not_verify(edgenas: Run, project: Path, tmp_path: Path) -> None:
@@ -508,6 +512,7 @@ def test_info_lists_every_stage(edgenas: Run) -> None:
     assert code == 0
     states = {stage["name"]: stage["state"] for stage in value["result"]["stages"]}
     assert states["supernet"] == states["latency table"] == states["search"] == "there"
+    assert value["result"]["exports"]["onnx"] == "equal within rounding"
 
 
 def test_changed_data_are_noticed(edgenas: Run, project: Path) -> None:

@@ -35,7 +35,6 @@ SMALL = {
     "train.flip": "false",
     "retrain.scratch_epochs": 1,
 }
-FEW_IMAGES = ("--set", "gates.min_top1_agreement=0.8")
 
 
 def images(root: Path, *, num: int = 150) -> Path:
@@ -85,7 +84,7 @@ def exported_px(folder: Path) -> int:
 @pytest.mark.slow
 def test_the_winner_is_exported_at_its_own_resolution(project: Path) -> None:
     winner = run(project, "search", "--max-params", "60k")["winner"]["arch"]
-    run(project, "export", "--format", "onnx", *FEW_IMAGES)
+    run(project, "export", "--format", "onnx")
     assert exported_px(project) == winner["resolution_px"]
 
 
@@ -94,11 +93,11 @@ def test_a_retrained_net_is_judged_and_exported_at_its_own_resolution(project: P
     arch = NANO.to_json(NANO.extreme(largest=False)[0]) | {"resolution_px": resolution_px}
     (project / "net.json").write_text(json.dumps(arch))
     retrained = run(project, "retrain", "--arch", "net.json", "--force", *(["--baseline"] if resolution_px == 32 else []))
-    exported = run(project, "export", "--format", "onnx", "--net", "searched", *FEW_IMAGES)
+    exported = run(project, "export", "--format", "onnx", "--net", "searched")
     assert exported["weights"] == "finetuned"
     assert {file["parity"]["verdict"] for file in exported["files"]} == {"passed"}
     assert exported_px(project) == resolution_px
-    run(project, "verify", "edgenas-run/export/onnx", "--data", f"folder:{project / 'images'}", *FEW_IMAGES)
+    run(project, "verify", "edgenas-run/export/onnx", "--data", f"folder:{project / 'images'}")
     evaluated = run(project, "evaluate", "--split", "test", "--set", "export.net=searched")
     manifest = json.loads((project / "edgenas-run" / "export" / "onnx" / "manifest.json").read_text())
     assert evaluated["top1"] == retrained["top1"] == manifest["metrics"]["top1"]

@@ -71,6 +71,17 @@ def metrics(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
         "confusion_matrix": [[58, 2, 1], [0, 377, 0], [5, 8, 89]],
         "positive": classes[0],
         "threshold": 0.31,
+        "most_frequent": {"class_name": classes[1], "share": share(0.6981, 0.6581, 0.7353, 540)},
+        "threshold_choice": {
+            "threshold": 0.31,
+            "split": "calibrate",
+            "floor": 0.95,
+            "confidence": None,
+            "is_asked": False,
+            "is_shown": True,
+            "sensitivity": share(0.9583, 0.8602, 0.9885, 48),
+            "false_alarms": share(0.0311, 0.0179, 0.0536, 386),
+        },
     }
 
 
@@ -126,6 +137,7 @@ def parity(verdict: str, reason: str = "", *, emulated: dict[str, Any] | None = 
         "top1_agreement": 0.9981 if ran else None,
         "flips": {POSITIVE: 1} if ran else {},
         "new_false_negatives": 1 if ran else None,
+        "new_false_positives": 2 if ran else None,
         "logits": {"max_abs": 0.0123 if ran else None, "mean_abs": 1e-4 if ran else None, "min_cosine": 1.0 if ran else None},
         "gates": [agreement] if ran else [],
         "decision": {"flips": 1 if ran else 0, "agreement": share(0.9981, 0.9896, 0.9997, 540) if ran else None},
@@ -151,6 +163,7 @@ def exported(name: str, judged: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+MOST_FREQUENT = {"class_name": "normal", "share": share(0.9, 0.88, 0.92, 820)}
 NO_GPU = "tensorrt-rtx cannot run here: no NVIDIA driver (libcuda.so.1 is missing)"
 
 
@@ -213,7 +226,11 @@ def doctor() -> Outcome[DoctorResult]:
 def train() -> Outcome[TrainResult]:
     subnets = {name: share(0.9, 0.8821 + i / 100, 0.95, 1_000) for i, name in enumerate(("smallest", "random", "largest"))}
     teacher = {"name": "timm:test_resnet", "select_top1": share(0.9704, 0.9525, 0.9817, 540)}
-    return Outcome(TrainResult.from_json({"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}}))
+    return Outcome(
+        TrainResult.from_json(
+            {"teacher": teacher, "supernet": {"epochs": 40, "select_top1": subnets}, "most_frequent": MOST_FREQUENT}
+        )
+    )
 
 
 def profile() -> Outcome[ProfileAnswer]:
@@ -353,6 +370,8 @@ def found_nets(classes: tuple[str, ...] = CLASSES) -> dict[str, Any]:
         "closest": None,
         "binding": ["latency_ms"],
         "seed": 0,
+        "positive": classes[0],
+        "most_frequent": dict.fromkeys(("select", "confirm", "both"), MOST_FREQUENT),
     }
 
 
@@ -605,7 +624,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
         "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed",
     ),
-    "search": (search(), "1.23 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
+    "search": (search(), "58/61 90.0 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
     "compare": (
         comparison(),
@@ -617,7 +636,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
     ),
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
-    "export": (export(), "undecided not run passed 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
+    "export": (export(), "undecided not run passed 479 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
@@ -629,6 +648,71 @@ def drawn(command: str, outcome: Outcome, width: int) -> str:
     file = io.StringIO()
     Screen(Console(file=file, width=width, highlight=False)).show(command, outcome)
     return file.getvalue()
+
+
+def test_the_rules_stand_in_tables_of_their_own_with_how_the_threshold_was_chosen() -> None:
+    text = drawn("evaluate", evaluate(), 160)
+    order = [text.index(words) for words in ("as decided  ", "accuracy  ", "  false alarms", "macro F1", "by the argmax", "top-1")]
+    assert order == sorted(order)
+    assert "decided: covid-19 where p(covid-19) ≥ 0.31, else the likeliest of the others" in text
+    assert "the highest that finds 95 % on calibrate (default); it finds 46 of 48 there" in text
+    assert re.search(r"its specificity +479 +99\.0 ", text)  # 5 of 479 others
+    assert re.search(r"its PPV +92\.1 ", text)  # 58 of 63
+    assert re.search(r"false alarms +5 of 479", text)
+    assert text.count("always normal") == 2
+    assert re.search(r"1 covid-19 +58 +2 +1", text)
+
+
+def test_without_a_threshold_there_is_one_rule_and_one_table() -> None:
+    text = drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | {"threshold": None, "threshold_choice": None})), 100)
+    assert "Test split, 95 % intervals: by the argmax" in text
+    assert "as decided by the threshold" not in text
+    assert "sensitivity covid-19 (positive)" in text
+
+
+def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:
+    names = [f"kind {i}" for i in range(20)]
+    counts = [[9 if i == j else 3 if (i, j) == (4, 7) else 0 for j in range(20)] for i in range(20)]
+    whole = {"sensitivity": dict.fromkeys(names, share(0.9, 0.8, 0.95, 9)), "confusion_matrix": counts, "positive": None}
+    whole |= {"threshold": None, "threshold_choice": None}
+    text = drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | whole)), 100)
+    assert re.search(r"kind 4 +kind 7 +3", text)
+    assert "Images by class" not in text
+
+
+@pytest.mark.parametrize("command", ["train", "search", "retrain", "export", "info"])
+def test_a_net_that_may_have_learned_nothing_is_said(command: str) -> None:
+    common = {"class_name": "normal", "share": share(0.99, 0.98, 1.0, 540)}
+    doubted = metrics() | {"most_frequent": common}
+    made: dict[str, Outcome[Any]] = {
+        "train": Outcome(TrainResult.from_json(train().result.as_json() | {"most_frequent": common})),
+        "search": search(),
+        "retrain": Outcome(RetrainResult.from_json(net(ARCH) | doubted)),
+        "export": replace(
+            export(), result=ExportResult.from_json(export().result.as_json() | {"metrics": doubted | {"split": "test"}})
+        ),
+        "info": Outcome(InfoResult.from_json(info().result.as_json() | {"doubts": ["the net is not shown to be above 99 %"]})),
+    }
+    assert "is not shown to be above" in " ".join(drawn(command, made[command], 100).split())
+
+
+def test_export_names_the_rule_that_ships_and_how_its_threshold_was_chosen() -> None:
+    judged = ExportResult.from_json(export().result.as_json() | {"metrics": metrics() | {"split": "test"}})
+    text = drawn("export", replace(export(), result=judged), 100)
+    assert "decided: covid-19 where p(covid-19) ≥ 0.31" in text
+    assert "threshold: the highest that finds 95 % on calibrate" in text
+
+
+def test_the_export_s_verdict_is_repeated_in_its_own_word() -> None:
+    word = "equal within rounding"
+    assert f"as exported: {word}" in drawn("verify", Outcome(replace(verify().result, exported=word)), 100)
+    assert f"export onnx: {word}" in drawn("info", Outcome(replace(info().result, exports={"onnx": word})), 100)
+    equal = {"is_equal": True, "max_abs_error": 2e-7, "logits_range": 20.0, "nearest_decision": 0.03}
+    files = [exported("model-fp32-b1.onnx", parity("passed") | {"equality": equal})]
+    result = ExportResult.from_json(export().result.as_json() | {"files": files, "verdict": "passed", "word": word})
+    text = drawn("export", replace(export(), result=result), 100)
+    assert f"artefact: {word}" in text
+    assert "1.0e-08 of the logits' range; nearest other decision 0.03 away, 150,000 times that" in " ".join(text.split())
 
 
 def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
@@ -730,7 +814,7 @@ def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
 def test_an_empty_class_has_no_share() -> None:
     shares = metrics()["sensitivity"] | {"normal": {"value": None, "low": 0.0, "high": 1.0, "n": 0}}
     text = drawn("evaluate", evaluate(sensitivity=shares, scores=None), 80)
-    (line,) = [line for line in text.splitlines() if "normal" in line]
+    (line,) = [line for line in text.splitlines() if "sensitivity normal" in line]
     assert "–" in line
     assert "None" not in line
 

@@ -135,3 +135,33 @@ def test_an_unknown_model_of_timm_names_similar_ones() -> None:
     with pytest.raises(UsageError, match="timm has no model 'deit_tinny'") as caught:
         fetch("timm:deit_tinny")
     assert "deit" in caught.value.hint
+
+
+UNUSABLE = {
+    "nan": (torch.tensor([1.0, float("nan")]), r"x holds 1 value\(s\) that are NaN or infinite"),
+    "infinity": (torch.tensor([[float("-inf")] * 2]), r"x holds 2 value\(s\)"),
+    "half": (torch.tensor([float("nan")], dtype=torch.bfloat16), r"x holds 1 value\(s\)"),
+    "eight bits": (torch.full((3,), float("nan")).to(torch.float8_e4m3fn), r"x holds 3 value\(s\)"),
+    "huge": (torch.zeros(1).expand(10**5, 10**5), "x of shape .* repeats fewer values"),
+    "complex": (torch.zeros(2, dtype=torch.complex64), "x holds complex numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_weights_that_no_net_can_have_are_named_with_the_file(kind: str, tmp_path: Path) -> None:
+    value, message = UNUSABLE[kind]
+    torch.save({"x": value, "y": torch.zeros(2)}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"w\.pth holds weights that cannot be used.*" + message):
+        fetch(str(tmp_path / "w.pth"))
+
+
+def test_safetensors_with_nan_are_refused_too(tmp_path: Path) -> None:
+    save_file({"x": torch.tensor([float("nan")])}, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        read_foreign(tmp_path / "w.safetensors")
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    torch.save({"a\ud812": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="no name in UTF-8"):
+        fetch(str(tmp_path / "w.pth"))

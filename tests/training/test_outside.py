@@ -141,3 +141,16 @@ class TestKnownImages:
             for images_NCHW, _ in batches(epoch):
                 known(images_NCHW)
         assert net.asked == 40
+
+
+def test_an_onnx_file_with_nan_is_refused_and_one_with_a_mask_is_not(tmp_path: Path) -> None:
+    net = Linear()
+    with torch.no_grad():
+        net.weight[0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"bad\.onnx holds weights that cannot be used.* weight holds 1 value\(s\)"):
+        OnnxNet(write_onnx(tmp_path / "bad.onnx", net), 8)
+    model = onnx.load(write_onnx(tmp_path / "mask.onnx", Linear()))
+    mask = torch.full((4, 4), float("-inf")).triu(1).numpy()
+    model.graph.initializer.append(numpy_helper.from_array(mask, "mask"))
+    onnx.save(model, tmp_path / "mask.onnx")
+    assert OnnxNet(tmp_path / "mask.onnx", 8).num_classes == 4

@@ -36,7 +36,7 @@ def test_it_knows_what_photographs_show(name: str, expected: str, *, is_deployed
     from sklearn.datasets import load_sample_image
     from timm.data import ImageNetInfo
 
-    net = AsItWasTrained(NET.with_weights(weights(), 1000)).eval()
+    net = AsItWasTrained(NET.with_weights(weights(), 1000), IMAGENET_MEAN, IMAGENET_STD).eval()
     net = deployable(net) if is_deployed else net
     preprocess = Preprocess(224, IMAGENET_MEAN, IMAGENET_STD, "bicubic", "crop", 0.875)
     x_NCHW = torch.from_numpy(preprocess(Image.fromarray(load_sample_image(name))))[None]

@@ -97,12 +97,21 @@ def _answers(
 ) -> Generator[Record, None, Answers]:
     images = each.images
     yield from decode(images, "calibrate", "test")
-    threshold = choose_threshold(project, images, each.net)
+    choice = choose_threshold(project, images, each.net)
+    threshold = None if choice is None else choice.threshold
     images_NCHW, labels_N = images.arrays("test")
     logits_NK = logits(each.net, images_NCHW)
     p_NK = probabilities(logits_NK)
     positive = images.class_names[images.positive] if images.positive is not None else None
-    metrics = report(p_NK, labels_N, images.class_names, positive=positive, threshold=threshold, sites=images.sites("test"))
+    metrics = report(
+        p_NK,
+        labels_N,
+        images.class_names,
+        positive=positive,
+        threshold=threshold,
+        sites=images.sites("test"),
+        choice=choice,
+    )
     parity = Parity("not_run", FILE)
     if isinstance(each.source, nn.Module):
         judge = Judge(images_NCHW, labels_N, logits_NK, images.class_names, images.positive, threshold, gates)

@@ -54,6 +54,8 @@ def _rival(bench: Bench, net: TimmNet, file: Path | None, name: str) -> Rival:
         stem_stride=net.stem_stride,
         pretrained=None if file is None else file.name,
         pretrained_sha256=None if file is None else sha256_file(file),
+        mean=None if file is None else bench.images.preprocess.mean,
+        std=None if file is None else bench.images.preprocess.std,
     )
     key = str(net).replace("/", "-") + ("" if facts.pretrained_sha256 is None else f"-{facts.pretrained_sha256[:8]}")
     name += "" if file is None else "+pretrained"

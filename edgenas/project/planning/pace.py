@@ -33,7 +33,7 @@ def stand_in(project: Project, images: Images) -> nn.Module | None:
     """A net like the teacher that is there or that is tried first, which takes as long; None where labels alone teach."""
     if not needs_teacher(project.settings.train):
         return None
-    if is_team(project.settings.teacher):
+    if is_team(project.settings.teacher, images.preprocess):
         return stand_in_team(project, images)
     return teacher_net(project.space, images.task, likely_teacher(project).name)
 
@@ -64,7 +64,7 @@ def time_training(
 
 def _teachers(project: Project, images: Images, device: str) -> dict[str, tuple[str, Job]]:
     """The trainings of teachers by what the estimate calls them, each with its net's name; none of nets that are given trained."""
-    if is_team(project.settings.teacher):
+    if is_team(project.settings.teacher, images.preprocess):
         jobs = team_ahead(project, images, device)
         names = ["teacher", *(f"teacher {number}" for number in range(2, len(jobs) + 1))]
         return {name: (title, job) for name, (title, job) in zip(names, jobs.items(), strict=False)}

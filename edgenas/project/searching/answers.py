@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from edgenas.errors import InfeasibleError
 from edgenas.project.searching.budget import infeasible, nearest_of
 from edgenas.project.searching.continuing import Earlier
@@ -13,12 +15,23 @@ from edgenas.project.searching.floors import floor_confidence, nearest_floors
 from edgenas.project.searching.proof import Proven
 from edgenas.project.searching.question import Question
 from edgenas.project.searching.races import raced_facts
-from edgenas.records import AT_LEAST, CandidateRow, Evaluations, Nearest, NothingFound, SearchResult, SpaceFacts, lower_name
+from edgenas.records import (
+    AT_LEAST,
+    CandidateRow,
+    Evaluations,
+    MostFrequent,
+    Nearest,
+    NothingFound,
+    SearchResult,
+    SpaceFacts,
+    lower_name,
+)
 from edgenas.search import Feasibility
 from edgenas.search.constraints import FLOOR
 from edgenas.search.finalists import Finalist, choose, optimism
 from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import first_epochs
+from edgenas.training.evaluation import most_frequent_class
 from edgenas.training.folder import weights_sha256
 
 
@@ -84,7 +97,17 @@ def result_of(
         fidelity=proven.result(first) if any(finalist.proof is not None for finalist in proven.finalists) else None,
         seconds=round(search_s + proof_s, 1),
         proof_epochs=proof_epochs,
+        positive=None if question.images.positive is None else question.images.class_names[question.images.positive],
+        most_frequent=_most_frequent(question),
     )
+
+
+def _most_frequent(question: Question) -> dict[str, MostFrequent]:
+    """The most frequent class of the splits that judge, and what always answering it gives."""
+    labels = {name: question.images.labels(name) for name in ("select", "confirm")}
+    labels["both"] = np.concatenate([labels["select"], labels["confirm"]])
+    found = {name: most_frequent_class(labels_N, question.images.class_names) for name, labels_N in labels.items()}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def nothing_left(question: Question, result: SearchResult, judged: Sequence[Finalist]) -> InfeasibleError:

@@ -9,7 +9,9 @@ from pathlib import Path
 from torch import nn
 
 from edgenas.data.images import Images
+from edgenas.data.pixels import stored_preprocess
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, EdgeNASError
 from edgenas.project.nets import BASELINE, read_retrain, searched
 from edgenas.records import Manifest
@@ -29,6 +31,7 @@ class Reads:
     image_px: int | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def open_outsider(name: str, said: Reads, images: Images) -> Outsider:
         MissingBackendError: without ONNX Runtime.
     """
     kind, _, text = name.partition(":")
-    return _of_file(Path(text), said, images) if f"{kind}:" == ONNX else _of_run(Path(text), images)
+    return _of_file(Path(text), said, images) if f"{kind}:" == ONNX else _of_run(Path(text), said, images)
 
 
 def _of_file(path: Path, said: Reads, images: Images) -> Outsider:
@@ -76,9 +79,10 @@ def _of_file(path: Path, said: Reads, images: Images) -> Outsider:
         if net.num_classes != len(images.class_names):
             raise CheckpointError(f"{path} tells {net.num_classes} classes apart, the images are of {len(images.class_names)}")
         mean, std = said.mean or IMAGENET_MEAN, said.std or IMAGENET_STD
-        return Outsider(net.eval(), sha256_file(path), net.image_px, mean, std)
+        columns = same_classes(said.classes or images.class_names, images.class_names, "teacher.classes")
+        return Outsider(net.eval(), sha256_file(path), net.image_px, mean, std, columns)
     mean, std = (tuple(float(value) for value in manifest.preprocessing[key]) for key in ("mean", "std"))
-    columns = same_classes(manifest.classes, images.class_names, str(path))
+    columns = same_classes(said.classes or manifest.classes, images.class_names, str(path))
     return Outsider(net.eval(), sha256_file(path), net.image_px, said.mean or mean, said.std or std, columns)
 
 
@@ -94,15 +98,16 @@ def _manifest_of(path: Path) -> Manifest | None:
     return manifest if any(file.path == path.name for file in manifest.files) else None
 
 
-def _of_run(folder: Path, images: Images) -> Outsider:
+def _of_run(folder: Path, said: Reads, images: Images) -> Outsider:
     if not is_run(folder):
         raise CheckpointError(f"{folder} is no run folder of edgenas", hint="a teacher of an earlier run is written run:FOLDER")
     earlier, genes = _final(folder)
     if earlier.class_names is None:
         raise CheckpointError(f"{folder} does not say which classes its net tells apart: {RunFolder(folder).splits} is missing")
-    columns = same_classes(earlier.class_names, images.class_names, str(folder))
+    columns = same_classes(said.classes or earlier.class_names, images.class_names, str(folder))
     task = earlier.space.task_of(genes, earlier.task)
-    return Outsider(earlier.net(genes), sha256_file(earlier.path), task.image_px, IMAGENET_MEAN, IMAGENET_STD, columns)
+    read = stored_preprocess(load_splits(RunFolder(folder).splits).pixels, task.image_px)
+    return Outsider(earlier.net(genes), sha256_file(earlier.path), task.image_px, read.mean, read.std, columns)
 
 
 def _final(folder: Path) -> tuple[Earlier, tuple[int, ...]]:

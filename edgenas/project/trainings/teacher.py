@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from edgenas.data.images import Images
+from edgenas.errors import CheckpointError
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
@@ -47,9 +48,20 @@ def started_from(name: str, path: Path, task: Task) -> nn.Module:
     return TimmNet(name.removeprefix("timm:"), task.image_px).with_weights(path, task.num_classes, task.in_channels)
 
 
-def teacher_facts(folder: Path) -> CheckpointFacts | None:
-    """What the run's teacher says of itself; None if there is none yet."""
-    return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1]) if has_weights(folder) else None
+def teacher_facts(folder: Path, *, forgive: bool = False) -> CheckpointFacts | None:
+    """What the run's teacher says of itself; None if there is none yet, or with ``forgive`` one that cannot be read.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    if not has_weights(folder):
+        return None
+    try:
+        return CheckpointFacts.from_json(load_weights(folder / WEIGHTS)[1])
+    except CheckpointError as error:
+        if forgive:
+            return None
+        raise CheckpointError(error.message, problems=error.problems, hint="--force replaces it") from error
 
 
 @dataclass(frozen=True, slots=True)

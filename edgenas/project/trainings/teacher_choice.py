@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
 from edgenas.project.training_settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, started_from, teacher_facts, teacher_job, teacher_net
-from edgenas.project.trainings.team import fit_team, is_team, try_team
+from edgenas.project.trainings.team import fit_team, is_team, judge_given, try_team
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
 from edgenas.runs import Note, Record, sha256_file, write_text
 from edgenas.stats import accuracy
+from edgenas.training.agreement import agreement, require_agreement
 from edgenas.training.checkpoints import facts_in, save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
@@ -62,13 +66,13 @@ def try_checkpoint(project: Project, images: Images, *, force: bool) -> None:
         CheckpointError, UsageError: if it does not fit, or its net does not exist.
     """
     settings = project.settings.teacher
-    if is_team(settings) and (force or teacher_facts(project.run.teacher) is None):
+    if is_team(settings, images.preprocess) and (force or teacher_facts(project.run.teacher) is None):
         try_team(project, images)
         return
     if settings.init is not None and (force or teacher_facts(project.run.teacher) is None):
         image_px = settings.image_px if settings.image_px is not None else images.task.image_px
         started_from(settings.names[0], Path(settings.init), replace(images.task, image_px=image_px))
-    if settings.checkpoint is None or (teacher_facts(project.run.teacher) is not None and not force):
+    if settings.checkpoint is None or (not force and teacher_facts(project.run.teacher) is not None):
         return
     net = (
         given_checkpoint(project.settings.teacher) if settings.name == AUTO else TeacherNet(settings.names[0], settings.checkpoint)
@@ -87,9 +91,11 @@ def fit_teacher(
         force: replace what is there.
         whole: the supernet follows.
     """
-    facts = teacher_facts(project.run.teacher)
+    facts = teacher_facts(project.run.teacher, forgive=force)
+    if facts is None or force:
+        yield from judge_given(project, images, device)
     asked = asked[0] if isinstance(asked, Sequence) and not isinstance(asked, str) and len(asked) == 1 else asked
-    if is_team(project.settings.teacher):
+    if is_team(project.settings.teacher, images.preprocess):
         yield from _fit_team(project, images, device, asked=asked, force=force, whole=whole)
         return
     if facts is not None and facts.members is not None and not force:
@@ -198,12 +204,15 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
             else teacher_net(project.space, images.task, net.name, net.checkpoint).to(device)
         )
         images_NCHW, labels_N = images.arrays("select")
+        answered_N = predict(trained.eval(), images_NCHW).argmax(axis=1)
+        if net not in jobs and project.settings.teacher.check:
+            _require_order(net, answered_N, labels_N, images.class_names)
         epochs, seconds = (jobs[net].loop.epochs, seconds_of(jobs[net].folder)) if net in jobs else (0, 0.0)
         row = TriedTeacher(
             name=net.name,
             checkpoint=net.checkpoint,
             params=sum(parameter.numel() for parameter in trained.parameters()),
-            select_top1=accuracy(predict(trained.eval(), images_NCHW).argmax(axis=1), labels_N),
+            select_top1=accuracy(answered_N, labels_N),
             epochs=epochs,
             seconds=seconds,
         )
@@ -216,6 +225,22 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
     probed.write(project.run.teacher / PROBE)
     clear(project.run.teacher / "probe")
     return TeacherNet(best.name, best.checkpoint)
+
+
+def _require_order(net: TeacherNet, answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], names: Sequence[str]) -> None:
+    """Check that a given net means by its outputs the classes that they are taken for; one that knows little just loses.
+
+    Raises:
+        CheckpointError: with the order that was found.
+    """
+    found = agreement(answered_N, labels_N, len(names))
+    if found.meant is None:
+        return
+    try:
+        require_agreement(found, f"{net.name} with the weights of {net.checkpoint}", names, names)
+    except CheckpointError as error:
+        named = f"--teacher {net.name} --teacher-checkpoint {net.checkpoint} {error.hint}"
+        raise CheckpointError(error.message, hint=named) from error
 
 
 def _earlier_choice(project: Project, images: Images) -> TeacherNet | None:

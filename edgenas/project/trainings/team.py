@@ -14,25 +14,31 @@ from typing import Any
 from torch import nn
 
 from edgenas.data.images import Images
+from edgenas.data.preprocess import Preprocess
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
-from edgenas.project.training_settings import TeacherSettings
-from edgenas.project.trainings.outsiders import Outsider, Reads, is_outside, open_outsider
+from edgenas.project.training_settings import AUTO, TeacherSettings
+from edgenas.project.trainings.inputs import differs, given_normalisation
+from edgenas.project.trainings.outsiders import Outsider, Reads, is_outside, open_outsider, same_classes
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.records import CheckpointFacts, MemberFacts
 from edgenas.runs import Note, Record
 from edgenas.spaces import Task
+from edgenas.training.agreement import Agreement, agreement, require_agreement, require_no_better
 from edgenas.training.checkpoints import differences, load_weights, save_weights
 from edgenas.training.curves import training_picture
+from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit, keep
 from edgenas.training.folder import WEIGHTS, weights_sha256
 from edgenas.training.outside import AtItsInput, SeveralTeachers
 
 
-def is_team(settings: TeacherSettings) -> bool:
-    """Whether the teacher is more than one net that sees what its students see."""
-    has_input = settings.image_px is not None or bool(settings.mean) or bool(settings.std)
+def is_team(settings: TeacherSettings, given: Preprocess) -> bool:
+    """Whether the teacher is more than one net that reads and answers as its students do, whose images come as ``given``."""
+    has_input = settings.image_px is not None or bool(settings.mean) or bool(settings.std) or bool(settings.classes)
+    if settings.name != AUTO and len(settings.names) == 1 and not has_input:
+        has_input = differs(given_normalisation(settings.names[0], settings.checkpoint), given)
     return len(settings.names) > 1 or has_input or any(map(is_outside, settings.names))
 
 
@@ -102,13 +108,19 @@ def _open(project: Project, images: Images, member: Member) -> tuple[nn.Module, 
     """A member as it is before a training here, with what is said of it."""
     settings = project.settings.teacher
     if member.is_outside:
-        outsider = open_outsider(member.net.name, Reads(settings.image_px, settings.mean, settings.std), images)
+        said = Reads(settings.image_px, settings.mean, settings.std, settings.classes)
+        outsider = open_outsider(member.net.name, said, images)
         return _adapted(outsider, images), _facts(member, outsider)
     image_px = settings.image_px if settings.image_px is not None else images.task.image_px
     task = Task(images.task.num_classes, images.task.in_channels, image_px)
     net = teacher_net(project.space, task, member.net.name, member.net.checkpoint)
     given = images.preprocess
-    outsider = Outsider(net, None, image_px, settings.mean or given.mean, settings.std or given.std)
+    known = given_normalisation(member.net.name, member.net.checkpoint)
+    mean, std = (given.mean, given.std) if known is None else (known.mean, known.std)
+    columns = None
+    if settings.classes and member.net.checkpoint is not None:
+        columns = same_classes(settings.classes, images.class_names, "teacher.classes")
+    outsider = Outsider(net, None, image_px, settings.mean or mean, settings.std or std, columns)
     return _adapted(outsider, images), _facts(member, outsider)
 
 
@@ -147,9 +159,47 @@ def _job(project: Project, images: Images, member: Member, facts: MemberFacts, d
         folder=member.folder,
         label=f"teacher {member.net.name}",
         image_px=facts.image_px,
-        around=lambda net: _adapted(Outsider(net, None, facts.image_px, facts.mean, facts.std), images),
+        around=lambda net: _adapted(Outsider(net, None, facts.image_px, facts.mean, facts.std, facts.columns), images),
     )
-    return replace(job, facts={**job.facts, "input": {"image_px": facts.image_px, "mean": facts.mean, "std": facts.std}})
+    columns = {} if facts.columns is None else {"columns": facts.columns}
+    reads = {"image_px": facts.image_px, "mean": facts.mean, "std": facts.std, **columns}
+    return replace(job, facts={**job.facts, "input": reads})
+
+
+def judge_given(project: Project, images: Images, device: str) -> Iterator[Note]:
+    """Ask those that were not trained here about select, before anything is written.
+
+    Raises:
+        CheckpointError: if one means other classes by its outputs, or is no better than chance.
+    """
+    settings = project.settings.teacher
+    if AUTO in settings.names or not settings.check:
+        return
+    for member in members_of(project):
+        if not member.is_outside and member.net.checkpoint is None:
+            continue
+        net, facts = _open(project, images, member)
+        found = _asked(net, images, device)
+        of = "" if member.net.checkpoint is None else f" with the weights of {member.net.checkpoint}"
+        who, outputs = f"teacher {member.net.name}{of}", settings.classes or images.class_names
+        known = given_normalisation(member.net.name, member.net.checkpoint)
+        if differs(known, images.preprocess) and not (settings.mean or settings.std):
+            assert isinstance(net, AtItsInput)
+            given = images.preprocess
+            reads = replace(facts, mean=given.mean, std=given.std)
+            other = _asked(
+                _adapted(Outsider(net.net, None, reads.image_px, reads.mean, reads.std, reads.columns), images), images, device
+            )
+            require_no_better(found, other, who, (reads.mean, reads.std), outputs, images.class_names)
+        warning = require_agreement(found, who, outputs, images.class_names)
+        if warning is not None:
+            yield Note(warning, is_warning=True)
+
+
+def _asked(net: nn.Module, images: Images, device: str) -> Agreement:
+    """How a net's answers on select go together with the labels."""
+    images_NCHW, labels_N = images.arrays("select")
+    return agreement(predict(net.to(device), images_NCHW).argmax(axis=1), labels_N, len(images.class_names))
 
 
 def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[str], force: bool) -> Iterator[Record]:
@@ -165,7 +215,7 @@ def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[s
     Raises:
         CheckpointError: if the run's teacher is another than was asked for.
     """
-    members, found = members_of(project), teacher_facts(project.run.teacher)
+    members, found = members_of(project), teacher_facts(project.run.teacher, forgive=force)
     opened = [_open(project, images, member)[1] for member in members]
     jobs = [
         None if member.is_outside else _job(project, images, member, facts, device, anew=force)
@@ -186,6 +236,12 @@ def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[s
         elif member.net.checkpoint is not None:
             save_weights(member.folder / WEIGHTS, job.build(), job.identity)
             yield Note(f"teacher: {member.net.name} with the weights of {member.net.checkpoint}")
+            known = given_normalisation(member.net.name, member.net.checkpoint)
+            if differs(known, images.preprocess) and not (project.settings.teacher.mean or project.settings.teacher.std):
+                assert known is not None
+                yield Note(
+                    f"teacher: {member.net.name} reads images of {known.words}, as timm says that its weights were trained with"
+                )
         elif changes_since(job) != [] or force:
             yield from fit(job)
             yield training_picture(job.label, job.folder)
@@ -231,9 +287,10 @@ def load_team(project: Project, images: Images, facts: CheckpointFacts) -> nn.Mo
 def _load(project: Project, images: Images, row: MemberFacts, folder: Path) -> tuple[nn.Module, str | None]:
     if is_outside(row.name):
         outsider = open_outsider(row.name, Reads(row.image_px, row.mean, row.std), images)
-        return _adapted(outsider, images), outsider.sha256
+        return _adapted(replace(outsider, columns=row.columns), images), outsider.sha256
     task = Task(images.task.num_classes, images.task.in_channels, row.image_px)
-    net = _adapted(Outsider(teacher_net(project.space, task, row.name), None, row.image_px, row.mean, row.std), images)
+    own = teacher_net(project.space, task, row.name)
+    net = _adapted(Outsider(own, None, row.image_px, row.mean, row.std, row.columns), images)
     load_weights(folder / WEIGHTS, net)
     return net.eval(), weights_sha256(folder)
 

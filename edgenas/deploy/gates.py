@@ -1,0 +1,267 @@
+"""Gates of parity: what an exported model must show, each judged on its own.
+
+A share of images is judged by Wilson's interval: a gate is passed only if the interval proves the limit, failed only if it excludes
+it, undecided otherwise. Two things help where images are few. A conversion that is equal within rounding has changed no number that
+a decision could depend on, so there is nothing to estimate (`margins.equality`). And where no image changed its decision, margins
+bound the share that does (`margins.flip_bound`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas import stats
+from edgenas.records import Gate, Verdict
+
+SPREAD = 1e-5  # of the largest logit: outputs that differ by no more over all images are one output
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What an exported model must meet; None leaves a gate out.
+
+    Attributes:
+        min_agreement: share of images that source and export decide alike, by the rule that the artefact carries; None takes
+            ``min_top1_agreement`` where that is given, else 0.99.
+        min_top1_agreement: share of images with the same argmax.
+        max_new_false_negatives: positives that the source finds and the export misses, as a count.
+        max_new_false_negative_share: the same as a share of the positives.
+        max_new_false_positives: other images that only the export decides as positive, as a count.
+        max_new_false_positive_share: the same as a share of the other images.
+        min_p_mcnemar: least p-value that source and export are equally often right, where the export is less often right.
+        min_sensitivity: share of positives that the export finds.
+        max_abs_logit: largest absolute difference of two logits.
+        floors: least sensitivity by class, of a search.
+        floor_confidence: of the interval that proves a floor; None holds the share itself against it.
+    """
+
+    min_top1_agreement: float | None = None
+    max_new_false_negatives: int | None = 0
+    min_sensitivity: float | None = None
+    max_abs_logit: float | None = None
+    floors: Mapping[str, float] = field(default_factory=dict)
+    floor_confidence: float | None = None
+    min_agreement: float | None = None
+    max_new_false_negative_share: float | None = 0.02
+    max_new_false_positives: int | None = None
+    max_new_false_positive_share: float | None = 0.02
+    min_p_mcnemar: float | None = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("min_agreement", "min_top1_agreement", "min_sensitivity"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share < 1:
+                raise ValueError(f"{name} {share} is not in [0, 1): no number of images proves 1")
+        for name in ("max_new_false_negative_share", "max_new_false_positive_share"):
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise ValueError(f"{name} {share} is not in (0, 1]: no number of images proves 0")
+        if self.min_p_mcnemar is not None and not 0 <= self.min_p_mcnemar < 1:
+            raise ValueError(f"min_p_mcnemar {self.min_p_mcnemar} is not in [0, 1)")
+
+    @property
+    def agreement(self) -> float:
+        """The least share of images that are decided alike."""
+        if self.min_agreement is not None:
+            return self.min_agreement
+        return 0.99 if self.min_top1_agreement is None else self.min_top1_agreement
+
+    @property
+    def limits(self) -> dict[str, float | int]:
+        """The limits in force by the name of their gate, for the manifest."""
+        names: tuple[str, ...] = ("min_top1_agreement", "max_new_false_negatives", "max_new_false_negative_share")
+        names += ("max_new_false_positives", "max_new_false_positive_share", "min_p_mcnemar", "min_sensitivity", "max_abs_logit")
+        limits = {"min_agreement": self.agreement} | {name: getattr(self, name) for name in names}
+        return {name: limit for name, limit in limits.items() if limit is not None} | {
+            f"sensitivity[{name}]": floor for name, floor in self.floors.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """What can decide a gate whose interval does not.
+
+    Attributes:
+        is_equal: the conversion is equal within rounding.
+        bound: largest share of images that margins leave room for; None where they say nothing.
+        words: how that bound comes about.
+    """
+
+    is_equal: bool = False
+    bound: float | None = None
+    words: str = ""
+
+
+def count_gate(name: str, value: float, limit: float) -> Gate:
+    """A count or a distance that must not exceed a limit; what is not a number does not pass."""
+    passed = value <= limit
+    return Gate(name, limit, value, value, value, "passed" if passed else "failed", "" if passed else f"{value:g} > {limit:g}")
+
+
+def share_gate(
+    name: str, share: stats.Proportion, limit: float, trials: str, *, confidence: float = 0.95, helped: Help | None = None
+) -> Gate:
+    """A share that must be at least a limit, proven by its interval.
+
+    Args:
+        name: of the gate.
+        share: with its interval.
+        limit: least share.
+        trials: what more of would decide it.
+        confidence: of the interval.
+        helped: what decides in its stead.
+    """
+    judged = Gate(name, limit, share.value, share.low, share.high, "passed")
+    if share.low >= limit:
+        return judged
+    by_other = None if helped is None else _helped(judged, helped, lambda bound: 1 - bound >= limit)
+    if by_other is not None:
+        return by_other
+    numbers = f"{share.value:.4f} of {share.n} ({100 * confidence:g} % interval {share.low:.4f} to {share.high:.4f})"
+    if share.high < limit:
+        return replace(judged, verdict="failed", reason=f"{numbers} is below {limit:g}")
+    needed = f"{stats.trials_to_prove(limit, confidence=confidence)} {trials}" if limit < 1 else f"no number of {trials}"
+    return replace(judged, verdict="undecided", reason=f"{numbers} does not decide {limit:g}; {needed} would{_more(helped)}")
+
+
+def rare_gate(name: str, num: int, total: int, limit: float, trials: str, *, helped: Help) -> Gate:
+    """A share that must be at most a limit, proven by its interval: ``num`` of ``total`` images.
+
+    Args:
+        name: of the gate.
+        num: images that were found.
+        total: of so many.
+        limit: largest share.
+        trials: what more of would decide it.
+        helped: what decides in its stead.
+    """
+    share = stats.wilson(num, total)
+    judged = Gate(name, limit, None if total == 0 else share.value, share.low, share.high, "passed")
+    if total > 0 and share.high <= limit:
+        return judged
+    by_other = _helped(judged, helped, lambda bound: total > 0 and bound <= limit)
+    if by_other is not None:
+        return by_other
+    if total == 0:
+        return replace(judged, verdict="undecided", reason=f"there are no {trials.split(maxsplit=1)[0]}")
+    numbers = f"{num} of {total} (95 % interval {share.low:.4f} to {share.high:.4f})"
+    if share.low > limit:
+        return replace(judged, verdict="failed", reason=f"{numbers} is above {limit:g}")
+    needed = stats.trials_to_prove(1 - limit) if limit < 1 else 1
+    return replace(
+        judged, verdict="undecided", reason=f"{numbers} does not decide {limit:g}; {needed} {trials} would{_more(helped)}"
+    )
+
+
+def _helped(judged: Gate, helped: Help, suffices: Callable[[float], bool]) -> Gate | None:
+    """The gate as passed by something else than its interval; None where nothing helps."""
+    if helped.is_equal:
+        return replace(judged, basis="rounding")
+    if helped.bound is not None and suffices(helped.bound):
+        return replace(judged, basis="margins", reason=helped.words)
+    return None
+
+
+def _more(helped: Help | None) -> str:
+    return f" (margins: {helped.words})" if helped is not None and helped.words else ""
+
+
+def floor_gate(class_name: str, found: int, num: int, floor: float, confidence: float | None) -> Gate:
+    """Whether a class is found as often as a search's floor says.
+
+    Args:
+        class_name: whose images they are.
+        found: images that were decided as it.
+        num: of its images.
+        floor: least share.
+        confidence: two-sided, of the interval that must prove it; None holds the share itself against it.
+    """
+    name, sure = f"sensitivity[{class_name}]", 0.95 if confidence is None else confidence
+    share = stats.wilson(found, num, confidence=sure)
+    if confidence is not None:
+        return share_gate(name, share, floor, "images without a miss", confidence=sure)
+    if num == 0:
+        return Gate(name, floor, None, share.low, share.high, "undecided", f"there are no images of {class_name}")
+    passed = share.value >= floor
+    reason = "" if passed else f"{found} of {num} is below {floor:g}"
+    return Gate(name, floor, share.value, share.low, share.high, "passed" if passed else "failed", reason)
+
+
+def mcnemar_gate(before_right_N: NDArray[np.bool_], after_right_N: NDArray[np.bool_], limit: float, *, helped: Help) -> Gate:
+    """Whether the export is less often right than its source by more than chance: McNemar's exact test on the same images."""
+    lost, won = int((before_right_N & ~after_right_N).sum()), int((after_right_N & ~before_right_N).sum())
+    p = stats.mcnemar(lost, won)
+    judged = Gate("min_p_mcnemar", limit, p, p, p, "passed")
+    if before_right_N.size == 0:
+        return replace(judged, verdict="undecided", reason="there are no images")
+    if helped.is_equal or p >= limit or lost <= won:
+        return judged
+    return replace(judged, verdict="failed", reason=f"{lost} images are right only before, {won} only after, p {p:.2g} < {limit:g}")
+
+
+def life_gates(
+    logits: Mapping[str, NDArray[np.floating]], decisions: Mapping[str, NDArray[np.int64]], labels_N: NDArray[np.integer]
+) -> list[Gate]:
+    """Whether nets answer to the image at all, and more rightly than by always naming the most frequent class.
+
+    Args:
+        logits: shape (images, classes), by whose they are; nothing of a net of which decisions alone are known.
+        decisions: classes by the decision rule, by whose they are.
+        labels_N: true classes.
+    """
+    return [_varies(logits), _learned(logits, decisions, labels_N)]
+
+
+def _varies(logits: Mapping[str, NDArray[np.floating]]) -> Gate:
+    """Whether outputs differ from image to image; images whose logits are not finite are judged by another gate."""
+    spreads: dict[str, float] = {}
+    for whose, each_NC in logits.items():
+        finite_NC = each_NC[np.isfinite(each_NC).all(axis=1)].astype(np.float64)
+        if len(finite_NC) > 1:
+            size = float(np.abs(finite_NC).max())
+            spreads[whose] = float(np.ptp(finite_NC, axis=0).max()) / size if size else 0.0
+    least = min(spreads.values(), default=None)
+    judged = Gate("varies_with_image", SPREAD, least, least, least, "passed")
+    dead = [whose for whose, spread in spreads.items() if spread <= SPREAD]
+    if dead:
+        return replace(judged, verdict="failed", reason=f"the outputs of {' and '.join(dead)} do not depend on the image")
+    if len(spreads) < len(logits):
+        return replace(judged, verdict="undecided", reason="is shown by two images with finite logits or more")
+    return judged
+
+
+def _learned(
+    logits: Mapping[str, NDArray[np.floating]], decisions: Mapping[str, NDArray[np.int64]], labels_N: NDArray[np.integer]
+) -> Gate:
+    name, share = "above_most_frequent", stats.most_frequent(labels_N)[1]
+    rights = {whose: stats.accuracy(decided_N, labels_N) for whose, decided_N in decisions.items()}
+    worst = min(rights.values(), key=lambda right: right.value)
+    judged = Gate(name, share.value, worst.value, worst.low, worst.high, "passed")
+    if len(np.unique(labels_N)) < 2:
+        return replace(judged, verdict="undecided", reason="the images are not of two classes")
+    argmax = {whose: _argmax(logits[whose]) if whose in logits else decided_N for whose, decided_N in decisions.items()}
+    poor = [whose for whose in decisions if not stats.beats_most_frequent(argmax[whose], decisions[whose], labels_N)]
+    if not poor:
+        return judged
+    found = ", ".join(f"{whose} decides {rights[whose].value:.4f} of {share.n} rightly" for whose in poor)
+    reason = f"{found}, always answering the most frequent class {share.value:.4f}: nothing shows that anything was learned"
+    return replace(judged, verdict="failed", reason=reason)
+
+
+def _argmax(logits_NC: NDArray[np.floating]) -> NDArray[np.int64]:
+    finite_N = np.isfinite(logits_NC).all(axis=1)
+    return np.where(finite_N, np.where(finite_N[:, None], logits_NC, 0).argmax(axis=1), -1)
+
+
+def overall(gates: Sequence[Gate]) -> tuple[Verdict, str]:
+    """The worst verdict of some gates, and why."""
+    order: tuple[Verdict, ...] = ("failed", "undecided")
+    for verdict in order:
+        reasons = [f"{gate.name} {gate.reason}" for gate in gates if gate.verdict == verdict]
+        if reasons:
+            return verdict, "; ".join(reasons)
+    return "passed", ""

@@ -1,0 +1,116 @@
+"""DICOM files, those of pydicom's wheel and some of our own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgenas.data.dicom import decode_dicom
+from edgenas.data.folder import open_folder
+from edgenas.data.preprocess import SHOWN, to_rgb
+from edgenas.data.tones import decide, tones_of
+from edgenas.errors import DataError, MissingBackendError
+
+pydicom = pytest.importorskip("pydicom")
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def write(path: Path, values: np.ndarray, **more: object) -> Path:
+    """A file of 12 bits in 16."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    header = Dataset()
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = SecondaryCaptureImageStorage
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = generate_uid()
+    header.Rows, header.Columns = values.shape
+    header.SamplesPerPixel, header.BitsAllocated, header.BitsStored, header.HighBit = 1, 16, 12, 11
+    header.PixelRepresentation, header.PhotometricInterpretation = 0, "MONOCHROME2"
+    header.PixelData = values.astype("<u2").tobytes()
+    for name, value in more.items():
+        setattr(header, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+RAMP = np.linspace(0, 4095, 64).reshape(8, 8).round()
+
+
+def test_slope_and_intercept_give_hounsfield_units() -> None:
+    values = np.asarray(decode_dicom(FILES / "CT_small.dcm"))
+    raw = pydicom.dcmread(FILES / "CT_small.dcm").pixel_array
+    assert np.array_equal(values, raw.astype(np.float32) - 1024)
+
+
+def test_twelve_bits_are_shown_with_their_levels(tmp_path: Path) -> None:
+    image = decode_dicom(write(tmp_path / "a.dcm", RAMP))
+    assert decide({"a": tones_of(image)}).grey_range == (0, 4095)
+
+
+def test_monochrome1_is_turned_round(tmp_path: Path) -> None:
+    usual = decode_dicom(write(tmp_path / "a.dcm", RAMP))
+    turned = decode_dicom(write(tmp_path / "b.dcm", 4095 - RAMP, PhotometricInterpretation="MONOCHROME1"))
+    assert np.array_equal(np.asarray(usual), np.asarray(turned))
+
+
+def test_the_window_of_the_header_is_shown_unless_a_range_is_set(tmp_path: Path) -> None:
+    image = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=1000, WindowWidth=200))
+    seen = {"a": tones_of(image)}
+    assert decide(seen).grey_range is None
+    assert set(np.asarray(to_rgb(image))[RAMP > 1150].ravel().tolist()) == {255}
+    assert set(np.asarray(to_rgb(image))[RAMP < 850].ravel().tolist()) == {0}
+    assert np.asarray(to_rgb(image, (0, 4095)))[..., 0][7, 7] == 255
+    other = tones_of(decode_dicom(write(tmp_path / "b.dcm", RAMP)))
+    assert decide({**seen, "b": other}).grey_range == (0, 4095)
+
+
+def test_a_window_on_monochrome1_is_turned_round_after_it(tmp_path: Path) -> None:
+    window = {"WindowCenter": 1000, "WindowWidth": 200}
+    usual = decode_dicom(write(tmp_path / "a.dcm", RAMP, **window)).info[SHOWN]
+    turned = decode_dicom(write(tmp_path / "b.dcm", RAMP, PhotometricInterpretation="MONOCHROME1", **window)).info[SHOWN]
+    assert np.array_equal(np.asarray(usual), 255 - np.asarray(turned))
+
+
+@pytest.mark.parametrize("name", ["examples_palette", "examples_rgb_color", "examples_ybr_color", "SC_rgb_rle_16bit", "JPEG2000"])
+def test_colours_palettes_and_compressed_files_are_read(name: str) -> None:
+    assert len(np.unique(np.asarray(to_rgb(decode_dicom(FILES / f"{name}.dcm"))))) > 2
+
+
+@pytest.mark.parametrize("name", ["rtdose_1frame", "liver_1frame"])
+def test_files_of_32_and_1_bits_are_read(name: str) -> None:
+    assert decode_dicom(FILES / f"{name}.dcm").mode == "F"
+
+
+@pytest.mark.parametrize("name", ["MR_truncated", "badVR", "waveform_ecg"])
+def test_damaged_files_and_those_without_pixels_are_named(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name}.dcm is no DICOM file that can be decoded"):
+        decode_dicom(FILES / f"{name}.dcm")
+
+
+def folder(root: Path) -> str:
+    for number, name in enumerate("abab"):
+        who = {} if number == 3 else {"PatientID": f"P{number // 2}", "InstitutionName": "North"}
+        write(root / name / f"{number}.dcm", RAMP + number, **who)
+    return str(root)
+
+
+def test_patients_and_sites_come_from_the_headers(tmp_path: Path) -> None:
+    images = open_folder(folder(tmp_path))
+    assert images.ids == ("a/0.dcm", "a/2.dcm", "b/1.dcm", "b/3.dcm")
+    assert images.groups == ("P0", "P1", "P0", "b/3.dcm")
+    assert images.sites == ("North", "North", "North", "unknown")
+    assert images.notes[-1] == "4 DICOM file(s): 3 name their patient, 3 their site in the header"
+
+
+def test_without_pydicom_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder(tmp_path)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MissingBackendError) as caught:
+        open_folder(root)
+    assert caught.value.hint == "pip install 'edgenas[dicom]'"

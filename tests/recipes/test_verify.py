@@ -1,0 +1,159 @@
+"""`verify` on artefacts that need no training: what their export recorded, and where there is nothing to compare with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from PIL import Image
+
+from edgenas.data import open_source
+from edgenas.data.preprocess import Preprocess
+from edgenas.deploy.artefact import Facts, write_artefact
+from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.parity import Gates, compare
+from edgenas.deploy.recorded import kept
+from edgenas.recipes.verify import VerifyConfig, run
+from edgenas.records import ArchitectureFacts, DataFacts, Metrics, Parity, SplitMetrics, VerifyResult, WeightsFacts
+from edgenas.runs import Outcome, sha256_file, sha256_json
+from edgenas.stats import wilson
+
+CLASSES = ("bright", "dark")
+PX = 16
+HEAD = np.repeat(np.float32([[1, -1]]), 3 * PX * PX, axis=0) / 100
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images a class that their mean tells apart."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for number in range(20):
+            pixels = rng.integers(0, 80, (PX, PX, 3)) + (150 if label == 0 else 0)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def net(path: Path, head: NDArray[np.float32] = HEAD) -> Path:
+    nodes = [helper.make_node("Flatten", ["image"], ["flat"]), helper.make_node("MatMul", ["flat", "head"], ["logits"])]
+    image = helper.make_tensor_value_info("image", 1, [1, 3, PX, PX])
+    logits = helper.make_tensor_value_info("logits", 1, [1, 2])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [image], [logits], [numpy_helper.from_array(head, "head")]),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    model.ir_version = 8
+    onnx.save(model, path)
+    return path
+
+
+def artefact(folder: Path, data: Path, *, known: Sequence[int] = range(40), shift: float = 0.0, recorded: bool = True) -> Path:
+    """An artefact folder that knows the answers to some of the images; ``shift`` is added to the file's logits in its parity."""
+    source = open_source(f"folder:{data}")
+    preprocess = Preprocess(PX, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    images = np.stack([preprocess.normalise(preprocess.pixels(source.load(i))[None])[0] for i in known])
+    labels = source.labels_N[list(known)]
+    logits = images.reshape(len(images), -1) @ HEAD
+    parity: Parity = compare(
+        logits, logits + np.float32([shift, 0]), labels, class_names=CLASSES, positive=None, threshold=None, gates=Gates()
+    )
+    hashes = [hashlib.sha256(source.content(i)).hexdigest() for i in known]
+    share = wilson(40, 40)
+    facts = Facts(
+        (3, PX, PX),
+        preprocess.as_json(),
+        CLASSES,
+        None,
+        None,
+        ArchitectureFacts(space="none", arch={}, params=1, macs=1),
+        WeightsFacts(origin="scratch", sha256="0" * 64),
+        DataFacts(source="folder", fingerprint="0" * 64, splits={}),
+        SplitMetrics(split="test", metrics=Metrics(n=40, top1=share, top1_decision=share, sensitivity={})),
+        None,
+        {},
+        answers=kept(hashes, logits.argmax(axis=1), logits) if recorded else None,
+    )
+    file = ExportedFile(net(folder.parent / "model.onnx"), "onnx", "onnxruntime-cpu", "fp32", 1)
+    return write_artefact(folder, [(file, parity)], facts, reference=lambda batch: batch.reshape(len(batch), -1) @ HEAD).folder
+
+
+def outcome_of(folder: Path, **options: Any) -> Outcome[VerifyResult]:
+    config = VerifyConfig(folder.parent / "no-run", {}, (), folder, **options)
+    *_, outcome = run(config)
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def parity_of(outcome: Outcome[VerifyResult]) -> Any:
+    return next(check for check in outcome.result.checks if check.name == "parity")
+
+
+def test_it_repeats_the_export_s_parity_and_verdict_in_its_own_word(tmp_path: Path, data: Path) -> None:
+    outcome = outcome_of(artefact(tmp_path / "art", data), data=f"folder:{data}")
+    assert outcome.failure is None
+    assert (outcome.result.verdict, outcome.result.exported) == ("passed", "equal within rounding")
+    check = parity_of(outcome)
+    assert check.reason.startswith("equal within rounding on 40 images: largest logit error ")
+
+
+def test_a_file_that_answers_otherwise_fails_although_the_manifest_was_resealed(tmp_path: Path, data: Path) -> None:
+    folder = artefact(tmp_path / "art", data)
+    net(folder / "model.onnx", HEAD[:, ::-1].copy())  # the classes are swapped
+    swapped = {name: array[:, ::-1] if name == "logits" else array for name, array in np.load(folder / "golden.npz").items()}
+    np.savez_compressed(folder / "golden.npz", **swapped)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest.pop("sha256")
+    for entry in (*manifest["files"], *manifest["support_files"]):
+        entry.update(sha256=sha256_file(folder / entry["path"]), size_bytes=(folder / entry["path"]).stat().st_size)
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "sha256": sha256_json(manifest)}))
+    assert outcome_of(folder).failure is None  # nothing in the folder tells
+    outcome = outcome_of(folder, data=f"folder:{data}")
+    assert outcome.failure is not None
+    assert (outcome.failure.exit_code, parity_of(outcome).parity.decision.flips) == (4, 40)
+
+
+def test_only_images_that_the_export_knew_are_compared(tmp_path: Path, data: Path) -> None:
+    folder = artefact(tmp_path / "art", data, known=range(5, 30))
+    assert parity_of(outcome_of(folder, data=f"folder:{data}")).parity.num_images == 25
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_without_a_reference_it_says_so_and_passes_nothing(tmp_path: Path, data: Path, recorded: bool) -> None:
+    folder, others = artefact(tmp_path / "art", data, recorded=recorded), tmp_path / "others"
+    shutil.copytree(data, others)
+    for path in others.rglob("*.png"):
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    outcome = outcome_of(folder, data=f"folder:{others}")
+    check = parity_of(outcome)
+    assert (check.verdict, outcome.result.verdict, outcome.failure) == ("not_run", "not_run", None)
+    why = "none of the 40 images is among the 40 that judged the export" if recorded else "an earlier edgenas wrote it"
+    assert check.reason.startswith("there is no reference to compare with: ")
+    assert why in check.reason
+    strict = outcome_of(folder, data=f"folder:{others}", require_run=True)
+    assert strict.failure is not None
+    assert strict.failure.exit_code == 4
+
+
+def test_an_export_that_was_rejected_stays_failed(tmp_path: Path, data: Path) -> None:
+    outcome = outcome_of(artefact(tmp_path / "art", data, shift=float("nan")), data=f"folder:{data}")
+    assert outcome.failure is not None
+    assert (outcome.failure.exit_code, outcome.result.verdict, outcome.result.exported) == (4, "failed", "failed")
+
+
+def test_an_export_that_was_undecided_is_undecided_until_images_decide(tmp_path: Path, data: Path) -> None:
+    folder = artefact(tmp_path / "art", data, shift=0.5)
+    outcome = outcome_of(folder)
+    assert outcome.failure is not None
+    assert (outcome.failure.exit_code, outcome.result.verdict, outcome.result.exported) == (4, "undecided", "undecided")
+    assert outcome_of(folder, data=f"folder:{data}").failure is None
