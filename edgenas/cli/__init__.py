@@ -22,6 +22,7 @@ COMMANDS = (
     "plan",
     "search",
     "retrain",
+    "compare",
     "fidelity",
     "evaluate",
     "export",

@@ -331,16 +331,42 @@ class RetrainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """``[compare]``: the searched net beside those that its user would take instead.
+
+    Attributes:
+        rivals: as `edgenas compare --with` takes them: auto, hand, cnn, timm:NAME[@SIDE[/STRIDE]][=FILE], the folder of another run
+            on the same images, onnx:FILE.
+        equal: what rivals get as much of as the searched net's weights have had, those of a supernet included: epochs, or time.
+        sides: of images, in pixels, that auto looks at.
+        stem_stride: of the first striding convolution of timm's nets; None leaves their own, 1 keeps more of small images.
+        budget_min: minutes after which no training begins or goes on; rivals that are not trained by then are left out. None is no
+            limit.
+    """
+
+    rivals: tuple[str, ...] = ("auto", "hand", "cnn")
+    equal: Literal["epochs", "time"] = "epochs"
+    sides: tuple[Annotated[int, Range(ge=16, le=4096)], ...] = (32, 48, 64, 96, 128, 160, 224)
+    stem_stride: Literal[1, 2, 4] | None = None
+    budget_min: Amount | None = None
+
+    def __post_init__(self) -> None:
+        if not self.rivals or not self.sides:
+            raise ValueError("rivals and sides name at least one")
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSettings:
     """``[export]``: what is written.
 
     Attributes:
-        net: the searched one, the hand-designed one (baseline), or auto: the one that `retrain` chose on select and confirm.
+        net: the searched one, the hand-designed one (baseline), auto (the one that `retrain` chose on select and confirm), or a
+            rival by its name in `edgenas compare`.
         precision: None takes fp32 for onnx and fp16 for trt.
         targets: GPU architectures that engines are built for where no GPU is.
     """
 
-    net: Literal["auto", "searched", "baseline"] = "auto"
+    net: str = "auto"
     precision: Literal["fp32", "fp16"] | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: Annotated[int, Range(ge=18, le=25)] = 18
@@ -387,5 +413,6 @@ class ProjectSettings:
     profile: ProfileSettings
     search: SearchSettings
     retrain: RetrainSettings
+    compare: CompareSettings
     export: ExportSettings
     gates: GateSettings

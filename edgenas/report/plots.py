@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import AnalysisPicture, FidelityPicture, ParetoPicture, SamplePicture, TrainingPicture
+from edgenas.records import AnalysisPicture, ComparePicture, FidelityPicture, ParetoPicture, SamplePicture, TrainingPicture
+from edgenas.report.compare import compare_plot
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
 from edgenas.report.figures import new_figure, save
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | SamplePicture]) -> None:
+Shown = ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | SamplePicture | ComparePicture
+
+
+def draw(picture: Picture[Shown]) -> None:
     """Draw a picture into its files."""
     match picture.shows:
         case ParetoPicture():
@@ -32,6 +36,8 @@ def draw(picture: Picture[ParetoPicture | AnalysisPicture | TrainingPicture | Fi
             training_plot(picture.shows, picture.paths)
         case FidelityPicture():
             fidelity_plot(picture.shows, picture.paths)
+        case ComparePicture():
+            compare_plot(picture.shows, picture.paths)
         case SamplePicture():
             samples_plot(picture.shows, picture.paths)
 

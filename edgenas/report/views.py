@@ -31,6 +31,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
+from edgenas.report.compare import compare_view
 from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
@@ -290,6 +291,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "plan": plan_or_look,
     "search": search_view,
     "retrain": retrain_view,
+    "compare": compare_view,
     "fidelity": fidelity_view,
     "evaluate": evaluate_view,
     "export": export_view,

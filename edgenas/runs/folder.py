@@ -82,6 +82,11 @@ class RunFolder:
         return self.path / "retrain"
 
     @property
+    def compare(self) -> Path:
+        """Folder of the rivals' trainings and of what was compared."""
+        return self.path / "compare"
+
+    @property
     def export(self) -> Path:
         """Folder of the artefact folders."""
         return self.path / "export"
