@@ -12,6 +12,7 @@ from edgenas.stats import (
     beats_most_frequent,
     clopper_pearson,
     decide,
+    holm,
     kendall_tau,
     mcnemar,
     most_frequent,
@@ -166,3 +167,10 @@ def test_a_few_things_that_are_ranked_alike_prove_no_perfect_ranking(n: int, sig
     assert tau.low <= tau.value <= tau.high
     assert (tau.high if sign > 0 else tau.low) == sign
     assert tau.high - tau.low > {6: 0.3, 9: 0.08, 30: 0.003}[n]
+
+
+def test_tests_are_corrected_for_their_number() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []

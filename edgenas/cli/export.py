@@ -21,12 +21,12 @@ from edgenas.cli.options import compact, project_options
 )
 @click.option(
     "--net",
-    type=click.Choice(["auto", "searched", "baseline"]),
-    help="The searched net, the hand-made one (baseline), or the one that retrain chose. [default: auto]",
+    metavar="NAME",
+    help="searched, baseline (the hand-made one), auto (the one that retrain chose), or a rival in compare.  [default: auto]",
 )
 @click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 for onnx, fp16 for trt.")
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
-@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
+@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT, with a rival's name.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(

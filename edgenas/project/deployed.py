@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from edgenas.project.nets import (
     winner_of,
 )
 from edgenas.project.opening import Project
+from edgenas.project.rival_nets import OWN, KeptRival, find_rival, read_compare
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ThresholdChoice, limit_text
 from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
@@ -40,7 +41,6 @@ from edgenas.training.evaluation import predict
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 from edgenas.training.recalibration import recalibrate
 
-Source = Literal["searched", "baseline"]
 CONFIDENCE = 0.95  # of the interval that shows a floor, where none is asked for
 
 
@@ -55,14 +55,14 @@ class FinalNet:
         threshold: least probability at which the positive class is decided, chosen on the split calibrate.
         latency: predicted and measured, with the table's hash; None if unknown.
         notes: why this net and no other.
-        source: ``searched``, or ``baseline`` for the hand-designed one.
+        source: ``searched``, ``baseline`` for the hand-designed one, or a rival's name.
+        space: that it is of; ``timm``, or ``cnn``, for a rival of no space, whose ``arch`` says what it is.
         choice: how the threshold was chosen; None without one.
     """
 
     net: nn.Module
-    genes: tuple[int, ...]
     arch: Arch
-    weights: Literal["inherited", "finetuned", "scratch"]
+    weights: str
     sha256: str
     threshold: float | None
     params: int
@@ -70,7 +70,8 @@ class FinalNet:
     latency: LatencyFacts | None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    source: Source = "searched"
+    source: str = "searched"
+    space: str = ""
     choice: ThresholdChoice | None = None
 
 
@@ -82,14 +83,16 @@ class Choice:
         arch: readable.
         folder: of its own weights; None for those of the supernet.
         facts: that these say of themselves.
+        rival: the net of a comparison that it is; None for one of `search` or `retrain`.
     """
 
     arch: Arch
     folder: Path | None = None
     facts: CheckpointFacts = field(default_factory=CheckpointFacts)
-    source: Source = "searched"
+    source: str = "searched"
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rival: KeptRival | None = None
 
 
 def final_images(project: Project, images: Images) -> Images:
@@ -98,7 +101,8 @@ def final_images(project: Project, images: Images) -> Images:
     Raises:
         MissingInputError, CheckpointError, ArchError: as `load_final`.
     """
-    return images_for(project.space, images, chosen(project, images).arch)
+    choice = chosen(project, images)
+    return images.at(choice.rival.row.image_px) if choice.rival is not None else images_for(project.space, images, choice.arch)
 
 
 def load_final(project: Project, images: Images) -> FinalNet:
@@ -113,15 +117,41 @@ def load_final(project: Project, images: Images) -> FinalNet:
         CheckpointError, ArchError: if a file belongs to another project.
     """
     choice = chosen(project, images)
+    if choice.rival is not None:
+        return _of_rival(project, images, choice, choice.rival)
     net = net_of(project, images, choice, partial(images.norm_images, NUM_FINAL_NORM_IMAGES))
-    origin: Literal["inherited", "finetuned", "scratch"] = "inherited"
+    origin = "inherited"
     if choice.folder is not None:
         origin = "scratch" if choice.facts.weights == "scratch" else "finetuned"
     return _final(project, images, net, genes_of(project.space, choice.arch), origin, choice)
 
 
+def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival) -> FinalNet:
+    """A rival of the run's last comparison, with what was measured of it there."""
+    net, row, result = rival.load(project, images.task), rival.row, read_compare(project.run)
+    measured, threshold = row.latency_ms_measured, choose_threshold(project, images, net)
+    latency = LatencyFacts(
+        latency_ms_predicted=None, latency_ms_upper=None, latency_ms_measured=measured, table=result.table if result else None
+    )
+    return FinalNet(
+        net=net,
+        arch=choice.arch,
+        weights="scratch" if row.weights == "scratch" else "finetuned",
+        sha256=sha256_file(rival.folder / WEIGHTS),
+        threshold=None if threshold is None else threshold.threshold,
+        params=row.params,
+        macs=row.macs or 0,
+        latency=latency if measured is not None else None,
+        source=row.name,
+        choice=threshold,
+        space=project.space.name if row.arch is not None else row.kind,
+    )
+
+
 def net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
     """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
+    if choice.rival is not None:
+        return choice.rival.load(project, images.task)
     genes = genes_of(project.space, choice.arch)
     if choice.folder is not None:
         net = build_net(project.space, images.task, genes)
@@ -138,6 +168,9 @@ def chosen(project: Project, images: Divided) -> Choice:
     A net of an earlier winner or supernet is not taken by itself.
     """
     asked = project.settings.export.net
+    if asked not in OWN:
+        rival = find_rival(project, images, asked)
+        return Choice(rival.arch, rival.folder, source=asked, rival=rival)
     if asked == "baseline":
         return _hand_designed(project, images, (), _other_limits(project.run))
     choice = _searched(project, images)
@@ -242,7 +275,7 @@ def _final(
     images: Images,
     net: nn.Module,
     genes: tuple[int, ...],
-    weights: Literal["inherited", "finetuned", "scratch"],
+    weights: str,
     choice: Choice,
 ) -> FinalNet:
     row = np.array([genes], dtype=np.int16)
@@ -251,7 +284,6 @@ def _final(
     threshold = choose_threshold(project, images, net)
     return FinalNet(
         net=net.eval(),
-        genes=genes,
         arch=arch,
         weights=weights,
         sha256=sha256_file((project.run.supernet if choice.folder is None else choice.folder) / WEIGHTS),
@@ -262,6 +294,7 @@ def _final(
         warnings=choice.warnings,
         notes=choice.notes,
         source=choice.source,
+        space=project.space.name,
         choice=threshold,
     )
 

@@ -11,7 +11,7 @@ from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
 from edgenas.latency import MeasuringSettings, Memory, TimingSettings
-from edgenas.latency.measuring import Measured, Workshop, is_elsewhere, measure
+from edgenas.latency.measuring import Measured, OtherNet, Workshop, is_elsewhere, measure
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, run_table
 from edgenas.project.settings import ProfileSettings
@@ -54,7 +54,7 @@ def measure_archs(
     label: str,
     table: RunTable | None = None,
     memory: Memory | None = None,
-    others: Mapping[str, nn.Module] = MappingProxyType({}),
+    others: Mapping[str, nn.Module | OtherNet] = MappingProxyType({}),
     attempts: int | None = None,
 ) -> Generator[Progress | Note, None, list[Measured] | None]:
     """Time whole nets, in turn, with the runtime of a table, by default the run's; None without one or where it does not work.

@@ -39,6 +39,8 @@ class DataSettings:
         train, select, confirm, calibrate, test: shares of the images where the source brings no split of its own.
         skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
         drop_overlap: published parts (train, val) that give way where parts share files, pictures or patients.
+        map_label: new name of a label by its old one; an empty one leaves its images out, the same says that it is a class.
+        near_duplicates: keep pictures that are nearly the same (re-encoded, resized, slightly cropped) in one split.
         select_per_class: images of every class in select instead of a share.
         max_per_class: images of every class that are used, drawn by ``seed`` from what is not published as test; None uses all.
         val_as: what a published val is: select (with confirm and calibrate) or test.
@@ -67,6 +69,8 @@ class DataSettings:
     test: float = DEFAULT_FRACTIONS["test"]
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
+    map_label: dict[str, str] = field(default_factory=dict)
+    near_duplicates: bool = True
     select_per_class: Count | None = None
     max_per_class: Count | None = None
     val_as: Literal["select", "test"] = "select"
@@ -90,7 +94,7 @@ class DataSettings:
     @property
     def division(self) -> dict[str, Any]:
         """What decides which image goes where, by setting; splits are only of use to settings that they were drawn with."""
-        names = ("seed", "skip_bad_images", "select_per_class", "max_per_class", "val_as")
+        names = ("seed", "skip_bad_images", "map_label", "near_duplicates", "select_per_class", "max_per_class", "val_as")
         return {
             "fractions": self.fractions,
             "drop_overlap": list(self.drop_overlap),
@@ -327,16 +331,42 @@ class RetrainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """``[compare]``: the searched net beside those that its user would take instead.
+
+    Attributes:
+        rivals: as `edgenas compare --with` takes them: auto, hand, cnn, timm:NAME[@SIDE[/STRIDE]][=FILE], the folder of another run
+            on the same images, onnx:FILE.
+        equal: what rivals get as much of as the searched net's weights have had, those of a supernet included: epochs, or time.
+        sides: of images, in pixels, that auto looks at.
+        stem_stride: of the first striding convolution of timm's nets; None leaves their own, 1 keeps more of small images.
+        budget_min: minutes after which no training begins or goes on; rivals that are not trained by then are left out. None is no
+            limit.
+    """
+
+    rivals: tuple[str, ...] = ("auto", "hand", "cnn")
+    equal: Literal["epochs", "time"] = "epochs"
+    sides: tuple[Annotated[int, Range(ge=16, le=4096)], ...] = (32, 48, 64, 96, 128, 160, 224)
+    stem_stride: Literal[1, 2, 4] | None = None
+    budget_min: Amount | None = None
+
+    def __post_init__(self) -> None:
+        if not self.rivals or not self.sides:
+            raise ValueError("rivals and sides name at least one")
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSettings:
     """``[export]``: what is written.
 
     Attributes:
-        net: the searched one, the hand-designed one (baseline), or auto: the one that `retrain` chose on select and confirm.
+        net: the searched one, the hand-designed one (baseline), auto (the one that `retrain` chose on select and confirm), or a
+            rival by its name in `edgenas compare`.
         precision: None takes fp32 for onnx and fp16 for trt.
         targets: GPU architectures that engines are built for where no GPU is.
     """
 
-    net: Literal["auto", "searched", "baseline"] = "auto"
+    net: str = "auto"
     precision: Literal["fp32", "fp16"] | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: Annotated[int, Range(ge=18, le=25)] = 18
@@ -383,5 +413,6 @@ class ProjectSettings:
     profile: ProfileSettings
     search: SearchSettings
     retrain: RetrainSettings
+    compare: CompareSettings
     export: ExportSettings
     gates: GateSettings

@@ -73,6 +73,7 @@ class TeacherSettings(OptimizerSettings):
             these, whose log-probabilities are averaged.
         checkpoint: trained weights; without them the teacher is trained first. With auto, NAME=FILE takes part in the choice; with
             a list it says whose weights they are.
+        init: file of weights that a net of timm starts from before it is trained here; a head of other classes starts afresh.
         weights: of a list, in the mean; none weighs all alike.
         image_px: side of the images that teachers read; None takes the students', or what an ONNX file says.
         mean, std: by which their images are normalised; none takes what edgenas wrote beside an ONNX file, of a checkpoint of
@@ -92,6 +93,7 @@ class TeacherSettings(OptimizerSettings):
 
     name: str | tuple[str, ...] = AUTO
     checkpoint: str | None = None
+    init: str | None = None
     weights: tuple[Amount, ...] = ()
     image_px: Annotated[int, Range(ge=16, le=4096)] | None = None
     mean: tuple[float, ...] = ()
@@ -123,6 +125,8 @@ class TeacherSettings(OptimizerSettings):
             problems.append("mean and std have three values each")
         if AUTO in self.names and (self.image_px is not None or self.mean or self.std or self.classes):
             problems.append("image_px, mean, std and classes are of teachers that are named, not of auto")
+        if self.init is not None and (len(self.names) > 1 or not self.names[0].startswith("timm:") or self.checkpoint is not None):
+            problems.append("init is of one teacher timm:NAME that is trained here, not of a list, another net or a checkpoint")
         if problems:
             raise ValueError(*problems)
 

@@ -25,6 +25,7 @@ from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
+from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
 from edgenas.records import (
@@ -76,7 +77,9 @@ def run(config: ExportConfig) -> Iterator[Record]:
     gates = gates_of(settings.gates, floors_in(project.run, images.class_names))
     if gates.min_sensitivity is not None and images.positive is None:
         raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
-    folder = config.output if config.output is not None else project.run.export / config.format_name
+    folder = (
+        config.output if config.output is not None else project.run.export / _folder_name(settings.export.net, config.format_name)
+    )
     with locked(project.run):
         require_writable(folder)
         images = final_images(project, images)
@@ -128,6 +131,11 @@ def run(config: ExportConfig) -> Iterator[Record]:
         if parity.verdict == "not_run":
             yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
     yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
+
+
+def _folder_name(net: str, format_name: str) -> str:
+    """Of the artefact folder: a rival's does not take the place of the run's own net."""
+    return format_name if net in OWN else f"{format_name}-{net.replace('/', '-')}"
 
 
 def _identity(space: str, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:
@@ -189,7 +197,7 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
         classes=images.class_names,
         positive=settings.data.positive,
         threshold=final.threshold,
-        architecture=ArchitectureFacts(space=project.space.name, arch=final.arch, params=final.params, macs=final.macs),
+        architecture=ArchitectureFacts(space=final.space, arch=final.arch, params=final.params, macs=final.macs),
         weights=WeightsFacts(origin=final.weights, sha256=final.sha256),
         data=DataFacts(source=images.source.name, fingerprint=images.splits.fingerprint, splits=counts),
         metrics=SplitMetrics(split="test", metrics=metrics),

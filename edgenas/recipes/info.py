@@ -165,7 +165,12 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
         if why is not None:
             outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
             yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
-    for name, part in (("teacher", folder.teacher), ("supernet", folder.supernet), ("retrain", folder.retrain)):
+    for name, part in (
+        ("teacher", folder.teacher),
+        ("supernet", folder.supernet),
+        ("retrain", folder.retrain),
+        ("compare", folder.compare),
+    ):
         if any(path.is_file() for path in part.rglob(STATE)):
             text = f"{name}: a training is unfinished; the command that began it goes on"
             yield Note(text, is_warning=True)

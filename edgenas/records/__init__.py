@@ -34,6 +34,7 @@ from edgenas.records.commands import (
     StageFacts,
     TaskFacts,
 )
+from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
 from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
@@ -82,6 +83,7 @@ from edgenas.records.metrics import (
 )
 from edgenas.records.pictures import (
     AnalysisPicture,
+    ComparePicture,
     FidelityPicture,
     ParetoPicture,
     SamplePair,
@@ -180,6 +182,7 @@ __all__ = [
     "AT_LEAST",
     "EQUAL_WORD",
     "MANIFEST_SCHEMA",
+    "SEARCHED",
     "AnalysisPicture",
     "AnswersFacts",
     "Arch",
@@ -193,6 +196,9 @@ __all__ = [
     "ChosenBy",
     "ChosenSpace",
     "ClassScores",
+    "ComparePicture",
+    "CompareResult",
+    "ComparedNet",
     "Comparison",
     "ConditionFacts",
     "ContextDifference",
@@ -245,6 +251,7 @@ __all__ = [
     "KitFacts",
     "Latencies",
     "LatencyFacts",
+    "LeftOut",
     "ListedTable",
     "LoaderFacts",
     "LogRow",
@@ -300,6 +307,7 @@ __all__ = [
     "ReferenceFacts",
     "ReportedFacts",
     "RetrainResult",
+    "RivalFacts",
     "RivalReport",
     "SamplePair",
     "SamplePicture",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.records.candidates import CandidateRow
+from edgenas.records.compare import CompareResult
 from edgenas.records.fidelity import FidelityReport
 from edgenas.records.search_analysis import SearchAnalysis
 
@@ -89,6 +90,19 @@ class FidelityPicture:
     """
 
     report: FidelityReport
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePicture:
+    """Nets of a comparison: accuracy, and the positive class's sensitivity, over measured latency.
+
+    Attributes:
+        result: with one row a net.
+        title: above the plot.
+    """
+
+    result: CompareResult
     title: str
 
 

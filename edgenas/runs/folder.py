@@ -42,6 +42,11 @@ class RunFolder:
         return self.path / "data" / "samples.png"
 
     @property
+    def problems(self) -> Path:
+        """Everything odd about the images and their labels, and what was done about it."""
+        return self.path / "data" / "problems.csv"
+
+    @property
     def teacher(self) -> Path:
         """Folder of the teacher's checkpoint and log."""
         return self.path / "teacher"
@@ -75,6 +80,11 @@ class RunFolder:
     def retrain(self) -> Path:
         """Folder of the winner's own checkpoint, log and test report."""
         return self.path / "retrain"
+
+    @property
+    def compare(self) -> Path:
+        """Folder of the rivals' trainings and of what was compared."""
+        return self.path / "compare"
 
     @property
     def export(self) -> Path:

@@ -25,6 +25,8 @@ _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where traini
 _NAMED = 5  # tensors named in an error
 _HINT = "save a plain state_dict, or a .safetensors file"
 TIMM = "timm:"
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrappers
+_COUNTER = "num_batches_tracked"
 # what PyTorch's restricted unpickler raises on bytes that are no checkpoint
 _UNREADABLE = (
     *(OSError, SafetensorError, pickle.UnpicklingError, struct.error, EOFError, RuntimeError, ValueError, LookupError),
@@ -165,6 +167,31 @@ def why_unusable(name: str, value: Tensor) -> str | None:
     except (RuntimeError, NotImplementedError):
         return f"{shown} is of type {value.dtype}, which cannot be read"
     return f"{shown} holds {num:,} value(s) that are NaN or infinite" if num else None
+
+
+def without_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the wrapper's prefix that most of their names carry, as ``own`` names tell."""
+    best = dict(tensors)
+    for prefix in _PREFIXES:
+        stripped = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        if len(set(stripped) & set(own)) > len(set(best) & set(own)):
+            best = stripped
+    return best
+
+
+def in_order_of(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Weights under other names that are the same in the same order: shapes, and what the last part of a name says.
+
+    Counters of batch norms are left out on both sides. None where they are not the same.
+    """
+    given = [(name, value) for name, value in tensors.items() if not name.endswith(_COUNTER)]
+    wanted = [(name, value) for name, value in own.items() if not name.endswith(_COUNTER)]
+    if len(given) != len(wanted):
+        return None
+    pairs = list(zip(given, wanted, strict=True))
+    if any(a.rpartition(".")[2] != b.rpartition(".")[2] or x.shape != y.shape for (a, x), (b, y) in pairs):
+        return None
+    return {name: value for (_, value), (name, _) in pairs}
 
 
 def _reason(error: BaseException) -> str:

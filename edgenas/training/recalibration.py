@@ -9,7 +9,7 @@ Shapes: N images, C channels, H and W rows and columns.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -44,6 +44,28 @@ def recalibrate(net: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_
     with _Gathering(net):
         for start in range(0, len(images), batch_size):
             net(images[start : start + batch_size].to(device))
+
+
+def recalibrate_where_better(net: nn.Module, images_NCHW: Images, judge: Callable[[nn.Module], float]) -> None:
+    """Recalibrate a plain net in place, unless it is judged worse with the new statistics.
+
+    An average of weights lags behind in its statistics: after few steps nets with many batch norms answer nothing but one class.
+
+    Args:
+        net: in eval mode afterwards.
+        images_NCHW: normalised training images; one that would be alone in the last batch is left out.
+        judge: larger is better.
+    """
+    if not batch_norms(net):
+        return
+    images = readable(images_NCHW)
+    num = len(images) - (len(images) % BATCH_SIZE == 1)
+    if num <= 1:  # of one image there is no spread
+        return
+    before, kept = judge(net.eval()), {name: value.clone() for name, value in net.state_dict().items()}
+    recalibrate(net, images[:num])
+    if judge(net.eval()) < before:
+        net.load_state_dict(kept)
 
 
 class _Gathering:

@@ -16,12 +16,11 @@ from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_net
 from edgenas.training.checkpoints import copy_into
 from edgenas.training.cnn import plain_cnn
-from edgenas.training.foreign import read_foreign, require_timm_model
+from edgenas.training.foreign import read_foreign, require_timm_model, without_prefix
 from edgenas.training.readable import ImageSequence
 from edgenas.training.teacher_parts import MLP, put_mlp_head
 
 SELF, CNN = "self", "cnn"
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 MAX_REMEMBERED = 256 * 2**20  # bytes of logits
 BATCH_SIZE = 64
 
@@ -196,10 +195,4 @@ def load_foreign(model: nn.Module, path: Path) -> None:
     Raises:
         CheckpointError: listing missing, unknown and differently shaped tensors; the model is unchanged then.
     """
-    tensors = read_foreign(path)
-    own = model.state_dict()
-    for prefix in _PREFIXES:
-        stripped = {name.removeprefix(prefix): value for name, value in tensors.items()}
-        if len(set(stripped) & set(own)) > len(set(tensors) & set(own)):
-            tensors = stripped
-    copy_into(model, tensors, path)
+    copy_into(model, without_prefix(read_foreign(path), model.state_dict()), path)

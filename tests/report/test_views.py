@@ -17,6 +17,8 @@ from rich.console import Console
 from edgenas.cli import COMMANDS
 from edgenas.records import (
     CandidateRow,
+    ComparePicture,
+    CompareResult,
     CountResult,
     DemoResult,
     DoctorResult,
@@ -41,6 +43,7 @@ from edgenas.records import (
     TrainResult,
     VerifyResult,
 )
+from edgenas.report.compare import compare_plot
 from edgenas.report.plots import pareto_plot
 from edgenas.report.terminal import Screen
 from edgenas.report.views import VIEWS
@@ -426,6 +429,20 @@ def side_by_side() -> Outcome[RetrainResult]:
     return Outcome(RetrainResult.from_json(net(ARCH) | kept | nets | {"comparison": comparison, "cost": cost} | more))
 
 
+def comparison(classes: tuple[str, ...] = CLASSES) -> Outcome[CompareResult]:
+    ours = {"name": "searched", "kind": "searched", "family": "pvt-nano", "arch": ARCH, "params": 131_338, "macs": 2_345_678}
+    ours |= {"image_px": 32, "latency_ms_measured": 4.34, "fits": True, "weights": "finetuned", "epochs": 123, "seconds": 732.0}
+    ours |= {"parity": "passed", "false_alarms": share(0.021, 0.01, 0.04, 479), **metrics(classes)}
+    rival = ours | {"name": "mobilenetv4_conv_small_035", "kind": "timm", "family": "MobileNetV4", "stem_stride": 1, "fits": False}
+    rival |= {"latency_ms_measured": 7.12, "difference": share(0.009, 0.003, 0.015, 540), "p_mcnemar": 0.002, "p_holm": 0.0034}
+    rival |= {"better": "searched", "notes": ["its stem strides by 1"], "parity": "undecided", "weights": "scratch"}
+    rival |= {"sensitivity_difference": share(0.033, -0.05, 0.11, 61)}
+    stranger = rival | {"name": "stranger", "kind": "onnx", "macs": None, "epochs": None, "seconds": None, "parity": "not_run"}
+    facts = {"limit_ms": 5.5, "equal": "epochs", "epochs": 123, "seconds": 732.0, "winner": "searched", "verdict": "ahead of all"}
+    facts |= {"remarks": ["corrected for 2"], "splits_sha256": "", "searched_sha256": ""}
+    return Outcome(CompareResult.from_json(facts | {"nets": [ours, rival, stranger]}))
+
+
 def fidelity() -> Outcome[FidelityReport]:
     net = {"arch": ARCH, "params": 131_338, "macs": 2_345_678, "latency_ms_predicted": 1.234, "inherited": 0.712}
     known = net | {"alone_log_likelihood": -0.4, "scores": {"dss": 12.0}}
@@ -609,6 +626,11 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "search": (search(), "58/61 90.0 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
+    "compare": (
+        comparison(),
+        "searched stranger 131 2.35 4.34 7.12 5.5 123 12.2 32/1 97.0 [95.2, 98.2] 0.9 [0.3, 1.5] 0.0034 undecided not run "
+        "95.1 2.1 [1.0, 4.0] 3.3 61 540 ahead corrected strides finetuned",
+    ),
     "fidelity": (
         fidelity(),
         "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
@@ -1009,3 +1031,15 @@ def test_tables_are_shown_whole(outcome: Outcome, words: str, width: int) -> Non
 
 def test_no_tables_name_the_command_that_makes_one() -> None:
     assert "edgenas profile" in drawn("tables", Outcome(TablesListed(device="Xeon", tables=())), 80)
+
+
+@pytest.mark.parametrize("positive", [POSITIVE, None])
+def test_a_comparison_is_drawn_with_a_panel_for_the_class_that_must_not_be_missed(positive: str | None, tmp_path: Path) -> None:
+    result = comparison().result
+    nets = tuple(replace(net, metrics=replace(net.metrics, positive=positive)) for net in result.nets)
+    nets = (*nets, replace(nets[-1], latency_ms_measured=None))  # not timed, not drawn
+    compare_plot(ComparePicture(replace(result, nets=nets), "a title"), (tmp_path / "compare.png", tmp_path / "compare.svg"))
+    with Image.open(tmp_path / "compare.png") as image:
+        image.verify()
+    labels = (tmp_path / "compare.svg").read_text()
+    assert labels.count("axes_2") > 0 if positive is not None else "axes_2" not in labels

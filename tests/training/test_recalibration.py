@@ -11,7 +11,7 @@ from edgenas.costs import cost_models
 from edgenas.spaces import Task, get_space
 from edgenas.supernets import build_supernet
 from edgenas.training.evaluation import SupernetEvaluator, predict
-from edgenas.training.recalibration import Recalibration, batch_norms, recalibrate, recalibration_of
+from edgenas.training.recalibration import Recalibration, batch_norms, recalibrate, recalibrate_where_better, recalibration_of
 from edgenas.training.watching import watched_nets, watching
 
 SPACE = get_space("pvt-covidx")
@@ -122,3 +122,27 @@ def test_nets_without_batch_norm_are_left_alone() -> None:
     recalibrate(net, torch.zeros(4, 2))
     assert net.training
     assert recalibration_of(build_supernet(get_space("pvt-nano"), Task(3, 3, 32)), images(4)) is None
+
+
+def plain_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4))
+
+
+def test_statistics_that_lag_behind_are_estimated_anew_where_that_is_not_worse() -> None:
+    net = plain_net()
+    recalibrate_where_better(net, 3 * images(65), lambda _: 0.5)  # of 65 images one would be alone
+    expected = plain_net()
+    recalibrate(expected, 3 * images(65)[:64])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(statistics(net), statistics(expected), strict=True))
+
+
+def test_statistics_that_are_better_as_they_are_are_kept() -> None:
+    net, judged = plain_net(), iter((0.9, 0.8))
+    before = [value.clone() for value in statistics(net)]
+    recalibrate_where_better(net, images(64), lambda _: next(judged))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(statistics(net), before, strict=True))
+
+
+def test_one_image_alone_says_nothing_of_a_spread() -> None:
+    recalibrate_where_better(plain_net(), images(1), lambda _: 0.5)

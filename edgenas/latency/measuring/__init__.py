@@ -5,12 +5,13 @@ from edgenas.latency.measuring.library import measure_table
 from edgenas.latency.measuring.quick import time_quickly
 from edgenas.latency.measuring.runtimes import CPU_RUNTIME, best_cuda_runtime, choose_runtime, device_name
 from edgenas.latency.measuring.whole import ATTEMPTS, Measured, measure, percentiles_of
-from edgenas.latency.measuring.workshop import Workshop
+from edgenas.latency.measuring.workshop import OtherNet, Workshop
 
 __all__ = [
     "ATTEMPTS",
     "CPU_RUNTIME",
     "Measured",
+    "OtherNet",
     "Workshop",
     "best_cuda_runtime",
     "choose_runtime",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgenas.latency.fit import Quantile
-from edgenas.latency.measuring.workshop import Workshop
+from edgenas.latency.measuring.workshop import OtherNet, Workshop
 from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import SAME_SPEED, LatencyTable
 from edgenas.latency.timing import (
@@ -95,7 +95,7 @@ def measure(
     label: str,
     seed: int,
     memory: Memory | None = None,
-    others: Mapping[str, nn.Module] = MappingProxyType({}),
+    others: Mapping[str, nn.Module | OtherNet] = MappingProxyType({}),
     attempts: int | None = None,
 ) -> Generator[Progress | Note, None, list[Measured]]:
     """Time whole nets in turn, beside the table's reference net; ``others`` by name are of no space and come last.

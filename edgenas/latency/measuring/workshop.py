@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,6 +30,19 @@ def input_array(shape: tuple[int, ...], batch_size: int) -> NDArray[np.float32]:
     """Seeded noise, a batch of images of shape (C, H, W)."""
     rng = np.random.default_rng(0)
     return rng.standard_normal((batch_size, *shape)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherNet:
+    """A net of no space, to be timed.
+
+    Attributes:
+        source: in eval mode, or an ONNX file.
+        image_px: side of the images that it reads.
+    """
+
+    source: nn.Module | Path
+    image_px: int
 
 
 class Workshop:
@@ -121,11 +135,21 @@ class Workshop:
         self._inputs[source] = self._input_of(components)
         return source
 
-    def build_net(self, net: nn.Module, name: str) -> Path | nn.Module:
-        """What the runtime loads of any net in eval mode that reads the task's images; ``name`` tells it from others."""
-        shape = (self.task.in_channels, self.task.image_px, self.task.image_px)
-        source: Path | nn.Module = net
-        if "module" not in self.runtime.accepts:
+    def build_net(self, other: nn.Module | OtherNet, name: str) -> Path | nn.Module:
+        """What the runtime loads of any net in eval mode; ``name`` tells it from others. A bare one reads the task's images.
+
+        A net that comes as a file is loaded as it is.
+
+        Raises:
+            MissingBackendError: if the runtime loads no files.
+        """
+        source, image_px = (other.source, other.image_px) if isinstance(other, OtherNet) else (other, self.task.image_px)
+        shape = (self.task.in_channels, image_px, image_px)
+        if isinstance(source, Path):
+            if "onnx" not in self.runtime.accepts:
+                raise MissingBackendError(f"{self.runtime.name} loads no ONNX files: {source} cannot be timed by it")
+        elif "module" not in self.runtime.accepts:
+            net = source
             spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
             folder = self._folder / name
             folder.mkdir(exist_ok=True)

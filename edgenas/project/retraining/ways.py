@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgenas.data.images import Images, decode
+from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images, decode
 from edgenas.project.nets import genes_of, images_for, supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -30,6 +31,7 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit
 from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seconds_of, weights_sha256
+from edgenas.training.recalibration import recalibrate_where_better
 from edgenas.training.teacher import remembering
 from edgenas.training.ways import Way
 
@@ -211,7 +213,7 @@ def fit_all(bench: Bench, net: Net, ways: Sequence[Way], *, says_kept: bool = Tr
         else:
             if changes:
                 yield Note(f"{net.label}: is trained again: {way}: {'; '.join(changes)}")
-            if way.weights == "given":
+            if way.weights == "given" and net.arch is not None:
                 job = yield from _begun(bench, net, way)
             yield from fit(job)
         tries.append(_judge(bench, net, way, job.folder))
@@ -242,7 +244,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
     assert what is not None
     job = plain_job(
         bench.project,
-        bench.images,
+        bench.images if net.arch is not None else net.images,
         label=f"{net.label} ({way})",
         folder=net.folder / way.name,
         arch_or_build=what,
@@ -254,11 +256,23 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         split=split,
         kind=net.name,
         facts=net.facts,
-        given=bench.given if way.weights == "given" else None,
+        given=bench.given if way.weights == "given" and net.arch is not None else None,
     )
     settings = bench.project.settings
     loop = replace(job.loop, compile=settings.retrain.compile)
+    if net.arch is None:
+        job = replace(job, finish=partial(_with_own_statistics, net.images))
     return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
+
+
+def _with_own_statistics(images: Images, model: nn.Module) -> None:
+    """Give a net of no space, mostly batch norms, statistics of the weights that are kept, where select does not say otherwise."""
+    images_NCHW, labels_N = images.arrays("select")
+
+    def top1(net: nn.Module) -> float:
+        return float((predict(net, images_NCHW).argmax(axis=1) == labels_N).mean())
+
+    recalibrate_where_better(model, images.norm_images(NUM_FINAL_NORM_IMAGES), top1)
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:

@@ -54,12 +54,13 @@ def plain_job(
         images: as `open_images` gives them, not at a net's own resolution.
         label: on the progress bar.
         folder: for weights, state and log.
-        arch_or_build: a readable architecture of the space, or what makes any other net from PyTorch's generator.
+        arch_or_build: a readable architecture of the space, or what makes any other net: from PyTorch's generator, or with
+            ``given`` weights of its own.
         epochs: of its schedule.
         learning_rate: highest.
         teacher: None for labels alone.
         device: ``cpu`` or ``cuda``.
-        weights: ``finetuned`` from the supernet's, from ``given`` ones, which only an architecture can be, or from ``scratch``.
+        weights: ``finetuned`` from the supernet's, which only an architecture can be, from ``given`` ones, or from ``scratch``.
         split: that is read after every epoch; None reads none, for a net that is judged once it is trained.
         seed: None takes that of `[retrain]`.
         kind: of the net, in the checkpoint; None takes the label.
@@ -77,8 +78,8 @@ def plain_job(
     if isinstance(arch_or_build, Mapping):
         own = images_for(project.space, images, arch_or_build)
         said["arch"] = dict(arch_or_build)
-    elif weights != "scratch":
-        raise ValueError("only architectures of the space have weights to start from")
+    elif weights == "finetuned":
+        raise ValueError("only architectures of the space inherit weights")
     if given is not None:
         said |= given.facts
     if teacher is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,8 @@ from edgenas.errors import CheckpointError
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
-from edgenas.records import CheckpointFacts
+from edgenas.records import CheckpointFacts, InitFacts
+from edgenas.runs import sha256_file
 from edgenas.spaces import SearchSpace, Task
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import net_accuracy
@@ -22,6 +24,7 @@ from edgenas.training.fitting import Job
 from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.teacher import build_teacher
 from edgenas.training.teacher_parts import freeze_stages
+from edgenas.training.timm_nets import TimmNet
 
 
 def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | None = None) -> nn.Module:
@@ -34,6 +37,15 @@ def teacher_net(space: SearchSpace, task: Task, name: str, checkpoint: str | Non
         checkpoint=Path(checkpoint) if checkpoint is not None else None,
         space=space,
     )
+
+
+def started_from(name: str, path: Path, task: Task) -> nn.Module:
+    """A net of timm with the weights of a file, whose head is fresh where it tells other classes apart.
+
+    Raises:
+        UsageError, CheckpointError: if it cannot be built, or the weights do not fit.
+    """
+    return TimmNet(name.removeprefix("timm:"), task.image_px).with_weights(path, task.num_classes, task.in_channels)
 
 
 def teacher_facts(folder: Path, *, forgive: bool = False) -> CheckpointFacts | None:
@@ -95,12 +107,19 @@ def teacher_job(
     def build() -> nn.Module:
         torch.manual_seed(train.seed)
         task = images.task if image_px is None else replace(images.task, image_px=image_px)
-        model = teacher_net(project.space, task, net.name, net.checkpoint)
+        if settings.init is None:
+            model = teacher_net(project.space, task, net.name, net.checkpoint)
+        else:
+            model = started_from(net.name, Path(settings.init), task)
         freeze_stages(model, settings.freeze_stages, net.name)
         return model if around is None else around(model)
 
     smoothing = settings.label_smoothing
-    frozen = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
+    more: dict[str, Any] = {"freeze_stages": settings.freeze_stages} if settings.freeze_stages else {}
+    if settings.init is not None:
+        path = Path(settings.init)
+        sha256 = sha256_file(path) if path.is_file() else ""  # a teacher that is trained needs it no more
+        more["init"] = InitFacts(source=path.name, sha256=sha256).as_json()
     return Job(
         label=label,
         folder=folder if folder is not None else project.run.teacher,
@@ -116,7 +135,7 @@ def teacher_job(
             flip=train.flip is True,  # a probe that decides comes later
         ),
         device=device,
-        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint, **frozen),
+        facts=facts_of(project.space, images, "teacher", teacher=net.name, checkpoint=net.checkpoint, **more),
         evaluate=net_accuracy(*images.arrays("select")),
         checkpoint_every_s=train.checkpoint_every,
         anew=anew,

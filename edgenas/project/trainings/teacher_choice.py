@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.project.opening import SMALL_PX, Project
 from edgenas.project.training_settings import AUTO, TeacherSettings
-from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
+from edgenas.project.trainings.teacher import TeacherNet, started_from, teacher_facts, teacher_job, teacher_net
 from edgenas.project.trainings.team import fit_team, is_team, judge_given, try_team
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
 from edgenas.runs import Note, Record, sha256_file, write_text
@@ -68,6 +69,9 @@ def try_checkpoint(project: Project, images: Images, *, force: bool) -> None:
     if is_team(settings, images.preprocess) and (force or teacher_facts(project.run.teacher) is None):
         try_team(project, images)
         return
+    if settings.init is not None and (force or teacher_facts(project.run.teacher) is None):
+        image_px = settings.image_px if settings.image_px is not None else images.task.image_px
+        started_from(settings.names[0], Path(settings.init), replace(images.task, image_px=image_px))
     if settings.checkpoint is None or (not force and teacher_facts(project.run.teacher) is not None):
         return
     net = (

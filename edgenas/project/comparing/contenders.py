@@ -1,0 +1,125 @@
+"""The nets of a comparison once each is trained: the searched one, and what it has had, first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from edgenas.data.images import Images
+from edgenas.errors import MissingInputError
+from edgenas.project.deployed import Choice, chosen, net_of
+from edgenas.project.nets import images_for, read_retrain, searched, supernet_epochs
+from edgenas.project.opening import Project
+from edgenas.records import SEARCHED, Arch, NetReport, TrainedWay
+from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
+from edgenas.training.timm_nets import costs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A net that is trained and waits to be timed and judged.
+
+    Attributes:
+        name, kind, family: as in `ComparedNet`.
+        net: normalised images at ``images``' side to logits, in eval mode, on the CPU.
+        images: as it reads them.
+        source: what is exported and timed: the net as it is deployed, or an ONNX file.
+        params, macs: of the net as it is deployed.
+        arch, weights, pretrained, teaching, epochs, seconds, search_s, starts, stem_stride, notes: as in `ComparedNet`.
+        folder: of its weights; None where `export` does not write it.
+    """
+
+    name: str
+    kind: str
+    family: str
+    net: nn.Module
+    images: Images
+    source: nn.Module | Path
+    params: int
+    macs: int | None
+    weights: str
+    epochs: int | None
+    seconds: float | None
+    arch: Arch | None = None
+    pretrained: str | None = None
+    teaching: str | None = None
+    search_s: float | None = None
+    starts: tuple[TrainedWay, ...] = ()
+    stem_stride: int | None = None
+    folder: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image_px(self) -> int:
+        """Side of the images that it reads."""
+        return self.images.preprocess.image_px
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """The searched net as `retrain` trained it, and what its weights have had.
+
+    Attributes:
+        arch: readable.
+        contender: as the others are judged.
+        sha256: of its weights.
+        epochs: that they have seen, in the supernet too where they were inherited.
+        seconds: that these took; None where a log is gone.
+        teachings: in which it was trained, of which the best on select was kept; rivals are tried in the same.
+    """
+
+    arch: Arch
+    contender: Contender
+    sha256: str
+    epochs: int
+    seconds: float | None
+    teachings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, project: Project, images: Images) -> Ours:
+        """That of a run folder.
+
+        Raises:
+            MissingInputError: if the winner was not trained to the end yet.
+            CheckpointError: if it belongs to another project, or an earlier winner.
+        """
+        asked = replace(project, settings=replace(project.settings, export=replace(project.settings.export, net="searched")))
+        choice = chosen(asked, images)
+        sha256 = None if choice.folder is None else weights_sha256(choice.folder)
+        if sha256 is None:
+            why = choice.warnings[0] if choice.warnings else "the winner was not trained to the end yet"
+            raise MissingInputError(why, hint="run `edgenas retrain` first")
+        result = read_retrain(project.run)
+        row = result.net if result is not None and result.net.arch == choice.arch else None
+        contender = _searched(project, images, choice, row, net_of(asked, images, choice, images.norm_images))
+        kept = (row.teaching,) if row is not None and row.teaching is not None else ()
+        teachings = tuple(dict.fromkeys(start.teaching for start in contender.starts)) or kept
+        return cls(choice.arch, contender, sha256, max(1, contender.epochs or 0), contender.seconds, teachings)
+
+
+def _searched(project: Project, images: Images, choice: Choice, row: NetReport | None, net: nn.Module) -> Contender:
+    """The searched net, with the epochs and seconds that its weights have had."""
+    assert choice.folder is not None
+    epochs, seconds = epochs_of(choice.folder) or 0, seconds_of(choice.folder)
+    inherits = choice.facts.weights == "finetuned"
+    if inherits:
+        supernet_s = seconds_of(project.run.supernet)
+        epochs += supernet_epochs(project)
+        seconds = None if seconds is None or supernet_s is None else seconds + supernet_s
+    found = searched(project.run) if choice.facts.from_search else None
+    own = images_for(project.space, images, choice.arch)
+    params, macs = costs_of(net, images.task.in_channels, own.preprocess.image_px)
+    return Contender(
+        *(SEARCHED, SEARCHED, project.space.name, net, own, net, params, macs),
+        weights=choice.facts.weights or "finetuned",
+        epochs=epochs,
+        seconds=seconds,
+        arch=choice.arch,
+        teaching=row.teaching if row is not None else None,
+        search_s=found.seconds if found is not None else None,
+        starts=tuple((row.starts if row is not None else None) or ()),
+        folder=choice.folder,
+        notes=("its epochs and minutes count those of the supernet",) if inherits else (),
+    )

@@ -1,0 +1,82 @@
+"""Rivals that were trained elsewhere: nets of other runs, and ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from edgenas.data.splits import load_splits
+from edgenas.errors import CheckpointError
+from edgenas.project.comparing.asking import Asked
+from edgenas.project.comparing.contenders import Contender
+from edgenas.project.nets import read_retrain
+from edgenas.project.retraining.ways import Bench
+from edgenas.project.trainings.outsiders import ONNX, RUN, Outsider, Reads, open_outsider
+from edgenas.runs import RunFolder
+from edgenas.training.outside import AtItsInput, OnnxNet
+from edgenas.training.timm_nets import costs_of
+
+
+def outsider(bench: Bench, asked: Asked) -> Contender:
+    """A net that was trained elsewhere: it is only judged and timed.
+
+    Raises:
+        CheckpointError: if it cannot be read, is of other classes, or of a run whose images were divided otherwise.
+    """
+    assert asked.file is not None
+    if asked.kind == "run":
+        _require_same_images(asked.file, bench)
+        found = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
+        note = f"trained in {asked.file.name}, on the same division of the images"
+        retrained = read_retrain(RunFolder(asked.file))
+        epochs = retrained.net.epochs if retrained is not None else None
+        return _finished(bench, asked.file.resolve().name, "run", found, found.net, (note,), epochs)
+    found = open_outsider(f"{ONNX}{asked.file}", Reads(), bench.images)
+    note = "only judged and timed: nobody here knows what it was trained on, images of test among them perhaps"
+    return _finished(bench, asked.file.stem, "onnx", found, asked.file, (note,), None)
+
+
+def _finished(
+    bench: Bench, name: str, kind: str, found: Outsider, source: nn.Module | Path, notes: tuple[str, ...], epochs: int | None
+) -> Contender:
+    given = bench.images.preprocess
+    net = AtItsInput(
+        found.net,
+        image_px=found.image_px,
+        own=(found.mean, found.std),
+        given=(given.mean, given.std),
+        columns=found.columns,
+    ).eval()
+    if isinstance(found.net, OnnxNet):
+        params, macs = _params_in(found.net.path), None
+    else:
+        params, macs = costs_of(found.net, bench.images.task.in_channels, found.image_px)
+    images = bench.images.at(found.image_px)
+    family = "ONNX file" if kind == "onnx" else "another run"
+    return Contender(
+        *(name, kind, family, net, images, source, params, macs), weights="finished", epochs=epochs, seconds=None, notes=notes
+    )
+
+
+def _params_in(path: Path) -> int:
+    """Numbers in the constants of an ONNX file that are no single ones."""
+    import numpy as np
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    return sum(int(np.prod(tensor.dims)) for tensor in graph.initializer if len(tensor.dims) > 0)
+
+
+def _require_same_images(folder: Path, bench: Bench) -> None:
+    """Check that another run divided the same images alike: else it may have learned those of test.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    theirs, ours = load_splits(RunFolder(folder).splits), bench.images.splits
+    if theirs.fingerprint != ours.fingerprint:
+        raise CheckpointError(f"{folder} is of other images than {bench.project.run.path}", hint="compare runs on the same images")
+    if theirs.sha256 != ours.sha256:
+        text = f"{folder} divides its images otherwise than {bench.project.run.path}: images of test may be among those it learned"
+        raise CheckpointError(text, hint="divide both with the same seed and shares")

@@ -1,0 +1,196 @@
+"""Training rivals one after the other, each with what the searched net has had, within a budget of minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from edgenas.costs import cost_models
+from edgenas.latency import Memory
+from edgenas.project.comparing.contenders import Contender, Ours
+from edgenas.project.comparing.rivals import Rival, of_space, trained, ways_for
+from edgenas.project.retraining.baselines import Limits, find_best, within
+from edgenas.project.retraining.equal_cnn import find_cnn
+from edgenas.project.retraining.ways import Bench, Net, adopt, best_of, fit_all, is_trained, job_of, short_name, ways_of
+from edgenas.records import LeftOut
+from edgenas.runs import Note, Progress, Record
+from edgenas.supernets.resize import resized
+from edgenas.training.pace import time_job
+from edgenas.training.teacher import remembering
+from edgenas.training.ways import Way
+
+PACE_S = 2.0  # of timed steps, of every rival that is to have the same time
+NETS = "nets"  # folder of the weights that are compared, in that of `compare`
+OVER = "the budget was spent before it was trained; the same command goes on"
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Until when there may be trained.
+
+    Attributes:
+        ends_s: on the monotonic clock; None for no end.
+    """
+
+    ends_s: float | None
+
+    @classmethod
+    def of(cls, minutes: float | None) -> Clock:
+        """One that starts now."""
+        return cls(None if minutes is None else time.monotonic() + 60 * minutes)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is spent."""
+        return self.ends_s is not None and time.monotonic() > self.ends_s
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What every rival gets.
+
+    Attributes:
+        equal: ``epochs`` or ``time``.
+        epochs: that the searched net's weights have seen.
+        seconds: that these took; None where no log says.
+        clock: after which nothing is trained.
+        memory: keeps how many epochs are the same time, so that the same command finds them again.
+    """
+
+    equal: str
+    epochs: int
+    seconds: float | None
+    clock: Clock
+    memory: Memory
+
+
+class _AtOwnSide(nn.Module):
+    """A teacher that is shown images of another side than it reads."""
+
+    def __init__(self, teacher: nn.Module, image_px: int) -> None:
+        super().__init__()
+        self.teacher, self.image_px = teacher, image_px
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        logits_NC: Tensor = self.teacher(resized(images_NCHW, self.image_px))
+        return logits_NC
+
+
+def bench_for(bench: Bench, rival: Rival) -> Bench:
+    """The bench of a rival that may read images of another side: the teacher then sees them at its own."""
+    own_px, rival_px = bench.images.preprocess.image_px, rival.net.images.preprocess.image_px
+    if bench.teacher is None or own_px == rival_px:
+        return bench
+    return replace(bench, teacher=remembering(_AtOwnSide(bench.teacher, own_px)))
+
+
+def train_rival(bench: Bench, rival: Rival, budget: Budget) -> Generator[Record, None, Contender | LeftOut]:
+    """A net of timm in every teaching, the best on select kept."""
+    own = bench_for(bench, rival)
+    ways = ways_for(bench.project, rival.facts, bench.teachings, budget.epochs)
+    ways = yield from budgeted(own, rival.net, ways, budget)
+    tries = yield from stopped_by(budget.clock, fit_all(own, rival.net, ways), lambda: all_trained(own, rival.net, ways))
+    if tries is None:
+        return LeftOut(name=rival.name, reason=OVER)
+    best = best_of(tries)
+    folder = bench.project.run.compare / NETS / rival.net.folder.name
+    adopt(best, folder)
+    return trained(bench, rival, tries, best, folder)
+
+
+def all_trained(bench: Bench, net: Net, ways: Sequence[Way]) -> bool:
+    """Whether nothing of a net is left to be trained."""
+    return all(is_trained(bench, net, way) for way in ways)
+
+
+def budgeted(bench: Bench, net: Net, ways: Sequence[Way], budget: Budget) -> Generator[Record, None, tuple[Way, ...]]:
+    """Ways of as many epochs as they are, or of as many as take the time here, by a few timed steps of each."""
+    if budget.equal == "epochs" or budget.seconds is None:
+        return tuple(ways)
+    timed = []
+    for way in ways:
+        key = f"epochs {net.folder.name} {way.name} {budget.seconds:.3f}"
+        epochs = budget.memory.recall(key)
+        if epochs is None:
+            pace = yield from time_job(job_of(bench, net, way), seconds=PACE_S)
+            epoch_s = float(np.median(pace.laps)) * pace.job.batches.num_batches
+            epochs = max(1, int(budget.seconds / epoch_s))
+            budget.memory.record(key, epochs)
+            text = f"{epochs} epochs ({way}) take as long as the searched net's {budget.epochs} ({budget.seconds:.0f} s)"
+            yield Note(f"{net.label}: {text}")
+        timed.append(replace(way, epochs=int(epochs)))
+    return tuple(timed)
+
+
+def stopped_by(
+    clock: Clock, work: Generator[Record, None, Found], is_done: Callable[[], bool]
+) -> Generator[Record, None, Found | None]:
+    """What a training gives; None where the clock ends it, with its state saved.
+
+    Args:
+        clock: that ends it.
+        work: saves its state when it is closed.
+        is_done: whether there is nothing to train any more, which is looked at however late it is.
+    """
+    if clock.is_over and not is_done():
+        work.close()
+        return None
+    try:
+        while True:
+            record = next(work)
+            yield record
+            if clock.is_over and isinstance(record, Progress) and not is_done():
+                work.close()
+                return None
+    except StopIteration as stop:
+        found: Found = stop.value
+        return found
+
+
+def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Generator[Record, None, Contender | LeftOut]:
+    """The best hand-designed net under the limits, raced and trained as `retrain --baseline` does.
+
+    Where time is to be equal they get the epochs that one of middling work is trained for in it.
+    """
+    space = bench.project.space
+    archs, fits = within(space, limits)
+    if not fits:
+        return LeftOut(name="hand", reason=f"no hand-designed net meets {limits}")
+    macs = cost_models(space, bench.images.task)["macs"]
+    middling = sorted(archs, key=lambda arch: float(macs(space.from_json(arch))[0]))[len(archs) // 2]
+    timed = Net.of_arch(bench, "hand", bench.project.run.compare / "tries" / f"hand-{short_name(middling)}", middling)
+    ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
+    (way,) = yield from budgeted(bench, timed, ways[:1], budget)
+    found = yield from stopped_by(budget.clock, find_best(bench, archs, way.epochs, None), lambda: False)
+    if found is None:
+        return LeftOut(name="hand", reason=OVER)
+    best = best_of(found[1])
+    folder = bench.project.run.compare / NETS / "hand"
+    adopt(best, folder)
+    return of_space(bench, "hand", [each for each in found[1] if each.net.arch == best.net.arch], best, folder)
+
+
+def train_cnn(
+    bench: Bench, ours: Ours, limits: Limits, budget: Budget, memory: Memory
+) -> Generator[Record, None, Contender | LeftOut]:
+    """The widest plain CNN within the limit, from fresh weights, as `retrain --baseline` has it."""
+    equal = yield from find_cnn(bench, limits, ours.arch, memory=memory)
+    if equal is None:
+        return LeftOut(name="cnn", reason="none of equal latency could be measured")
+    net, width = equal
+    ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
+    ways = list((yield from budgeted(bench, net, ways, budget)))
+    tries = yield from stopped_by(budget.clock, fit_all(bench, net, ways), lambda: all_trained(bench, net, ways))
+    if tries is None:
+        return LeftOut(name="cnn", reason=OVER)
+    best = best_of(tries)
+    folder = bench.project.run.compare / NETS / f"cnn-{width}"
+    adopt(best, folder)
+    return replace(of_space(bench, "cnn", tries, best, folder), notes=(f"{width} channels",))

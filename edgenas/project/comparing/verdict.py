@@ -1,0 +1,93 @@
+"""The verdict of a comparison in words: which net to take, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edgenas.project.comparing.families import Limit
+from edgenas.records import SEARCHED, ComparedNet, LeftOut, Proportion
+
+
+def winner_of(rows: Sequence[ComparedNet]) -> str:
+    """The name of the net to take: the most accurate on test of the rivals that are shown to be better, else the searched one.
+
+    Rivals that break the limit, or whose export does not answer as they do, are not taken. Where the searched net itself breaks the
+    limit, the most accurate rival that keeps to it is.
+    """
+    ours, rivals = rows[0], [row for row in rows[1:] if row.may_win]
+    better = [row for row in rivals if row.better == "rival"]
+    if not ours.may_win:
+        better = rivals
+    return max(better, key=lambda row: row.metrics.top1.value).name if better else SEARCHED
+
+
+def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
+    """One sentence: ahead of all, behind whom, or what cannot be told apart."""
+    rivals = [row for row in rows[1:] if row.may_win]
+    where = f" within {limit}" if limit is not None and rows[0].fits is not None else ""
+    if not rivals:
+        return f"there is no rival{where}: nothing is compared"
+    winner = winner_of(rows)
+    if winner != SEARCHED:
+        return _behind(rows, winner, where)
+    if all(row.better == SEARCHED for row in rivals):
+        nearest = min(rivals, key=_gap)
+        many = f"all {len(rivals)} rivals" if len(rivals) > 1 else nearest.name
+        return f"ahead of {many}{where} by at least {points(nearest.difference)} points (of {nearest.name})"
+    open_rows = [row for row in rivals if row.better != SEARCHED]
+    names = ", ".join(row.name for row in open_rows)
+    most = max(max(-row.difference.low, row.difference.high) for row in open_rows if row.difference is not None)
+    ahead = len(rivals) - len(open_rows)
+    text = f"not told apart from {names}{where} (within {100 * most:.1f} points)"
+    return f"ahead of {ahead} of {len(rivals)} rivals, {text}" if ahead else text
+
+
+def _behind(rows: Sequence[ComparedNet], winner: str, where: str) -> str:
+    row = next(each for each in rows if each.name == winner)
+    take = f": take that one: `edgenas export --net {winner}`" if row.folder is not None else ": take that one"
+    if rows[0].fits is False:
+        return f"the searched net takes more than the limit; {winner} is the most accurate{where}{take}"
+    assert row.difference is not None
+    value = Proportion(-row.difference.value, -row.difference.high, -row.difference.low, row.difference.n)
+    others = sum(each.better == "rival" and each.may_win for each in rows[1:]) - 1
+    more = f" (and {others} more)" if others else ""
+    return f"behind {winner}{more}{where} by {points(value)} points{take}"
+
+
+def _gap(row: ComparedNet) -> float:
+    assert row.difference is not None
+    return row.difference.value
+
+
+def points(difference: Proportion | None) -> str:
+    """A difference of accuracies in points with its interval, e.g. ``0.9 [0.3, 1.5]``."""
+    assert difference is not None
+    return f"{100 * difference.value:.1f} [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
+
+
+def remarks(rows: Sequence[ComparedNet], limit: Limit | None, left_out: Sequence[LeftOut]) -> Iterator[str]:
+    """What must be said beside the verdict."""
+    ours, rivals = rows[0], rows[1:]
+    if len(rivals) > 1:
+        yield f"p-values are corrected for {len(rivals)} rivals (Holm), intervals are not; both are paired over images"
+    slow = [row for row in rivals if row.fits is False]
+    for row in slow:
+        yield f"{row.name} takes {row.latency_ms_measured:.3g} ms, more than {limit}: it is shown, and not taken"
+    for row in rows:
+        if row.parity in ("failed", "undecided"):
+            yield f"{row.name}: parity of its export {row.parity}: {row.parity_reason}"
+    yield from _sensitivities(ours, rivals)
+    if left_out:
+        yield f"left out: {'; '.join(f'{each.name} ({each.reason})' for each in left_out)}"
+
+
+def _sensitivities(ours: ComparedNet, rivals: Sequence[ComparedNet]) -> Iterator[str]:
+    """Rivals that find more, or fewer, of the positive class than the searched net, where the interval shows it."""
+    positive = ours.metrics.positive
+    if positive is None:
+        return
+    for row in rivals:
+        found = row.sensitivity_difference
+        if found is not None and found.high < 0:
+            shown = points(Proportion(-found.value, -found.high, -found.low, found.n))
+            yield f"{row.name} finds {shown} points more of {positive} at its threshold than the searched net"

