@@ -84,7 +84,7 @@ def left_out(project: Project, images: Images, num: int) -> tuple[ImageSource, N
     Raises:
         ValueError: if there are none.
     """
-    source = open_source(project.settings.data.source)
+    source = open_source(project.settings.data.source, project.settings.data.map_label)
     free_M = np.array([images.splits.excluded.get(name, "").startswith("not drawn") for name in source.ids])
     free_N = np.flatnonzero(free_M)
     rng = np.random.default_rng(0)

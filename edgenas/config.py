@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any, TypeVar
 
 from edgenas.errors import ConfigError
 from edgenas.fields import converted, described, guess
 from edgenas.registries import choices, nearest
+from edgenas.runs.outside import MAX_TOML_BYTES, OutsideError, parse_toml, read_regular
 
 Flags = Mapping[str, Mapping[str, Any]]  # settings given on the command line, by table
 Settings = TypeVar("Settings")
@@ -24,10 +25,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(read_regular(path, MAX_TOML_BYTES))
+    except OutsideError as error:
+        raise ConfigError(f"{path} {error}") from error
+    except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
@@ -45,14 +46,37 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         if not equals or len(parts) != 2 or not all(parts):
             problems.append(f"--set {override}: write table.key=value, e.g. train.epochs=5")
             continue
-        try:
-            value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
+        value, problem = _given(text.strip())
+        if problem:
+            problems.append(f"--set {key.strip()}: {problem}")
         tables.setdefault(parts[0], {})[parts[1]] = value
     if problems:
         raise ConfigError("an override cannot be read", problems=problems)
     return tables
+
+
+def _given(text: str) -> tuple[Any, str]:
+    """A value of the command line, as TOML where it is some and as a string where not; or what it cannot be."""
+    try:
+        read = parse_toml(f"value = {text}")
+    except ValueError as error:
+        if not isinstance(error, TOMLDecodeError):
+            return text, str(error)
+        if len(text.splitlines()) > 1:
+            return text, "it has a line break, and is no TOML"
+        return text, "" if _is_unicode(text) else "it is no Unicode text"
+    if list(read) != ["value"]:
+        return text, "more than one value is given; write --set once for each"
+    return read["value"], ""
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text has no half of a character, as arguments that are not UTF-8 have."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def merge(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

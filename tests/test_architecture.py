@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "registries", "fields", "stats", "runs", "records"}
+SHARED = {"errors", "escaping", "registries", "fields", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -24,12 +24,13 @@ ARROWS: dict[str, set[str]] = {
     "costs": {"spaces"},
     "supernets": {"spaces"},
     "spaces": set(),
-    "deploy": set(),
+    "deploy": {"portable"},
     "data": {"spaces"},
     "portable": set(),
     "report": set(),
     "config": set(),
     "errors": set(),
+    "escaping": set(),
     "registries": set(),
     "fields": set(),
     "stats": set(),

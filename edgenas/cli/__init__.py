@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the contract's status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     from edgenas.cli.runner import emit_failure
+    from edgenas.cli.speaking import keep_streams
+
+    keep_streams()
 
     command = next((argument for argument in arguments if argument in COMMANDS), "")
     as_json = "--json" in arguments

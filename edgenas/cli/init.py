@@ -8,16 +8,17 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, parse_latency, project_options
+from edgenas.cli.options import compact, map_label_option, parse_latency, parse_renames, project_options
 
 SOURCES = (
-    "digits, fashion-mnist[:DIR], cifar10:DIR, cifar100:DIR, folder:DIR, csv:FILE, covidx:DIR, "
+    "digits, fashion-mnist[:DIR], cifar10:DIR, cifar100:DIR, folder:DIR, csv:FILE[?path=COLUMN&label=COLUMN], covidx:DIR, "
     "torchvision:NAME[:DIR] or timm:NAME:DIR."
 )
 
 
 @click.command()
 @click.option("--data", required=True, metavar="SOURCE", help=SOURCES)
+@map_label_option
 @click.option("--positive", metavar="CLASS", help="The class that must not be missed.")
 @click.option("--space", metavar="NAME", help="Search space; `edgenas spaces` lists them.")
 @click.option(
@@ -43,6 +44,7 @@ SOURCES = (
 @project_options
 def init(
     data: str,
+    map_label: tuple[str, ...],
     positive: str | None,
     space: str | None,
     latency_ms: tuple[str, ...],
@@ -67,6 +69,7 @@ def init(
 
         table = {
             "source": data,
+            "map_label": parse_renames(map_label) or None,
             "positive": positive,
             "image_px": image_px,
             "seed": seed,

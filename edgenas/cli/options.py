@@ -43,6 +43,29 @@ def device_option(function: Function) -> Function:
     return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute.")(function)
 
 
+def map_label_option(function: Function) -> Function:
+    """``--map-label``; `parse_renames` reads it."""
+    words = "Name of a class by its label in the data; OLD= leaves its images out, OLD=OLD says that it is a class; repeatable."
+    return click.option("--map-label", multiple=True, metavar="OLD=NEW", help=words)(function)
+
+
+def parse_renames(texts: tuple[str, ...]) -> dict[str, str]:
+    """New names by old ones of ``OLD=NEW``, parted at the first equals sign.
+
+    Raises:
+        click.BadParameter: if one has none, or an old name is given twice.
+    """
+    names: dict[str, str] = {}
+    for text in texts:
+        old, equals, new = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"--map-label is {text!r}; write OLD=NEW, e.g. Cat=cat")
+        if names.get(old, new) != new:
+            raise click.BadParameter(f"--map-label gives {old!r} two names, {names[old]!r} and {new!r}; keep one")
+        names[old] = new
+    return names
+
+
 def compact(**tables: dict[str, Any]) -> dict[str, Any]:
     """Flag values by settings table, without those that were not given."""
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -16,16 +15,20 @@ from typing import Any, NoReturn
 
 import click
 
+from edgenas.cli.speaking import note, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
 TOGETHER = ("train",)  # commands that several processes run together; the others are run by the first one alone
 SILENCE_S = 5.0
+PATIENCE_S = 5.0  # between a SIGTERM and the next sign of a command that is alive
 
 
 class StopRequest:
     """Ctrl-C or SIGTERM: the first asks the recipe to stop where its state is whole, the second stops at once.
+
+    A SIGTERM also stops at once a command that has not begun or gives no sign for some seconds: it may wait for something for ever.
 
     Args:
         together: this is one of several processes, which `torchrun` sends a SIGTERM when it gets a Ctrl-C: that is no second wish.
@@ -35,17 +38,22 @@ class StopRequest:
         self.made = False
         self.together = together
         self.first: int | None = None
+        self.has_begun = False
 
     def __bool__(self) -> bool:
+        """Whether to stop, asked at every sign of life."""
+        self.has_begun = True
         return self.made
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
         """Take over both signals within the block."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_silence)
         try:
             yield self
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -55,7 +63,14 @@ class StopRequest:
         if self.made:
             return
         self.made, self.first = True, number
-        click.echo("\nstopping at the next safe point; once more stops at once", err=True)
+        if number == signal.SIGTERM and not self.together:
+            if not self.has_begun:
+                raise KeyboardInterrupt
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+        note("\nstopping at the next safe point; once more stops at once")
+
+    def _on_silence(self, number: int, frame: object) -> None:
+        raise KeyboardInterrupt
 
 
 def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
@@ -104,23 +119,28 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
-    try:
+    with _told():
         if as_json:
             _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
         else:
             screen.show(command, outcome)
             for path in outcome.outputs.values():
-                click.echo(path)
+                say(str(path))
             if outcome.failure is not None:
                 _print_line(outcome.failure)
-        sys.stdout.flush()
+    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Leave with a line and status 1 where the block's words cannot be written: the work is done, only nobody can be told."""
+    try:
+        yield
     except BrokenPipeError:
         raise
-    except OSError as error:  # the work is done and kept, only nobody can be told
-        with suppress(OSError):
-            click.echo(f"edgenas: the result cannot be printed: {error.strerror or error}", err=True)
+    except (OSError, ValueError) as error:  # ValueError: of a stream that was closed
+        note(f"edgenas: the result cannot be printed: {getattr(error, 'strerror', None) or error}")
         os._exit(1)
-    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 
 def _interrupted(command: str, *, run: Path | None, warnings: list[str], as_json: bool) -> NoReturn:
@@ -188,7 +208,7 @@ def _say(rank: int, why: str) -> None:
 
     if not word.was_said():
         word.say(why)
-        click.echo(f"edgenas: rank {rank}: {why}", err=True)
+        note(f"edgenas: rank {rank}: {why}")
 
 
 def _bug(text: str) -> EdgeNASError:
@@ -204,8 +224,10 @@ def _bug(text: str) -> EdgeNASError:
 def _leave(exit_code: int) -> NoReturn:
     """Exit; without waiting where a call in the background cannot be stopped."""
     if any(thread.daemon for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError, ValueError):
+                    stream.flush()
         os._exit(exit_code)
     sys.exit(exit_code)
 
@@ -221,10 +243,11 @@ def emit_failure(
     as_json: bool = True,
 ) -> None:
     """Say why a command failed: one JSON object on stdout, or one line (and one per problem) on stderr."""
-    if as_json:
-        _print_object(command, run, error.result, {}, warnings or [], error, status=status, exit_code=exit_code)
-    else:
+    if not as_json:
         _print_line(error)
+        return
+    with _told():
+        _print_object(command, run, error.result, {}, warnings or [], error, status=status, exit_code=exit_code)
 
 
 def _print_line(error: EdgeNASError) -> None:
@@ -235,8 +258,7 @@ def _print_line(error: EdgeNASError) -> None:
         text += f"\n  {rest:,} more; --json lists all" if rest > 0 else ""
     if error.hint:
         text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
-    click.secho("edgenas: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(text, err=True)
+    note(text, head="edgenas: ")
 
 
 def _print_object(
@@ -269,4 +291,4 @@ def _print_object(
         "warnings": warnings,
         "error": description,
     }
-    click.echo(json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False))
+    say_object(jsonable(value))

@@ -8,17 +8,19 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import project_options
+from edgenas.cli.options import map_label_option, parse_renames, project_options
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--data", metavar="SOURCE", help="Repeat parity on this run's test split of SOURCE.")
+@map_label_option
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def verify(
     folder: Path,
     data: str | None,
+    map_label: tuple[str, ...],
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -32,6 +34,6 @@ def verify(
         from edgenas.recipes.verify import VerifyConfig
         from edgenas.recipes.verify import run as recipe
 
-        return recipe(VerifyConfig(run, {}, overrides, folder, data, require_run))
+        return recipe(VerifyConfig(run, {}, overrides, folder, data, require_run, parse_renames(map_label)))
 
     execute("verify", start, run=run, as_json=as_json, verbose=verbose)

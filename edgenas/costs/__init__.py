@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Protocol
 
-from edgenas.costs import autoformer, pit, pvt, pvt_elastic, vitas
+from edgenas.costs import autoformer, pit, pvt, pvt_elastic, pvt_mobile, vitas
 from edgenas.costs.model import CostModel, Factor, Term, distinct_components, sum_of_components
 from edgenas.costs.shape import shape_models
 from edgenas.spaces import SearchSpace, Task
@@ -22,6 +22,10 @@ class Family(Protocol):
         """Parameters of one component."""
         ...
 
+    def largest_tensor(self, component: Hashable, /) -> int:
+        """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+        ...
+
     def cost_models(self, space: SearchSpace, task: Task, /) -> dict[str, CostModel]:
         """``params``, ``macs``, ``reference_macs`` and, where its ancestor had a rule, ``ancestor_macs``."""
         ...
@@ -30,6 +34,7 @@ class Family(Protocol):
 FAMILIES: dict[str, Family] = {
     "pvt": pvt,
     "pvt_elastic": pvt_elastic,
+    "pvt_mobile": pvt_mobile,
     "autoformer": autoformer,
     "vitas": vitas,
     "pit": pit,
@@ -44,6 +49,11 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
 def count_params(space: SearchSpace, component: Hashable) -> int:
     """Parameters of one component, by the space's family."""
     return FAMILIES[space.family].count_params(component)
+
+
+def largest_tensor(space: SearchSpace, component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image, by the space's family."""
+    return FAMILIES[space.family].largest_tensor(component)
 
 
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
@@ -61,6 +71,7 @@ __all__ = [
     "count_params",
     "decompose",
     "distinct_components",
+    "largest_tensor",
     "shape_models",
     "sum_of_components",
 ]

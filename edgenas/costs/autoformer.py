@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.costs.shape import largest_of_tokens
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.autoformer import GEOMETRIES, BlockSpec, EmbedSpec, HeadSpec, block_spec, frame
 
@@ -109,6 +110,20 @@ def count_ancestor_macs(component: Hashable) -> float:
         case HeadSpec():
             return (component.grid**2 + 1) * component.embed_dim * component.num_classes
     raise TypeError(f"{component!r} is no component of an AutoFormer net")
+
+
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    match component:
+        case EmbedSpec():
+            return max(component.in_channels * component.image_px**2, (component.grid**2 + 1) * component.embed_dim)
+        case BlockSpec():
+            return largest_of_tokens(
+                component.grid, component.embed_dim, component.qkv_dim, component.num_heads, component.mlp_hidden
+            )
+        case HeadSpec():
+            return max((component.grid**2 + 1) * component.embed_dim, component.num_classes)
+    raise TypeError(f"{component!r} is no component of an AutoFormer")
 
 
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:

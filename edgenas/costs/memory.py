@@ -10,15 +10,14 @@ Shapes: A rows of genes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.costs.model import CostModel, Factor, Term
-from edgenas.costs.pvt import num_keys
-from edgenas.spaces import Genes, autoformer, pit, pvt, vitas
+from edgenas.spaces import Genes
 
 BYTES = 4  # of a number in fp32
 MEGA = 1e6  # bytes of a MB
@@ -82,12 +81,13 @@ class Memory:
         return CostModel("params", "params", factors, self.params.scale, self.params.offset), numbers - least
 
 
-def memory(terms: Sequence[Term], params: CostModel) -> Memory:
+def memory(terms: Sequence[Term], params: CostModel, largest_tensor: Callable[[Hashable], int]) -> Memory:
     """The memory of a space's nets.
 
     Args:
         terms: from the family's decomposition.
         params: of the same nets.
+        largest_tensor: numbers in the largest tensor that a component reads as an image or writes for one image.
     """
     known: dict[int, int] = {}  # by the object, as thousands of cells hold the same ones
 
@@ -118,46 +118,4 @@ def _varying(genes: tuple[int, ...], table: NDArray[np.float64]) -> tuple[tuple[
     return genes, table
 
 
-def largest_tensor(component: Hashable) -> int:
-    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
-    match component:
-        case pvt.PatchEmbedSpec():
-            image = component.in_channels * component.in_grid**2 if component.reads_image else 0
-            return max(image, component.grid**2 * component.embed_dim)
-        case pvt.BlockSpec():
-            return _pvt_block(component)
-        case pvt.StageNormSpec():
-            return component.grid**2 * component.embed_dim
-        case pvt.HeadSpec():
-            return max(component.embed_dim, *component.hidden_dims, component.num_classes)
-        case autoformer.EmbedSpec() | pit.EmbedSpec():
-            return max(component.in_channels * component.image_px**2, (component.grid**2 + 1) * component.embed_dim)
-        case autoformer.BlockSpec() | vitas.BlockSpec():
-            return _tokens_block(component.grid, component.embed_dim, component.qkv_dim, component.num_heads, component.mlp_hidden)
-        case pit.BlockSpec():
-            dim = component.embed_dim
-            return _tokens_block(component.grid, dim, dim, component.num_heads, component.mlp_hidden)
-        case pit.PoolSpec():
-            return (component.grid**2 + 1) * component.embed_dim
-        case autoformer.HeadSpec():
-            return max((component.grid**2 + 1) * component.embed_dim, component.num_classes)
-        case pit.HeadSpec():
-            return max(component.embed_dim, component.num_classes)  # its norm reads the class token alone
-    raise TypeError(f"{component!r} is no component of a known family")
-
-
-def _pvt_block(block: pvt.BlockSpec) -> int:
-    """Norms, shortcuts and the MLP on all tokens; keys and values in one tensor; scores of every head."""
-    tokens, keys = block.grid**2, num_keys(block)
-    reduced = 0 if block.reduction == "none" else keys * block.embed_dim
-    of_tokens = tokens * max(block.embed_dim, block.qkv_dim, block.mlp_hidden)
-    return max(of_tokens, reduced, 2 * keys * block.qkv_dim, block.num_heads * tokens * keys)
-
-
-def _tokens_block(grid: int, embed_dim: int, qkv_dim: int, num_heads: int, mlp_hidden: int) -> int:
-    """Queries, keys and values in one tensor; scores of every head between all tokens."""
-    tokens = grid**2 + 1
-    return max(tokens * max(embed_dim, 3 * qkv_dim, mlp_hidden), num_heads * tokens**2)
-
-
-__all__ = ["Largest", "Memory", "largest_tensor", "memory"]
+__all__ = ["Largest", "Memory", "memory"]

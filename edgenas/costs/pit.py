@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.costs.shape import largest_of_tokens
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.pit import (
     GEOMETRIES,
@@ -104,6 +105,21 @@ def count_reference_macs(component: Hashable) -> int:
             return (component.grid**2 + 1) * dim * (4 * dim + 2 * component.mlp_hidden)
         case HeadSpec():
             return component.embed_dim * component.num_classes
+    raise TypeError(f"{component!r} is no component of a PiT")
+
+
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    match component:
+        case EmbedSpec():
+            return max(component.in_channels * component.image_px**2, (component.grid**2 + 1) * component.embed_dim)
+        case PoolSpec():
+            return (component.grid**2 + 1) * component.embed_dim
+        case BlockSpec():
+            dim = component.embed_dim
+            return largest_of_tokens(component.grid, dim, dim, component.num_heads, component.mlp_hidden)
+        case HeadSpec():
+            return max(component.embed_dim, component.num_classes)  # its norm reads the class token alone
     raise TypeError(f"{component!r} is no component of a PiT")
 
 

@@ -121,6 +121,29 @@ def _pooling_macs(component: Hashable) -> int:
     return (cells * grid * grid + cells * cells * grid) * component.embed_dim - saved
 
 
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    match component:
+        case PatchEmbedSpec():
+            image = component.in_channels * component.in_grid**2 if component.reads_image else 0
+            return max(image, component.grid**2 * component.embed_dim)
+        case BlockSpec():
+            return _largest_of_block(component)
+        case StageNormSpec():
+            return component.grid**2 * component.embed_dim
+        case HeadSpec():
+            return max(component.embed_dim, *component.hidden_dims, component.num_classes)
+    raise TypeError(f"{component!r} is no component of a PVT")
+
+
+def _largest_of_block(block: BlockSpec) -> int:
+    """Norms, shortcuts and the MLP on all tokens; keys and values in one tensor; scores of every head."""
+    tokens, keys = block.grid**2, num_keys(block)
+    reduced = 0 if block.reduction == "none" else keys * block.embed_dim
+    of_tokens = tokens * max(block.embed_dim, block.qkv_dim, block.mlp_hidden)
+    return max(of_tokens, reduced, 2 * keys * block.qkv_dim, block.num_heads * tokens * keys)
+
+
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets."""
     terms = decompose(space, task)

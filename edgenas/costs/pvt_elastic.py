@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgenas.costs.model import CostModel, Term, sum_of_components
-from edgenas.costs.pvt import count_macs, count_params, count_reference_macs
+from edgenas.costs.pvt import count_macs, count_params, count_reference_macs, largest_tensor
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.pvt import HeadSpec, StageNormSpec
@@ -80,4 +80,4 @@ def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     }
 
 
-__all__ = ["cost_models", "count_params", "decompose"]
+__all__ = ["cost_models", "count_params", "decompose", "largest_tensor"]

@@ -31,3 +31,12 @@ def _inner(component: Hashable) -> float:
         return 0.0
     known = [float(getattr(component, name)) for name in INNER if hasattr(component, name)]
     return sum(known) if known else float(getattr(component, "embed_dim", 0))
+
+
+def largest_of_tokens(grid: int, embed_dim: int, qkv_dim: int, num_heads: int, mlp_hidden: int) -> int:
+    """Numbers in the largest tensor of a block on ``grid``² tokens and a class token.
+
+    Queries, keys and values are in one tensor; every head has scores between all tokens.
+    """
+    tokens = grid**2 + 1
+    return max(tokens * max(embed_dim, 3 * qkv_dim, mlp_hidden), num_heads * tokens**2)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgenas.costs import autoformer
 from edgenas.costs.model import CostModel, Factor, Term
+from edgenas.costs.shape import largest_of_tokens
 from edgenas.spaces import SearchSpace, Task
 from edgenas.spaces.autoformer import HeadSpec
 from edgenas.spaces.vitas import GEOMETRIES, BlockSpec, frame
@@ -91,6 +92,13 @@ def count_ancestor_macs(component: Hashable) -> int:
         case HeadSpec():
             return component.grid**2 * component.embed_dim * component.num_classes
     return autoformer.count_macs(component)
+
+
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    if not isinstance(component, BlockSpec):
+        return autoformer.largest_tensor(component)
+    return largest_of_tokens(component.grid, component.embed_dim, component.qkv_dim, component.num_heads, component.mlp_hidden)
 
 
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:

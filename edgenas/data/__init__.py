@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from edgenas.data.base import ImageSource
 from edgenas.data.cifar import open_cifar10, open_cifar100
@@ -12,6 +13,7 @@ from edgenas.data.covidx import open_covidx
 from edgenas.data.digits import open_digits
 from edgenas.data.fashion_mnist import open_fashion_mnist
 from edgenas.data.folder import open_folder
+from edgenas.data.labels import settle
 from edgenas.data.libraries import open_timm, open_torchvision
 from edgenas.data.table import open_table
 from edgenas.errors import DataError
@@ -40,7 +42,7 @@ _OWN = {
     "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist),
     "cifar10": SourceKind("cifar10:DIR", True, open_cifar10),
     "cifar100": SourceKind("cifar100:DIR", True, open_cifar100),
-    "csv": SourceKind("csv:FILE", True, open_table),
+    "csv": SourceKind("csv:FILE[?path=COLUMN&label=COLUMN]", True, open_table),
     "covidx": SourceKind("covidx:DIR", True, open_covidx),
     "torchvision": SourceKind("torchvision:NAME[:DIR]", True, open_torchvision),
     "timm": SourceKind("timm:NAME:DIR", True, open_timm),
@@ -54,10 +56,17 @@ SOURCES: Registry[SourceKind] = Registry(
 )
 
 
-def scan_source(text: str) -> ImageSource:
+_AS_WRITTEN: Mapping[str, str] = MappingProxyType({})  # labels
+
+
+def scan_source(text: str, map_label: Mapping[str, str] = _AS_WRITTEN) -> ImageSource:
     """Open ``NAME`` or ``NAME:ARGUMENT`` with its problems listed in it, so that they can be reported beside others.
 
     timm's names that start with ``torch/`` are taken without ``timm:`` too.
+
+    Args:
+        text: the source.
+        map_label: new name of a label by its old one, as `edgenas.data.labels.settle` takes it.
 
     Raises:
         DataError: for an unknown name or a missing argument, listing how every known source is written; or for data that
@@ -75,7 +84,7 @@ def scan_source(text: str) -> ImageSource:
         )
     if (kind.argument is True and not argument) or (kind.argument is False and colon):
         raise DataError(f"data source {text!r} must be written {kind.usage}", hint=_known())
-    return kind.open(argument or None)
+    return settle(kind.open(argument or None), map_label)
 
 
 def _known() -> str:
@@ -90,17 +99,18 @@ def absolute_source(text: str) -> str:
         return text
     parts = argument.split(":", kind.path_position)
     if len(parts) > kind.path_position and parts[-1]:
-        parts[-1] = str(Path(parts[-1]).expanduser().absolute())
+        path, mark, columns = parts[-1].partition("?") if "?" in kind.usage else (parts[-1], "", "")
+        parts[-1] = f"{Path(path).expanduser().absolute()}{mark}{columns}"
     return f"{name}{colon}{':'.join(parts)}"
 
 
-def open_source(text: str) -> ImageSource:
-    """Open ``NAME`` or ``NAME:ARGUMENT``.
+def open_source(text: str, map_label: Mapping[str, str] = _AS_WRITTEN) -> ImageSource:
+    """Open ``NAME`` or ``NAME:ARGUMENT``, labels renamed as ``map_label`` says.
 
     Raises:
         DataError: as `scan_source`, or listing every problem of the data.
     """
-    source = scan_source(text)
+    source = scan_source(text, map_label)
     if source.problems:
         raise DataError(f"{source.name} cannot be used: {len(source.problems)} problem(s)", problems=source.problems)
     return source

@@ -2,11 +2,13 @@
 
 Source: Wang, Lin, Wong, "COVID-Net" (Scientific Reports 10, 2020, arXiv:2003.09871). A line reads ``PATIENT FILE LABEL [SOURCE]``,
 parted by spaces, which patients and file names may hold too. The lists repeat files: many lines exist with and without a source.
+CXR-2, CXR-3 and the lists B know two classes, negative and positive; some lists of three classes hold lines of these, too.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,17 @@ import numpy as np
 
 from edgenas.data.base import PARTS
 from edgenas.data.files import EXTENSIONS, FileImages, read_text
+from edgenas.data.folder import visible_entries
+from edgenas.data.names import one_spelling
+from edgenas.data.parts import part_of
+from edgenas.data.problems import Problem
 from edgenas.errors import DataError
 
 CLASS_NAMES = ("covid-19", "normal", "pneumonia")
+TWO_CLASS_NAMES = ("negative", "positive")
+_WORDS = (*CLASS_NAMES, *TWO_CLASS_NAMES)
+_SAME = ({"covid-19", "positive"},)  # of one file in two lists: no contradiction
+_LATER_WORDS = re.compile(r"[^A-Za-z].*")
 _HOW_TO_WRITE = "write covidx:DIR with train_split.txt and test_split.txt in DIR or DIR/labels, the images beside them"
 
 
@@ -80,7 +90,9 @@ def _find_lists(root: Path) -> tuple[dict[str, Path], list[str]]:
     texts = [place / name for place in places for name in sorted(_file_names(place, (".txt",)))]
     for part in PARTS:
         exact = [file for file in texts if file.name == f"{part}_split.txt"]
-        candidates = exact[:1] if exact else [file for file in texts if file.name.startswith(part)]
+        named = [file for file in texts if part_of(file.stem) == part]
+        begun = [file for file in texts if part_of(_LATER_WORDS.sub("", file.stem)) == part]
+        candidates = exact[:1] or named or begun
         if len(candidates) == 1:
             lists[part] = candidates[0]
         elif candidates:
@@ -107,12 +119,24 @@ def _file_names(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> set[s
 
 
 def _image_folders(root: Path) -> list[Path]:
-    return [root, root / "images", root / "data", *(root / part for part in PARTS)]
+    return [root, root / "images", root / "data", *_part_folders(root).values()]
+
+
+def _part_folders(root: Path) -> dict[str, Path]:
+    """The folder of every part, whatever it is called; where none is there, one of the part's name."""
+    try:
+        names = [entry.name for entry in visible_entries(root) if entry.is_dir()]
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error.strerror or error}") from error
+    called = {part: name for name in reversed(names) if (part := part_of(name)) is not None}
+    called |= {part: part for part in PARTS if part in names}
+    return {part: root / called.get(part, part) for part in PARTS}
 
 
 def _images_of(part: str, root: Path, names: dict[Path, set[str]]) -> _Images:
     """Where to find the images of one part: its own folder first, those of the other parts last."""
-    order = [root / part, *(folder for folder in _image_folders(root) if folder != root / part)]
+    own = _part_folders(root)[part]
+    order = [own, *(folder for folder in _image_folders(root) if folder != own)]
     folders = {name: folder for folder in reversed(order) for name in names[folder]}
     return _Images(folders, {name.lower(): name for name in sorted(folders, reverse=True)})
 
@@ -135,18 +159,19 @@ def _read_list(part: str, file: Path, images: _Images) -> tuple[list[_Line], int
             else:
                 problems.append(f"{file.name} line {number}: {line}")
     if not lines:
-        what = f"none of its {num_lines:,} lines holds a file name and one of {', '.join(CLASS_NAMES)}"
+        what = f"none of its {num_lines:,} lines holds a file name and one of {', '.join(_WORDS)}"
         return [], num_lines, [f"{file}: {what}" if num_lines else f"{file} is empty"]
     return lines, num_lines, problems
 
 
 def _read_line(part: str, place: str, words: list[str], text: str, images: _Images) -> _Line | str:
     """The last word that is a class is the label. Returns what is wrong, if anything is."""
-    position = next((at for at in range(len(words) - 1, 0, -1) if words[at].lower() in CLASS_NAMES), 0)
+    labels = [word.lower() for word in words]
+    position = next((at for at in range(len(words) - 1, 0, -1) if labels[at] in _WORDS), 0)
     source = " ".join(words[position + 1 :])
     shown = " ".join(words)[:120]
     if position == 0 or source.lower().endswith(EXTENSIONS):
-        return f"has no label behind a file name ({', '.join(CLASS_NAMES)}): {shown!r}"
+        return f"has no label behind a file name ({', '.join(_WORDS)}): {shown!r}"
     if position == 1:
         return f"has no file name behind the patient: {shown!r}"
     named = text.rsplit(None, len(words) - position)[0]
@@ -158,7 +183,7 @@ def _read_line(part: str, place: str, words: list[str], text: str, images: _Imag
     else:
         cut, file = likely, named.split(None, likely)[likely]
     patient = " ".join(words[:cut])
-    return _Line(part, place, patient, file, words[position].lower(), source, images.folders.get(file))
+    return _Line(part, place, patient, file, labels[position], source, images.folders.get(file))
 
 
 def _find(name: str, images: _Images) -> str | None:
@@ -182,7 +207,7 @@ def _label_problems(listed: list[_Line]) -> list[str]:
     problems = []
     for line in listed:
         earlier = first.setdefault(line.file, line)
-        if earlier.label != line.label:
+        if earlier.label != line.label and {earlier.label, line.label} not in _SAME:
             problems.append(f"{line.place}: {line.file} is {line.label} here and {earlier.label} in {earlier.place}")
     return problems
 
@@ -212,21 +237,40 @@ def _as_images(name: str, listed: list[_Line], notes: list[str], problems: list[
         if line.folder is not None:
             first.setdefault((line.part, line.file), (line, line.folder / line.file))
     lines = [line for line, _ in first.values()]
-    groups = [patients[line.file] for line in lines]
+    classes, unclear = _classes(listed)
+    groups, several = one_spelling(
+        [f"{sources[line.file]}/{patients[line.file]}" if line.file in sources else patients[line.file] for line in lines]
+    )
+    odd = tuple(Problem(f"patient {each.names[0]}", f"is written {' and '.join(each.names)}", "one patient") for each in several)
     return FileImages(
         name=name,
-        class_names=CLASS_NAMES,
+        class_names=classes,
         ids=tuple(f"{line.part}/{line.file}" for line in lines),
         paths=tuple(path for _, path in first.values()),
-        labels_N=np.array([CLASS_NAMES.index(line.label) for line in lines], dtype=np.int64),
-        groups=tuple(
-            f"{sources[line.file]}/{patient}" if line.file in sources else patient
-            for line, patient in zip(lines, groups, strict=True)
-        ),
-        sites=tuple(sources.get(line.file, "unknown") for line in lines),
+        labels_N=np.array([classes.index(line.label) for line in lines], dtype=np.int64),
+        groups=tuple(groups),
+        sites=tuple(one_spelling([sources.get(line.file, "unknown") for line in lines])[0]),
         published_split=tuple(line.part for line in lines),
         file_keys=tuple(line.file for line in lines),
         notes=tuple(notes),
         problems=tuple(problems),
-        default_positive="covid-19",
+        default_positive="positive" if classes == TWO_CLASS_NAMES else "covid-19",
+        odd=odd,
+        unclear=unclear,
     )
+
+
+def _classes(listed: list[_Line]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The classes of the lists: three, or two; where lists mix both, all that occur, and why some of them are not clear."""
+    counts = Counter(line.label for line in listed)
+    two = [name for name in TWO_CLASS_NAMES if name in counts]
+    if not two or not any(name in counts for name in CLASS_NAMES):
+        return (TWO_CLASS_NAMES if two else CLASS_NAMES), {}
+    places = {line.label: line.place for line in reversed(listed)}
+    why = {"positive": "covid-19 or a class of its own", "negative": "normal, pneumonia or a class of its own"}
+    unclear = {
+        name: f"label {name!r} of {counts[name]:,} line(s), such as {places[name]}, "
+        f"stands among {', '.join(CLASS_NAMES)}: {why[name]}"
+        for name in two
+    }
+    return (*CLASS_NAMES, *two), unclear

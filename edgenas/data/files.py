@@ -8,15 +8,18 @@ from __future__ import annotations
 import io
 import stat
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from edgenas.data.problems import Problem
 from edgenas.data.quiet import MAX_PIXELS, quietly
 from edgenas.errors import DataError
+from edgenas.runs.outside import MAX_IMAGE_BYTES, OutsideError, read_regular
 
 _USUAL = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff")
 _BY_LIBRARY = {".avif": "avif", ".jp2": "jpg_2000", ".webp": "webp"}  # Pillow reads them where it was built with these
@@ -30,6 +33,9 @@ class FileImages:
 
     Attributes:
         paths: of every image.
+        odd: what was seen in names and labels.
+        unclear: by label, why it cannot be taken for a class before somebody says so.
+        empty: labels that lack images somewhere, with what is to be said of them unless others become one class with them.
     """
 
     name: str
@@ -46,6 +52,9 @@ class FileImages:
     default_space: str = "pvt-covidx"
     default_image_px: int = 256
     default_positive: str | None = None
+    odd: tuple[Problem, ...] = ()
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    empty: tuple[tuple[str, str], ...] = ()
 
     def path(self, index: int) -> Path | None:
         """The image's file."""
@@ -82,11 +91,10 @@ def read_file(path: Path) -> bytes:
     Raises:
         DataError: naming the file and why it cannot be read.
     """
-    _require_regular(path)
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        return read_regular(path, MAX_IMAGE_BYTES)
+    except OutsideError as error:
+        raise DataError(f"{path} {error}") from error
 
 
 def _require_regular(path: Path) -> None:

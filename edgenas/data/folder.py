@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from edgenas.data.base import PARTS
+from edgenas.data.clutter import is_clutter, num_files
 from edgenas.data.dicom_headers import with_headers
 from edgenas.data.files import EXTENSIONS, FileImages, is_plain
+from edgenas.data.names import is_missing
+from edgenas.data.parts import part_of
+from edgenas.data.problems import Problem
 from edgenas.errors import DataError
 
-PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_NAMED = 5  # names in a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +31,37 @@ class _Listing:
         ignored: files without an image's extension, by extension.
         loose: images beside the class folders, by the folder they are in.
         problems: folders that cannot be listed, names that cannot be written down.
+        clutter: folders and files of storage systems, with the number of files in them.
     """
 
     images: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     loose: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    clutter: dict[str, int] = field(default_factory=dict)
 
 
-def visible_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Entries that are not hidden, in alphabetical order.
+def visible_entries(folder: Path, clutter: dict[str, int] | None = None) -> list[os.DirEntry[str]]:
+    """Entries that are neither hidden nor what storage systems leave behind, in alphabetical order.
+
+    Args:
+        folder: to list.
+        clutter: takes the paths of the others that hold files or are named as images, with the number of files.
 
     Raises:
         OSError: if the folder cannot be listed.
     """
+    kept = []
     with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            is_folder = _is_folder(entry)
+            if not is_clutter(entry.name, folder=is_folder):
+                kept.append(entry)
+            elif clutter is not None:
+                num = num_files(Path(entry.path)) if is_folder else 1
+                if num and (is_folder or _is_image(entry.name) or entry.name[0] != "."):
+                    clutter[entry.path] = num
+    return kept
 
 
 def _is_image(name: str) -> bool:
@@ -60,7 +80,7 @@ def _split_entries(folder: Path, listing: _Listing) -> tuple[list[os.DirEntry[st
     """Subfolders, and names of image files; everything else is counted or a problem."""
     folders, images = [], []
     try:
-        entries = visible_entries(folder)
+        entries = visible_entries(folder, listing.clutter)
     except OSError as error:
         listing.problems.append(f"{folder} cannot be listed: {error.strerror or error}")
         return [], []
@@ -115,7 +135,7 @@ def published_folders(root: Path) -> list[tuple[str, str]]:
         DataError: if two folders are the same part, or parts with classes lack ``train`` or stand beside unknown ones.
     """
     folders = [entry.name for entry in visible_entries(root) if _is_folder(entry)]
-    named = [(PART_NAMES[name.lower()], name) for name in folders if name.lower() in PART_NAMES]
+    named = [(part, name) for name in folders if (part := part_of(name)) is not None]
     parts = {part for part, _ in named}
     if "train" not in parts or (len(parts) == 1 and len(named) < len(folders)):
         divided = [name for _, name in named if _holds_only_folders(root / name)]
@@ -168,6 +188,8 @@ def open_folder(argument: str | None) -> FileImages:
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be listed: {error.strerror or error}") from error
     listing = _Listing()
+    if parts[0][0]:
+        visible_entries(root, listing.clutter)
     for part, folder in parts:
         _list_part(root, part, folder, listing)
     class_names = sorted({name for _, name in listing.images})
@@ -187,8 +209,18 @@ def open_folder(argument: str | None) -> FileImages:
         published_split=tuple(part for _, _, part in rows) if parts[0][0] else None,
         notes=tuple(_notes(listing, unused)),
         problems=(*listing.problems, *_count_problems(root, parts, class_names, listing)),
+        odd=tuple(_odd(root, class_names, listing)),
+        empty=tuple(_empty(root, parts, class_names, listing)),
     )
     return with_headers(images)
+
+
+def _odd(root: Path, class_names: list[str], listing: _Listing) -> Iterator[Problem]:
+    for path, num in listing.clutter.items():
+        yield Problem(os.path.relpath(path, root), f"is made by a storage system or hidden; {num:,} file(s)", "skipped")
+    for name in class_names:
+        if is_missing(name):
+            yield Problem(name, "is a folder whose name is a word for a missing value", "kept as a class")
 
 
 def _notes(listing: _Listing, unused: list[str]) -> list[str]:
@@ -196,6 +228,9 @@ def _notes(listing: _Listing, unused: list[str]) -> list[str]:
     if listing.ignored:
         kinds = ", ".join(f"{kind or 'without extension'} {num:,}" for kind, num in sorted(listing.ignored.items()))
         notes.append(f"{listing.ignored.total():,} file(s) are no images by their names and ignored: {kinds}")
+    if listing.clutter:
+        named = ", ".join(sorted({Path(path).name for path in listing.clutter})[:_NAMED])
+        notes.append(f"{sum(listing.clutter.values()):,} file(s) of storage systems or hidden are skipped: {named}")
     notes += [f"{num:,} image(s) lie beside the class folders in {top} and are ignored" for top, num in listing.loose.items()]
     if unused:
         notes.append(f"folder(s) beside the published parts are ignored: {', '.join(unused)}")
@@ -210,7 +245,13 @@ def _count_problems(root: Path, parts: list[tuple[str, str]], class_names: list[
         top = root / folder
         if part and not any(key[0] == part for key in listing.images):
             problems.append(f"{top} has no class folders, {listing.loose[str(top)]:,} loose image(s)")
-            continue
-        empty = [name for name in class_names if not listing.images.get((part, name))]
-        problems += [f"class {name!r} has no images in {top / name}" for name in empty]
     return problems
+
+
+def _empty(root: Path, parts: list[tuple[str, str]], class_names: list[str], listing: _Listing) -> Iterator[tuple[str, str]]:
+    """Classes without images in a part that has classes, and what is to be said of each, should it stay alone."""
+    for part, folder in parts:
+        if not part or any(key[0] == part for key in listing.images):
+            for name in class_names:
+                if not listing.images.get((part, name)):
+                    yield name, f"class {name!r} has no images in {root / folder / name}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,13 @@ from edgenas.data import ImageSource, open_source
 from edgenas.data.divide import Division, divide
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.loaders import DEFAULT_MEMORY_BYTES, HeldImages, ImageStore, LazyImages, arrays, held, read_split
+from edgenas.data.names import tidy
 from edgenas.data.pixels import PixelSettings, decide_pixels, stored_preprocess
 from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import Splits
 from edgenas.errors import ConfigError
 from edgenas.fields import Count, require_argument
+from edgenas.registries import nearest
 from edgenas.runs import Progress
 from edgenas.spaces import Task
 
@@ -106,9 +109,12 @@ def positive_index(name: str | None, class_names: Sequence[str]) -> int | None:
     """
     if name is None:
         return None
-    if name not in class_names:
-        raise ConfigError(f"positive class {name!r} is no class of the data", hint=f"classes are: {', '.join(class_names)}")
-    return list(class_names).index(name)
+    spelled = tidy(name)
+    if spelled not in class_names:
+        near = nearest(name, class_names)
+        meant = "" if near is None else f"did you mean {near!r}? "
+        raise ConfigError(f"positive class {name!r} is no class of the data", hint=f"{meant}classes are: {', '.join(class_names)}")
+    return list(class_names).index(spelled)
 
 
 def decode(images: Images, *splits: str) -> Iterator[Progress]:
@@ -125,6 +131,7 @@ def open_images(
     positive: str | None = None,
     division: Division | None = None,
     pixels: PixelSettings | None = None,
+    map_label: Mapping[str, str] = MappingProxyType({}),
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Images:
     """Open a data set, look at every image once, and divide it into train, select, confirm, calibrate and test.
@@ -138,6 +145,7 @@ def open_images(
         positive: name of the class that must not be missed; None without one.
         division: shares, seed and what may be left out; None takes the defaults.
         pixels: how images become what nets read; None takes the defaults.
+        map_label: new name of a label by its old one; an empty one leaves its images out. Only of a source given by its name.
         memory_bytes: what decoded images may take.
 
     Raises:
@@ -148,7 +156,7 @@ def open_images(
     require_argument("source", source, str | ImageSource)
     require_argument("image_px", image_px, Count | None)
     require_argument("positive", positive, str | None)
-    opened = open_source(source) if isinstance(source, str) else source
+    opened = open_source(source, map_label) if isinstance(source, str) else source
     *_, found = inspect(opened)
     assert isinstance(found, Inspection)
     divided = divide(opened, found, division if division is not None else Division())

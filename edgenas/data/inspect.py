@@ -1,6 +1,6 @@
 """Looking at every image once: does it decode, what does it show, and what was its file when it was read.
 
-Shapes: N images.
+Shapes: N images, D bytes of a sketch.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.data.base import ImageSource
-from edgenas.data.preprocess import has_alpha, is_wide, to_rgb
+from edgenas.data.preprocess import Background, has_alpha, is_wide, to_rgb
+from edgenas.data.sketches import BYTES, sketch
 from edgenas.data.tones import Tones, tones_of
 from edgenas.errors import DataError, RunFolderError
 from edgenas.runs import read_sealed, write_sealed
@@ -52,12 +54,14 @@ class Inspection:
         broken: why an image cannot be used, by position.
         index: of the files.
         tones: what values every image holds; None where undecodable.
+        sketches_ND: what every image looks like, whatever its size; 0 where undecodable.
     """
 
     contents: tuple[str, ...]
     shown: tuple[str, ...]
     broken: Mapping[int, str]
     index: FileIndex
+    sketches_ND: NDArray[np.uint8]
     tones: tuple[Tones | None, ...] = ()
 
 
@@ -118,6 +122,7 @@ class _Look:
     reason: str | None
     stamp: Stamp | None
     tones: Tones | None = None
+    sketch_D: NDArray[np.uint8] | None = None
 
 
 def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
@@ -142,7 +147,15 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
     except DataError as error:
         message = error.message if path is not None and str(path) in error.message else f"{source.ids[index]}: {error.message}"
         return _Look(content, "", message, stamp)
-    return _Look(content, digest, None, stamp, tones)
+    return _Look(content, digest, None, stamp, tones, sketch(_seen(decoded, tones)))
+
+
+def _seen(decoded: Image.Image, tones: Tones) -> Image.Image:
+    """The image at its clearest: grey values from its own darkest to its brightest, drawings on a ground that shows them."""
+    ground: Background | None = None
+    if tones.alpha_light is not None:
+        ground = "white" if tones.alpha_light < 128 else "black"
+    return to_rgb(decoded, (tones.low, tones.high) if tones.wide and tones.low < tones.high else None, ground)
 
 
 def _digest(decoded: Image.Image) -> str:
@@ -171,8 +184,12 @@ def _looks(source: ImageSource, positions: Sequence[int], *, decode: bool) -> It
 def inspect(source: ImageSource) -> Iterator[int | Inspection]:
     """Read and decode every image; yields how many are done, and last the `Inspection`."""
     looks: list[_Look] = []
+    sketches_ND = np.zeros((len(source.labels_N), BYTES), dtype=np.uint8)
     for seen in _looks(source, range(len(source.labels_N)), decode=True):
-        looks += seen
+        for position, look in enumerate(seen, len(looks)):
+            if look.sketch_D is not None:
+                sketches_ND[position] = look.sketch_D
+        looks += [replace(look, sketch_D=None) for look in seen]
         yield len(looks)
     stamps = {source.ids[i]: look.stamp for i, look in enumerate(looks) if look.stamp is not None}
     yield Inspection(
@@ -181,6 +198,7 @@ def inspect(source: ImageSource) -> Iterator[int | Inspection]:
         broken={i: look.reason for i, look in enumerate(looks) if look.reason is not None},
         index=FileIndex(stamps),
         tones=tuple(look.tones for look in looks),
+        sketches_ND=sketches_ND,
     )
 
 

@@ -1,12 +1,12 @@
-"""What lies in more than one published part: by file, by picture, by patient; and leaving it out.
+"""What lies in more than one published part: by file, by picture, by patient, nearly; and leaving it out.
 
 Shapes: N images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -15,6 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from edgenas.data.base import PARTS, ImageSource
+from edgenas.data.near import NearPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Overlap:
         pictures: other images of ``second`` that show just what one of ``first`` does, with that one's id.
         patients: groups with images in both, with their counts there.
         beyond: how many of these patients share neither a file nor a picture.
+        near: further images of ``second`` that nearly show what one of ``first`` does, with that one's id.
     """
 
     first: str
@@ -35,6 +37,12 @@ class Overlap:
     pictures: tuple[tuple[str, str], ...]
     patients: tuple[tuple[str, int, int], ...]
     beyond: int
+    near: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether anything is shared for sure: what is only nearly the same may be something else."""
+        return bool(self.files or self.pictures or self.patients)
 
     def __str__(self) -> str:
         named = [f"{len(self.files)} files"] if self.files else []
@@ -42,6 +50,7 @@ class Overlap:
         if self.patients:
             rest = f", {self.beyond} of them with neither" if named else ""
             named.append(f"{len(self.patients)} patients{rest}")
+        named += [f"{len(self.near)} near-duplicates"] if self.near else []
         return f"{self.first} and {self.second} share {' and '.join(named)}"
 
     @property
@@ -49,24 +58,54 @@ class Overlap:
         """One line for everything that is shared."""
         lines = [f"{name} is in {self.first} too: the same file" for name in self.files]
         lines += [f"{name} shows the same as {other} of {self.first}" for name, other in self.pictures]
+        lines += [f"{name} is nearly the same as {other} of {self.first}" for name, other in self.near]
         for group, here, there in self.patients:
             lines.append(f"patient {group} has {here} image(s) in {self.first} and {there} in {self.second}")
         return lines
 
 
-def find_overlaps(source: ImageSource, shown: Sequence[str]) -> list[Overlap]:
+def find_overlaps(source: ImageSource, shown: Sequence[str], near: Sequence[NearPair] = ()) -> list[Overlap]:
     """What published parts share, for every two of them that share anything.
 
     Args:
         source: with or without published parts.
         shown: hash of every image's picture, empty where unknown.
+        near: pictures that are nearly the same.
     """
     if source.published_split is None:
         return []
     parts_N = np.array(source.published_split)
     keys = source.file_keys if source.file_keys is not None else source.ids
-    leaks = [_between(source, keys, shown, parts_N, first, second) for first, second in combinations(PARTS, 2)]
-    return [overlap for overlap in leaks if overlap.files or overlap.pictures or overlap.patients]
+    leaks = [
+        replace(
+            _between(source, keys, shown, parts_N, first, second),
+            near=tuple(_near_between(source, shown, near, parts_N, first, second)),
+        )
+        for first, second in combinations(PARTS, 2)
+    ]
+    return [overlap for overlap in leaks if overlap.is_certain or overlap.near]
+
+
+def _near_between(
+    source: ImageSource, shown: Sequence[str], near: Sequence[NearPair], parts_N: NDArray[np.str_], first: str, second: str
+) -> Iterator[tuple[str, str]]:
+    """Every image of ``second``, once, with one of ``first``; equal pictures of either are those of its pair."""
+    here, there = _by_picture(shown, parts_N == first), _by_picture(shown, parts_N == second)
+    told = set()
+    for pair in near:
+        for one, other in ((pair.first, pair.second), (pair.second, pair.first)):
+            for position in there.get(shown[other], ()):
+                if shown[one] in here and shown[other] not in here and position not in told:
+                    told.add(position)
+                    yield source.ids[position], source.ids[here[shown[one]][0]]
+
+
+def _by_picture(shown: Sequence[str], wanted_N: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Positions of the wanted images by picture."""
+    result: dict[str, list[int]] = {}
+    for position in np.flatnonzero(wanted_N).tolist():
+        result.setdefault(shown[position], []).append(position)
+    return result
 
 
 def _between(
@@ -98,8 +137,11 @@ def _counts(groups: Sequence[str], positions: Sequence[int]) -> dict[str, int]:
     return counts
 
 
-def linked(source: ImageSource, shown: Sequence[str]) -> NDArray[np.int64]:
-    """Number of the cluster of every image, shape (N,): images that share file, picture or patient, also by way of others."""
+def linked(source: ImageSource, shown: Sequence[str], near: Sequence[NearPair] = ()) -> NDArray[np.int64]:
+    """Number of the cluster of every image, shape (N,).
+
+    A cluster shares file, picture (or nearly) or patient, also by way of others.
+    """
     keys = source.file_keys if source.file_keys is not None else source.ids
     kinds: list[Sequence[str]] = [keys, [picture or f"unknown {i}" for i, picture in enumerate(shown)]]
     kinds += [source.groups] if source.groups is not None else []
@@ -110,6 +152,8 @@ def linked(source: ImageSource, shown: Sequence[str]) -> NDArray[np.int64]:
         columns.append(np.array([positions.setdefault(name, len(positions)) for name in names], dtype=np.int64) + width)
         rows.append(np.arange(num))
         width += len(positions)
+    rows.append(np.array([pair.first for pair in near], dtype=np.int64))
+    columns.append(np.array([pair.second for pair in near], dtype=np.int64) - num)
     edges = (np.concatenate(rows), np.concatenate(columns) + num)
     graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(num + width, num + width))
     _, labels = connected_components(graph, directed=False)
@@ -140,14 +184,24 @@ def images_to_drop(source: ImageSource, clusters_N: NDArray[np.int64], drop: Seq
     return gone
 
 
-def contradictions(source: ImageSource, shown: Sequence[str]) -> list[str]:
-    """A line for every picture that has several labels."""
+def contradictions(source: ImageSource, shown: Sequence[str], near: Sequence[NearPair] = ()) -> list[tuple[str, str]]:
+    """Every picture that has several labels: the id of one of its images, and a line that says it."""
     labels: dict[str, dict[int, str]] = {}
     for position, picture in enumerate(shown):
         if picture:
             labels.setdefault(picture, {}).setdefault(int(source.labels_N[position]), source.ids[position])
-    return [
-        "the same picture is " + " and ".join(f"{name} ({source.class_names[label]})" for label, name in found.items())
-        for found in labels.values()
-        if len(found) > 1
+    found = [
+        (next(iter(names.values())), "the same picture is " + " and ".join(_labelled(source, *item) for item in names.items()))
+        for names in labels.values()
+        if len(names) > 1
     ]
+    for pair in near:
+        one, other = (int(source.labels_N[position]) for position in (pair.first, pair.second))
+        if one != other:
+            names = _labelled(source, one, source.ids[pair.first]), _labelled(source, other, source.ids[pair.second])
+            found.append((source.ids[pair.first], f"nearly the same picture is {names[0]} and {names[1]}"))
+    return found
+
+
+def _labelled(source: ImageSource, label: int, name: str) -> str:
+    return f"{name} ({source.class_names[label]})"

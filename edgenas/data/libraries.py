@@ -15,7 +15,11 @@ from edgenas.data.library_images import LibraryImages, join_parts, read_part, re
 from edgenas.errors import DataError
 
 # values of torchvision's `split`, by published part; the first that a data set knows is taken
-_SPLITS = {"train": ("train", "trainval", "train-standard"), "val": ("val", "valid", "validation"), "test": ("test",)}
+_SPLITS = {
+    "train": ("train", "training", "trainval", "train-standard"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 _TRAIN_TEST = {"train": "train", "test": "validation"}  # in timm's words
 _TRAIN_VAL = {"train": "train", "val": "validation"}
 _TIMM_TORCH: Mapping[str, Mapping[str, str]] = {
@@ -58,6 +62,8 @@ def open_torchvision(argument: str | None) -> LibraryImages:
     makers: dict[str, list[Callable[[], Any]]] = {"": [partial(kind, **fixed)]}
     if "train" in parameters:
         makers = {part: [partial(kind, train=part == "train", **fixed)] for part in ("train", "test")}
+    elif class_name == "ImageFolder":
+        makers = {part: [partial(kind, root=str(Path(folder) / below))] for part, below in _folders(Path(folder))}
     elif "split" in parameters:
         makers = {part: [partial(kind, split=value, **fixed) for value in values] for part, values in _SPLITS.items()}
     return _open(name, Path(folder) if folder else None, makers)
@@ -101,13 +107,21 @@ def open_timm(argument: str | None) -> LibraryImages:
     root = Path(folder)
     if key in _TIMM_TORCH:
         return _open(name, root, {part: [_timm(key, root, split)] for part, split in _TIMM_TORCH[key].items()})
-    parts = [("", "")]
-    if root.is_dir():
-        try:
-            parts = published_folders(root)
-        except OSError as error:
-            raise DataError(f"{root} cannot be listed: {error.strerror or error}") from error
-    return _open(name, root, {part: [_timm(key, root / below, "train")] for part, below in parts})
+    return _open(name, root, {part: [_timm(key, root / below, "train")] for part, below in _folders(root)})
+
+
+def _folders(root: Path) -> list[tuple[str, str]]:
+    """Published parts of a folder of class folders, as `published_folders` says; one pool of what is no folder.
+
+    Raises:
+        DataError: if it cannot be listed, or its parts are unclear.
+    """
+    if not root.is_dir():
+        return [("", "")]
+    try:
+        return published_folders(root)
+    except OSError as error:
+        raise DataError(f"{root} cannot be listed: {error.strerror or error}") from error
 
 
 def _timm(key: str, root: Path, split: str) -> Callable[[], Any]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.data.base import ImageSource
+from edgenas.data.problems import Problem, odd_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,7 @@ class Subset:
     default_space: str
     default_image_px: int
     default_positive: str | None
+    odd: tuple[Problem, ...] = ()
 
     def path(self, index: int) -> Path | None:
         """As the whole source's."""
@@ -76,4 +78,5 @@ def without(source: ImageSource, ids: Collection[str]) -> ImageSource:
         default_space=source.default_space,
         default_image_px=source.default_image_px,
         default_positive=source.default_positive,
+        odd=odd_of(source),
     )

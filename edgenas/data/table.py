@@ -5,21 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from edgenas.data.columns import Header, asked_columns, read_header
 from edgenas.data.dicom_headers import with_headers
 from edgenas.data.files import FileImages, is_plain, read_text, why_no_file
-from edgenas.data.folder import PART_NAMES
+from edgenas.data.lookup import Lookup, has_drive
+from edgenas.data.names import is_missing, look, one_spelling
+from edgenas.data.parts import ALLOWED, part_of
+from edgenas.data.problems import Problem
 from edgenas.errors import DataError
 
-NEEDED = ("path", "label")
-ALLOWED = ("patient", "site", "split")
-_DELIMITERS = ",;\t"
-_HOW_TO_WRITE = "the first line names the columns path, label and, where known, patient, site, split; cells with commas need quotes"
+HOW_TO_WRITE = "the first line names the columns path, label and, where known, patient, site, split; cells with commas need quotes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,101 +36,107 @@ class _Row:
     part: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """Position of every known column, the others' names, and how cells are parted."""
-
-    line: int
-    width: int
-    columns: dict[str, int]
-    unknown: tuple[str, ...]
-    delimiter: str
-
-
 def open_table(argument: str | None) -> FileImages:
     """Read the CSV file ``argument``, in UTF-8, cells parted by commas, semicolons or tabs. Classes are the labels, sorted.
 
+    ``FILE?path=COLUMN&label=COLUMN`` says which columns hold what.
+
     Raises:
-        DataError: if the file is no such text, has no rows or lacks the columns ``path`` and ``label``. What is wrong in rows is
-            in ``problems``, with line numbers.
+        DataError: if the file is no such text, has no rows or lacks the columns ``path`` and ``label``, naming those it has. What
+            is wrong in rows is in ``problems``, with line numbers.
     """
-    file = Path(argument or "")
+    file, asked = asked_columns("" if argument is None else argument)
     text = read_text(file)
-    header = _read_header(file, text)
+    header = read_header(file, text, asked, hint=HOW_TO_WRITE)
     problems: list[str] = []
     rows = list(_read_rows(file, text, header, problems))
     if not rows and not problems:
-        raise DataError(f"{file} lists no images below its header", hint=_HOW_TO_WRITE)
+        raise DataError(f"{file} lists no images below its header", hint=HOW_TO_WRITE)
     class_names = sorted({row.label for row in rows})
     if len(class_names) < 2:
         problems.append(f"{file} has {len(class_names)} class(es); at least 2 are needed")
+    rows, odd = _found(file.parent, rows)
     rows = _drop_repeated(rows, problems)
     rows, missing = _drop_missing(file.parent, rows)
-    return _as_images(f"csv:{argument}", file.parent, header, class_names, rows, [*problems, *missing])
+    images = _as_images(f"csv:{argument}", file.parent, header, class_names, rows, [*problems, *missing])
+    return replace(images, odd=(*images.odd, *odd), notes=(*images.notes, *_path_notes(odd)))
 
 
 def _as_images(
-    name: str, folder: Path, header: _Header, class_names: list[str], rows: list[_Row], problems: list[str]
+    name: str, folder: Path, header: Header, class_names: list[str], rows: list[_Row], problems: list[str]
 ) -> FileImages:
     paths = tuple(row.path for row in rows)
     several = len(set(paths)) < len(paths)
     ids = tuple(f"{row.part}/{row.path}" for row in rows) if several else paths
-    patients = tuple(row.patient or id_ for row, id_ in zip(rows, ids, strict=True))
+    patients, patient_odd = _known([row.patient for row in rows], "patient")
+    sites, site_odd = _known([row.site for row in rows], "site")
     index = {label: position for position, label in enumerate(class_names)}
-    notes = [f"column(s) without a meaning here: {', '.join(header.unknown)}"] if header.unknown else []
+    odd = (*patient_odd, *site_odd)
     images = FileImages(
         name=name,
         class_names=tuple(class_names),
         ids=ids,
         paths=tuple(folder / path for path in paths),
         labels_N=np.array([index[row.label] for row in rows], dtype=np.int64),
-        groups=patients if "patient" in header.columns else None,
-        sites=tuple(row.site or "unknown" for row in rows) if "site" in header.columns else None,
+        groups=tuple(patient or id_ for patient, id_ in zip(patients, ids, strict=True)) if "patient" in header.columns else None,
+        sites=tuple(site or "unknown" for site in sites) if "site" in header.columns else None,
         published_split=tuple(row.part for row in rows) if "split" in header.columns else None,
         file_keys=paths if several else None,
-        notes=(*notes, *_case_notes(class_names)),
+        notes=(*header.notes, *(f"{each.path} {each.what}: {each.done}" for each in odd)),
         problems=tuple(problems),
+        odd=odd,
+        unclear=_unclear(rows),
     )
     return with_headers(images)
 
 
-def _case_notes(class_names: list[str]) -> list[str]:
-    spelled: dict[str, list[str]] = {}
-    for name in class_names:
-        spelled.setdefault(name.casefold(), []).append(repr(name))
-    return [f"labels that differ only in case are different classes: {', '.join(names)}" for names in spelled.values() if names[1:]]
+def _known(names: list[str], what: str) -> tuple[list[str], list[Problem]]:
+    """Names with one spelling each, empty where a cell holds a word for nothing, and what was made one."""
+    given = [name for name in names if not is_missing(name)]
+    spelled, several = one_spelling(given)
+    again = iter(spelled)
+    odd = [
+        Problem(f"{what} {group.names[0]}", f"is written {' and '.join(map(repr, group.names))}", f"one {what}")
+        for group in several
+    ]
+    words = Counter(name for name in names if name and is_missing(name))
+    odd += [
+        Problem(f"{what} {word}", f"is a missing value, in {num:,} row(s)", f"no {what} is known") for word, num in words.items()
+    ]
+    return ["" if is_missing(name) else next(again) for name in names], odd
 
 
-def _read_header(file: Path, text: str) -> _Header:
-    """The delimiter is the one that parts the first line into the most known columns.
-
-    Raises:
-        DataError: for an empty file, or naming every missing and repeated column.
-    """
-    lines = io.StringIO(text, newline="").readlines()
-    number = next((number for number, line in enumerate(lines, 1) if line.strip()), None)
-    if number is None:
-        raise DataError(f"{file} is empty", hint=_HOW_TO_WRITE)
-    known = {*NEEDED, *ALLOWED}
-    parted = {mark: _cells(lines[number - 1], mark) for mark in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda mark: len(known & set(parted[mark])))
-    names = parted[delimiter]
-    problems = [f"line {number}: column {name!r} is missing" for name in NEEDED if name not in names]
-    problems += [f"line {number}: column {name!r} is there {names.count(name)} times" for name in known if names.count(name) > 1]
-    if problems:
-        raise DataError(f"{file} cannot be read as a table of images", problems=sorted(problems), hint=_HOW_TO_WRITE)
-    columns = {name: position for position, name in enumerate(names) if name in known}
-    return _Header(number, len(names), columns, tuple(name or "(no name)" for name in names if name not in known), delimiter)
+def _unclear(rows: list[_Row]) -> Mapping[str, str]:
+    """Labels that say that there is none, with the rows they are in."""
+    lines: dict[str, list[int]] = {}
+    for row in rows:
+        if is_missing(row.label):
+            lines.setdefault(row.label, []).append(row.line)
+    return {
+        label: f"label {label!r} is a missing value, in {len(numbers):,} row(s) such as line {numbers[0]}"
+        for label, numbers in lines.items()
+    }
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    try:
-        return [cell.strip().lower() for cell in next(csv.reader([line], delimiter=delimiter))]
-    except csv.Error:
-        return []
+def _found(folder: Path, rows: list[_Row]) -> tuple[list[_Row], list[Problem]]:
+    """Rows with the paths of the files that are meant, and which of them are written otherwise."""
+    lookup, found, odd = Lookup(folder), [], []
+    for row in rows:
+        path, how = lookup.find(row.path)
+        if how and path != row.path:
+            odd.append(Problem(row.path, how, f"read as {path}"))
+        found.append(replace(row, path=path))
+    return found, odd
 
 
-def _read_rows(file: Path, text: str, header: _Header, problems: list[str]) -> Iterator[_Row]:
+def _path_notes(odd: list[Problem]) -> list[str]:
+    """A line for every way in which paths are written otherwise."""
+    counts = Counter(each.what for each in odd)
+    first = {each.what: each for each in reversed(odd)}
+    return [f"{num:,} path(s) are {how}, such as {first[how].path}: {first[how].done}" for how, num in counts.items()]
+
+
+def _read_rows(file: Path, text: str, header: Header, problems: list[str]) -> Iterator[_Row]:
     """Rows that are whole; ``problems`` takes the others.
 
     Raises:
@@ -158,15 +166,17 @@ def _read_rows(file: Path, text: str, header: _Header, problems: list[str]) -> I
             yield row
 
 
-def _read_row(line: int, cells: list[str], header: _Header) -> tuple[_Row | None, list[str]]:
+def _read_row(line: int, cells: list[str], header: Header) -> tuple[_Row | None, list[str]]:
     value = {name: cells[position] for name, position in header.columns.items()}
-    problems = [f"line {line}: {name} is empty" for name in NEEDED if not value[name]]
+    problems = [f"line {line}: path is empty"] if not value["path"] else []
+    if not value["path"] and not value["label"]:
+        problems.append(f"line {line}: label is empty")
     problems += [
         f"line {line}: {name} holds a control character or line break" for name, cell in value.items() if not is_plain(cell)
     ]
-    part = PART_NAMES.get(value.get("split", "train").lower())
+    part = part_of(value.get("split", "train"))
     if part is None:
-        problems.append(f"line {line}: split is {value['split']!r}; allowed are {', '.join(PART_NAMES)}")
+        problems.append(f"line {line}: split is {value['split']!r}; allowed are {ALLOWED}")
     if problems or part is None:
         return None, problems
     path = posixpath.normpath(value["path"])
@@ -181,7 +191,7 @@ def _drop_repeated(rows: list[_Row], problems: list[str]) -> list[_Row]:
     kept = []
     for row in rows:
         earlier = first.setdefault(row.path, row)
-        if earlier.label != row.label:
+        if look(earlier.label) != look(row.label):
             both = f"{earlier.label!r} in line {earlier.line}"
             problems.append(f"line {row.line}: {row.path} is labelled {row.label!r} here and {both}")
         elif (row.part, row.path) in seen:
@@ -199,6 +209,9 @@ def _drop_missing(folder: Path, rows: list[_Row]) -> tuple[list[_Row], list[str]
     there = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     if rows and not there:
         example = f"line {rows[0].line}: {folder / rows[0].path} {reasons[0]}"
-        return there, [f"none of the {len(rows):,} files is there, such as {example}; paths are relative to {folder}"]
+        drive = (
+            "; paths with a drive of Windows lead nowhere here, write them relative to the table" if has_drive(rows[0].path) else ""
+        )
+        return there, [f"none of the {len(rows):,} files is there, such as {example}; paths are relative to {folder}{drive}"]
     absent = [(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason]
     return there, [f"line {row.line}: {folder / row.path} {reason}" for row, reason in absent]

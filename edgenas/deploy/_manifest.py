@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +13,9 @@ from edgenas.records import MANIFEST_SCHEMA, Manifest
 from edgenas.runs import read_json, sha256_json
 
 MANIFEST = "manifest.json"
+MAX_SIDE, MAX_SAMPLES, MAX_BATCH, MAX_LISTED, MAX_NAME = 8192, 1024, 4096, 64, 255
+MAX_GOLDEN_BYTES, MAX_BATCH_BYTES = 64 << 20, 256 << 20
+MAX_ERROR = 0.1  # of the largest golden logit; what an export writes is below
 
 _OBJECT, _LIST, _TEXT, _NUMBER = (dict,), (list,), (str,), (int, float)
 _NULL = (type(None),)
@@ -53,7 +59,7 @@ def load_manifest(folder: Path) -> Manifest:
         ArtefactError: naming all problems: not an artefact, another schema, missing keys, wrong types, paths that leave it.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not folder.is_dir() or not (path.exists() or path.is_symlink()):
         raise ArtefactError(f"{folder} is no artefact folder: it has no {MANIFEST}", hint="edgenas export makes one")
     try:
         manifest = read_json(path, schema_version=MANIFEST_SCHEMA)
@@ -76,9 +82,40 @@ def load_manifest(folder: Path) -> Manifest:
     if stored != sha256_json(manifest):
         raise ArtefactError(f"{path} was edited or damaged: it does not match its sha256", hint="edgenas export makes it again")
     try:
-        return Manifest.from_json(manifest)
+        read = Manifest.from_json(manifest)
     except RunFolderError as error:
         raise ArtefactError(f"{path} is not valid", problems=error.problems) from error
+    if absurd := list(_absurd(read)):
+        raise ArtefactError(f"{path} is not valid", problems=absurd)
+    return read
+
+
+def _absurd(manifest: Manifest) -> Iterator[str]:
+    """What no export says, though its type is right: numbers that would pass any model, or fill any memory."""
+    if manifest.status not in ("accepted", "rejected", "unproven"):
+        yield f"status is {manifest.status!r:.40}"
+    if manifest.threshold is not None and not 0 <= manifest.threshold <= 1:
+        yield f"threshold is {manifest.threshold!r:.40}, expected a share in [0, 1]"
+    shape = manifest.input.shape[1:]
+    if len(shape) != 3 or not all(size is not None and 1 <= size <= MAX_SIDE for size in shape):
+        yield f"input.shape is {list(manifest.input.shape)!r:.60}, expected [null, channels, height, width] up to {MAX_SIDE}"
+        return
+    golden, image_bytes = manifest.golden, 4 * math.prod(size or 1 for size in shape)
+    if not 1 <= golden.num_samples <= MAX_SAMPLES or golden.num_samples * image_bytes > MAX_GOLDEN_BYTES:
+        yield f"golden.num_samples is {golden.num_samples!r:.40}, expected 1 to {MAX_SAMPLES} images of {MAX_GOLDEN_BYTES >> 20} MB"
+    if golden.path not in {file.path for file in manifest.support_files}:
+        yield f"golden.path {golden.path!r} is not among support_files"
+    for name, limit in golden.max_error.items():
+        if not 0 <= limit <= MAX_ERROR:
+            yield f"golden.max_error.{name:.20} is {limit!r:.40}, expected at most {MAX_ERROR:g}"
+    if len(manifest.files) + len(manifest.support_files) > MAX_LISTED:
+        yield f"more than {MAX_LISTED} files are listed"
+    for file in manifest.files:
+        size = file.batch_size
+        if size is not None and (not 1 <= size <= MAX_BATCH or size * image_bytes > MAX_BATCH_BYTES):
+            yield f"{file.path}: batch_size is {size!r:.40}, expected 1 to {MAX_BATCH} and {MAX_BATCH_BYTES >> 20} MB"
+        if file.precision not in golden.max_error:
+            yield f"golden.max_error has no {file.precision}"
 
 
 def _wrong(value: Any, schema: dict[str, tuple[type, ...]], where: str) -> list[str]:
@@ -111,8 +148,10 @@ def _outside(entry: dict[str, Any], where: str, folder: Path) -> list[str]:
     """A path must be relative, without "..", and lead nowhere else through links."""
     path = PurePosixPath(entry["path"])
     inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in entry["path"]
-    if inside and (folder / path).resolve().is_relative_to(folder.resolve()):
-        return []
+    inside = inside and entry["path"].isprintable() and len(entry["path"]) <= MAX_NAME
+    with suppress(OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
+        if inside and (folder / path).resolve().is_relative_to(folder.resolve()):
+            return []
     return [f"{where}.path {entry['path']!r} leaves the folder"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgenas.escaping import markdown, markdown_code
 from edgenas.records import EQUAL_WORD, Manifest, Metrics, Parity, Proportion
 
 
@@ -20,7 +21,7 @@ def _rule(manifest: Manifest) -> str:
     decision = manifest.decision
     if decision is None or decision.choice is None:
         return ""
-    return f"Threshold {decision.choice.threshold:.6g}: {decision.choice.words}."
+    return f"Threshold {decision.choice.threshold:.6g}: {markdown(decision.choice.words)}."
 
 
 def _conversion(parities: Sequence[Parity]) -> list[str]:
@@ -43,13 +44,17 @@ def _accuracy(metrics: Metrics, split: str) -> list[str]:
     decided = f"decides {_share(metrics.top1_decision)} rightly" if metrics.threshold is not None else ""
     argmax = f"its argmax is right for {_share(metrics.top1)}"
     common = metrics.most_frequent
-    always = f"; always answering `{common.class_name}` would be for {100 * common.share.value:.1f} %" if common is not None else ""
+    always = (
+        f"; always answering {markdown_code(common.class_name)} would be for {100 * common.share.value:.1f} %"
+        if common is not None
+        else ""
+    )
     lines = [f"Quality on the {metrics.n} images of {split}: it {f'{decided}, ' if decided else 'is right: '}{argmax}{always}."]
     if metrics.positive is not None:
         found = metrics.sensitivity[metrics.positive]
-        lines.append(f"It finds {_share(found)} of the {found.n} images of `{metrics.positive}`.")
+        lines.append(f"It finds {_share(found)} of the {found.n} images of {markdown_code(metrics.positive)}.")
     doubts = metrics.doubts("the net")
-    return [*lines, *([] if doubts is None else [f"**Nothing shows that it learned anything**: {doubts}."])]
+    return [*lines, *([] if doubts is None else [f"**Nothing shows that it learned anything**: {markdown(str(doubts))}."])]
 
 
 def _not_judged(manifest: Manifest, metrics: Metrics) -> list[str]:

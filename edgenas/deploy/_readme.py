@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgenas.deploy._quality import quality
+from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
 _STATUS = {
@@ -48,7 +49,7 @@ def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
         if parity.emulated is not None:
             verdict += f" (emulated: {parity.emulated.verdict})"
         targets = ", ".join(file.targets) or "–"
-        cells = (f"`{file.path}`", file.runtime, file.precision, batch, targets, verdict.replace("|", "/"))
+        cells = (markdown_code(file.path), *map(markdown, (file.runtime, file.precision, batch, targets, verdict)))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -57,7 +58,7 @@ def _notes(files: Sequence[ModelFile]) -> str:
     names = sorted({file.emulation.path for file in files if file.emulation is not None})
     if not names:
         return ""
-    listed = ", ".join(f"`{name}`" for name in names)
+    listed = ", ".join(markdown_code(name) for name in names)
     return (
         f"{listed}: the same net as ONNX in float32, rounded wherever the file it stands for computes in half precision. "
         "It checks what cannot run on a machine without that GPU; do not deploy it."
@@ -97,12 +98,12 @@ def _tones(how: Mapping[str, Any]) -> str:
 def _output(manifest: Manifest) -> str:
     text = (
         f"`{manifest.output.name}`: float32, one number a class, in the order "
-        f"{', '.join(f'`{name}`' for name in manifest.classes)}. Softmax gives probabilities. "
+        f"{', '.join(map(markdown_code, manifest.classes))}. Softmax gives probabilities. "
     )
     if manifest.positive is None or manifest.threshold is None:
         return text + "Decide the most probable class."
     return text + (
-        f"Decide `{manifest.positive}` if its probability is at least {manifest.threshold:.6g}, "
+        f"Decide {markdown_code(manifest.positive)} if its probability is at least {manifest.threshold:.6g}, "
         "else the most probable of the others."
     )
 
@@ -111,7 +112,8 @@ def _latency(latency: LatencyFacts | None) -> str:
     """What was measured, with the number of calls that it rests on; nothing where nothing was."""
     if latency is None or latency.latency_ms_measured is None:
         return ""
-    where = f" on {latency.table.device}, {latency.table.runtime} {latency.table.precision}" if latency.table is not None else ""
+    table = latency.table
+    where = "" if table is None else markdown(f" on {table.device}, {table.runtime} {table.precision}")
     percentiles = [percentile.words(name) for name, percentile in (latency.percentiles or {}).items()]
     calls = f": {'; '.join(percentiles)}" if percentiles else ""
     return f"## Latency\n\nThe median call took {latency.latency_ms_measured:.3g} ms{where}{calls}."

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy._manifest import load_manifest
+from edgenas.deploy._apart import Patience, check_apart
+from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
+from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, parse_npz, read_regular, require_regular
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
+MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
@@ -46,11 +48,13 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
     """
     manifest = load_manifest(folder)
     checks = [_check_hash(folder, entry) for entry in manifest.support_files]
+    checks += _check_unlisted(folder, manifest)
     golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):
         checks.append(golden)
     yield checks
-    for entry in manifest.files:
+    patience = Patience()
+    for number, entry in enumerate(manifest.files):
         checks = []
         runnable = [(entry, False)]
         if entry.emulation is not None:
@@ -60,14 +64,65 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             hashed = _check_hash(folder, file)
             checks.append(hashed)
             if hashed.verdict == "passed":
-                checks += _check_live(folder, file, golden, runtimes, is_emulation=is_emulation)
+                if runtimes is not None:
+                    checks += _check_live(folder, file, golden, runtimes, is_emulation=is_emulation)
+                else:
+                    checks += _check_elsewhere(folder, number, file, patience, is_emulation=is_emulation)
         yield checks
+
+
+def _check_elsewhere(folder: Path, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool) -> list[Check]:
+    """The live checks of a file in a process of its own: the model may be a stranger's."""
+    try:
+        runtime = get_runtime(EMULATION_RUNTIME if is_emulation else file.runtime)
+    except (MissingBackendError, PluginError, UsageError):
+        return _check_live(folder, file, Check(file.path, "golden", "failed", ""), None, is_emulation=is_emulation)
+    found = check_apart(folder, number, file, patience, is_emulation=is_emulation, on_gpu=runtime.device_kind == "cuda")
+    return [replace(check, path=file.path) for check in found]
+
+
+def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]:
+    """What `verify_files` checks of a model by running it, in this process.
+
+    Args:
+        folder: as `verify` takes it.
+        number: of the file in the manifest.
+        is_emulation: whether its emulation is meant.
+    """
+    manifest = load_manifest(folder)
+    file = manifest.files[number]
+    if is_emulation and file.emulation is not None:
+        file = replace(file, path=file.emulation.path, size_bytes=file.emulation.size_bytes, sha256=file.emulation.sha256)
+    return _check_live(folder, file, _load_golden(folder, manifest, ()), None, is_emulation=is_emulation)
+
+
+def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
+    """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
+    models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
+    listed = {MANIFEST, *(file.path for file in (*models, *manifest.support_files))}
+    if manifest.status == "rejected":
+        listed.add("REJECTED")
+    beside = []
+    try:
+        for path in islice(folder.rglob("*"), MAX_FILES):
+            name = path.relative_to(folder).as_posix()
+            is_way = path.is_dir() and not path.is_symlink() and any(each.startswith(f"{name}/") for each in listed)
+            if name not in listed and not is_way:
+                beside.append(name)
+    except OSError as error:
+        return [Check(MANIFEST, "listed", "failed", f"the folder cannot be read: {error.strerror or error}")]
+    return [Check(name, "listed", "failed", "it is not in the manifest; take it away") for name in sorted(beside)[:MAX_SHOWN]]
 
 
 def _check_hash(folder: Path, entry: FileIdentity | ModelFile) -> Check:
     path = folder / entry.path
     try:
-        size, found = path.stat().st_size, sha256_file(path)
+        size = require_regular(path, MAX_MODEL_BYTES)
+        if size != entry.size_bytes:
+            return Check(entry.path, "sha256", "failed", f"it has {size} bytes, the manifest says {entry.size_bytes}")
+        found = sha256_file(path)
+    except OutsideError as error:
+        return Check(entry.path, "sha256", "failed", str(error))
     except OSError as error:
         return Check(entry.path, "sha256", "failed", f"cannot be read: {error.strerror or error}")
     if found != entry.sha256:
@@ -81,11 +136,13 @@ def _load_golden(folder: Path, manifest: Manifest, hashed: Sequence[Check]) -> t
     path = manifest.golden.path
     if any(check.path == path and check.verdict == "failed" for check in hashed):
         return Check(path, "golden", "failed", "not opened: it is not the file that was exported")
+    num, shape = manifest.golden.num_samples, tuple(size or 0 for size in manifest.input.shape[1:])
     try:
-        with (folder / path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images, logits = arrays["images"], arrays["logits"]
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        return Check(path, "golden", "failed", f"cannot be read: {' '.join(str(error).split())}")
+        packed = read_regular(folder / path, MAX_GOLDEN_BYTES)
+        arrays = parse_npz(packed, {"images": (num, *shape), "logits": (num, len(manifest.classes))})
+    except (OutsideError, ValueError) as error:
+        return Check(path, "golden", "failed", f"cannot be read: {error}")
+    images, logits = arrays["images"], arrays["logits"]
     tolerance = {name: float(limit) for name, limit in manifest.golden.max_error.items()}
     limits = np.array([tolerance.get("fp32", 0.0), tolerance.get("fp16", 0.0)], dtype=np.float32)
     return images, logits, limits
@@ -132,7 +189,7 @@ def _check_live(
 def _proof_of_build(file: ModelFile) -> str:
     notes = file.notes
     share = notes.get("engine_half_share", notes.get("network_half_share"))
-    if share is None:
+    if not isinstance(share, int | float) or isinstance(share, bool):
         return "the engine cannot be opened here"
     return f"the engine cannot be opened here; when it was built, {share:.0%} of its float layers were half precision"
 
@@ -149,8 +206,8 @@ def _check_types(path: Path, file: ModelFile) -> Check:
     from google.protobuf.message import DecodeError
 
     try:
-        graph = onnx.load_model_from_string(path.read_bytes()).graph
-    except DecodeError:
+        graph = onnx.load_model_from_string(read_regular(path, MAX_MODEL_BYTES)).graph
+    except (DecodeError, OutsideError):
         return Check(file.path, "precision", "failed", "the file is not ONNX")
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     last = {output.name for output in graph.output}

@@ -25,6 +25,7 @@ from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
 from edgenas.errors import ArtefactError
+from edgenas.portable.journal import alone
 from edgenas.records import (
     ArchitectureFacts,
     Check,
@@ -46,7 +47,7 @@ from edgenas.records import (
     WeightsFacts,
 )
 from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
-from edgenas.runs.files import TEMPORARY
+from edgenas.runs.files import TEMPORARY, sweep_beside
 
 __all__ = [
     "Artefact",
@@ -138,13 +139,16 @@ def write_artefact(
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
     temporary = _beside(folder)
+    held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        alone(held)  # so that no other command takes it for left over
         entries = _fill(temporary, models, facts, reference, seed)
         temporary.chmod(0o755)
         _move(temporary, folder)
     except OSError as error:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
+        os.close(held)
         shutil.rmtree(temporary, ignore_errors=True)
     parities = [parity for _, parity in models]
     exported = tuple(ExportedModel(file=entry, parity=parity) for entry, parity in zip(entries, parities, strict=True))
@@ -166,6 +170,7 @@ def _beside(folder: Path) -> Path:
         raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep_beside(folder)
         return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
     except OSError as error:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error

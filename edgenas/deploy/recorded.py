@@ -8,6 +8,7 @@ Shapes: N images, K classes.
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 
 from edgenas.errors import ArtefactError
 from edgenas.records import AnswersFacts
+from edgenas.runs.outside import OutsideError, read_regular
 
 ANSWERS = "answers.npz"
 MAX_LOGITS = 1 << 22  # numbers, 16 MB; of larger test splits decisions alone are kept
 MAX_IMAGES = 10_000_000
+MAX_BYTES = 1 << 30  # of the file
 HEADERS_BYTES = 4096  # of the arrays, at most
 
 
@@ -75,14 +78,26 @@ def read_answers(folder: Path, facts: AnswersFacts, num_classes: int) -> Recorde
     if not 0 <= num <= MAX_IMAGES or numbers > MAX_LOGITS:
         raise ArtefactError(f"{path} holds {num} images of {num_classes} classes, allowed are {MAX_IMAGES}, logits {MAX_LOGITS}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        packed = io.BytesIO(read_regular(path, MAX_BYTES))
+        with zipfile.ZipFile(packed) as archive:
             size_bytes = sum(each.file_size for each in archive.infolist())
         if size_bytes > 36 * num + 4 * numbers + HEADERS_BYTES:
             raise ArtefactError(f"{path} would unpack to {size_bytes} bytes, more than {num} answers of {num_classes} classes take")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        packed.seek(0)
+        with np.load(packed, allow_pickle=False) as arrays:
             hashes_N32, decisions_N = arrays["hashes"], arrays["decisions"]
             logits_NK = arrays["logits"] if facts.has_logits else None
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        MemoryError,
+        OutsideError,
+        ValueError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ArtefactError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     fits = hashes_N32.shape == (num, 32) and hashes_N32.dtype == np.uint8 and decisions_N.shape == (num,)
     fits = fits and decisions_N.dtype == np.int32 and (logits_NK is None or logits_NK.shape == (num, num_classes))

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgenas.portable.outside import OutsideError, parse_json, read_regular
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, write_beside
 
 JOURNAL_SCHEMA = 1  # 1: first
 SYNC_EVERY_S = 5.0
+MAX_JOURNAL_BYTES = 1 << 30
 
 
 class BusyFileError(Exception):
@@ -127,7 +129,10 @@ class JournalFile:
 
     def _read(self) -> int:
         """Fill ``found``; the bytes that are whole, 0 where the journal is of other work."""
-        data = self.path.read_bytes()
+        try:
+            data = read_regular(self.path, MAX_JOURNAL_BYTES)
+        except OutsideError as error:
+            raise DamagedFileError(str(error)) from error
         whole = data[: data.rfind(b"\n") + 1]
         values = [_parsed(line, number) for number, line in enumerate(whole.split(b"\n")[:-1], 1)]
         if not values:
@@ -159,8 +164,8 @@ def _parsed(line: bytes, number: int) -> dict[str, Any]:
         seal, _, text = line.decode("utf-8").partition(" ")
         if seal != canonical_sha256(text)[:16]:
             raise ValueError("it does not match its hash")
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise DamagedFileError(f"line {number} was edited or damaged: {error}") from error
     if not isinstance(value, dict):
         raise DamagedFileError(f"line {number} is no result")
@@ -168,13 +173,16 @@ def _parsed(line: bytes, number: int) -> dict[str, Any]:
 
 
 def alone(file: Any) -> bool:
-    """Lock a file until it is closed, by a kill too; whether nobody else had. True where the system has no such locks."""
+    """Lock a file, or what a descriptor stands for, until it is closed, by a kill too; whether nobody else had.
+
+    True where the system has no such locks.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -56,5 +56,5 @@ class _Divided:
             if image_px is None and isinstance(said, int):
                 image_px = said
         if image_px is None:
-            image_px = image_px_of(settings, open_source(settings.data.source))
+            image_px = image_px_of(settings, open_source(settings.data.source, settings.data.map_label))
         return cls(Task(len(splits.class_names), 3, image_px), splits)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgenas.data import ImageSource, open_source
 from edgenas.data.images import Images, positive_index
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore
+from edgenas.data.names import tidy
 from edgenas.data.pixels import stored_preprocess
 from edgenas.data.splits import Splits, check_fingerprint, load_splits
 from edgenas.data.subset import without
@@ -25,6 +27,7 @@ from edgenas.runs.place import threads_here
 from edgenas.spaces import SearchSpace, Task, get_space
 
 SMALL_PX = 64
+_LATER = frozenset({"near_duplicates", "map_label"})  # settings that splits of before know nothing of
 SET_POSITIVE = 'write positive = "CLASS" under [data] in edgenas.toml, or --set data.positive=CLASS'
 
 
@@ -56,11 +59,31 @@ def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> Pro
     file, given = read_toml(run.config), parse_overrides(overrides)
     tables = layered(beneath(file, given, flags), given, flags)
     try:
-        return build(ProjectSettings, tables, source=str(run.config))
+        return composed(build(ProjectSettings, tables, source=str(run.config)))
     except ConfigError as error:
         if not (given or any(flags.values())) or _is_wrong(beneath(file, {}, {}), str(run.config)):
             raise
         raise ConfigError("a setting of the command line is wrong", problems=error.problems, hint=error.hint) from error
+
+
+def composed(settings: ProjectSettings) -> ProjectSettings:
+    """Settings that name classes as data do, whatever Unicode form a keyboard or file gave them."""
+    data, search = settings.data, settings.search
+    return replace(
+        settings,
+        data=replace(data, positive=None if data.positive is None else tidy(data.positive)),
+        search=replace(
+            search,
+            min_sensitivity={_composed(name): floor for name, floor in search.min_sensitivity.items()},
+            limits=tuple(map(_composed, search.limits)),
+            maximize=tuple(map(_composed, search.maximize)),
+            minimize=tuple(map(_composed, search.minimize)),
+        ),
+    )
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _is_wrong(tables: Mapping[str, Any], source: str) -> bool:
@@ -134,7 +157,7 @@ def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Split
     """
     splits = load_splits(run.splits)
     _require_division(run, data, splits)
-    source = without(open_source(data.source), splits.excluded)
+    source = without(open_source(data.source, data.map_label), splits.excluded)
     if splits.class_names != source.class_names:
         raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
     index = FileIndex.load(run.files)
@@ -154,7 +177,7 @@ def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> Non
     problems = [
         f"data.{name} is {value!r} now, {drawn.get(name)!r} when the images were divided"
         for name, value in data.division.items()
-        if drawn.get(name) != value
+        if drawn.get(name) != value and not (name in _LATER and name not in drawn)
     ]
     then, now = drawn.get("pixels", {}), data.pixels.changed
     problems += [

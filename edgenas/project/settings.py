@@ -39,6 +39,8 @@ class DataSettings:
         train, select, confirm, calibrate, test: shares of the images where the source brings no split of its own.
         skip_bad_images: leave out images that cannot be decoded instead of refusing the data.
         drop_overlap: published parts (train, val) that give way where parts share files, pictures or patients.
+        map_label: new name of a label by its old one; an empty one leaves its images out, the same says that it is a class.
+        near_duplicates: keep pictures that are nearly the same (re-encoded, resized, slightly cropped) in one split.
         select_per_class: images of every class in select instead of a share.
         max_per_class: images of every class that are used, drawn by ``seed`` from what is not published as test; None uses all.
         val_as: what a published val is: select (with confirm and calibrate) or test.
@@ -67,6 +69,8 @@ class DataSettings:
     test: float = DEFAULT_FRACTIONS["test"]
     skip_bad_images: bool = False
     drop_overlap: tuple[Literal["train", "val"], ...] = ()
+    map_label: dict[str, str] = field(default_factory=dict)
+    near_duplicates: bool = True
     select_per_class: Count | None = None
     max_per_class: Count | None = None
     val_as: Literal["select", "test"] = "select"
@@ -90,7 +94,7 @@ class DataSettings:
     @property
     def division(self) -> dict[str, Any]:
         """What decides which image goes where, by setting; splits are only of use to settings that they were drawn with."""
-        names = ("seed", "skip_bad_images", "select_per_class", "max_per_class", "val_as")
+        names = ("seed", "skip_bad_images", "map_label", "near_duplicates", "select_per_class", "max_per_class", "val_as")
         return {
             "fractions": self.fractions,
             "drop_overlap": list(self.drop_overlap),

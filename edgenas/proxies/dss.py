@@ -13,7 +13,10 @@ The article knows nets whose attention and MLPs consist of linear layers. PVT's 
 reduces the tokens of keys and values is a learnt matrix of the attention (with pooling, just a linear layer) and is judged like
 its others, one row an output channel; the depthwise convolution belongs to the MLP and is judged like its others. Both are parts
 of their own, so that a score without them is a subtraction away. The released code tells layers by being linear and would see
-neither. Embeddings, poolings between stages, norms, biases and heads are not judged in any family.
+neither. In mobile nets a bottleneck's widening and narrowing convolutions are its MLP, its depthwise ones are judged like those
+of PVT's MLPs, and of multi-query attention, whose keys have fewer rows than its queries, q is a matrix beside that of k and v;
+the strided convolutions before its keys and values count as reductions. Embeddings, entrances of stages, poolings between stages,
+norms, biases and heads are not judged in any family.
 
 Weights are slices of the supernet's; nothing else is copied.
 """
@@ -100,7 +103,7 @@ def dss_as_published(supernet: Supernet, genes: tuple[int, ...], norms: WeightNo
     """
     subnet = functional_subnet(supernet, genes)
     weights = {name: tensor.detach().abs() for name, tensor in subnet.weights.items()}
-    gradients = _gradients(supernet, subnet, weights, subnet.groups)
+    weights, gradients = _gradients(supernet, subnet, weights, subnet.groups)
     return _score(subnet.groups, weights, gradients, WeightNorms() if norms is None else norms, absolute=True, is_split=is_split)
 
 
@@ -111,26 +114,40 @@ def dss_as_released(supernet: Supernet, genes: tuple[int, ...], norms: WeightNor
         name: tensor.detach().abs() if name in ABSOLUTE_AS_RELEASED else tensor.detach() for name, tensor in subnet.weights.items()
     }
     groups = tuple(group for group in subnet.groups if group.role in ROLES_AS_RELEASED)
-    gradients = _gradients(supernet, subnet, weights, groups)
+    weights, gradients = _gradients(supernet, subnet, weights, groups)
     return _score(groups, weights, gradients, WeightNorms() if norms is None else norms, absolute=False)
 
 
 def _gradients(
     supernet: Supernet, subnet: FunctionalSubnet, weights: dict[str, Tensor], groups: Sequence[WeightGroup]
-) -> dict[str, Tensor]:
-    """Gradients of the sum of logits, by the weights of ``groups``, which need gradients afterwards."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights, and the gradients of the sum of logits by those of ``groups``.
+
+    Without signs and without norms of their own features, nets of convolutions grow from layer to layer: what is too large for
+    single precision is computed in double.
+    """
     names = [name for group in groups for name in group.names]
-    task = supernet.task
     if not names:  # a net of identities
-        return {}
+        return weights, {}
+    gradients = _differentiated(supernet, subnet, weights, names)
+    if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        weights = {name: tensor.detach().double() for name, tensor in weights.items()}
+        gradients = _differentiated(supernet, subnet, weights, names)
+    return weights, dict(zip(names, gradients, strict=True))
+
+
+def _differentiated(
+    supernet: Supernet, subnet: FunctionalSubnet, weights: Mapping[str, Tensor], names: Sequence[str]
+) -> tuple[Tensor, ...]:
+    """Gradients of the sum of logits by the weights of these names, which need gradients afterwards."""
+    task = supernet.task
     with torch.enable_grad():
         for name in names:
             weights[name].requires_grad_()
         first = weights[names[0]]
         ones_NCHW = torch.ones((1, task.in_channels, task.image_px, task.image_px), device=first.device, dtype=first.dtype)
         loss = subnet.logits(ones_NCHW, weights).sum()
-        gradients = torch.autograd.grad(loss, [weights[name] for name in names])
-    return dict(zip(names, gradients, strict=True))
+        return torch.autograd.grad(loss, [weights[name] for name in names])
 
 
 @torch.no_grad()

@@ -15,7 +15,10 @@ from edgenas.data.divide import Divided, Division, divide
 from edgenas.data.draw import Drawn, draw_per_class
 from edgenas.data.images import positive_index
 from edgenas.data.inspect import Inspection, inspect
+from edgenas.data.names import tidy
+from edgenas.data.near import NearDuplicates, find_near
 from edgenas.data.pixels import Pixels, decide_pixels
+from edgenas.data.problems import save_problems
 from edgenas.data.proving import count_distinct, what_can_be_proved, what_is_together
 from edgenas.data.samples import sample_picture
 from edgenas.data.splits import Splits, save_splits
@@ -23,7 +26,7 @@ from edgenas.errors import ConfigError, RunFolderError
 from edgenas.project.choosing.asking import look_for
 from edgenas.project.choosing.here import RESULT
 from edgenas.project.named_recipes import require_recipe
-from edgenas.project.opening import Project, image_px_of
+from edgenas.project.opening import Project, composed, image_px_of
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.project.trainings.inputs import known_normalisation
 from edgenas.records import ChosenSpace, InitResult, SpaceSize, TaskFacts
@@ -42,6 +45,8 @@ max_new_false_negatives = 0      # positives that only the export misses
 # max_new_false_negative_share = 0.02   # the same as a share, and that of new false alarms, shown by their intervals
 # max_new_false_positive_share = 0.02
 """
+
+UNFINISHED = "init-unfinished"  # beside the splits, until the settings are written
 
 COMMENTS = {
     "train": """\
@@ -81,27 +86,33 @@ def run(config: InitConfig) -> Iterator[Record]:
         InfeasibleError: if a limit on the latency of this device is given, and no net of any space meets it.
     """
     folder = RunFolder(config.run)
-    if folder.config.exists() and not config.force:
+    unfinished = folder.splits.with_name(UNFINISHED)
+    if folder.config.exists() and not config.force and not unfinished.exists():
         raise RunFolderError(f"{folder.config} exists already", hint="take another folder with --run, or replace it with --force")
     require_recipe(config.flags)
     given = config.flags["data"]
     flags = {**config.flags, "data": {**given, "source": absolute_source(given["source"])}}
-    source = scan_source(flags["data"]["source"])
-    tables = _tables(source, merge(flags, parse_overrides(config.overrides)))
-    settings = build(ProjectSettings, tables, source="the settings of this init")
+    asked = merge(flags, parse_overrides(config.overrides))
+    source = scan_source(flags["data"]["source"], _map_label(asked))
+    tables = _tables(source, asked)
+    settings = composed(build(ProjectSettings, tables, source="the settings of this init"))
     positive_index(settings.data.positive, source.class_names)
-    by_hand = "name" in merge(flags, parse_overrides(config.overrides)).get("space", {})
+    by_hand = "name" in asked.get("space", {})
     space, task = _space_and_task(settings, source)
     for line in source.notes:
         yield Note(line)
     with locked(folder):
+        write_text(unfinished, "`edgenas init` was at work here; the same command goes on\n")
         drawn = _draw(source, settings.data)
         if settings.data.max_per_class is not None:
             yield Note(f"max_per_class {settings.data.max_per_class}: {drawn}")
         inspected = yield from _inspect(drawn.source)
-        divided = divide(drawn.source, inspected, _division(settings.data), left_out=drawn.left_out)
+        near = (yield from _near(drawn.source, inspected)) if settings.data.near_duplicates else NearDuplicates()
+        divided = divide(drawn.source, inspected, _division(settings.data), left_out=drawn.left_out, near=near)
         pixels, splits = _pixels(drawn.source, inspected, divided, settings, task.image_px)
         inspected.index.save(folder.files)
+        problems = tuple(dict.fromkeys((*divided.problems, *pixels.problems)))
+        save_problems(folder.problems, problems)
         save_splits(folder.splits, splits)
         looked = yield from look_for(
             Project(folder, settings),
@@ -116,6 +127,7 @@ def run(config: InitConfig) -> Iterator[Record]:
         write_text(folder.config, _template(tables))
         preprocess = replace(pixels.preprocess, image_px=task.image_px)  # which a look may have chosen
         yield sample_picture(divided.source, splits, preprocess, folder.samples)
+        unfinished.unlink(missing_ok=True)
     yield from (Note(line) for line in pixels.notes)
     for line in (*divided.warnings, *pixels.warnings):
         yield Note(line, is_warning=True)
@@ -136,11 +148,12 @@ def run(config: InitConfig) -> Iterator[Record]:
         fingerprint=splits.fingerprint,
         provable=tuple(provable),
         preprocessing=preprocess.as_json(),
+        num_problems=len(problems),
         num_patients=count_distinct(divided.source.groups),
         num_sites=count_distinct(divided.source.sites),
         look=looked,
     )
-    outputs = {"config": folder.config, "splits": folder.splits, "samples": folder.samples}
+    outputs = {"config": folder.config, "splits": folder.splits, "samples": folder.samples, "problems": folder.problems}
     yield Outcome(result, outputs if looked is None else outputs | {"look": folder.look / RESULT})
 
 
@@ -153,6 +166,13 @@ def _pixels(
     pixels = decide_pixels(source, inspected, divided.source, splits["train"], image_px, asked, known)
     options = {**splits.options, **({"pixels": asked.changed} if asked.changed else {})}
     return pixels, replace(splits, options=options, pixels=pixels.stored)
+
+
+def _map_label(asked: Mapping[str, Any]) -> Mapping[str, str]:
+    """How labels are renamed, checked before images are looked for."""
+    if not asked["data"].get("map_label"):
+        return {}
+    return build(ProjectSettings, asked, source="the settings of this init").data.map_label
 
 
 def _space_and_task(settings: ProjectSettings, source: ImageSource) -> tuple[SearchSpace, Task]:
@@ -181,6 +201,15 @@ def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
     raise AssertionError("an inspection ends with its findings")
 
 
+def _near(source: ImageSource, found: Inspection) -> Generator[Record, None, NearDuplicates]:
+    """Look for pictures that are nearly the same, with progress."""
+    for record in find_near(found.sketches_ND, source.labels_N, found.shown):
+        if isinstance(record, NearDuplicates):
+            return record
+        yield Progress("comparing images", record, len(source.labels_N))
+    raise AssertionError("a comparison ends with its findings")
+
+
 def _draw(source: ImageSource, data: DataSettings) -> Drawn:
     """What is used of the source; the rest is neither read nor decoded."""
     if data.max_per_class is None:
@@ -194,6 +223,8 @@ def _division(data: DataSettings) -> Division:
         seed=data.seed,
         skip_bad_images=data.skip_bad_images,
         drop_overlap=data.drop_overlap,
+        map_label=data.map_label,
+        near_duplicates=data.near_duplicates,
         select_per_class=data.select_per_class,
         val_as=data.val_as,
         max_per_class=data.max_per_class,
@@ -203,6 +234,8 @@ def _division(data: DataSettings) -> Division:
 def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:
     """The tables to write: what was given, and the source's own positive class and space where nothing was."""
     data = {"positive": source.default_positive} | dict(given.get("data", {}))
+    if isinstance(data["positive"], str):
+        data["positive"] = tidy(data["positive"])
     space = {"name": source.default_space} | dict(given.get("space", {}))
     rest = {name: table for name, table in given.items() if name not in ("data", "space", "gates") and table}
     return {"data": {key: value for key, value in data.items() if value is not None}, "space": space, **rest}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.config import Flags
-from edgenas.data import ImageSource, open_source
+from edgenas.data import ImageSource, absolute_source, open_source
 from edgenas.data.hashing import content_hashes
 from edgenas.data.images import positive_index
 from edgenas.data.loaders import ImageStore, read_split
@@ -39,6 +39,7 @@ class VerifyConfig:
     folder: Path
     data: str | None = None
     require_run: bool = False
+    map_label: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(config: VerifyConfig) -> Iterator[Record]:
@@ -51,8 +52,8 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     num_files = len(manifest.files)
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
     checks = _distinct(check for part in found for check in part)
-    if config.data is not None:
-        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data)
+    if config.data is not None and overall(checks) != "failed":  # what failed here is not run again without limits
+        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label)
         checks += yield from watched(repeated, "parity", total=num_files)
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
     if not judged_anew:
@@ -90,7 +91,18 @@ def _distinct(checks: Iterable[Check]) -> list[Check]:
     return list(dict.fromkeys(checks))
 
 
-def _repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str) -> Iterator[Check]:
+def _renames_of(run: Path, overrides: Sequence[str], data: str) -> Mapping[str, str]:
+    """How the run renames labels of just these data; nothing where it divides others or is none."""
+    folder = RunFolder(run)
+    if not (folder.config.is_file() and folder.splits.is_file()):
+        return {}
+    settings = load_settings(folder, {}, overrides).data
+    return settings.map_label if settings.source == absolute_source(data) else {}
+
+
+def _repeat_parity(
+    run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str, map_label: Mapping[str, str]
+) -> Iterator[Check]:
     """Parity of every file of an artefact folder on a data set, against what its source answered when it was exported.
 
     The test split of ``run`` is taken where it divides just these data; else every image. Those count that the export knew.
@@ -102,7 +114,7 @@ def _repeat_parity(run: Path, overrides: Sequence[str], folder: Path, manifest: 
         DataError: if the data cannot be used or have other classes.
         ArtefactError: if the artefact's record of answers is damaged.
     """
-    source = open_source(data)
+    source = open_source(data, map_label or _renames_of(run, overrides, data))
     classes = manifest.classes
     if source.class_names != classes:
         raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")

@@ -42,6 +42,7 @@ class InitResult(JsonRecord):
         fingerprint: of the data.
         provable: sentences on what the images can prove, and on what is kept together.
         preprocessing: from a decoded image to what nets read, as in the manifest.
+        num_problems: rows of the list of everything odd; None in answers of before.
         num_patients, num_sites: None where the data do not name them.
         look: at spaces; None where no latency of this device is limited.
     """
@@ -59,6 +60,7 @@ class InitResult(JsonRecord):
     fingerprint: str
     provable: tuple[str, ...]
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    num_problems: int | None = None
     num_patients: Annotated[int | None, OMITTED] = None
     num_sites: Annotated[int | None, OMITTED] = None
     look: Annotated[LookResult | None, OMITTED] = None

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
+from rich.console import RenderableType
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
@@ -16,12 +18,21 @@ SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dim
 VERDICT_STYLES = {"passed": "green", EQUAL_WORD: "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
+class Cells(Table):
+    """A table whose cells are text: brackets, colons and backslashes in a name are those of the name."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        """One row; plain strings are shown as they are."""
+        shown = (Text(each) if isinstance(each, str) else each for each in cells)
+        super().add_row(*shown, style=style, end_section=end_section)
+
+
 def table(*columns: str, title: str | None = None) -> Table:
     """A borderless table; columns that start with ``>`` are aligned right."""
     shown = None if title is None else Text(title, style="bold")
-    result = Table(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
+    result = Cells(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
     for column in columns:
-        result.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+        result.add_column(Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
     return result
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.records import TrainingPicture
-from edgenas.runs import atomic_path
+from edgenas.report.figures import new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +23,9 @@ def training_plot(shown: TrainingPicture, paths: Sequence[Path]) -> None:
         shown: epochs, losses and accuracies.
         paths: files to write; the suffix chooses the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     epochs, select = shown.epochs, shown.select
     panels = 2 if select else 1
-    figure = Figure(figsize=(4.6 * panels, 3.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * panels, 3.6)
     figure.suptitle(shown.title, fontsize=10)
     axes = figure.add_subplot(1, panels, 1)
     _curve(axes, epochs, shown.loss, "dimgray", "training loss")
@@ -47,9 +43,7 @@ def training_plot(shown: TrainingPicture, paths: Sequence[Path]) -> None:
                 _band(axes, by_epoch, shown.spread, colour)
         _dress(axes, epochs, "top-1 on the select split (%)")
         axes.legend(loc="lower right", fontsize=8)
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lstrip("."))
+    save(figure, paths)
 
 
 def _rate(axes: Axes, epochs: Sequence[int], rates: Sequence[float]) -> None:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from edgenas.records import FidelityPicture, FidelityReport, Proportion
 from edgenas.report.cells import count, interval, milliseconds, table
-from edgenas.runs import Outcome, atomic_path
+from edgenas.report.figures import new_figure, save
+from edgenas.runs import Outcome
 
 
 def tau_table(tau: Mapping[str, Proportion], tau_band: Mapping[str, Proportion], num_band: int, *, title: str) -> Table:
@@ -57,11 +58,7 @@ def fidelity_plot(shown: FidelityPicture, paths: Sequence[Path]) -> None:
         shown: the report.
         paths: files to write; the suffix chooses the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.6, 4.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.6, 4.4)
     axes = figure.add_subplot()
     report = shown.report
     for in_band, marker, label in ((False, "o", "from everywhere"), (True, "s", "of nearly equal cost")):
@@ -74,6 +71,4 @@ def fidelity_plot(shown: FidelityPicture, paths: Sequence[Path]) -> None:
     axes.set_title(f"{shown.title}\ntau {correlation(report.inherited)}", fontsize=9)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8)
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lstrip("."))
+    save(figure, paths)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.text import Text
 
 from edgenas.records import LookedSpace, LookResult
@@ -39,7 +38,7 @@ def look_table(result: LookResult) -> Iterator[RenderableType]:
         style = "bold" if result.chosen is not None and result.chosen.space == name else ""
         fits = (_percent(row.share), few(row.best_macs)) if row.fits else ("none", "–")
         training = ("–", "–") if row.training is None else (_about(row.training.quick_s), _about(row.training.full_s))
-        rows.add_row(escape(name), str(row.image_px), milliseconds(row.least_ms), *fits, *training, style=style)
+        rows.add_row(name, str(row.image_px), milliseconds(row.least_ms), *fits, *training, style=style)
     yield rows
     if result.chosen is not None:
         yield Text(f"taken: {result.chosen.words}", style="bold")

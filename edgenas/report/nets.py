@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,11 +19,11 @@ def published_table(rows: Sequence[PublishedRow]) -> Iterator[RenderableType]:
     if not rows:
         return
     classes = list(dict.fromkeys(name for row in rows for name in row.sensitivity))
-    titles = [f">{what} {escape(name)} %" for name in classes for what in ("sensitivity", "PPV")]
+    titles = [f">{what} {name} %" for name in classes for what in ("sensitivity", "PPV")]
     shown = table("net", ">top-1 %", *titles, title="As reported by its authors, not measured here")
     for row in rows:
         shares = [by_class.get(name) for name in classes for by_class in (row.sensitivity, row.ppv)]
-        shown.add_row(escape(row.name), *("–" if share is None else f"{100 * share:.2f}" for share in (row.top1, *shares)))
+        shown.add_row(row.name, *("–" if share is None else f"{100 * share:.2f}" for share in (row.top1, *shares)))
     yield shown
     for row in rows:
         note = f"; {row.note}" if row.note else ""
@@ -36,7 +35,7 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
     if not metrics.sites:
         return
     positive = metrics.positive
-    columns = [f">sensitivity {escape(positive)} %"] if positive is not None else []
+    columns = [f">sensitivity {positive} %"] if positive is not None else []
     commons = [site.most_frequent for site in metrics.sites.values()]
     constant = [] if any(common is None for common in commons) else [">always one %"]
     what = "as decided" if metrics.threshold is not None else "top-1"
@@ -44,7 +43,7 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
     for name, site in metrics.sites.items():
         shares = [interval(site.sensitivity[positive])] if positive is not None else []
         common = [f"{100 * site.most_frequent.share.value:.1f}"] if constant and site.most_frequent is not None else []
-        rows.add_row(escape(name), str(site.n), interval(site.top1_decision), *common, *shares)
+        rows.add_row(name, str(site.n), interval(site.top1_decision), *common, *shares)
     yield rows
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -91,7 +90,7 @@ def _times(result: PlanResult) -> Table:
     for name, training in times.training.items():
         done = " (is there already)" if training.is_done else ""
         of = f"{training.epochs} epochs, {training.steps:,} steps of {training.batch_size} images"
-        rows.add_row(escape(f"{name} ({training.net}){done}"), *_seconds(training.seconds), of)
+        rows.add_row(f"{name} ({training.net}){done}", *_seconds(training.seconds), of)
     search, proof = times.search, times.proof
     rows.add_row("search", *_seconds(search.seconds), f"{search.nets} nets on {search.images} images")
     if proof is not None:
@@ -138,7 +137,7 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
         kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
         held = f"{100 * kept.value:.0f} [{100 * kept.low:.0f}, {100 * kept.high:.0f}] of {kept.n}" if kept.n else "–"
         cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
-        rows.add_row(*([escape(name)] if with_names else []), *cells)
+        rows.add_row(*([name] if with_names else []), *cells)
     yield rows
     if not all(bound.covers_days for _, bound in named):
         sessions = "1 session" if all(bound.num_sessions == 1 for _, bound in named) else "sessions of one hour"
@@ -168,7 +167,7 @@ def latencies(finalists: Sequence[CandidateRow]) -> Iterator[Table]:
     if not named:
         return
     names = list(named[0])
-    rows = table("", *(f">{escape(name)}: predicted" for name in names), *(f">{escape(name)}: measured" for name in names))
+    rows = table("", *(f">{name}: predicted" for name in names), *(f">{name}: measured" for name in names))
     for position, by_name in enumerate(named, 1):
         predicted = (milliseconds(by_name[name].predicted_ms) for name in names)
         rows.add_row(str(position), *predicted, *(milliseconds(by_name[name].measured_ms) for name in names))

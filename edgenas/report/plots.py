@@ -13,9 +13,10 @@ from edgenas.records import AnalysisPicture, ComparePicture, FidelityPicture, Pa
 from edgenas.report.compare import compare_plot
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
+from edgenas.report.figures import new_figure, save
 from edgenas.report.samples import samples_plot
 from edgenas.report.search_pictures import COSTS, analysis_plot
-from edgenas.runs import Picture, atomic_path
+from edgenas.runs import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,11 +49,7 @@ def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:
         shown: nets, limit and winner.
         paths: files to write; the suffix chooses the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.2, 4.5)
     axes = figure.add_subplot()
     rows, cost, winner = shown.rows, shown.cost, shown.winner
     costs = np.array([row.cost(cost) for row in rows], dtype=float)
@@ -76,9 +73,7 @@ def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:
     )
     axes.grid(alpha=0.25)
     axes.legend(loc="best", fontsize=8)
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lstrip("."))
+    save(figure, paths)
 
 
 def _mark_limit(axes: Axes, limit: float, *, highest: float) -> None:

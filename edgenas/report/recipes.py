@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.text import Text
 
 from edgenas.records import RecipesResult
@@ -20,7 +19,7 @@ def recipes_view(outcome: Outcome[RecipesResult]) -> Iterator[RenderableType]:
     listed = table("recipe", "trains", "what it is", "source")
     listed.columns[0].no_wrap = True
     for row in rows:
-        listed.add_row(row.name, row.trains, escape(row.title), escape(row.source))
+        listed.add_row(row.name, row.trains, row.title, row.source)
     yield listed
     for row in rows:
         if row.explained is None:
@@ -31,7 +30,7 @@ def recipes_view(outcome: Outcome[RecipesResult]) -> Iterator[RenderableType]:
         keys.columns[0].no_wrap = True
         keys.columns[1].overflow = keys.columns[2].overflow = "fold"
         for each in row.explained:
-            keys.add_row(each.key, _value(each.value), _value(each.default), escape(each.why or each.meaning))
+            keys.add_row(each.key, _value(each.value), _value(each.default), each.why or each.meaning)
         yield keys
         if row.departures:
             yield Text("where it departs from its source:", style="bold")
@@ -48,4 +47,4 @@ def _value(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return escape(f"{value:g}" if isinstance(value, float) else str(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

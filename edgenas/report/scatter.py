@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgenas.runs import atomic_path
+from edgenas.report.figures import new_figure, save
 
 COLUMNS = 3
 
@@ -23,8 +23,6 @@ def scatter_plot(
         title: above the panels.
         paths: files to write; the suffix chooses the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     def plain(value: float, _: int) -> str:
@@ -32,8 +30,7 @@ def scatter_plot(
 
     rows = -(-len(predicted_ms) // COLUMNS)
     columns = min(COLUMNS, len(predicted_ms))
-    figure = Figure(figsize=(3.4 * columns, 3.3 * rows + 0.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 * columns, 3.3 * rows + 0.4)
     figure.suptitle(title, fontsize=10)
     truth_A = np.array(measured_ms, dtype=float)
     low, high = 0.9 * float(truth_A.min()), 1.1 * float(truth_A.max())
@@ -55,6 +52,4 @@ def scatter_plot(
         axes.set_ylabel("predicted (ms)", fontsize=7)
         axes.tick_params(labelsize=6, which="both")
         axes.grid(alpha=0.25, which="both")
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lstrip("."))
+    save(figure, paths)

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgenas.records import AnalysisPicture, ImportanceFacts, PriceRow
 from edgenas.report.cells import count, interval
-from edgenas.runs import atomic_path
+from edgenas.report.figures import new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,15 +33,9 @@ def analysis_plot(shown: AnalysisPicture, paths: Sequence[Path]) -> None:
         shown: what is drawn.
         paths: files to write; the suffix chooses the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.2, 4.5)
     PARTS[shown.part](figure, shown)
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lstrip("."))
+    save(figure, paths)
 
 
 def _hypervolume(figure: Figure, shown: AnalysisPicture) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +29,7 @@ def spaces_view(outcome: Outcome[SpacesResult]) -> Iterator[RenderableType]:
         spans = ((low.params, high.params), (low.macs, high.macs))
         digits = 2 if space.choices is None else 3
         costs = ("–".join(_short(value, digits) for value in span) for span in spans)
-        rows.add_row(escape(space.name), few_digits(space.num_subnets), str(space.task.image_px), *costs)
+        rows.add_row(space.name, few_digits(space.num_subnets), str(space.task.image_px), *costs)
     yield rows
     yield purposes({space.name: space.purpose for space in spaces})
     for space in spaces:
@@ -47,7 +46,7 @@ def purposes(by_space: Mapping[str, str | None]) -> Table:
     rows = table("space", "what it is for")
     rows.columns[0].no_wrap = True
     for name, purpose in by_space.items():
-        rows.add_row(escape(name), escape(purpose or "–"))
+        rows.add_row(name, purpose or "–")
     return rows
 
 
@@ -82,7 +81,7 @@ def _choices(choices: Sequence[ChoiceFacts]) -> Table:
     rows = table("gene", "options", "exists when")
     rows.columns[0].no_wrap = True
     for (before, after, options, condition), numbers in groups.items():
-        rows.add_row(escape(f"{before}{_ranges(numbers)}{after}"), escape(options), escape(condition) or "always")
+        rows.add_row(f"{before}{_ranges(numbers)}{after}", options, condition or "always")
     return rows
 
 
@@ -136,7 +135,7 @@ def count_view(outcome: Outcome[CountResult]) -> Iterator[RenderableType]:
     columns += ["net built"] if with_built else []
     rows = table(*columns, title=title)
     for number, row in enumerate(counted[:MAX_ROWS], 1):
-        cells = [escape(row.name or str(number)), *(f"{cost:,}" for cost in (row.size.params, row.size.macs, row.reference_macs))]
+        cells = [row.name or str(number), *(f"{cost:,}" for cost in (row.size.params, row.size.macs, row.reference_macs))]
         if with_ancestor:
             cells.append("–" if row.ancestor_macs is None else f"{row.ancestor_macs:,}")
         if with_built:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -206,7 +205,7 @@ def _diff(result: TablesCompared) -> Iterator[RenderableType]:
         rows = table("differs", "first", "second", "so")
         says = {"refused": "their numbers are not mixed", "warns": "costs may have changed", "noted": ""}
         for each in result.differences:
-            shown = (escape(str(value)) for value in (each.key, each.first, each.second))
+            shown = (str(value) for value in (each.key, each.first, each.second))
             rows.add_row(*shown, says[each.weight])
         yield rows
     else:

@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from edgenas.report import views
+from edgenas.report.console import LiteralConsole
 from edgenas.report.plots import draw
 from edgenas.runs import Epoch, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
@@ -23,7 +24,7 @@ class Screen:
     """Shows a recipe's records as they come, then its outcome."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else Console(stderr=True, highlight=False)
+        self.console = console if console is not None else LiteralConsole(stderr=True)
         self.warnings: list[str] = []
 
     def follow(self, records: Iterator[Record], stop: object = False) -> Outcome[Any]:
@@ -78,12 +79,14 @@ class Screen:
 
     def _bars(self) -> Progress:
         return Progress(
-            TextColumn("{task.description}", table_column=Column(min_width=8, no_wrap=True)),
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)),
-            TextColumn("{task.fields[count]}", table_column=Column(min_width=7, no_wrap=True)),
+            TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
             Labelled("elapsed", TimeElapsedColumn(), "cyan"),
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
-            TextColumn("{task.fields[shown]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12)),
+            TextColumn(
+                "{task.fields[shown]}", style="dim", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12)
+            ),
             console=self.console,
             expand=True,
             speed_estimate_period=PACE_S,

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -61,13 +60,15 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
     shown = [name for name in result.classes if len(result.classes) <= MAX_CLASSES or name == result.positive]
     for name in shown:
         mark = "  (positive)" if name == result.positive else ""
-        splits.add_row(escape(name) + mark, *(str(counts[name]) for counts in result.splits.values()))
+        splits.add_row(name + mark, *(str(counts[name]) for counts in result.splits.values()))
     if len(shown) < len(result.classes):
         counts = [sorted(counts.values()) for counts in result.splits.values()]
         splits.add_row(f"{len(result.classes)} classes", *(f"{column[0]} to {column[-1]}" for column in counts))
     yield splits
     for line in result.provable:
         yield Text(line)
+    if result.num_problems:
+        yield Text(f"{result.num_problems:,} odd thing(s) are listed in data/problems.csv")
     if result.look is not None:
         yield from look_table(result.look)
     yield Text("next: edgenas train")
@@ -98,7 +99,7 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
     rows = table("on select", ">top-1")
     teacher, supernet = outcome.result.teacher, outcome.result.supernet
     if teacher is not None:
-        rows.add_row(escape(f"teacher ({teacher.name})"), interval(teacher.select_top1))
+        rows.add_row(f"teacher ({teacher.name})", interval(teacher.select_top1))
     for name, share in (supernet.select_top1 if supernet is not None else {}).items():
         rows.add_row(f"{name} subnet", interval(share))
     common = outcome.result.most_frequent
@@ -184,7 +185,7 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
             "–" if alarms is None else str(alarms),
             "–" if error is None else f"{error:.2g}",
         ]
-        rows.add_row(escape(each.file.path.rsplit("/", 1)[-1]), verdict(parity.word), *cells)
+        rows.add_row(each.file.path.rsplit("/", 1)[-1], verdict(parity.word), *cells)
     return rows
 
 
@@ -225,7 +226,7 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
         cells = [
             verdict(checks[name].verdict) if name in checks else Text("–") for name in ("sha256", "precision", "golden", "parity")
         ]
-        rows.add_row(escape(path), *cells)
+        rows.add_row(path, *cells)
     yield rows
     if outcome.result.exported is not None:
         yield Text.assemble("as exported: ", verdict(outcome.result.exported))

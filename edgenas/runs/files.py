@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from edgenas.errors import RunFolderError
+from edgenas.portable.journal import alone
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, sealed, unsealed
+from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular
 
 REMAKE = "delete it and run the command that makes it"
 TEMPORARY = ".edgenas.tmp"  # what every temporary name ends in, so that nobody else's file is taken for one
@@ -57,12 +61,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_beside(path)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
-        os.close(descriptor)
     except OSError as error:
         raise cannot_write(path, error) from error
     temporary = Path(name)
     try:
+        alone(descriptor)  # until it is closed, by a kill too
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -72,7 +77,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what killed commands left half written beside ``path``; what a living one is writing is locked and stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+        try:
+            descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            if not alone(descriptor):
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -119,15 +143,14 @@ def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMA
         hint: what to do about a file that cannot be used.
 
     Raises:
-        RunFolderError: naming the file and what is wrong: missing, not JSON, NaN in it, not an object, another schema.
+        RunFolderError: naming the file and what is wrong: missing, no regular file, too large, not JSON as `parse_json`
+            reads it, not an object, another schema.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{path} does not exist") from error
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+        value = parse_json(read_regular(path, MAX_JSON_BYTES))
+    except OutsideError as error:
+        raise RunFolderError(f"{path} {error}") from error
+    except ValueError as error:
         raise RunFolderError(f"{path} is not JSON: {error}", hint=hint) from error
     if not isinstance(value, dict):
         raise RunFolderError(f"{path} holds no JSON object", hint=hint)
@@ -137,10 +160,6 @@ def read_json(path: Path, *, schema_version: int | None = None, hint: str = REMA
         age = " (a newer edgenas wrote it)" if newer else ""
         raise RunFolderError(f"{path} has schema_version {there!r}; this edgenas reads {schema_version}{age}", hint=hint)
     return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def write_sealed(path: Path, kind: str, value: Mapping[str, Any]) -> None:

@@ -42,6 +42,11 @@ class RunFolder:
         return self.path / "data" / "samples.png"
 
     @property
+    def problems(self) -> Path:
+        """Everything odd about the images and their labels, and what was done about it."""
+        return self.path / "data" / "problems.csv"
+
+    @property
     def teacher(self) -> Path:
         """Folder of the teacher's checkpoint and log."""
         return self.path / "teacher"

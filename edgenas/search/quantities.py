@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.costs import cost_models, decompose, shape_models
+from edgenas.costs import cost_models, decompose, largest_tensor, shape_models
 from edgenas.costs.memory import memory
 from edgenas.errors import PluginError
 from edgenas.registries import Registry
@@ -43,7 +44,7 @@ def depth(space: SearchSpace, task: Task) -> Cost:
 
 def memory_mb(space: SearchSpace, task: Task) -> Cost:
     """Weights and the largest tensor of one image in fp32, in 10^6 bytes: `edgenas.costs.memory`."""
-    return memory(decompose(space, task), cost_models(space, task)["params"])
+    return memory(decompose(space, task), cost_models(space, task)["params"], partial(largest_tensor, space))
 
 
 QUANTITIES: Registry[Quantity] = Registry(

@@ -12,12 +12,13 @@ from edgenas.spaces.base import Choice, Condition, Genes, SearchSpace, Task
 from edgenas.spaces.pit import PIT_SPACES
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO
 from edgenas.spaces.pvt_elastic import PVT_ELASTIC_SPACES
+from edgenas.spaces.pvt_mobile import PVT_MOBILE_SPACES
 from edgenas.spaces.rows import unique_rows
 from edgenas.spaces.vitas import VITAS_SPACES
 
 _NEXT_PIN = re.compile(r",(?=[^,=]+=)")  # an option may hold commas itself
 
-_OWN = (PVT_NANO, PVT_COVIDX, *PVT_ELASTIC_SPACES, *AUTOFORMER_SPACES, *VITAS_SPACES, *PIT_SPACES)
+_OWN = (PVT_NANO, PVT_COVIDX, *PVT_ELASTIC_SPACES, *PVT_MOBILE_SPACES, *AUTOFORMER_SPACES, *VITAS_SPACES, *PIT_SPACES)
 SPACES: Registry[SearchSpace] = Registry(
     "search space",
     "edgenas.spaces",

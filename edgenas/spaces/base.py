@@ -275,8 +275,12 @@ class SearchSpace:
         """The values of one row where the names of the choices say."""
         tree: dict[str, Any] = {}
         for name, value in self.values(genes_G).items():
-            if not self.choices[self.index[name]].length_of:
-                put_at(tree, tokens_of(name), self.choices[self.index[name]].readable(value))
+            choice = self.choices[self.index[name]]
+            if not choice.length_of:
+                put_at(tree, tokens_of(name), choice.readable(value))
+            elif value == 0:
+                for empty in choice.length_of:
+                    put_at(tree, tokens_of(empty), [])
         return tree
 
     def from_json(self, arch: Mapping[str, Any]) -> Genes:

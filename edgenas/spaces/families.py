@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Protocol
 
-from edgenas.spaces import autoformer, pit, pvt, pvt_elastic, vitas
+from edgenas.spaces import autoformer, pit, pvt, pvt_elastic, pvt_mobile, vitas
 from edgenas.spaces.base import Genes, SearchSpace, Task
 
 
@@ -46,6 +46,7 @@ class Family(Protocol):
 FAMILIES: dict[str, Family] = {
     "pvt": pvt,
     "pvt_elastic": pvt_elastic,
+    "pvt_mobile": pvt_mobile,
     "autoformer": autoformer,
     "vitas": vitas,
     "pit": pit,

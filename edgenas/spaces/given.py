@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from edgenas.errors import ArchError
 from edgenas.records import Arch
+from edgenas.runs.outside import parse_json
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.named import Reported, find_named, unknown_name
 from edgenas.spaces.reported import host
@@ -111,33 +111,20 @@ def _parse(text: str) -> list[Any]:
     """The values of a list, of lines, or the only one."""
     if not text.strip():
         return []
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_doubles)
     try:
-        value = decoder.decode(text)
+        value = parse_json(text)
     except JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
-        return [_parse_line(decoder, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        return [_parse_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     return value if isinstance(value, list) else [value]
 
 
-def _parse_line(decoder: json.JSONDecoder, number: int, line: str) -> Any:
+def _parse_line(number: int, line: str) -> Any:
     try:
-        return decoder.decode(line)
+        return parse_json(line)
     except JSONDecodeError as error:
         raise ValueError(f"line {number}: {error.msg} (column {error.colno})") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{_shown(next(name for name in names if names.count(name) > 1))} is given twice in one object")
-    return result
 
 
 def _shown(value: Any) -> str:

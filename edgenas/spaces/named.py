@@ -11,6 +11,7 @@ from edgenas.errors import ArchError
 from edgenas.spaces.base import SearchSpace
 from edgenas.spaces.named_autoformer import AUTOFORMER_ARCHS
 from edgenas.spaces.named_pit import PIT_ARCHS
+from edgenas.spaces.named_pvt_mobile import PVT_MOBILE_ARCHS
 from edgenas.spaces.named_vitas import VITAS_ARCHS
 from edgenas.spaces.reported import NamedArch, Reported
 
@@ -100,7 +101,7 @@ COVITPP_ARCHS = {
     "pvt_v2_b2_li": _pvt_v2("pvt-elastic", (3, 4, 6, 3), PVT_V2_DIMS, _of_pvt_v2(0.821, 22_600_000, 3_900_000_000), linear=True),
 }
 # One dictionary a family; a new one is a line here. Names are told apart in any case.
-NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS, **VITAS_ARCHS, **PIT_ARCHS}
+NAMED: dict[str, NamedArch] = {**COVITPP_ARCHS, **AUTOFORMER_ARCHS, **VITAS_ARCHS, **PIT_ARCHS, **PVT_MOBILE_ARCHS}
 
 
 def named_archs(space: SearchSpace) -> dict[str, NamedArch]:

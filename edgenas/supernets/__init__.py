@@ -26,6 +26,12 @@ def _pvt_elastic() -> Family:
     return pvt_elastic
 
 
+def _pvt_mobile() -> Family:
+    from edgenas.supernets import pvt_mobile
+
+    return pvt_mobile
+
+
 def _autoformer() -> Family:
     from edgenas.supernets import autoformer
 
@@ -47,6 +53,7 @@ def _pit() -> Family:
 FAMILIES: dict[str, Callable[[], Family]] = {  # each is imported where its nets are built: they need torch
     "pvt": _pvt,
     "pvt_elastic": _pvt_elastic,
+    "pvt_mobile": _pvt_mobile,
     "autoformer": _autoformer,
     "vitas": _vitas,
     "pit": _pit,

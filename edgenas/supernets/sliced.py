@@ -7,7 +7,7 @@ weights, and called with the slices of one architecture in their place (`slots`)
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from threading import get_ident
 from typing import Generic, TypeVar
@@ -185,15 +185,20 @@ class SlicedSupernet(nn.Module, Generic[S]):
         return net.requires_grad_().train(self.training)
 
     def functional(self, genes: Row) -> FunctionalSubnet:
-        """One subnet as a function of its weights."""
-        spec, skeleton_of = self.spec(genes), self._skeletons(training=False)
+        """One subnet as a function of its weights, in their precision."""
+        spec, some = self.spec(genes), next(self.parameters())
         chain = list(zip(spec.components, self._parts(spec), strict=True))
 
         def logits(images_NCHW: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+            dtype = next(iter(weights.values())).dtype
+            setting = Setting(some.device, dtype, training=False, thread=get_ident())
             x = resized(images_NCHW, spec.task.image_px)
             for component, part in chain:
                 own = {name: weights[part.prefix + name] for name in part.weights}
-                x = skeleton_of(component)(part.given(own), x)
+                statistics = {
+                    name: value.to(dtype) if value.is_floating_point() else value for name, value in part.statistics.items()
+                }
+                x = skeleton(self.sharing.build_component, setting, component)(replace(part, statistics=statistics).given(own), x)
             return x
 
         return FunctionalSubnet(self.slices(genes), logits, self.sharing.groups(spec))

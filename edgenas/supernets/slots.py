@@ -15,6 +15,7 @@ from torch import Tensor, nn
 Slot = tuple[dict[str, Any], str]  # the dictionary in which a module keeps a tensor, and its name there
 
 _kept: WeakKeyDictionary[nn.Module, dict[str, Slot]] = WeakKeyDictionary()
+_kept_with_buffers: WeakKeyDictionary[nn.Module, dict[str, Slot]] = WeakKeyDictionary()
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
@@ -22,6 +23,14 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
     slots = _kept.get(module)
     if slots is None:
         slots = _kept[module] = _slots(module, buffers=False)
+    return {name: owner[own] for name, (owner, own) in slots.items()}
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """`weights_of` and, by their names, all buffers."""
+    slots = _kept_with_buffers.get(module)
+    if slots is None:
+        slots = _kept_with_buffers[module] = _slots(module, buffers=True)
     return {name: owner[own] for name, (owner, own) in slots.items()}
 
 

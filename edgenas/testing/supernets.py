@@ -124,13 +124,14 @@ class SupernetConformance:
 
         images_NCHW = images_for(task, 1)
         for genes in archs[:2]:
-            net = _extract(supernet, genes)
+            source = copy.deepcopy(supernet)  # weights that were disturbed once may overflow the next net
+            net = _extract(source, genes)
             copied = copy.deepcopy(net)
-            storages = [{p.untyped_storage().data_ptr() for p in module.parameters()} for module in (net, copied, supernet)]
+            storages = [{p.untyped_storage().data_ptr() for p in module.parameters()} for module in (net, copied, source)]
             assert not storages[0] & storages[1] | storages[0] & storages[2] | storages[1] & storages[2]
             with torch.no_grad():
                 before_NK = net(images_NCHW)
-                for parameter in [*supernet.parameters(), *copied.parameters()]:
+                for parameter in [*source.parameters(), *copied.parameters()]:
                     parameter.add_(1.0)
                 assert torch.equal(net(images_NCHW), before_NK)
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
 from edgenas.runs import atomic_path, dump_json, jsonable, sha256_json
+from edgenas.runs.outside import parse_json
 
 SCHEMA_VERSION = 1  # 1: first
 _HEADER = "edgenas"
@@ -123,7 +124,7 @@ def header_in(path: Path) -> dict[str, Any]:
     """Everything that a file tells beside its tensors, unchecked; empty if it cannot be read."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
+            header = parse_json((file.metadata() or {}).get(_HEADER, "null"))
     except (OSError, SafetensorError, ValueError, RecursionError):
         return {}
     return header if isinstance(header, dict) else {}
@@ -137,7 +138,7 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str,
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
+            header = parse_json((file.metadata() or {}).get(_HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error

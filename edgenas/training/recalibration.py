@@ -153,9 +153,8 @@ def recalibration_of(supernet: nn.Module, training_NCHW: Images | Recalibration 
     """What gives the subnets of a supernet their statistics; None where there is no batch norm, or nothing to estimate them on."""
     if training_NCHW is None or isinstance(training_NCHW, Recalibration):
         return training_NCHW
-    if not batch_norms(supernet):
+    if not batch_norms(supernet) or not isinstance(supernet, SlicedSupernet):  # every path of a classical one has its own
         return None
-    assert isinstance(supernet, SlicedSupernet)  # all families' are
     return Recalibration(supernet, training_NCHW)
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from edgenas.spaces import Genes, SearchSpace
-from edgenas.training.evaluation import BATCH_SIZE, subnet_logits
+from edgenas.training.evaluation import BATCH_SIZE, logits, subnet_logits
 from edgenas.training.lessons import largest_behind
 from edgenas.training.readable import Images, readable
+from edgenas.training.recalibration import recalibration_of
 from edgenas.training.sampling import as_key, shown_subnets
 
 MEDIAN, RANDOM_SET = "median", "random set"
@@ -140,7 +141,12 @@ def _some_of_every_class(labels_N: NDArray[np.int64], num: int, rng: np.random.G
 
 
 def watching(
-    images_NCHW: Images, labels_N: NDArray[np.int64], nets: WatchedNets, class_names: Sequence[str]
+    images_NCHW: Images,
+    labels_N: NDArray[np.int64],
+    nets: WatchedNets,
+    class_names: Sequence[str],
+    *,
+    training_NCHW: Images | None = None,
 ) -> Callable[[nn.Module], Evaluation]:
     """What the training loop calls for a supernet: it judges by ``nets.judged``, on all of these images, and looks at the others.
 
@@ -149,6 +155,7 @@ def watching(
         labels_N: of these.
         nets: to look at.
         class_names: of the labels.
+        training_NCHW: training images that the batch-norm statistics of every subnet are estimated on; None keeps the supernet's.
     """
     images = readable(images_NCHW)
     is_shown_N = np.isin(np.arange(len(labels_N)), nets.images_N)
@@ -156,16 +163,25 @@ def watching(
 
     def evaluate(model: nn.Module) -> Evaluation:
         right = {name: np.zeros(len(labels_N), dtype=np.bool_) for name in (*nets.judged, *more)}
+        recalibration = recalibration_of(model, training_NCHW)
+        of_own = (
+            {} if recalibration is None else {genes: recalibration.net(genes) for genes in (*nets.judged.values(), *more.values())}
+        )
+
+        def answers(part_NCHW: Tensor, genes: tuple[int, ...]) -> NDArray[np.int64]:
+            answered_NK = subnet_logits(model, part_NCHW, genes) if not of_own else logits(of_own[genes], part_NCHW)
+            chosen_N: NDArray[np.int64] = answered_NK.argmax(axis=1)
+            return chosen_N
+
         for start in range(0, len(images), BATCH_SIZE):  # each batch is read once for all subnets
             part = slice(start, start + BATCH_SIZE)
             part_NCHW, few_N = images[part], np.flatnonzero(is_shown_N[part])
             for name, genes in nets.judged.items():
-                right[name][part] = subnet_logits(model, part_NCHW, genes).argmax(axis=1) == labels_N[part]
+                right[name][part] = answers(part_NCHW, genes) == labels_N[part]
             if len(few_N):
                 few_NCHW = part_NCHW[torch.from_numpy(few_N).to(part_NCHW.device)]
                 for name, genes in more.items():
-                    answers_N = subnet_logits(model, few_NCHW, genes).argmax(axis=1)
-                    right[name][start + few_N] = answers_N == labels_N[start + few_N]
+                    right[name][start + few_N] = answers(few_NCHW, genes) == labels_N[start + few_N]
         judged = {name: int(right[name].sum()) / len(labels_N) for name in nets.judged}
         behind = largest_behind({name: right[name] for name in nets.judged})
         return Evaluation(judged, _shown(right, labels_N, nets, class_names), behind)

@@ -21,7 +21,8 @@ def test_init_divides_the_digits_and_says_what_they_can_prove(edgenas: Run, tmp_
         f"{result['splits'][split]['8']} images of 8 in {split} prove" for split in ("select", "confirm", "test")
     ]
     assert not {"num_patients", "num_sites", "look"} & result.keys()
-    assert value["outputs"] == {"config": "edgenas.toml", "splits": "data/splits.json", "samples": "data/samples.png"}
+    names = {"samples": "data/samples.png", "problems": "data/problems.csv"}
+    assert value["outputs"] == {"config": "edgenas.toml", "splits": "data/splits.json", **names}
     assert (tmp_path / "edgenas-run" / "edgenas.toml").is_file()
 
 

@@ -143,7 +143,7 @@ def test_every_line_that_says_too_little_is_a_problem_with_list_and_number(tmp_p
         "  ",
     )
     problems = problems_of(write_small(tmp_path, "\n".join(lines)))
-    labels = "(covid-19, normal, pneumonia)"
+    labels = "(covid-19, normal, pneumonia, negative, positive)"
     assert problems == (
         "train_split.txt line 3: has no file name behind the patient: 'b.png normal'",
         f"train_split.txt line 4: has no label behind a file name {labels}: '2 b.png'",
@@ -154,8 +154,10 @@ def test_every_line_that_says_too_little_is_a_problem_with_list_and_number(tmp_p
 
 
 def test_a_list_of_other_labels_is_one_problem(tmp_path: Path) -> None:
-    problems = problems_of(write_small(tmp_path, "1 a.png positive cohen\n2 b.png negative rsna\n"))
-    assert problems == ("train_split.txt: none of its 2 lines holds a file name and one of covid-19, normal, pneumonia",)
+    problems = problems_of(write_small(tmp_path, "1 a.png sick cohen\n2 b.png well rsna\n"))
+    assert problems == (
+        "train_split.txt: none of its 2 lines holds a file name and one of covid-19, normal, pneumonia, negative, positive",
+    )
 
 
 def test_two_labels_of_a_file_are_a_problem_in_one_list_and_across_lists(tmp_path: Path) -> None:
@@ -227,3 +229,32 @@ def test_lists_as_long_as_the_published_ones_take_no_time(tmp_path: Path) -> Non
     source = open_source(f"covidx:{tmp_path}")
     assert time.process_time() - start < 3  # a third of a second on an idle machine
     assert source.notes[0] == "train: 36,000 lines, 23,000 distinct files"
+
+
+def test_lists_of_two_classes_have_these_and_the_positive_one_must_not_be_missed(tmp_path: Path) -> None:
+    source = open_source(f"covidx:{write_small(tmp_path, '1 a.png positive cohen', '2 t.png negative rsna')}")
+    assert source.class_names == ("negative", "positive")
+    assert source.labels_N.tolist() == [1, 0]
+    assert source.default_positive == "positive"
+
+
+def test_a_line_of_two_classes_among_three_is_asked_about_and_may_be_mapped(tmp_path: Path) -> None:
+    lines = "1 a.png positive sirm\n2 b.png covid-19 sirm\n3 c.png normal\n4 d.png pneumonia"
+    root = write_small(tmp_path, lines, "5 t.png normal", images="a.png b.png c.png d.png t.png")
+    (problem,) = problems_of(root)
+    assert problem.startswith("label 'positive' of 1 line(s), such as train_split.txt line 1, stands among covid-19, normal")
+    source = open_source(f"covidx:{root}", {"positive": "covid-19"})
+    assert source.class_names == ("covid-19", "normal", "pneumonia")
+    assert source.labels_N.tolist() == [0, 0, 1, 2, 1]
+    assert source.default_positive == "covid-19"
+
+
+def test_lists_and_folders_of_parts_may_be_called_otherwise(tmp_path: Path) -> None:
+    for part, image in (("Training", "a.png"), ("Testing", "t.png")):
+        write_image(tmp_path / part / image)
+        (tmp_path / f"{part}.txt").write_text(f"1{part} {image} positive\n")
+    write_image(tmp_path / "Testing" / "n.png", value=9)
+    with (tmp_path / "Testing.txt").open("a") as file:
+        file.write("2 n.png negative\n")
+    source = open_source(f"covidx:{tmp_path}")
+    assert source.published_split == ("train", "test", "test")

@@ -168,10 +168,11 @@ def test_what_is_no_image_by_its_name_is_counted(tmp_path: Path) -> None:
     )
 
 
-def test_class_names_may_differ_only_in_case(tmp_path: Path) -> None:
+def test_class_names_that_differ_only_in_case_are_refused_with_both(tmp_path: Path) -> None:
     for name in ("Cat", "cat"):
         write_image(tmp_path / name / "a.png")
-    assert open_source(f"folder:{tmp_path}").class_names == ("Cat", "cat")
+    with pytest.raises(DataError, match=r"labels 'Cat' and 'cat' look alike: .* --map-label 'cat=Cat'"):
+        open_source(f"folder:{tmp_path}")
 
 
 def test_a_part_that_lacks_a_class_and_one_without_class_folders_are_problems(tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_a_damaged_gzip_file_is_named(tmp_path: Path) -> None:
         read_idx(path, 1)
 
 
-@pytest.mark.parametrize("parts", [("val", "test"), ("train", "dev")])
+@pytest.mark.parametrize("parts", [("val", "test"), ("train", "holdout")])
 def test_parts_are_never_taken_for_classes(tmp_path: Path, parts: tuple[str, str]) -> None:
     with pytest.raises(DataError, match=r"with class folders in them.*name its parts train, val, test"):
         open_source(f"folder:{write_folder(tmp_path, parts=parts)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def test_so_many_images_of_a_class_are_used_and_bad_ones_among_the_rest_do_not_m
 def test_splits_from_before_a_setting_was_there_are_read_as_without_it(project: Path) -> None:
     path = project / "edgenas-run" / "data" / "splits.json"
     splits = load_splits(path)
-    save_splits(path, replace(splits, options={name: value for name, value in splits.options.items() if name != "max_per_class"}))
+    later = ("max_per_class", "near_duplicates", "map_label")
+    save_splits(path, replace(splits, options={name: value for name, value in splits.options.items() if name not in later}))
     code, value, _ = edgenas_in(project, "info")
     assert (code, value["warnings"]) == (0, [])
     code, value, _ = edgenas_in(project, "train", "--set", "data.max_per_class=20")
@@ -255,3 +257,64 @@ def test_a_lock_that_leads_elsewhere_is_refused(project: Path) -> None:
     code, value, _ = edgenas_in(project, "train")
     assert (code, value["error"]["hint"]) == (1, "move it away")
     assert (project / "precious").read_text() == "precious"
+
+
+def small_table(root: Path, labels: tuple[str, ...], *, num: int = 60) -> Path:
+    """Random images whose labels follow one another."""
+    root.mkdir(parents=True, exist_ok=True)
+    rows = ["path,label"]
+    for index in range(num):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{index}.png")
+        rows.append(f"{index}.png,{labels[index % len(labels)]}")
+    (root / "images.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root / "images.csv"
+
+
+def test_everything_odd_is_one_list_in_the_run_folder(tmp_path: Path) -> None:
+    file = small_table(tmp_path / "data", ("0", "1", "1.0"))
+    code, value, _ = edgenas_in(tmp_path, "init", "--data", f"csv:{file}", "--image-px", "32", "--space", "pvt-nano")
+    assert code == 0, value["error"]
+    assert value["outputs"]["problems"] == "data/problems.csv"
+    assert value["result"]["classes"] == ["0", "1"]
+    assert (tmp_path / "edgenas-run" / "data" / "problems.csv").read_text().splitlines() == [
+        "path,what,done",
+        "1,is written '1' and '1.0',one class",
+    ]
+    assert value["result"]["num_problems"] == 1
+
+
+def test_renamed_labels_are_settings_that_later_commands_read(tmp_path: Path) -> None:
+    file = small_table(tmp_path / "data", ("nan", "Cat", "cat", "dog"))
+    arguments = ("init", "--data", f"csv:{file}", "--image-px", "32", "--space", "pvt-nano", "--positive", "cat")
+    code, value, _ = edgenas_in(tmp_path, *arguments)
+    assert code == 1
+    assert [line.partition(";")[0] for line in value["error"]["problems"]] == [
+        "label 'nan' is a missing value, in 15 row(s) such as line 2",
+        "labels 'Cat' and 'cat' look alike: say which is which, as with --map-label 'cat=Cat'",
+    ]
+    code, value, _ = edgenas_in(tmp_path, *arguments, "--map-label", "Cat=cat", "--map-label", "nan=")
+    assert code == 0, value["error"]
+    assert (value["result"]["classes"], value["result"]["num_images"]) == (["cat", "dog"], 45)
+    assert 'map_label = { "Cat" = "cat", "nan" = "" }' in (tmp_path / "edgenas-run" / "edgenas.toml").read_text()
+    code, value, _ = edgenas_in(tmp_path, "info", "--no-loader")
+    assert {stage["name"]: stage["state"] for stage in value["result"]["stages"]}["data"] == "there"
+    code, value, _ = edgenas_in(tmp_path, "info", "--no-loader", "--set", 'data.map_label={ "Cat" = "cat" }')
+    assert "data.map_label is {'Cat': 'cat'} now" in value["warnings"][0]
+
+
+def test_the_positive_class_may_be_given_in_another_unicode_form(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Käse") for form in ("NFC", "NFD"))
+    file = small_table(tmp_path / "data", (decomposed, "x"))
+    arguments = ("init", "--data", f"csv:{file}", "--image-px", "32", "--space", "pvt-nano", "--positive")
+    code, value, _ = edgenas_in(tmp_path, *arguments, decomposed)
+    assert code == 0, value["error"]
+    assert value["result"]["positive"] == composed
+    assert f'positive = "{composed}"' in (tmp_path / "edgenas-run" / "edgenas.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["cat", "Cat=cat"])
+def test_a_rename_without_an_equals_sign_or_with_two_names_is_a_usage_error(tmp_path: Path, text: str) -> None:
+    code, value, _ = edgenas_in(tmp_path, "init", "--data", "digits", "--map-label", text, "--map-label", "Cat=dog")
+    assert code == 2
+    assert "--map-label" in value["error"]["message"]

@@ -39,6 +39,30 @@ class TestPvtElastic(SpaceConformance):
         return get_space("pvt-elastic")
 
 
+class TestPvtMobileNano(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-nano")
+
+
+class TestPvtMobileSmall(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-small")
+
+
+class TestPvtMobile(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile")
+
+
+class TestPvtMobileHybrid(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-mqa")
+
+
 class TestAutoFormerNano(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

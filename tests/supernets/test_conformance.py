@@ -184,3 +184,44 @@ class TestPitS(TestPitTi):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("pit-s")
+
+
+class TestPvtMobileNano(SupernetConformance):
+    """What no other option runs, such as strided convolutions before the shared keys of a last place, comes once in 50 draws."""
+
+    max_steps = 400
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-nano")
+
+    def drawn(self, space: SearchSpace) -> list[tuple[int, ...]]:
+        """The largest, as the sandwich rule draws it, then every gene uniformly."""
+        largest = tuple(int(gene) for gene in space.extreme(largest=True)[0])
+        return [largest, *uniform_genes(space, np.random.default_rng(0), self.max_steps)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+class TestPvtMobileSmall(TestPvtMobileNano):
+    num_random = 1
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-small")
+
+    @pytest.fixture
+    def task(self, space: SearchSpace) -> Task:
+        return Task(num_classes=4, in_channels=3, image_px=160)
+
+
+class TestPvtMobile(TestPvtMobileSmall):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile")
+
+
+class TestPvtMobileHybrid(TestPvtMobileSmall):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-mqa")

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from edgenas.costs import cost_models
 from edgenas.spaces import Task, get_space
 from edgenas.supernets import build_supernet
 from edgenas.training.evaluation import SupernetEvaluator, predict
 from edgenas.training.recalibration import Recalibration, batch_norms, recalibrate, recalibrate_where_better, recalibration_of
+from edgenas.training.watching import watched_nets, watching
 
 SPACE = get_space("pvt-covidx")
 ROWS = SPACE.enumerate()[[0, 1, 3, 6]]  # small ones, alike in some of their first blocks
@@ -52,6 +54,17 @@ def test_every_subnet_gets_the_statistics_of_the_net_that_is_extracted_of_it(sup
         recalibrate(expected, images(70))
         for found, right in zip(statistics(recalibration.net(as_row(row))), statistics(expected), strict=True):
             torch.testing.assert_close(found, right, atol=1e-5, rtol=1e-4)
+
+
+def test_epochs_are_judged_by_subnets_with_statistics_of_their_own(supernet: Any) -> None:
+    labels_N = np.arange(48) % 3
+    macs = cost_models(SPACE, supernet.task)["macs"]
+    nets = watched_nets(SPACE, macs, labels_N, training_macs=1e15, seed=0)
+    seen = watching(images(48), labels_N, nets, ("a", "b", "c"), training_NCHW=images(32, 1))(supernet)
+    judge = SupernetEvaluator(supernet, images(48), training_NCHW=images(32, 1))
+    p_ANK = judge(np.array(list(nets.judged.values()), dtype=np.int16), np.arange(48))
+    expected = (p_ANK.argmax(axis=2) == labels_N).mean(axis=1)
+    assert list(seen.judged.values()) == pytest.approx(expected.tolist())
 
 
 def test_subnets_differ_in_their_statistics_and_the_supernet_keeps_its_own(supernet: Any) -> None:

@@ -34,7 +34,10 @@ SCHEMA_VERSION = 1  # 1: first
 KIND = "edgenas kit"
 MAX_BYTES = 50 << 20
 SCRIPTS = (
-    *(f"portable/{name}.py" for name in ("facts", "quota", "memory", "sealing", "journal", "machine", "budget", "calls", "rounds")),
+    *(
+        f"portable/{name}.py"
+        for name in ("facts", "quota", "memory", "outside", "sealing", "journal", "machine", "budget", "calls", "rounds")
+    ),
     *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "backends", "measure")),
 )
 RUNTIMES: dict[str, Literal["cpu", "cuda"]] = {"onnxruntime-cpu": "cpu", "tensorrt": "cuda"}

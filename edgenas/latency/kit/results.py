@@ -24,6 +24,7 @@ from edgenas.spaces import SearchSpace, Task
 if TYPE_CHECKING:
     from torch import nn
 
+MOST = 10_000  # visits and nets, as `edgenas profile` takes them
 LONGEST = 1e9  # seconds or milliseconds that a measurement may say
 HINT = "pack a new kit with `edgenas profile --pack`"
 GO_ON = "run the same `python measure.py` there once more, it goes on, and bring its results again"
@@ -67,7 +68,7 @@ def read_results(path: Path, space: SearchSpace, task: Task) -> Results:
         raise LatencyTableError(error.message, hint=error.hint) from error
     try:
         asked = content["request"]
-        _require(path, _foreign(asked, space, task), HINT)
+        _require(path, _foreign(asked, space, task) or _too_much(asked), HINT)
         request = Request.from_json(asked, space)
         planned = kit_plan(request)
         seconds = content["seconds"]
@@ -104,6 +105,15 @@ def _foreign(asked: Mapping[str, Any], space: SearchSpace, task: Task) -> list[s
     return problems + [
         f"{k}: measured for {asked['task'].get(k)}, this run has {v}" for k, v in here.items() if asked["task"].get(k) != v
     ]
+
+
+def _too_much(asked: Mapping[str, Any]) -> list[str]:
+    """Numbers of visits and nets that no kit was packed for; they are looked at before anything is counted up to them."""
+    settings = asked["settings"]
+    counts = {name: settings[name] for name in ("copies", "calibration_nets", "bound_nets", "validation_nets")}
+    counts |= {name: settings["timing"][name] for name in ("visits", "runs", "reference_every")}
+    wrong = {name: value for name, value in counts.items() if isinstance(value, int) and value > MOST}
+    return [f"{name} is {value!r:.40}, at most {MOST} are packed" for name, value in wrong.items()]
 
 
 def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[tuple[str, str]]:

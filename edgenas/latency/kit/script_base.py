@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgenas.portable.outside import OutsideError, parse_json, read_regular
 from edgenas.portable.sealing import DamagedFileError, canonical_sha256, unsealed
 
 VARINT_RAW = 0x4A  # field 9 of TensorProto, raw_data
 FIELD_INITIALIZER = 0x2A  # field 5 of GraphProto
 FIELD_GRAPH = 0x3A  # field 7 of ModelProto
+MAX_PLAN_BYTES, MAX_PART_BYTES = 64 << 20, 256 << 20
 
 
 class KitError(Exception):
@@ -80,10 +82,12 @@ def read_plan(path: Path) -> dict[str, Any]:
         KitError: if it is missing or damaged.
     """
     try:
-        return unsealed(json.loads(path.read_text(encoding="utf-8")), "edgenas kit")
+        return unsealed(parse_json(read_regular(path, MAX_PLAN_BYTES)), "edgenas kit")
     except DamagedFileError as error:
         raise KitError(f"{path} {error}; unpack the kit again") from error
-    except (OSError, ValueError, TypeError) as error:
+    except OutsideError as error:
+        raise KitError(f"{path} {error}; unpack the kit again") from error
+    except (ValueError, TypeError) as error:
         raise KitError(f"{path} cannot be used: {error}; unpack the kit again") from error
 
 
@@ -142,6 +146,6 @@ class Kit:
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self.folder / name).read_bytes()
-        except OSError as error:
-            raise KitError(f"{name} cannot be read: {error.strerror}; unpack the kit again") from error
+            return read_regular(self.folder / name, MAX_PART_BYTES)
+        except OutsideError as error:
+            raise KitError(f"{name} {error}; unpack the kit again") from error

@@ -92,7 +92,7 @@ def supernet_job(
             **({"init": start.init.as_json()} if start is not None and start.init is not None else {}),
         ),
         evaluate_every=nets.every,
-        evaluate=watching(*images.arrays("select"), nets, images.class_names),
+        evaluate=watching(*images.arrays("select"), nets, images.class_names, training_NCHW=images.norm_images()),
         checkpoint_every_s=settings.checkpoint_every,
         anew=anew,
         teacher=_asked_once(project, images, teacher, device) if kd_weight > 0 else None,

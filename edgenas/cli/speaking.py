@@ -1,0 +1,72 @@
+"""What a command says, whatever its streams are: closed, full, or of an encoding that lacks a character."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def keep_streams() -> None:
+    """Open what was closed when the process began, so that no file of a run gets its number; called before anything else."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)  # the lowest free number
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+
+
+def say(text: str) -> None:
+    """A line of the result on stdout; control characters in it are shown, not obeyed.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from edgenas.escaping import terminal
+
+    _write(terminal(text))
+
+
+def say_object(value: Any) -> None:
+    """One JSON object on stdout, in ASCII where the stream takes nothing else.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(_stdout_encoding())
+    except UnicodeEncodeError:
+        text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    _write(text)
+
+
+def note(text: str, *, head: str = "") -> None:
+    """A line on stderr, after a head in red; where nobody can read it, nothing."""
+    from edgenas.escaping import terminal
+
+    with suppress(OSError, ValueError):
+        if head:
+            click.secho(head, fg="red", bold=True, nl=False, err=True)
+        click.echo(terminal(text), err=True)
+
+
+def _stdout_encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
+def _write(text: str) -> None:
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+    encoding = _stdout_encoding()
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()

@@ -1,0 +1,173 @@
+"""Parameters and multiply-accumulates of mobile nets, component by component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from edgenas.costs.model import CostModel, Term, sum_of_components
+from edgenas.spaces import SearchSpace, Task
+from edgenas.spaces.base import RESOLUTION
+from edgenas.spaces.pvt_mobile import (
+    GEOMETRIES,
+    NO_ATTENTION,
+    AttentionBlockSpec,
+    ConvBlockSpec,
+    DownsampleSpec,
+    HeadSpec,
+    StemSpec,
+    block_specs,
+    downsample_spec,
+    head_spec,
+    stem_spec,
+)
+
+Conv = tuple[int, int, int]  # outputs, inputs of each and rows of its kernel, with a batch norm after it
+
+
+def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
+    """The space's nets as terms, all of which hang on the resolution: stem, stages' entrances, places of blocks, head.
+
+    The genes of a place that a net may lack are -1 there, which indexes the last entry of its term: no component.
+
+    Args:
+        space: of the mobile family.
+        task: classes and channels; the resolution is a gene.
+    """
+    geometry = GEOMETRIES[space.base_name]
+
+    def stem(px: int, dim: int) -> tuple[Any, ...]:
+        return (stem_spec(geometry, px, in_channels=task.in_channels, embed_dim=dim),)
+
+    def head(px: int, dim: int, dims: tuple[int, int]) -> tuple[Any, ...]:
+        return (head_spec(geometry, px, embed_dim=dim, dims=dims, num_classes=task.num_classes),)
+
+    terms = [_term(space, (RESOLUTION, "stem_dim"), stem)]
+    for stage in range(len(geometry.stages)):
+        terms.append(_entrance(space, stage))
+        depth = space.index.get(f"stages[{stage}].depth")
+        depths: Any = () if depth is None else space.choices[depth].options
+        terms += [_place(space, stage, place) for place in range(max(depths, default=0))]
+    return (*terms, _term(space, (RESOLUTION, f"stages[{len(geometry.stages) - 1}].embed_dim", "head"), head))
+
+
+def _term(space: SearchSpace, names: tuple[str, ...], components: Callable[..., tuple[Any, ...]]) -> Term:
+    """The components that every combination of some choices' options makes; none where a conditional one is inactive."""
+    columns = tuple(space.index[name] for name in names)
+    choices = [space.choices[column] for column in columns]
+    cells = np.empty([len(choice.options) + (choice.active_when is not None) for choice in choices], dtype=object)
+    cells.fill(())
+    for index in product(*(range(len(choice.options)) for choice in choices)):
+        cells[index] = components(*(choice.options[option] for choice, option in zip(choices, index, strict=True)))
+    return Term(columns, cells)
+
+
+def _entrance(space: SearchSpace, stage: int) -> Term:
+    geometry, at = GEOMETRIES[space.base_name], f"stages[{stage}]"
+
+    def components(px: int, in_dim: int, dim: int, expansion: int) -> tuple[Any, ...]:
+        return (downsample_spec(geometry, stage, px, in_dim=in_dim, embed_dim=dim, expansion=expansion),)
+
+    before = f"stages[{stage - 1}].embed_dim" if stage else "stem_dim"
+    return _term(space, (RESOLUTION, before, f"{at}.embed_dim", f"{at}.expansion"), components)
+
+
+def _place(space: SearchSpace, stage: int, place: int) -> Term:
+    geometry, at = GEOMETRIES[space.base_name], f"stages[{stage}]"
+
+    def components(px: int, dim: int, kernels: Any, expansion: int, attention: Any = NO_ATTENTION) -> tuple[Any, ...]:
+        grid = geometry.grids(px)[stage + 1]
+        return block_specs(geometry, stage, grid, embed_dim=dim, kernels=kernels, expansion=expansion, attention=attention)
+
+    genes = [f"{at}.blocks[{place}].{gene}" for gene in ("kernels", "expansion", "attention")]
+    return _term(space, (RESOLUTION, f"{at}.embed_dim", *(gene for gene in genes if gene in space.index)), components)
+
+
+def count_params(component: Hashable) -> int:
+    """Parameters of a component, equal to those of the module built from it."""
+    convs = sum(out * each * kernel**2 + 2 * out for (out, each, kernel), _ in _convs(component))
+    match component:
+        case AttentionBlockSpec():
+            dim = component.embed_dim
+            return convs + 2 * dim + 2 * dim * (component.qkv_dim + component.kv_dim) + dim * component.layer_scale
+        case DownsampleSpec() | ConvBlockSpec():
+            return convs + component.embed_dim * component.layer_scale
+        case HeadSpec():
+            return convs + (component.hidden_dim or component.neck_dim) * component.num_classes + component.num_classes
+    return convs
+
+
+def count_macs(component: Hashable) -> int:
+    """MACs of a component for one image: convolutions, linear layers and matrix products."""
+    convs = sum(out * each * kernel**2 * side**2 for (out, each, kernel), side in _convs(component))
+    match component:
+        case AttentionBlockSpec():
+            tokens, keys, dim = component.grid**2, component.key_grid**2, component.embed_dim
+            projections = 2 * dim * (tokens * component.qkv_dim + keys * component.kv_dim)
+            return convs + projections + 2 * tokens * keys * component.qkv_dim
+        case HeadSpec():
+            return convs + (component.hidden_dim or component.neck_dim) * component.num_classes
+    return convs
+
+
+def _convs(component: Hashable) -> list[tuple[Conv, int]]:
+    """The convolutions of a component that a batch norm follows, each with the rows of what it gives."""
+    match component:
+        case StemSpec():
+            return [((component.embed_dim, component.in_channels, 3), component.grid)]
+        case DownsampleSpec():
+            return _bottleneck(component, component.in_dim, component.in_grid)
+        case ConvBlockSpec():
+            return _bottleneck(component, component.embed_dim, component.grid)
+        case AttentionBlockSpec():
+            down = ((component.embed_dim, 1, 3), component.key_grid)
+            return [down, down] if component.kind == "mqa" and component.kv_stride > 1 else []
+        case HeadSpec():
+            neck = ((component.neck_dim, component.embed_dim, 1), component.grid)
+            hidden = ((component.hidden_dim, component.neck_dim, 1), 1)
+            return [neck, hidden] if component.hidden_dim else [neck]
+    raise TypeError(f"{component!r} is no component of a mobile net")
+
+
+def _bottleneck(spec: DownsampleSpec | ConvBlockSpec, in_dim: int, in_grid: int) -> list[tuple[Conv, int]]:
+    """The last convolution of more than one row strides, the widening one before one that follows it."""
+    start, expand, mid = spec.kernels
+    after_expand = spec.grid if not mid and (expand > 1 or start) else in_grid
+    after_start = spec.grid if not mid and expand == 1 else in_grid
+    convs = [((in_dim, 1, start), after_start)] if start else []
+    convs.append(((spec.mlp_hidden, in_dim, expand), after_expand))
+    convs += [((spec.mlp_hidden, 1, mid), spec.grid)] if mid else []
+    return [*convs, ((spec.embed_dim, spec.mlp_hidden, 1), spec.grid)]
+
+
+def largest_tensor(component: Hashable) -> int:
+    """Numbers in the largest tensor that a component reads as an image or writes for one image."""
+    convs = max((out * side**2 for (out, _, _), side in _convs(component)), default=0)
+    match component:
+        case StemSpec():
+            return max(component.in_channels * component.in_grid**2, convs)
+        case ConvBlockSpec():
+            return max(component.grid**2 * component.embed_dim, convs)
+        case AttentionBlockSpec():
+            tokens, keys = component.grid**2, component.key_grid**2
+            features = max(tokens * max(component.embed_dim, component.qkv_dim), keys * component.kv_dim)
+            return max(features, component.num_heads * tokens * keys)
+        case HeadSpec():
+            return max(convs, component.num_classes)
+    return convs
+
+
+def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
+    """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets; averages before keys are free in both."""
+    terms = decompose(space, task)
+    return {
+        "params": sum_of_components("params", "params", terms, count_params),
+        "macs": sum_of_components("macs", "MACs", terms, count_macs),
+        "reference_macs": sum_of_components("reference_macs", "MACs", terms, count_macs),
+    }
+
+
+__all__ = ["cost_models", "count_macs", "count_params", "decompose", "largest_tensor"]

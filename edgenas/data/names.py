@@ -1,0 +1,99 @@
+"""Names of classes, patients and sites: how they are spelled, which look alike, and which say that a value is missing."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+# as programs write what they have no value for, in lower case
+_MISSING = frozenset({"", "nan", "-nan", "none", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "nil", "1.#qnan", "-1.#ind"})
+_NUMBER = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
+_FLOAT = re.compile(r"([0-9]+)\.0+")
+
+
+def tidy(name: str) -> str:
+    """A name as it is kept: composed (Unicode's NFC), without spaces and invisible characters at its ends."""
+    composed = unicodedata.normalize("NFC", name)
+    start, end = 0, len(composed)
+    while start < end and _is_unseen(composed[start]):
+        start += 1
+    while end > start and _is_unseen(composed[end - 1]):
+        end -= 1
+    return composed[start:end]
+
+
+def _is_unseen(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char) == "Cf"
+
+
+def look(name: str) -> str:
+    """What names that look alike have in common: compatible forms, case, spaces and invisible characters do not count.
+
+    Coarser than Unicode's NFKC, case folding and stripping one after another. Numbers are taken by their value, so that 1, 1.0 and
+    01 look alike.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).casefold()
+    seen = unicodedata.normalize("NFKC", "".join(char for char in folded if unicodedata.category(char) != "Cf"))
+    text = " ".join(seen.split())
+    number = _NUMBER.fullmatch(text)
+    if number is None or not any(char in "0123456789" for char in text):
+        return text
+    sign, whole, fraction = number.group(1), number.group(2) or "0", number.group(3) or ""
+    minus = "-" if sign == "-" and (whole, fraction) != ("0", "") else ""
+    return f"{minus}{whole}.{fraction}" if fraction else f"{minus}{whole}"
+
+
+def is_missing(name: str) -> bool:
+    """Whether a cell holds nothing, or a word that programs write for nothing, as ``nan`` and ``NULL``."""
+    return tidy(name).lower() in _MISSING
+
+
+def whole_number(name: str) -> str | None:
+    """``1`` of ``1.0``: what a program that keeps numbers as floats was given; None for anything else."""
+    number = _FLOAT.fullmatch(name)
+    return number.group(1) if number is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """Names that look alike.
+
+    Attributes:
+        names: as they are spelled, in order of first sight.
+        one: what all of them are called, where that is sure; None where they may be different things.
+    """
+
+    names: tuple[str, ...]
+    one: str | None
+
+
+def spellings(names: Iterable[str]) -> list[Spelling]:
+    """Every name once, together with those that look like it.
+
+    What only differs in Unicode form or in spaces around it is one name; so are ``1`` and ``1.0``, since programs that keep numbers
+    as floats write so. Whatever else looks alike (case, ``01`` and ``1``, full-width letters) may be meant to differ.
+    """
+    alike: dict[str, dict[str, None]] = {}
+    for name in names:
+        alike.setdefault(look(name), {})[name] = None
+    return [Spelling(tuple(group), _one_of(group)) for group in alike.values()]
+
+
+def _one_of(names: Iterable[str]) -> str | None:
+    kept = list(dict.fromkeys(tidy(name) for name in names))
+    whole = {number if (number := whole_number(name)) is not None else name for name in kept}
+    if len(kept) == 1:
+        return kept[0]
+    return whole.pop() if len(whole) == 1 else None
+
+
+def one_spelling(names: Sequence[str]) -> tuple[list[str], list[Spelling]]:
+    """The first spelling of every name for all that look like it, and what was spelled in several ways.
+
+    For patients and sites: taking two for one costs nothing but freedom to divide, taking one for two leaks.
+    """
+    groups = spellings(names)
+    first = {name: tidy(group.names[0]) for group in groups for name in group.names}
+    return [first[name] for name in names], [group for group in groups if len(group.names) > 1]

@@ -1,0 +1,137 @@
+"""Runs a stranger's model in a process of its own, which ends after some seconds and takes so much memory and no more.
+
+The process is given a folder and the place of a file in its manifest, and answers with the checks of that file as JSON. What it
+does besides, whatever the model makes it do, ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgenas.errors import EdgeNASError
+from edgenas.records import Check, ModelFile
+from edgenas.runs.outside import parse_json
+
+START_S = 120.0  # for Python and the packages of a runtime, on a slow device
+CPU_S, GPU_S = 15.0, 120.0  # for loading a model and running its golden images; engines are large, and a GPU wakes slowly
+MAX_BYTES = 1536 << 20  # of a process that runs on the CPU
+_MAX_ANSWER = 1 << 20
+_TICK_S = 0.05
+
+
+@dataclass(slots=True)
+class Patience:
+    """Seconds that are left for all models of a folder together; one that was stopped leaves none for the others."""
+
+    cpu_s: float = 2 * CPU_S
+    gpu_s: float = 2 * GPU_S
+    spent_by: str = ""
+
+    def limit_s(self, *, on_gpu: bool) -> float:
+        """For the next model."""
+        return min(GPU_S, self.gpu_s) if on_gpu else min(CPU_S, self.cpu_s)
+
+    def take(self, seconds: float, *, on_gpu: bool) -> None:
+        """Count what a model took."""
+        if on_gpu:
+            self.gpu_s -= seconds
+        else:
+            self.cpu_s -= seconds
+
+
+def check_apart(folder: Path, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool, on_gpu: bool) -> list[Check]:
+    """The live checks of a model, made by another process; a model that does not end, or takes too much memory, fails.
+
+    Args:
+        folder: of the artefact.
+        number: of the file in the manifest.
+        file: as the manifest describes it, or its emulation.
+        patience: what is left for it; changed.
+        is_emulation: whether the emulation of the file is meant.
+        on_gpu: whether its runtime computes there, which takes more time and memory.
+    """
+    if patience.spent_by or patience.limit_s(on_gpu=on_gpu) <= 0:
+        why = f"not run: {patience.spent_by or 'the models before it'} took all the time there is"
+        return [Check(file.path, "golden", "failed", why)]
+    reading, writing = os.pipe()
+    command = [sys.executable, "-P", "-m", "edgenas.deploy._child", str(writing), str(folder.resolve()), str(number)]
+    try:
+        process = subprocess.Popen(
+            [*command, "emulation" if is_emulation else "file", "gpu" if on_gpu else "cpu"],
+            pass_fds=(writing,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(writing)
+    began = time.monotonic()
+    try:
+        answer, why = _listen(reading, process, patience.limit_s(on_gpu=on_gpu), max_bytes=None if on_gpu else MAX_BYTES)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(reading)
+    patience.take(time.monotonic() - began, on_gpu=on_gpu)
+    checks = _checks(answer)
+    if checks is not None:
+        return checks
+    if why.startswith("it was stopped"):
+        patience.spent_by = file.path
+    return [Check(file.path, "golden", "failed", why or _end(process.returncode))]
+
+
+def _listen(reading: int, process: subprocess.Popen[bytes], limit_s: float, *, max_bytes: int | None) -> tuple[bytes, str]:
+    """What the process says until it ends, or why it was not heard to the end; the clock starts with its first byte."""
+    said, ends = b"", time.monotonic() + START_S
+    while len(said) <= _MAX_ANSWER:
+        if max_bytes is not None and _resident_bytes(process.pid) > max_bytes:
+            return said, f"it was stopped: it took more than {max_bytes >> 20} MB of memory"
+        left = ends - time.monotonic()
+        if left <= 0:
+            return said, f"it was stopped: it did not end within {limit_s:g} s"
+        if not select.select([reading], [], [], min(left, _TICK_S))[0]:
+            continue
+        part = os.read(reading, 1 << 16)
+        if not part:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            return said, ""
+        if not said:
+            ends = time.monotonic() + limit_s
+        said += part
+    return said, "it was stopped: it said too much"
+
+
+def _resident_bytes(pid: int) -> int:
+    """Memory of a process as the system counts it; 0 where it cannot be asked."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _checks(answer: bytes) -> list[Check] | None:
+    """The checks in an answer; None where it broke off."""
+    _, _, text = answer.partition(b"\n")
+    try:
+        return [Check.from_json(each) for each in parse_json(text)]
+    except (ValueError, TypeError, EdgeNASError):
+        return None
+
+
+def _end(code: int) -> str:
+    """How a process ended that gave no answer."""
+    if code < 0:
+        return f"it ended the process that ran it, by {signal.Signals(-code).name}"
+    return f"the process that ran it ended with status {code} and no answer"

@@ -1,0 +1,296 @@
+"""Mobile spaces: pyramids of universal inverted bottlenecks, any of which attention may precede, in one elastic supernet.
+
+A `MobileSpec` says exactly what a net computes, as a chain of components with one tensor in and one out, all of them images
+(N, C, H, W): convolutions and attention follow each other without a change of layout. A batch norm after a convolution is part of
+it once exported; the one before attention stays.
+
+A bottleneck widens its input to ``mlp_hidden`` channels and narrows it again. Its ``kernels`` are those of an optional depthwise
+convolution before, of the widening convolution (1, or 3 for what is also called a fused bottleneck) and of an optional depthwise
+convolution on what was widened. Before a block's bottleneck may stand MobileNetV4's multi-query attention (``mqa``, one key and
+value for all heads, from strided depthwise convolutions) or PVT's spatial-reduction attention (``sra``, keys and values of every
+head, from averages).
+
+Options are listed so that the smallest and the largest net bound all others in parameters and in MACs alike.
+
+Sources: MobileNetV4 (Qin et al., ECCV 2024, arXiv:2404.10518), section 3 and the tables of its appendix; PVT v2 (Wang et al., CVMJ
+2022, arXiv:2106.13797) for the reduction by averages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.spaces.base import RESOLUTION, Option, SearchSpace, Task
+from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PVT_MOBILE_SPACES, Geometry, Kernels
+from edgenas.spaces.uniform import STEPS, at_step
+
+AttentionKind = Literal["mqa", "sra"]
+WIDTH_STEP = 8  # channels that runtimes compute together
+
+
+@dataclass(frozen=True, slots=True)
+class StemSpec:
+    """A 3x3 convolution of stride 2, batch norm and ReLU: an image to the first features."""
+
+    in_channels: int
+    embed_dim: int
+    in_grid: int
+    grid: int
+
+
+@dataclass(frozen=True, slots=True)
+class DownsampleSpec:
+    """The bottleneck at the entrance of a stage, which changes width and mostly the grid.
+
+    Attributes:
+        kernels: before, of and after the widening; 0 is none.
+        relu: whether a ReLU follows the narrowing convolution.
+        layer_scale: whether what it gives is scaled channel by channel.
+    """
+
+    in_grid: int
+    grid: int
+    stride: int
+    in_dim: int
+    embed_dim: int
+    mlp_hidden: int
+    kernels: Kernels
+    relu: bool = False
+    layer_scale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConvBlockSpec:
+    """A bottleneck beside a shortcut; attributes as of `DownsampleSpec`."""
+
+    grid: int
+    embed_dim: int
+    mlp_hidden: int
+    kernels: Kernels
+    layer_scale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionBlockSpec:
+    """Batch norm and attention beside a shortcut; keys and values come from every ``kv_stride``-th row and column."""
+
+    grid: int
+    embed_dim: int
+    kind: AttentionKind
+    num_heads: int
+    head_dim: int
+    kv_stride: int
+    layer_scale: bool = False
+
+    @property
+    def qkv_dim(self) -> int:
+        """Channels of the queries."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def kv_dim(self) -> int:
+        """Channels of the keys, and of the values."""
+        return self.head_dim if self.kind == "mqa" else self.qkv_dim
+
+    @property
+    def key_grid(self) -> int:
+        """Keys along one side."""
+        return -(-self.grid // self.kv_stride)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """A 1x1 convolution to ``neck_dim`` channels, their means, a hidden layer unless ``hidden_dim`` is 0, and the logits."""
+
+    grid: int
+    embed_dim: int
+    neck_dim: int
+    hidden_dim: int
+    num_classes: int
+
+
+Block = ConvBlockSpec | AttentionBlockSpec
+Component = StemSpec | DownsampleSpec | ConvBlockSpec | AttentionBlockSpec | HeadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One resolution of the pyramid; ``places`` says of every block in which of the stage's places it stands."""
+
+    downsample: DownsampleSpec
+    blocks: tuple[Block, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MobileSpec:
+    """A whole net."""
+
+    task: Task
+    stem: StemSpec
+    stages: tuple[StageSpec, ...]
+    head: HeadSpec
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Everything in the order it is computed."""
+        chain: list[Component] = [self.stem]
+        for stage in self.stages:
+            chain += [stage.downsample, *stage.blocks]
+        return (*chain, self.head)
+
+
+def kernels_of(readable: Mapping[str, int]) -> Kernels:
+    """Kernels as a spec has them."""
+    return readable["start"], readable["expand"], readable["mid"]
+
+
+def stem_spec(geometry: Geometry, resolution_px: int, *, in_channels: int, embed_dim: int) -> StemSpec:
+    """The entrance of a net."""
+    return StemSpec(in_channels, embed_dim, resolution_px, geometry.grids(resolution_px)[0])
+
+
+def downsample_spec(
+    geometry: Geometry, stage: int, resolution_px: int, *, in_dim: int, embed_dim: int, expansion: int
+) -> DownsampleSpec:
+    """The entrance of ``stage`` (0-based)."""
+    entrance, grids = geometry.stages[stage], geometry.grids(resolution_px)
+    return DownsampleSpec(
+        in_grid=grids[stage],
+        grid=grids[stage + 1],
+        stride=entrance.stride,
+        in_dim=in_dim,
+        embed_dim=embed_dim,
+        mlp_hidden=in_dim * expansion,
+        kernels=entrance.kernels,
+        relu=entrance.relu,
+        layer_scale=geometry.layer_scale and entrance.kernels[1] == 1,
+    )
+
+
+def block_specs(
+    geometry: Geometry, stage: int, grid: int, *, embed_dim: int, kernels: Kernels, expansion: int, attention: Any = NO_ATTENTION
+) -> tuple[Block, ...]:
+    """What stands in one place of ``stage``: a bottleneck, after attention where ``attention`` (kind, heads) is any."""
+    kind, num_heads = attention
+    bottleneck = ConvBlockSpec(grid, embed_dim, embed_dim * expansion, kernels, geometry.layer_scale)
+    if (kind, num_heads) == NO_ATTENTION:
+        return (bottleneck,)
+    stride = geometry.stages[stage].kv_stride
+    return AttentionBlockSpec(grid, embed_dim, kind, num_heads, geometry.head_dim, stride, geometry.layer_scale), bottleneck
+
+
+def head_spec(geometry: Geometry, resolution_px: int, *, embed_dim: int, dims: tuple[int, int], num_classes: int) -> HeadSpec:
+    """The exit of a net; ``dims`` of neck and hidden layer."""
+    return HeadSpec(geometry.grids(resolution_px)[-1], embed_dim, *dims, num_classes)
+
+
+def is_block(component: Hashable) -> bool:
+    """Whether a component is one that nets repeat."""
+    return isinstance(component, (ConvBlockSpec, AttentionBlockSpec))
+
+
+def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> MobileSpec:
+    """The net that one row of genes stands for, at the classes and channels of ``task`` and its own resolution."""
+    return assemble(GEOMETRIES[space.base_name], task, space.to_json(genes_G))
+
+
+def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileSpec:
+    """The net of a readable architecture, which may lie outside every space.
+
+    Raises:
+        ValueError: if the resolution is too small for the strides.
+    """
+    resolution_px = arch[RESOLUTION]
+    grids = geometry.grids(resolution_px)
+    if min(grids) < 1:
+        raise ValueError(f"{resolution_px} px is too small for a net of {len(grids)} grids")
+    in_dim, stages = arch["stem_dim"], list[StageSpec]()
+    for index, genes in enumerate(arch["stages"]):
+        dim, blocks, places = genes["embed_dim"], list[Block](), list[int]()
+        entrance = downsample_spec(geometry, index, resolution_px, in_dim=in_dim, embed_dim=dim, expansion=genes["expansion"])
+        for place, block in enumerate(genes.get("blocks", ())):
+            attention = block.get("attention")
+            added = block_specs(
+                geometry,
+                index,
+                grids[index + 1],
+                embed_dim=dim,
+                kernels=kernels_of(block["kernels"]),
+                expansion=block["expansion"],
+                attention=NO_ATTENTION if attention is None else (attention["kind"], attention["num_heads"]),
+            )
+            blocks += added
+            places += [place] * len(added)
+        stages.append(StageSpec(entrance, tuple(blocks), tuple(places)))
+        in_dim = dim
+    dims = (arch["head"]["neck_dim"], arch["head"]["hidden_dim"])
+    return MobileSpec(
+        replace(task, image_px=resolution_px),
+        stem_spec(geometry, resolution_px, in_channels=task.in_channels, embed_dim=arch["stem_dim"]),
+        tuple(stages),
+        head_spec(geometry, resolution_px, embed_dim=in_dim, dims=dims, num_classes=task.num_classes),
+    )
+
+
+INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as of MobileNetV2, and of a fused one
+
+
+def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+    """What an engineer would write down without a search: one kind of bottleneck everywhere, scaled in resolution, depth and width.
+
+    The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones; no attention.
+    """
+    offered = {option for choice in space.choices if choice.name.endswith(".kernels") for option in choice.options}
+    kinds = [kernels for kernels in (INVERTED, FUSED) if kernels in offered]
+    steps = product(space.choices[space.index[RESOLUTION]].options, kinds, STEPS, STEPS)
+    nets = [_uniform(space, *step) for step in steps]
+    return [net for position, net in enumerate(nets) if net not in nets[:position]]
+
+
+def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> dict[str, Any]:
+    row = []
+    for choice in space.choices:
+        if choice.name == RESOLUTION:
+            row.append(choice.options.index(resolution_px))
+        elif choice.name.endswith(".kernels"):
+            row.append(choice.options.index(kernels if kernels in choice.options else INVERTED))
+        elif choice.name.endswith(".attention"):
+            row.append(choice.options.index(NO_ATTENTION))
+        else:
+            step = depth if choice.length_of else width
+            row.append(at_step(step, len(choice.options)))
+    return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
+
+
+__all__ = [
+    "GEOMETRIES",
+    "NO_ATTENTION",
+    "PVT_MOBILE_SPACES",
+    "AttentionBlockSpec",
+    "AttentionKind",
+    "Block",
+    "Component",
+    "ConvBlockSpec",
+    "DownsampleSpec",
+    "Geometry",
+    "HeadSpec",
+    "Kernels",
+    "MobileSpec",
+    "StageSpec",
+    "StemSpec",
+    "assemble",
+    "block_specs",
+    "downsample_spec",
+    "hand_designed",
+    "head_spec",
+    "is_block",
+    "lower",
+    "stem_spec",
+]

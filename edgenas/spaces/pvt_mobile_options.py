@@ -1,0 +1,185 @@
+"""What the mobile spaces offer, and what no gene of theirs changes.
+
+The ends of a list bound what stands between in parameters and in MACs alike. Of kernels the first is the cheapest, a bottleneck
+without depthwise convolutions or with one before the widening, and the last the dearest: a widening by 3x3, where it is offered.
+Attention grows with its heads, and at equal heads keys and values of every head cost more than those that all heads share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgenas.spaces.base import RESOLUTION, Choice, Condition, Option, SearchSpace, Task
+
+Kernels = tuple[int, int, int]  # before, of and after the widening; 0 is none
+Attention = tuple[str, int]  # kind and heads
+
+NO_ATTENTION: Attention = ("none", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class StageGeometry:
+    """Of a stage: kernels and stride of its entrance, whether a ReLU ends that, and the stride of its keys and values."""
+
+    kernels: Kernels
+    stride: int = 2
+    relu: bool = False
+    kv_stride: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What no gene changes: the stages, the width of a head, and whether what a bottleneck adds is scaled channel by channel."""
+
+    stages: tuple[StageGeometry, ...]
+    head_dim: int
+    layer_scale: bool = False
+
+    def grids(self, resolution_px: int) -> tuple[int, ...]:
+        """Rows, and columns, of the features after the stem and after every stage's entrance."""
+        grids = [-(-resolution_px // 2)]
+        for stage in self.stages:
+            grids.append(-(-grids[-1] // stage.stride))
+        return tuple(grids)
+
+
+@dataclass(frozen=True, slots=True)
+class StageOptions:
+    """What may be chosen in one stage; all ascend. ``entrances`` are expansions of its entrance, ``expansions`` of its blocks."""
+
+    embed_dims: tuple[int, ...]
+    entrances: tuple[int, ...]
+    depths: tuple[int, ...] = ()
+    kernels: tuple[Kernels, ...] = ()
+    expansions: tuple[int, ...] = ()
+    attentions: tuple[Attention, ...] = ()
+
+
+_MEDIUM = (
+    StageGeometry((0, 3, 0)),
+    StageGeometry((3, 1, 5)),
+    StageGeometry((3, 1, 5), kv_stride=2),
+    StageGeometry((5, 1, 5)),
+)
+GEOMETRIES: dict[str, Geometry] = {
+    "pvt-mobile": Geometry(_MEDIUM, head_dim=32),
+    "pvt-mobile-mqa": Geometry(_MEDIUM, head_dim=64, layer_scale=True),
+    "pvt-mobile-small": Geometry(
+        (
+            StageGeometry((0, 3, 0), relu=True),
+            StageGeometry((0, 3, 0), relu=True),
+            StageGeometry((5, 1, 5), kv_stride=2),
+            StageGeometry((3, 1, 3)),
+        ),
+        head_dim=32,
+    ),
+    "pvt-mobile-nano": Geometry(
+        (
+            StageGeometry((0, 3, 0), stride=1),
+            StageGeometry((0, 3, 0), kv_stride=2),
+            StageGeometry((0, 3, 0)),
+        ),
+        head_dim=16,
+    ),
+}
+
+
+def _stage_choices(stage: int, options: StageOptions) -> list[Choice]:
+    """Width, entrance and depth of a stage, then what every block is; a block exists where the depth reaches it."""
+    at, depths = f"stages[{stage}]", options.depths
+    choices = [Choice(f"{at}.embed_dim", options.embed_dims), Choice(f"{at}.expansion", options.entrances)]
+    if not depths:
+        return choices
+    choices.append(Choice(f"{at}.depth", depths, length_of=(f"{at}.blocks",)))
+    per_block: list[tuple[str, tuple[Option, ...], tuple[str, ...]]] = [
+        ("kernels", options.kernels, ("start", "expand", "mid")),
+        ("expansion", options.expansions, ()),
+        ("attention", options.attentions, ("kind", "num_heads")),
+    ]
+    for block in range(depths[-1]):
+        when = None if block < depths[0] else Condition(f"{at}.depth", tuple(depth for depth in depths if depth > block))
+        choices += [Choice(f"{at}.blocks[{block}].{gene}", own, when, keys=keys) for gene, own, keys in per_block if own]
+    return choices
+
+
+def _space(
+    name: str,
+    resolutions: tuple[int, ...],
+    stem_dims: tuple[int, ...],
+    stages: Sequence[StageOptions],
+    heads: tuple[tuple[int, int], ...],
+    num_classes: int,
+    purpose: str,
+) -> SearchSpace:
+    choices = [Choice(RESOLUTION, resolutions), Choice("stem_dim", stem_dims)]
+    for stage, options in enumerate(stages):
+        choices += _stage_choices(stage, options)
+    choices.append(Choice("head", heads, keys=("neck_dim", "hidden_dim")))
+    return SearchSpace(name, "pvt_mobile", tuple(choices), Task(num_classes, 3, resolutions[-1]), purpose=purpose)
+
+
+_NANO_KERNELS = ((3, 1, 0), (0, 1, 3), (5, 1, 0), (0, 1, 5), (0, 3, 0))
+_KERNELS = ((0, 1, 0), (3, 1, 0), (0, 1, 3), (5, 1, 0), (3, 1, 3), (0, 1, 5), (3, 1, 5), (5, 1, 3), (5, 1, 5))
+_ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("mqa", 4), ("sra", 4))
+_HYBRID_ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("mqa", 4))
+_RESOLUTIONS = (160, 192, 224, 256)
+_HEADS = ((240, 320), (480, 640), (960, 1280))
+
+PVT_MOBILE_SPACES = (
+    _space(
+        "pvt-mobile-nano",
+        (24, 32),
+        (8, 16, 24),
+        (
+            StageOptions((8, 16, 32), (1, 2), (0, 1, 2), _NANO_KERNELS, (1, 2, 3)),
+            StageOptions((24, 32, 48, 64), (2,), (1, 2, 3), _NANO_KERNELS, (1, 2, 3), _ATTENTIONS),
+            StageOptions((32, 48, 64, 96), (2,), (1, 2, 3), _NANO_KERNELS, (1, 2, 3), _ATTENTIONS),
+        ),
+        ((64, 0), (128, 0), (256, 0)),
+        num_classes=10,
+        purpose="small images: bottlenecks of convolutions, or attention",
+    ),
+    _space(
+        "pvt-mobile-small",
+        _RESOLUTIONS,
+        (8, 16, 24, 32),
+        (
+            StageOptions((8, 16, 32), (1,)),
+            StageOptions((24, 40, 64), (1, 3)),
+            StageOptions((40, 64, 96), (3,), (1, 2, 3, 4, 5), _KERNELS, (2, 3, 4), _ATTENTIONS),
+            StageOptions((64, 96, 128), (6,), (1, 2, 3, 4, 5), _KERNELS, (2, 3, 4), _ATTENTIONS),
+        ),
+        _HEADS,
+        num_classes=1000,
+        purpose="photos on slow devices: around MobileNetV4 small",
+    ),
+    _space(
+        "pvt-mobile",
+        _RESOLUTIONS,
+        (8, 16, 24, 32),
+        (
+            StageOptions((16, 32, 48), (2, 4)),
+            StageOptions((24, 48, 80, 112), (4,), (1, 2, 3), (*_KERNELS, (0, 3, 0)), (2, 4, 6)),
+            StageOptions((48, 80, 120, 160, 224), (6,), (1, 2, 3, 4, 5, 6, 7, 8), _KERNELS, (2, 4, 6), _ATTENTIONS),
+            StageOptions((80, 128, 192, 256, 384), (6,), (1, 2, 4, 6, 8, 10), _KERNELS, (2, 4, 6), _ATTENTIONS),
+        ),
+        _HEADS,
+        num_classes=1000,
+        purpose="photos: convolutions or attention, 0.03 to 4 GMACs",
+    ),
+    _space(
+        "pvt-mobile-mqa",
+        _RESOLUTIONS,
+        (16, 32),
+        (
+            StageOptions((32, 48), (4,)),
+            StageOptions((48, 80), (4,), (1, 2), _KERNELS, (2, 4)),
+            StageOptions((80, 120, 160), (6,), (1, 3, 5, 7), _KERNELS, (2, 4), _HYBRID_ATTENTIONS),
+            StageOptions((128, 192, 256), (6,), (1, 4, 7, 11), _KERNELS, (2, 4), _HYBRID_ATTENTIONS),
+        ),
+        _HEADS,
+        num_classes=1000,
+        purpose="photos: around MobileNetV4 hybrid medium",
+    ),
+)
