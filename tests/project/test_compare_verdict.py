@@ -114,6 +114,12 @@ def test_a_rival_that_misses_fewer_positives_is_said() -> None:
     assert any("resnet18 finds 40.0 [30.0, 50.0] points more of sick" in text for text in remarks(found, LIMIT, []))
 
 
+def test_a_rival_that_misses_more_positives_is_said_even_where_it_is_to_be_taken() -> None:
+    found = rows(answers("searched", 200, first=0), answers("resnet18", 40, first=NUM - 40))
+    assert winner_of(found) == "resnet18"
+    assert any("resnet18 finds 40.0 [30.0, 50.0] points fewer of sick" in text for text in remarks(found, LIMIT, []))
+
+
 def test_rivals_are_read_with_side_stem_and_weights() -> None:
     hand, net, bare = parse_rivals(["hand, timm:mobilenetv4_conv_small@64/1", "timm:resnet18,hand"])
     assert (hand.kind, net.kind, bare.kind) == ("hand", "timm", "timm")

@@ -97,3 +97,5 @@ def _sensitivities(ours: ComparedNet, rivals: Sequence[ComparedNet]) -> Iterator
         if found is not None and found.high < 0:
             shown = points(Proportion(-found.value, -found.high, -found.low, found.n))
             yield f"{row.name} finds {shown} points more of {positive} at its threshold than the searched net"
+        elif found is not None and found.low > 0:
+            yield f"{row.name} finds {points(found)} points fewer of {positive} at its threshold than the searched net"
