@@ -86,7 +86,7 @@ def test_a_rival_beyond_the_limit_or_whose_export_fails_is_shown_and_not_taken()
     assert winner_of(found) == "searched"
     assert verdict(found, LIMIT).startswith("ahead of resnet18 within 5 ms")
     said = " ".join(remarks(found, LIMIT, [LeftOut(name="RepViT", reason="too slow")]))
-    for words in ("slow takes 7.1 ms, more than 5 ms", "parity of its export failed", "left out: RepViT (too slow)"):
+    for words in ("slow takes 7.1 ms, more than 5 ms", "gates of its export failed", "left out: RepViT (too slow)"):
         assert words in said
 
 
@@ -96,9 +96,28 @@ def test_a_searched_net_beyond_the_limit_gives_way() -> None:
     assert verdict(found, LIMIT).startswith("the searched net takes more than the limit; resnet18 is the most accurate")
 
 
+def test_a_searched_net_whose_export_fails_gives_way_without_a_claim_that_it_is_behind() -> None:
+    found = rows(answers("searched", 20, parity="failed"), answers("resnet18", 60))
+    assert winner_of(found) == "resnet18"
+    text = "the searched net's export fails a gate; resnet18 is the most accurate within 5 ms: take that one"
+    assert verdict(found, LIMIT).startswith(text)
+
+
+def test_a_searched_net_beyond_the_limit_is_said_without_rivals_too() -> None:
+    found = rows(answers("searched", 0, fits=False), answers("slow", 60, fits=False))
+    text = "the searched net takes more than the limit; there is no rival within 5 ms: nothing is compared"
+    assert verdict(found, LIMIT) == text
+
+
 def test_a_rival_that_misses_fewer_positives_is_said() -> None:
     found = rows(answers("searched", 60, first=NUM - 60), answers("resnet18", 20, first=NUM - 20))
     assert any("resnet18 finds 40.0 [30.0, 50.0] points more of sick" in text for text in remarks(found, LIMIT, []))
+
+
+def test_a_rival_that_misses_more_positives_is_said_even_where_it_is_to_be_taken() -> None:
+    found = rows(answers("searched", 200, first=0), answers("resnet18", 40, first=NUM - 40))
+    assert winner_of(found) == "resnet18"
+    assert any("resnet18 finds 40.0 [30.0, 50.0] points fewer of sick" in text for text in remarks(found, LIMIT, []))
 
 
 def test_rivals_are_read_with_side_stem_and_weights() -> None:

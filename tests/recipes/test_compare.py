@@ -134,6 +134,29 @@ def test_what_is_no_rival_is_told_with_the_nearest_spelling(zygote_edgenas: Zygo
     assert "none.onnx does not exist" in problems
 
 
+def test_a_net_of_another_run_is_said_to_have_seen_the_epochs_of_its_supernet_too(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    shutil.copytree(reference.after("retrain"), tmp_path / "work")
+    ended = zygote_edgenas(tmp_path / "work" / RUN, "compare", "--run", ".", "--with", ".", "--json")
+    assert ended.code == 0, (ended.out, ended.err)
+    ours, same = ended.value["result"]["nets"]
+    assert same["epochs"] == ours["epochs"]
+    assert same["notes"] == [f"trained in {RUN}, on the same division of the images"]
+
+
+def test_hand_designed_nets_get_the_epochs_of_the_searched_one_whatever_the_settings_now_say(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    shutil.copytree(reference.after("retrain"), tmp_path / "work")
+    ended = zygote_edgenas(tmp_path / "work", "compare", "--with", "hand", "--set", "retrain.epochs=7", "--json")
+    assert ended.code == 0, (ended.out, ended.err)
+    ours, hand = ended.value["result"]["nets"]
+    assert {start["epochs"] for start in hand["starts"] if start["weights"] == "scratch"} == {ours["epochs"]}
+    assert hand["epochs"] == ours["epochs"]
+    assert all(start["epochs"] < ours["epochs"] for start in hand["starts"] if start["weights"] == "finetuned")
+
+
 def test_a_run_that_divides_its_images_otherwise_is_refused(
     zygote_edgenas: Zygote, compared: Path, reference: Reference, tmp_path: Path
 ) -> None:

@@ -93,7 +93,7 @@ def test_a_space_that_is_named_is_kept_with_a_warning_where_it_does_not_fit(tmp_
 def test_without_a_limit_on_this_device_the_space_is_said_to_be_unmeasured(tmp_path: Path) -> None:
     code, value, err = edgenas_in(tmp_path, *DIGITS)
     assert (code, "look" in value["result"]) == (0, False)
-    assert "no limit is given: pvt-nano is taken by the size of the images alone" in err
+    assert "no limit is given: pvt-nano is taken by the kind of source alone" in err
     code, value, err = edgenas_in(tmp_path, *DIGITS, "--force", "--latency-ms", "jetson=5")
     assert (code, "look" in value["result"]) == (0, False)
     assert "limits are of other devices" in err

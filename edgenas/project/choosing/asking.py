@@ -78,4 +78,4 @@ def told_earlier(project: Project) -> Iterator[Note]:
 def _unmeasured(space: str, *, has_limits: bool) -> str:
     """That the space was taken without a look."""
     why = "limits are of other devices" if has_limits else "no limit is given"
-    return f"{why}: {space} is taken by the size of the images alone; `edgenas init --latency-ms MS` measures which spaces fit"
+    return f"{why}: {space} is taken by the kind of source alone; `edgenas init --latency-ms MS` measures which spaces fit"

@@ -10,10 +10,11 @@ from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError
 from edgenas.project.comparing.asking import Asked
 from edgenas.project.comparing.contenders import Contender
-from edgenas.project.nets import read_retrain
+from edgenas.project.nets import BASELINE, read_retrain
 from edgenas.project.retraining.ways import Bench
 from edgenas.project.trainings.outsiders import ONNX, RUN, Outsider, Reads, open_outsider
 from edgenas.runs import RunFolder
+from edgenas.training.folder import epochs_of, has_weights
 from edgenas.training.outside import AtItsInput, OnnxNet
 from edgenas.training.timm_nets import costs_of
 
@@ -28,9 +29,8 @@ def outsider(bench: Bench, asked: Asked) -> Contender:
     if asked.kind == "run":
         _require_same_images(asked.file, bench)
         found = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
-        note = f"trained in {asked.file.name}, on the same division of the images"
-        retrained = read_retrain(RunFolder(asked.file))
-        epochs = retrained.net.epochs if retrained is not None else None
+        note = f"trained in {asked.file.resolve().name}, on the same division of the images"
+        epochs = _epochs_in(RunFolder(asked.file))
         return _finished(bench, asked.file.resolve().name, "run", found, found.net, (note,), epochs)
     found = open_outsider(f"{ONNX}{asked.file}", Reads(), bench.images)
     note = "only judged and timed: nobody here knows what it was trained on, images of test among them perhaps"
@@ -66,6 +66,19 @@ def _params_in(path: Path) -> int:
 
     graph = onnx.load(path, load_external_data=False).graph
     return sum(int(np.prod(tensor.dims)) for tensor in graph.initializer if len(tensor.dims) > 0)
+
+
+def _epochs_in(run: RunFolder) -> int | None:
+    """Epochs that the weights a run would deploy have seen, those of its supernet included; None where nobody says."""
+    retrained = read_retrain(run)
+    if retrained is None:
+        return None
+    is_hand = retrained.chosen == BASELINE and has_weights(run.retrain / BASELINE)
+    report = retrained.baseline.net if is_hand and retrained.baseline is not None else retrained.net
+    if report.weights != "finetuned":
+        return report.epochs
+    inherited = epochs_of(run.supernet)
+    return None if inherited is None else report.epochs + inherited
 
 
 def _require_same_images(folder: Path, bench: Bench) -> None:

@@ -14,12 +14,14 @@ from edgenas.costs import cost_models
 from edgenas.latency import Memory
 from edgenas.project.comparing.contenders import Contender, Ours
 from edgenas.project.comparing.rivals import Rival, of_space, trained, ways_for
+from edgenas.project.nets import supernet_epochs
 from edgenas.project.retraining.baselines import Limits, find_best, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.ways import Bench, Net, adopt, best_of, fit_all, is_trained, job_of, short_name, ways_of
 from edgenas.records import LeftOut
 from edgenas.runs import Note, Progress, Record
 from edgenas.supernets.resize import resized
+from edgenas.training.folder import seconds_of
 from edgenas.training.pace import time_job
 from edgenas.training.teacher import remembering
 from edgenas.training.ways import Way
@@ -168,6 +170,7 @@ def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Gene
     timed = Net.of_arch(bench, "hand", bench.project.run.compare / "tries" / f"hand-{short_name(middling)}", middling)
     ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
     (way,) = yield from budgeted(bench, timed, ways[:1], budget)
+    bench = _finetuning(bench, _finetune_epochs(bench, ours, way, budget))
     found = yield from stopped_by(budget.clock, find_best(bench, archs, way.epochs, None), lambda: False)
     if found is None:
         return LeftOut(name="hand", reason=OVER)
@@ -175,6 +178,21 @@ def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Gene
     folder = bench.project.run.compare / NETS / "hand"
     adopt(best, folder)
     return of_space(bench, "hand", [each for each in found[1] if each.net.arch == best.net.arch], best, folder)
+
+
+def _finetune_epochs(bench: Bench, ours: Ours, scratch: Way, budget: Budget) -> int:
+    """Epochs of weights that are inherited: with those of the supernet they come to what fresh ones get."""
+    if budget.equal == "epochs" or budget.seconds is None:
+        return max(1, ours.epochs - supernet_epochs(bench.project))
+    inherited_s = min(seconds_of(bench.project.run.supernet) or 0.0, budget.seconds)
+    return max(1, round(scratch.epochs * (1 - inherited_s / budget.seconds)))
+
+
+def _finetuning(bench: Bench, epochs: int) -> Bench:
+    """The bench with so many epochs for weights that are inherited, whatever the settings of this call say."""
+    settings = bench.project.settings
+    retrain = replace(settings.retrain, epochs=epochs)
+    return replace(bench, project=replace(bench.project, settings=replace(settings, retrain=retrain)))
 
 
 def train_cnn(

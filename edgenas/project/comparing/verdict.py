@@ -11,8 +11,8 @@ from edgenas.records import SEARCHED, ComparedNet, LeftOut, Proportion
 def winner_of(rows: Sequence[ComparedNet]) -> str:
     """The name of the net to take: the most accurate on test of the rivals that are shown to be better, else the searched one.
 
-    Rivals that break the limit, or whose export does not answer as they do, are not taken. Where the searched net itself breaks the
-    limit, the most accurate rival that keeps to it is.
+    Rivals that break the limit, or whose export fails a gate, are not taken. Where the searched net itself does, the most accurate
+    rival that does not is.
     """
     ours, rivals = rows[0], [row for row in rows[1:] if row.may_win]
     better = [row for row in rivals if row.better == "rival"]
@@ -26,7 +26,8 @@ def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
     rivals = [row for row in rows[1:] if row.may_win]
     where = f" within {limit}" if limit is not None and rows[0].fits is not None else ""
     if not rivals:
-        return f"there is no rival{where}: nothing is compared"
+        out = "" if rows[0].may_win else f"{_why_out(rows[0])}; "
+        return f"{out}there is no rival{where}: nothing is compared"
     winner = winner_of(rows)
     if winner != SEARCHED:
         return _behind(rows, winner, where)
@@ -45,13 +46,18 @@ def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
 def _behind(rows: Sequence[ComparedNet], winner: str, where: str) -> str:
     row = next(each for each in rows if each.name == winner)
     take = f": take that one: `edgenas export --net {winner}`" if row.folder is not None else ": take that one"
-    if rows[0].fits is False:
-        return f"the searched net takes more than the limit; {winner} is the most accurate{where}{take}"
+    if not rows[0].may_win:
+        return f"{_why_out(rows[0])}; {winner} is the most accurate{where}{take}"
     assert row.difference is not None
     value = Proportion(-row.difference.value, -row.difference.high, -row.difference.low, row.difference.n)
     others = sum(each.better == "rival" and each.may_win for each in rows[1:]) - 1
     more = f" (and {others} more)" if others else ""
     return f"behind {winner}{more}{where} by {points(value)} points{take}"
+
+
+def _why_out(ours: ComparedNet) -> str:
+    """Why the searched net may not be taken."""
+    return "the searched net takes more than the limit" if ours.fits is False else "the searched net's export fails a gate"
 
 
 def _gap(row: ComparedNet) -> float:
@@ -75,7 +81,7 @@ def remarks(rows: Sequence[ComparedNet], limit: Limit | None, left_out: Sequence
         yield f"{row.name} takes {row.latency_ms_measured:.3g} ms, more than {limit}: it is shown, and not taken"
     for row in rows:
         if row.parity in ("failed", "undecided"):
-            yield f"{row.name}: parity of its export {row.parity}: {row.parity_reason}"
+            yield f"{row.name}: gates of its export {row.parity}: {row.parity_reason}"
     yield from _sensitivities(ours, rivals)
     if left_out:
         yield f"left out: {'; '.join(f'{each.name} ({each.reason})' for each in left_out)}"
@@ -91,3 +97,5 @@ def _sensitivities(ours: ComparedNet, rivals: Sequence[ComparedNet]) -> Iterator
         if found is not None and found.high < 0:
             shown = points(Proportion(-found.value, -found.high, -found.low, found.n))
             yield f"{row.name} finds {shown} points more of {positive} at its threshold than the searched net"
+        elif found is not None and found.low > 0:
+            yield f"{row.name} finds {points(found)} points fewer of {positive} at its threshold than the searched net"
