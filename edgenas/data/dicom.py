@@ -73,10 +73,15 @@ def _image(pydicom: Any, header: Any) -> Image.Image:
     values_HW = pydicom.pixels.apply_modality_lut(pixels, header).astype(np.float64)
     low, high = _ends(pydicom, header)
     image = Image.fromarray((low + high - values_HW if is_turned else values_HW).astype(np.float32))
-    if "WindowCenter" in header or "VOILUTSequence" in header:
+    if _says_how_it_is_shown(header):
         shown_HW = _shown(pydicom, header, pydicom.pixels.apply_modality_lut(pixels, header), (low, high))
         image.info[SHOWN] = Image.fromarray(255 - shown_HW if is_turned else shown_HW)
     return image
+
+
+def _says_how_it_is_shown(header: Any) -> bool:
+    """Whether a window or table is there; tags may be empty."""
+    return bool(header.get("VOILUTSequence")) or None not in (header.get("WindowCenter"), header.get("WindowWidth"))
 
 
 def _eight_bits(pixels: NDArray[Any], bits: int) -> NDArray[np.uint8]:
@@ -95,7 +100,7 @@ def _ends(pydicom: Any, header: Any) -> tuple[float, float]:
 def _shown(pydicom: Any, header: Any, values_HW: NDArray[Any], ends: tuple[float, float]) -> NDArray[np.uint8]:
     """Values as the first window or table of the header shows them."""
     out_HW = pydicom.pixels.apply_voi_lut(values_HW, header).astype(np.float64)
-    if "VOILUTSequence" in header:
+    if header.get("VOILUTSequence"):
         low, high = 0.0, float(2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1)
     else:
         low, high = ends

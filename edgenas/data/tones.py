@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.data.preprocess import BACKGROUNDS, SHOWN, Background, has_alpha, is_wide
@@ -36,6 +37,7 @@ class Tones:
         lowest, highest: finite value of all, of an 8-bit image of any channel.
         low, high: values that all but a share of `RARE` of the pixels lie between; of 8-bit images as lowest and highest.
         shown: the file says itself how its values are shown.
+        shown_span: share of the 256 levels that all but a share of `RARE` of the pixels then lie within; 1 where it does not.
         num_missing: values that are no finite numbers.
         alpha_light: brightness, 0 to 255, of what transparent pixels leave to see; None for an opaque image.
         alpha_carries: whether the colours are all the same, so that alpha alone draws something.
@@ -48,6 +50,7 @@ class Tones:
     low: float
     high: float
     shown: bool = False
+    shown_span: float = 1.0
     num_missing: int = 0
     alpha_light: float | None = None
     alpha_carries: bool = False
@@ -79,8 +82,14 @@ def tones_of(image: Image.Image) -> Tones:
         low=float(low),
         high=float(high),
         shown=SHOWN in image.info,
+        shown_span=_span(np.asarray(image.info[SHOWN])) if SHOWN in image.info else 1.0,
         num_missing=len(flat_N) - len(finite_N),
     )
+
+
+def _span(levels_HW: NDArray[np.uint8]) -> float:
+    low, high = np.quantile(levels_HW, [RARE, 1 - RARE], method="nearest")
+    return float(int(high) - int(low)) / 255
 
 
 def _alpha_of(image: Image.Image) -> tuple[float | None, bool]:
@@ -123,7 +132,8 @@ def decide(tones: Mapping[str, Tones], grey_range: GreyRange = "auto", alpha: Al
         tones: of every image that is used, by its id.
         grey_range: ``full`` (of 16 bits), the values that become black and white, or ``auto``: of whole numbers from 0 on the
             fewest of `BIT_DEPTHS` bits that hold them, of floats between 0 and 1 just these, of others their own range; where
-            every such file says itself how it is shown, what it says.
+            every such file says itself how it is shown, what it says, unless that leaves a typical image less than `DARK` of
+            the levels.
         alpha: what transparent pixels are laid on; ``drop`` ignores alpha, ``auto`` takes what the drawings stand out against.
     """
     wide = {name: each for name, each in tones.items() if each.wide}
@@ -146,10 +156,13 @@ def _grey_range(wide: Mapping[str, Tones], asked: GreyRange) -> tuple[tuple[floa
     if asked == "full":
         by_file = f" ({own:,} by the window in their headers)" if own else ""
         return None, [f"{seen}; data.grey_range full shows 0 as black and 65535 as white{by_file}"]
-    if own == len(wide):
+    levels = float(np.median([each.shown_span for each in wide.values()]))
+    if own == len(wide) and levels >= DARK:
         return None, [f"{seen}; each is shown by the window in its header (data.grey_range sets one range for all)"]
     low, high = _own_range(list(wide.values()), kind == "whole")
     also = f"; {own:,} have a window in their header, which is not used, as the others have none" if own else ""
+    if own == len(wide):
+        also = f"; the windows in their headers are not used, as they leave {100 * levels:.0f} % of the levels to a typical image"
     words = f"{seen}; the value range {low:g} to {high:g} is shown from black to white (data.grey_range sets another){also}"
     return (low, high), [words]
 
@@ -194,6 +207,9 @@ def _warnings(
         low, high = chosen if chosen is not None else (0.0, 255.0 if floats else 65535.0)
         lines += _dark([(each.high - low) / (high - low) for each in ranged], "wide grey values", "data.grey_range = [low, high]")
         lines += _outside(ranged, low, high)
+    flat = sum(each.shown_span == 0 for each in wide.values()) if chosen is None else 0
+    if flat:
+        lines.append(f"{flat:,} image(s) are one grey in the window of their header: nothing is left to see (data.grey_range)")
     plain = [each for each in tones.values() if not each.wide and each.alpha_light is None]
     if plain:
         how = "they may hold fewer bits, or values of more bits that were cut to 8: scale them before `edgenas init`"
@@ -233,7 +249,7 @@ def _problems(tones: Mapping[str, Tones], background: Background | None) -> list
             rows.append(Problem(name, "one colour that alpha alone draws with", done))
         if each.highest == each.lowest and each.alpha_light is None:
             rows.append(Problem(name, f"all of its values are {each.lowest:g}", "used as it is"))
-        if len(usual) == 2 and usual[each.wide] < usual[not each.wide]:
+        if len(usual) == 2 and (usual[each.wide], not each.wide) < (usual[not each.wide], each.wide):  # of as many the wide
             kind = "more than 8 bits" if each.wide else "8 bits"
             rows.append(Problem(name, f"grey values of {kind} among images of another depth", "used as it is"))
     return rows

@@ -70,6 +70,27 @@ def test_the_window_of_the_header_is_shown_unless_a_range_is_set(tmp_path: Path)
     assert decide({**seen, "b": other}).grey_range == (0, 4095)
 
 
+def test_empty_window_tags_are_no_window(tmp_path: Path) -> None:
+    image = decode_dicom(write(tmp_path / "a.dcm", RAMP, BitsStored=16, HighBit=15, WindowCenter=None, WindowWidth=None))
+    assert SHOWN not in image.info
+    assert decide({"a": tones_of(image)}).grey_range == (0, 4095)
+
+
+def test_windows_that_leave_images_nearly_black_are_not_used(tmp_path: Path) -> None:
+    image = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=32767, WindowWidth=65535))
+    result = decide({"a": tones_of(image)})
+    assert result.grey_range == (0, 4095)
+    assert "the windows in their headers are not used, as they leave 6 % of the levels to a typical image" in result.notes[0]
+
+
+def test_single_images_that_their_window_hides_are_a_warning(tmp_path: Path) -> None:
+    shown = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=2000, WindowWidth=4000))
+    hidden = decode_dicom(write(tmp_path / "b.dcm", RAMP, WindowCenter=20000, WindowWidth=10))
+    result = decide({"a": tones_of(shown), "b": tones_of(shown), "c": tones_of(hidden)})
+    assert result.grey_range is None
+    assert any("1 image(s) are one grey in the window of their header" in line for line in result.warnings)
+
+
 def test_a_window_on_monochrome1_is_turned_round_after_it(tmp_path: Path) -> None:
     window = {"WindowCenter": 1000, "WindowWidth": 200}
     usual = decode_dicom(write(tmp_path / "a.dcm", RAMP, **window)).info[SHOWN]

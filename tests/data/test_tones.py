@@ -124,3 +124,8 @@ def test_transparent_palettes_and_colour_keys_count_as_alpha() -> None:
     found = decided(keyed)
     assert found.background == "white"
     assert np.asarray(to_rgb(keyed, None, "white"))[[0, 3], [0, 3], 0].tolist() == [255, 90]
+
+
+def test_of_two_depths_in_equal_numbers_the_wider_is_listed() -> None:
+    result = decided(ramp(0, 4000, "uint16"), ramp(0, 255, "uint8"))
+    assert [problem.path for problem in result.problems] == ["0"]
