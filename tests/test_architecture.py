@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "escaping", "registries", "fields", "stats", "runs", "records"}
+SHARED = {"errors", "escaping", "renamed", "registries", "fields", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "report": set(),
     "config": set(),
     "errors": set(),
+    "renamed": set(),
     "escaping": set(),
     "registries": set(),
     "fields": set(),

@@ -15,6 +15,9 @@ from edgenas.latency.timing import (
     context_of,
     measure_nets,
 )
+from edgenas.renamed import forward
+
+__getattr__ = forward(__name__, {"ProfileSettings": "edgenas.latency:MeasuringSettings"})
 
 __all__ = [
     "QUANTILES",

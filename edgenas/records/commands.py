@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
@@ -59,8 +59,8 @@ class InitResult(JsonRecord):
     splits: Mapping[str, Mapping[str, int]]
     fingerprint: str
     provable: tuple[str, ...]
-    preprocessing: Mapping[str, Any] = field(default_factory=dict)
-    num_problems: int | None = None
+    preprocessing: Annotated[Mapping[str, Any] | None, OMITTED] = None
+    num_problems: Annotated[int | None, OMITTED] = None
     num_patients: Annotated[int | None, OMITTED] = None
     num_sites: Annotated[int | None, OMITTED] = None
     look: Annotated[LookResult | None, OMITTED] = None

@@ -9,19 +9,21 @@ import pytest
 
 from edgenas.latency.measuring import whole
 from edgenas.latency.timing import TimingSettings
+from edgenas.recipes import info
 from tests.recipes.killing import SMALL, STAGES, Reference, Zygote, zygote
-from tests.recipes.zygote import FEW_VISITS
+from tests.recipes.zygote import FEW_VISITS, LOADER_SECONDS
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_visits() -> Iterator[None]:
-    """Finalists are measured at few visits, once, however fast the machine runs just then.
+    """Finalists are measured at few visits, once, however fast the machine runs just then, and loading is measured shortly.
 
     What measuring them often, and again, is good for is tested in `tests/latency`.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(whole, "ATTEMPTS", 1)
         patch.setattr(whole, "FINALIST_TIMING", TimingSettings(**FEW_VISITS))
+        patch.setattr(info, "LOADER_SECONDS", LOADER_SECONDS)
         yield
 
 

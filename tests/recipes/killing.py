@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SMALL = (
-    'space.name="pvt-nano[depths[2]=1,depths[3]=1,mlp_ratios[3]=2]"',  # fewer components are traced
+    'space.name="pvt-nano[depths[2]=1,depths[3]=1,mlp_ratios[3]=2,pool_size=2]"',  # fewer components are traced
     "teacher.epochs=2",
     "teacher.name=self",
     "train.kd_weight=0.9",

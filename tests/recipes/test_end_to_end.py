@@ -23,11 +23,12 @@ from edgenas.cli import main
 from edgenas.project.retraining import equal_cnn
 from edgenas.recipes import export
 from edgenas.runs import sha256_json, write_sealed
+from edgenas.spaces import get_space
 from edgenas.spaces.designed import hand_designed
-from edgenas.spaces.pvt import PVT_NANO
 from tests.latency.kits import resealed, run_bare
 from tests.recipes.zygote import FEW_WIDTHS
 
+SPACE = "pvt-nano[pool_size=2]"  # half as many components are traced as of the whole
 SMALL = {
     "teacher.epochs": 2,
     "teacher.probe_steps": 6,
@@ -97,7 +98,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for key, setting in SMALL.items():
                 tables.setdefault(key.split(".")[0], []).append(f"{key.split('.')[1]} = {setting}")
             added = "".join(f"\n[{table}]\n" + "\n".join(lines) + "\n" for table, lines in tables.items())
-            toml.write_text(toml.read_text(encoding="utf-8") + added, encoding="utf-8")
+            text = toml.read_text(encoding="utf-8").replace('"pvt-nano"', f'"{SPACE}"')
+            toml.write_text(text + added, encoding="utf-8")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -155,7 +157,7 @@ def test_another_teacher_is_refused_without_force(edgenas: Run) -> None:
 
 def test_the_profile_is_the_contracts(project: Path) -> None:
     result = stored(project, "profile")
-    assert "tracing components: 45/45\n" in json.loads((project / "profile.json").read_text())["stderr"]
+    assert "tracing components: 33/33\n" in json.loads((project / "profile.json").read_text())["stderr"]
     context = result["context"]
     assert context["device_kind"] == "cpu"
     assert context["runtime"] == "onnxruntime-cpu"
@@ -191,10 +193,10 @@ def test_a_device_without_pytorch_is_measured_with_a_kit_and_searched_for(projec
     changed = resealed(tmp_path / "results.json", lambda content: content["info"].update(device="Raspberry Pi 5 Model B Rev 1.0"))
     code, value, _ = edgenas_in(tmp_path, "profile", "--import", str(changed))
     assert (code, value["result"]["context"]["device"]) == (0, "Raspberry Pi 5 Model B Rev 1.0")
-    assert value["result"]["table"] == "latency/raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano.json"
+    assert value["result"]["table"] == "latency/raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano-pool-size-2.json"
     code, value, _ = edgenas_in(tmp_path, "search", "--latency-ms", "50")
     assert (code, value["error"]["hint"]) == (1, "choose one with --table NAME")  # this machine was profiled too
-    board = "raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano"
+    board = "raspberry-pi-5-model-b-rev-1.0_onnxruntime-cpu_fp32_b1_pvt-nano-pool-size-2"
     code, value, _ = edgenas_in(tmp_path, "search", "--latency-ms", "50", "--table", board)
     assert code == 0, value["error"]
     assert value["result"]["table"]["device"] == "Raspberry Pi 5 Model B Rev 1.0"
@@ -212,7 +214,7 @@ def test_a_device_without_pytorch_is_measured_with_a_kit_and_searched_for(projec
 def test_the_search_result_is_the_contracts(project: Path) -> None:
     result = stored(project, "search")
     assert result["limits"] == {"latency_ms": 5.0, "params": SMALL["search.max_params"]}
-    assert result["space"]["num_subnets"] == 62_208
+    assert result["space"]["num_subnets"] == 62_208 / 2
     assert (
         result["space"]["smallest"]["latency_ms"]
         < result["space"]["median"]["latency_ms"]
@@ -389,7 +391,7 @@ def test_what_both_have_cost_is_counted_from_the_first_training_on(project: Path
     assert cost["searched"]["supernet_s"] > 0
     assert cost["searched"]["search_epochs"] == stored(project, "search")["proof_epochs"] > 0
     assert (cost["searched"]["supernet_epochs"], cost["searched"]["final_epochs"]) == (2, 8)
-    settled = int(stored(project, "retrain")["arch"] in hand_designed(PVT_NANO))  # a hand-made winner is trained already
+    settled = int(stored(project, "retrain")["arch"] in hand_designed(get_space(SPACE)))  # a hand-made winner is trained already
     expected = ((4 - settled) * 1, (2 + settled) * 8)
     assert (cost["baseline"]["race_epochs"], cost["baseline"]["final_epochs"]) == expected
 

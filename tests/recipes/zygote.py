@@ -25,6 +25,7 @@ HEAVY = (
     "safetensors.torch",
 )
 FEW_VISITS = {"visits": 2, "runs": 3}  # of finalists
+LOADER_SECONDS = 0.1  # that `info` loads images for
 FEW_WIDTHS = (4, 6)  # of the plain CNN, each of which is exported and timed
 RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate", "verify", "info", "init")
 
@@ -63,6 +64,7 @@ def serve() -> None:
         import_module(name)
     read_operators_once()
     import_module("edgenas.project.retraining.equal_cnn").WIDTHS = FEW_WIDTHS
+    import_module("edgenas.recipes.info").LOADER_SECONDS = LOADER_SECONDS
     whole = import_module("edgenas.latency.measuring.whole")
     whole.ATTEMPTS, whole.FINALIST_TIMING = 1, import_module("edgenas.latency.timing").TimingSettings(**FEW_VISITS)
     say("ready")

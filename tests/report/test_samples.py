@@ -21,7 +21,8 @@ def write_images(root: Path) -> str:
             (root / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(50, 4000, (12, 20)).astype(np.uint16)).save(root / "wide" / f"{number}.png")
         rgba = np.zeros((12, 20, 4), dtype=np.uint8)
-        rgba[2:9, number : number + 8, 3] = 255
+        rgba[..., 3] = 255 * np.kron(rng.permutation(60).reshape(6, 10) < 30, np.ones((2, 2)))
+        rgba[:2, :, 3] = 0
         Image.fromarray(rgba).save(root / "a$b_{$^$" / f"{number}.png")
     return f"folder:{root}"
 

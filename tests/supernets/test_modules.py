@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from edgenas.testing.modules import calls_of_leaves, leaves, linear_layers_witho
 from edgenas.testing.supernets import awakened_supernet, images_for
 
 
+@functools.cache
 def smallest_space(family: str) -> SearchSpace:
     """The space of a family whose largest net has the fewest parameters."""
     spaces = [space for space in SPACES.values() if space.family == family]
@@ -51,10 +53,16 @@ def genes(request: pytest.FixtureRequest, space: SearchSpace) -> tuple[int, ...]
     return tuple(int(gene) for gene in space.extreme(largest=request.param == "largest")[0])
 
 
+@functools.cache
+def supernet_of(space_name: str) -> Any:
+    """A supernet that nets are extracted from, which own their weights."""
+    space = SPACES[space_name]
+    return awakened_supernet(space, small_task(space))
+
+
 @pytest.fixture
 def net(space: SearchSpace, genes: tuple[int, ...]) -> nn.Module:
-    supernet: Any = awakened_supernet(space, small_task(space))
-    extracted: nn.Module = supernet.extract(genes)
+    extracted: nn.Module = supernet_of(space.name).extract(genes)
     return extracted
 
 

@@ -118,7 +118,7 @@ def test_all_nonsense_is_listed(content: dict[str, Any], tmp_path: Path) -> None
 def test_text_that_is_no_unicode_is_an_edited_file(content: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps(content).replace('"toy"', '"\\ud800"', 1), encoding="utf-8")
-    assert "edited or damaged" in refused(path).message
+    assert "lone surrogate" in refused(path).message
 
 
 def test_random_changes_of_sealed_values_never_crash(content: dict[str, Any], tmp_path: Path) -> None:
