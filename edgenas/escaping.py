@@ -14,7 +14,7 @@ _ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 _PLAIN_CODE = re.compile(r"[\w .,:;/()+=%@-]+")
 _MARKDOWN = {ord(char): f"&#{ord(char)};" for char in "\\`*[]<>|&~$!#"}
 _CODE = {ord(char): f"&#{ord(char)};" for char in "\\`*_[]<>|&~$!#()\"'{}:@."}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")  # what spreadsheets take for the start of a formula, also behind white space
 
 
 def terminal(text: str) -> str:
@@ -45,9 +45,9 @@ def html_text(text: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula; quoting is the CSV writer's."""
+    """A cell that a spreadsheet shows as it is: one line, and a ' before what would be a formula; quoting is the CSV writer's."""
     shown = one_line(text)
-    return f"'{shown}" if text.startswith(_FORMULA) else shown
+    return f"'{shown}" if text.lstrip().startswith(_FORMULA) else shown
 
 
 def _named(char: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenas.errors import ArtefactError, UsageError
+from edgenas.runs.outside import OutsideError, read_regular, require_regular
 
 from ._probe import first_line
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgenas.deploy.contracts import Precision, Runtime
+
+MAX_FILE_BYTES = 8 << 30  # engines may be larger than ONNX files
 
 
 def require_file(source: Path | nn.Module, name: str, kinds: str = "ONNX files") -> Path:
@@ -25,10 +28,10 @@ def require_file(source: Path | nn.Module, name: str, kinds: str = "ONNX files")
     if not isinstance(source, Path):
         raise UsageError(f"{name} runs {kinds}, not modules")
     try:
-        with source.open("rb"):
-            return source
-    except OSError as error:
-        raise ArtefactError(f"{source} cannot be read: {error.strerror or error}") from error
+        require_regular(source, MAX_FILE_BYTES)
+    except OutsideError as error:
+        raise ArtefactError(f"{source} {error}") from error
+    return source
 
 
 def require_precision(runtime: Runtime, precision: Precision, *, hint: str = "") -> None:
@@ -50,7 +53,10 @@ def read_source(source: Path | nn.Module, name: str, kinds: str = "ONNX files") 
         ArtefactError: if it cannot be read.
     """
     path = require_file(source, name, kinds)
-    data = path.read_bytes()
+    try:
+        data = read_regular(path, MAX_FILE_BYTES)
+    except OutsideError as error:
+        raise ArtefactError(f"{source} {error}") from error
     return _whole(path, data) if path.suffix == ".onnx" else data
 
 

@@ -251,3 +251,71 @@ def test_every_entry_point_names_something_that_exists() -> None:
             module, _, name = target.partition(":")
             path = ROOT / "exporters" / f"{module.rsplit('.', 1)[1]}.py"
             assert name in {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}, target
+
+
+# Calls that open files by themselves, and why they may: everything else from outside goes through `runs.outside`.
+OPENS: dict[str, str] = {
+    "portable/outside.py": "the reader",
+    "portable/facts.py": "the system's own files",
+    "portable/journal.py": "writes its own file, which it opened by the reader",
+    "portable/sealing.py": "writes",
+    "runs/files.py": "writes; hashes what was checked to be regular",
+    "runs/folder.py": "a lock that it made",
+    "training/checkpoints.py": "safetensors opens by name, after `require_regular`",
+    "training/foreign.py": "PyTorch opens by name, after a check that it is regular",
+    "training/outside.py": "ONNX opens by name, after `require_regular`",
+    "supernets/autoformer_files.py": "PyTorch opens by name",
+    "deploy/_apart.py": "/proc of a process that it started",
+    "deploy/_example.py": "stands alone beside an artefact, without edgenas",
+    "deploy/artefact.py": "packaged files, and what it wrote itself",
+    "deploy/layers.py": "a file that was loaded just before",
+    "deploy/recorded.py": "bytes of the reader, whose sizes unpacked were compared with the manifest",
+    "data/files.py": "Pillow opens by name, after a check that it is regular",
+    "project/comparing/outsiders.py": "a file that was loaded just before",
+    "project/searching/proof_workers.py": "a lock that it made",
+    "project/staging.py": "what an interrupted export wrote itself, by hash",
+    "cli/speaking.py": "the null device",
+    "exporters/tensorrt.py": "the cache of timings that it wrote itself",
+    "latency/nets/compose.py": "files that an exporter wrote just before",
+    "latency/measuring/workshop.py": "files that an exporter wrote just before",
+    "latency/kit/pack.py": "packaged files, and a kit that it wrote itself",
+    "latency/kit/script_runners.py": "runs on the device, on the kit's own files",
+}
+READS = {"read_text", "read_bytes", "open", "load_file", "safe_open"}
+LIBRARIES = {("np", "load"), ("torch", "load"), ("onnx", "load"), ("gzip", "open"), ("json", "load"), ("tomllib", "load")}
+
+
+def opened(path: Path) -> list[int]:
+    """Lines of a module where a file is opened by its path without the reader, as far as that is seen by names."""
+    lines = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        call = node.func
+        if isinstance(call, ast.Name) and call.id in ("open", "load_file", "safe_open"):
+            lines.append(node.lineno)
+        elif isinstance(call, ast.Attribute):
+            owner = call.value.id if isinstance(call.value, ast.Name) else ""
+            is_class = owner[:1].isupper() and owner not in ("Image", "Path")  # a class method of ours, as `Bench.open`
+            of_library = (owner, call.attr) in LIBRARIES
+            if of_library or (call.attr in READS and not is_class and not (call.attr == "open" and owner in OWN_OPENS)):
+                lines.append(node.lineno)
+    return lines
+
+
+OWN_OPENS = {"_Divided", "archive", "self", "kind", "tarfile", "zipfile"}  # members of archives in memory, and methods of ours
+
+
+@pytest.mark.parametrize(
+    ("layer", "path"),
+    [(layer, path) for layer, path in ALL if layer not in ("testing",)],
+    ids=[str(path.relative_to(ROOT)) for layer, path in ALL if layer not in ("testing",)],
+)
+def test_files_from_outside_are_opened_by_the_reader_alone(layer: str, path: Path) -> None:
+    name = str(path.relative_to(ROOT / "edgenas" if layer != "exporters" else ROOT))
+    assert name in OPENS or not opened(path), f"{path} opens files at lines {opened(path)}; see edgenas.runs.outside"
+
+
+def test_every_exception_from_the_reader_is_still_one() -> None:
+    for name in OPENS:
+        assert opened(ROOT / name if name.startswith("exporters/") else ROOT / "edgenas" / name), f"{name} opens nothing any more"

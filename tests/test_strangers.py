@@ -101,7 +101,22 @@ def test_names_are_text_on_a_terminal_in_markdown_in_html_and_in_csv() -> None:
         assert "<img" not in shown
         assert "\x1b" not in shown
     assert "`" not in markdown_code(NASTY)
-    assert csv_cell("=1+1") == "'=1+1"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("a.png", "a.png"),
+        ("=1+1", "'=1+1"),
+        (" @x", "' @x"),
+        ("-2", "'-2"),
+        ("a\nb\x1b[31m", "a\\nb\\x1b[31m"),
+        ("\t=1", "'\\t=1"),
+        ("Käse", "Käse"),
+    ],
+)
+def test_cells_hold_neither_formulas_nor_control_characters(text: str, cell: str) -> None:
+    assert csv_cell(text) == cell
 
 
 def test_a_cell_shows_the_name_itself() -> None:

@@ -6,6 +6,7 @@ Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST" (2017, arXiv:1708.07747); the IDX
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -14,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.data.arrays import ArrayImages, numbered
+from edgenas.data.files import read_file
 from edgenas.errors import DataError
+from edgenas.runs.outside import MAX_TEXT_BYTES, size_words
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 PACKAGE_HINT = "install it with: apt-get install dataset-fashion-mnist, or write fashion-mnist:DIR"
@@ -29,7 +32,8 @@ def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
         DataError: if it cannot be read, is of another type, or is shorter or longer than its header says.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = read_file(path)
+        data = _unpacked(data, path) if path.suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     header = 4 + 4 * num_axes
@@ -40,6 +44,15 @@ def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
     if len(data) - header != expected:
         raise DataError(f"{path} holds {len(data) - header} bytes after its header; {shape} needs {expected}")
     return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    """What a gzipped file holds; a few kilobytes may be told to become terabytes."""
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        found = file.read(MAX_TEXT_BYTES + 1)
+    if len(found) > MAX_TEXT_BYTES:
+        raise DataError(f"{path} unpacks to more than {size_words(MAX_TEXT_BYTES)}, which nothing of its kind does")
+    return found
 
 
 def _locate(folder: Path, stem: str) -> Path | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from edgenas.escaping import csv_cell
 from edgenas.runs import write_text
 
 COLUMNS = ("path", "what", "done")
-_FORMULA = ("=", "+", "-", "@")  # what spreadsheets take for the start of a formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,12 @@ def odd_of(source: object) -> tuple[Problem, ...]:
     return source.odd if isinstance(source, ReportsOdd) else ()
 
 
-def safe_cell(text: str) -> str:
-    """A text that a spreadsheet shows as it is: no control characters, no line ends, and a ' before what would be a formula."""
-    plain = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-    return f"'{plain}" if plain.lstrip().startswith(_FORMULA) else plain
-
-
 def problems_as_csv(problems: Iterable[Problem]) -> str:
     """A table in the problems' order, each once, with a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([safe_cell(cell) for cell in (each.path, each.what, each.done)] for each in dict.fromkeys(problems))
+    writer.writerows([csv_cell(cell) for cell in (each.path, each.what, each.done)] for each in dict.fromkeys(problems))
     return text.getvalue()
 
 

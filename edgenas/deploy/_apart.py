@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,26 +62,13 @@ def check_apart(folder: Path, number: int, file: ModelFile, patience: Patience, 
     if patience.spent_by or patience.limit_s(on_gpu=on_gpu) <= 0:
         why = f"not run: {patience.spent_by or 'the models before it'} took all the time there is"
         return [Check(file.path, "golden", "failed", why)]
-    reading, writing = os.pipe()
-    command = [sys.executable, "-P", "-m", "edgenas.deploy._child", str(writing), str(folder.resolve()), str(number)]
-    try:
-        process = subprocess.Popen(
-            [*command, "emulation" if is_emulation else "file", "gpu" if on_gpu else "cpu"],
-            pass_fds=(writing,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    finally:
-        os.close(writing)
+    arguments = [str(folder.resolve()), str(number), "emulation" if is_emulation else "file", "gpu" if on_gpu else "cpu"]
+    process, reading = start_child("checks", arguments)
     began = time.monotonic()
     try:
         answer, why = _listen(reading, process, patience.limit_s(on_gpu=on_gpu), max_bytes=None if on_gpu else MAX_BYTES)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_group(process)
         os.close(reading)
     patience.take(time.monotonic() - began, on_gpu=on_gpu)
     checks = _checks(answer)
@@ -95,8 +83,8 @@ def _listen(reading: int, process: subprocess.Popen[bytes], limit_s: float, *, m
     """What the process says until it ends, or why it was not heard to the end; the clock starts with its first byte."""
     said, ends = b"", time.monotonic() + START_S
     while len(said) <= _MAX_ANSWER:
-        if max_bytes is not None and _resident_bytes(process.pid) > max_bytes:
-            return said, f"it was stopped: it took more than {max_bytes >> 20} MB of memory"
+        if over_memory(process.pid, max_bytes):
+            return said, f"it was stopped: it took more than {(max_bytes or 0) >> 20} MB of memory"
         left = ends - time.monotonic()
         if left <= 0:
             return said, f"it was stopped: it did not end within {limit_s:g} s"
@@ -111,6 +99,42 @@ def _listen(reading: int, process: subprocess.Popen[bytes], limit_s: float, *, m
             ends = time.monotonic() + limit_s
         said += part
     return said, "it was stopped: it said too much"
+
+
+def start_child(task: str, arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL) -> tuple[subprocess.Popen[bytes], int]:
+    """A process with a group of its own that runs `edgenas.deploy._child`, and the descriptor where what it says is read."""
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "edgenas.deploy._child", str(writing), task, *arguments],
+            pass_fds=(writing,),
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(writing)
+    return process, reading
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def over_memory(pid: int, max_bytes: int | None) -> bool:
+    """Whether a process holds more than that; None is no limit."""
+    return max_bytes is not None and _resident_bytes(pid) > max_bytes
+
+
+def died_of(process: subprocess.Popen[bytes]) -> str:
+    """How a process ended that closed what it speaks through."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    return "its process went silent" if process.returncode is None else _end(process.returncode)
 
 
 def _resident_bytes(pid: int) -> int:

@@ -1,15 +1,22 @@
-"""The process that runs a stranger's model: it checks one file of an artefact folder and answers its parent in JSON."""
+"""The process that runs a stranger's model: it checks a file of an artefact folder, or asks it about images."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from edgenas.deploy._apart import MAX_BYTES
 from edgenas.deploy._verify import live_checks
+from edgenas.deploy.layers import first_not_finite
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import EdgeNASError, MissingBackendError
 from edgenas.records import Check
 
 
@@ -24,23 +31,58 @@ def _limit_memory(max_bytes: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Check one file and write what was found to a descriptor."""
-    descriptor, folder, number, part, where = arguments
+    """Do one task, and write what comes of it to a descriptor."""
+    descriptor, task, *rest, where = arguments
     import onnx  # noqa: F401 - before the clock starts
 
     with suppress(ImportError):
         import onnxruntime  # type: ignore[import-untyped, unused-ignore] # noqa: F401 - as above
-    with os.fdopen(int(descriptor), "w", encoding="utf-8") as answer:
-        answer.write("ready\n")
-        answer.flush()
+    with os.fdopen(int(descriptor), "wb") as said:
+        said.write(b"ready\n")
+        said.flush()
         if where == "cpu":
             _limit_memory(MAX_BYTES)
+        if task == "checks":
+            said.write(_checks(*rest))
+        else:
+            _answer(said, Path(rest[0]), rest[1], rest[2])
+
+
+def _checks(folder: str, number: str, part: str) -> bytes:
+    """What was found of one file."""
+    try:
+        checks = live_checks(Path(folder), int(number), is_emulation=part == "emulation")
+    except Exception as error:  # noqa: BLE001 - whatever a model makes of a runtime is the model's
+        checks = [Check("", "golden", "failed", _words(error))]
+    return json.dumps([check.as_json() for check in checks]).encode()
+
+
+def _answer(said: BinaryIO, path: Path, runtime: str, precision: Any) -> None:
+    """Answers to batches until there are no more; ``layers`` in a runtime's place asks for the first that is not finite."""
+    runner = None
+    while line := sys.stdin.buffer.readline():
+        shape = json.loads(line)["shape"]
+        images_NCHW = np.frombuffer(sys.stdin.buffer.read(4 * math.prod(shape)), dtype="<f4").reshape(shape)
+        head: dict[str, Any] = {}
+        values = b""
         try:
-            checks = live_checks(Path(folder), int(number), is_emulation=part == "emulation")
-        except Exception as error:  # noqa: BLE001 - whatever a model makes of a runtime is the model's
-            words = " ".join(str(error).split())[:200]
-            checks = [Check("", "golden", "failed", f"it does not run: {type(error).__name__} {words}")]
-        answer.write(json.dumps([check.as_json() for check in checks]))
+            if runtime == "layers":
+                head = {"layer": first_not_finite(path, images_NCHW)}
+            else:
+                runner = get_runtime(runtime).load(path, precision=precision) if runner is None else runner
+                logits = np.asarray(runner(np.ascontiguousarray(images_NCHW)), dtype="<f4")
+                head, values = {"shape": list(logits.shape)}, logits.tobytes()
+        except MissingBackendError as error:
+            head = {"missing": str(error)}
+        except Exception as error:  # noqa: BLE001 - as above
+            head = {"error": _words(error)}
+        said.write(json.dumps(head).encode() + b"\n" + values)
+        said.flush()
+
+
+def _words(error: Exception) -> str:
+    kind = "" if isinstance(error, EdgeNASError) else f"{type(error).__name__} "
+    return f"it does not run: {kind}{' '.join(str(error).split())[:200]}"
 
 
 if __name__ == "__main__":

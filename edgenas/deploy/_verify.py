@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -231,7 +231,9 @@ def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.floa
     return Check(file.path, "golden", verdict, f"largest error {error:.2g} of the largest logit, allowed {limit:g}; {where}")
 
 
-def run_in_batches(runner: Runner, images_NCHW: ImageRows, batch_size: int | None) -> NDArray[np.float32]:
+def run_in_batches(
+    runner: Callable[[NDArray[np.float32]], NDArray[np.float32]], images_NCHW: ImageRows, batch_size: int | None
+) -> NDArray[np.float32]:
     """Logits of any number of images with a runner that takes exactly ``batch_size`` at once (None: any number).
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.deploy._asking import answers_apart, first_not_finite_apart
 from edgenas.deploy.artefact import run_in_batches
 from edgenas.deploy.contracts import ExportedFile, ImageRows
 from edgenas.deploy.layers import first_not_finite
@@ -40,7 +41,7 @@ def answers(path: Path, runtime: str, precision: Any, batch_size: int | None, im
     """
     runner = get_runtime(runtime).load(path, precision=precision)
     try:
-        return run_in_batches(runner, images_NCHW, batch_size if batch_size is not None else DYNAMIC_BATCH)
+        return run_in_batches(runner, images_NCHW, batch_size)
     finally:
         runner.close()
 
@@ -54,6 +55,7 @@ class Judge:
         reference_NK: the source's logits for them, or, shape (images,), its decisions where no more is known.
         reference: its name for the report.
         staging: keeps answers of an export that may be interrupted.
+        is_foreign: the files may be a stranger's: they run in a process of their own, with limits.
     """
 
     images_NCHW: ImageRows
@@ -65,6 +67,7 @@ class Judge:
     gates: Gates
     reference: str = "PyTorch fp32 on this CPU"
     staging: Answers | None = None
+    is_foreign: bool = False
     _emulated: dict[Path, Parity] = field(default_factory=dict)  # engines for several targets share one emulation
 
     def __call__(self, file: ExportedFile) -> Parity:
@@ -84,7 +87,8 @@ class Judge:
 
     def _answers(self, path: Path, runtime: str, precision: Any, batch_size: int | None) -> NDArray[np.float32]:
         """As `answers`; what was answered before an interruption is not asked again."""
-        ask = partial(answers, path, runtime, precision, batch_size, self.images_NCHW)
+        how = answers_apart if self.is_foreign else answers
+        ask = partial(how, path, runtime, precision, batch_size if batch_size is not None else DYNAMIC_BATCH, self.images_NCHW)
         return ask() if self.staging is None else self.staging.array(f"{path.parent.name}-{path.name}", ask)
 
     def _compare(self, candidate_NK: NDArray[np.float32], onnx_file: Path | None, batch_size: int | None) -> Parity:
@@ -94,7 +98,8 @@ class Judge:
             if onnx_file is None:
                 return None
             image = np.asarray(self.images_NCHW[position : position + 1], dtype=np.float32)
-            return first_not_finite(onnx_file, np.repeat(image, batch_size or 1, axis=0))
+            find = first_not_finite_apart if self.is_foreign else first_not_finite
+            return find(onnx_file, np.repeat(image, batch_size or 1, axis=0))
 
         judge: Callable[..., Parity] = compare if self.reference_NK.ndim == 2 else compare_decisions
         return judge(

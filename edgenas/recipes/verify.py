@@ -21,7 +21,7 @@ from edgenas.deploy.artefact import load_manifest, overall, verify_files
 from edgenas.deploy.judging import Judge, exported_file
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
-from edgenas.errors import DataError, EdgeNASError, GateError
+from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
 from edgenas.records import EQUAL_WORD, Check, Manifest, Parity, VerifyResult
@@ -52,7 +52,7 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     num_files = len(manifest.files)
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
     checks = _distinct(check for part in found for check in part)
-    if config.data is not None and overall(checks) != "failed":  # what failed here is not run again without limits
+    if config.data is not None and overall(checks) != "failed":  # what failed here is not run again
         repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label)
         checks += yield from watched(repeated, "parity", total=num_files)
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
@@ -137,9 +137,19 @@ def _repeat_parity(
         manifest.threshold,
         gates,
         reference="what the source answered when it was exported",
+        is_foreign=True,
     )
+    stopped = ""
     for file in files:
-        parity = judge(file)
+        if stopped:
+            yield Check(file.path.name, "parity", "failed", f"not run, after {stopped}")
+            continue
+        try:
+            parity = judge(file)
+        except (ArtefactError, ParityError) as error:  # what took all its time is not followed by others of its kind
+            stopped = file.path.name
+            yield Check(file.path.name, "parity", "failed", str(error))
+            continue
         yield Check(file.path.name, "parity", parity.verdict, parity.reason or _passed_words(parity), parity)
 
 

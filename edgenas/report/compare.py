@@ -8,13 +8,13 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from edgenas.records import SEARCHED, ComparedNet, ComparePicture, CompareResult, Proportion
 from edgenas.report.cells import count, interval, milliseconds, table, verdict
-from edgenas.runs import Outcome, atomic_path
+from edgenas.report.figures import new_figure, save
+from edgenas.runs import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def _table(*columns: str, title: str) -> Table:
 
 
 def _mark(result: CompareResult, net: ComparedNet) -> str:
-    return f"{'→' if net.name == result.winner else ' '} {escape(net.name)}"
+    return f"{'→' if net.name == result.winner else ' '} {net.name}"
 
 
 def _costs(result: CompareResult) -> Table:
@@ -101,13 +101,9 @@ def compare_plot(shown: ComparePicture, paths: Sequence[Path]) -> None:
         shown: the result.
         paths: files to write; the suffix chooses the format.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     result = shown.result
     positive = result.nets[0].metrics.positive
-    figure = Figure(figsize=(6.4 if positive is None else 11.0, 4.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4 if positive is None else 11.0, 4.6)
     figure.suptitle(f"{shown.title}\n{fill(result.verdict, 100)}", fontsize=9)
     panels = [("top-1 on test (%)", [net.metrics.top1 for net in result.nets])]
     if positive is not None:
@@ -116,9 +112,7 @@ def compare_plot(shown: ComparePicture, paths: Sequence[Path]) -> None:
         axes = figure.add_subplot(1, len(panels), number)
         _panel(axes, result, shares)
         axes.set_ylabel(label)
-    for path in paths:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lstrip("."))
+    save(figure, paths)
 
 
 def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> None:

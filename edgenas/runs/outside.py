@@ -33,6 +33,7 @@ __all__ = [
     "MAX_MODEL_BYTES",
     "MAX_TEXT_BYTES",
     "MAX_TOML_BYTES",
+    "MAX_WEIGHTS_BYTES",
     "MissingFileError",
     "OutsideError",
     "parse_json",
@@ -50,6 +51,7 @@ MAX_JSON_BYTES = 256 << 20  # the index of a million files, with room
 MAX_TEXT_BYTES = 512 << 20  # lists and tables of images
 MAX_IMAGE_BYTES = 1 << 30  # one image file
 MAX_MODEL_BYTES = 2 << 30  # an ONNX file; protocol buffers end there
+MAX_WEIGHTS_BYTES = 16 << 30  # a checkpoint with the state of its optimizer
 MAX_KEY_PARTS = 16  # of a dotted TOML key
 _INT64 = 1 << 63
 

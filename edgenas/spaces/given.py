@@ -13,7 +13,7 @@ import numpy as np
 
 from edgenas.errors import ArchError
 from edgenas.records import Arch
-from edgenas.runs.outside import parse_json
+from edgenas.runs.outside import MissingFileError, OutsideError, parse_json, read_regular
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.spaces.named import Reported, find_named, unknown_name
 from edgenas.spaces.reported import host
@@ -50,14 +50,11 @@ def read_given(space: SearchSpace, text: str) -> Given:
         hosting = host(space, named)
         return Given(hosting.from_json(named.arch), hosting, text, named.reported)
     try:
-        if Path(text).exists() and not (Path(text).is_file() or Path(text).is_dir()):  # a pipe would wait for a writer
-            raise ArchError(f"{text} is no file", hint="give a file or a name")
-        with Path(text).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
+        content = read_regular(Path(text), MAX_BYTES)
+    except MissingFileError as error:
         raise unknown_name(space, text) from error
-    except OSError as error:
-        raise ArchError(f"{text} cannot be read: {error.strerror or error}") from error
+    except OutsideError as error:
+        raise ArchError(f"{text} {error}", hint="give a file or a name") from error
     return Given(_rows(space, parse_archs(content, text), text), space)
 
 

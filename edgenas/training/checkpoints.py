@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
 from edgenas.runs import atomic_path, dump_json, jsonable, sha256_json
-from edgenas.runs.outside import parse_json
+from edgenas.runs.outside import MAX_WEIGHTS_BYTES, MissingFileError, OutsideError, parse_json, require_regular
 
 SCHEMA_VERSION = 1  # 1: first
 _HEADER = "edgenas"
@@ -123,9 +123,10 @@ def facts_in(path: Path) -> dict[str, Any]:
 def header_in(path: Path) -> dict[str, Any]:
     """Everything that a file tells beside its tensors, unchecked; empty if it cannot be read."""
     try:
+        require_regular(path, MAX_WEIGHTS_BYTES)  # opening a pipe would wait for ever
         with safe_open(path, framework="pt", device="cpu") as file:
             header = parse_json((file.metadata() or {}).get(_HEADER, "null"))
-    except (OSError, SafetensorError, ValueError, RecursionError):
+    except (OSError, OutsideError, SafetensorError, ValueError, RecursionError):
         return {}
     return header if isinstance(header, dict) else {}
 
@@ -137,11 +138,14 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str,
         CheckpointError: if the file is missing, damaged, of another schema or kind, or holds values that are not finite.
     """
     try:
+        require_regular(path, MAX_WEIGHTS_BYTES)  # opening a pipe would wait for ever
         with safe_open(path, framework="pt", device="cpu") as file:
             header = parse_json((file.metadata() or {}).get(_HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError as error:
+    except (FileNotFoundError, MissingFileError) as error:
         raise CheckpointError(f"{path} does not exist") from error
+    except OutsideError as error:
+        raise CheckpointError(f"{path} {error}", hint=_REMAKE) from error
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}", hint=_REMAKE) from error
     if not isinstance(header, dict) or header.get("schema_version") != SCHEMA_VERSION or header.get("kind") != kind:

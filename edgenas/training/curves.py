@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgenas.errors import RunFolderError
 from edgenas.records import LogRow, TrainingPicture
 from edgenas.runs import Picture
+from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular, utf8
 from edgenas.training.folder import LOG
 
 PICTURES = ("training.png", "training.svg")  # beside the log
@@ -22,10 +22,10 @@ def training_picture(label: str, folder: Path) -> Picture[TrainingPicture]:
     """
     log = folder / LOG
     try:
-        rows = [LogRow.from_json(json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+        rows = [LogRow.from_json(parse_json(line)) for line in utf8(read_regular(log, MAX_JSON_BYTES)).splitlines()]
         shows = _curves(label, rows)
-    except OSError as error:
-        raise RunFolderError(f"{log} cannot be read: {error.strerror or error}") from error
+    except OutsideError as error:
+        raise RunFolderError(f"{log} {error}") from error
     except (RunFolderError, ValueError, KeyError) as error:
         raise RunFolderError(f"{log} is no log of a training: {error!r}", hint="--force trains again") from error
     return Picture(shows, tuple(folder / name for name in PICTURES))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from edgenas.errors import CheckpointError, RunFolderError
 from edgenas.records import LogRow
 from edgenas.runs import sha256_file, write_text
+from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular, utf8
 from edgenas.training.checkpoints import header_in
 
 WEIGHTS = "weights.safetensors"
@@ -68,9 +68,9 @@ def trim_log(path: Path, epochs: int) -> None:
     if not path.is_file():
         return
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    except OSError as error:
-        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}") from error
+        lines = read_regular(path, MAX_JSON_BYTES).decode("utf-8", errors="replace").splitlines(keepends=True)
+    except OutsideError as error:
+        raise RunFolderError(f"{path} {error}") from error
     kept = [line for line in lines if line.endswith("\n") and 0 < _epoch_of(line) <= epochs]
     if kept:
         write_text(path, "".join(kept))
@@ -80,7 +80,7 @@ def trim_log(path: Path, epochs: int) -> None:
 
 def _epoch_of(line: str) -> int:
     try:
-        return int(json.loads(line)["epoch"])
+        return int(parse_json(line)["epoch"])
     except (ValueError, TypeError, KeyError, OverflowError):
         return 0
 
@@ -99,7 +99,7 @@ def epochs_of(folder: Path) -> int | None:
 
 def _last_row(folder: Path) -> LogRow | None:
     try:
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-        return LogRow.from_json(json.loads(lines[-1]))
-    except (OSError, ValueError, IndexError, RunFolderError):
+        lines = utf8(read_regular(folder / LOG, MAX_JSON_BYTES)).splitlines()
+        return LogRow.from_json(parse_json(lines[-1]))
+    except (OutsideError, ValueError, IndexError, RunFolderError):
         return None

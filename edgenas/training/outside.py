@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError, MissingBackendError
+from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, require_regular
 from edgenas.supernets.resize import resized
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -158,6 +159,7 @@ def require_finite(path: Path) -> None:
     from onnx import numpy_helper
 
     try:
+        require_regular(path, MAX_MODEL_BYTES)
         initializers = onnx.load(str(path)).graph.initializer
         problems = []
         for each in initializers:
@@ -166,7 +168,7 @@ def require_finite(path: Path) -> None:
             is_mask = not np.isnan(values).any() and not values[finite].any() if not finite.all() else False
             if not finite.all() and not is_mask:
                 problems.append(f"{each.name} holds {(~finite).sum():,} value(s) that are NaN or infinite")
-    except (OSError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
+    except (OSError, OutsideError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"the weights of {path} cannot be read: {first}") from error
     if problems:

@@ -213,11 +213,11 @@ def test_folders_and_huge_files_are_refused_unread(edgenas: Run, tmp_path: Path)
 
 
 def test_an_unreadable_file_is_one_line(edgenas: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(path: Path, mode: str) -> None:
+    def forbidden(path: Path, flags: int) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     (tmp_path / "a.json").write_text("{}")
-    monkeypatch.setattr("edgenas.spaces.given.Path.open", forbidden)
+    monkeypatch.setattr("edgenas.portable.outside.os.open", forbidden)
     code, _, err = edgenas("count", "--space", "pvt-nano", "--arch", "a.json")
     assert code == 1
     assert "a.json cannot be read: Permission denied" in err

@@ -16,7 +16,7 @@ from edgenas.data.divide import Division, divide
 from edgenas.data.images import open_images
 from edgenas.data.inspect import Inspection, inspect
 from edgenas.data.near import NearDuplicates, find_near
-from edgenas.data.problems import Problem, problems_as_csv, safe_cell
+from edgenas.data.problems import Problem, problems_as_csv
 from edgenas.data.sketches import sketch
 from tests.data.test_divide import table_of
 
@@ -194,22 +194,6 @@ def test_a_picture_under_two_labels_is_a_warning_also_where_it_is_only_nearly_th
     lines = ["the same picture is x.png (a) and x.bmp (b)", "nearly the same picture is x.png (a) and x.jpg (b)"]
     assert divided.warnings[0] == f"2 picture(s) have several labels: {'; '.join(lines)}"
     assert [each.what for each in divided.problems if each.done == "kept, with all labels"] == lines
-
-
-@pytest.mark.parametrize(
-    ("text", "cell"),
-    [
-        ("a.png", "a.png"),
-        ("=1+1", "'=1+1"),
-        (" @x", "' @x"),
-        ("-2", "'-2"),
-        ("a\nb\x1b[31m", "a\\u000ab\\u001b[31m"),
-        ("\t=1", "\\u0009=1"),
-        ("Käse", "Käse"),
-    ],
-)
-def test_cells_hold_neither_formulas_nor_control_characters(text: str, cell: str) -> None:
-    assert safe_cell(text) == cell
 
 
 def test_the_list_of_problems_names_every_one_once_under_a_header() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,13 @@ from PIL import Image
 
 from edgenas.data import open_source
 from edgenas.data.preprocess import Preprocess
+from edgenas.deploy import _asking
 from edgenas.deploy.artefact import Facts, write_artefact
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.recorded import kept
+from edgenas.errors import ArtefactError
+from edgenas.recipes import verify
 from edgenas.recipes.verify import VerifyConfig, run
 from edgenas.records import ArchitectureFacts, DataFacts, Metrics, Parity, SplitMetrics, VerifyResult, WeightsFacts
 from edgenas.runs import Outcome, sha256_file, sha256_json
@@ -157,3 +161,74 @@ def test_an_export_that_was_undecided_is_undecided_until_images_decide(tmp_path:
     assert outcome.failure is not None
     assert (outcome.failure.exit_code, outcome.result.verdict, outcome.result.exported) == (4, "undecided", "undecided")
     assert outcome_of(folder, data=f"folder:{data}").failure is None
+
+
+def put_endless(path: Path) -> None:
+    """A model that answers dark images and never ends for bright ones."""
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["x"], ["y"])],
+        "body",
+        [info("i", 7, []), info("go", 9, []), info("x", 1, None)],
+        [info("on", 9, []), info("y", 1, None)],
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Greater", ["mean", "zero"], ["bright"]),
+        helper.make_node("Loop", ["", "bright", "image"], ["same"], body=body),
+        helper.make_node("Flatten", ["same"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "head"], ["logits"]),
+    ]
+    constants = [numpy_helper.from_array(HEAD, "head"), numpy_helper.from_array(np.float32(0), "zero")]
+    graph = helper.make_graph(nodes, "g", [info("image", 1, [1, 3, PX, PX])], [info("logits", 1, None)], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, path)
+
+
+def test_a_model_that_ends_for_golden_images_alone_is_stopped_where_images_are_given(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = artefact(tmp_path / "art", data)
+    put_endless(folder / "model.onnx")
+    monkeypatch.setattr(verify, "verify_files", lambda folder: iter([[]]))  # nothing in the folder tells
+    monkeypatch.setattr(_asking, "CPU_S", 1.0)
+    outcome = outcome_of(folder, data=f"folder:{data}")
+    assert outcome.failure is not None
+    assert outcome.failure.exit_code == 4
+    assert parity_of(outcome).reason == "the model was stopped: it did not answer a batch within 1 s"
+    assert not children_left()
+
+
+def children_left() -> list[str]:
+    """Processes that this one left running."""
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ([("Expand", ["zero", "size"], ["large"]), ("ReduceSum", ["large"], ["logits"])], "does not run: .* Expand"),
+        ([("ReduceMean", ["image"], ["logits"])], "gives an array of shape"),
+    ],
+    ids=["memory", "shape"],
+)
+def test_a_model_that_takes_all_memory_or_gives_no_rows_ends_in_words(
+    tmp_path: Path, nodes: list[tuple[str, list[str], list[str]]], words: str
+) -> None:
+    made = [
+        helper.make_node(kind, reads, gives, **({"keepdims": 0} if kind.startswith("Red") else {})) for kind, reads, gives in nodes
+    ]
+    constants = [numpy_helper.from_array(np.zeros(1, np.float32), "zero"), numpy_helper.from_array(np.int64([1 << 33]), "size")]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(made, "g", [info("image", 1, [1, 3, PX, PX])], [info("logits", 1, None)], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ArtefactError, match=words):
+        _asking.answers_apart(tmp_path / "model.onnx", "onnxruntime-cpu", "fp32", 1, np.zeros((1, 3, PX, PX), np.float32))
+
+
+def test_the_layer_that_is_not_finite_is_found_by_another_process(tmp_path: Path) -> None:
+    path = net(tmp_path / "model.onnx", HEAD * np.float32("inf"))
+    assert _asking.first_not_finite_apart(path, np.ones((1, 3, PX, PX), np.float32)) == "logits (MatMul)"

@@ -53,5 +53,5 @@ def test_what_is_no_log_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / LOG).write_text(text)
     with pytest.raises(RunFolderError, match=r"log\.jsonl is no log of a training"):
         training_picture("supernet", tmp_path)
-    with pytest.raises(RunFolderError, match="cannot be read"):
+    with pytest.raises(RunFolderError, match="does not exist"):
         training_picture("supernet", tmp_path / "none")

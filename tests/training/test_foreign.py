@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgenas.errors import CheckpointError, UsageError
+from edgenas.training.checkpoints import facts_in, load_tensors
 from edgenas.training.foreign import fetch, is_file, read_foreign
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
@@ -165,3 +166,11 @@ def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     torch.save({"a\ud812": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="no name in UTF-8"):
         fetch(str(tmp_path / "w.pth"))
+
+
+def test_a_pipe_as_weights_of_another_net_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    os.mkfifo(path)
+    assert facts_in(path) == {}
+    with pytest.raises(CheckpointError, match="no regular file but a pipe"):
+        load_tensors(path, kind="weights")
