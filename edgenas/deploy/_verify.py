@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgenas.deploy._apart import Patience, check_apart
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
+from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
@@ -228,6 +229,9 @@ def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.floa
     error = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(expected).max())))
     verdict: Verdict = "passed" if error <= limit else "failed"  # NaN fails
     where = f"{runner.info.runtime} on {runner.info.device}"
+    spread = spread_of(logits)
+    if spread is not None and spread <= SPREAD:
+        return Check(file.path, "golden", "failed", f"its outputs do not depend on the image: all golden images give one; {where}")
     return Check(file.path, "golden", verdict, f"largest error {error:.2g} of the largest logit, allowed {limit:g}; {where}")
 
 

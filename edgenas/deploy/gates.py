@@ -216,14 +216,22 @@ def life_gates(
     return [_varies(logits), _learned(logits, decisions, labels_N)]
 
 
+def spread_of(logits_NC: NDArray[np.floating]) -> float | None:
+    """How far outputs differ from image to image, of the largest logit; None of fewer than two images with finite logits."""
+    finite_NC = logits_NC[np.isfinite(logits_NC).all(axis=1)].astype(np.float64)
+    if len(finite_NC) < 2:
+        return None
+    size = float(np.abs(finite_NC).max())
+    return float(np.ptp(finite_NC, axis=0).max()) / size if size else 0.0
+
+
 def _varies(logits: Mapping[str, NDArray[np.floating]]) -> Gate:
     """Whether outputs differ from image to image; images whose logits are not finite are judged by another gate."""
     spreads: dict[str, float] = {}
     for whose, each_NC in logits.items():
-        finite_NC = each_NC[np.isfinite(each_NC).all(axis=1)].astype(np.float64)
-        if len(finite_NC) > 1:
-            size = float(np.abs(finite_NC).max())
-            spreads[whose] = float(np.ptp(finite_NC, axis=0).max()) / size if size else 0.0
+        spread = spread_of(each_NC)
+        if spread is not None:
+            spreads[whose] = spread
     least = min(spreads.values(), default=None)
     judged = Gate("varies_with_image", SPREAD, least, least, least, "passed")
     dead = [whose for whose, spread in spreads.items() if spread <= SPREAD]

@@ -16,13 +16,15 @@ from onnx import numpy_helper
 
 from edgenas.deploy import recorded
 from edgenas.deploy.artefact import load_manifest, overall, verify, write_artefact
-from edgenas.deploy.contracts import ExportedFile
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.parity import Gates, compare, not_run
+from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import kept, read_answers
 from edgenas.errors import ArtefactError
 from edgenas.records import AnswersFacts, Check, DecisionRule, Metrics, MostFrequent, SplitMetrics, ThresholdChoice
 from edgenas.runs import sha256_file, sha256_json
 from edgenas.stats import wilson
+from edgenas.testing.exporters import INPUT_SHAPE, reference_logits, tiny_net
 from tests.deploy.conftest import CLASSES, facts, parity_of, reference
 
 Make = Callable[..., Path]
@@ -185,6 +187,17 @@ def test_nothing_is_left_when_writing_fails(exported: dict[str, ExportedFile], t
     with pytest.raises(RuntimeError, match="boom"):
         write_artefact(tmp_path / "artefact", [(exported["fp32"], parity_of())], facts(), reference=broken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_net_does_not_verify_however_well_its_golden_outputs_agree(tmp_path: Path) -> None:
+    net = tiny_net().requires_grad_(requires_grad=False)
+    net.get_submodule("head").weight.zero_()  # type: ignore[union-attr,operator]
+    exported = get_exporter("onnx").export(net, ExportSpec(INPUT_SHAPE), tmp_path)[0]
+    dead = lambda images_NCHW: reference_logits(net, images_NCHW)  # noqa: E731
+    folder = write_artefact(tmp_path / "artefact", [(exported, parity_of())], facts(), reference=dead).folder
+    golden = next(check for check in verify(folder) if check.name == "golden")
+    assert golden.verdict == "failed"
+    assert "do not depend on the image" in golden.reason
 
 
 def test_golden_images_are_generated_and_small(make_artefact: Make) -> None:
