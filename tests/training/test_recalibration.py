@@ -145,4 +145,7 @@ def test_statistics_that_are_better_as_they_are_are_kept() -> None:
 
 
 def test_one_image_alone_says_nothing_of_a_spread() -> None:
-    recalibrate_where_better(plain_net(), images(1), lambda _: 0.5)
+    net = plain_net()
+    before = [value.clone() for value in statistics(net)]
+    recalibrate_where_better(net, images(1), lambda _: 0.5)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(statistics(net), before, strict=True))
