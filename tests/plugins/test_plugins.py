@@ -174,7 +174,7 @@ def test_what_is_broken_is_one_line_that_names_package_and_entry_point(run: Path
         assert f"{name!r} of package edgenas-broken 0.1 (entry point {name} = " in error["message"]
         assert f"in {group}) cannot be used: {why}" in error["message"]
         assert "\n" not in error["message"]
-        assert error["hint"] == "mend that package or remove it"
+        assert error["hint"] == "repair that package or remove it"
 
 
 @pytest.mark.parametrize(
