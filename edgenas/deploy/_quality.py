@@ -8,6 +8,8 @@ from edgenas.escaping import markdown, markdown_code
 from edgenas.records import EQUAL_WORD, LatencyFacts, Manifest, Metrics, Parity, Proportion
 from edgenas.stats import wilson
 
+_MANY = 12  # classes that are named in a sentence
+
 
 def facts_table(manifest: Manifest) -> str:
     """Accuracy, sensitivity, false alarms, threshold, latency, data, net and date: a row each, as far as they are known."""
@@ -69,7 +71,9 @@ def _data(manifest: Manifest) -> str:
 
 def intended_use(manifest: Manifest) -> str:
     """What it is for, what it is not for, and what those who use it must know."""
-    names = ", ".join(map(markdown_code, manifest.classes))
+    names = ", ".join(map(markdown_code, manifest.classes[:_MANY]))
+    if len(manifest.classes) > _MANY:
+        names += f" and {len(manifest.classes) - _MANY:,} others"
     lines = [
         f"For images like those of {markdown(manifest.data.source)}, taken in the same way, each of which shows one of {names}. "
         "Whoever deploys it decides whether the figures above are enough for that, and has it judged on own images first.",

@@ -195,6 +195,12 @@ def test_markup_in_a_name_stays_text_and_labels_are_one_a_line(make_artefact: Ma
     assert (folder / "labels.txt").read_text().splitlines() == ["<img src=x>", "a|b\\n# c", "[d](http://e)"]
 
 
+def test_of_very_many_classes_a_sentence_names_a_few(make_artefact: Make) -> None:
+    text = (make_artefact(classes=tuple(f"class-{i}" for i in range(300)), positive=None, threshold=None) / "README.md").read_text()
+    assert "each of which shows one of `class-0`, `class-1`, " in text
+    assert "`class-11` and 288 others. Whoever" in text
+
+
 def test_an_engines_folder_names_what_times_an_engine(exported: dict[str, ExportedFile], tmp_path: Path) -> None:
     (tmp_path / "model.engine").write_bytes(b"engine")
     half = exported["fp16"]

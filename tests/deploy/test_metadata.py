@@ -15,6 +15,7 @@ from edgenas.deploy.artefact import verify, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_exporter, get_runtime
+from edgenas.exporters.onnx import typed_graph
 from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
 from tests.deploy.conftest import CLASSES, facts, parity_of, reference
 
@@ -46,6 +47,10 @@ def test_a_file_carries_them_and_computes_what_it_computed_without(exported: dic
     assert told.emulation is not None
     assert plain.emulation is not None
     assert told.emulation.read_bytes() == plain.emulation.read_bytes()
+
+
+def test_engines_are_built_of_a_graph_without_them() -> None:
+    assert not typed_graph(tiny_net(), ExportSpec(INPUT_SHAPE, metadata=TEXTS)).graph.metadata_props
 
 
 def told(file: ExportedFile, folder: Path, texts: dict[str, str]) -> ExportedFile:
