@@ -21,7 +21,23 @@ from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
 Array = Any  # a NumPy array
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm")
+IMAGES = (
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".jp2",
+    ".webp",
+)
 WARM_UP, CALLS = 20, 200
 ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenas.data.files import DICOM_EXTENSIONS, EXTENSIONS
 from edgenas.data.preprocess import Preprocess
 from edgenas.deploy import _example
 from edgenas.deploy.parity import probabilities as class_probabilities
@@ -90,6 +91,10 @@ def test_of_a_folder_it_reads_all_images_by_name(make_artefact: Make, tmp_path: 
     assert (done.returncode, done.stderr) == (0, "")
     shown = [str(Path(line.split("\t")[0]).relative_to(images)) for line in done.stdout.splitlines()]
     assert shown == ["B.JPG", "a/c/0.png", "a/c/1.png", "b/0.png", "b/1.png"]
+
+
+def test_it_takes_those_files_of_a_folder_for_images_that_training_took() -> None:
+    assert set(EXTENSIONS) - set(DICOM_EXTENSIONS) <= set(_example.IMAGES)
 
 
 def test_it_times_the_model_and_says_what_was_measured_before(make_artefact: Make) -> None:
