@@ -16,6 +16,7 @@ from edgenas.errors import EdgeNASError
 from edgenas.project.deployed import outdated_net
 from edgenas.project.nets import RESULT, read_retrain, winner_of
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.trainings.recipe import batches_for
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
@@ -69,6 +70,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
     if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
     stages |= yield from _outdated(project, stages)
+    stages["report"] = yield from _page(folder)
     yield from _origins(folder)
     loader, images = None, None
     if folder.splits.exists():
@@ -97,6 +99,21 @@ def run(config: InfoConfig) -> Iterator[Record]:
         doubts=doubts or None,
     )
     yield Outcome(result)
+
+
+def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
+    """The page of results, and whether it is still of these results."""
+    stage = _stage("report", folder.page, "edgenas report")
+    try:
+        seal = read_seal(folder)
+        older = () if seal is None else older_than(folder, seal)
+    except EdgeNASError as error:
+        yield Note(f"report: {error}", is_warning=True)
+        return replace(stage, state="outdated", command="edgenas report")
+    if not older:
+        return stage
+    yield Note(f"report: the page is older than {', '.join(older)}", is_warning=True)
+    return replace(stage, state="outdated", command="edgenas report")
 
 
 def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:
