@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.project.paging.pdf import NAMES
 from tests.recipes.killing import Reference, Zygote
 
 PAGE = Path("edgenas-run/report/index.html")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name)) is not None), None)
 
 
 @pytest.fixture
@@ -98,6 +100,19 @@ def test_answers_of_other_weights_are_not_shown(zygote_edgenas: Zygote, work: Pa
     assert any("is of other weights or images; run `edgenas evaluate --split test`" in text for text in ended.value["warnings"])
     assert zygote_edgenas(work, "evaluate", "--split", "test", "--json").code == 0
     assert "errors" in zygote_edgenas(work, "report", "--json").value["result"]["sections"]
+
+
+def test_the_commands_of_the_page_on_it_do_what_it_says(zygote_edgenas: Zygote, work: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    assert block.splitlines() == ["edgenas report", "edgenas report --pdf"]
+    for line in block.splitlines():
+        ended = zygote_edgenas(work, *line.split()[1:])
+        if line.endswith("--pdf") and CHROMIUM is None:
+            assert (ended.code, "needs Chromium or Chrome" in ended.err) == (5, True)
+        else:
+            assert ended.code == 0, ended.err
+    assert (CHROMIUM is None) or (work / PAGE).with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
 
 
 def test_no_image_of_the_data_enters_the_artefact(work: Path) -> None:
