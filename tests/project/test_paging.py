@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import auc
 
 from edgenas.data.images import Images, open_images
@@ -155,6 +156,21 @@ def test_a_thumbnail_is_small_and_carries_nothing_of_its_file(images: Images) ->
     small = thumbnail(images.source, 0, 320)
     assert (small.mime, max(small.width, small.height) <= 320, len(small.content) < 4000) == ("image/png", True, True)
     assert b"Exif" not in small.content
+
+
+def test_a_large_image_is_made_small_and_one_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    for name, shade in (("cat", 40), ("dog", 200)):
+        for number in range(12):
+            (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
+            colour = (shade, 10 * number, number)
+            Image.new("RGB", (900, 600), colour).save(tmp_path / "in" / name / f"{number}.png")
+    found = open_images(f"folder:{tmp_path / 'in'}", image_px=32)
+    image = page_image(found, 0, 320)
+    assert image is not None
+    assert (image.mime, image.width, image.height, image.label) == ("image/jpeg", 320, 213, "cat")
+    assert len(image.content) < 5000
+    (tmp_path / "in" / image.name).unlink()
+    assert page_image(found, 0, 320) is None
 
 
 def test_a_list_of_odd_things_that_cannot_be_read_is_empty(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_search_retrain_and_export_write_the_page_themselves(reference: Referenc
     assert "has not been judged on test yet: edgenas retrain" in sentence(after["search"])
     assert "Not shown yet: edgenas export --format onnx writes a folder for the device." in after["search"]
     assert re.search(
-        r"finds \d+ of \d+ images of 8 in the test split, takes \d+ of \d+ others for it and takes [\d.]+ ms an image",
+        r"finds \d+ of \d+ images of 8 in the test split, mistakes \d+ of \d+ others for it and needs [\d.]+ ms an image",
         sentence(after["retrain"]),
     )
     assert "not exported yet" in after["retrain"]

@@ -57,8 +57,8 @@ class Reading(HTMLParser):
 def test_what_matters_is_on_the_page() -> None:
     read = Reading(document(a_page()))
     for words in (
-        "The searched net finds 58 of 61 images of covid-19 in the test split, takes 5 of 479 others for it and takes 1.19 ms an "
-        "image (measured, within the limit of 1.25 ms)",
+        "The searched net finds 58 of 61 images of covid-19 in the test split, mistakes 5 of 479 others for it and needs 1.19 ms "
+        "an image (measured, within the limit of 1.25 ms)",
         "95 %: 86.4 to 98.3 %, 58 of 61 found in test",
         "Missed covid-19: all 3 shown",
         "False alarms: 4 of 5 shown",

@@ -58,7 +58,7 @@ def sentence(page: ResultsPage) -> str:
     if net.metrics is None:
         what = f"{name}, with {net.weights} weights, has not been judged on test yet"
         return f"{what}: {page.command_for('retrain') or 'edgenas evaluate --split test'} does that."
-    parts = [*_found(net.metrics), *([f"takes {speed}"] if (speed := _speed(page)) else [])]
+    parts = [*_found(net.metrics), *([f"needs {speed}"] if (speed := _speed(page)) else [])]
     text = f"{name} {', '.join(parts[:-1])}{' and ' if len(parts) > 1 else ''}{parts[-1]}"
     exported = _export_words(page)
     return f"{text}; {exported}." if exported else f"{text}."
@@ -68,7 +68,7 @@ def _found(metrics: Metrics) -> list[str]:
     if metrics.positive is None:
         return [f"is right on {counted(metrics.top1)} test images"]
     found, alarms = metrics.sensitivity[metrics.positive], false_alarms(metrics)
-    price = [f"takes {counted(alarms)} others for it"] if alarms is not None else []
+    price = [f"mistakes {counted(alarms)} others for it"] if alarms is not None else []
     return [f"finds {counted(found)} images of {metrics.positive} in the test split", *price]
 
 
