@@ -92,7 +92,8 @@ def _names(plot: Plot, these: Sequence[Point]) -> Iterable[Html]:
             is_inside = is_inside and top >= TOP - 8 and top + LINE_PX <= plot.height - 40
             if is_inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                yield tag("text", each.name, x=round(left, 1), y=round(top + 10, 1), class_="name")
+                at, anchor = {1: (x + 9, "start"), -1: (x - 9, "end"), 0: (x, "middle")}[right]
+                yield tag("text", each.name, x=round(at, 1), y=round(top + 10, 1), text_anchor=anchor, class_="name")
                 break
 
 
