@@ -16,12 +16,13 @@ from edgenas.latency import LatencyTable
 from edgenas.latency.table import break_down, remarks
 from edgenas.project.answers import Answers, read_answers
 from edgenas.project.deployed import Choice, chosen
-from edgenas.project.nets import RESULT, genes_of
+from edgenas.project.nets import genes_of
 from edgenas.project.opening import Project, open_images
 from edgenas.project.paging.judged import judged
 from edgenas.project.paging.reading import Reader
 from edgenas.project.paging.seal import results_of
 from edgenas.project.paging.sheet import GALLERY_PX, data_sheet, page_image
+from edgenas.project.results import RESULT
 from edgenas.project.run_tables import run_table
 from edgenas.records import (
     BreakdownFacts,

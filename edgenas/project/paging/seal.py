@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgenas.errors import RunFolderError
-from edgenas.project.nets import RESULT
+from edgenas.project.results import RESULT
 from edgenas.records import PageSeal
 from edgenas.runs import RunFolder, sha256_file
 
