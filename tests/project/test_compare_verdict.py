@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
 import os
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
