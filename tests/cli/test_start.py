@@ -32,6 +32,7 @@ def test_help_and_wrong_words_import_nothing(arguments: tuple[str, ...], tmp_pat
         (("evaluate",), set()),
         (("export",), set()),
         (("retrain",), set()),
+        (("report",), set()),
     ],
     ids=lambda part: part[0] if isinstance(part, tuple) else "",
 )

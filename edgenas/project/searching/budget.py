@@ -12,7 +12,6 @@ from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError
 from edgenas.latency import Bound, LatencyTable, named_table
 from edgenas.latency.fit import CONFIDENCE
 from edgenas.latency.measuring import is_here, version_changes
-from edgenas.percents import percent
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
@@ -32,6 +31,8 @@ from edgenas.runs import Note
 from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
 from edgenas.search.limits import LATENCY, OF_TABLES, SENSITIVITY, in_reach
 from edgenas.spaces import Genes, SearchSpace, Task
+
+FEW = 0.0005  # feasible shares below are not told to a tenth of a percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,16 +293,14 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
         values_A = device.table.predicted(found.genes_AG)
         on = f" on {device.alias}" if device.alias else ""
         spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
-    mended = (
-        f"; none of it meets them, {found.feasible_A.sum():,} that were changed until they do are taken" if found.is_mended else ""
-    )
+    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were repaired do" if found.is_mended else ""
     of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
     if found.counted is not None:
         counted = found.counted
         share = f"{counted.value:.3g}" if counted.value > 0 or counted.high == 0 else f"at most {counted.high:.2g}"
         of = f"all {budget.space.cardinality:.3g} nets of {budget.space.name}, counted"
     else:
-        share = percent(found.share)
+        share = f"{100 * found.share:.1f} %" if found.share >= FEW or found.share == 0 else f"{100 * found.share:.2g} %"
     return f"feasible: {share} of {of} ({limits}){mended}{''.join(spans)}"
 
 
