@@ -131,7 +131,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     yield from (Note(line) for line in pixels.notes)
     for line in (*divided.warnings, *pixels.warnings):
         yield Note(line, is_warning=True)
-    provable = [*_provable(splits, settings.data.positive), *what_is_together(divided.source)]
+    provable = [*_provable(splits, settings.data.positive), *what_is_together(divided.source, divided.joined)]
     if settings.data.positive is None:
         yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
     result = InitResult(
