@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from edgenas.cli.speaking import note, say, say_object
 from edgenas.errors import EdgeNASError, RankError
+
+if TYPE_CHECKING:
+    from edgenas.runs import RunFolder
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
@@ -73,7 +76,15 @@ class StopRequest:
         raise KeyboardInterrupt
 
 
-def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
+def execute(
+    command: str,
+    start: Callable[[], Iterator[Any]],
+    *,
+    run: Path | None,
+    as_json: bool,
+    verbose: bool = False,
+    quick: bool = False,
+) -> None:
     """Drive a recipe to its `Outcome`, show it and exit.
 
     Args:
@@ -82,10 +93,12 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         run: the run folder that outputs are relative to; None for a command that needs none.
         as_json: print the contract's object instead of tables and paths.
         verbose: show log messages.
+        quick: the settings are those of a quick run, which the run folder remembers.
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
     from edgenas.runs.place import word
+    from edgenas.runs.quick import quick_words, remembering
 
     rank = _rank(command, run=run, as_json=as_json)
     if rank is not None and rank > 0:
@@ -94,8 +107,10 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
     try:
-        with stop.listening():
+        with stop.listening(), remembering(folder, command, quick=quick):
             outcome = screen.follow(start(), stop)
+        doubt = quick_words(folder, command)
+        screen.warnings += [] if doubt is None else [doubt]
     except EdgeNASError as error:
         if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
             _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
@@ -126,8 +141,12 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
             screen.show(command, outcome)
             for path in outcome.outputs.values():
                 say(str(path))
+            if doubt is not None:
+                note(doubt)
             if outcome.failure is not None:
                 _print_line(outcome.failure)
+            elif folder is not None and "kit" not in outcome.outputs:
+                _print_next(folder, command)
     sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
 
 
@@ -259,6 +278,16 @@ def _print_line(error: EdgeNASError) -> None:
     if error.hint:
         text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
     note(text, head="edgenas: ")
+
+
+def _print_next(run: RunFolder, command: str) -> None:
+    """Say which command comes next, where that is known."""
+    from edgenas.runs.stages import ORDER, next_command
+
+    if command in (*ORDER, "info"):
+        following = next_command(run, command if command in ORDER else None)
+        if following is not None:
+            note(f"next: {following}")
 
 
 def _print_object(

@@ -15,7 +15,7 @@ from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import TrainSettings
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
-from edgenas.runs import RunFolder
+from edgenas.runs import RunFolder, stages
 from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_supernet
 from edgenas.supernets.bilateral import with_both_sides
@@ -25,7 +25,7 @@ from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 from edgenas.training.sampling import SAMPLING_RULES, WithIdentities
 
-RESULT = "result.json"
+RESULT = stages.RESULT
 BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
 HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
 

@@ -27,6 +27,8 @@ from edgenas.records.commands import (
     RecipeRow,
     RecipesResult,
     ReportedFacts,
+    SettingRow,
+    SettingsResult,
     SizeFacts,
     SpaceDescription,
     SpaceSize,
@@ -105,6 +107,7 @@ from edgenas.records.plan import (
 )
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
+from edgenas.records.running import RunResult, RunState, StageKept, StageRow
 from edgenas.records.search import (
     Evaluations,
     FidelityResult,
@@ -309,6 +312,8 @@ __all__ = [
     "RetrainResult",
     "RivalFacts",
     "RivalReport",
+    "RunResult",
+    "RunState",
     "SamplePair",
     "SamplePicture",
     "SamplingFacts",
@@ -318,6 +323,8 @@ __all__ = [
     "SearchResult",
     "SelectionFacts",
     "SessionFacts",
+    "SettingRow",
+    "SettingsResult",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",
@@ -329,6 +336,8 @@ __all__ = [
     "SpreadFacts",
     "StageCosts",
     "StageFacts",
+    "StageKept",
+    "StageRow",
     "StagedArray",
     "StagedFile",
     "StagedFiles",
