@@ -38,12 +38,17 @@ from edgenas.spaces import SearchSpace, Task, get_space
 
 @dataclass(frozen=True, slots=True)
 class InitConfig:
-    """What `edgenas init` was asked for."""
+    """What `edgenas init` was asked for.
+
+    Attributes:
+        look: measure which spaces fit where a latency of this device is limited.
+    """
 
     run: Path
     flags: Flags
     overrides: tuple[str, ...] = ()
     force: bool = False
+    look: bool = True
 
 
 def run(config: InitConfig) -> Iterator[Record]:
@@ -85,13 +90,15 @@ def run(config: InitConfig) -> Iterator[Record]:
         problems = tuple(dict.fromkeys((*divided.problems, *pixels.problems)))
         save_problems(folder.problems, problems)
         save_splits(folder.splits, splits)
-        looked = yield from look_for(
-            Project(folder, settings),
-            divided.source,
-            len(splits["train"]),
-            by_hand=by_hand,
-            image_px=settings.data.image_px,
-        )
+        looked = None
+        if config.look:
+            looked = yield from look_for(
+                Project(folder, settings),
+                divided.source,
+                len(splits["train"]),
+                by_hand=by_hand,
+                image_px=settings.data.image_px,
+            )
         if looked is not None and looked.chosen is not None:
             tables = _with_choice(tables, looked.chosen)
             space, task = _space_and_task(build(ProjectSettings, tables, source="the settings of this init"), source)

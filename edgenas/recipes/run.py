@@ -95,7 +95,9 @@ def run(config: RunConfig) -> Iterator[Record]:
 
 
 def _init(config: RunConfig) -> Iterator[Record]:
-    return init.run(init.InitConfig(config.run, config.flags, config.overrides))
+    """What is measured of spaces is left to `profile` where one is given, and left out of a quick run."""
+    look = not config.quick and "name" not in config.flags.get("space", {})
+    return init.run(init.InitConfig(config.run, config.flags, config.overrides, look=look))
 
 
 def _has_table(config: RunConfig) -> bool:

@@ -136,8 +136,8 @@ def test_rivals_are_read_with_side_stem_and_weights() -> None:
         ("timm:test_resnet=cached", "timm has fetched no weights of test_resnet here"),
         ("timm:repvit_m09", "similar are repvit_m0_9"),
         ("timm:", "is not written timm:NAME"),
-        ("atuo", "is auto meant?"),
-        ("resnet18", "is timm:resnet18 meant?"),
+        ("atuo", "did you mean 'auto'?"),
+        ("resnet18", "did you mean 'timm:resnet18'?"),
         (" , ", "no rival is named"),
     ],
 )

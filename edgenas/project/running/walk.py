@@ -103,7 +103,7 @@ class Walk:
         if outcome.failure is not None:
             self._fail(stage, outcome.failure, self.results[stage])
             return
-        words = headline(stage, outcome.result)
+        words = headline(outcome.result)
         self.book.finish(stage, words)
         kept = self.book.state.stages[stage]
         estimate = self.book.state.estimates.get(stage)

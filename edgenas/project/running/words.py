@@ -22,9 +22,9 @@ from edgenas.records import (
 from edgenas.runs.durations import duration
 
 
-def headline(stage: str, result: Any) -> str:
-    """What a stage found, in a line; empty for a stage of which there is nothing to say."""
-    words = _WORDS.get(stage)
+def headline(result: Any) -> str:
+    """What a stage found, in a line; empty for an answer of which there is nothing to say."""
+    words = _WORDS.get(type(result))
     return "" if words is None else words(result)
 
 
@@ -110,13 +110,13 @@ def _export(result: ExportResult) -> str:
     return f"{result.artifact}: {word}"
 
 
-_WORDS: Mapping[str, Callable[[Any], str]] = {
-    "init": _init,
-    "profile": _profile,
-    "plan": _plan,
-    "train": _train,
-    "search": _search,
-    "retrain": _retrain,
-    "evaluate": _evaluate,
-    "export": _export,
+_WORDS: Mapping[type, Callable[[Any], str]] = {
+    InitResult: _init,
+    ProfileAnswer: _profile,
+    PlanResult: _plan,
+    TrainResult: _train,
+    SearchResult: _search,
+    RetrainResult: _retrain,
+    EvaluateResult: _evaluate,
+    ExportResult: _export,
 }

@@ -17,6 +17,7 @@ from edgenas.project.searching.budget import Budget
 from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
 from edgenas.project.settings import SearchSettings
 from edgenas.records import CandidateRow, RacedRow
+from edgenas.registries import nearest
 from edgenas.search import (
     ALGORITHMS,
     Accuracy,
@@ -160,9 +161,11 @@ def require_classes(project: Project) -> None:
     class_names = load_splits(project.run.splits).class_names
     unknown = [name for name in dict.fromkeys(wanted) if name not in class_names]
     if unknown:
+        near = nearest(unknown[0], class_names)
+        meant = "" if near is None else f"did you mean {near!r}? "
         raise ConfigError(
             f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(class_names)}",
+            hint=f"{meant}classes are: {', '.join(class_names)}",
         )
 
 
