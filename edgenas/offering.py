@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+
+from edgenas.errors import RunFolderError
+from edgenas.runs import RunFolder, read_json
 
 SOURCES = ("digits", "folder:", "fashion-mnist", "cifar10:", "cifar100:", "csv:", "covidx:", "torchvision:", "timm:")
 _PARTS = ("train", "training", "val", "valid", "validation", "test", "testing")
@@ -63,13 +65,13 @@ def tables(run: Path) -> list[str]:
 def classes(run: Path, source: str) -> list[str]:
     """Classes of a source that is a folder, else of the project in a run folder; nothing where neither is there."""
     kind, _, folder = source.partition(":")
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(RunFolderError, KeyError, TypeError):
         if kind == "folder":
-            names = folders(Path(folder).expanduser())
+            root = Path(folder).expanduser()
+            names = folders(root)
             parts = [name for name in names if name.casefold() in _PARTS]
-            return folders(Path(folder).expanduser() / parts[0]) if parts else names
-        stored = json.loads((run / "data" / "splits.json").read_text(encoding="utf-8"))
-        return [str(name) for name in stored["class_names"]]
+            return sorted({name for part in parts for name in folders(root / part)}) if parts else names
+        return [str(name) for name in read_json(RunFolder(run).splits)["class_names"]]
     return []
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
-from click.shell_completion import CompletionItem
 
-Offer = list[CompletionItem]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Offer: TypeAlias = "list[CompletionItem]"
 MOST = 250  # names
 
 
@@ -46,7 +49,7 @@ def complete_tables(context: click.Context, parameter: click.Parameter, incomple
 
     name, equals, begun = incomplete.rpartition("=")
     offered = _offered((f"{name}{equals}{table}" for table in tables(_run_of(context))), incomplete)
-    return offered or [CompletionItem(begun, type="file")]
+    return offered or [_item(begun, type="file")]
 
 
 def complete_settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offer:
@@ -85,7 +88,7 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
 
     head, slash, _ = incomplete.rpartition("/")
     offered = _offered((f"{head}{slash}{name}" for name in run_folders(Path(f"{head}{slash}" or "."))), incomplete)
-    return offered or [CompletionItem(incomplete, type="dir")]
+    return offered or [_item(incomplete, type="dir")]
 
 
 def complete_sources(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offer:
@@ -103,9 +106,15 @@ def _offered(names: Iterable[str], incomplete: str) -> Offer:
     """Names that begin as what is typed, in any case; a mapping says what they are."""
     words = names if isinstance(names, Mapping) else {}
     begun = [name for name in dict.fromkeys(names) if name.casefold().startswith(incomplete.casefold())]
-    return [CompletionItem(name, help=str(words.get(name, "")).partition(";")[0] or None) for name in begun[:MOST]]
+    return [_item(name, help=str(words.get(name, "")).partition(";")[0] or None) for name in begun[:MOST]]
 
 
 def _run_of(context: click.Context) -> Path:
     """The run folder that the line names, as far as it is typed."""
     return Path(context.params.get("run") or "edgenas-run")
+
+
+def _item(value: str, *, type: str = "plain", help: str | None = None) -> CompletionItem:
+    from click.shell_completion import CompletionItem
+
+    return CompletionItem(value, type=type, help=help)

@@ -284,7 +284,7 @@ def _print_next(run: RunFolder, command: str) -> None:
     """Say which command comes next, where that is known."""
     from edgenas.runs.stages import ORDER, next_command
 
-    if command in (*ORDER, "info"):
+    if command in (*ORDER, "info", "run"):
         following = next_command(run, command if command in ORDER else None)
         if following is not None:
             note(f"next: {following}")

@@ -86,6 +86,7 @@ class Facts:
         decision: the rule that ships, and how its threshold was chosen; None takes it from ``positive`` and ``threshold``.
         gates: limits by name that the files were held to.
         answers: of the source to the images that judged the files.
+        quick: stages behind the net that took a few steps only.
     """
 
     input_shape: tuple[int, int, int]
@@ -102,6 +103,7 @@ class Facts:
     decision: DecisionRule | None = None
     gates: Mapping[str, float] | None = None
     answers: RecordedAnswers | None = None
+    quick: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ def _fill(
     write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
     answers = facts.answers.write(folder) if facts.answers is not None else None
     word = _word([parity for _, parity in models])
-    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word)
+    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
     support = ["README.md", "example.py", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     plain = replace(manifest, support_files=tuple(_identity(folder / name) for name in support)).as_json()

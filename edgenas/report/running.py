@@ -18,15 +18,16 @@ STYLES = {"failed": "bold red", "not reached": "dim", "not needed": "dim", "kept
 def run_view(outcome: Outcome[RunResult]) -> Iterator[RenderableType]:
     """Every stage with what it took and what it found."""
     result = outcome.result
-    rows = table("", "stage", "state", ">took", ">expected", "what was found")
+    has_estimates = any(stage.estimate is not None for stage in result.stages)
+    rows = table("", "stage", "state", ">took", *([">expected"] if has_estimates else []), "what was found")
     for number, stage in enumerate(result.stages, 1):
         took = "–" if stage.seconds is None else duration(stage.seconds)
         expected = "–" if stage.estimate is None else duration(stage.estimate.value)
-        style = STYLES.get(stage.state, "")
-        rows.add_row(str(number), stage.name, Text(stage.state, style=style), took, expected, stage.words)
-    for column in rows.columns[:5]:
+        state = Text(stage.state, style=STYLES.get(stage.state, ""))
+        rows.add_row(str(number), stage.name, state, took, *([expected] if has_estimates else []), stage.words)
+    for column in rows.columns[:-1]:
         column.no_wrap = True
-    rows.columns[5].overflow = "fold"
+    rows.columns[-1].overflow = "fold"
     yield rows
     whole = sum(stage.seconds or 0.0 for stage in result.stages)
     earlier = "" if all(stage.state != "kept" for stage in result.stages) else f", {duration(whole)} with the calls before"

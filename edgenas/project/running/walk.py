@@ -64,7 +64,8 @@ class Walk:
         if self._is_done(stage):
             kept = self.book.kept(stage)
             seconds, words = (None, "") if kept is None else (kept.seconds, kept.words)
-            self.rows[stage] = StageRow(name=stage, state="kept", seconds=seconds, words=words)
+            estimate = self.book.state.estimates.get(stage)
+            self.rows[stage] = StageRow(name=stage, state="kept", seconds=seconds, estimate=estimate, words=words)
             took = f" (took {duration(kept.seconds)})" if kept is not None else ""
             yield Note(f"{head}: done before{took}, skipped", is_heading=True)
             return
