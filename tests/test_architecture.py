@@ -268,6 +268,7 @@ OPENS: dict[str, str] = {
     "runs/files.py": "writes; hashes what was checked to be regular",
     "runs/folder.py": "a lock that it made",
     "training/checkpoints.py": "safetensors opens by name, after `require_regular`",
+    "training/headers.py": "safetensors opens by name, after `require_regular`",
     "training/foreign.py": "PyTorch opens by name, after a check that it is regular",
     "training/outside.py": "ONNX opens by name, after `require_regular`",
     "supernets/autoformer_files.py": "PyTorch opens by name",

@@ -47,10 +47,14 @@ def retrain(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
+        from edgenas.recipes import require_ready
+
+        flags = compact(train={"recipe": recipe}, retrain={"init": init, "epochs": epochs, "baseline": baseline, "device": device})
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen, "winner" if arch is None else None)  # before PyTorch is imported
         from edgenas.recipes.retrain import RetrainConfig
         from edgenas.recipes.retrain import run as command
 
-        flags = compact(train={"recipe": recipe}, retrain={"init": init, "epochs": epochs, "baseline": baseline, "device": device})
-        return command(RetrainConfig(run, flags, quickly(quick, overrides), arch, force))
+        return command(RetrainConfig(run, flags, chosen, arch, force))
 
     execute("retrain", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -98,8 +98,7 @@ def run(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.run import RunConfig
-        from edgenas.recipes.run import run as recipe
+        from edgenas.recipes import require_runnable
 
         images: dict[str, Any] = {"source": data, "map_label": parse_renames(map_label) or None, "positive": positive}
         images |= {"image_px": image_px, "skip_bad_images": skip_bad_images}
@@ -114,6 +113,10 @@ def run(
             train={"device": device},
             retrain={"baseline": baseline, "device": device},
         )
+        require_runnable(run, flags, overrides)  # before PyTorch is imported
+        from edgenas.recipes.run import RunConfig
+        from edgenas.recipes.run import run as recipe
+
         return recipe(
             RunConfig(
                 run, flags, overrides, parse_tables(table), allow_foreign_table, formats or ("onnx",), until=until, quick=quick

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from edgenas.cli.speaking import note, say, say_object
+from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
 if TYPE_CHECKING:
-    from edgenas.runs import RunFolder
+    from edgenas.runs import Outcome, RunFolder
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
@@ -134,29 +134,31 @@ def execute(
         emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
-    with _told():
+    exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
+    with _told(exit_code):
         if as_json:
             _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
         else:
+            require_stdout()
             screen.show(command, outcome)
             for path in outcome.outputs.values():
                 say(str(path))
-            if doubt is not None:
-                note(doubt)
-            if outcome.failure is not None:
-                _print_line(outcome.failure)
-            elif folder is not None and "kit" not in outcome.outputs:
-                _print_next(folder, command)
-    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+    if not as_json:
+        _print_rest(command, outcome, folder, doubt)
+    sys.exit(exit_code)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Leave with a line and status 1 where the block's words cannot be written: the work is done, only nobody can be told."""
+def _told(exit_code: int = 1) -> Iterator[None]:
+    """Leave where the block's words cannot be written: the work is done, only nobody can be told.
+
+    A reader that has seen enough (``| head``) is no fault: in silence, with the command's ``exit_code``. Else with a line and 1.
+    """
     try:
         yield
     except BrokenPipeError:
-        raise
+        leave_stdout()
+        sys.exit(exit_code)
     except (OSError, ValueError) as error:  # ValueError: of a stream that was closed
         note(f"edgenas: the result cannot be printed: {getattr(error, 'strerror', None) or error}")
         os._exit(1)
@@ -278,6 +280,16 @@ def _print_line(error: EdgeNASError) -> None:
     if error.hint:
         text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
     note(text, head="edgenas: ")
+
+
+def _print_rest(command: str, outcome: Outcome[Any], run: RunFolder | None, doubt: str | None) -> None:
+    """Say below a result what it is worth, why the command failed, or what comes next."""
+    if doubt is not None:
+        note(doubt)
+    if outcome.failure is not None:
+        _print_line(outcome.failure)
+    elif run is not None and "kit" not in outcome.outputs:
+        _print_next(run, command)
 
 
 def _print_next(run: RunFolder, command: str) -> None:

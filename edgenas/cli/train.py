@@ -68,8 +68,7 @@ def train(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.train import TrainConfig
-        from edgenas.recipes.train import run as command
+        from edgenas.recipes import require_ready
 
         flags = compact(
             teacher={
@@ -87,6 +86,11 @@ def train(
                 "device": device,
             },
         )
-        return command(TrainConfig(run, flags, quickly(quick, overrides), only, force))
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen)  # before PyTorch is imported
+        from edgenas.recipes.train import TrainConfig
+        from edgenas.recipes.train import run as command
+
+        return command(TrainConfig(run, flags, chosen, only, force))
 
     execute("train", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

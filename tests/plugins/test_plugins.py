@@ -20,7 +20,7 @@ from edgenas.search import ALGORITHMS, Algorithm
 from edgenas.search.quantities import Checked
 from edgenas.spaces import SPACES
 from edgenas.testing.search import SearchConformance
-from edgenas.training.checkpoints import facts_in
+from edgenas.training.headers import facts_in
 from tests.plugins.installing import install, on_the_path
 from tests.recipes.budgets import edgenas_in
 
