@@ -282,6 +282,7 @@ OPENS: dict[str, str] = {
     "project/searching/proof_workers.py": "a lock that it made",
     "project/staging.py": "what an interrupted export wrote itself, by hash",
     "cli/speaking.py": "the null device",
+    "report/page/document.py": "packaged files",
     "exporters/tensorrt.py": "the cache of timings that it wrote itself",
     "latency/nets/compose.py": "files that an exporter wrote just before",
     "latency/measuring/workshop.py": "files that an exporter wrote just before",

@@ -20,6 +20,7 @@ COMMANDS = (
     "retrain",
     "evaluate",
     "export",
+    "report",
     "verify",
     "info",
     "settings",

@@ -13,6 +13,7 @@ from edgenas.data.images import Images
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
 from edgenas.project.opening import Project, images_of, open_project, use_threads
+from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
@@ -67,6 +68,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
     if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
     stages |= yield from _outdated(project, stages)
+    stages["report"] = yield from _page(folder)
     yield from _origins(folder)
     loader, images = None, None
     if folder.splits.exists():
@@ -95,6 +97,21 @@ def run(config: InfoConfig) -> Iterator[Record]:
         doubts=doubts or None,
     )
     yield Outcome(result)
+
+
+def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
+    """The page of results, and whether it is still of these results."""
+    stage = _stage("report", folder.page, "edgenas report")
+    try:
+        seal = read_seal(folder)
+        older = () if seal is None else older_than(folder, seal)
+    except EdgeNASError as error:
+        yield Note(f"report: {error}", is_warning=True)
+        return replace(stage, state="outdated", command="edgenas report")
+    if not older:
+        return stage
+    yield Note(f"report: the page is older than {', '.join(older)}", is_warning=True)
+    return replace(stage, state="outdated", command="edgenas report")
 
 
 def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:

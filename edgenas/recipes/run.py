@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from edgenas.project.run_tables import find_table
 from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
-from edgenas.recipes import evaluate, export, init, plan, profile, retrain, search, train
+from edgenas.recipes import evaluate, export, init, plan, profile, report, retrain, search, train
 from edgenas.records import RunResult
 from edgenas.runs import Outcome, Record, RunFolder, quietly
 from edgenas.runs.quick import quick_overrides
@@ -132,9 +131,7 @@ def _export(config: RunConfig) -> Iterator[Record]:
 
 
 def _report(config: RunConfig) -> Iterator[Record]:
-    report = import_module("edgenas.recipes.report")
-    records: Iterator[Record] = report.run(report.ReportConfig(config.run, {}, config.all_overrides))
-    return records
+    return report.run(report.ReportConfig(config.run, {}, config.all_overrides))
 
 
 STAGES: Mapping[str, Callable[[RunConfig], Iterator[Record]]] = {

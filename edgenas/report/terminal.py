@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -54,7 +55,7 @@ class Screen:
                 elif isinstance(record, Epoch):
                     self._epoch(record)
                 elif isinstance(record, Picture):
-                    draw(record)
+                    self._draw(record)
                 else:
                     outcome = record
                 if stop and isinstance(records, Generator):
@@ -71,6 +72,16 @@ class Screen:
         """
         for renderable in views.VIEWS[command](outcome):
             self.results.print(renderable)
+
+    def _draw(self, picture: Picture[Any]) -> None:
+        """Draw it; that an extra cannot be drawn, even by a fault of ours, must not end a command whose work is done."""
+        try:
+            draw(picture)
+        except Exception as error:
+            if not picture.is_extra:
+                raise
+            logging.getLogger(__name__).info("an extra was not drawn", exc_info=error)
+            self._note(Note(f"{picture.paths[0]} is not written: {error}", is_warning=True))
 
     def _note(self, note: Note) -> None:
         if note.is_warning:

@@ -35,6 +35,7 @@ from edgenas.report.compare import compare_view
 from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
+from edgenas.report.made import report_view
 from edgenas.report.nets import (
     net_rows,
     nets_of,
@@ -294,6 +295,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "evaluate": evaluate_view,
     "export": export_view,
     "verify": verify_view,
+    "report": report_view,
     "info": info_view,
     "demo": demo_view,
     "run": run_view,

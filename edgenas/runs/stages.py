@@ -24,6 +24,7 @@ _TYPED = {
     "export": "edgenas export --format onnx",
 }
 _LIMITED = ("plan", "search")  # stages that take limits, which the settings may hold
+_REST_ON = {"plan": "profile", "evaluate": "retrain"}  # of stages that leave nothing, what they look at
 _LEAVE_NOTHING = ("plan", "evaluate")
 _NEEDED = ("init", "profile", "train")  # what plan and search rest on
 
@@ -41,7 +42,7 @@ def product(run: RunFolder, stage: str) -> Path | None:
         "retrain": run.retrain / RESULT,
         "compare": run.compare / RESULT,
         "fidelity": run.fidelity / RESULT,
-        "report": run.path / "report" / "index.html",
+        "report": run.page,
     }
     path = files.get(stage)
     return path if path is not None and path.is_file() else None
@@ -80,7 +81,7 @@ def _next_stage(run: RunFolder, after: str | None) -> str | None:
         for stage in _NEEDED:
             if ORDER.index(stage) < place and product(run, stage) is None:
                 return stage
-    made = product(run, after)
+    made = product(run, _REST_ON.get(after, after))
     if made is None and after not in _LEAVE_NOTHING:
         return after  # a part of it was made, e.g. a teacher
     for stage in ORDER[place + 1 :]:

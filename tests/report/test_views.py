@@ -32,6 +32,7 @@ from edgenas.records import (
     PlanResult,
     ProfileAnswer,
     RecipesResult,
+    ReportResult,
     RetrainResult,
     RunResult,
     SearchResult,
@@ -515,6 +516,19 @@ def verify() -> Outcome[VerifyResult]:
     return Outcome(result, {"artifact": Path("run/export/trt")})
 
 
+def report() -> Outcome[ReportResult]:
+    result = {
+        "page": "report/index.html",
+        "size_bytes": 1_234_567,
+        "sections": ["errors", "nets"],
+        "missing": {"rivals": "edgenas compare", "device": "edgenas export --format onnx"},
+        "older_than": ["search/result.json", "retrain/result.json"],
+        "images": 68,
+        "unread": ["search: it is damaged"],
+    }
+    return Outcome(ReportResult.from_json(result), {"page": Path("run/report/index.html")})
+
+
 def info() -> Outcome[InfoResult]:
     stages = [
         {"name": "data", "state": "there", "made": "2026-11-22 06:48", "command": ""},
@@ -662,6 +676,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
     "export": (export(), "undecided not run passed 479 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
+    "report": (report(), "older search/result.json, retrain/result.json; damaged wrong, compare onnx 1.2 68 timm lines"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
     "run": (whole_run(), "kept 12.3 done failed 3.21 reached 2.5 330 [3] largest 97.0 [95.2, 98.2] floor 2.55 – 2.76"),
     "settings": (settings(), "[train] [export] train.supernet_drop_path_rate 0.1 covitpp [sm120] flag true [2] default"),
