@@ -273,6 +273,7 @@ OPENS: dict[str, str] = {
     "training/outside.py": "ONNX opens by name, after `require_regular`",
     "supernets/autoformer_files.py": "PyTorch opens by name",
     "deploy/_apart.py": "/proc of a process that it started",
+    "deploy/_example_cpp.py": "a packaged file",
     "deploy/_example.py": "stands alone beside an artefact, without edgenas",
     "deploy/artefact.py": "packaged files, and what it wrote itself",
     "deploy/layers.py": "a file that was loaded just before",

@@ -122,7 +122,7 @@ def execute(
     except OSError as error:
         problem = EdgeNASError(
             f"{error.filename or 'a file'}: {error.strerror or error}",
-            hint="free space, mend permissions or move away what has its name",
+            hint="free space, correct permissions or move away what has its name",
         )
         emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)

@@ -72,7 +72,7 @@ def open_outsider(name: str, said: Reads, images: Images) -> Outsider:
 
 
 def _of_file(path: Path, said: Reads, images: Images) -> Outsider:
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path} does not exist", hint="a teacher of ONNX is written onnx:FILE")
     net = OnnxNet(path, said.image_px if said.image_px is not None else images.task.image_px)
     manifest = _manifest_of(path)
