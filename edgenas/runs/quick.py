@@ -6,7 +6,7 @@ A quick stage is written down with the hash of what it left, so that a mark ends
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,8 +85,11 @@ def quick_words(run: RunFolder | None, command: str) -> str | None:
         for stage in quick_stages(run)
         if stage == command or (ORDER.index(stage) <= last if stage in ORDER else command not in (*ORDER, *_SEPARATE))
     ]
-    if not stages:
-        return None
+    return quick_sentence(stages) if stages else None
+
+
+def quick_sentence(stages: Sequence[str]) -> str:
+    """What is to be said of a result that rests on quick stages."""
     return f"quick: {', '.join(stages)} took a few steps only: this shows the path, not the quality, and is not for a decision"
 
 

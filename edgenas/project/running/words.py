@@ -15,6 +15,7 @@ from edgenas.records import (
     PlanResult,
     ProfileAnswer,
     Proportion,
+    ReportResult,
     RetrainResult,
     SearchResult,
     TrainResult,
@@ -110,6 +111,10 @@ def _export(result: ExportResult) -> str:
     return f"{result.artifact}: {word}"
 
 
+def _report(result: ReportResult) -> str:
+    return f"{result.page}, {result.size_bytes / 2**20:.1f} MB"
+
+
 _WORDS: Mapping[type, Callable[[Any], str]] = {
     InitResult: _init,
     ProfileAnswer: _profile,
@@ -119,4 +124,5 @@ _WORDS: Mapping[type, Callable[[Any], str]] = {
     RetrainResult: _retrain,
     EvaluateResult: _evaluate,
     ExportResult: _export,
+    ReportResult: _report,
 }
