@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from edgenas.cli.closing import say_rest
 from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
-
-if TYPE_CHECKING:
-    from edgenas.runs import Outcome, RunFolder
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
@@ -144,7 +142,9 @@ def execute(
             for path in outcome.outputs.values():
                 say(str(path))
     if not as_json:
-        _print_rest(command, outcome, folder, doubt)
+        say_rest(command, outcome, folder, doubt)
+        if outcome.failure is not None:
+            _print_line(outcome.failure)
     sys.exit(exit_code)
 
 
@@ -280,26 +280,6 @@ def _print_line(error: EdgeNASError) -> None:
     if error.hint:
         text += f"\n{error.hint}" if error.problems else f"; {error.hint}"
     note(text, head="edgenas: ")
-
-
-def _print_rest(command: str, outcome: Outcome[Any], run: RunFolder | None, doubt: str | None) -> None:
-    """Say below a result what it is worth, why the command failed, or what comes next."""
-    if doubt is not None:
-        note(doubt)
-    if outcome.failure is not None:
-        _print_line(outcome.failure)
-    elif run is not None and "kit" not in outcome.outputs:
-        _print_next(run, command)
-
-
-def _print_next(run: RunFolder, command: str) -> None:
-    """Say which command comes next, where that is known."""
-    from edgenas.runs.stages import ORDER, next_command
-
-    if command in (*ORDER, "info", "run"):
-        following = next_command(run, command if command in ORDER else None)
-        if following is not None:
-            note(f"next: {following}")
 
 
 def _print_object(

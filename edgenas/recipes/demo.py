@@ -29,7 +29,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
-from edgenas.runs.quick import quick_overrides
+from edgenas.runs.quick import quick_overrides, remembering
 from edgenas.spaces import Task
 
 FLAGS = {"data": {"source": "digits"}, "space": {"name": SpaceSettings().name}}
@@ -77,14 +77,18 @@ def run(config: DemoConfig) -> Iterator[Record]:
         _require_digits(run_path, overrides)
         yield Note(f"going on in {run_path}", is_heading=True)
     yield Note("[2/7] training a teacher, then the supernet with distillation", is_heading=True)
-    yield from quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
+    with remembering(RunFolder(run_path), "train", quick=config.quick):
+        yield from quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
     yield Note("[3/7] measuring this machine", is_heading=True)
-    table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
+    with remembering(RunFolder(run_path), "profile", quick=config.quick):
+        table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
     limit = config.latency_ms if config.latency_ms is not None else _middle(run_path, overrides)
     yield Note(f"[4/7] searching nets of at most {limit:.3g} ms", is_heading=True)
-    searched = yield from quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
+    with remembering(RunFolder(run_path), "search", quick=config.quick):
+        searched = yield from quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
     yield Note("[5/7] training the winner, the best hand-made net and a plain CNN to the end, all alike", is_heading=True)
-    trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
+    with remembering(RunFolder(run_path), "retrain", quick=config.quick):
+        trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
     yield Note("[6/7] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
     verdicts, failures, folders = yield from _export_all(run_path, overrides)
     yield Note("[7/7] verifying what was written", is_heading=True)
