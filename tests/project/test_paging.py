@@ -20,6 +20,7 @@ from edgenas.project.paging.seal import older_than, read_seal, results_of, seal_
 from edgenas.project.paging.sheet import data_sheet, odd_things, page_image
 from edgenas.records import PageSeal
 from edgenas.runs import RunFolder, sha256_file
+from tests.recipes.test_fuzz import damage
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,20 @@ def test_edited_answers_are_refused(images: Images, tmp_path: Path) -> None:
         replace(answers.facts, **change).write(path)  # type: ignore[arg-type]
         with pytest.raises(RunFolderError, match=words):
             read_answers(run, "searched")
+
+
+def test_damaged_answers_are_refused_or_the_same(images: Images, tmp_path: Path) -> None:
+    run, rng = RunFolder(tmp_path), np.random.default_rng(0)
+    answers = kept(images, run)
+    path = answers_path(run, "searched")
+    whole, refused = path.read_bytes(), 0
+    for _ in range(60):
+        path.write_bytes(damage(whole, rng, [b"other"]))
+        try:
+            assert read_answers(run, "searched").facts == answers.facts  # type: ignore[union-attr]
+        except RunFolderError:
+            refused += 1
+    assert refused > 40
 
 
 def test_galleries_hold_the_worst_first_and_say_how_many_there_are(images: Images, tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator
 from pathlib import Path
 
 from edgenas.data.images import Images
-from edgenas.errors import EdgeNASError
 from edgenas.project.opening import Project
 from edgenas.project.paging.gather import page_of
 from edgenas.project.paging.seal import seal_path
@@ -48,7 +48,8 @@ def page_beside(project: Project, images: Images | None = None) -> Generator[Rec
     """
     try:
         page = yield from write_page(project, images, is_extra=True)
-    except EdgeNASError as error:
+    except Exception as error:  # even by a fault of ours: the command's own work is done
+        logging.getLogger(__name__).info("the page is not written", exc_info=error)
         yield Note(f"the page of results is not written: {error}", is_warning=True)
         return {}
     return {} if page is None else {"report": project.run.page}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from edgenas.percents import percent, with_interval
 from edgenas.records import (
     Estimate,
     EvaluateResult,
@@ -14,7 +15,6 @@ from edgenas.records import (
     PlannedTimes,
     PlanResult,
     ProfileAnswer,
-    Proportion,
     ReportResult,
     RetrainResult,
     SearchResult,
@@ -58,10 +58,6 @@ def _sum(parts: Sequence[Estimate]) -> Estimate:
     )
 
 
-def _share(share: Proportion) -> str:
-    return f"{100 * share.value:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
-
-
 def _init(result: InitResult) -> str:
     positive = "" if result.positive is None else f", {result.positive} must not be missed"
     return f"{result.num_images} images of {len(result.classes)} classes{positive}; space {result.space.name}"
@@ -69,18 +65,18 @@ def _init(result: InitResult) -> str:
 
 def _profile(result: ProfileAnswer) -> str:
     context, validation = result.context.context, result.validation
-    error = "" if validation.mape is None else f"; predictions are off by {100 * validation.mape:.1f} % on average"
+    error = "" if validation.mape is None else f"; predictions are off by {percent(validation.mape)} on average"
     return f"{context.runtime} on {context.device}{error}"
 
 
 def _plan(result: PlanResult) -> str:
     feasible = result.fitting.space.feasible
-    return "" if feasible is None else f"{100 * feasible.value:.3g} % of the nets fit"
+    return "" if feasible is None else f"{percent(feasible.value)} of the nets fit"
 
 
 def _train(result: TrainResult) -> str:
     top1 = result.supernet.select_top1 if result.supernet is not None else {}
-    return "; ".join(f"{name} subnet {_share(share)} on select" for name, share in top1.items() if name == "largest")
+    return "; ".join(f"{name} subnet {with_interval(share)} on select" for name, share in top1.items() if name == "largest")
 
 
 def _search(result: SearchResult) -> str:
@@ -93,9 +89,9 @@ def _search(result: SearchResult) -> str:
 
 def _metrics(metrics: Metrics, split: str) -> str:
     top1 = metrics.top1_decision if metrics.top1_decision is not None else metrics.top1
-    words = f"on {split}: {_share(top1)} decided right"
+    words = f"on {split}: {with_interval(top1)} decided right"
     found = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
-    return words if found is None else f"{words}, of {metrics.positive} {_share(found)} found"
+    return words if found is None else f"{words}, of {metrics.positive} {with_interval(found)} found"
 
 
 def _retrain(result: RetrainResult) -> str:
