@@ -166,13 +166,13 @@ class Registry(Mapping[str, Thing]):
         return cast(Thing, thing)
 
     def _unusable(self, name: str, points: tuple[EntryPoint, ...], why: str) -> PluginError:
-        return PluginError(f"{self._described(name, points)} cannot be used: {why}", hint="repair that package or remove it")
+        return PluginError(f"{self._described(name, points)} cannot be used: {why}", hint="fix that package or remove it")
 
     def refused(self, name: str, why: str) -> PluginError:
         """That a thing did what it must not, with the package where one brings it."""
         points = _points(self.group).get(name)
         described = f"the {self.kind} {name!r}" if name in self.own or points is None else self._described(name, points)
-        return PluginError(f"{described} {why}", hint="repair it, or choose another")
+        return PluginError(f"{described} {why}", hint="fix it, or choose another")
 
     def _described(self, name: str, points: tuple[EntryPoint, ...]) -> str:
         point = points[0]

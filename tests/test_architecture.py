@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "escaping", "renamed", "registries", "fields", "stats", "runs", "records"}
+SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -34,6 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "escaping": set(),
     "registries": set(),
     "fields": set(),
+    "percents": set(),
     "stats": set(),
     "runs": {"portable"},
     "records": set(),

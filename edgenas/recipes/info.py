@@ -12,6 +12,7 @@ from edgenas.config import Flags
 from edgenas.data.images import Images
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
+from edgenas.percents import percent
 from edgenas.project.opening import Project, images_of, open_project, use_threads
 from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
@@ -142,7 +143,7 @@ def _origins(folder: RunFolder) -> Iterator[Note]:
     teacher = CheckpointFacts.from_json(facts_in(folder.teacher / WEIGHTS))
     if teacher.members is not None:
         total = sum(member.weight for member in teacher.members)
-        shares = [f"{each.name} at {each.image_px} px ({100 * each.weight / total:.0f} %)" for each in teacher.members]
+        shares = [f"{each.name} at {each.image_px} px ({percent(each.weight / total)})" for each in teacher.members]
         yield Note(f"teacher: {', '.join(shares)}")
     elif teacher.teacher is not None:
         yield Note(f"teacher: {teacher.teacher}")

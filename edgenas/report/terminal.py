@@ -18,6 +18,7 @@ from edgenas.report.plots import draw
 from edgenas.runs import Epoch, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
+ROOMY = 80  # columns from which on a line of progress has room for more than numbers
 PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may take minutes each
 
 
@@ -99,15 +100,19 @@ class Screen:
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _bars(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)),
+        """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
+        shown = Column(no_wrap=True, overflow="ellipsis", ratio=12)
+        columns = [
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, overflow="fold")),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
             Labelled("elapsed", TimeElapsedColumn(), "cyan"),
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
-            TextColumn(
-                "{task.fields[shown]}", style="dim", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12)
-            ),
+        ]
+        if self.console.width >= ROOMY:
+            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)))
+            columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
+        return Progress(
+            *columns,
             console=self.console,
             expand=True,
             speed_estimate_period=PACE_S,
