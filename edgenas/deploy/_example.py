@@ -95,6 +95,15 @@ def decide(logits_C: Array, manifest: dict[str, Any]) -> tuple[str, float]:
     return classes[best], float(probabilities_C[best])
 
 
+def is_referred(logits_C: Array, manifest: dict[str, Any]) -> bool:
+    """Whether a person is to decide: the positive class's probability lies in the zone of the manifest, if that has one."""
+    zone = (manifest.get("decision") or {}).get("refer")
+    if zone is None or manifest["positive"] is None:
+        return False
+    exponential_C = np.exp(logits_C.astype(np.float64) - logits_C.max())
+    return bool(zone[0] <= exponential_C[manifest["classes"].index(manifest["positive"])] / exponential_C.sum() <= zone[1])
+
+
 def model_path(manifest: dict[str, Any]) -> Path:
     """The ONNX file to run: float32 before float16; beside TensorRT engines lies an ONNX file that computes the same."""
     models = [file for file in manifest["files"] if file["kind"] == "onnx"]
@@ -128,7 +137,8 @@ def main(paths: list[str]) -> int:
             continue
         logits_NC = session.run(None, {model_input.name: np.repeat(image_NCHW, batch, axis=0)})[0]
         name, probability = decide(logits_NC[0], manifest)
-        sys.stdout.write(f"{path}\t{name}\t{probability:.6f}\n")
+        mark = "\trefer" if is_referred(logits_NC[0], manifest) else ""
+        sys.stdout.write(f"{path}\t{name}\t{probability:.6f}{mark}\n")
     return status
 
 

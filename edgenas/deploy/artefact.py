@@ -86,6 +86,7 @@ class Facts:
         decision: the rule that ships, and how its threshold was chosen; None takes it from ``positive`` and ``threshold``.
         gates: limits by name that the files were held to.
         answers: of the source to the images that judged the files.
+        net: ``searched``, ``baseline`` or a rival's name.
     """
 
     input_shape: tuple[int, int, int]
@@ -102,6 +103,7 @@ class Facts:
     decision: DecisionRule | None = None
     gates: Mapping[str, float] | None = None
     answers: RecordedAnswers | None = None
+    net: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         support_files=(),
         decision=facts.decision if facts.decision is not None else _rule(facts),
         gates=facts.gates,
+        net=facts.net,
     )
 
 

@@ -208,7 +208,9 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
             positive=settings.data.positive,
             threshold=final.threshold,
             choice=final.choice,
+            refer=None if final.choice is None or final.choice.refer is None else (final.choice.refer.low, final.choice.refer.high),
         ),
+        net=final.source,
     )
 
 

@@ -32,7 +32,7 @@ from edgenas.records import (
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
-from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
+from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
 from edgenas.report.nets import (
@@ -205,6 +205,7 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"decided: {rule_of(result.metrics.metrics)}")
         choice = result.metrics.metrics.threshold_choice
         yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
+        yield from referral_lines(result.metrics.metrics)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
