@@ -27,6 +27,8 @@ COMMANDS = (
     "evaluate",
     "export",
     "verify",
+    "predict",
+    "serve",
     "info",
     "demo",
 )

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -73,7 +73,15 @@ class StopRequest:
         raise KeyboardInterrupt
 
 
-def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
+def execute(
+    command: str,
+    start: Callable[[], Iterator[Any]],
+    *,
+    run: Path | None,
+    as_json: bool,
+    verbose: bool = False,
+    rows: Iterable[str] | None = None,
+) -> None:
     """Drive a recipe to its `Outcome`, show it and exit.
 
     Args:
@@ -82,6 +90,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         run: the run folder that outputs are relative to; None for a command that needs none.
         as_json: print the contract's object instead of tables and paths.
         verbose: show log messages.
+        rows: JSON texts of the result's ``rows`` where there are too many to be kept.
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
@@ -121,7 +130,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
     with _told():
         if as_json:
-            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
+            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure, rows=rows)
         else:
             screen.show(command, outcome)
             for path in outcome.outputs.values():
@@ -271,6 +280,7 @@ def _print_object(
     *,
     status: str | None = None,
     exit_code: int | None = None,
+    rows: Iterable[str] | None = None,
 ) -> None:
     from edgenas.runs import jsonable
 
@@ -291,4 +301,4 @@ def _print_object(
         "warnings": warnings,
         "error": description,
     }
-    say_object(jsonable(value))
+    say_object(jsonable(value), rows)

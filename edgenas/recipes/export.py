@@ -16,6 +16,7 @@ from edgenas.config import Flags
 from edgenas.data.hashing import content_hashes
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
+from edgenas.deploy.beside import require_possible
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.parity import probabilities
@@ -58,19 +59,21 @@ class ExportConfig:
     format_name: str
     output: Path | None = None
     require_run: bool = False
+    extras: tuple[str, ...] = ()
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
     """Export, compare on the test split, write the artefact folder.
 
     Raises:
-        UsageError: if there is no such format.
+        UsageError: if there is no such format, or what else is asked for is not for it.
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     exporter = get_exporter(config.format_name)
+    require_possible(config.extras, config.format_name)
     project = open_project(config.run, config.flags, config.overrides)
     settings = project.settings
     images = open_images(project)
@@ -112,6 +115,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         facts = replace(
             _facts(project, images, final, metrics),
             gates=gates.limits,
+            extras=config.extras,
             answers=_answers(images, reference_NK, final.threshold),
         )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))

@@ -105,6 +105,7 @@ from edgenas.records.plan import (
     PlannedTraining,
     PlanResult,
 )
+from edgenas.records.predict import Deployed, Prediction, PredictResult, ServeResult
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
 from edgenas.records.search import (
@@ -213,6 +214,7 @@ __all__ = [
     "DecisionAgreement",
     "DecisionRule",
     "DemoResult",
+    "Deployed",
     "DoctorResult",
     "DriftFacts",
     "DriftGate",
@@ -291,6 +293,8 @@ __all__ = [
     "PlannedSearch",
     "PlannedTimes",
     "PlannedTraining",
+    "PredictResult",
+    "Prediction",
     "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
@@ -321,6 +325,7 @@ __all__ = [
     "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
+    "ServeResult",
     "SessionFacts",
     "SiteMetrics",
     "SizeFacts",

@@ -44,6 +44,7 @@ from edgenas.report.nets import (
     verdict_lines,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
 from edgenas.report.search import search_view
 from edgenas.report.spaces import count_view, spaces_view
@@ -297,6 +298,8 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "evaluate": evaluate_view,
     "export": export_view,
     "verify": verify_view,
+    "predict": predict_view,
+    "serve": serve_view,
     "info": info_view,
     "demo": demo_view,
 }

@@ -55,7 +55,9 @@ def test_a_zone_that_is_chosen_keeps_to_its_error_and_says_so() -> None:
     assert zone.found.error.value <= 0.05 < zone.found.error_without.value
     assert zone.found.share.n == 500
     assert zone.found.missed.n == 200
-    assert zone.words.startswith(f"to a person from {zone.low:.4g} to {zone.high:.4g} (chosen for at most 5 % wrong): on calibrate ")
+    assert zone.words.startswith(
+        f"to a person from {zone.low:.4g} to {zone.high:.4g} (chosen for at most 5 % wrong): on calibrate "
+    )
 
 
 def test_a_zone_that_is_set_is_taken_as_it_is_and_counted_on_other_images() -> None:
@@ -64,7 +66,13 @@ def test_a_zone_that_is_set_is_taken_as_it_is_and_counted_on_other_images() -> N
     assert (choice.refer.low, choice.refer.high, choice.refer.target) == (0.2, 0.8, None)
     probabilities_NC = np.stack([1 - SCORES, SCORES], axis=1)
     metrics = report(
-        probabilities_NC, ILL.astype(int), ("well", "ill"), positive="ill", threshold=choice.threshold, choice=choice, split="confirm"
+        probabilities_NC,
+        ILL.astype(int),
+        ("well", "ill"),
+        positive="ill",
+        threshold=choice.threshold,
+        choice=choice,
+        split="confirm",
     )
     assert metrics.referral is not None
     assert metrics.referral.split == "confirm"
@@ -83,9 +91,7 @@ def test_where_no_small_zone_keeps_to_the_error_everything_is_referred_and_it_is
     rng = np.random.default_rng(3)
     scores_N, ill_N = np.linspace(0, 1, 40), rng.random(40) < 0.5
     ill_N[0], ill_N[-1] = True, False
-    choice = with_referral(
-        threshold_choice(scores_N, ill_N, 0.9), scores_N, ill_N, DecisionSettings(refer="auto", refer_error=0.0)
-    )
+    choice = with_referral(threshold_choice(scores_N, ill_N, 0.9), scores_N, ill_N, DecisionSettings(refer="auto", refer_error=0.0))
     assert choice.refer is not None
     assert (choice.refer.low, choice.refer.high) == (0.0, 1.0)
     assert "every image is referred: no smaller zone keeps to that" in choice.refer.words
