@@ -670,7 +670,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
     "predict": (
         predicted(),
-        "image probability decision door.png 46.1 covid-19 yes text.png read decided referred 25.0 75.0 212 second images; --csv --json",
+        "image probability decision door.png 46.1 covid-19 yes text.png read decided referred 25.0 75.0 212 second --csv --json",
     ),
     "serve": (served(), "http://127.0.0.1:8000 1,204 requests predictions, 1,310 images, refused 3,600"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
