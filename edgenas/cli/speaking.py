@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -26,6 +27,19 @@ def keep_streams() -> None:
                 os.open(os.devnull, os.O_RDWR)  # the lowest free number
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of an encoding that lacks a character
+
+
+def require_stdout() -> None:
+    """Raise an `OSError` if stdout was closed before the process began."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+
+
+def leave_stdout() -> None:
+    """Let what is still buffered for a reader that has gone be written nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
@@ -84,8 +98,7 @@ def _stdout_encoding() -> str:
 
 
 def _write(text: str, *, end: str = "\n") -> None:
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "stdout is closed")
+    require_stdout()
     encoding = _stdout_encoding()
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding) + end, nl=False)
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgenas.errors import UsageError
+from edgenas.escaping import one_line
 from edgenas.records import Manifest, ModelFile
 
 MODEL = "edgenas"  # name of the model in Triton
@@ -60,7 +61,7 @@ def _triton(folder: Path, manifest: Manifest) -> list[str]:
         shutil.copyfile(folder / file.path, folder / home / "1" / name)
         names[target] = name
     _write(folder / home / "config.pbtxt", _config(manifest, files[0], backend, names))
-    _write(folder / home / "labels.txt", "".join(f"{name}\n" for name in manifest.classes))
+    _write(folder / home / "labels.txt", "".join(f"{one_line(name)}\n" for name in manifest.classes))
     _write(folder / "triton" / "Dockerfile", _TRITON_DOCKERFILE)
     paths = [
         *(home / "1" / name for name in names.values()),

@@ -18,8 +18,8 @@ from edgenas.project.nets import BASELINE
 from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
 from edgenas.records import Prediction
 from edgenas.spaces import Task
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import WEIGHTS
+from edgenas.training.headers import facts_in
 
 
 class LoadedNet(nn.Module):

@@ -30,8 +30,8 @@ from edgenas.project.comparing.training import (
 )
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
 from edgenas.project.journals import JOURNAL, journal
-from edgenas.project.nets import RESULT
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.results import RESULT
 from edgenas.project.retraining.baselines import Limits, limits_for, table_of
 from edgenas.project.retraining.ways import Bench, Net
 from edgenas.project.run_tables import RunTable

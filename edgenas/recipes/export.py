@@ -19,6 +19,7 @@ from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.beside import require_possible
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.judging import Judge
+from edgenas.deploy.metadata import metadata
 from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import RecordedAnswers, kept
@@ -93,7 +94,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for note in final.notes:
             yield Note(note)
         images_NCHW, labels_N = images.arrays("test")
-        specs = _specs(project.settings.export, config.format_name, images)
+        specs = _specs(project.settings.export, config.format_name, images, final.threshold)
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
         )
@@ -183,12 +184,14 @@ def _answers(images: Images, logits_NK: NDArray[np.float32], threshold: float | 
     return kept(content_hashes(images.source, images.splits["test"]), decided_N, logits_NK)
 
 
-def _specs(settings: ExportSettings, name: str, images: Images) -> list[ExportSpec]:
+def _specs(settings: ExportSettings, name: str, images: Images, threshold: float | None) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
     shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
     precision = settings.precision or DEFAULT_PRECISION.get(name, "fp32")
-    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
+    positive = None if images.positive is None else images.class_names[images.positive]
+    texts = metadata(images.class_names, images.preprocess.as_json(), positive, threshold)
+    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
 
 
 def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) -> Facts:

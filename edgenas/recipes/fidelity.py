@@ -9,8 +9,9 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.data.images import decode
 from edgenas.project.journals import PROOFS, journal
-from edgenas.project.nets import RESULT, load_supernet
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.results import RESULT
 from edgenas.project.searching.proof import SPLITS, Prover
 from edgenas.project.searching.proof_workers import Order, keys_of, labels_of, train_apart, wait_for_earlier
 from edgenas.project.searching.ranked_nets import answers_of, nets_to_train, proxy_scores, ranked, report_of

@@ -9,14 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from edgenas.config import Flags
-from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.data.images import Images
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
-from edgenas.project.deployed import outdated_net
-from edgenas.project.nets import RESULT, read_retrain, winner_of
-from edgenas.project.opening import Project, open_images, open_project
-from edgenas.project.trainings.recipe import batches_for
+from edgenas.project.opening import Project, images_of, open_project, use_threads
+from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
     CheckpointFacts,
@@ -30,8 +27,8 @@ from edgenas.records import (
 )
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
 from edgenas.runs.versions import versions
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE, WEIGHTS
+from edgenas.training.headers import facts_in
 
 LOADER_SECONDS = 2.0
 THERE, MISSING = "there", "missing"  # states of a stage
@@ -44,7 +41,7 @@ class InfoConfig:
     run: Path
     flags: Flags
     overrides: tuple[str, ...]
-    measure_loader: bool = True
+    measure_loader: bool = False
 
 
 def run(config: InfoConfig) -> Iterator[Record]:
@@ -73,14 +70,14 @@ def run(config: InfoConfig) -> Iterator[Record]:
     loader, images = None, None
     if folder.splits.exists():
         try:
-            images = open_images(project)
+            images = images_of(project)
         except EdgeNASError as error:
             stages["data"] = replace(stages["data"], state="unusable", command="edgenas init --force")
             yield Note(f"the data cannot be used: {error}", is_warning=True)
     if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)
         try:
-            loader = LoaderFacts(**asdict(_rate(project, images)))
+            loader = _rate(project, images)
         except EdgeNASError as error:
             yield Note(f"the loader is not measured: {error}", is_warning=True)
         yield Progress("measuring the loader", 1, 1)
@@ -177,12 +174,16 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
     return outdated
 
 
-def _rate(project: Project, images: Images) -> LoaderRate:
+def _rate(project: Project, images: Images) -> LoaderFacts:
     """Images a second of the loader alone, as `edgenas train` uses it."""
+    from edgenas.data.batches import loader_rate  # these need PyTorch, which all else here does without
+    from edgenas.project.trainings.recipe import batches_for
+
+    use_threads(project.settings.train.threads, images.task)
     settings = project.settings.train
     workers = project.settings.data.workers
     batches = batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=workers)
-    return loader_rate(batches, seconds=LOADER_SECONDS)
+    return LoaderFacts(**asdict(loader_rate(batches, seconds=LOADER_SECONDS)))
 
 
 def _newest(folder: Path, pattern: str) -> Path | None:

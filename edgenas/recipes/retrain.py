@@ -17,8 +17,9 @@ from edgenas.project.deployed import choose_threshold
 from edgenas.project.gates import failure_of, floors_in
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import measure_archs
-from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, finals_of, genes_of, searched
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, genes_of
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.results import RESULT, finals_of, searched
 from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors

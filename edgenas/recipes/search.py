@@ -14,6 +14,7 @@ import torch
 
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
+from edgenas.project.early import require_classes
 from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
@@ -31,7 +32,7 @@ from edgenas.project.searching.floors import (
     with_thresholds,
 )
 from edgenas.project.searching.proof import Proven, Prover, prove
-from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
+from edgenas.project.searching.question import Question, ask, require_algorithm
 from edgenas.project.searching.races import completed, raced, with_finalists
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of

@@ -326,6 +326,7 @@ class Manifest(JsonRecord):
         word: the verdict in a word for people.
         answers: of the source to the images that judged.
         net: ``searched``, ``baseline`` or a rival's name.
+        created_on: day in UTC, as 2026-11-29.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -352,6 +353,7 @@ class Manifest(JsonRecord):
     word: Annotated[str | None, OMITTED] = None
     answers: Annotated[AnswersFacts | None, OMITTED] = None
     net: Annotated[str | None, OMITTED] = None
+    created_on: Annotated[str | None, OMITTED] = None
 
     @property
     def refer(self) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Progress with time left, and the screen of every command, on stderr."""
+"""What is drawn while a command runs, on stderr, and what it found out, on stdout."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may ta
 
 
 class Screen:
-    """Shows a recipe's records as they come, then its outcome."""
+    """Shows a recipe's records as they come, then its outcome.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else LiteralConsole(stderr=True)
+    Args:
+        console: for progress, notes and warnings; None takes stderr.
+        results: for what was found out; None takes ``console`` if one is given, else stdout.
+    """
+
+    def __init__(self, console: Console | None = None, results: Console | None = None) -> None:
+        self.results = results or console or LiteralConsole()
+        self.console = console or LiteralConsole(stderr=True)
         self.warnings: list[str] = []
 
     def follow(self, records: Iterator[Record], stop: object = False) -> Outcome[Any]:
@@ -58,15 +64,19 @@ class Screen:
         return outcome
 
     def show(self, command: str, outcome: Outcome[Any]) -> None:
-        """Draw what a command found out."""
+        """Draw what a command found out.
+
+        Raises:
+            OSError: if it cannot be written; a `BrokenPipeError` where the reader has seen enough.
+        """
         for renderable in views.VIEWS[command](outcome):
-            self.console.print(renderable)
+            self.results.print(renderable)
 
     def _note(self, note: Note) -> None:
         if note.is_warning:
             self.warnings.append(note.text)
-        if note.in_view:
-            return
+        if note.in_view and (self.results is self.console or self.results.is_terminal or not note.is_warning):
+            return  # the view says it where the person looks
         style = "yellow" if note.is_warning else ("bold" if note.is_heading else None)
         self.console.print(note.text, style=style, markup=False)
 

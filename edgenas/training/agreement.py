@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from edgenas.errors import CheckpointError
 from edgenas.stats import Proportion, mcnemar, wilson
@@ -84,7 +84,7 @@ def _best_order(answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_
     counts_KK = np.zeros((num_classes, num_classes))
     np.add.at(counts_KK, (answered_N, labels_N), 1)
     counts_KK[np.diag_indices(num_classes)] += 0.5
-    _, meant_K = linear_sum_assignment(counts_KK, maximize=True)
+    _, meant_K = scipy.optimize.linear_sum_assignment(counts_KK, maximize=True)
     return np.asarray(meant_K, dtype=np.int64)
 
 

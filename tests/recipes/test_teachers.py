@@ -16,8 +16,8 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.outsiders import same_classes
 from edgenas.spaces import get_space
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.evaluation import logits
+from edgenas.training.headers import facts_in
 from tests.recipes.test_end_to_end import edgenas_in
 from tests.training.test_outside import Linear, write_onnx
 

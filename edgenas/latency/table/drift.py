@@ -2,7 +2,7 @@
 
 Two things can go wrong. The whole machine may be slower or faster than it was (another governor, heat, a neighbour): the reference
 net tells. Or nets may cost other shares of the reference than they did (another driver or version of the runtime): then no common
-factor mends the predictions.
+factor corrects the predictions.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgenas.project.nets import searched
 from edgenas.project.opening import Project
+from edgenas.project.results import searched
 from edgenas.project.retraining.ways import Bench, Try, right_on
 from edgenas.project.training_settings import AUTO
 from edgenas.project.trainings.teacher_choice import teacher_probe

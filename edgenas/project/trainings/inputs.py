@@ -8,8 +8,8 @@ from pathlib import Path
 from edgenas.data.pixels import Normalisation
 from edgenas.data.preprocess import Preprocess
 from edgenas.project.settings import ProjectSettings
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.foreign import TIMM, is_file, require_timm_model
+from edgenas.training.headers import facts_in
 
 
 def timm_normalisation(name: str) -> Normalisation | None:

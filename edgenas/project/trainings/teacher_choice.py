@@ -20,11 +20,12 @@ from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedT
 from edgenas.runs import Note, Record, sha256_file, write_text
 from edgenas.stats import accuracy
 from edgenas.training.agreement import agreement, require_agreement
-from edgenas.training.checkpoints import facts_in, save_weights
+from edgenas.training.checkpoints import save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights, seconds_of
+from edgenas.training.headers import facts_in
 from edgenas.training.probing import clear, many, probe, shortened, told
 from edgenas.training.ranks import current
 from edgenas.training.teacher import CNN, SELF
