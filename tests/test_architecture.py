@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "escaping", "renamed", "registries", "fields", "stats", "runs", "records"}
+SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {
@@ -62,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
     "escaping": set(),
     "registries": set(),
     "fields": set(),
+    "percents": set(),
     "stats": set(),
     "runs": {"portable"},
     "records": set(),
@@ -308,6 +309,7 @@ OPENS: dict[str, str] = {
     "project/staging.py": "what an interrupted export wrote itself, by hash",
     "cli/speaking.py": "the null device",
     "cli/predict.py": "writes the table that was asked for",
+    "report/page/document.py": "packaged files",
     "exporters/tensorrt.py": "the cache of timings that it wrote itself",
     "latency/nets/compose.py": "files that an exporter wrote just before",
     "latency/measuring/workshop.py": "files that an exporter wrote just before",

@@ -6,7 +6,10 @@ import errno
 import io
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import click
 
 _HERE = "\x1e rows"  # stands for rows in an object; no text of a result is like it
+_GLUE = "\ue000"  # of a private area: a space at which no line ends
 
 
 def keep_streams() -> None:
@@ -90,7 +94,38 @@ def note(text: str, *, head: str = "") -> None:
     with suppress(OSError, ValueError):
         if head:
             click.secho(head, fg="red", bold=True, nl=False, err=True)
-        click.echo(terminal(text), err=True)
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
+        click.echo(wrapped(terminal(text), width, len(head)), err=True)
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> str:
+    """Lines of at most ``width`` characters that end between words; what is to be copied stays in one piece.
+
+    Paths and other long words are never cut, nor are commands in backticks: a terminal itself goes on in its next line.
+
+    Args:
+        text: may have lines of its own.
+        width: of the terminal; 0 leaves the text as it is.
+        indent: characters that stand before the first line.
+    """
+    if width <= indent:
+        return text
+    whole = re.sub(r"`[^`\n]+`", lambda found: found.group().replace(" ", _GLUE), text)
+    lines = []
+    for number, line in enumerate(whole.split("\n")):
+        start = " " * (len(line) - len(line.lstrip(" ")))
+        first = "-" * indent if number == 0 else start
+        parts = textwrap.wrap(
+            line.lstrip(" "),
+            width,
+            initial_indent=first,
+            subsequent_indent=f"{start}  " if start else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        parts = parts or [first]
+        lines += [parts[0][indent:] if number == 0 else parts[0], *parts[1:]]
+    return "\n".join(lines).replace(_GLUE, " ")
 
 
 def _stdout_encoding() -> str:

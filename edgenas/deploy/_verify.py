@@ -18,6 +18,7 @@ from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
+from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
 from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, parse_npz, read_regular, require_regular
@@ -201,7 +202,7 @@ def _proof_of_build(file: ModelFile) -> str:
     share = notes.get("engine_half_share", notes.get("network_half_share"))
     if not isinstance(share, int | float) or isinstance(share, bool):
         return "the engine cannot be opened here"
-    return f"the engine cannot be opened here; when it was built, {share:.0%} of its float layers were half precision"
+    return f"the engine cannot be opened here; when it was built, {percent(share)} of its float layers were half precision"
 
 
 def _check_engine(path: str, runner: Runner, precision: str) -> Check:

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgenas.config import Flags
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
+from edgenas.percents import percent
 from edgenas.project.opening import open_project
 from edgenas.project.run_tables import run_table
 from edgenas.project.settings import SpaceSettings
@@ -187,7 +188,7 @@ def _reason(parity: Parity) -> str:
     shown = parity.emulated if not parity.num_images and parity.emulated is not None else parity
     if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
-    agree = f"{shown.decision.agreement.value:.1%} of {shown.num_images} images are decided alike"
+    agree = f"{percent(shown.decision.agreement.value)} of {shown.num_images} images are decided alike"
     agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
     if shown.word == EQUAL_WORD and shown.equality is not None:
         agree = f"{EQUAL_WORD} on {shown.num_images} images: {shown.equality.words}"

@@ -24,9 +24,11 @@ from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import RecordedAnswers, kept
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
+from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
+from edgenas.project.paging.writing import page_beside
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
@@ -110,6 +112,12 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield Progress("parity", position, len(files), {"file": file.path.name})
             judged.append((file, judge(file)))
         yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
+        keep_answers(
+            *(project.run, images, probabilities(reference_NK)),
+            net=final.source,
+            weights_sha256=final.sha256,
+            threshold=final.threshold,
+        )
         metrics = report_of(reference_NK, labels_N, images, final.threshold, final.choice)
         doubts = metrics.doubts("the net on test")
         yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]
@@ -121,6 +129,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
         staging.remove()
+        page = yield from page_beside(project, images)
     shown = project.run.relative(artefact.folder)
     result = ExportResult(
         artifact=shown,
@@ -135,7 +144,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     for file, parity in judged:
         if parity.verdict == "not_run":
             yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
-    yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
+    yield Outcome(result, {"artifact": artefact.folder} | page, _failure(parities, folder, require_run=config.require_run))
 
 
 def _folder_name(net: str, format_name: str) -> str:

@@ -12,7 +12,9 @@ from edgenas.config import Flags
 from edgenas.data.images import Images
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
+from edgenas.percents import percent
 from edgenas.project.opening import Project, images_of, open_project, use_threads
+from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
@@ -66,6 +68,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
     if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
     stages |= yield from _outdated(project, stages)
+    stages["report"] = yield from _page(folder)
     yield from _origins(folder)
     loader, images = None, None
     if folder.splits.exists():
@@ -94,6 +97,21 @@ def run(config: InfoConfig) -> Iterator[Record]:
         doubts=doubts or None,
     )
     yield Outcome(result)
+
+
+def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
+    """The page of results, and whether it is still of these results."""
+    stage = _stage("report", folder.page, "edgenas report")
+    try:
+        seal = read_seal(folder)
+        older = () if seal is None else older_than(folder, seal)
+    except EdgeNASError as error:
+        yield Note(f"report: {error}", is_warning=True)
+        return replace(stage, state="outdated", command="edgenas report")
+    if not older:
+        return stage
+    yield Note(f"report: the page is older than {', '.join(older)}", is_warning=True)
+    return replace(stage, state="outdated", command="edgenas report")
 
 
 def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:
@@ -125,7 +143,7 @@ def _origins(folder: RunFolder) -> Iterator[Note]:
     teacher = CheckpointFacts.from_json(facts_in(folder.teacher / WEIGHTS))
     if teacher.members is not None:
         total = sum(member.weight for member in teacher.members)
-        shares = [f"{each.name} at {each.image_px} px ({100 * each.weight / total:.0f} %)" for each in teacher.members]
+        shares = [f"{each.name} at {each.image_px} px ({percent(each.weight / total)})" for each in teacher.members]
         yield Note(f"teacher: {', '.join(shares)}")
     elif teacher.teacher is not None:
         yield Note(f"teacher: {teacher.teacher}")

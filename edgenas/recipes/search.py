@@ -18,6 +18,7 @@ from edgenas.project.early import require_classes
 from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.paging.writing import page_beside
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.answers import nothing_found, nothing_left, result_of
 from edgenas.project.searching.budget import open_budget, space_facts, survey_line
@@ -149,6 +150,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
             raise nothing_left(question, result, proven.finalists)
         yield from told_low(question.floors, result)
         yield from [] if result.doubts is None else [Note(result.doubts, is_warning=True, in_view=True)]
+        outputs |= yield from page_beside(project, images)
     yield Outcome(result, outputs)
 
 

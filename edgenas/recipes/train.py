@@ -37,7 +37,8 @@ from edgenas.training.evaluation import SupernetEvaluator, most_frequent_class, 
 from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
-from edgenas.training.foreign import is_file, require_timm_model
+from edgenas.training.foreign import require_timm_model
+from edgenas.training.headers import is_file
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling, largest_behind
 from edgenas.training.ranks import current, join

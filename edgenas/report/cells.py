@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from edgenas import percents
 from edgenas.records import EQUAL_WORD, Arch, Percentile, Proportion
 from edgenas.report.folding import Cells
 
@@ -23,14 +24,14 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 def percent(value: float | None) -> str:
     """A share for reading."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else percents.percent(value)
 
 
 def interval(share: Proportion | None) -> str:
     """A share in percent with its interval."""
     if share is None or math.isnan(share.value):
         return "–"
-    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return percents.with_interval(share).replace(" % ", " ", 1)
 
 
 def count(value: float) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from edgenas.escaping import terminal
 
-LONGEST = 36  # a word of more characters (a path, a hash) goes over several lines of its cell
+LONGEST = 72  # a word of more characters (a path, a hash) goes over several lines of its cell
 
 
 class Cells(Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from edgenas.report.plots import draw
 from edgenas.runs import Epoch, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
+ROOMY = 80  # columns from which on a line of progress has room for more than numbers
 PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may take minutes each
 
 
@@ -54,7 +56,7 @@ class Screen:
                 elif isinstance(record, Epoch):
                     self._epoch(record)
                 elif isinstance(record, Picture):
-                    draw(record)
+                    self._draw(record)
                 else:
                     outcome = record
                 if stop and isinstance(records, Generator):
@@ -72,6 +74,16 @@ class Screen:
         for renderable in views.VIEWS[command](outcome):
             self.results.print(renderable)
 
+    def _draw(self, picture: Picture[Any]) -> None:
+        """Draw it; that an extra cannot be drawn, even by a fault of ours, must not end a command whose work is done."""
+        try:
+            draw(picture)
+        except Exception as error:
+            if not picture.is_extra:
+                raise
+            logging.getLogger(__name__).info("an extra was not drawn", exc_info=error)
+            self._note(Note(f"{picture.paths[0]} is not written: {error}", is_warning=True))
+
     def _note(self, note: Note) -> None:
         if note.is_warning:
             self.warnings.append(note.text)
@@ -88,15 +100,19 @@ class Screen:
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _bars(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)),
+        """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
+        shown = Column(no_wrap=True, overflow="ellipsis", ratio=12)
+        columns = [
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, overflow="fold")),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
             Labelled("elapsed", TimeElapsedColumn(), "cyan"),
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
-            TextColumn(
-                "{task.fields[shown]}", style="dim", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12)
-            ),
+        ]
+        if self.console.width >= ROOMY:
+            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)))
+            columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
+        return Progress(
+            *columns,
             console=self.console,
             expand=True,
             speed_estimate_period=PACE_S,

@@ -17,6 +17,7 @@ import scipy
 from numpy.typing import NDArray
 
 from edgenas.errors import CheckpointError
+from edgenas.percents import percent
 from edgenas.stats import Proportion, mcnemar, wilson
 
 SURE = 0.01  # p-value below which another order is better
@@ -112,7 +113,7 @@ def require_agreement(found: Agreement, who: str, outputs: Sequence[str], class_
             f"{natural} {', '.join(order)} of its outputs on {_shown(found.top1_meant)}",
             hint=_classes_setting(order),
         )
-    facts = f"{who} is right on {_shown(found.top1)} of select, where its answers would hit {100 * found.chance:.1f} % by chance"
+    facts = f"{who} is right on {_shown(found.top1)} of select, where its answers would hit {percent(found.chance)} by chance"
     if found.is_chance:
         hint = "look at its weights, teacher.mean, teacher.std and teacher.classes; --set teacher.check=false takes it all the same"
         raise CheckpointError(f"{facts}: it has nothing to teach", hint=hint)
@@ -170,7 +171,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def _shown(share: Proportion) -> str:
-    return f"{100 * share.value:.1f} % ({share.n:,} images)"
+    return f"{percent(share.value)} ({share.n:,} images)"
 
 
 def _escaped(name: str) -> str:

@@ -10,6 +10,12 @@ from safetensors import SafetensorError, safe_open
 from edgenas.runs.outside import MAX_WEIGHTS_BYTES, OutsideError, parse_json, require_regular
 
 HEADER = "edgenas"  # key of the file's metadata that holds the JSON
+TIMM = "timm:"  # before the name of one of timm's models, where a file could stand
+
+
+def is_file(source: str) -> bool:
+    """Whether a source means a file or a run folder, not one of timm's models."""
+    return not source.startswith(TIMM)
 
 
 def facts_in(path: Path) -> dict[str, Any]:

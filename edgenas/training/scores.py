@@ -132,7 +132,7 @@ def _of_class(
         ppv=share(decided_N, is_it_N),
         npv=share(~decided_N, ~is_it_N),
         specificity=specificity,
-        auroc=_auroc(p_N, is_it_N, confidence),
+        auroc=auroc(p_N, is_it_N, confidence),
         ppv_at_prevalence=at[0],
         npv_at_prevalence=at[1],
     )
@@ -176,7 +176,7 @@ def _or(value: float, other: float) -> float:
     return other if math.isnan(value) else value
 
 
-def _auroc(p_N: NDArray[np.floating], is_it_N: NDArray[np.bool_], confidence: float) -> Proportion:
+def auroc(p_N: NDArray[np.floating], is_it_N: NDArray[np.bool_], confidence: float) -> Proportion:
     """How often an image of the class is thought likelier to be of it than one of another, with Hanley and McNeil's interval."""
     positives, negatives = int(is_it_N.sum()), int((~is_it_N).sum())
     if not positives or not negatives:

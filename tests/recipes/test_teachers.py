@@ -161,4 +161,4 @@ def test_info_names_those_that_teach(project: Path) -> None:
     trained(project, "--only", "teacher", "--teacher", "run:lender", "--teacher", "onnx:net.onnx", "--set", "teacher.weights=[3,1]")
     code, _, err = edgenas_in(project, "info")
     assert code == 0
-    assert "teacher: run:lender at 48 px (75 %), onnx:net.onnx at 24 px (25 %)" in " ".join(err.split())
+    assert "teacher: run:lender at 48 px (75.0 %), onnx:net.onnx at 24 px (25.0 %)" in " ".join(err.split())
