@@ -15,8 +15,36 @@ ROOT = Path(__file__).parent.parent
 SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report", "offering"},
-    "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
-    "project": {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
+    "recipes": {
+        "serving",
+        "predicting",
+        "project",
+        "training",
+        "latency",
+        "search",
+        "proxies",
+        "deploy",
+        "data",
+        "supernets",
+        "costs",
+        "spaces",
+        "config",
+    },
+    "predicting": {"deploy", "data"},
+    "serving": {"predicting", "deploy", "data"},
+    "project": {
+        "predicting",
+        "training",
+        "latency",
+        "search",
+        "proxies",
+        "deploy",
+        "data",
+        "supernets",
+        "costs",
+        "spaces",
+        "config",
+    },
     "training": {"data", "supernets", "costs", "spaces"},
     "latency": {"deploy", "supernets", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},
@@ -219,7 +247,7 @@ def test_recipes_are_commands_and_take_no_other_apart(path: Path) -> None:
 def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:
     for _, path in ALL:
         roots = {name.split(".")[0] for name in imported(path, top_level_only=True)}
-        assert not roots & {"tensorrt", "tensorrt_rtx", "onnxruntime", "openvino", "pynvml", "fvcore"}, path
+        assert not roots & {"tensorrt", "tensorrt_rtx", "onnxruntime", "openvino", "pynvml", "fvcore", "cv2"}, path
 
 
 def test_command_modules_import_only_click_and_errors_at_the_top() -> None:
@@ -277,6 +305,8 @@ OPENS: dict[str, str] = {
     "deploy/_example_cpp.py": "a packaged file",
     "deploy/_example.py": "stands alone beside an artefact, without edgenas",
     "deploy/artefact.py": "packaged files, and what it wrote itself",
+    "serving/app.py": "a packaged file",
+    "serving/uploads.py": "Pillow opens bytes that came by HTTP",
     "deploy/layers.py": "a file that was loaded just before",
     "deploy/recorded.py": "bytes of the reader, whose sizes unpacked were compared with the manifest",
     "data/files.py": "Pillow opens by name, after a check that it is regular",
@@ -284,6 +314,7 @@ OPENS: dict[str, str] = {
     "project/searching/proof_workers.py": "a lock that it made",
     "project/staging.py": "what an interrupted export wrote itself, by hash",
     "cli/speaking.py": "the null device",
+    "cli/predict.py": "writes the table that was asked for",
     "report/page/document.py": "packaged files",
     "exporters/tensorrt.py": "the cache of timings that it wrote itself",
     "latency/nets/compose.py": "files that an exporter wrote just before",

@@ -21,6 +21,8 @@ COMMANDS = (
     "evaluate",
     "export",
     "report",
+    "predict",
+    "serve",
     "verify",
     "info",
     "settings",

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,6 +82,7 @@ def execute(
     as_json: bool,
     verbose: bool = False,
     quick: bool = False,
+    rows: Iterable[str] | None = None,
 ) -> None:
     """Drive a recipe to its `Outcome`, show it and exit.
 
@@ -92,6 +93,7 @@ def execute(
         as_json: print the contract's object instead of tables and paths.
         verbose: show log messages.
         quick: the settings are those of a quick run, which the run folder remembers.
+        rows: JSON texts of the result's ``rows`` where there are too many to be kept.
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
@@ -135,7 +137,7 @@ def execute(
     exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
     with _told(exit_code):
         if as_json:
-            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
+            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure, rows=rows)
         else:
             require_stdout()
             screen.show(command, outcome)
@@ -292,6 +294,7 @@ def _print_object(
     *,
     status: str | None = None,
     exit_code: int | None = None,
+    rows: Iterable[str] | None = None,
 ) -> None:
     from edgenas.runs import jsonable
 
@@ -312,4 +315,4 @@ def _print_object(
         "warnings": warnings,
         "error": description,
     }
-    say_object(jsonable(value))
+    say_object(jsonable(value), rows)

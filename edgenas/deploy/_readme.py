@@ -121,8 +121,16 @@ def _output(manifest: Manifest) -> str:
         return text + "Decide the most probable class."
     return text + (
         f"Decide {markdown_code(manifest.positive)} if its probability is at least {manifest.threshold:.6g}, "
-        "else the most probable of the others."
+        f"else the most probable of the others.{_refer(manifest)}"
     )
+
+
+def _refer(manifest: Manifest) -> str:
+    """Which images are for a person, where any are."""
+    if manifest.refer is None or manifest.positive is None:
+        return ""
+    low, high = manifest.refer
+    return f" Let a person decide where the probability of {markdown_code(manifest.positive)} is from {low:.6g} to {high:.6g}."
 
 
 def _latency(latency: LatencyFacts | None) -> str:

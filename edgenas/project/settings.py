@@ -419,6 +419,24 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionSettings:
+    """``[decision]``: which images a person decides.
+
+    Attributes:
+        refer: none, two probabilities of the positive class from and to which an image is referred to a person, as [0.2, 0.6], or
+            auto: the zone around the threshold with the fewest images of calibrate that keeps to ``refer_error``.
+        refer_error: share of the images not referred that may be wrongly decided as to whether they are positive, for auto.
+    """
+
+    refer: Literal["none", "auto"] | tuple[Share, ...] = "none"
+    refer_error: Annotated[float, Range(ge=0, lt=1)] = 0.01
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.refer, str) and (len(self.refer) != 2 or not self.refer[0] <= self.refer[1]):
+            raise ValueError("refer is none, auto or two probabilities, the lower one first")
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectSettings:
     """All of `edgenas.toml`."""
 
@@ -432,3 +450,4 @@ class ProjectSettings:
     compare: CompareSettings
     export: ExportSettings
     gates: GateSettings
+    decision: DecisionSettings

@@ -78,6 +78,8 @@ from edgenas.records.metrics import (
     MostFrequent,
     NetReport,
     PublishedRow,
+    Referral,
+    ReferralZone,
     Scores,
     SiteMetrics,
     SplitMetrics,
@@ -124,6 +126,7 @@ from edgenas.records.plan import (
     PlannedTraining,
     PlanResult,
 )
+from edgenas.records.predict import Deployed, Prediction, PredictResult, ServeResult
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
 from edgenas.records.running import RunResult, RunState, StageKept, StageRow
@@ -234,6 +237,7 @@ __all__ = [
     "DecisionAgreement",
     "DecisionRule",
     "DemoResult",
+    "Deployed",
     "DeployedNet",
     "DoctorResult",
     "DriftFacts",
@@ -320,6 +324,8 @@ __all__ = [
     "PlannedSearch",
     "PlannedTimes",
     "PlannedTraining",
+    "PredictResult",
+    "Prediction",
     "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
@@ -336,6 +342,8 @@ __all__ = [
     "RecipeRow",
     "RecipesResult",
     "ReferenceFacts",
+    "Referral",
+    "ReferralZone",
     "Reliability",
     "ReliabilityBin",
     "ReportResult",
@@ -356,6 +364,7 @@ __all__ = [
     "SearchAnalysis",
     "SearchResult",
     "SelectionFacts",
+    "ServeResult",
     "SessionFacts",
     "SettingRow",
     "SettingsResult",

@@ -33,7 +33,7 @@ from edgenas.records import (
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
-from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
+from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
 from edgenas.report.made import report_view
@@ -46,6 +46,7 @@ from edgenas.report.nets import (
     verdict_lines,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
 from edgenas.report.running import run_view
 from edgenas.report.search import search_view
@@ -220,6 +221,7 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"decided: {rule_of(result.metrics.metrics)}")
         choice = result.metrics.metrics.threshold_choice
         yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
+        yield from referral_lines(result.metrics.metrics)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -313,6 +315,8 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "export": export_view,
     "verify": verify_view,
     "report": report_view,
+    "predict": predict_view,
+    "serve": serve_view,
     "info": info_view,
     "demo": demo_view,
     "run": run_view,
