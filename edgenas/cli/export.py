@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgenas.cli.completion import complete_formats
 from edgenas.cli.options import compact, project_options
 
 
@@ -15,6 +16,7 @@ from edgenas.cli.options import compact, project_options
 @click.option(
     *("--format", "format_name"),
     metavar="NAME",
+    shell_complete=complete_formats,
     default="onnx",
     show_default=True,
     help="What to write: onnx, trt, or what a package brings.",

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from edgenas.cli.closing import say_rest
 from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
@@ -73,7 +74,15 @@ class StopRequest:
         raise KeyboardInterrupt
 
 
-def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
+def execute(
+    command: str,
+    start: Callable[[], Iterator[Any]],
+    *,
+    run: Path | None,
+    as_json: bool,
+    verbose: bool = False,
+    quick: bool = False,
+) -> None:
     """Drive a recipe to its `Outcome`, show it and exit.
 
     Args:
@@ -82,10 +91,12 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         run: the run folder that outputs are relative to; None for a command that needs none.
         as_json: print the contract's object instead of tables and paths.
         verbose: show log messages.
+        quick: the settings are those of a quick run, which the run folder remembers.
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
     from edgenas.runs.place import word
+    from edgenas.runs.quick import quick_words, remembering
 
     rank = _rank(command, run=run, as_json=as_json)
     if rank is not None and rank > 0:
@@ -94,8 +105,10 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
     try:
-        with stop.listening():
+        with stop.listening(), remembering(folder, command, quick=quick):
             outcome = screen.follow(start(), stop)
+        doubt = quick_words(folder, command)
+        screen.warnings += [] if doubt is None else [doubt]
     except EdgeNASError as error:
         if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
             _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
@@ -128,8 +141,10 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
             screen.show(command, outcome)
             for path in outcome.outputs.values():
                 say(str(path))
-    if outcome.failure is not None and not as_json:
-        _print_line(outcome.failure)
+    if not as_json:
+        say_rest(command, outcome, folder, doubt)
+        if outcome.failure is not None:
+            _print_line(outcome.failure)
     sys.exit(exit_code)
 
 

@@ -89,6 +89,7 @@ class Facts:
         decision: the rule that ships, and how its threshold was chosen; None takes it from ``positive`` and ``threshold``.
         gates: limits by name that the files were held to.
         answers: of the source to the images that judged the files.
+        quick: stages behind the net that took a few steps only.
     """
 
     input_shape: tuple[int, int, int]
@@ -105,6 +106,7 @@ class Facts:
     decision: DecisionRule | None = None
     gates: Mapping[str, float] | None = None
     answers: RecordedAnswers | None = None
+    quick: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ def _fill(
     write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in facts.classes))
     answers = facts.answers.write(folder) if facts.answers is not None else None
     word = _word([parity for _, parity in models])
-    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word)
+    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     program = example_cpp(manifest)
     if program is not None:

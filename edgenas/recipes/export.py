@@ -44,6 +44,8 @@ from edgenas.records import (
 )
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.runs.background import watched
+from edgenas.runs.quick import quick_stages
+from edgenas.runs.stages import ORDER
 from edgenas.runs.versions import versions
 from edgenas.stats import decide
 from edgenas.training.evaluation import logits, report
@@ -122,6 +124,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
             _facts(project, images, final, metrics),
             gates=gates.limits,
             answers=_answers(images, reference_NK, final.threshold),
+            quick=tuple(stage for stage in quick_stages(project.run) if stage in ORDER),
         )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
         staging.remove()

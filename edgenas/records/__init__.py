@@ -28,6 +28,8 @@ from edgenas.records.commands import (
     RecipeRow,
     RecipesResult,
     ReportedFacts,
+    SettingRow,
+    SettingsResult,
     SizeFacts,
     SpaceDescription,
     SpaceSize,
@@ -124,6 +126,7 @@ from edgenas.records.plan import (
 )
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
+from edgenas.records.running import RunResult, RunState, StageKept, StageRow
 from edgenas.records.search import (
     Evaluations,
     FidelityResult,
@@ -343,6 +346,8 @@ __all__ = [
     "RivalReport",
     "RocCurve",
     "RocPoint",
+    "RunResult",
+    "RunState",
     "SamplePair",
     "SamplePicture",
     "SamplingFacts",
@@ -352,6 +357,8 @@ __all__ = [
     "SearchResult",
     "SelectionFacts",
     "SessionFacts",
+    "SettingRow",
+    "SettingsResult",
     "SiteMetrics",
     "SizeFacts",
     "SpaceDescription",
@@ -364,6 +371,8 @@ __all__ = [
     "SpreadFacts",
     "StageCosts",
     "StageFacts",
+    "StageKept",
+    "StageRow",
     "StagedArray",
     "StagedFile",
     "StagedFiles",

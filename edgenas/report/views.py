@@ -47,7 +47,9 @@ from edgenas.report.nets import (
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
 from edgenas.report.recipes import recipes_view
+from edgenas.report.running import run_view
 from edgenas.report.search import search_view
+from edgenas.report.settings import settings_view
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
@@ -73,7 +75,6 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
         yield Text(f"{result.num_problems:,} odd thing(s) are listed in data/problems.csv")
     if result.look is not None:
         yield from look_table(result.look)
-    yield Text("next: edgenas train")
 
 
 def doctor_view(outcome: Outcome[DoctorResult]) -> Iterator[RenderableType]:
@@ -124,7 +125,6 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
     yield rows
     for text in outcome.result.doubts:
         yield Text(text, style="bold yellow")
-    yield Text("next: edgenas profile" if supernet is not None else "next: edgenas train")
 
 
 def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[RenderableType]:
@@ -155,7 +155,6 @@ def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[Rendera
         yield Text(f"{result.num_nets_timed} nets timed again in {result.seconds:.0f} s")
         return
     yield Text(f"{result.num_entries} entries from {result.num_nets_timed} nets in {result.seconds:.0f} s")
-    yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
 
 
 def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
@@ -229,7 +228,6 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
     if doubts is not None:
         yield Text(doubts, style="bold yellow")
-    yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
@@ -317,4 +315,6 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "report": report_view,
     "info": info_view,
     "demo": demo_view,
+    "run": run_view,
+    "settings": settings_view,
 }

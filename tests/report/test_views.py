@@ -34,7 +34,9 @@ from edgenas.records import (
     RecipesResult,
     ReportResult,
     RetrainResult,
+    RunResult,
     SearchResult,
+    SettingsResult,
     SpacesResult,
     TablesCompared,
     TableShown,
@@ -610,6 +612,28 @@ def recipes() -> Outcome[RecipesResult]:
     return Outcome(RecipesResult.from_json({"rows": [row]}))
 
 
+def whole_run() -> Outcome[RunResult]:
+    estimate = {"value": 150.0, "low": 100.0, "high": 200.0, "n": 3}
+    stages = [
+        {"name": "init", "state": "kept", "seconds": 12.3, "words": "330 images of [3] classes"},
+        {"name": "train", "state": "done", "seconds": 150.0, "estimate": estimate, "words": "largest subnet 97.0 % [95.2, 98.2]"},
+        {"name": "evaluate", "state": "failed", "seconds": 3.21, "words": "nothing meets the floor"},
+        {"name": "export", "state": "not reached"},
+    ]
+    return Outcome(RunResult.from_json({"stages": stages, "seconds": 153.0, "quick": False, "results": {}}))
+
+
+def settings(*, single: bool = False) -> Outcome[SettingsResult]:
+    rows = [
+        {"key": "train.supernet_drop_path_rate", "default": 0.0, "value": 0.1, "source": "file", "recipe": "covitpp"},
+        {"key": "export.targets", "default": ["sm86", "sm89"], "value": ["sm120"], "source": "flag"},
+        {"key": "train.flip", "default": None, "value": True, "source": "default"},
+    ]
+    words = {"allowed": "a number [1]", "help": "of the supernet [2]"}
+    shown = rows[:1] if single else rows
+    return Outcome(SettingsResult.from_json({"rows": [row | words for row in shown], "is_single": single}))
+
+
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
@@ -654,6 +678,8 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
     "report": (report(), "older search/result.json, retrain/result.json; damaged wrong, compare onnx 1.2 68 timm lines"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
+    "run": (whole_run(), "kept 12.3 done failed 3.21 reached 2.5 330 [3] largest 97.0 [95.2, 98.2] floor 2.55 – 2.76"),
+    "settings": (settings(), "[train] [export] train.supernet_drop_path_rate 0.1 covitpp [sm120] flag true [2] default"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
 }
 
@@ -751,6 +777,16 @@ def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert [word for word in words.split() if word not in text.split() and word not in text.replace("(", " ").split()] == [], text
+
+
+@pytest.mark.parametrize("width", [60, 110])
+def test_one_setting_is_shown_with_what_it_may_be(width: int) -> None:
+    text = drawn("settings", settings(single=True), width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for part in ("train.supernet_drop_path_rate", "of the supernet [2]", "from recipe covitpp", "allowed a number [1]"):
+        assert part in words
+    assert "drop_path_rate = VALUE under [train]" in words
 
 
 @pytest.mark.parametrize("width", [80, 160])
