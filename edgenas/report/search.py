@@ -46,7 +46,6 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     yield from _evaluated(result.evaluations)
     if result.binding:
         yield Text(f"binding: {', '.join(result.binding)}")
-    yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
 
 
 def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
