@@ -31,7 +31,7 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     """Distinct feasible rows, uniform over what the limits leave, as far as that can be had.
 
     Draws from the whole space where enough of them meet the limits, else draws from what the limits leave; where these are too few,
-    because several limits leave next to nothing together, or none is on a sum of tables, others are mended, and those found
+    because several limits leave next to nothing together, or none is on a sum of tables, others are repaired, and those found
     changed a little.
 
     Raises:

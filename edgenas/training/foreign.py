@@ -20,11 +20,11 @@ from edgenas.runs.outside import MAX_WEIGHTS_BYTES, OutsideError, require_regula
 from edgenas.supernets.selection_layouts import heads_of
 from edgenas.training.checkpoints import digest_of
 from edgenas.training.earlier import Earlier, is_run, read_earlier, weights_in
+from edgenas.training.headers import TIMM, is_file
 
 _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
 _NAMED = 5  # tensors named in an error
 _HINT = "save a plain state_dict, or a .safetensors file"
-TIMM = "timm:"
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrappers
 _COUNTER = "num_batches_tracked"
 # what PyTorch's restricted unpickler raises on bytes that are no checkpoint
@@ -50,11 +50,6 @@ class Foreign:
     sha256: str
     heads: Mapping[str, int] | None = None
     earlier: Earlier | None = None
-
-
-def is_file(source: str) -> bool:
-    """Whether a source means a file or a run folder, not one of timm's models."""
-    return not source.startswith(TIMM)
 
 
 def fetch(source: str, *, prefers: str = "supernet") -> Foreign:

@@ -27,6 +27,7 @@ from edgenas.spaces import get_space
 from edgenas.spaces.designed import hand_designed
 from tests.latency.kits import resealed, run_bare
 from tests.recipes.zygote import FEW_WIDTHS
+from tests.settings_file import add_settings
 
 SPACE = "pvt-nano[pool_size=2]"  # half as many components are traced as of the whole
 SMALL = {
@@ -94,12 +95,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / f"{name}.json").write_text(json.dumps({**value, "stderr": err}))
         if name == "init":
             toml = folder / "edgenas-run" / "edgenas.toml"
-            tables: dict[str, list[str]] = {}
-            for key, setting in SMALL.items():
-                tables.setdefault(key.split(".")[0], []).append(f"{key.split('.')[1]} = {setting}")
-            added = "".join(f"\n[{table}]\n" + "\n".join(lines) + "\n" for table, lines in tables.items())
-            text = toml.read_text(encoding="utf-8").replace('"pvt-nano"', f'"{SPACE}"')
-            toml.write_text(text + added, encoding="utf-8")
+            toml.write_text(toml.read_text(encoding="utf-8").replace('"pvt-nano"', f'"{SPACE}"'), encoding="utf-8")
+            add_settings(toml, SMALL)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

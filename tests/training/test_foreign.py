@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgenas.errors import CheckpointError, UsageError
-from edgenas.training.checkpoints import facts_in, load_tensors
-from edgenas.training.foreign import fetch, is_file, read_foreign
+from edgenas.training.checkpoints import load_tensors
+from edgenas.training.foreign import fetch, read_foreign
+from edgenas.training.headers import facts_in, is_file
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
 
