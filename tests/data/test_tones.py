@@ -85,7 +85,8 @@ def test_images_outside_a_range_are_counted() -> None:
 
 def test_eight_bit_images_that_hold_fewer_bits_are_a_warning() -> None:
     assert (
-        "of 8 bits are nearly black: the brightest pixels reach 5.9 %" in decided(Image.new("RGB", (8, 8), (15, 15, 15))).warnings[0]
+        "of 8 bits are nearly black: the brightest pixels reach 5.9 %"
+        in decided(Image.new("RGB", (8, 8), (15, 15, 15))).warnings[0]
     )
 
 

@@ -24,7 +24,6 @@ from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
 from tests.deploy.conftest import CLASSES, facts, parity_of, reference
 
 ROOT = Path(__file__).parents[2]
-COMING = ("predict", "serve")  # the README names them already
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -48,8 +47,6 @@ def test_every_command_of_a_page_parses(words: list[str], tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     above = click.Context(cli)
     command = cli.get_command(above, words[0])
-    if command is None and words[0] in COMING:
-        pytest.xfail(f"edgenas {words[0]} is not there yet")
     assert command is not None, f"there is no command {words[0]}"
     rest = words[1:]
     if isinstance(command, click.Group):
