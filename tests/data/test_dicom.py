@@ -59,6 +59,20 @@ def test_monochrome1_is_turned_round(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(usual), np.asarray(turned))
 
 
+@pytest.mark.parametrize(("kind", "darkest"), [("MONOCHROME2", 1200), ("MONOCHROME1", 4095 - 2800)])
+def test_padding_is_as_dark_as_the_darkest_that_was_seen(tmp_path: Path, kind: str, darkest: int) -> None:
+    stored = np.full((8, 8), 2000)
+    stored[0, :2], stored[4, 4], stored[5, 5] = (0, 3), 1200, 2800
+    named: dict[str, object] = {"PhotometricInterpretation": kind}
+    plain = np.asarray(decode_dicom(write(tmp_path / "a.dcm", stored, **named)))
+    named |= {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 5}
+    values = np.asarray(decode_dicom(write(tmp_path / "b.dcm", stored, **named)))
+    assert values[0, :2].tolist() == [darkest, darkest] == [values.min()] * 2
+    assert np.array_equal(values[1:], plain[1:])
+    empty = np.asarray(decode_dicom(write(tmp_path / "c.dcm", np.zeros((8, 8)), **named)))
+    assert len(np.unique(empty)) == 1
+
+
 def test_the_window_of_the_header_is_shown_unless_a_range_is_set(tmp_path: Path) -> None:
     image = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=1000, WindowWidth=200))
     seen = {"a": tones_of(image)}
