@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_commands_and_options_are_offered(complete: Complete) -> None:
-    assert complete("edgenas se") == ["search", "settings"]
+    assert complete("edgenas se") == ["search", "serve", "settings"]
     assert "--latency-ms" in complete("edgenas search --la")
 
 
