@@ -1,4 +1,7 @@
-"""`edgenas run`: every stage, one after the other, under one set of limits; what is done is not done again."""
+"""`edgenas run`: every stage, one after the other, under one set of limits; what is done is not done again.
+
+A stage's recipe is imported once it is its turn: what is wrong with the images is said before PyTorch is imported.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from edgenas.project.run_tables import find_table
 from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
-from edgenas.recipes import evaluate, export, init, plan, profile, report, retrain, search, train
 from edgenas.records import RunResult
 from edgenas.runs import Outcome, Record, RunFolder, quietly
 from edgenas.runs.quick import quick_overrides
@@ -95,6 +97,8 @@ def run(config: RunConfig) -> Iterator[Record]:
 
 def _init(config: RunConfig) -> Iterator[Record]:
     """What is measured of spaces is left to `profile` where one is given, and left out of a quick run."""
+    from edgenas.recipes import init
+
     look = not config.quick and "name" not in config.flags.get("space", {})
     return init.run(init.InitConfig(config.run, config.flags, config.overrides, look=look))
 
@@ -107,23 +111,49 @@ def _has_table(config: RunConfig) -> bool:
     return False
 
 
+def _profile(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import profile
+
+    return profile.run(profile.ProfileConfig(config.run, config.later, config.all_overrides))
+
+
 def _plan(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import plan
+
     return plan.run(plan.PlanConfig(config.run, config.later, config.all_overrides, config.tables, config.allow_foreign_table))
 
 
+def _train(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import train
+
+    return train.run(train.TrainConfig(config.run, config.later, config.all_overrides))
+
+
 def _search(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import search
+
     return search.run(
         search.SearchConfig(config.run, config.later, config.all_overrides, config.tables, config.allow_foreign_table)
     )
 
 
+def _retrain(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import retrain
+
+    return retrain.run(retrain.RetrainConfig(config.run, config.later, config.all_overrides))
+
+
 def _evaluate(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import evaluate
+
     device = config.flags.get("train", {}).get("device", "auto")
     return evaluate.run(evaluate.EvaluateConfig(config.run, {}, config.all_overrides, "test", device))
 
 
 def _export(config: RunConfig) -> Iterator[Record]:
     """Every format; the first that fails is what the stage says."""
+    from edgenas.recipes import export
+
     outcomes = []
     for name in config.formats:
         outcomes.append((yield from quietly(export.run(export.ExportConfig(config.run, {}, config.all_overrides, name)))))
@@ -131,16 +161,18 @@ def _export(config: RunConfig) -> Iterator[Record]:
 
 
 def _report(config: RunConfig) -> Iterator[Record]:
+    from edgenas.recipes import report
+
     return report.run(report.ReportConfig(config.run, {}, config.all_overrides))
 
 
 STAGES: Mapping[str, Callable[[RunConfig], Iterator[Record]]] = {
     "init": _init,
-    "profile": lambda config: profile.run(profile.ProfileConfig(config.run, config.later, config.all_overrides)),
+    "profile": _profile,
     "plan": _plan,
-    "train": lambda config: train.run(train.TrainConfig(config.run, config.later, config.all_overrides)),
+    "train": _train,
     "search": _search,
-    "retrain": lambda config: retrain.run(retrain.RetrainConfig(config.run, config.later, config.all_overrides)),
+    "retrain": _retrain,
     "evaluate": _evaluate,
     "export": _export,
     "report": _report,

@@ -29,6 +29,7 @@ def test_help_and_wrong_words_import_nothing(arguments: tuple[str, ...], tmp_pat
         (("predict", "a.png"), FITS),
         (("serve", "nothing"), FITS),
         (("init", "--data", "digits", "--positive", "11"), FITS),
+        (("run", "--data", "folder:nowhere", "--latency-ms", "5"), FITS),
         (("train",), set()),
         (("search", "--latency-ms", "5"), set()),
         (("evaluate",), set()),
