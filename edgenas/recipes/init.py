@@ -181,11 +181,15 @@ def _inspect(source: ImageSource) -> Generator[Record, None, Inspection]:
 
 
 def _near(source: ImageSource, found: Inspection) -> Generator[Record, None, NearDuplicates]:
-    """Look for pictures that are nearly the same, with progress."""
+    """Look for pictures that are nearly the same, with progress; those that are equal or plain are not compared, only counted."""
+    compared = num_images = len(source.labels_N)
     for record in find_near(found.sketches_ND, source.labels_N, found.shown):
         if isinstance(record, NearDuplicates):
+            if compared < num_images:
+                yield Progress("comparing images", num_images, num_images)
             return record
-        yield Progress("comparing images", record, len(source.labels_N))
+        compared = record
+        yield Progress("comparing images", compared, num_images)
     raise AssertionError("a comparison ends with its findings")
 
 

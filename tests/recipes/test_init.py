@@ -15,7 +15,8 @@ from torch import nn
 
 from edgenas.data.splits import load_splits, save_splits
 from edgenas.errors import RunFolderError
-from edgenas.runs import RunFolder, locked, sha256_file
+from edgenas.recipes.init import InitConfig, run
+from edgenas.runs import Progress, RunFolder, locked, sha256_file
 from edgenas.training.checkpoints import save_tensors, save_weights
 from edgenas.training.fitting import keep
 from edgenas.training.folder import settle
@@ -74,6 +75,18 @@ def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
     assert value["result"]["loader"] is None
     code, value, _ = edgenas_in(tmp_path, "info", "--loader")
     assert value["result"]["loader"]["images_per_second"] > 0
+
+
+def test_the_comparison_of_images_ends_with_all_also_where_some_are_equal(tmp_path: Path) -> None:
+    file = table(tmp_path / "data")
+    (tmp_path / "data" / "7.png").write_bytes((tmp_path / "data" / "6.png").read_bytes())
+    flags = {"data": {"source": f"csv:{file}"}, "space": {"name": "pvt-nano"}}
+    counts = [
+        (record.done, record.total)
+        for record in run(InitConfig(tmp_path / "run", flags))
+        if isinstance(record, Progress) and record.label == "comparing images"
+    ]
+    assert counts[-1] == (120, 120)
 
 
 def test_so_many_images_of_a_class_are_used_and_bad_ones_among_the_rest_do_not_matter(tmp_path: Path) -> None:
