@@ -13,6 +13,7 @@ from edgenas.deploy.plugins import EXPORTERS
 from edgenas.errors import ConfigError
 from edgenas.project.opening import SET_POSITIVE, Project, no_splits, open_project
 from edgenas.project.results import require_supernet, winner_of
+from edgenas.project.settings import ProjectSettings
 from edgenas.registries import choices
 from edgenas.runs.place import place_of
 from edgenas.search.limits import SENSITIVITY
@@ -59,19 +60,33 @@ def require_classes(project: Project) -> None:
     Raises:
         ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
     """
-    settings = project.settings.search
-    wanted = [*settings.floors, *(goal.subject for goal in settings.goals if goal.kind == SENSITIVITY)]
-    if not wanted or not project.run.splits.exists():
+    if _asked(project.settings) and project.run.splits.exists():
+        require_asked(project.settings, load_splits(project.run.splits).class_names)
+
+
+def require_asked(settings: ProjectSettings, class_names: Sequence[str]) -> None:
+    """Check the same against the classes of the data.
+
+    Raises:
+        ConfigError: likewise.
+    """
+    wanted = _asked(settings)
+    if not wanted:
         return
-    if project.settings.data.positive is None:
+    if settings.data.positive is None:
         raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    class_names = load_splits(project.run.splits).class_names
-    unknown = [name for name in dict.fromkeys(wanted) if name not in class_names]
+    unknown = [name for name in wanted if name not in class_names]
     if unknown:
         raise ConfigError(
             f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
             hint=choices(unknown[0], class_names, "classes are"),
         )
+
+
+def _asked(settings: ProjectSettings) -> list[str]:
+    """Classes whose sensitivity is asked for, once each."""
+    goals = (goal.subject for goal in settings.search.goals if goal.kind == SENSITIVITY)
+    return list(dict.fromkeys([*settings.search.floors, *goals]))
 
 
 def _inherits(project: Project) -> bool:

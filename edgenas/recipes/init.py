@@ -24,6 +24,7 @@ from edgenas.data.splits import Splits, save_splits
 from edgenas.errors import ConfigError, RunFolderError
 from edgenas.project.choosing.asking import look_for
 from edgenas.project.choosing.here import RESULT
+from edgenas.project.early import require_asked
 from edgenas.project.named_recipes import require_recipe
 from edgenas.project.opening import Project, composed, image_px_of
 from edgenas.project.setting_file import settings_text
@@ -73,6 +74,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     tables = _tables(source, asked)
     settings = composed(build(ProjectSettings, tables, source="the settings of this init"))
     positive_index(settings.data.positive, source.class_names)
+    require_asked(settings, source.class_names)
     by_hand = "name" in asked.get("space", {})
     space, task = _space_and_task(settings, source)
     for line in source.notes:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgenas.config import build
-from edgenas.errors import GateError, InfeasibleError, RunFolderError, UsageError
+from edgenas.data.splits import SPLIT_NAMES, Splits, save_splits
+from edgenas.errors import ConfigError, GateError, InfeasibleError, RunFolderError, UsageError
 from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
@@ -205,3 +207,14 @@ def test_several_processes_are_for_train(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="one process"):
         require_sense(RunFolder(tmp_path), {"data": {"source": "digits"}}, ())
+
+
+def test_a_floor_of_no_class_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.config.write_text('[data]\nsource = "digits"\npositive = "8"\n[search]\nlatency_ms = 5.0\n', encoding="utf-8")
+    nothing = {name: np.array([], dtype=np.int64) for name in SPLIT_NAMES}
+    counts = {name: {"7": 0, "8": 0} for name in SPLIT_NAMES}
+    save_splits(run.splits, Splits(nothing, ("7", "8"), counts, seed=0, fractions=dict.fromkeys(SPLIT_NAMES, 0.2)))
+    require_sense(run, {"search": {"min_sensitivity": {"8": 0.9}}}, ())
+    with pytest.raises(ConfigError, match="no class of the data: 88. did you mean '8'"):
+        require_sense(run, {"search": {"min_sensitivity": {"88": 0.9}}}, ())

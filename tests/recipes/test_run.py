@@ -58,6 +58,13 @@ def test_what_cannot_be_meant_is_said_at_once(measured: Path) -> None:
     assert (code, value["status"], value["error"]["hint"]) == (2, "usage", "give --data SOURCE, e.g. --data folder:DIR")
     code, value, _ = edgenas_in(measured, "run", "--run", "new", "--data", "digits", "--min-sensitivity", "8=0.9")
     assert (code, value["error"]["message"]) == (2, "no limit on what a net may cost is set")
+    again = ("run", "--latency-ms", "5", "--until", "profile", "--set", "search.seed=1")
+    code, value, _ = edgenas_in(measured, *again, "--min-sensitivity", "88=0.9")
+    assert (code, value["error"]["message"]) == (1, "a sensitivity is asked for of no class of the data: 88")
+    code, value, _ = edgenas_in(
+        measured, *again, "--run", "new", "--data", "digits", "--positive", "8", "--min-sensitivity", "88=0.9"
+    )
+    assert (code, value["error"]["message"]) == (1, "a sensitivity is asked for of no class of the data: 88")
     assert not (measured / "new").exists()
 
 

@@ -9,6 +9,8 @@ from edgenas.config import Flags, merge, parse_overrides, read_toml
 from edgenas.data import absolute_source
 from edgenas.data.names import tidy
 from edgenas.errors import RunFolderError, UsageError
+from edgenas.project.early import require_classes
+from edgenas.project.opening import open_project
 from edgenas.project.setting_limits import given_limits, layered
 from edgenas.runs import RunFolder
 from edgenas.runs.place import place_of
@@ -22,6 +24,7 @@ def require_sense(folder: RunFolder, flags: Flags, overrides: Sequence[str]) -> 
     Raises:
         UsageError: if no limit on a cost is set, a new project has no source, or several processes were started together.
         RunFolderError: if the folder holds a project on other images.
+        ConfigError: if its settings are wrong, or a sensitivity is asked for of no class of its images.
     """
     if place_of() is not None:
         hint = "start `edgenas train` on several processes, then `edgenas run` alone: it goes on with what is there"
@@ -39,6 +42,8 @@ def require_sense(folder: RunFolder, flags: Flags, overrides: Sequence[str]) -> 
         raise UsageError("no limit on what a net may cost is set", hint=hint)
     if not is_new:
         _require_same(folder, merge(file, given), flags)
+        later = {name: table for name, table in flags.items() if name not in ("data", "space")}
+        require_classes(open_project(folder.path, later, overrides))
 
 
 def _require_same(folder: RunFolder, settings: Mapping[str, Any], flags: Flags) -> None:
