@@ -52,6 +52,8 @@ class Screen:
                 if isinstance(record, Step):
                     lines.step(record)
                 elif isinstance(record, Note):
+                    if record.is_heading:
+                        lines.end()
                     self._note(record)
                 elif isinstance(record, Epoch):
                     self._epoch(record)
@@ -156,6 +158,16 @@ class _Lines:
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
             self.last_s = time.monotonic()
             self.console.print(f"{step.label}: {_count(step)}  {shown}".rstrip(), markup=False)
+
+    def end(self) -> None:
+        """A stage begins or ends: what was not needed to the end, as images that none asked for, is no bar of the next one."""
+        self._put_away()
+        for task in self.bars.tasks:
+            if task.visible and self.console.is_terminal:
+                self.bars.update(task.id, visible=False)
+                self.console.print(f"{task.description}: {task.fields.get('count', '')}".rstrip(), markup=False)
+        self.tasks.clear()
+        self.bars.refresh()
 
     def _put_away(self) -> None:
         """Finished parts become a line each: bars below each other are as wide as the widest of them needs."""

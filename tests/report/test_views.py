@@ -974,6 +974,16 @@ def test_on_a_terminal_bars_are_drawn() -> None:
     assert "searching: 2/2  nets" not in file.getvalue()
 
 
+def test_what_a_stage_left_undone_is_no_bar_of_the_next() -> None:
+    file = io.StringIO()
+    steps = [Progress("reading images", 744, 808), Note("[6/9] retrain", is_heading=True), Progress("winner", 1, 2), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    before, _, after = file.getvalue().partition("[6/9] retrain")
+    assert "reading images: 744/808" in before
+    assert "reading images" not in after
+    assert "winner" in after
+
+
 def test_a_training_s_bar_fits_a_hundred_columns() -> None:
     file = io.StringIO()
     fields = {"epoch": "12/40", "lr": "0.0024", "loss": 0.1234, "label": 1.2345, "kd": 0.0123}
