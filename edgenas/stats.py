@@ -6,12 +6,17 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # whose parts are loaded when they are asked for: `scipy.stats` takes longer than most commands
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 from edgenas.records.proportion import Proportion as Proportion  # what all of these give
 
 DEFAULT_SENSITIVITY = 0.95  # that a threshold must find of its class where no floor is asked for
+
+
+def normal_quantile(probability: float) -> float:
+    """What a standard normal variable stays below with a probability; without `scipy.stats`, which takes long to import."""
+    return float(scipy.special.ndtri(probability))
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
@@ -26,8 +31,10 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
         raise ValueError(f"{successes} successes in {n} trials")
     if n == 0:
         return Proportion(math.nan, 0.0, 1.0, 0)
-    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Proportion(successes / n, float(interval.low), float(interval.high), n)
+    z, p = normal_quantile(0.5 + 0.5 * confidence), successes / n
+    denominator = 2 * (n + z**2)
+    centre, half = (2 * n * p + z**2) / denominator, z / denominator * math.sqrt(4 * n * p * (1 - p) + z**2)
+    return Proportion(p, centre - half if successes else 0.0, centre + half if successes < n else 1.0, n)
 
 
 def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
@@ -36,7 +43,7 @@ def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Prop
         raise ValueError(f"{successes} successes in {n} trials")
     if n == 0:
         return Proportion(math.nan, 0.0, 1.0, 0)
-    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
     return Proportion(successes / n, float(interval.low), float(interval.high), n)
 
 
@@ -44,7 +51,7 @@ def trials_to_prove(share: float, *, confidence: float = 0.95) -> int:
     """How many trials without a miss put Wilson's lower bound at ``share`` or above, e.g. 73 for 0.95."""
     if not 0 < share < 1:
         raise ValueError(f"share {share} is not in (0, 1)")
-    z2 = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    z2 = normal_quantile(0.5 + confidence / 2) ** 2
     return math.ceil(share / (1 - share) * z2 - 1e-9)
 
 
@@ -67,7 +74,7 @@ def difference_of_means(first_N: NDArray[np.floating], second_M: NDArray[np.floa
         down, up = math.hypot(first - one.low, other.high - second), math.hypot(one.high - first, second - other.low)
     else:
         error = math.sqrt(float(np.var(first_N)) / n + float(np.var(second_M)) / m)
-        down = up = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * error
+        down = up = normal_quantile(0.5 + confidence / 2) * error
     value = first - second
     return Proportion(value, max(-1.0, value - down), min(1.0, value + up), n + m)
 
@@ -122,7 +129,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     if only_first + only_second == 0:
         return 1.0
-    return float(scipy_stats.binomtest(only_first, only_first + only_second).pvalue)
+    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -201,7 +208,7 @@ def behind(first: int, second: int, *, seen: int, total: int, margin: float = 0.
         return 1.0
     balls = max(drawn, round(drawn * total / seen))
     of_second = max(0, balls - round(margin * math.sqrt(balls))) // 2
-    return float(scipy_stats.hypergeom.sf(second - 1, balls, of_second, drawn))
+    return float(scipy.stats.hypergeom.sf(second - 1, balls, of_second, drawn))
 
 
 def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *, confidence: float = 0.95) -> Proportion:
@@ -212,10 +219,10 @@ def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *
     taken to be half a swapped pair from it, and the interval ends at 1 then: a few things prove no perfect ranking.
     """
     n = len(first_A)
-    tau = float(scipy_stats.kendalltau(first_A, second_A).statistic) if n > 1 else math.nan
+    tau = float(scipy.stats.kendalltau(first_A, second_A).statistic) if n > 1 else math.nan
     if n < 6 or math.isnan(tau):
         return Proportion(tau, -1.0, 1.0, n)
-    half = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(0.437 / (n - 4))
+    half = normal_quantile(0.5 + confidence / 2) * math.sqrt(0.437 / (n - 4))
     most = 1 - 2 / (n * (n - 1))  # a swapped pair of n (n - 1) / 2 costs 4 / (n (n - 1))
     centre = math.atanh(max(-most, min(most, tau)))
     low, high = math.tanh(centre - half), math.tanh(centre + half)
@@ -287,5 +294,5 @@ def beats_most_frequent(
     found_K = np.array([((decided_N == label) & (labels_N == label)).sum() for label in present_K])
     drawn_K = (found_K + 1) / (num_K + 2)
     error = math.sqrt(float((drawn_K * (1 - drawn_K) / (num_K + 2)).sum())) / len(present_K)
-    low = float((found_K / num_K).mean()) - float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * error
+    low = float((found_K / num_K).mean()) - normal_quantile(0.5 + confidence / 2) * error
     return low > 1 / len(present_K)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"errors", "escaping", "renamed", "registries", "fields", "stats", "runs", "records"}
+SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report"},
     "recipes": {"project", "training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"},
@@ -34,6 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "escaping": set(),
     "registries": set(),
     "fields": set(),
+    "percents": set(),
     "stats": set(),
     "runs": {"portable"},
     "records": set(),
@@ -262,10 +263,12 @@ OPENS: dict[str, str] = {
     "runs/files.py": "writes; hashes what was checked to be regular",
     "runs/folder.py": "a lock that it made",
     "training/checkpoints.py": "safetensors opens by name, after `require_regular`",
+    "training/headers.py": "safetensors opens by name, after `require_regular`",
     "training/foreign.py": "PyTorch opens by name, after a check that it is regular",
     "training/outside.py": "ONNX opens by name, after `require_regular`",
     "supernets/autoformer_files.py": "PyTorch opens by name",
     "deploy/_apart.py": "/proc of a process that it started",
+    "deploy/_example_cpp.py": "a packaged file",
     "deploy/_example.py": "stands alone beside an artefact, without edgenas",
     "deploy/artefact.py": "packaged files, and what it wrote itself",
     "deploy/layers.py": "a file that was loaded just before",
@@ -275,6 +278,7 @@ OPENS: dict[str, str] = {
     "project/searching/proof_workers.py": "a lock that it made",
     "project/staging.py": "what an interrupted export wrote itself, by hash",
     "cli/speaking.py": "the null device",
+    "report/page/document.py": "packaged files",
     "exporters/tensorrt.py": "the cache of timings that it wrote itself",
     "latency/nets/compose.py": "files that an exporter wrote just before",
     "latency/measuring/workshop.py": "files that an exporter wrote just before",

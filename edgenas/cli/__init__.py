@@ -27,6 +27,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "verify",
+    "report",
     "info",
     "demo",
 )

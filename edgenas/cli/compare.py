@@ -42,11 +42,14 @@ def compare(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.compare import CompareConfig
-        from edgenas.recipes.compare import run as recipe
+        from edgenas.recipes import require_ready
 
         settings = {"rivals": rivals, "equal": equal, "budget_min": budget}
         flags = compact(compare=settings, retrain={"device": device})
+        require_ready(run, flags, overrides)  # before PyTorch is imported
+        from edgenas.recipes.compare import CompareConfig
+        from edgenas.recipes.compare import run as recipe
+
         return recipe(CompareConfig(run, flags, overrides, force, workers, ray_address))
 
     execute("compare", start, run=run, as_json=as_json, verbose=verbose)

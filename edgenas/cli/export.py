@@ -45,11 +45,14 @@ def export(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.export import ExportConfig
-        from edgenas.recipes.export import run as recipe
+        from edgenas.recipes import require_ready
 
         targets = [target.strip() for target in gpu.split(",") if target.strip()] if gpu is not None else None
         flags = compact(export={"net": net, "precision": precision, "targets": targets})
+        require_ready(run, flags, overrides, "net", format_name=format_name)  # before PyTorch is imported
+        from edgenas.recipes.export import ExportConfig
+        from edgenas.recipes.export import run as recipe
+
         return recipe(ExportConfig(run, flags, overrides, format_name, output, require_run))
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

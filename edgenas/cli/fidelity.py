@@ -41,10 +41,13 @@ def fidelity(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
+        from edgenas.recipes import require_ready
+
+        flags = compact(search={"device": device})
+        require_ready(run, flags, overrides, "supernet")  # before PyTorch is imported
         from edgenas.recipes.fidelity import FidelityConfig
         from edgenas.recipes.fidelity import run as recipe
 
-        flags = compact(search={"device": device})
         return recipe(FidelityConfig(run, flags, overrides, num, band / 100, epochs, workers))
 
     execute("fidelity", start, run=run, as_json=as_json, verbose=verbose)

@@ -40,13 +40,16 @@ def plan(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.plan import PlanConfig
-        from edgenas.recipes.plan import run as recipe
+        from edgenas.recipes import require_ready
 
         least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
         more = least | {"max_memory_mb": max_memory_mb}
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         flags = compact(search=settings, train={"device": device})
+        require_ready(run, flags, overrides)  # before PyTorch is imported
+        from edgenas.recipes.plan import PlanConfig
+        from edgenas.recipes.plan import run as recipe
+
         return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table, spaces))
 
     execute("plan", start, run=run, as_json=as_json, verbose=verbose)

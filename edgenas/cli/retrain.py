@@ -39,10 +39,13 @@ def retrain(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
+        from edgenas.recipes import require_ready
+
+        flags = compact(train={"recipe": recipe}, retrain={"init": init, "epochs": epochs, "baseline": baseline, "device": device})
+        require_ready(run, flags, overrides, "winner" if arch is None else None)  # before PyTorch is imported
         from edgenas.recipes.retrain import RetrainConfig
         from edgenas.recipes.retrain import run as command
 
-        flags = compact(train={"recipe": recipe}, retrain={"init": init, "epochs": epochs, "baseline": baseline, "device": device})
         return command(RetrainConfig(run, flags, overrides, arch, force))
 
     execute("retrain", start, run=run, as_json=as_json, verbose=verbose)

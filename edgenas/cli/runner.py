@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from edgenas.cli.speaking import note, say, say_object
+from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
 SCHEMA_VERSION = 1
@@ -107,7 +107,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     except OSError as error:
         problem = EdgeNASError(
             f"{error.filename or 'a file'}: {error.strerror or error}",
-            hint="free space, mend permissions or move away what has its name",
+            hint="free space, correct permissions or move away what has its name",
         )
         emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
@@ -119,25 +119,31 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
-    with _told():
+    exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
+    with _told(exit_code):
         if as_json:
             _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
         else:
+            require_stdout()
             screen.show(command, outcome)
             for path in outcome.outputs.values():
                 say(str(path))
-            if outcome.failure is not None:
-                _print_line(outcome.failure)
-    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+    if outcome.failure is not None and not as_json:
+        _print_line(outcome.failure)
+    sys.exit(exit_code)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Leave with a line and status 1 where the block's words cannot be written: the work is done, only nobody can be told."""
+def _told(exit_code: int = 1) -> Iterator[None]:
+    """Leave where the block's words cannot be written: the work is done, only nobody can be told.
+
+    A reader that has seen enough (``| head``) is no fault: in silence, with the command's ``exit_code``. Else with a line and 1.
+    """
     try:
         yield
     except BrokenPipeError:
-        raise
+        leave_stdout()
+        sys.exit(exit_code)
     except (OSError, ValueError) as error:  # ValueError: of a stream that was closed
         note(f"edgenas: the result cannot be printed: {getattr(error, 'strerror', None) or error}")
         os._exit(1)

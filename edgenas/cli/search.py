@@ -52,8 +52,7 @@ def search(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.search import SearchConfig
-        from edgenas.recipes.search import run as recipe
+        from edgenas.recipes import require_ready
 
         least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
         more = least | {"max_memory_mb": max_memory_mb}
@@ -62,6 +61,10 @@ def search(
         settings |= {"maximize": maximize, "minimize": minimize}
         settings |= {"strict_sensitivity": True} if strict_sensitivity else {}
         flags, tables = compact(search=settings), parse_tables(table)
+        require_ready(run, flags, overrides, "supernet")  # before PyTorch is imported
+        from edgenas.recipes.search import SearchConfig
+        from edgenas.recipes.search import run as recipe
+
         return recipe(SearchConfig(run, flags, overrides, tables, allow_foreign_table, continued, workers, ray_address))
 
     execute("search", start, run=run, as_json=as_json, verbose=verbose)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+
+_GLUE = "\ue000"  # of a private area: a space at which no line ends
 
 
 def keep_streams() -> None:
@@ -23,6 +29,19 @@ def keep_streams() -> None:
                 os.open(os.devnull, os.O_RDWR)  # the lowest free number
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of an encoding that lacks a character
+
+
+def require_stdout() -> None:
+    """Raise an `OSError` if stdout was closed before the process began."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed")
+
+
+def leave_stdout() -> None:
+    """Let what is still buffered for a reader that has gone be written nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
@@ -57,7 +76,38 @@ def note(text: str, *, head: str = "") -> None:
     with suppress(OSError, ValueError):
         if head:
             click.secho(head, fg="red", bold=True, nl=False, err=True)
-        click.echo(terminal(text), err=True)
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
+        click.echo(wrapped(terminal(text), width, len(head)), err=True)
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> str:
+    """Lines of at most ``width`` characters that end between words; what is to be copied stays in one piece.
+
+    Paths and other long words are never cut, nor are commands in backticks: a terminal itself goes on in its next line.
+
+    Args:
+        text: may have lines of its own.
+        width: of the terminal; 0 leaves the text as it is.
+        indent: characters that stand before the first line.
+    """
+    if width <= indent:
+        return text
+    whole = re.sub(r"`[^`\n]+`", lambda found: found.group().replace(" ", _GLUE), text)
+    lines = []
+    for number, line in enumerate(whole.split("\n")):
+        start = " " * (len(line) - len(line.lstrip(" ")))
+        first = "-" * indent if number == 0 else start
+        parts = textwrap.wrap(
+            line.lstrip(" "),
+            width,
+            initial_indent=first,
+            subsequent_indent=f"{start}  " if start else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        parts = parts or [first]
+        lines += [parts[0][indent:] if number == 0 else parts[0], *parts[1:]]
+    return "\n".join(lines).replace(_GLUE, " ")
 
 
 def _stdout_encoding() -> str:
@@ -65,8 +115,7 @@ def _stdout_encoding() -> str:
 
 
 def _write(text: str) -> None:
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "stdout is closed")
+    require_stdout()
     encoding = _stdout_encoding()
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()

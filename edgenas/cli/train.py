@@ -60,8 +60,7 @@ def train(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.train import TrainConfig
-        from edgenas.recipes.train import run as command
+        from edgenas.recipes import require_ready
 
         flags = compact(
             teacher={
@@ -79,6 +78,10 @@ def train(
                 "device": device,
             },
         )
+        require_ready(run, flags, overrides)  # before PyTorch is imported
+        from edgenas.recipes.train import TrainConfig
+        from edgenas.recipes.train import run as command
+
         return command(TrainConfig(run, flags, overrides, only, force))
 
     execute("train", start, run=run, as_json=as_json, verbose=verbose)

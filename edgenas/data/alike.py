@@ -9,6 +9,7 @@ from edgenas.data.base import ImageSource
 from edgenas.data.leaks import Overlap
 from edgenas.data.near import NearDuplicates, NearPair
 from edgenas.data.problems import Problem
+from edgenas.percents import percent
 
 _NAMED = 3  # examples in a warning
 
@@ -52,7 +53,9 @@ def alike(source: ImageSource, seen: Seen) -> list[Problem]:
     for pair in seen.near:
         apart = parts is not None and parts[pair.first] != parts[pair.second]
         done = "kept in both published parts" if apart else "kept in one split"
-        rows.append(Problem(ids[pair.second], f"is nearly the same as {ids[pair.first]} (differs by {pair.difference:.1%})", done))
+        rows.append(
+            Problem(ids[pair.second], f"is nearly the same as {ids[pair.first]} (differs by {percent(pair.difference)})", done)
+        )
     return rows
 
 

@@ -235,7 +235,7 @@ def _without_overlaps(source: ImageSource, seen: Seen, how: Division) -> tuple[d
 
 
 def _drop_hint(source: ImageSource, seen: Seen, how: Division) -> str:
-    """The option that would mend it, with its price."""
+    """The option that would fix it, with its price."""
     parts: tuple[Literal["train", "val"], ...] = ("train",) if "train" not in how.drop_overlap else ("train", "val")
     gone = images_to_drop(source, linked(source, seen.shown, seen.near), parts)
     flags = " ".join(f"--drop-overlap {part}" for part in parts)

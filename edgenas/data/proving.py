@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from edgenas.data.base import ImageSource
+from edgenas.percents import percent
 from edgenas.stats import trials_to_prove, wilson
 
 FLOORS = (0.90, 0.95, 0.99)  # of which the next that cannot be proven is named
@@ -28,7 +29,7 @@ def what_can_be_proved(class_counts: Mapping[str, Mapping[str, int]], positive: 
         said = f"no image of {positive} is in {split}, which proves no sensitivity"
     else:
         images, prove = ("image", "proves") if num == 1 else ("images", "prove")
-        said = f"{num:,} {images} of {positive} in {split} {prove} a sensitivity of at most {100 * wilson(num, num).low:.3g} %"
+        said = f"{num:,} {images} of {positive} in {split} {prove} a sensitivity of at most {percent(wilson(num, num).low)}"
     floor = next((floor for floor in FLOORS if trials_to_prove(floor) > num), None)
     if floor is None:
         return said

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgenas.deploy._quality import quality
+from edgenas.deploy._elsewhere import beside, elsewhere
+from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
@@ -18,21 +19,29 @@ _STATUS = {
 
 def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """Markdown from a manifest and the parity of its files, in order."""
+    written = f" on {manifest.created_on}" if manifest.created_on is not None else ""
     sections = [
         f"# Image classifier, {len(manifest.classes)} classes",
-        f"Written by {manifest.created_by}. {_STATUS[manifest.status]}",
+        f"Written by {manifest.created_by}{written}. {_STATUS[manifest.status]}",
+        "## What is known of it",
+        facts_table(manifest),
+        "## Intended use",
+        intended_use(manifest),
         "## Try it",
-        "```\npip install onnxruntime numpy pillow\npython example.py IMAGE...\n```",
-        "Each line holds path, class and probability, separated by tabs.",
+        "```\npip install onnxruntime numpy pillow\npython example.py IMAGE_OR_FOLDER...\npython example.py --benchmark\n```",
+        "Each line holds path, class and probability, separated by tabs; `--benchmark` times the model on the machine at hand, and "
+        "`--help` says the rest.",
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
+        beside(manifest),
         "## Input",
         _input(manifest),
         "## Output",
         _output(manifest),
         _judged(manifest, parities),
         _latency(manifest.latency),
+        elsewhere(manifest),
         "## Check it",
         "`edgenas verify .` compares every file with its SHA-256 in `manifest.json`, checks the precision and runs "
         f"`{manifest.golden.path}`: generated `images` and the `logits` they must give, to within "

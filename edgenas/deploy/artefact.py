@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import __version__
+from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
 from edgenas.errors import ArtefactError
+from edgenas.escaping import one_line
 from edgenas.portable.journal import alone
 from edgenas.records import (
     ArchitectureFacts,
@@ -202,11 +205,16 @@ def _fill(
     write_json(folder / "parity.json", ParityFile(verdict=verdict, files=listed))
     golden = _write_golden(folder, facts.input_shape, reference, seed)
     write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
+    write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in facts.classes))
     answers = facts.answers.write(folder) if facts.answers is not None else None
     word = _word([parity for _, parity in models])
     manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word)
+    support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
+    program = example_cpp(manifest)
+    if program is not None:
+        write_text(folder / "example.cpp", program)
+        support.append("example.cpp")
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
-    support = ["README.md", "example.py", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     plain = replace(manifest, support_files=tuple(_identity(folder / name) for name in support)).as_json()
     failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
     if failed:
@@ -238,6 +246,7 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         support_files=(),
         decision=facts.decision if facts.decision is not None else _rule(facts),
         gates=facts.gates,
+        created_on=datetime.now(tz=UTC).date().isoformat(),
     )
 
 

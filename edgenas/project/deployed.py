@@ -19,18 +19,15 @@ from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.nets import (
     BASELINE,
     HAND_DESIGNED,
-    RESULT,
     Divided,
     facts_of,
     genes_of,
     images_for,
     load_supernet,
-    read_retrain,
     require_facts,
-    searched,
-    winner_of,
 )
 from edgenas.project.opening import Project
+from edgenas.project.results import RESULT, outdated_net, read_retrain, searched, winner_of
 from edgenas.project.rival_nets import OWN, KeptRival, find_rival, read_compare
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ThresholdChoice, limit_text
 from edgenas.runs import RunFolder, sha256_file
@@ -254,20 +251,6 @@ def _searched(project: Project, images: Divided) -> Choice:
         warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
     assert winner is not None
     return Choice(winner.arch, warnings=warnings)
-
-
-def outdated_net(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
-    """Why retrained weights are not those of today's winner, or of a final that overtook it, or supernet; None if they are."""
-    supernet = project.run.supernet
-    if winner is not None and facts.from_search and facts.arch != winner.arch:
-        retrained = read_retrain(project.run)
-        finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
-        if facts.arch not in finals or finals[0] != winner.arch:
-            return "holds an earlier winner"
-    source = facts.supernet_sha256
-    if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
-        return "was fine-tuned from an earlier supernet"
-    return None
 
 
 def _final(

@@ -14,8 +14,8 @@ from edgenas.project.deployed import chosen, net_of
 from edgenas.project.nets import BASELINE
 from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
 from edgenas.spaces import Task
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import WEIGHTS
+from edgenas.training.headers import facts_in
 
 
 def load(run: Path | str = "edgenas-run") -> nn.Module:

@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from edgenas.errors import CheckpointError, UsageError
-from edgenas.project.nets import RESULT, Divided, facts_of, genes_of, require_facts
+from edgenas.project.nets import Divided, facts_of, genes_of, require_facts
 from edgenas.project.opening import Project
+from edgenas.project.results import RESULT
 from edgenas.records import Arch, ComparedNet, CompareResult, RivalFacts
 from edgenas.runs import RunFolder
 from edgenas.spaces import Task

@@ -6,8 +6,6 @@ import resource
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 from edgenas.config import Flags
 from edgenas.data.images import decode
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
+from edgenas.percents import percent
 from edgenas.project.comparing.plain_words import CHANCE, is_ahead, sentences
 from edgenas.project.demo_task import TASKS, find_task, missed, steep_limit
 from edgenas.project.deployed import final_images
@@ -129,7 +128,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
         verdicts.append(_verified(folder, checked.result))
         failures += [checked.failure] if checked.failure is not None else []
     pictures = yield from _missed(run_path, overrides)
-    page = yield from _page(run_path, overrides)
+    page = RunFolder(run_path).page  # as `export` left it
     result = replace(
         _result(run_path, limit, table.result, searched.result, trained.result, verdicts, time.monotonic() - began),
         task=task.words,
@@ -137,12 +136,12 @@ def run(config: DemoConfig) -> Iterator[Record]:
         words=tuple(sentences(compared.result.nets, limit)) + (() if is_ahead(compared.result.nets) else (CHANCE,)),
         is_ahead=is_ahead(compared.result.nets),
         missed=tuple(str(path) for path in pictures),
-        page=None if page is None else str(page),
+        page=str(page) if page.exists() else None,
     )
     result.write(run_path / "demo.json")
     outputs = {"result": run_path / "demo.json", "pareto_png": searched.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
-    outputs |= {} if page is None else {"page": page}
+    outputs |= {"page": page} if page.exists() else {}
     yield Outcome(result, outputs, _failure(failures))
 
 
@@ -167,15 +166,6 @@ def _missed(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, Non
     images = final_images(project, open_images(project))
     yield from decode(images, "calibrate", "test")
     return list(missed(project, images, run_path / "missed"))
-
-
-def _page(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, None, Path | None]:
-    """The page of results; None where nothing draws one."""
-    if find_spec("edgenas.recipes.report") is None:
-        return None
-    report = import_module("edgenas.recipes.report")
-    outcome = yield from _quietly(report.run(report.ReportConfig(run_path, {}, overrides)))
-    return Path(outcome.outputs["page"])
 
 
 def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
@@ -229,7 +219,7 @@ def _reason(parity: Parity) -> str:
     shown = parity.emulated if not parity.num_images and parity.emulated is not None else parity
     if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
-    agree = f"{shown.decision.agreement.value:.1%} of {shown.num_images} images are decided alike"
+    agree = f"{percent(shown.decision.agreement.value)} of {shown.num_images} images are decided alike"
     agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
     if shown.word == EQUAL_WORD and shown.equality is not None:
         agree = f"{EQUAL_WORD} on {shown.num_images} images: {shown.equality.words}"

@@ -73,7 +73,7 @@ class ProbeRow(JsonRecord):
     Attributes:
         works: whether it gave what it must.
         reason: what was tried and seen, one line.
-        fix: the one command that mends it, empty when it works or nothing can be done.
+        fix: the one command that fixes it, empty when it works or nothing can be done.
         version: of the package, empty when it is missing.
         device: what it ran on.
     """

@@ -323,6 +323,7 @@ class Manifest(JsonRecord):
         gates: limits by name that the files were held to.
         word: the verdict in a word for people.
         answers: of the source to the images that judged.
+        created_on: day in UTC, as 2026-11-29.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -348,6 +349,7 @@ class Manifest(JsonRecord):
     gates: Annotated[Mapping[str, float] | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
     answers: Annotated[AnswersFacts | None, OMITTED] = None
+    created_on: Annotated[str | None, OMITTED] = None
 
     @property
     def verdict_word(self) -> str:

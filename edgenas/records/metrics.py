@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from edgenas.percents import percent, with_interval
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.proportion import Proportion
 
@@ -26,8 +27,8 @@ class MostFrequent(JsonRecord):
         """That an accuracy is not shown to be above this, in words; None where its interval lies above."""
         if not top1.n or top1.low > self.share.value:
             return None
-        found = f"{what}: accuracy {100 * top1.value:.1f} % [{100 * top1.low:.1f}, {100 * top1.high:.1f}] of {top1.n} images"
-        return f"{found} is not shown to be above {100 * self.share.value:.1f} %, which always answering {self.class_name} gives"
+        found = f"{what}: accuracy {with_interval(top1)} of {top1.n} images"
+        return f"{found} is not shown to be above {percent(self.share.value)}, which always answering {self.class_name} gives"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral
 from edgenas.records import Metrics, MostFrequent, Proportion, Scores
 from edgenas.report.cells import interval, table
 from edgenas.stats import wilson
@@ -116,7 +117,7 @@ def always(common: MostFrequent) -> Text:
 
 def _always(rows: Table, common: MostFrequent | None, num_columns: int) -> None:
     if common is not None:
-        rows.add_row(always(common), str(common.share.n), *[f"{100 * common.share.value:.1f}"] * num_columns, style="dim")
+        rows.add_row(always(common), str(common.share.n), *[numeral(common.share.value)] * num_columns, style="dim")
 
 
 def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[RenderableType]:

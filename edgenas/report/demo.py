@@ -38,7 +38,7 @@ def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
     else:
         parts = [_verdicts(result.verdicts), limit, *_found(result, result.comparison), *_next(result), took]
     title = f"edgenas demo: from {OLD_TASK if result.task is None else 'images'} to a verified net"
-    yield Panel(Group(*parts), title=title, border_style="cyan", padding=(0, 1))
+    yield Panel(Group(*parts), title=title, border_style="cyan", padding=(0, 1), expand=False)
 
 
 def _found(result: DemoResult, compared: CompareResult) -> Iterator[RenderableType]:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import with_interval
 from edgenas.records import (
     CandidateRow,
     Estimate,
@@ -20,7 +21,7 @@ from edgenas.records import (
     SessionFacts,
     limit_text,
 )
-from edgenas.report.cells import arch_line, count, milliseconds, percent, table
+from edgenas.report.cells import arch_line, count, interval, milliseconds, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
 
@@ -53,8 +54,7 @@ def plan_view(outcome: Outcome[PlanResult]) -> Iterator[RenderableType]:
 
 
 def _share(share: Proportion, *, is_exact: bool) -> str:
-    value = f"{100 * share.value:.3g} %"
-    return value if is_exact else f"{value} [{100 * share.low:.3g}, {100 * share.high:.3g}]"
+    return percent(share.value) if is_exact else with_interval(share)
 
 
 def _words(name: str) -> str:
@@ -135,7 +135,7 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
     rows.columns[0].no_wrap = True
     for name, bound in named:
         kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
-        held = f"{100 * kept.value:.0f} [{100 * kept.low:.0f}, {100 * kept.high:.0f}] of {kept.n}" if kept.n else "–"
+        held = f"{interval(kept)} of {kept.n}" if kept.n else "–"
         cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
         rows.add_row(*([name] if with_names else []), *cells)
     yield rows

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral, percent
 from edgenas.records import CandidateRow, Evaluations, FidelityResult, SearchAnalysis, SearchResult
 from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
 from edgenas.report.fidelity import correlation, tau_table
@@ -75,7 +76,7 @@ def _optimism(result: SearchResult) -> Iterator[RenderableType]:
 def _evaluated(evaluations: Evaluations) -> Iterator[RenderableType]:
     text = f"{evaluations.evaluated} nets evaluated on {evaluations.images} images of select"
     if evaluations.dropped is not None and evaluations.images_share is not None:
-        text += f", {evaluations.dropped} of them dropped before: {100 * evaluations.images_share:.0f} % of the predictions"
+        text += f", {evaluations.dropped} of them dropped before: {percent(evaluations.images_share)} of the predictions"
     yield Text(text)
 
 
@@ -98,7 +99,7 @@ def _finalists(result: SearchResult) -> Table:
             *(milliseconds(candidate.latency_ms_predicted) for _ in predicted),
             milliseconds(candidate.latency_ms_measured),
             *(_found(candidate, str(result.positive)) for _ in found),
-            f"{100 * candidate.top1:.1f}",
+            numeral(candidate.top1),
             *(alone if proven else [interval(candidate.top1_confirm)]),
         )
     return rows
@@ -119,7 +120,7 @@ def _notes_on_finalists(result: SearchResult) -> Iterator[Text]:
         yield Text("alone, ep.: accuracy on select and confirm after so many epochs of training alone", style="dim")
     common = {name: each for name, each in (result.most_frequent or {}).items() if name != "both"}
     if common:
-        given = (f"always {each.class_name}: {100 * each.share.value:.1f} % of {name}" for name, each in common.items())
+        given = (f"always {each.class_name}: {percent(each.share.value)} of {name}" for name, each in common.items())
         yield Text("; ".join(given), style="dim")
     if result.doubts is not None:
         yield Text(result.doubts, style="bold yellow")

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral
 from edgenas.records import (
     EQUAL_WORD,
     Check,
@@ -32,6 +33,7 @@ from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tab
 from edgenas.report.demo import demo_view
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
+from edgenas.report.made import report_view
 from edgenas.report.nets import (
     published_table,
     retrain_view,
@@ -78,6 +80,20 @@ def doctor_view(outcome: Outcome[DoctorResult]) -> Iterator[RenderableType]:
     for row in outcome.result.formats:
         formats.add_row(row.name, _works(row), _seen(row))
     yield formats
+    yield _done_here(outcome.result)
+
+
+def _done_here(result: DoctorResult) -> Text:
+    """In one line, what can be done here."""
+    runtimes, formats = ([row.name for row in rows if row.works] for rows in (result.runtimes, result.formats))
+    device = "the GPU" if "torch-cuda" in runtimes else "the CPU"
+    parts = [f"train on {device}", f"measure with {_listed(runtimes)}", f"export {_listed(formats)}"]
+    broken = [row.name for row in (*result.runtimes, *result.formats) if not row.works]
+    return Text(f"here you can {'; '.join(parts)}" + (f"; not {', '.join(broken)}" if broken else ""), style="bold")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _works(row: ProbeRow) -> Text:
@@ -85,7 +101,7 @@ def _works(row: ProbeRow) -> Text:
 
 
 def _seen(row: ProbeRow) -> Text:
-    return Text(row.reason if row.works or not row.fix else f"{row.reason}\nmend: {row.fix}")
+    return Text(row.reason if row.works or not row.fix else f"{row.reason}\nwhat fixes it: {row.fix}")
 
 
 def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
@@ -98,7 +114,7 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
         rows.add_row(f"{name} subnet", interval(share))
     common = outcome.result.most_frequent
     if common is not None:
-        rows.add_row(always(common), f"{100 * common.share.value:.1f}", style="dim")
+        rows.add_row(always(common), numeral(common.share.value), style="dim")
     yield rows
     for text in outcome.result.doubts:
         yield Text(text, style="bold yellow")
@@ -267,6 +283,7 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "evaluate": evaluate_view,
     "export": export_view,
     "verify": verify_view,
+    "report": report_view,
     "info": info_view,
     "demo": demo_view,
 }

@@ -96,10 +96,17 @@ Shown = TypeVar("Shown", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Picture(Generic[Shown]):
-    """Something to be drawn into files by `report`: what it shows, and where it goes."""
+    """Something to be drawn into files by `report`.
+
+    Attributes:
+        shows: what.
+        paths: where it goes.
+        is_extra: that it cannot be drawn is a warning, whatever the reason: the work that it shows is done.
+    """
 
     shows: Shown
     paths: tuple[Path, ...]
+    is_extra: bool = False
 
 
 Result = TypeVar("Result", covariant=True)

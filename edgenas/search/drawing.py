@@ -29,7 +29,7 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     """Distinct feasible rows, uniform over what the limits leave, as far as that can be had.
 
     Draws from the whole space where enough of them meet the limits, else draws from what the limits leave; where these are too few,
-    because several limits leave next to nothing together, or none is on a sum of tables, others are mended.
+    because several limits leave next to nothing together, or none is on a sum of tables, others are repaired.
 
     Raises:
         InfeasibleError: if no row is found.

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor, nn
 
 from edgenas.records import Metrics, MostFrequent, SiteMetrics, ThresholdChoice
@@ -30,7 +30,7 @@ def logits(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZ
 @torch.no_grad()
 def predict(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Class probabilities (N, C) of a net in eval mode, computed in batches on its device."""
-    p_NC: NDArray[np.float32] = softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
+    p_NC: NDArray[np.float32] = scipy.special.softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
     return p_NC
 
 
@@ -100,7 +100,7 @@ class SupernetEvaluator:
 
     def _probabilities(self, net: tuple[nn.Module, tuple[tuple[int, ...], ...]], images_NCHW: Tensor) -> NDArray[np.float32]:
         model, genes = net
-        p_NC: NDArray[np.float32] = softmax(_logits(model, images_NCHW, self.batch_size, *genes), axis=1)
+        p_NC: NDArray[np.float32] = scipy.special.softmax(_logits(model, images_NCHW, self.batch_size, *genes), axis=1)
         return p_NC
 
 

@@ -8,7 +8,7 @@ from edgenas.errors import CheckpointError, RunFolderError
 from edgenas.records import LogRow
 from edgenas.runs import sha256_file, write_text
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular, utf8
-from edgenas.training.checkpoints import header_in
+from edgenas.training.headers import header_in
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.safetensors"

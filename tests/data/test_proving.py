@@ -16,7 +16,7 @@ CRACKS: Mapping[str, Mapping[str, int]] = {"train": {"crack": 153}, "test": {"cr
 @pytest.mark.parametrize(
     ("counts", "split", "words"),
     [
-        (CRACKS, "test", "44 images of crack in test prove a sensitivity of at most 92 %; 95 % needs 73, about 130 more"),
+        (CRACKS, "test", "44 images of crack in test prove a sensitivity of at most 92.0 %; 95 % needs 73, about 130 more"),
         (CRACKS, "confirm", "no image of crack is in confirm, which proves no sensitivity; 90 % needs 35"),
         (
             {"test": {"crack": 1}},
@@ -26,7 +26,7 @@ CRACKS: Mapping[str, Mapping[str, int]] = {"train": {"crack": 153}, "test": {"cr
         (
             {"test": {"crack": 73}},
             "test",
-            "73 images of crack in test prove a sensitivity of at most 95 %; 99 % needs 381, about 310 more",
+            "73 images of crack in test prove a sensitivity of at most 95.0 %; 99 % needs 381, about 310 more",
         ),
         ({"test": {"crack": 4000}}, "test", "4,000 images of crack in test prove a sensitivity of at most 99.9 %"),
     ],

@@ -71,6 +71,8 @@ def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
     assert (value["result"]["num_images"], value["result"]["num_excluded"]) == (119, 1)
     assert "left out 1 image(s) that cannot be used" in value["warnings"][0]
     code, value, _ = edgenas_in(tmp_path, "info")
+    assert value["result"]["loader"] is None
+    code, value, _ = edgenas_in(tmp_path, "info", "--loader")
     assert value["result"]["loader"]["images_per_second"] > 0
 
 

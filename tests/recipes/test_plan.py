@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from edgenas.recipes.plan import plan_nets
 from edgenas.records import Estimate
 from edgenas.search import UpperLimit
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower
+from edgenas.training.pace import time_job
 from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled, toy_table
 
 MODELS = cost_models(PVT_NANO, TASK)
@@ -147,6 +149,8 @@ def test_estimates_are_parts_times_their_number() -> None:
 
 def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgenas.project.planning.plain_pace.SECONDS", 0.0)
+    monkeypatch.setattr("edgenas.project.planning.pace.time_job", partial(time_job, seconds=0.0))
+    monkeypatch.setattr("edgenas.recipes.plan.NUM_TIMED", 1)
     folder = make_project(tmp_path)
     run = folder / "edgenas-run"
     (run / "supernet" / "weights.safetensors").unlink()

@@ -32,6 +32,7 @@ from edgenas.records import (
     PlanResult,
     ProfileAnswer,
     RecipesResult,
+    ReportResult,
     RetrainResult,
     SearchResult,
     SpacesResult,
@@ -513,6 +514,19 @@ def verify() -> Outcome[VerifyResult]:
     return Outcome(result, {"artifact": Path("run/export/trt")})
 
 
+def report() -> Outcome[ReportResult]:
+    result = {
+        "page": "report/index.html",
+        "size_bytes": 1_234_567,
+        "sections": ["errors", "nets"],
+        "missing": {"rivals": "edgenas compare", "device": "edgenas export --format onnx"},
+        "older_than": ["search/result.json", "retrain/result.json"],
+        "images": 68,
+        "unread": ["search: it is damaged"],
+    }
+    return Outcome(ReportResult.from_json(result), {"page": Path("run/report/index.html")})
+
+
 def info() -> Outcome[InfoResult]:
     stages = [
         {"name": "data", "state": "there", "made": "2026-11-22 06:48", "command": ""},
@@ -625,7 +639,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
-    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61 p95 1.234 [75, 8.7"),
+    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61 p95 1.234 [75.1, 8.7"),
     "tables": (
         latency_tables(),
         "6975P-C, thread, end_to_end; block frame call 0.51 51.0 -1.0 ████████████ 44 3 1 1.062 -0.0123 2.1 1.1 1.72 0.0315 4.6 "
@@ -633,7 +647,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "plan": (
         plan(),
-        "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
+        "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95.0 [75.1, 99.9] 8.7 "
         "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed",
     ),
     "search": (search(), "58/61 90.0 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
@@ -648,8 +662,9 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
     ),
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
-    "export": (export(), "undecided not run passed 479 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
+    "export": (export(), "undecided not run passed 479 99.8 [99.0, 99.97] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
+    "report": (report(), "older search/result.json, retrain/result.json; damaged wrong, compare onnx 1.2 68 timm lines"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
 }
@@ -741,7 +756,7 @@ def test_every_command_has_a_view_and_an_example_here() -> None:
     assert set(VIEWS) == set(SHOWN) == set(COMMANDS)
 
 
-@pytest.mark.parametrize(("command", "width"), [(name, width) for name in SHOWN for width in (80, 160)])
+@pytest.mark.parametrize(("command", "width"), [(name, width) for name in SHOWN for width in (60, 80, 110, 160)])
 def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
     outcome, words = SHOWN[command]
     text = drawn(command, outcome, width)
@@ -828,7 +843,7 @@ def test_a_class_name_is_shown_as_it_is(command: str) -> None:
 
 def test_a_sampled_plan_says_how_sure_it_is() -> None:
     text = drawn("plan", plan(is_exact=False), 80)
-    assert "43.2 % [43, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
+    assert "43.2 % [43.0, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
     assert "there may be better ones" in text
 
 

@@ -38,7 +38,7 @@ def named_table(name: str, folder: Path | None = None) -> Path:
         LatencyTableError: naming those that there are.
     """
     path = Path(name)
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # a pipe is refused by whoever reads it
         return path
     own = {} if folder is None else {path.stem: path for path in find_tables(folder)}
     shipped = shipped_tables()

@@ -299,7 +299,7 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
         values_A = device.table.predicted(found.genes_AG)
         on = f" on {device.alias}" if device.alias else ""
         spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
-    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were mended do" if found.is_mended else ""
+    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were repaired do" if found.is_mended else ""
     of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
     if found.counted is not None:
         counted = found.counted
