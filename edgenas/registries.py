@@ -187,11 +187,11 @@ def in_use() -> tuple[str, ...]:
     return tuple(_in_use)
 
 
-def choices(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not known: the nearest spelling, if one is near, and all names."""
+def choices(name: str, known: Iterable[str], those: str = "known are") -> str:
+    """What to say of a name that is not known: the nearest spelling, if one is near, and ``those`` that there are."""
     names = list(known)
     near = nearest(name, names)
-    listed = f"known are: {', '.join(names) or 'none'}"
+    listed = f"{those}: {', '.join(names) or 'none'}"
     return listed if near is None else f"did you mean {near!r}? {listed}"
 
 

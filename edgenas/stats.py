@@ -263,6 +263,64 @@ def pick_threshold(
     return last if not below_N.size else (last + float(below_N.max())) / 2
 
 
+def refers(positive_probability_N: NDArray[np.floating], low: float, high: float) -> NDArray[np.bool_]:
+    """Which images a person decides: those whose p(positive) lies from ``low`` to ``high``, both included."""
+    scores_N = positive_probability_N.astype(np.float64)
+    return np.asarray((scores_N >= low) & (scores_N <= high))
+
+
+def pick_referral(
+    positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], threshold: float, *, max_error: float
+) -> tuple[float, float]:
+    """The zone of p(positive) around a threshold that a person decides, from a split that nothing else reads.
+
+    The one with the fewest images in it that leaves at most a share ``max_error`` of the images outside it wrongly decided as to
+    whether they are positive. An image below the zone costs its miss and pays ``max_error``, one above it its false alarm, so both
+    ends add up; for each lower end the best upper one is found by sorting. Ends lie half-way between two scores, or at 0 and 1.
+
+    Args:
+        positive_probability_N: p(positive) of every image.
+        is_positive_N: which images are positive.
+        threshold: from which an image is decided as positive; the zone holds it.
+        max_error: share in [0, 1) of the images that are decided without a person.
+
+    Returns:
+        Lower and upper end; both are the threshold where nothing needs a person, 0 and 1 where everything does.
+    """
+    scores_N = positive_probability_N.astype(np.float64)
+    lows, kept_below, cost_below = _ends(scores_N, is_positive_N, threshold, max_error, below=True)
+    highs, kept_above, cost_above = _ends(scores_N, ~is_positive_N, threshold, max_error, below=False)
+    order = np.argsort(cost_above, kind="stable")
+    best = np.maximum.accumulate(kept_above[order])
+    fits = np.searchsorted(cost_above[order], -cost_below + 1e-9, side="right")  # upper ends that each lower end can pay for
+    kept = np.where(fits > 0, kept_below + best[np.maximum(fits, 1) - 1], -1)
+    low = int(kept.argmax())
+    allowed = np.flatnonzero(cost_above <= -cost_below[low] + 1e-9)
+    return float(lows[low]), float(highs[allowed[kept_above[allowed].argmax()]])
+
+
+def _ends(
+    scores_N: NDArray[np.float64], is_wrong_N: NDArray[np.bool_], threshold: float, max_error: float, *, below: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Possible ends of a zone on one side of a threshold, from it outwards: images beyond each, and what they cost.
+
+    Args:
+        is_wrong_N: images that are wrongly decided on this side.
+        below: the side of lower scores.
+    """
+    side_N = scores_N < threshold if below else scores_N >= threshold
+    values_V = np.unique(scores_N[side_N])
+    last = np.array([0.0 if below else 1.0])
+    inner = (values_V[:-1] + values_V[1:]) / 2
+    ends = np.concatenate([[threshold], inner[::-1] if below else inner, last])
+    sorted_all, sorted_wrong = np.sort(scores_N[side_N]), np.sort(scores_N[side_N & is_wrong_N])
+    if below:
+        kept, wrong = (np.searchsorted(each, ends, side="left") for each in (sorted_all, sorted_wrong))
+    else:
+        kept, wrong = (len(each) - np.searchsorted(each, ends, side="right") for each in (sorted_all, sorted_wrong))
+    return ends, kept.astype(np.int64), wrong - max_error * kept
+
+
 def most_frequent(labels_N: NDArray[np.integer]) -> tuple[int, Proportion]:
     """The most frequent label, of equally frequent ones the first, and its share of the images; -1 without images."""
     if labels_N.size == 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, device_option, project_options
+from edgenas.cli.options import compact, device_option, project_options, quick_option, quickly
 
 
 @click.command()
@@ -24,6 +24,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that trains rivals, e.g. HOST:6379 or auto.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
+@quick_option
 @project_options
 def compare(
     rivals: tuple[str, ...],
@@ -33,6 +34,7 @@ def compare(
     ray_address: str | None,
     device: str | None,
     force: bool,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -46,10 +48,11 @@ def compare(
 
         settings = {"rivals": rivals, "equal": equal, "budget_min": budget}
         flags = compact(compare=settings, retrain={"device": device})
-        require_ready(run, flags, overrides)  # before PyTorch is imported
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen)  # before PyTorch is imported
         from edgenas.recipes.compare import CompareConfig
         from edgenas.recipes.compare import run as recipe
 
-        return recipe(CompareConfig(run, flags, overrides, force, workers, ray_address))
+        return recipe(CompareConfig(run, flags, chosen, force, workers, ray_address))
 
-    execute("compare", start, run=run, as_json=as_json, verbose=verbose)
+    execute("compare", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -10,12 +10,14 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
+_HERE = "\x1e rows"  # stands for rows in an object; no text of a result is like it
 _GLUE = "\ue000"  # of a private area: a space at which no line ends
 
 
@@ -55,18 +57,34 @@ def say(text: str) -> None:
     _write(terminal(text))
 
 
-def say_object(value: Any) -> None:
+def say_object(value: Any, rows: Iterable[str] | None = None) -> None:
     """One JSON object on stdout, in ASCII where the stream takes nothing else.
+
+    Args:
+        value: the object.
+        rows: JSON texts that are to stand in its ``result`` as ``rows``, too many to be kept; None leaves the object as it is.
 
     Raises:
         OSError: if it cannot be written.
     """
+    if rows is None or "rows" not in (value["result"] or {}):
+        _write(json_text(value))
+        return
+    head, _, tail = json_text({**value, "result": {**value["result"], "rows": [_HERE]}}).partition(json.dumps(_HERE))
+    _write(head, end="")
+    for number, row in enumerate(rows):
+        _write(row if number == 0 else f", {row}", end="")
+    _write(tail)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON, in ASCII where standard output takes nothing else."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(_stdout_encoding())
     except UnicodeEncodeError:
         text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    _write(text)
+    return text
 
 
 def note(text: str, *, head: str = "") -> None:
@@ -114,8 +132,8 @@ def _stdout_encoding() -> str:
     return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
-def _write(text: str) -> None:
+def _write(text: str, *, end: str = "\n") -> None:
     require_stdout()
     encoding = _stdout_encoding()
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding) + end, nl=False)
     sys.stdout.flush()

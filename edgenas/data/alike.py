@@ -59,6 +59,21 @@ def alike(source: ImageSource, seen: Seen) -> list[Problem]:
     return rows
 
 
+def joined_patients(source: ImageSource, seen: Seen) -> str:
+    """Which patients stay in one split together because they share a picture, wholly or nearly; empty where none do."""
+    groups, parts = source.groups, source.published_split
+    if groups is None:
+        return ""
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(picture, at), at) for at, picture in enumerate(seen.shown) if picture]
+    pairs += [(pair.first, pair.second) for pair in seen.near]
+    together = [(one, two) for one, two in pairs if groups[one] != groups[two] and (parts is None or parts[one] == parts[two])]
+    names = [f"{one} and {two}" for one, two in dict.fromkeys(tuple(sorted((groups[a], groups[b]))) for a, b in together)]
+    if not names:
+        return ""
+    return f"patients that share a picture, wholly or nearly, stay in one split together: {some(names)}"
+
+
 def some(names: Sequence[str]) -> str:
     """The first few, and how many more there are."""
     more = f"; {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -39,14 +39,20 @@ def what_can_be_proved(class_counts: Mapping[str, Mapping[str, int]], positive: 
     return f"{said}; {100 * floor:g} % needs {needed}{more}"
 
 
-def what_is_together(source: ImageSource) -> list[str]:
-    """Patients whose images stay in one split, and sites, where the data name them; a sentence each."""
+def what_is_together(source: ImageSource, joined: str = "") -> list[str]:
+    """Patients whose images stay in one split, and sites, where the data name them; a sentence each.
+
+    Args:
+        source: of the images that were divided.
+        joined: which patients are kept together besides, as `Divided` says it.
+    """
     lines = []
     if source.groups is not None:
         sizes = Counter(source.groups)
         several = [size for size in sizes.values() if size > 1]
         most = f", {len(several):,} of them several, up to {max(several)}" if several else ", one each"
         lines.append(f"{_many(len(sizes), 'patient')} have {_many(len(source.groups), 'image')}{most}; each stays in one split")
+        lines += [joined] if joined else []
     if source.sites is not None:
         sites = Counter(source.sites)
         named = ", ".join(f"{name} {num:,}" for name, num in sites.most_common(MAX_SITES))

@@ -118,6 +118,15 @@ def decide(logits_C: Array, manifest: dict[str, Any]) -> tuple[str, float]:
     return classes[best], float(probabilities_C[best])
 
 
+def is_referred(logits_C: Array, manifest: dict[str, Any]) -> bool:
+    """Whether a person is to decide: the positive class's probability lies in the zone of the manifest, if that has one."""
+    zone = (manifest.get("decision") or {}).get("refer")
+    if zone is None or manifest["positive"] is None:
+        return False
+    exponential_C = np.exp(logits_C.astype(np.float64) - logits_C.max())
+    return bool(zone[0] <= exponential_C[manifest["classes"].index(manifest["positive"])] / exponential_C.sum() <= zone[1])
+
+
 def model_path(manifest: dict[str, Any]) -> Path:
     """The ONNX file to run: float32 before float16; beside TensorRT engines lies an ONNX file that computes the same."""
     models = [file for file in manifest["files"] if file["kind"] == "onnx"]
@@ -190,8 +199,10 @@ def classify(model: Model, paths: list[str]) -> int:
             sys.stderr.write(f"example.py: {path}: {reason}\n")
             status = 1
             continue
-        name, probability = decide(model(image_NCHW), model.manifest)
-        sys.stdout.write(f"{path}\t{one_line(name)}\t{probability:.6f}\n")
+        logits_C = model(image_NCHW)
+        name, probability = decide(logits_C, model.manifest)
+        mark = "\trefer" if is_referred(logits_C, model.manifest) else ""
+        sys.stdout.write(f"{path}\t{one_line(name)}\t{probability:.6f}{mark}\n")
     return status
 
 

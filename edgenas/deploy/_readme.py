@@ -23,6 +23,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     sections = [
         f"# Image classifier, {len(manifest.classes)} classes",
         f"Written by {manifest.created_by}{written}. {_STATUS[manifest.status]}",
+        _quick(manifest),
         "## What is known of it",
         facts_table(manifest),
         "## Intended use",
@@ -48,6 +49,13 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.{_repeat(manifest)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _quick(manifest: Manifest) -> str:
+    """That the net was made to show the path; nothing where it was not."""
+    if not manifest.quick:
+        return ""
+    return f"**Not for a decision: {', '.join(manifest.quick)} took a few steps only (`--quick`).**"
 
 
 def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
@@ -113,8 +121,16 @@ def _output(manifest: Manifest) -> str:
         return text + "Decide the most probable class."
     return text + (
         f"Decide {markdown_code(manifest.positive)} if its probability is at least {manifest.threshold:.6g}, "
-        "else the most probable of the others."
+        f"else the most probable of the others.{_refer(manifest)}"
     )
+
+
+def _refer(manifest: Manifest) -> str:
+    """Which images are for a person, where any are."""
+    if manifest.refer is None or manifest.positive is None:
+        return ""
+    low, high = manifest.refer
+    return f" Let a person decide where the probability of {markdown_code(manifest.positive)} is from {low:.6g} to {high:.6g}."
 
 
 def _latency(latency: LatencyFacts | None) -> str:

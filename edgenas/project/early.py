@@ -13,6 +13,7 @@ from edgenas.deploy.plugins import EXPORTERS
 from edgenas.errors import ConfigError
 from edgenas.project.opening import SET_POSITIVE, Project, no_splits, open_project
 from edgenas.project.results import require_supernet, winner_of
+from edgenas.registries import choices
 from edgenas.runs.place import place_of
 from edgenas.search.limits import SENSITIVITY
 from edgenas.training.folder import has_weights
@@ -69,7 +70,7 @@ def require_classes(project: Project) -> None:
     if unknown:
         raise ConfigError(
             f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(class_names)}",
+            hint=choices(unknown[0], class_names, "classes are"),
         )
 
 

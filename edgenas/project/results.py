@@ -6,10 +6,10 @@ from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
 from edgenas.records import CandidateRow, CheckpointFacts, RetrainResult, SearchResult
-from edgenas.runs import RunFolder
+from edgenas.runs import RunFolder, stages
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 
-RESULT = "result.json"
+RESULT = stages.RESULT
 
 
 def require_supernet(run: RunFolder) -> None:

@@ -110,7 +110,7 @@ def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
     if row is None:
         names = [*OWN, *(net.name for net in rows)]
         near = get_close_matches(name, names, n=1)
-        hint = f"there are {', '.join(names)}" + (f"; is {near[0]} meant?" if near else "")
+        hint = f"there are {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")
         hint += "" if rows else "; `edgenas compare` trains rivals"
         raise UsageError(f"there is no net {name!r} to export", hint=hint)
     if row.folder is None:

@@ -23,3 +23,11 @@ def require_ready(
     from edgenas.project import early
 
     early.require_ready(run, flags, overrides, need, format_name=format_name)
+
+
+def require_runnable(run: Path, flags: Flags, overrides: Sequence[str]) -> None:
+    """As `project.running.asking.require_sense`, likewise."""
+    from edgenas.project.running import asking
+    from edgenas.runs import RunFolder
+
+    asking.require_sense(RunFolder(run), flags, overrides)

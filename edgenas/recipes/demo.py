@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,8 @@ from edgenas.records import (
     VerdictRow,
     VerifyResult,
 )
-from edgenas.runs import Note, Outcome, Record, RunFolder
+from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
+from edgenas.runs.quick import quick_overrides, remembering
 
 RIVALS = ("hand", "timm:starnet_s050@16", "timm:mobilenetv4_conv_small_035@16")  # of timm's families the two nearest to the limit
 SHORT = (  # minutes, not more
@@ -55,23 +55,6 @@ SHORT = (  # minutes, not more
 WITH_ROOM = (  # finalists at the very limit would be measured beyond it half of the time
     "profile.bound_nets=20",
     "search.confidence=0.95",
-)
-QUICK = (
-    "search.proof_epochs=2",
-    "search.proof_nets=2",
-    "search.proof_hand=1",
-    "train.epochs=2",
-    "retrain.epochs=1",
-    "retrain.scratch_epochs=2",
-    "retrain.race_epochs=1",
-    "profile.visits=2",
-    "profile.calibration_nets=6",
-    "profile.validation_nets=4",
-    "search.num_generations=1",
-    "search.population=6",
-    "search.num_mutations=3",
-    "search.num_crossovers=3",
-    "search.num_finalists=2",
 )
 
 
@@ -102,29 +85,34 @@ def run(config: DemoConfig) -> Iterator[Record]:
     run_path = config.run
     source = _source(run_path, config)
     task = TASKS[source]
-    overrides = (*SHORT, *task.overrides, *(QUICK if config.quick else ()), *WITH_ROOM, *config.overrides)
+    overrides = (*SHORT, *task.overrides, *quick_overrides(config.quick), *WITH_ROOM, *config.overrides)
     if not RunFolder(run_path).config.exists():
         yield Note(f"[1/8] {task.words}", is_heading=True)
-        yield from _quietly(init.run(init.InitConfig(run_path, task.flags, overrides)))
+        yield from quietly(init.run(init.InitConfig(run_path, task.flags, overrides)))
     else:
         yield Note(f"going on in {run_path}: {task.words}", is_heading=True)
     yield Note("[2/8] measuring this machine", is_heading=True)
-    table = yield from _quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
+    with remembering(RunFolder(run_path), "profile", quick=config.quick):
+        table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
     limit = config.latency_ms if config.latency_ms is not None else steep_limit(open_project(run_path, {}, overrides), 10)
     yield Note(f"[3/8] training one net that holds all others (the supernet), mostly near {limit:.3g} ms", is_heading=True)
-    yield from _quietly(train.run(train.TrainConfig(run_path, {"train": {"latency_ms": limit}}, overrides)))
+    with remembering(RunFolder(run_path), "train", quick=config.quick):
+        yield from quietly(train.run(train.TrainConfig(run_path, {"train": {"latency_ms": limit}}, overrides)))
     yield Note(f"[4/8] searching nets of at most {limit:.3g} ms", is_heading=True)
-    searched = yield from _quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
+    with remembering(RunFolder(run_path), "search", quick=config.quick):
+        searched = yield from quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
     yield Note("[5/8] training the winner to the end", is_heading=True)
-    trained = yield from _quietly(retrain.run(retrain.RetrainConfig(run_path, {}, overrides)))
+    with remembering(RunFolder(run_path), "retrain", quick=config.quick):
+        trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {}, overrides)))
     yield Note("[6/8] training hand-made and timm's nets alike, then timing all in turn", is_heading=True)
     rivals: Flags = {"compare": {"rivals": RIVALS}}
-    compared = yield from _quietly(compare.run(compare.CompareConfig(run_path, rivals, overrides)))
+    with remembering(RunFolder(run_path), "compare", quick=config.quick):
+        compared = yield from quietly(compare.run(compare.CompareConfig(run_path, rivals, overrides)))
     yield Note("[7/8] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
     verdicts, failures, folders = yield from _export_all(run_path, overrides)
     yield Note("[8/8] verifying what was written", is_heading=True)
     for folder in folders:
-        checked = yield from _quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
+        checked = yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
         verdicts.append(_verified(folder, checked.result))
         failures += [checked.failure] if checked.failure is not None else []
     pictures = yield from _missed(run_path, overrides)
@@ -168,22 +156,6 @@ def _missed(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, Non
     return list(missed(project, images, run_path / "missed"))
 
 
-def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
-    """Pass everything on but the outcome, and return that."""
-    outcome: Outcome[Any] | None = None
-    try:
-        for record in records:
-            if isinstance(record, Outcome):
-                outcome = record
-            else:
-                yield record
-    finally:
-        if isinstance(records, Generator):
-            records.close()  # an interrupted part saves its state
-    assert outcome is not None
-    return outcome
-
-
 def _export_all(
     run_path: Path, overrides: tuple[str, ...]
 ) -> Generator[Record, None, tuple[list[VerdictRow], list[EdgeNASError], list[Path]]]:
@@ -193,7 +165,7 @@ def _export_all(
     folders: list[Path] = []
     for name in ("onnx", "trt"):
         try:
-            outcome = yield from _quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
+            outcome = yield from quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
         except MissingBackendError as error:
             verdicts.append(VerdictRow(name=f"export {name}", verdict="not_run", reason=str(error)))
             continue

@@ -67,6 +67,7 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         threshold=final.threshold,
         sites=images.sites(config.split),
         choice=final.choice,
+        split=config.split,
     )
     doubts = metrics.doubts(f"the net on {config.split}")
     yield from [] if doubts is None else [Note(doubts, is_warning=True)]

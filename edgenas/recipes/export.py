@@ -16,6 +16,7 @@ from edgenas.config import Flags
 from edgenas.data.hashing import content_hashes
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
+from edgenas.deploy.beside import require_possible
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
@@ -44,6 +45,8 @@ from edgenas.records import (
 )
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.runs.background import watched
+from edgenas.runs.quick import quick_stages
+from edgenas.runs.stages import ORDER
 from edgenas.runs.versions import versions
 from edgenas.stats import decide
 from edgenas.training.evaluation import logits, report
@@ -61,19 +64,21 @@ class ExportConfig:
     format_name: str
     output: Path | None = None
     require_run: bool = False
+    extras: tuple[str, ...] = ()
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
     """Export, compare on the test split, write the artefact folder.
 
     Raises:
-        UsageError: if there is no such format.
+        UsageError: if there is no such format, or what else is asked for is not for it.
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     exporter = get_exporter(config.format_name)
+    require_possible(config.extras, config.format_name)
     project = open_project(config.run, config.flags, config.overrides)
     settings = project.settings
     images = open_images(project)
@@ -121,7 +126,9 @@ def run(config: ExportConfig) -> Iterator[Record]:
         facts = replace(
             _facts(project, images, final, metrics),
             gates=gates.limits,
+            extras=config.extras,
             answers=_answers(images, reference_NK, final.threshold),
+            quick=tuple(stage for stage in quick_stages(project.run) if stage in ORDER),
         )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
         staging.remove()
@@ -220,7 +227,9 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
             positive=settings.data.positive,
             threshold=final.threshold,
             choice=final.choice,
+            refer=None if final.choice is None or final.choice.refer is None else (final.choice.refer.low, final.choice.refer.high),
         ),
+        net=final.source,
     )
 
 

@@ -28,6 +28,7 @@ from edgenas.records import (
     SupernetResult,
 )
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
+from edgenas.runs.stages import product, typed
 from edgenas.runs.versions import versions
 from edgenas.training.folder import STATE, WEIGHTS
 from edgenas.training.headers import facts_in
@@ -55,13 +56,13 @@ def run(config: InfoConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     folder = project.run
     files = [
-        ("data", folder.splits, "edgenas init --data SOURCE"),
-        ("teacher", folder.teacher / WEIGHTS, "edgenas train"),
-        ("supernet", folder.supernet / WEIGHTS, "edgenas train"),
-        ("latency table", _newest(folder.latency, "*.json"), "edgenas profile"),
-        ("search", folder.search / RESULT, "edgenas search --latency-ms MS"),
-        ("retrain", folder.retrain / RESULT, "edgenas retrain"),
-        ("export", _newest(folder.export, "*/manifest.json"), "edgenas export --format onnx"),
+        ("data", folder.splits, typed(folder, "init")),
+        ("latency table", product(folder, "profile"), typed(folder, "profile")),
+        ("teacher", folder.teacher / WEIGHTS, typed(folder, "train")),
+        ("supernet", product(folder, "train"), typed(folder, "train")),
+        ("search", product(folder, "search"), typed(folder, "search")),
+        ("retrain", product(folder, "retrain"), typed(folder, "retrain")),
+        ("export", product(folder, "export"), typed(folder, "export")),
     ]
     stages = {name: _stage(name, path, command) for name, path, command in files}
     teacher = stages["teacher"]
@@ -169,7 +170,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
         try:
             winner = winner_of(project)
         except EdgeNASError as error:
-            outdated["search"] = replace(search, state="outdated", command="edgenas search --latency-ms MS")
+            outdated["search"] = replace(search, state="outdated", command=typed(folder, "search"))
             yield Note(f"search: {error}", is_warning=True)
     if retrain.state == THERE:
         try:
@@ -178,7 +179,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
         except EdgeNASError as error:
             why = str(error)
         if why is not None:
-            outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
+            outdated["retrain"] = replace(retrain, state="outdated", command=typed(folder, "retrain"))
             yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
     for name, part in (
         ("teacher", folder.teacher),
@@ -202,8 +203,3 @@ def _rate(project: Project, images: Images) -> LoaderFacts:
     workers = project.settings.data.workers
     batches = batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=workers)
     return LoaderFacts(**asdict(loader_rate(batches, seconds=LOADER_SECONDS)))
-
-
-def _newest(folder: Path, pattern: str) -> Path | None:
-    newest_last = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
-    return newest_last[-1] if newest_last else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.looks import LookResult
@@ -270,6 +270,41 @@ class RecipesResult(JsonRecord):
     """What `edgenas recipes` answers."""
 
     rows: tuple[RecipeRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRow(JsonRecord):
+    """One setting.
+
+    Attributes:
+        key: ``table.key``.
+        default: None where nothing is the default, or it must be given.
+        value: in force.
+        source: of the value: ``default``, ``file`` or ``flag``.
+        allowed: in words.
+        help: what it means.
+        recipe: that the file names and the value comes from; None where it does not.
+    """
+
+    key: str
+    default: Any
+    value: Any
+    source: Literal["default", "file", "flag"]
+    allowed: str
+    help: str
+    recipe: Annotated[str | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsResult(JsonRecord):
+    """What `edgenas settings` answers.
+
+    Attributes:
+        is_single: one setting was asked for.
+    """
+
+    rows: tuple[SettingRow, ...]
+    is_single: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

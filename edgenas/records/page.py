@@ -263,6 +263,7 @@ class ResultsPage:
         settings: in force, by table.
         hashes: SHA-256 of every file that the page was drawn from, by its path in the run folder.
         unread: what could not be read, a sentence each.
+        quick: stages whose results were made by a quick run.
     """
 
     run: str
@@ -286,6 +287,7 @@ class ResultsPage:
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
 
     @property
     def own_exports(self) -> tuple[PageExport, ...]:

@@ -57,6 +57,16 @@ def rule_of(metrics: Metrics) -> str:
     return f"{metrics.positive} where p({metrics.positive}) ≥ {metrics.threshold:.4g}, else the likeliest of the others"
 
 
+def referral_lines(metrics: Metrics, of: str = "") -> Iterator[Text]:
+    """The zone that a person decides, what it is worth where it was chosen, and here; nothing without one."""
+    choice = metrics.threshold_choice
+    if choice is None or choice.refer is None:
+        return
+    yield Text(f"referred{of} {choice.refer.words}", style="dim")
+    if metrics.referral is not None and metrics.referral.split != choice.refer.found.split:
+        yield Text(f"referred{of}: {metrics.referral.words}")
+
+
 def metrics_tables(reports: Mapping[str, Metrics], *, title: str) -> Iterator[RenderableType]:
     """What is decided, then what the argmax alone would get right where that is another rule; one column a net."""
     each = list(reports.values())
@@ -67,6 +77,7 @@ def metrics_tables(reports: Mapping[str, Metrics], *, title: str) -> Iterator[Re
     for name, report in reports.items():
         if report.threshold_choice is not None:
             yield Text(f"threshold{f' of {name}' if len(reports) > 1 else ''}: {report.threshold_choice.words}", style="dim")
+            yield from referral_lines(report, f" of {name}" if len(reports) > 1 else "")
     yield _argmax_table(reports, f"{title}: by the argmax", with_classes=False)
 
 
@@ -152,6 +163,7 @@ def _decided_scores(metrics: Metrics, scores: Scores, title: str) -> Iterator[Re
     yield Text(f"decided: {rule_of(metrics)}")
     if metrics.threshold_choice is not None:
         yield Text(f"threshold: {metrics.threshold_choice.words}", style="dim")
+        yield from referral_lines(metrics)
     rows = table("as decided", ">images", ">% [95 %]", title=title)
     rows.add_row("accuracy", str(metrics.top1_decision.n), interval(metrics.top1_decision))
     _always(rows, metrics.most_frequent, 1)

@@ -90,7 +90,8 @@ def _needs(console: Console, options: ConsoleOptions, column: Column) -> tuple[i
     most = max((header.maximum, *(cell.maximum for cell in cells)))
     if column.no_wrap:
         return most, most
-    least = max((header.minimum, *(cell.maximum if column.justify == "right" else cell.minimum for cell in cells)))
+    indent = max((len(str(cell)) - len(str(cell).lstrip()) for cell in column.cells), default=0)
+    least = max((header.minimum, *(cell.maximum if column.justify == "right" else cell.minimum + indent for cell in cells)))
     return min(least, LONGEST), most
 
 

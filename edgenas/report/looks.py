@@ -9,8 +9,8 @@ from rich.text import Text
 
 from edgenas.records import LookedSpace, LookResult
 from edgenas.report.cells import count, milliseconds, percent, table
-from edgenas.report.plan import duration
 from edgenas.runs import Outcome
+from edgenas.runs.durations import duration
 
 NOTE = (
     "by a rule, not by accuracy (docs/spaces.md). least: the fastest net; fit: share of the nets within the limit, and their most "
@@ -21,7 +21,7 @@ NOTE = (
 def look_view(outcome: Outcome[LookResult]) -> Iterator[RenderableType]:
     """The look at spaces, and what comes next."""
     yield from look_table(outcome.result)
-    yield Text("next: edgenas init --force --latency-ms MS takes what was chosen; --space NAME what you prefer")
+    yield Text("edgenas init --force --latency-ms MS takes what was chosen; --space NAME what you prefer")
 
 
 def look_table(result: LookResult) -> Iterator[RenderableType]:

@@ -33,7 +33,7 @@ def report_view(outcome: Outcome[ReportResult]) -> Iterator[RenderableType]:
         yield Text(f"the page was older than {', '.join(result.older_than[:MOST])}{more}; it is written again")
     for text in result.unread:
         yield Text(text, style="yellow")
-    shown = ", ".join(WORDS.get(name, name) for name in result.sections)
+    shown = "; ".join(WORDS.get(name, name) for name in result.sections)
     yield Text(f"on the page: {shown}")
     if result.missing:
         rows = table("not on it yet", "made by")

@@ -100,7 +100,6 @@ def retrain_view(outcome: Outcome[RetrainResult]) -> Iterator[RenderableType]:
     yield from _tries(nets, result.finals or (), result.most_frequent_on_select)
     yield from _costs(result.cost or {})
     yield from verdict_lines(result)
-    yield Text("next: edgenas export --format onnx, or --format trt")
 
 
 def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_select: MostFrequent | None) -> Iterator[Table]:

@@ -29,7 +29,7 @@ from edgenas.records import (
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
-from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
+from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
 from edgenas.report.demo import demo_view
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
@@ -40,8 +40,11 @@ from edgenas.report.nets import (
     sites_table,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
+from edgenas.report.running import run_view
 from edgenas.report.search import search_view
+from edgenas.report.settings import settings_view
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
@@ -67,7 +70,6 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
         yield Text(f"{result.num_problems:,} odd thing(s) are listed in data/problems.csv")
     if result.look is not None:
         yield from look_table(result.look)
-    yield Text("next: edgenas train")
 
 
 def doctor_view(outcome: Outcome[DoctorResult]) -> Iterator[RenderableType]:
@@ -118,7 +120,6 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
     yield rows
     for text in outcome.result.doubts:
         yield Text(text, style="bold yellow")
-    yield Text("next: edgenas profile" if supernet is not None else "next: edgenas train")
 
 
 def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[RenderableType]:
@@ -149,7 +150,6 @@ def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[Rendera
         yield Text(f"{result.num_nets_timed} nets timed again in {result.seconds:.0f} s")
         return
     yield Text(f"{result.num_entries} entries from {result.num_nets_timed} nets in {result.seconds:.0f} s")
-    yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
 
 
 def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
@@ -215,6 +215,7 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"decided: {rule_of(result.metrics.metrics)}")
         choice = result.metrics.metrics.threshold_choice
         yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
+        yield from referral_lines(result.metrics.metrics)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -223,7 +224,6 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
     if doubts is not None:
         yield Text(doubts, style="bold yellow")
-    yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
@@ -284,6 +284,10 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "export": export_view,
     "verify": verify_view,
     "report": report_view,
+    "predict": predict_view,
+    "serve": serve_view,
     "info": info_view,
     "demo": demo_view,
+    "run": run_view,
+    "settings": settings_view,
 }

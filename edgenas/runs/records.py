@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -128,3 +128,19 @@ class Outcome(Generic[Result]):
 
 
 Record = Progress | Epoch | Front | Note | Picture[Any] | Outcome[Any]
+
+
+def quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
+    """Pass everything on but the outcome, and return that: a recipe as a part of another one."""
+    outcome: Outcome[Any] | None = None
+    try:
+        for record in records:
+            if isinstance(record, Outcome):
+                outcome = record
+            else:
+                yield record
+    finally:
+        if isinstance(records, Generator):
+            records.close()  # an interrupted part saves its state
+    assert outcome is not None
+    return outcome

@@ -26,6 +26,8 @@ def test_help_and_wrong_words_import_nothing(arguments: tuple[str, ...], tmp_pat
         (("tables", "list"), FITS),
         (("count", "--space", "pvt-nano", "--arch", "smallest"), set()),
         (("verify", "nothing"), set()),
+        (("predict", "a.png"), FITS),
+        (("serve", "nothing"), FITS),
         (("init", "--data", "digits", "--positive", "11"), FITS),
         (("train",), set()),
         (("search", "--latency-ms", "5"), set()),

@@ -92,7 +92,8 @@ def test_tables_go_by_name_of_the_run_or_of_edgenas(edgenas: Run, shipped: Path,
     assert edgenas("tables", "validate", NAME)[0] == 0
     code, _, err = edgenas("tables", "show", "a-bord")
     assert code == 1
-    assert "there is no latency table 'a-bord'; give a file, or one that comes with edgenas: a-board; or one of the run: " in err
+    assert "there is no latency table 'a-bord'; did you mean 'a-board'? give a file, or one that comes with edgenas: " in err
+    assert "edgenas: a-board; or one of the run: " in err
 
 
 def test_show_says_where_the_time_goes(edgenas: Run, tables: tuple[Path, Path]) -> None:

@@ -430,3 +430,10 @@ def test_golden_outputs_that_were_damaged_are_not_opened(make_artefact: Make) ->
     found = {(check.path, check.name): check for check in verify(folder)}
     assert found["golden.npz", "sha256"].verdict == "failed"
     assert found["golden.npz", "golden"].reason == "not opened: it is not the file that was exported"
+
+
+def test_a_net_of_a_quick_run_says_so(make_artefact: Callable[..., Path]) -> None:
+    folder = make_artefact(quick=("train", "search"))
+    assert load_manifest(folder).quick == ("train", "search")
+    assert "Not for a decision: train, search took a few steps only" in (folder / "README.md").read_text()
+    assert load_manifest(make_artefact()).quick is None

@@ -16,8 +16,8 @@ from edgenas.data.files import DICOM_EXTENSIONS, EXTENSIONS
 from edgenas.data.preprocess import Preprocess
 from edgenas.deploy import _example
 from edgenas.deploy.parity import probabilities as class_probabilities
-from edgenas.records import LatencyFacts, TableFacts
-from edgenas.stats import decide
+from edgenas.records import DecisionRule, LatencyFacts, TableFacts
+from edgenas.stats import decide, refers
 from tests.deploy.conftest import CLASSES, reference
 
 Make = Callable[..., Path]
@@ -130,6 +130,18 @@ def test_a_class_with_a_line_feed_stays_in_its_line(make_artefact: Make, tmp_pat
     assert {len(line.split("\t")) for line in done.stdout.splitlines()} == {3}
     shown = (folder / "labels.txt").read_text().splitlines()
     assert [_example.one_line(name) for name in names] == shown == ["a\\nb", "covid-19", "c\\x1b[31m\\t"]
+
+
+def test_images_for_a_person_are_marked(make_artefact: Make, tmp_path: Path) -> None:
+    rule = DecisionRule(rule="threshold", positive="covid-19", threshold=0.4, refer=(0.22, 0.228))
+    folder = make_artefact(decision=rule)
+    paths = save_images(tmp_path, 12)
+    preprocess = Preprocess(8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+    p_N = class_probabilities(reference(np.stack([preprocess(Image.open(path)) for path in paths])))[:, 1]
+    marks = [line.split("\t")[3:] for line in run(folder, *paths).stdout.splitlines()]
+    assert marks == [["refer"] if is_referred else [] for is_referred in refers(p_N, 0.22, 0.228)]
+    assert ["refer"] in marks
+    assert [] in marks
 
 
 def test_it_needs_no_edgenas(make_artefact: Make) -> None:

@@ -145,8 +145,8 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_rivals_file_is_told_as_such(form: 
         ("timm:test_resnet=cached", "timm has fetched no weights of test_resnet here"),
         ("timm:repvit_m09", "similar are repvit_m0_9"),
         ("timm:", "is not written timm:NAME"),
-        ("atuo", "is auto meant?"),
-        ("resnet18", "is timm:resnet18 meant?"),
+        ("atuo", "did you mean 'auto'?"),
+        ("resnet18", "did you mean 'timm:resnet18'?"),
         (" , ", "no rival is named"),
     ],
 )

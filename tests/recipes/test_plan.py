@@ -217,5 +217,10 @@ def test_without_a_limit_no_image_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("edgenas.recipes.plan.open_images", opened)
     code, value, _ = edgenas_in(tmp_path, "plan")
     assert (code, value["error"]["type"], value["error"]["message"]) == (1, "ConfigError", "no limit is set")
+    code, value, _ = edgenas_in(tmp_path, "plan", "--limit", "sensitivity[8]>=0.9")
+    assert (code, value["error"]["message"]) == (
+        1,
+        "a sensitivity to 8 is a limit that only trained nets can be held against; no limit on a cost is set",
+    )
     code, value, _ = edgenas_in(tmp_path, "plan", "--max-params", "1M")
     assert "the images were opened" in value["error"]["message"]

@@ -239,3 +239,10 @@ def test_the_page_is_written_whole(tmp_path: Path) -> None:
     write(a_page(), tmp_path / "index.html")
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == document(a_page())
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_page_of_a_quick_run_says_so_above_everything() -> None:
+    text = Reading(document(a_page(quick=("train", "search")))).text
+    assert "quick: train, search took a few steps only" in text
+    assert text.index("quick: train") < text.index("What was not shown")
+    assert "took a few steps only" not in Reading(document(a_page())).text

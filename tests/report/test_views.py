@@ -30,11 +30,15 @@ from edgenas.records import (
     LookResult,
     ParetoPicture,
     PlanResult,
+    PredictResult,
     ProfileAnswer,
     RecipesResult,
     ReportResult,
     RetrainResult,
+    RunResult,
     SearchResult,
+    ServeResult,
+    SettingsResult,
     SpacesResult,
     TablesCompared,
     TableShown,
@@ -538,6 +542,34 @@ def info() -> Outcome[InfoResult]:
     return Outcome(InfoResult.from_json(result | {"space": {"name": "pvt-nano", "num_subnets": 62_208}}))
 
 
+def deployed() -> dict[str, Any]:
+    return {
+        "artifact": "edgenas-run/export/onnx",
+        "file": "model-fp32-b1.onnx",
+        "runtime": "onnxruntime-cpu 1.23",
+        "device": "AMD EPYC",
+        "positive": POSITIVE,
+        "threshold": 0.31,
+        "refer": [0.2, 0.4],
+    }
+
+
+def predicted(path: str = "door.png") -> Outcome[PredictResult]:
+    p = {POSITIVE: 0.339, "normal": 0.461, "pneumonia": 0.2}
+    rows = [
+        {"path": path, "class": "normal", "probability": 0.461, "decision": POSITIVE, "referred": True, "probabilities": p},
+        {"path": "b.png", "class": "normal", "probability": 0.91, "decision": "normal", "referred": False, "probabilities": p},
+        {"path": "text.png", "error": "text.png is no image that can be read (8 bytes)"},
+    ]
+    sums = {"num_images": 5, "num_errors": 1, "num_referred": 1, "decisions": {POSITIVE: 1, "normal": 3, "pneumonia": 0}}
+    return Outcome(PredictResult.from_json({"rows": rows, "images_per_s": 212.4, "deployed": deployed(), **sums}))
+
+
+def served() -> Outcome[ServeResult]:
+    result = {"deployed": deployed(), "address": "http://127.0.0.1:8000", "seconds": 3600.4, "num_requests": 1204}
+    return Outcome(ServeResult.from_json(result | {"num_images": 1310, "num_errors": 7}))
+
+
 def demo(classes: tuple[str, ...] = CLASSES) -> Outcome[DemoResult]:
     verdicts = [
         {"name": "parity model-fp32-b1.onnx", "verdict": "passed", "reason": "100.0% of 397 images agree, 0 newly missed"},
@@ -622,6 +654,28 @@ def recipes() -> Outcome[RecipesResult]:
     return Outcome(RecipesResult.from_json({"rows": [row]}))
 
 
+def whole_run() -> Outcome[RunResult]:
+    estimate = {"value": 150.0, "low": 100.0, "high": 200.0, "n": 3}
+    stages = [
+        {"name": "init", "state": "kept", "seconds": 12.3, "words": "330 images of [3] classes"},
+        {"name": "train", "state": "done", "seconds": 150.0, "estimate": estimate, "words": "largest subnet 97.0 % [95.2, 98.2]"},
+        {"name": "evaluate", "state": "failed", "seconds": 3.21, "words": "nothing meets the floor"},
+        {"name": "export", "state": "not reached"},
+    ]
+    return Outcome(RunResult.from_json({"stages": stages, "seconds": 153.0, "quick": False, "results": {}}))
+
+
+def settings(*, single: bool = False) -> Outcome[SettingsResult]:
+    rows = [
+        {"key": "train.supernet_drop_path_rate", "default": 0.0, "value": 0.1, "source": "file", "recipe": "covitpp"},
+        {"key": "export.targets", "default": ["sm86", "sm89"], "value": ["sm120"], "source": "flag"},
+        {"key": "train.flip", "default": None, "value": True, "source": "default"},
+    ]
+    words = {"allowed": "a number [1]", "help": "of the supernet [2]"}
+    shown = rows[:1] if single else rows
+    return Outcome(SettingsResult.from_json({"rows": [row | words for row in shown], "is_single": single}))
+
+
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
@@ -665,7 +719,14 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "export": (export(), "undecided not run passed 479 99.8 [99.0, 99.97] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
     "report": (report(), "older search/result.json, retrain/result.json; damaged wrong, compare onnx 1.2 68 timm lines"),
+    "predict": (
+        predicted(),
+        "image probability decision door.png 46.1 covid-19 yes text.png read decided referred 25.0 75.0 212 second --csv --json",
+    ),
+    "serve": (served(), "http://127.0.0.1:8000 1,204 requests predictions, 1,310 images, refused 3,600"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
+    "run": (whole_run(), "kept 12.3 done failed 3.21 reached 2.5 330 [3] largest 97.0 [95.2, 98.2] floor 2.55 – 2.76"),
+    "settings": (settings(), "[train] [export] train.supernet_drop_path_rate 0.1 covitpp [sm120] flag true [2] default"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
 }
 
@@ -763,6 +824,16 @@ def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert [word for word in words.split() if word not in text.split() and word not in text.replace("(", " ").split()] == [], text
+
+
+@pytest.mark.parametrize("width", [60, 110])
+def test_one_setting_is_shown_with_what_it_may_be(width: int) -> None:
+    text = drawn("settings", settings(single=True), width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for part in ("train.supernet_drop_path_rate", "of the supernet [2]", "from recipe covitpp", "allowed a number [1]"):
+        assert part in words
+    assert "drop_path_rate = VALUE under [train]" in words
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -1096,3 +1167,39 @@ def test_a_comparison_is_drawn_with_a_panel_for_the_class_that_must_not_be_misse
         image.verify()
     labels = (tmp_path / "compare.svg").read_text()
     assert labels.count("axes_2") > 0 if positive is not None else "axes_2" not in labels
+
+
+def test_a_file_s_name_in_a_prediction_stays_one_line_and_is_whole() -> None:
+    name = "photographs/" + "x" * 70 + "\n[bold].png"
+    text = drawn("predict", predicted(name), 70)
+    assert name.replace("\n", "\\n") in "".join(line.strip() for line in text.splitlines())
+    assert "…" not in text
+
+
+def test_rows_that_are_on_standard_output_are_not_shown_again() -> None:
+    assert drawn("predict", Outcome(replace(predicted().result, csv="-")), 80) == ""
+    assert "all are in rows.csv" in drawn("predict", Outcome(replace(predicted().result, csv="rows.csv")), 80)
+
+
+def test_images_for_a_person_are_said_with_what_they_are_worth() -> None:
+    zone = {
+        "low": 0.2,
+        "high": 0.4,
+        "target": 0.01,
+        "found": {
+            "split": "calibrate",
+            "share": share(0.1, 0.08, 0.13, 440),
+            "error": share(0.01, 0.0, 0.03, 396),
+            "error_without": share(0.05, 0.03, 0.07, 440),
+            "missed": share(0.0, 0.0, 0.07, 48),
+        },
+    }
+    plain = metrics()
+    plain["threshold_choice"] = plain["threshold_choice"] | {"refer": zone}
+    plain["referral"] = zone["found"] | {"split": "test"}
+    judged = ExportResult.from_json(export().result.as_json() | {"metrics": plain | {"split": "test"}})
+    words = " ".join(drawn("export", replace(export(), result=judged), 120).split())
+    assert (
+        "referred to a person from 0.2 to 0.4 (chosen for at most 1 % wrong): on calibrate 44 of 440 images are referred" in words
+    )
+    assert "referred: on test 44 of 440 images are referred; of the others 4 of 396 are wrongly decided" in words

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency.table.table import LatencyTable
+from edgenas.registries import nearest
 
 
 class Fitting(NamedTuple):
@@ -45,7 +46,9 @@ def named_table(name: str, folder: Path | None = None) -> Path:
     stem = name.removesuffix(".json")
     if stem not in own and stem not in shipped:
         known = ", ".join(sorted(shipped)) or "none"
-        hint = f"give a file, or one that comes with edgenas: {known}"
+        near = nearest(stem, [*own, *shipped])
+        hint = "" if near is None else f"did you mean {near!r}? "
+        hint += f"give a file, or one that comes with edgenas: {known}"
         if own:
             hint += f"; or one of the run: {', '.join(sorted(own))}"
         raise LatencyTableError(f"there is no latency table {name!r}", hint=hint)

@@ -130,4 +130,4 @@ def _require_file(path: Path, max_bytes: int, problems: list[str]) -> None:
 def _near(item: str) -> str:
     """The word or model of timm that may be meant."""
     near = get_close_matches(item, WORDS, n=1) or [f"{TIMM}{name}" for name in nearest_names(item, 1)]
-    return f"; is {near[0]} meant?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else ""

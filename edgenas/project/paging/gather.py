@@ -43,6 +43,7 @@ from edgenas.records import (
     ValidationFigures,
 )
 from edgenas.runs import RunFolder
+from edgenas.runs.quick import quick_stages
 from edgenas.runs.versions import versions
 from edgenas.training.folder import WEIGHTS, weights_sha256
 
@@ -91,6 +92,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         versions=versions(),
         hashes=results_of(run),
         unread=tuple(reader.unread),
+        quick=quick_stages(run),
     )
 
 

@@ -19,6 +19,7 @@ from edgenas.report.page.sheets import data_sheet, device, not_shown, origin
 from edgenas.report.page.tiles import verdict
 from edgenas.report.page.training import ranking, training
 from edgenas.runs import write_text
+from edgenas.runs.quick import quick_sentence
 
 SECTIONS: dict[str, tuple[str, Callable[[ResultsPage], Html]]] = {
     "errors": ("What it gets wrong", galleries),
@@ -49,7 +50,8 @@ def document(page: ResultsPage) -> str:
     title = f"{page.space} on {source}"
     sections = [tag("section", tag("h2", name), draw(page), id=key) for key, (name, draw) in SECTIONS.items()]
     links = tag("nav", *(tag("a", name, href=f"#{key}") for key, (name, _) in SECTIONS.items()), aria_label="sections")
-    unread = [note(text, kind="warn") for text in page.unread]
+    doubts = [quick_sentence(page.quick)] if page.quick else []
+    unread = [note(text, kind="warn") for text in (*doubts, *page.unread)]
     head = tag(
         "header", tag("p", f"edgenas · {page.made} · {page.run}", class_="made"), tag("h1", title), verdict(page), *unread, links
     )
