@@ -26,7 +26,8 @@ from pathlib import Path
 
 COLUMNS, ROWS = 100, 40
 SHOWN_S, STAYS_S = 14.0, 6.0
-FRAMES = 70
+FRAMES = 90
+GROWING, PICTURE = 5.0, "on the front"  # what the picture of a search says while it is drawn
 CELL_W, CELL_H, FONT_PX = 8.4, 18.0, 14
 PAD = 14.0
 INK, PAPER, QUIET = "#d6dbe5", "#14181f", "#8a93a3"
@@ -166,15 +167,26 @@ def _computed_s(process: int) -> float | None:
 def draw(recording: Path, path: Path) -> None:
     """Write the recording as a picture that moves."""
     moments = [json.loads(line) for line in recording.read_text(encoding="utf-8").splitlines()]
-    last_s = max(second for _, second, _ in moments if second is not None)
-    screen, frames, latest_s = Screen(), [Screen().lines()], 0.0
-    for _, second, text in moments:
-        latest_s = second if second is not None else latest_s
-        while len(frames) < FRAMES * latest_s / last_s:
+    took_s = max(second for _, second, _ in moments if second is not None)
+    shown = _stretched(moments)
+    screen, frames = Screen(), [Screen().lines()]
+    for when, (_, _, text) in zip(shown, moments, strict=True):
+        while len(frames) < FRAMES * when / shown[-1]:
             frames.append(screen.lines())
         screen.feed(text)
     frames.append(screen.lines())
-    path.write_text(_svg(frames, last_s), encoding="utf-8")
+    path.write_text(_svg(frames, took_s), encoding="utf-8")
+
+
+def _stretched(moments: Sequence[tuple[float, float | None, str]]) -> list[float]:
+    """When every moment is shown, on any scale: as computed, but `GROWING` times longer while a picture grows."""
+    shown, latest_s, when = [], 0.0, 0.0
+    for _, second, text in moments:
+        passed_s = 0.0 if second is None else max(0.0, second - latest_s)
+        latest_s += passed_s
+        when += passed_s * (GROWING if PICTURE in text else 1.0)
+        shown.append(when)
+    return shown
 
 
 def _svg(frames: Sequence[tuple[Line, ...]], took_s: float) -> str:
