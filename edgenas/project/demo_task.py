@@ -76,9 +76,9 @@ def find_task() -> str:
     return "fashion-mnist" if DEBIAN_FOLDER.is_dir() else "dim-digits"
 
 
-def steep_limit(project: Project, num_classes: int) -> float:
+def steep_limit(project: Project, task: Task) -> float:
     """`ABOVE_FASTEST` times the predicted latency of the quickest hand-made net, in milliseconds, to three digits."""
-    chosen = run_table(project, Task(num_classes, 3, project.space.default_task.image_px))
+    chosen = run_table(project, task)
     assert chosen is not None
     return float(f"{ABOVE_FASTEST * chosen.predicted(hand_designed_rows(project.space)).min():.3g}")
 

@@ -94,7 +94,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
     yield Note("[2/8] measuring this machine", is_heading=True)
     with remembering(RunFolder(run_path), "profile", quick=config.quick):
         table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
-    limit = config.latency_ms if config.latency_ms is not None else steep_limit(open_project(run_path, {}, overrides), 10)
+    limit = config.latency_ms if config.latency_ms is not None else _steep(run_path, overrides)
     yield Note(f"[3/8] training one net that holds all others (the supernet), mostly near {limit:.3g} ms", is_heading=True)
     with remembering(RunFolder(run_path), "train", quick=config.quick):
         yield from quietly(train.run(train.TrainConfig(run_path, {"train": {"latency_ms": limit}}, overrides)))
@@ -146,6 +146,11 @@ def _source(run_path: Path, config: DemoConfig) -> str:
         what = "not a demo" if source not in TASKS else f"not on {config.data}"
         raise RunFolderError(f"{run_path} is a project on {source}, {what}", hint="take another folder with --run")
     return source
+
+
+def _steep(run_path: Path, overrides: tuple[str, ...]) -> float:
+    project = open_project(run_path, {}, overrides)
+    return steep_limit(project, open_images(project).task)
 
 
 def _missed(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, None, list[Path]]:

@@ -17,6 +17,7 @@ from edgenas.project import demo_task
 from edgenas.project.demo_task import TASKS, find_task, missed, steep_limit
 from edgenas.project.deployed import final_images
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.run_tables import run_table
 from edgenas.recipes import demo, search
 from edgenas.runs import Front, Outcome
 from edgenas.spaces.designed import hand_designed_rows
@@ -41,8 +42,9 @@ def test_a_folder_that_is_no_demo_is_left_alone(reference: Reference) -> None:
 
 def test_the_limit_follows_the_quickest_hand_made_net(reference: Reference) -> None:
     project = open_project(reference.after("profile") / RUN, {}, ())
-    limit = steep_limit(project, 10)
-    table = demo_task.run_table(project, demo_task.Task(10, 3, project.space.default_task.image_px))
+    task = open_images(project).task
+    limit = steep_limit(project, task)
+    table = run_table(project, task)
     assert table is not None
     assert limit == pytest.approx(1.6 * table.predicted(hand_designed_rows(project.space)).min(), rel=0.01)
 
