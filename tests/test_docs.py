@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
-def test_every_page_is_reached_from_the_readme() -> None:
-    reached, waiting = set(), [PAGES[0]]
+def test_every_page_is_reached_from_the_readme_or_has_its_place_in_the_site() -> None:
+    sections = runpy.run_path(str(ROOT / "docs" / ".site" / "navigation.py"))["SECTIONS"]
+    reached, waiting = {ROOT / "docs" / page for pages in sections.values() for page in pages}, [PAGES[0]]
     while waiting:
         page = waiting.pop()
         reached.add(page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
@@ -45,6 +46,15 @@ def count(value: float) -> str:
 def milliseconds(value: float | None) -> str:
     """A latency for reading."""
     return "–" if value is None else f"{value:.3g} ms"
+
+
+def minute(date: str) -> str:
+    """A date of a file for reading, in UTC; as it stands where it is none."""
+    try:
+        found = datetime.fromisoformat(date)
+    except ValueError:
+        return date
+    return (found.astimezone(UTC) if found.tzinfo is not None else found).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def calls_of(percentiles: Mapping[str, Percentile] | None) -> Iterator[Text]:

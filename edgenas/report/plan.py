@@ -21,7 +21,7 @@ from edgenas.records import (
     SessionFacts,
     limit_text,
 )
-from edgenas.report.cells import arch_line, count, interval, milliseconds, percent, table
+from edgenas.report.cells import arch_line, count, interval, milliseconds, minute, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
 from edgenas.runs.durations import duration
@@ -144,7 +144,7 @@ def sessions_table(sessions: Sequence[SessionFacts]) -> Iterator[Table]:
     rows = table("session", "date", ">nets", ">for checks", ">calls a net", ">times as long", title="Sessions")
     for number, each in enumerate(sessions, 1):
         calls = "–" if each.num_runs is None else str(each.num_runs)
-        rows.add_row(str(number), each.date, str(each.num_nets), str(each.num_checks), calls, f"{each.speed:.3f}")
+        rows.add_row(str(number), minute(each.date), str(each.num_nets), str(each.num_checks), calls, f"{each.speed:.3f}")
     yield rows
 
 

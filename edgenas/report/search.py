@@ -83,9 +83,9 @@ def _finalists(result: SearchResult) -> Table:
     proven = any(candidate.proof is not None for candidate in result.finalists)
     columns = [">alone % [95 %]", ">ep."] if proven else [">confirm % [95 %]"]
     all_measured = all(candidate.latency_ms_measured is not None for candidate in result.finalists)
-    predicted = [] if all_measured else [">predicted"]  # the table has to fit 80 columns
+    predicted = [] if all_measured else [">pred.\nms"]  # the table has to fit 80 columns
     found = [">found"] if result.positive is not None else []
-    headings = ("", ">params", ">MACs", *predicted, ">measured", *found, ">sel.\n%" if proven else ">select %", *columns)
+    headings = ("", ">params", ">MACs", *predicted, ">meas.\nms", *found, ">sel.\n%" if proven else ">select %", *columns)
     rows = table(*headings, title="Finalists; on select with inherited weights" if proven else "Finalists")
     for position, candidate in enumerate(result.finalists, 1):
         mark = "→" if result.winner is not None and candidate.arch == result.winner.arch else " "
@@ -95,13 +95,18 @@ def _finalists(result: SearchResult) -> Table:
             f"{mark} {position}{' hand' if candidate.hand_designed else ''}",
             count(candidate.params),
             count(candidate.macs),
-            *(milliseconds(candidate.latency_ms_predicted) for _ in predicted),
-            milliseconds(candidate.latency_ms_measured),
+            *(_without_unit(candidate.latency_ms_predicted) for _ in predicted),
+            _without_unit(candidate.latency_ms_measured),
             *(_found(candidate, str(result.positive)) for _ in found),
             numeral(candidate.top1),
             *(alone if proven else [interval(candidate.top1_confirm)]),
         )
     return rows
+
+
+def _without_unit(value: float | None) -> str:
+    """Milliseconds under a heading that says so."""
+    return milliseconds(value).removesuffix(" ms")
 
 
 def _found(candidate: CandidateRow, positive: str) -> str:

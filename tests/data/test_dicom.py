@@ -94,7 +94,7 @@ def test_windows_that_leave_images_nearly_black_are_not_used(tmp_path: Path) -> 
     image = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=32767, WindowWidth=65535))
     result = decide({"a": tones_of(image)})
     assert result.grey_range == (0, 4095)
-    assert "the windows in their headers are not used, as they leave 6 % of the levels to a typical image" in result.notes[0]
+    assert "the windows in their headers are not used, as they leave 6.3 % of the levels to a typical image" in result.notes[0]
 
 
 def test_single_images_that_their_window_hides_are_a_warning(tmp_path: Path) -> None:

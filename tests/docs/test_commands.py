@@ -24,7 +24,6 @@ from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
 from tests.deploy.conftest import CLASSES, facts, parity_of, reference
 
 ROOT = Path(__file__).parents[2]
-SHELL = re.compile(r" (?:\||[012]?>)")  # from here on a line is the shell's
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -34,12 +33,13 @@ def lines_of(page: Path, language: str = "bash") -> Iterator[str]:
         yield from re.sub(r"\\\n\s*", " ", block).splitlines()
 
 
-COMMANDS = {
-    f"{page.name}: {line}": shlex.split(SHELL.split(line)[0], comments=True)[1:]
-    for page in PAGES
-    for line in lines_of(page)
-    if line.startswith("edgenas ")
-}
+def words_of(line: str) -> list[str]:
+    """What a line gives to edgenas: nothing of pipes, files and comments."""
+    return shlex.split(re.split(r"\s(?:\||2?>|&&|;)\s", line)[0], comments=True)[1:]
+
+
+SHOWN = [(page, line) for page in PAGES for line in lines_of(page) if line.startswith("edgenas ")]
+COMMANDS = {f"{page.name}: {line}": words_of(line) for page, line in SHOWN}
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())

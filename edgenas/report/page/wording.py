@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from edgenas.percents import numeral, percent, with_interval
 from edgenas.records import Arch, DeployedNet, Proportion
 
 NETS = {"searched": "the searched net", "baseline": "the hand-made net"}
@@ -20,12 +21,12 @@ def share(value: Proportion | None) -> str:
     """A share in per cent with its interval."""
     if value is None or math.isnan(value.value):
         return "–"
-    return f"{100 * value.value:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return with_interval(value)
 
 
 def only(value: Proportion | None) -> str:
     """A share without its interval."""
-    return "–" if value is None or math.isnan(value.value) else f"{100 * value.value:.1f} %"
+    return "–" if value is None or math.isnan(value.value) else percent(value.value)
 
 
 def counted(value: Proportion) -> str:
@@ -35,7 +36,7 @@ def counted(value: Proportion) -> str:
 
 def interval(value: Proportion) -> str:
     """The interval of a share."""
-    return f"95 %: {100 * value.low:.1f} to {100 * value.high:.1f} %"
+    return f"95 %: {numeral(value.low)} to {percent(value.high)}"
 
 
 def correlation(value: Proportion | None) -> str:
