@@ -1173,6 +1173,7 @@ def test_a_file_s_name_in_a_prediction_stays_one_line_and_is_whole() -> None:
     name = "photographs/" + "x" * 70 + "\n[bold].png"
     text = drawn("predict", predicted(name), 70)
     assert name.replace("\n", "\\n") in "".join(line.strip() for line in text.splitlines())
+    assert "normal" in text
     assert "…" not in text
 
 
