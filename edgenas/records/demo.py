@@ -33,7 +33,7 @@ class DemoResult(SealedRecord):
         task: what the images are, in words; None in results of before, which are of the digits.
         comparison: with the hand-made net and timm's.
         words: what it found, a sentence a rival, and why the searched net is not ahead where it is not.
-        is_ahead: whether it is shown to be ahead of all of them.
+        is_ahead: whether it is shown to be ahead of all of them that keep to the limit.
         missed: paths of images of the positive class that are decided otherwise, at most three.
         page: path of the page of results; None where none was drawn.
     """

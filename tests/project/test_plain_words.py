@@ -45,6 +45,13 @@ def test_a_rival_that_breaks_the_limit_says_by_how_much() -> None:
     assert is_ahead(found)
 
 
+def test_a_slower_rival_as_good_is_said_and_takes_nothing_from_the_lead_within_the_limit() -> None:
+    found = rows(("hand", 150, True), ("starnet_s050@16", 98, False))
+    *_, text = sentences(found, 5.0)
+    assert text.startswith("not told apart from timm's starnet_s050@16 (-0.2 [")
+    assert is_ahead(found)
+
+
 @pytest.mark.parametrize("wrong", [100, 99])
 def test_equal_nets_are_not_called_ahead(wrong: int) -> None:
     assert not is_ahead(rows(("hand", wrong, True)))

@@ -24,8 +24,8 @@ def sentences(rows: Sequence[ComparedNet], limit_ms: float) -> Iterator[str]:
 
 
 def is_ahead(rows: Sequence[ComparedNet]) -> bool:
-    """Whether the searched net is shown to be ahead of all rivals."""
-    return all(row.better == SEARCHED for row in rows[1:])
+    """Whether the searched net is shown to be ahead of all rivals that keep to the limit."""
+    return all(row.better == SEARCHED for row in rows[1:] if row.fits is not False)
 
 
 def _called(row: ComparedNet) -> str:
