@@ -19,6 +19,7 @@ import struct
 import sys
 import termios
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -140,9 +141,10 @@ def record(path: Path, command: Sequence[str]) -> int:
         os.environ.update(TERM="xterm-256color", COLUMNS=str(COLUMNS), LINES=str(ROWS))
         os.execvp(command[0], list(command))
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    decoder = getincrementaldecoder("utf-8")("replace")  # a character may be parted between two reads
     with path.open("w", encoding="utf-8") as file:
         while written := _read(descriptor):
-            text = written.decode("utf-8", "replace")
+            text = decoder.decode(written)
             file.write(json.dumps([round(time.time(), 3), _computed_s(process), text]) + "\n")
             sys.stdout.write(text)
             sys.stdout.flush()
