@@ -100,11 +100,27 @@ def _csv(target: str, stack: ExitStack) -> Callable[[Sequence[Prediction], Seque
     from edgenas.report.predict import CsvRows
 
     if target == "-":
-        return CsvRows(sys.stdout)
+        return _until_left(CsvRows(sys.stdout))
     try:
         return CsvRows(stack.enter_context(Path(target).open("w", encoding="utf-8", newline="")))
     except OSError as error:
         raise EdgeNASError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _until_left(
+    write: Callable[[Sequence[Prediction], Sequence[str]], None],
+) -> Callable[[Sequence[Prediction], Sequence[str]], None]:
+    """As ``write``, ending the command in silence where the reader of standard output has seen enough."""
+    from edgenas.cli.speaking import leave_stdout
+
+    def writing(rows: Sequence[Prediction], classes: Sequence[str]) -> None:
+        try:
+            write(rows, classes)
+        except BrokenPipeError:
+            leave_stdout()
+            sys.exit(0)
+
+    return writing
 
 
 def _lines(file: IO[str]) -> Iterator[str]:
