@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from edgenas.config import build, parse_overrides, read_toml
-from edgenas.errors import UsageError
+from edgenas.config import blamed, build, parse_overrides, read_toml
+from edgenas.errors import ConfigError, UsageError
 from edgenas.project.named_recipes import beneath
 from edgenas.project.setting_help import MISSING, allowed, default_of, meaning, setting_keys, tables
 from edgenas.project.setting_limits import layered
@@ -62,7 +62,7 @@ def setting_rows(run: RunFolder, keys: Sequence[str], overrides: Sequence[str]) 
     source = dict(merged.get("data", {})) if isinstance(merged.get("data", {}), Mapping) else merged["data"]
     if isinstance(source, dict):
         merged["data"] = {"source": NO_SOURCE, **source}
-    values = dataclasses.asdict(build(ProjectSettings, merged, source=str(run.config)))
+    values = dataclasses.asdict(_built(merged, given, str(run.config)))
     for key in keys:
         table, name = key.split(".")
         default, value = default_of(key), values[table][name]
@@ -79,6 +79,17 @@ def setting_rows(run: RunFolder, keys: Sequence[str], overrides: Sequence[str]) 
             help=meaning(table, name),
             recipe=_recipe_name(file, given) if of_recipe else None,
         )
+
+
+def _built(merged: Mapping[str, Any], given: Mapping[str, Any], source: str) -> ProjectSettings:
+    """The settings; what is wrong is put down to the ``--set`` that gave it, else to the file."""
+    try:
+        return build(ProjectSettings, merged, source=source)
+    except ConfigError as error:
+        problems = blamed(error.problems, given, {})
+        is_given = all(told != problem for told, problem in zip(problems, error.problems, strict=True))
+        message = "a setting of the command line is wrong" if is_given else error.message
+        raise ConfigError(message, problems=problems, hint=error.hint) from error
 
 
 def _naming(*layers: Mapping[str, Any]) -> list[dict[str, Any]]:

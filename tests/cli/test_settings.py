@@ -80,6 +80,8 @@ def test_an_unknown_setting_is_usage(edgenas: Run) -> None:
         (("train", "--set", "tran.epochs=5"), "--set tran.epochs: [tran] is unknown; did you mean 'train'?"),
         (("train", "--set", "train.sampling=evn"), "--set train.sampling: train.sampling is 'evn'; allowed: "),
         (("train", "--set", "train.epochs=0", "--epochs", "2", "--set", "train.seed=-1"), "--set train.seed: train.seed is -1"),
+        (("settings", "--set", "train.epoch=5"), "--set train.epoch: train.epoch is unknown; did you mean train.epochs?"),
+        (("settings", "--set", "tran.epochs=5"), "--set tran.epochs: [tran] is unknown; did you mean 'train'?"),
         (("profile", "--runtime", "onnxruntime-cpi"), "--runtime: profile.runtime is 'onnxruntime-cpi'; allowed: "),
         (("profile", "--budget", "1e9"), "--budget: profile.budget_min is 1000000000.0; allowed: "),
     ],
