@@ -110,7 +110,8 @@ def train_supernet(
     def subnets(rng: np.random.Generator, step: int) -> list[tuple[int, ...]]:
         return drawn_by(space, rng, num_random)
 
-    evaluate = subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed))
+    shown = shown_subnets(space, settings.seed)
+    evaluate = subnet_accuracies(*images.arrays("select"), shown, training_NCHW=images.norm_images())
     yield from _train(supernet, images, settings, objective, teacher, batch_size, augmentation, device, evaluate, subnets)
 
 
