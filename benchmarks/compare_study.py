@@ -128,9 +128,12 @@ class Job:
     def steps(
         self, limits_ms: Mapping[float, float], rivals: str, equal: Sequence[str] = EQUAL
     ) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Name and command of everything that comes after its images and its latency table are there."""
+        """Name and command of everything that comes after its images and its latency table are there.
+
+        The supernet is trained for the loosest limit, as someone who has a limit would: most of its nets are drawn near it.
+        """
         own = tuple(part for table in ("train", "search", "retrain") for part in ("--set", f"{table}.seed={self.seed}"))
-        yield "train", ("train", *own)
+        yield "train", ("train", "--latency-ms", f"{max(limits_ms.values()):g}", *own)
         for share, limit_ms in limits_ms.items():
             yield f"search-{share:g}", ("search", "--latency-ms", f"{limit_ms:g}", *own)
             yield f"retrain-{share:g}", ("retrain", "--baseline", *own)

@@ -54,13 +54,15 @@ class Arm:
 
     Attributes:
         learning_rate: highest.
-        limited: nets above `LIMIT_MACS` are not drawn, nor the largest and the smallest in between.
+        limited: nets above `LIMIT_MACS` are not drawn.
+        extremes: now and then the space's largest or smallest net learns, too, as with `train.sampling = "even"`.
         prepare: changes the fresh supernet.
         epochs: of 46 steps.
     """
 
     learning_rate: float = 4e-3
     limited: bool = True
+    extremes: bool = False
     prepare: Callable[[SlicedSupernet[Any]], None] | None = None
     epochs: int = 6
 
@@ -124,8 +126,9 @@ def _parts_apart(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part]:
 
 
 ARMS: Mapping[str, Arm] = {
-    "whole space": Arm(limited=False),
+    "whole space": Arm(limited=False, extremes=True),
     "limited": Arm(),
+    "limited, extremes": Arm(extremes=True),
     "learning rate 0.0015": Arm(learning_rate=1.5e-3),
     "learning rate 0.01": Arm(learning_rate=1e-2),
     "branch 1": Arm(prepare=partial(branches_of, 1.0)),
@@ -150,14 +153,12 @@ def judged() -> dict[str, Row]:
 
 
 def drawn_by(arm: Arm) -> Callable[[np.random.Generator, int], list[Row]]:
-    """The nets of a step: two of the pool, and in the whole space as `train.sampling = "even"` now and then an extreme."""
+    """The nets of a step: two of the pool, and where an arm asks for it now and then an extreme."""
     chosen = pool(0, limited=arm.limited)
     extremes = [as_key(SPACE.extreme(largest=largest)[0]) for largest in (True, False)]
 
     def draw(rng: np.random.Generator, step: int) -> list[Row]:
-        if arm.limited:
-            return [as_key(row) for row in chosen.draw(2, rng)]
-        place = rng.random()
+        place = rng.random() if arm.extremes else 1.0
         rows = [as_key(row) for row in chosen.draw(2, rng)]
         if place < LARGEST_SHARE:
             return [extremes[0], *rows]
