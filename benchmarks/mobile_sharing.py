@@ -10,6 +10,7 @@ the test images are not read. What is done is kept: the same command goes on.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -28,6 +29,7 @@ from edgenas.costs import cost_models, decompose, shape_models
 from edgenas.data import open_source
 from edgenas.runs import append_jsonl
 from edgenas.spaces import Genes, Task, get_space
+from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.spaces.pvt_mobile import ConvBlockSpec
 from edgenas.supernets import build_net, build_supernet, pvt_mobile
@@ -56,6 +58,8 @@ class Arm:
         learning_rate: highest.
         limited: nets above `LIMIT_MACS` are not drawn.
         extremes: now and then the space's largest or smallest net learns, too, as with `train.sampling = "even"`.
+        resolutions_alike: one net of a step is of the lower resolution, one of the higher; else the pool's cheap nets are mostly of
+            the lower, the dear ones of the higher.
         prepare: changes the fresh supernet.
         epochs: of 46 steps.
     """
@@ -63,6 +67,7 @@ class Arm:
     learning_rate: float = 4e-3
     limited: bool = True
     extremes: bool = False
+    resolutions_alike: bool = False
     prepare: Callable[[SlicedSupernet[Any]], None] | None = None
     epochs: int = 6
 
@@ -125,22 +130,58 @@ def _parts_apart(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part]:
         yield Part(part.prefix, {name: cut[name] for name in part.weights}, {name: cut[name] for name in part.statistics})
 
 
+class _Norms:
+    """What `pvt_mobile.parts` reads of a supernet, taken from the copy of its modules for the higher resolution."""
+
+    def __init__(self, supernet: SlicedSupernet[Any]) -> None:
+        self._modules = supernet.get_submodule("higher")
+
+    def get_submodule(self, path: str) -> nn.Module:
+        """A module of the copy."""
+        return self._modules.get_submodule(path)
+
+
+def norms_apart(supernet: SlicedSupernet[Any]) -> None:
+    """Give either resolution batch norms of its own (Wang et al., Resolution Switchable Networks, arXiv:2007.09558)."""
+    higher = nn.ModuleDict({name: copy.deepcopy(module) for name, module in supernet.named_children()})
+    supernet.add_module("higher", higher)
+    supernet.sharing = replace(supernet.sharing, parts=_parts_with_norms)
+
+
+def _parts_with_norms(supernet: SlicedSupernet[Any], spec: Any) -> Iterator[Part]:
+    """The family's parts, with the batch norms of the resolution of ``spec``."""
+    plain = pvt_mobile.parts(supernet, spec)
+    if spec.task.image_px < TASK.image_px:
+        yield from plain
+        return
+    for part, own in zip(plain, pvt_mobile.parts(_Norms(supernet), spec), strict=True):  # type: ignore[arg-type]
+        weights = {name: own.weights[name] if "bn." in name or "norm." in name else value for name, value in part.weights.items()}
+        yield Part(part.prefix, weights, own.statistics)
+
+
 ARMS: Mapping[str, Arm] = {
     "whole space": Arm(limited=False, extremes=True),
     "limited": Arm(),
     "limited, extremes": Arm(extremes=True),
+    "limited, resolutions alike": Arm(resolutions_alike=True),
     "learning rate 0.0015": Arm(learning_rate=1.5e-3),
     "learning rate 0.01": Arm(learning_rate=1e-2),
     "branch 1": Arm(prepare=partial(branches_of, 1.0)),
     "branch 0.05": Arm(prepare=partial(branches_of, 0.05)),
+    "resolutions alike, norms apart": Arm(resolutions_alike=True, prepare=norms_apart),
     "kernels apart": Arm(prepare=kernels_apart),
 }
 
 
-def pool(seed: int, *, limited: bool) -> EvenPool:
-    """Nets spread over cost and depth, all of them or those within `LIMIT_MACS`."""
+def pool(seed: int, *, limited: bool, resolutions: Sequence[int] = (0, 1)) -> EvenPool:
+    """Nets spread over cost and depth, all or those within `LIMIT_MACS`; ``resolutions`` are places among the options."""
     macs, depth = cost_models(SPACE, TASK)["macs"], shape_models(decompose(SPACE, TASK))["depth"]
-    allowed: Callable[[Genes], NDArray[np.bool_]] | None = (lambda genes_AG: macs(genes_AG) <= LIMIT_MACS) if limited else None
+
+    def allowed(genes_AG: Genes) -> NDArray[np.bool_]:
+        is_of_these_A = np.isin(genes_AG[:, SPACE.index[RESOLUTION]], resolutions)
+        fits_A: NDArray[np.bool_] = is_of_these_A & (macs(genes_AG) <= (LIMIT_MACS if limited else np.inf))
+        return fits_A
+
     return even_pool(SPACE, macs, depth, np.random.default_rng(seed), allowed=allowed)
 
 
@@ -154,12 +195,12 @@ def judged() -> dict[str, Row]:
 
 def drawn_by(arm: Arm) -> Callable[[np.random.Generator, int], list[Row]]:
     """The nets of a step: two of the pool, and where an arm asks for it now and then an extreme."""
-    chosen = pool(0, limited=arm.limited)
+    pools = [pool(0, limited=arm.limited, resolutions=chosen) for chosen in (((0,), (1,)) if arm.resolutions_alike else ((0, 1),))]
     extremes = [as_key(SPACE.extreme(largest=largest)[0]) for largest in (True, False)]
 
     def draw(rng: np.random.Generator, step: int) -> list[Row]:
         place = rng.random() if arm.extremes else 1.0
-        rows = [as_key(row) for row in chosen.draw(2, rng)]
+        rows = [as_key(row) for chosen in pools for row in chosen.draw(2 // len(pools), rng)]
         if place < LARGEST_SHARE:
             return [extremes[0], *rows]
         return [*rows, extremes[1]] if place < LARGEST_SHARE + SMALLEST_SHARE else rows
@@ -188,7 +229,7 @@ def _images(indices: Sequence[int]) -> Tensor:
 
 
 def inherited(arm: Arm, batches: Batches, images_NCHW: Tensor, labels_N: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy in percent of every judged net with the weights of an arm's supernet."""
+    """Accuracy in percent of every judged net, as it is and at every resolution, with the weights of an arm's supernet."""
     torch.manual_seed(0)
     supernet: Any = build_supernet(SPACE, TASK)
     if arm.prepare is not None:
@@ -197,10 +238,17 @@ def inherited(arm: Arm, batches: Batches, images_NCHW: Tensor, labels_N: NDArray
     state, objective = start(supernet, settings, torch.device("cpu")), Objective(smoothing=0.05, kd_weight=0)
     for _ in train(state, batches, objective, settings, subnets=drawn_by(arm)):
         pass
-    nets = judged()
+    nets = {f"{name}{words}": row for name, genes in judged().items() for words, row in _at_every_side(genes).items()}
     evaluate = SupernetEvaluator(state.result.eval(), images_NCHW, training_NCHW=_norm_images(batches))
     p_ANK = evaluate(np.array(list(nets.values()), dtype=np.int16), np.arange(len(labels_N)))
     return {name: 100 * float((p_NK.argmax(1) == labels_N).mean()) for name, p_NK in zip(nets, p_ANK, strict=True)}
+
+
+def _at_every_side(genes: Row) -> dict[str, Row]:
+    """A net, and the same at every resolution."""
+    column = SPACE.index[RESOLUTION]
+    sides = SPACE.choices[column].options
+    return {"": genes} | {f", {side} px": (*genes[:column], at, *genes[column + 1 :]) for at, side in enumerate(sides)}
 
 
 def alone(batches: Batches, images_NCHW: Tensor, labels_N: NDArray[np.int64], epochs: int = 6) -> dict[str, float]:
@@ -238,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in done:
             began = time.process_time()
             top1 = alone(*images) if name == "alone" else inherited(ARMS[name], *images)
-            row = {"arm": name, "cpu_s": time.process_time() - began, "mean": float(np.mean(list(top1.values()))), "top1": top1}
+            as_they_are = [share for net, share in top1.items() if not net.endswith(" px")]
+            row = {"arm": name, "cpu_s": time.process_time() - began, "mean": float(np.mean(as_they_are)), "top1": top1}
             append_jsonl(path, row)
             print(json.dumps(row))  # noqa: T201 - a script's screen
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.mobile_sharing import ARMS, LIMIT_MACS, SPACE, TASK, branches_of, drawn_by, judged, kernels_apart
+from benchmarks.mobile_sharing import ARMS, LIMIT_MACS, SPACE, TASK, branches_of, drawn_by, judged, kernels_apart, norms_apart
 from edgenas.costs import cost_models
 from edgenas.supernets import build_supernet
 from edgenas.supernets.pvt_mobile_net import BRANCH
@@ -57,3 +57,14 @@ def test_a_limited_arm_draws_and_judges_nothing_above_the_limit() -> None:
     assert macs(np.array([*drawn, *judged().values()], dtype=np.int16)).max() <= LIMIT_MACS
     whole = drawn_by(ARMS["whole space"])
     assert any(macs(np.array(whole(np.random.default_rng(step), step), dtype=np.int16)).max() > LIMIT_MACS for step in range(20))
+
+
+def test_norms_apart_are_of_one_resolution_and_convolutions_of_both(supernet: Any) -> None:
+    norms_apart(supernet)
+    with torch.no_grad():
+        supernet.get_submodule("higher.stem.bn").weight.fill_(2.0)
+    column = SPACE.index["resolution_px"]
+    lower, higher = ((*row_with(START)[:column], place, *row_with(START)[column + 1 :]) for place in (0, 1))
+    slices = [supernet.slices(genes) for genes in (lower, higher)]
+    assert [float(weights["stem.bn.weight"].detach().max()) for weights in slices] == [1.0, 2.0]
+    assert torch.equal(slices[0]["stem.conv.weight"], slices[1]["stem.conv.weight"])
