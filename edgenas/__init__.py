@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from edgenas.latency import LatencyTable, MeasuringSettings, ProfileResult
     from edgenas.latency.measuring import measure_table
     from edgenas.latency.table import load_table
+    from edgenas.predicting.predictor import Predictor
     from edgenas.project.loading import load
+    from edgenas.records import Prediction
     from edgenas.search import EvolutionSettings, LowerLimit, SensitivityFloor, UpperLimit, evolve
     from edgenas.spaces import SearchSpace, Task, get_space
     from edgenas.supernets import build_supernet
@@ -42,7 +44,9 @@ _PLACES = {
     "edgenas.latency": ("LatencyTable", "MeasuringSettings", "ProfileResult"),
     "edgenas.latency.measuring": ("measure_table",),
     "edgenas.latency.table": ("load_table",),
+    "edgenas.predicting.predictor": ("Predictor",),
     "edgenas.project.loading": ("load",),
+    "edgenas.records": ("Prediction",),
     "edgenas.search": ("EvolutionSettings", "LowerLimit", "SensitivityFloor", "UpperLimit", "evolve"),
     "edgenas.spaces": ("SearchSpace", "Task", "get_space"),
     "edgenas.supernets": ("build_supernet",),
@@ -66,6 +70,8 @@ __all__ = [
     "LowerLimit",
     "MeasuringSettings",
     "Objective",
+    "Prediction",
+    "Predictor",
     "ProfileResult",
     "SearchSpace",
     "SensitivityFloor",

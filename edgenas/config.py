@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,12 +103,13 @@ def build(cls: type[Settings], tables: Mapping[str, Any], *, source: str) -> Set
     hints = typing.get_type_hints(cls)
     problems = [f"[{name}] is unknown; {choices(name, hints)}" for name in tables if name not in hints]
     parts: dict[str, Any] = {}
+    known = {name: typing.get_type_hints(table_cls, include_extras=True) for name, table_cls in hints.items()}
     for name, table_cls in hints.items():
         table = tables.get(name, {})
         if not isinstance(table, Mapping):
             problems.append(f"{name} must be a table")
             continue
-        values, found = _table(table_cls, table, name)
+        values, found = _table(table_cls, table, name, known)
         problems += found
         if not found:
             try:
@@ -119,14 +121,16 @@ def build(cls: type[Settings], tables: Mapping[str, Any], *, source: str) -> Set
     return cls(**parts)
 
 
-def _table(cls: type[Any], table: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
-    hints = typing.get_type_hints(cls, include_extras=True)
+def _table(
+    cls: type[Any], table: Mapping[str, Any], where: str, known: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    hints = known[where]
     values: dict[str, Any] = {}
     problems = []
     for key, value in table.items():
         if key not in hints:
-            near = nearest(key, hints)
-            meant = "" if near is None else f"did you mean {where}.{near}? "
+            near = _meant(key, where, known)
+            meant = "" if near is None else f"did you mean {near}? "
             problems.append(f"{where}.{key} is unknown; {meant}[{where}] knows {', '.join(hints)}")
             continue
         try:
@@ -139,3 +143,47 @@ def _table(cls: type[Any], table: Mapping[str, Any], where: str) -> tuple[dict[s
         if field.name not in table and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     return values, problems + missing
+
+
+def _meant(key: str, where: str, known: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The setting that is spelt most like ``key``: or as it is, of the one other table that has it."""
+    near = nearest(key, known[where])
+    others = [table for table, hints in known.items() if key in hints]
+    if len(others) == 1:
+        return f"{others[0]}.{key}"
+    return None if near is None else f"{where}.{near}"
+
+
+_SETTING = re.compile(r"(?P<table>\w+)\.(?P<key>\w+) is |\[(?P<whole>\w+)\] ")
+_FLAGS = {  # that are not called as their setting is
+    "data.source": "--data",
+    "space.name": "--space",
+    "teacher.name": "--teacher",
+    "teacher.checkpoint": "--teacher-checkpoint",
+    "train.budget_min": "--budget",
+    "profile.budget_min": "--budget",
+    "profile.soak_min": "--soak",
+    "search.limits": "--limit",
+    "compare.rivals": "--with",
+    "compare.budget_min": "--budget",
+    "export.targets": "--gpu",
+}
+
+
+def blamed(problems: Sequence[str], given: Mapping[str, Any], flags: Flags) -> list[str]:
+    """Problems of settings, each with the flag or ``--set`` before it that gave the wrong one."""
+    return [f"{giver}: {problem}" if (giver := _giver(problem, given, flags)) else problem for problem in problems]
+
+
+def _giver(problem: str, given: Mapping[str, Any], flags: Flags) -> str:
+    """The flag that a problem is of; nothing where it stands in the file."""
+    found = _SETTING.match(problem)
+    if found is None:
+        return ""
+    if found["whole"] is not None:
+        keys = given.get(found["whole"], {})
+        return f"--set {found['whole']}.{next(iter(keys))}" if keys else ""
+    table, key = found["table"], found["key"]
+    if key in flags.get(table, {}):
+        return _FLAGS.get(f"{table}.{key}", f"--{key.replace('_', '-')}")
+    return f"--set {table}.{key}" if key in given.get(table, {}) else ""

@@ -93,6 +93,10 @@ class ArtefactError(EdgeNASError):
     """An exported folder is not what its manifest says."""
 
 
+class StoppedError(ArtefactError):
+    """A model took all the time or memory that one is given."""
+
+
 class InfeasibleError(EdgeNASError):
     """No architecture meets the limits."""
 

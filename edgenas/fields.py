@@ -185,15 +185,15 @@ def described(hint: Any) -> str:
 
 def guess(hint: Any, value: Any) -> str:
     """The allowed word that is spelt most like ``value``, as a question; nothing where none is."""
-    near = nearest(value, _words(hint)) if isinstance(value, str) else None
+    near = nearest(value, words_in(hint)) if isinstance(value, str) else None
     return "" if near is None else f"; did you mean {near!r}?"
 
 
-def _words(hint: Any) -> list[str]:
+def words_in(hint: Any) -> list[str]:
     """The strings that a hint names one by one."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return [argument for argument in arguments if isinstance(argument, str)]
     if origin is Annotated:
         return [name for mark in arguments[1:] if isinstance(mark, OneOf) for name in mark.names]
-    return [word for argument in arguments if origin in (Union, types.UnionType) for word in _words(argument)]
+    return [word for argument in arguments if origin in (Union, types.UnionType) for word in words_in(argument)]

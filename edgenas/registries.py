@@ -12,15 +12,48 @@ command that does without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from edgenas.errors import PluginError, UsageError
 
 Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where one of edgenas' own things stands that takes long to import, e.g. ``edgenas.deploy.gates:judge``."""
+
+    place: str
+
+    def load(self) -> Any:
+        """The thing."""
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module), name)
+
+
+class _Own(Mapping[str, Thing]):
+    """Edgenas' own things of one kind; those that take long to import are loaded when they are asked for."""
+
+    def __init__(self, things: Mapping[str, Thing | At]) -> None:
+        self._things = dict(things)
+
+    def __getitem__(self, name: str) -> Thing:
+        thing = self._things[name]
+        return cast(Thing, thing.load()) if isinstance(thing, At) else thing
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
 
 
 class Registry(Mapping[str, Thing]):
@@ -29,7 +62,7 @@ class Registry(Mapping[str, Thing]):
     Args:
         kind: in words, for messages, e.g. ``sampling rule``.
         group: of the entry points, e.g. ``edgenas.sampling``.
-        own: edgenas' own; an entry point of the same name does not replace one.
+        own: edgenas' own, or where they stand; an entry point of the same name does not replace one.
         accepts: whether what an entry point gives is such a thing.
         expected: in words, what ``accepts`` asks for.
         is_class: entry points name classes, which are called without arguments.
@@ -39,7 +72,7 @@ class Registry(Mapping[str, Thing]):
         self,
         kind: str,
         group: str,
-        own: Mapping[str, Thing],
+        own: Mapping[str, Thing | At],
         *,
         accepts: Callable[[Any], bool],
         expected: str,
@@ -47,7 +80,7 @@ class Registry(Mapping[str, Thing]):
     ) -> None:
         self.kind = kind
         self.group = group
-        self.own = MappingProxyType(dict(own))
+        self.own: Mapping[str, Thing] = _Own(own)
         self.accepts = accepts
         self.expected = expected
         self.is_class = is_class
@@ -133,13 +166,13 @@ class Registry(Mapping[str, Thing]):
         return cast(Thing, thing)
 
     def _unusable(self, name: str, points: tuple[EntryPoint, ...], why: str) -> PluginError:
-        return PluginError(f"{self._described(name, points)} cannot be used: {why}", hint="mend that package or remove it")
+        return PluginError(f"{self._described(name, points)} cannot be used: {why}", hint="fix that package or remove it")
 
     def refused(self, name: str, why: str) -> PluginError:
         """That a thing did what it must not, with the package where one brings it."""
         points = _points(self.group).get(name)
         described = f"the {self.kind} {name!r}" if name in self.own or points is None else self._described(name, points)
-        return PluginError(f"{described} {why}", hint="mend it, or choose another")
+        return PluginError(f"{described} {why}", hint="fix it, or choose another")
 
     def _described(self, name: str, points: tuple[EntryPoint, ...]) -> str:
         point = points[0]
@@ -154,11 +187,11 @@ def in_use() -> tuple[str, ...]:
     return tuple(_in_use)
 
 
-def choices(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that is not known: the nearest spelling, if one is near, and all names."""
+def choices(name: str, known: Iterable[str], those: str = "known are") -> str:
+    """What to say of a name that is not known: the nearest spelling, if one is near, and ``those`` that there are."""
     names = list(known)
     near = nearest(name, names)
-    listed = f"known are: {', '.join(names) or 'none'}"
+    listed = f"{those}: {', '.join(names) or 'none'}"
     return listed if near is None else f"did you mean {near!r}? {listed}"
 
 

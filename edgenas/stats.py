@@ -6,12 +6,17 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # whose parts are loaded when they are asked for: `scipy.stats` takes longer than most commands
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 from edgenas.records.proportion import Proportion as Proportion  # what all of these give
 
 DEFAULT_SENSITIVITY = 0.95  # that a threshold must find of its class where no floor is asked for
+
+
+def normal_quantile(probability: float) -> float:
+    """What a standard normal variable stays below with a probability; without `scipy.stats`, which takes long to import."""
+    return float(scipy.special.ndtri(probability))
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
@@ -26,8 +31,10 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
         raise ValueError(f"{successes} successes in {n} trials")
     if n == 0:
         return Proportion(math.nan, 0.0, 1.0, 0)
-    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Proportion(successes / n, float(interval.low), float(interval.high), n)
+    z, p = normal_quantile(0.5 + 0.5 * confidence), successes / n
+    denominator = 2 * (n + z**2)
+    centre, half = (2 * n * p + z**2) / denominator, z / denominator * math.sqrt(4 * n * p * (1 - p) + z**2)
+    return Proportion(p, centre - half if successes else 0.0, centre + half if successes < n else 1.0, n)
 
 
 def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Proportion:
@@ -36,7 +43,7 @@ def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Prop
         raise ValueError(f"{successes} successes in {n} trials")
     if n == 0:
         return Proportion(math.nan, 0.0, 1.0, 0)
-    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
     return Proportion(successes / n, float(interval.low), float(interval.high), n)
 
 
@@ -44,7 +51,7 @@ def trials_to_prove(share: float, *, confidence: float = 0.95) -> int:
     """How many trials without a miss put Wilson's lower bound at ``share`` or above, e.g. 73 for 0.95."""
     if not 0 < share < 1:
         raise ValueError(f"share {share} is not in (0, 1)")
-    z2 = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    z2 = normal_quantile(0.5 + confidence / 2) ** 2
     return math.ceil(share / (1 - share) * z2 - 1e-9)
 
 
@@ -67,7 +74,7 @@ def difference_of_means(first_N: NDArray[np.floating], second_M: NDArray[np.floa
         down, up = math.hypot(first - one.low, other.high - second), math.hypot(one.high - first, second - other.low)
     else:
         error = math.sqrt(float(np.var(first_N)) / n + float(np.var(second_M)) / m)
-        down = up = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * error
+        down = up = normal_quantile(0.5 + confidence / 2) * error
     value = first - second
     return Proportion(value, max(-1.0, value - down), min(1.0, value + up), n + m)
 
@@ -122,7 +129,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     if only_first + only_second == 0:
         return 1.0
-    return float(scipy_stats.binomtest(only_first, only_first + only_second).pvalue)
+    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -201,7 +208,7 @@ def behind(first: int, second: int, *, seen: int, total: int, margin: float = 0.
         return 1.0
     balls = max(drawn, round(drawn * total / seen))
     of_second = max(0, balls - round(margin * math.sqrt(balls))) // 2
-    return float(scipy_stats.hypergeom.sf(second - 1, balls, of_second, drawn))
+    return float(scipy.stats.hypergeom.sf(second - 1, balls, of_second, drawn))
 
 
 def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *, confidence: float = 0.95) -> Proportion:
@@ -212,10 +219,10 @@ def kendall_tau(first_A: NDArray[np.floating], second_A: NDArray[np.floating], *
     taken to be half a swapped pair from it, and the interval ends at 1 then: a few things prove no perfect ranking.
     """
     n = len(first_A)
-    tau = float(scipy_stats.kendalltau(first_A, second_A).statistic) if n > 1 else math.nan
+    tau = float(scipy.stats.kendalltau(first_A, second_A).statistic) if n > 1 else math.nan
     if n < 6 or math.isnan(tau):
         return Proportion(tau, -1.0, 1.0, n)
-    half = float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(0.437 / (n - 4))
+    half = normal_quantile(0.5 + confidence / 2) * math.sqrt(0.437 / (n - 4))
     most = 1 - 2 / (n * (n - 1))  # a swapped pair of n (n - 1) / 2 costs 4 / (n (n - 1))
     centre = math.atanh(max(-most, min(most, tau)))
     low, high = math.tanh(centre - half), math.tanh(centre + half)
@@ -256,6 +263,64 @@ def pick_threshold(
     return last if not below_N.size else (last + float(below_N.max())) / 2
 
 
+def refers(positive_probability_N: NDArray[np.floating], low: float, high: float) -> NDArray[np.bool_]:
+    """Which images a person decides: those whose p(positive) lies from ``low`` to ``high``, both included."""
+    scores_N = positive_probability_N.astype(np.float64)
+    return np.asarray((scores_N >= low) & (scores_N <= high))
+
+
+def pick_referral(
+    positive_probability_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], threshold: float, *, max_error: float
+) -> tuple[float, float]:
+    """The zone of p(positive) around a threshold that a person decides, from a split that nothing else reads.
+
+    The one with the fewest images in it that leaves at most a share ``max_error`` of the images outside it wrongly decided as to
+    whether they are positive. An image below the zone costs its miss and pays ``max_error``, one above it its false alarm, so both
+    ends add up; for each lower end the best upper one is found by sorting. Ends lie half-way between two scores, or at 0 and 1.
+
+    Args:
+        positive_probability_N: p(positive) of every image.
+        is_positive_N: which images are positive.
+        threshold: from which an image is decided as positive; the zone holds it.
+        max_error: share in [0, 1) of the images that are decided without a person.
+
+    Returns:
+        Lower and upper end; both are the threshold where nothing needs a person, 0 and 1 where everything does.
+    """
+    scores_N = positive_probability_N.astype(np.float64)
+    lows, kept_below, cost_below = _ends(scores_N, is_positive_N, threshold, max_error, below=True)
+    highs, kept_above, cost_above = _ends(scores_N, ~is_positive_N, threshold, max_error, below=False)
+    order = np.argsort(cost_above, kind="stable")
+    best = np.maximum.accumulate(kept_above[order])
+    fits = np.searchsorted(cost_above[order], -cost_below + 1e-9, side="right")  # upper ends that each lower end can pay for
+    kept = np.where(fits > 0, kept_below + best[np.maximum(fits, 1) - 1], -1)
+    low = int(kept.argmax())
+    allowed = np.flatnonzero(cost_above <= -cost_below[low] + 1e-9)
+    return float(lows[low]), float(highs[allowed[kept_above[allowed].argmax()]])
+
+
+def _ends(
+    scores_N: NDArray[np.float64], is_wrong_N: NDArray[np.bool_], threshold: float, max_error: float, *, below: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Possible ends of a zone on one side of a threshold, from it outwards: images beyond each, and what they cost.
+
+    Args:
+        is_wrong_N: images that are wrongly decided on this side.
+        below: the side of lower scores.
+    """
+    side_N = scores_N < threshold if below else scores_N >= threshold
+    values_V = np.unique(scores_N[side_N])
+    last = np.array([0.0 if below else 1.0])
+    inner = (values_V[:-1] + values_V[1:]) / 2
+    ends = np.concatenate([[threshold], inner[::-1] if below else inner, last])
+    sorted_all, sorted_wrong = np.sort(scores_N[side_N]), np.sort(scores_N[side_N & is_wrong_N])
+    if below:
+        kept, wrong = (np.searchsorted(each, ends, side="left") for each in (sorted_all, sorted_wrong))
+    else:
+        kept, wrong = (len(each) - np.searchsorted(each, ends, side="right") for each in (sorted_all, sorted_wrong))
+    return ends, kept.astype(np.int64), wrong - max_error * kept
+
+
 def most_frequent(labels_N: NDArray[np.integer]) -> tuple[int, Proportion]:
     """The most frequent label, of equally frequent ones the first, and its share of the images; -1 without images."""
     if labels_N.size == 0:
@@ -287,5 +352,5 @@ def beats_most_frequent(
     found_K = np.array([((decided_N == label) & (labels_N == label)).sum() for label in present_K])
     drawn_K = (found_K + 1) / (num_K + 2)
     error = math.sqrt(float((drawn_K * (1 - drawn_K) / (num_K + 2)).sum())) / len(present_K)
-    low = float((found_K / num_K).mean()) - float(scipy_stats.norm.ppf(0.5 + confidence / 2)) * error
+    low = float((found_K / num_K).mean()) - normal_quantile(0.5 + confidence / 2) * error
     return low > 1 / len(present_K)

@@ -40,15 +40,20 @@ class OnnxExporter:
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.
 
+        ``spec.metadata`` goes into its ``metadata_props``, the emulation has none.
+
         Raises:
             ExportError: if the model cannot be traced, or holds values outside the range of float16.
         """
+        import onnx
+
         typed = typed_graph(model, spec)
         path = folder / f"{typed.stem}.onnx"
         emulation = None
         if typed.emulation is not None:
             emulation = path.with_suffix(".emulated.onnx")
             save(typed.emulation, emulation)
+        onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
         runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
-def test_every_page_is_reached_from_the_readme() -> None:
-    text = PAGES[0].read_text(encoding="utf-8")
-    pages = {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").glob("*.md")}
-    assert pages <= {link.partition("#")[0] for link in LINK.findall(text)}
+def test_every_page_is_reached_from_the_readme_or_has_its_place_in_the_site() -> None:
+    sections = runpy.run_path(str(ROOT / "docs" / ".site" / "navigation.py"))["SECTIONS"]
+    reached, waiting = {ROOT / "docs" / page for pages in sections.values() for page in pages}, [PAGES[0]]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        targets = (
+            page.parent / link.partition("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link
+        )
+        waiting += {target.resolve() for target in targets if target.suffix == ".md"} - reached
+    assert {page for page in PAGES if page.parent.name == "docs"} <= reached
 
 
 def test_the_readme_can_be_read_in_ten_minutes() -> None:

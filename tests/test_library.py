@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,10 @@ from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS
 from edgenas.training.library import extract, train_net, train_supernet
 from edgenas.training.loop import LoopSettings
+from tests.predicting.conftest import artefact, models, pictures
 from tests.recipes.budgets import edgenas_in, toy_table
+
+__all__ = ["artefact", "models", "pictures"]  # fixtures
 
 GENES = tuple(int(gene) for gene in PVT_NANO.extreme(largest=False)[0])
 
@@ -152,6 +157,25 @@ def test_the_deployed_net_of_a_run_folder_is_a_module_that_needs_no_images(
     images_NCHW = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(loaded(images_NCHW), net(images_NCHW))
+
+
+def test_the_loaded_net_answers_about_files_with_what_was_exported(
+    project: tuple[Path, nn.Module], artefact: Path, pictures: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    run = tmp_path / "edgenas-run"
+    shutil.copytree(project[0], run)
+    loaded = edgenas.load(run)
+    first, second = pictures(2)
+    with pytest.raises(MissingInputError, match="run `edgenas export`"):
+        loaded.predict(first)
+    shutil.copytree(artefact, run / "export" / "onnx")
+    with pytest.warns(UserWarning, match="is of earlier weights than"):
+        row = loaded.predict(first)
+    assert row == edgenas.Predictor.open(artefact).predict(first)
+    assert [each.path for each in loaded.predict([first, second])] == [str(first), str(second)]
+    same = copy.deepcopy(loaded)
+    assert same._predictor is None
+    assert all(torch.equal(one, other) for one, other in zip(same.parameters(), loaded.parameters(), strict=True))
 
 
 def test_a_folder_without_a_project_is_one_line(tmp_path: Path) -> None:

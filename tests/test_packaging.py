@@ -64,7 +64,8 @@ def installed(wheel: Path) -> set[str]:
 
 
 def test_every_module_and_data_file_is_in_the_wheel(wheel: Path) -> None:
-    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edgenas").rglob("*.py")}
+    patterns = ("*.py", "*.toml", "*.cpp", "*.css", "*.js")
+    expected = {path.relative_to(ROOT).as_posix() for pattern in patterns for path in (ROOT / "edgenas").rglob(pattern)}
     for folder, pattern in (("exporters", "*.py"), ("latency_tables", "*.py"), ("latency_tables", "*.json")):
         expected |= {f"edgenas/{folder}/{path.name}" for path in (ROOT / folder).glob(pattern)}
     assert expected - installed(wheel) == set()

@@ -11,23 +11,28 @@ import click
 from edgenas.errors import EdgeNASError
 
 COMMANDS = (
+    "run",
     "init",
-    "doctor",
+    "profile",
+    "plan",
+    "train",
+    "search",
+    "retrain",
+    "evaluate",
+    "export",
+    "report",
+    "predict",
+    "serve",
+    "verify",
+    "info",
+    "settings",
+    "compare",
+    "fidelity",
+    "tables",
     "spaces",
     "count",
     "recipes",
-    "train",
-    "profile",
-    "tables",
-    "plan",
-    "search",
-    "retrain",
-    "compare",
-    "fidelity",
-    "evaluate",
-    "export",
-    "verify",
-    "info",
+    "doctor",
     "demo",
 )
 
@@ -46,13 +51,28 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"edgenas.cli.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant.
+
+        Raises:
+            click.UsageError: if there is none of that name, with the nearest.
+        """
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from edgenas.registries import choices
+
+            raise click.UsageError(f"there is no command {name!r}; {choices(name, COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="edgenas")
 def cli() -> None:
     """From labelled images to a small vision transformer that is proven to fit an edge device.
 
-    The usual order: init, profile, plan, train, search, retrain, export. `edgenas demo` shows it all on real images.
+    The order: init, profile, plan, train, search, retrain, evaluate, export, report; `edgenas run` takes them all.
+
+    `edgenas demo` shows it all on real images.
     """
 
 

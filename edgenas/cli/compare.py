@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, device_option, project_options
+from edgenas.cli.options import compact, device_option, project_options, quick_option, quickly
 
 
 @click.command()
@@ -24,6 +24,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that trains rivals, e.g. HOST:6379 or auto.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
+@quick_option
 @project_options
 def compare(
     rivals: tuple[str, ...],
@@ -33,6 +34,7 @@ def compare(
     ray_address: str | None,
     device: str | None,
     force: bool,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -42,11 +44,15 @@ def compare(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.compare import CompareConfig
-        from edgenas.recipes.compare import run as recipe
+        from edgenas.recipes import require_ready
 
         settings = {"rivals": rivals, "equal": equal, "budget_min": budget}
         flags = compact(compare=settings, retrain={"device": device})
-        return recipe(CompareConfig(run, flags, overrides, force, workers, ray_address))
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen)  # before PyTorch is imported
+        from edgenas.recipes.compare import CompareConfig
+        from edgenas.recipes.compare import run as recipe
 
-    execute("compare", start, run=run, as_json=as_json, verbose=verbose)
+        return recipe(CompareConfig(run, flags, chosen, force, workers, ray_address))
+
+    execute("compare", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from edgenas.cli.completion import complete_spaces
 from edgenas.cli.options import output_options
 
 
 @click.command()
-@click.option("--space", required=True, metavar="NAME", help="Search space; `edgenas spaces` lists them.")
+@click.option(
+    "--space", required=True, metavar="NAME", shell_complete=complete_spaces, help="Search space; `edgenas spaces` lists them."
+)
 @click.option(
     "--arch",
     required=True,

@@ -19,7 +19,7 @@ def doctor(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Try every runtime for real; say why one is off and what mends it."""
+    """Try every runtime for real; say why one is off and what fixes it."""
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:

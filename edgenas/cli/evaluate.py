@@ -39,6 +39,9 @@ def evaluate(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
+        from edgenas.recipes import require_ready
+
+        require_ready(run, {}, overrides, "net")  # before PyTorch is imported
         from edgenas.recipes.evaluate import EvaluateConfig
         from edgenas.recipes.evaluate import run as recipe
 

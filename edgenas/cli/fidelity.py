@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, device_option, project_options
+from edgenas.cli.options import compact, device_option, project_options, quick_option, quickly
 
 
 @click.command()
@@ -25,6 +25,7 @@ from edgenas.cli.options import compact, device_option, project_options
     "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train, each whole nets in turn."
 )
 @device_option
+@quick_option
 @project_options
 def fidelity(
     num: int,
@@ -32,6 +33,7 @@ def fidelity(
     epochs: int | None,
     workers: int,
     device: str | None,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -41,10 +43,14 @@ def fidelity(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
+        from edgenas.recipes import require_ready
+
+        flags = compact(search={"device": device})
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen, "supernet")  # before PyTorch is imported
         from edgenas.recipes.fidelity import FidelityConfig
         from edgenas.recipes.fidelity import run as recipe
 
-        flags = compact(search={"device": device})
-        return recipe(FidelityConfig(run, flags, overrides, num, band / 100, epochs, workers))
+        return recipe(FidelityConfig(run, flags, chosen, num, band / 100, epochs, workers))
 
-    execute("fidelity", start, run=run, as_json=as_json, verbose=verbose)
+    execute("fidelity", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgenas.cli.completion import complete_classes, complete_recipes, complete_sources, complete_spaces
 from edgenas.cli.options import compact, map_label_option, parse_latency, parse_renames, project_options
 
 SOURCES = (
@@ -17,17 +18,17 @@ SOURCES = (
 
 
 @click.command()
-@click.option("--data", required=True, metavar="SOURCE", help=SOURCES)
+@click.option("--data", required=True, metavar="SOURCE", shell_complete=complete_sources, help=SOURCES)
 @map_label_option
-@click.option("--positive", metavar="CLASS", help="The class that must not be missed.")
-@click.option("--space", metavar="NAME", help="Search space; `edgenas spaces` lists them.")
+@click.option("--positive", metavar="CLASS", shell_complete=complete_classes, help="The class that must not be missed.")
+@click.option("--space", metavar="NAME", shell_complete=complete_spaces, help="Search space; `edgenas spaces` lists them.")
 @click.option(
     "--latency-ms",
     multiple=True,
     metavar="[NAME=]MS",
     help="Limit: which spaces fit is measured, a few minutes.",
 )
-@click.option("--recipe", metavar="NAME", help="Training settings of one of `edgenas recipes`.")
+@click.option("--recipe", metavar="NAME", shell_complete=complete_recipes, help="Training settings of one of `edgenas recipes`.")
 @click.option("--image-px", type=click.IntRange(min=16), help="Side of the image that the net sees.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits.")
 @click.option(

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgenas.cli.completion import complete_runs, complete_settings, complete_tables
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -20,10 +22,15 @@ def project_options(function: Function, *, run: str = "edgenas-run") -> Function
                 type=click.Path(path_type=Path),
                 default=Path(run),
                 show_default=True,
+                shell_complete=complete_runs,
                 help="Run folder: settings, splits, weights, tables, results.",
             ),
             click.option(
-                "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Override a setting of edgenas.toml."
+                *("--set", "overrides"),
+                multiple=True,
+                metavar="TABLE.KEY=VALUE",
+                shell_complete=complete_settings,
+                help="Override a setting; `edgenas settings` lists them.",
             ),
             output_options,
         )
@@ -41,6 +48,19 @@ def output_options(function: Function) -> Function:
 def device_option(function: Function) -> Function:
     """``--device``."""
     return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute.")(function)
+
+
+def quick_option(function: Function) -> Function:
+    """``--quick``; `quickly` reads it."""
+    words = "A few steps of everything: shows the path, not the quality; results say so."
+    return click.option("--quick", is_flag=True, help=words)(function)
+
+
+def quickly(quick: bool, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``--set`` says, on top of the settings of a quick run where one is asked for."""
+    from edgenas.runs.quick import quick_overrides
+
+    return (*quick_overrides(quick), *overrides)
 
 
 def map_label_option(function: Function) -> Function:
@@ -123,7 +143,11 @@ def limit_options(function: Function) -> Function:
                 help="Fewest images a second, in calls of the table's batch.",
             ),
             click.option(
-                "--table", multiple=True, metavar="[NAME=]FILE", help="Latency table; default: the run's newest that fits."
+                "--table",
+                multiple=True,
+                metavar="[NAME=]FILE",
+                shell_complete=complete_tables,
+                help="Latency table; default: the run's newest that fits.",
             ),
             click.option(
                 "--allow-foreign-table", is_flag=True, help="Take a table of another device, runtime, precision or batch size."

@@ -8,13 +8,23 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, device_option, limit_options, limit_settings, parse_tables, project_options
+from edgenas.cli.options import (
+    compact,
+    device_option,
+    limit_options,
+    limit_settings,
+    parse_tables,
+    project_options,
+    quick_option,
+    quickly,
+)
 
 
 @click.command()
 @click.option("--spaces", is_flag=True, help="Look at every space with the limit on this device, as `init` does; no table needed.")
 @limit_options
 @device_option
+@quick_option
 @project_options
 def plan(
     spaces: bool,
@@ -31,6 +41,7 @@ def plan(
     table: tuple[str, ...],
     allow_foreign_table: bool,
     device: str | None,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -40,13 +51,17 @@ def plan(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.plan import PlanConfig
-        from edgenas.recipes.plan import run as recipe
+        from edgenas.recipes import require_ready
 
         least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
         more = least | {"max_memory_mb": max_memory_mb}
         settings = limit_settings(limit, latency_ms, latency_quantile, confidence, max_params, max_macs, **more)
         flags = compact(search=settings, train={"device": device})
-        return recipe(PlanConfig(run, flags, overrides, parse_tables(table), allow_foreign_table, spaces))
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen)  # before PyTorch is imported
+        from edgenas.recipes.plan import PlanConfig
+        from edgenas.recipes.plan import run as recipe
 
-    execute("plan", start, run=run, as_json=as_json, verbose=verbose)
+        return recipe(PlanConfig(run, flags, chosen, parse_tables(table), allow_foreign_table, spaces))
+
+    execute("plan", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, project_options
+from edgenas.cli.completion import complete_runtimes, complete_tables
+from edgenas.cli.options import compact, project_options, quick_option, quickly
 
 
 @click.command()
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Which device to measure.")
-@click.option("--runtime", metavar="NAME", help="Default: ONNX Runtime on a CPU; the best present on a GPU.")
+@click.option(
+    "--runtime", metavar="NAME", shell_complete=complete_runtimes, help="Default: ONNX Runtime on a CPU; the best present on a GPU."
+)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), help="Of the computation.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), help="Images a call.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads on a CPU; default: all usable cores.")
@@ -31,7 +34,10 @@ from edgenas.cli.options import compact, project_options
     help="Make the table of what a kit measured.",
 )
 @click.option("--again", is_flag=True, help="Add a session to a table: what hours and days differ by becomes part of its bounds.")
-@click.option("--table", metavar="NAME|FILE", help="The table that gets the session; default: the run's.")
+@click.option(
+    "--table", metavar="NAME|FILE", shell_complete=complete_tables, help="The table that gets the session; default: the run's."
+)
+@quick_option
 @project_options
 def profile(
     device: str | None,
@@ -46,6 +52,7 @@ def profile(
     results: Path | None,
     again: bool,
     table: str | None,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -80,6 +87,6 @@ def profile(
             "fps": fps,
             "soak_min": soak,
         }
-        return recipe(ProfileConfig(run, compact(profile=settings), overrides, pack, results, again, table))
+        return recipe(ProfileConfig(run, compact(profile=settings), quickly(quick, overrides), pack, results, again, table))
 
-    execute("profile", start, run=run, as_json=as_json, verbose=verbose)
+    execute("profile", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

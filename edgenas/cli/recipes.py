@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from edgenas.cli.completion import complete_recipes
 from edgenas.cli.options import output_options
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_recipes)
 @output_options
 def recipes(name: str | None, as_json: bool, verbose: bool) -> None:
     """Settings by name for `train --recipe` and `retrain --recipe`: all recipes, or every key of one."""

@@ -8,14 +8,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from edgenas.cli.speaking import note, say, say_object
+from edgenas.cli.closing import say_rest
+from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
 
 SCHEMA_VERSION = 1
@@ -73,7 +74,16 @@ class StopRequest:
         raise KeyboardInterrupt
 
 
-def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | None, as_json: bool, verbose: bool = False) -> None:
+def execute(
+    command: str,
+    start: Callable[[], Iterator[Any]],
+    *,
+    run: Path | None,
+    as_json: bool,
+    verbose: bool = False,
+    quick: bool = False,
+    rows: Iterable[str] | None = None,
+) -> None:
     """Drive a recipe to its `Outcome`, show it and exit.
 
     Args:
@@ -82,10 +92,13 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         run: the run folder that outputs are relative to; None for a command that needs none.
         as_json: print the contract's object instead of tables and paths.
         verbose: show log messages.
+        quick: the settings are those of a quick run, which the run folder remembers.
+        rows: JSON texts of the result's ``rows`` where there are too many to be kept.
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
     from edgenas.runs.place import word
+    from edgenas.runs.quick import quick_words, remembering
 
     rank = _rank(command, run=run, as_json=as_json)
     if rank is not None and rank > 0:
@@ -94,8 +107,10 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
     try:
-        with stop.listening():
+        with stop.listening(), remembering(folder, command, quick=quick):
             outcome = screen.follow(start(), stop)
+        doubt = quick_words(folder, command)
+        screen.warnings += [] if doubt is None else [doubt]
     except EdgeNASError as error:
         if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
             _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
@@ -107,7 +122,7 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
     except OSError as error:
         problem = EdgeNASError(
             f"{error.filename or 'a file'}: {error.strerror or error}",
-            hint="free space, mend permissions or move away what has its name",
+            hint="free space, correct permissions or move away what has its name",
         )
         emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
@@ -119,25 +134,33 @@ def execute(command: str, start: Callable[[], Iterator[Any]], *, run: Path | Non
         emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
-    with _told():
+    exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
+    with _told(exit_code):
         if as_json:
-            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure)
+            _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure, rows=rows)
         else:
+            require_stdout()
             screen.show(command, outcome)
             for path in outcome.outputs.values():
                 say(str(path))
-            if outcome.failure is not None:
-                _print_line(outcome.failure)
-    sys.exit(outcome.failure.exit_code if outcome.failure is not None else 0)
+    if not as_json:
+        say_rest(command, outcome, folder, doubt)
+        if outcome.failure is not None:
+            _print_line(outcome.failure)
+    sys.exit(exit_code)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Leave with a line and status 1 where the block's words cannot be written: the work is done, only nobody can be told."""
+def _told(exit_code: int = 1) -> Iterator[None]:
+    """Leave where the block's words cannot be written: the work is done, only nobody can be told.
+
+    A reader that has seen enough (``| head``) is no fault: in silence, with the command's ``exit_code``. Else with a line and 1.
+    """
     try:
         yield
     except BrokenPipeError:
-        raise
+        leave_stdout()
+        sys.exit(exit_code)
     except (OSError, ValueError) as error:  # ValueError: of a stream that was closed
         note(f"edgenas: the result cannot be printed: {getattr(error, 'strerror', None) or error}")
         os._exit(1)
@@ -271,6 +294,7 @@ def _print_object(
     *,
     status: str | None = None,
     exit_code: int | None = None,
+    rows: Iterable[str] | None = None,
 ) -> None:
     from edgenas.runs import jsonable
 
@@ -291,4 +315,4 @@ def _print_object(
         "warnings": warnings,
         "error": description,
     }
-    say_object(jsonable(value))
+    say_object(jsonable(value), rows)

@@ -8,12 +8,28 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, limit_options, limit_settings, parse_floors, parse_tables, project_options
+from edgenas.cli.completion import complete_classes
+from edgenas.cli.options import (
+    compact,
+    limit_options,
+    limit_settings,
+    parse_floors,
+    parse_tables,
+    project_options,
+    quick_option,
+    quickly,
+)
 
 
 @click.command()
 @limit_options
-@click.option("--min-sensitivity", multiple=True, metavar="CLASS=SHARE", help="Floor of a class's sensitivity, e.g. 8=0.95.")
+@click.option(
+    "--min-sensitivity",
+    multiple=True,
+    metavar="CLASS=SHARE",
+    shell_complete=complete_classes,
+    help="Floor of a class's sensitivity, e.g. 8=0.95.",
+)
 @click.option("--maximize", multiple=True, metavar="WHAT", help="accuracy, sensitivity:CLASS or a cost; repeatable.")
 @click.option("--minimize", multiple=True, metavar="WHAT", help="A cost: latency_ms, params, macs, ...; repeatable.")
 @click.option("--continue", "continued", is_flag=True, help="Start from what earlier searches evaluated with these weights.")
@@ -21,6 +37,7 @@ from edgenas.cli.options import compact, limit_options, limit_settings, parse_fl
 @click.option("--workers", type=click.IntRange(1, 4096), help="Processes that evaluate nets, by Ray.  [default: this one alone]")
 @click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that evaluates nets, e.g. HOST:6379 or auto.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the search.")
+@quick_option
 @project_options
 def search(
     limit: tuple[str, ...],
@@ -43,6 +60,7 @@ def search(
     workers: int | None,
     ray_address: str | None,
     seed: int | None,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -52,8 +70,7 @@ def search(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.search import SearchConfig
-        from edgenas.recipes.search import run as recipe
+        from edgenas.recipes import require_ready
 
         least = {"min_params": min_params, "min_macs": min_macs, "min_throughput": min_throughput}
         more = least | {"max_memory_mb": max_memory_mb}
@@ -62,6 +79,11 @@ def search(
         settings |= {"maximize": maximize, "minimize": minimize}
         settings |= {"strict_sensitivity": True} if strict_sensitivity else {}
         flags, tables = compact(search=settings), parse_tables(table)
-        return recipe(SearchConfig(run, flags, overrides, tables, allow_foreign_table, continued, workers, ray_address))
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen, "supernet")  # before PyTorch is imported
+        from edgenas.recipes.search import SearchConfig
+        from edgenas.recipes.search import run as recipe
 
-    execute("search", start, run=run, as_json=as_json, verbose=verbose)
+        return recipe(SearchConfig(run, flags, chosen, tables, allow_foreign_table, continued, workers, ray_address))
+
+    execute("search", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

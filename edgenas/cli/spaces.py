@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from edgenas.cli.completion import complete_spaces
 from edgenas.cli.options import output_options
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_spaces)
 @output_options
 def spaces(name: str | None, as_json: bool, verbose: bool) -> None:
     """What can be searched: all spaces, or the choices and named architectures of one."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from edgenas.cli.completion import complete_runs, complete_tables
 from edgenas.cli.options import output_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -19,6 +20,7 @@ def _options(function: Function) -> Function:
         type=click.Path(path_type=Path),
         default=Path("edgenas-run"),
         show_default=True,
+        shell_complete=complete_runs,
         help="Run folder whose tables go by name too.",
     )
     return run(output_options(function))
@@ -46,7 +48,7 @@ def list_tables(run: Path, as_json: bool, verbose: bool) -> None:
 
 
 @tables.command()
-@click.argument("table", metavar="NAME|FILE")
+@click.argument("table", metavar="NAME|FILE", shell_complete=complete_tables)
 @click.option("--arch", metavar="NAME|FILE", help="Architectures; default: the smallest, the median and the largest net.")
 @_options
 def show(table: str, arch: str | None, run: Path, as_json: bool, verbose: bool) -> None:
@@ -61,7 +63,7 @@ def show(table: str, arch: str | None, run: Path, as_json: bool, verbose: bool) 
 
 
 @tables.command()
-@click.argument("table", metavar="NAME|FILE")
+@click.argument("table", metavar="NAME|FILE", shell_complete=complete_tables)
 @click.option("--measure", type=click.IntRange(2, 1000), metavar="N", help="Time N nets again on this device and compare.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Draws these nets.")
 @_options
@@ -78,8 +80,8 @@ def validate(table: str, measure: int | None, seed: int, run: Path, as_json: boo
 
 
 @tables.command()
-@click.argument("first", metavar="NAME|FILE")
-@click.argument("second", metavar="NAME|FILE")
+@click.argument("first", metavar="NAME|FILE", shell_complete=complete_tables)
+@click.argument("second", metavar="NAME|FILE", shell_complete=complete_tables)
 @_options
 def diff(first: str, second: str, run: Path, as_json: bool, verbose: bool) -> None:
     """What differs in two contexts, and how the costs of the second relate to the first's."""
@@ -93,8 +95,8 @@ def diff(first: str, second: str, run: Path, as_json: bool, verbose: bool) -> No
 
 
 @tables.command()
-@click.argument("first", metavar="NAME|FILE")
-@click.argument("others", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.argument("first", metavar="NAME|FILE", shell_complete=complete_tables)
+@click.argument("others", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=complete_tables)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File to write.")
 @click.option("--force", is_flag=True, help="Replace it if it exists.")
 @_options

@@ -8,11 +8,17 @@ from typing import Any
 
 import click
 
-from edgenas.cli.options import compact, device_option, project_options
+from edgenas.cli.completion import complete_recipes
+from edgenas.cli.options import compact, device_option, project_options, quick_option, quickly
 
 
 @click.command()
-@click.option("--recipe", metavar="NAME", help="Settings of one of `edgenas recipes`; those of edgenas.toml count more.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    shell_complete=complete_recipes,
+    help="Settings of one of `edgenas recipes`; those of edgenas.toml count more.",
+)
 @click.option("--only", type=click.Choice(["teacher", "supernet"]), help="Train just this one.")
 @click.option(
     "--teacher",
@@ -38,6 +44,7 @@ from edgenas.cli.options import compact, device_option, project_options
 @click.option("--tensorboard", is_flag=True, default=None, help="Write the curves as TensorBoard's events, too.")
 @device_option
 @click.option("--force", is_flag=True, help="Train again what is there already.")
+@quick_option
 @project_options
 def train(
     recipe: str | None,
@@ -51,6 +58,7 @@ def train(
     tensorboard: bool | None,
     device: str | None,
     force: bool,
+    quick: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -60,8 +68,7 @@ def train(
     from edgenas.cli.runner import execute
 
     def start() -> Iterator[Any]:
-        from edgenas.recipes.train import TrainConfig
-        from edgenas.recipes.train import run as command
+        from edgenas.recipes import require_ready
 
         flags = compact(
             teacher={
@@ -79,6 +86,11 @@ def train(
                 "device": device,
             },
         )
-        return command(TrainConfig(run, flags, overrides, only, force))
+        chosen = quickly(quick, overrides)
+        require_ready(run, flags, chosen)  # before PyTorch is imported
+        from edgenas.recipes.train import TrainConfig
+        from edgenas.recipes.train import run as command
 
-    execute("train", start, run=run, as_json=as_json, verbose=verbose)
+        return command(TrainConfig(run, flags, chosen, only, force))
+
+    execute("train", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgenas.costs.model import CostModel, Term, sum_of_components
 from edgenas.spaces import SearchSpace, Task
@@ -46,11 +48,12 @@ def decompose(space: SearchSpace, task: Task) -> tuple[Term, ...]:
         return (head_spec(geometry, px, embed_dim=dim, dims=dims, num_classes=task.num_classes),)
 
     terms = [_term(space, (RESOLUTION, "stem_dim"), stem)]
+    drawn: dict[Hashable, NDArray[np.object_]] = {}
     for stage in range(len(geometry.stages)):
         terms.append(_entrance(space, stage))
         depth = space.index.get(f"stages[{stage}].depth")
         depths: Any = () if depth is None else space.choices[depth].options
-        terms += [_place(space, stage, place) for place in range(max(depths, default=0))]
+        terms += [_place(space, stage, place, drawn) for place in range(max(depths, default=0))]
     return (*terms, _term(space, (RESOLUTION, f"stages[{len(geometry.stages) - 1}].embed_dim", "head"), head))
 
 
@@ -75,7 +78,8 @@ def _entrance(space: SearchSpace, stage: int) -> Term:
     return _term(space, (RESOLUTION, before, f"{at}.embed_dim", f"{at}.expansion"), components)
 
 
-def _place(space: SearchSpace, stage: int, place: int) -> Term:
+def _place(space: SearchSpace, stage: int, place: int, drawn: dict[Hashable, NDArray[np.object_]]) -> Term:
+    """The blocks of a place; places of a stage that have the same options share their cells, which are kept in ``drawn``."""
     geometry, at = GEOMETRIES[space.base_name], f"stages[{stage}]"
 
     def components(px: int, dim: int, kernels: Any, expansion: int, attention: Any = NO_ATTENTION) -> tuple[Any, ...]:
@@ -83,7 +87,13 @@ def _place(space: SearchSpace, stage: int, place: int) -> Term:
         return block_specs(geometry, stage, grid, embed_dim=dim, kernels=kernels, expansion=expansion, attention=attention)
 
     genes = [f"{at}.blocks[{place}].{gene}" for gene in ("kernels", "expansion", "attention")]
-    return _term(space, (RESOLUTION, f"{at}.embed_dim", *(gene for gene in genes if gene in space.index)), components)
+    names = (RESOLUTION, f"{at}.embed_dim", *(gene for gene in genes if gene in space.index))
+    columns = tuple(space.index[name] for name in names)
+    choices = [space.choices[column] for column in columns]
+    kind = (stage, *((choice.options, choice.active_when is not None) for choice in choices))
+    if kind not in drawn:
+        drawn[kind] = _term(space, names, components).cells
+    return Term(columns, drawn[kind])
 
 
 def count_params(component: Hashable) -> int:
@@ -163,10 +173,11 @@ def largest_tensor(component: Hashable) -> int:
 def cost_models(space: SearchSpace, task: Task) -> dict[str, CostModel]:
     """``params``, ``macs`` and ``reference_macs`` of the space's extracted nets; averages before keys are free in both."""
     terms = decompose(space, task)
+    macs = sum_of_components("macs", "MACs", terms, count_macs)
     return {
         "params": sum_of_components("params", "params", terms, count_params),
-        "macs": sum_of_components("macs", "MACs", terms, count_macs),
-        "reference_macs": sum_of_components("reference_macs", "MACs", terms, count_macs),
+        "macs": macs,
+        "reference_macs": replace(macs, name="reference_macs"),
     }
 
 

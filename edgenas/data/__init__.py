@@ -78,13 +78,25 @@ def scan_source(text: str, map_label: Mapping[str, str] = _AS_WRITTEN) -> ImageS
     name, colon, argument = text.partition(":")
     kind = SOURCES.get(name)
     if kind is None:
-        near = nearest(name, SOURCES)
+        near = _meant(text)
         raise DataError(
             f"there is no data source {text!r}", hint=_known() if near is None else f"did you mean {near!r}? {_known()}"
         )
     if (kind.argument is True and not argument) or (kind.argument is False and colon):
         raise DataError(f"data source {text!r} must be written {kind.usage}", hint=_known())
     return settle(kind.open(argument or None), map_label)
+
+
+def _meant(text: str) -> str | None:
+    """The source that somebody has in mind who writes the path alone, or misspells its kind; None where nothing is like it."""
+    name, colon, argument = text.partition(":")
+    path = Path(text).expanduser()
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return f"csv:{text}"
+    if path.is_dir() or text.startswith((".", "/", "~")):
+        return f"folder:{text}"
+    near = nearest(name, SOURCES)
+    return None if near is None else f"{near}{colon}{argument}"
 
 
 def _known() -> str:

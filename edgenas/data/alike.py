@@ -9,6 +9,7 @@ from edgenas.data.base import ImageSource
 from edgenas.data.leaks import Overlap
 from edgenas.data.near import NearDuplicates, NearPair
 from edgenas.data.problems import Problem
+from edgenas.percents import percent
 
 _NAMED = 3  # examples in a warning
 
@@ -52,8 +53,25 @@ def alike(source: ImageSource, seen: Seen) -> list[Problem]:
     for pair in seen.near:
         apart = parts is not None and parts[pair.first] != parts[pair.second]
         done = "kept in both published parts" if apart else "kept in one split"
-        rows.append(Problem(ids[pair.second], f"is nearly the same as {ids[pair.first]} (differs by {pair.difference:.1%})", done))
+        rows.append(
+            Problem(ids[pair.second], f"is nearly the same as {ids[pair.first]} (differs by {percent(pair.difference)})", done)
+        )
     return rows
+
+
+def joined_patients(source: ImageSource, seen: Seen) -> str:
+    """Which patients stay in one split together because they share a picture, wholly or nearly; empty where none do."""
+    groups, parts = source.groups, source.published_split
+    if groups is None:
+        return ""
+    first: dict[str, int] = {}
+    pairs = [(first.setdefault(picture, at), at) for at, picture in enumerate(seen.shown) if picture]
+    pairs += [(pair.first, pair.second) for pair in seen.near]
+    together = [(one, two) for one, two in pairs if groups[one] != groups[two] and (parts is None or parts[one] == parts[two])]
+    names = [f"{one} and {two}" for one, two in dict.fromkeys(tuple(sorted((groups[a], groups[b]))) for a, b in together)]
+    if not names:
+        return ""
+    return f"patients that share a picture, wholly or nearly, stay in one split together: {some(names)}"
 
 
 def some(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgenas.data.preprocess import IMAGENET_MEAN
+from edgenas.data.preprocess import IMAGENET_MEAN, Augmentation
 from edgenas.errors import MissingBackendError
 
-Augmentation = Literal["none", "light", "crop", "base", "autoaug", "randaug", "deit", "torchio"]
 ImageTransform = Callable[[Image.Image], Image.Image]
 
 

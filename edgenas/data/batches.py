@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgenas.data.augment import Augmentation, batch_transform, image_transform
+from edgenas.data.augment import batch_transform, image_transform
 from edgenas.data.loaders import ImageStore
 from edgenas.data.order import Balance, batch_slices, epoch_length, epoch_order
+from edgenas.data.preprocess import Augmentation
 from edgenas.data.workers import Key, SampleImages, WorkerPlan, choose_workers, load
 
 RATE_BATCH = 64  # most images of a batch when the rate is measured, so that one batch does not take long

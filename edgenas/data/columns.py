@@ -16,14 +16,20 @@ from edgenas.registries import choices
 
 NEEDED = ("path", "label")
 MEANINGS = (*NEEDED, "patient", "site", "split")
-# what columns are called elsewhere, without case, spaces, points and dashes; the exact word goes first
+# what columns are called elsewhere and in other languages, without case, spaces, points and dashes; the exact word goes first
 _OTHER: Mapping[str, str] = {
     "path": "filename filepath file files fname image img picture photo imagepath imagefile imagefilename imagename imgpath "
-    "imgname imagefilepath imageid imgid imageindex idcode",
-    "label": "labels class classname classid category target diagnosis dx finding findinglabels disease groundtruth",
-    "patient": "patientid patientnumber subject subjectid pid personid participant participantid",
-    "site": "siteid hospital hospitalid institution center centre centerid",
-    "split": "part partition subset set",
+    "imgname imagefilepath imageid imgid imageindex idcode "
+    "datei dateiname dateipfad bild bilddatei bildname pfad fichier nomfichier chemin archivo ruta imagen arquivo caminho imagem "
+    "immagine percorso bestand bestandsnaam afbeelding plik fil filnavn",
+    "label": "labels class classname classid category target diagnosis dx finding findinglabels disease groundtruth "
+    "befund diagnose klasse kategorie étiquette etiquette classe diagnostic étiqueta etiqueta clase diagnóstico diagnostico "
+    "categoría categoria rótulo rotulo etichetta diagnosi klas etykieta klasa diagnos",
+    "patient": "patientid patientnumber subject subjectid pid personid participant participantid "
+    "patientin patientennummer patientnr patienten patientenid paziente paciente pacienteid idpaciente idpatient pacjent pasient",
+    "site": "siteid hospital hospitalid institution center centre centerid "
+    "klinik krankenhaus standort zentrum hôpital hopital clinique sitio clínica clinica centro ospedale ziekenhuis szpital",
+    "split": "part partition subset set aufteilung teilmenge teil partición particion parte",
 }
 OTHER_NAMES = {meaning: frozenset(names.split()) for meaning, names in _OTHER.items()}
 _DELIMITERS = ",;\t"

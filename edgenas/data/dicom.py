@@ -37,8 +37,8 @@ def decode_dicom(path: Path) -> Image.Image:
     """Decode one DICOM file; of several frames the first.
 
     Colours become RGB. Grey values are rescaled by slope and intercept (as CT's are to Hounsfield units) and turned round where 0
-    is white (MONOCHROME1); they come as mode F. Where the header holds a window or a table of how they are shown, the image shown
-    so is in `Image.info` under `SHOWN`.
+    is white (MONOCHROME1); they come as mode F. Padding outside of what was seen becomes the darkest that was seen. Where the
+    header holds a window or a table of how values are shown, the image shown so is in `Image.info` under `SHOWN`.
 
     Raises:
         DataError: naming the file and why it cannot be decoded.
@@ -70,6 +70,7 @@ def _image(pydicom: Any, header: Any) -> Image.Image:
     if kind not in ("MONOCHROME1", "MONOCHROME2") or pixels.ndim != 2:
         raise DataError(f"its photometric interpretation is {kind or 'missing'}, of pixels {pixels.shape}")
     is_turned = kind == "MONOCHROME1"
+    pixels = _without_padding(pixels, header, is_turned=is_turned)
     values_HW = pydicom.pixels.apply_modality_lut(pixels, header).astype(np.float64)
     low, high = _ends(pydicom, header)
     image = Image.fromarray((low + high - values_HW if is_turned else values_HW).astype(np.float32))
@@ -77,6 +78,23 @@ def _image(pydicom: Any, header: Any) -> Image.Image:
         shown_HW = _shown(pydicom, header, pydicom.pixels.apply_modality_lut(pixels, header), (low, high))
         image.info[SHOWN] = Image.fromarray(255 - shown_HW if is_turned else shown_HW)
     return image
+
+
+def _without_padding(pixels_HW: NDArray[Any], header: Any, *, is_turned: bool) -> NDArray[Any]:
+    """Stored values in which those that only fill the rectangle are as dark as the darkest of the others.
+
+    They are one value, often far below all that was measured, or those between it and a limit (DICOM PS3.3, C.7.5.1.1.2).
+    """
+    first = header.get("PixelPaddingValue")
+    if first is None:
+        return pixels_HW
+    last = header.get("PixelPaddingRangeLimit")
+    ends = sorted((int(first), int(first) if last is None else int(last)))
+    is_padding_HW = (pixels_HW >= ends[0]) & (pixels_HW <= ends[1])
+    if not is_padding_HW.any() or is_padding_HW.all():
+        return pixels_HW
+    seen = pixels_HW[~is_padding_HW]
+    return np.where(is_padding_HW, seen.max() if is_turned else seen.min(), pixels_HW)
 
 
 def _says_how_it_is_shown(header: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgenas.data.alike import Seen, alike, near_warning, some
+from edgenas.data.alike import Seen, alike, joined_patients, near_warning, some
 from edgenas.data.allocate import ValAs
 from edgenas.data.base import ImageSource
 from edgenas.data.inspect import Inspection
@@ -73,12 +73,14 @@ class Divided:
         source: without the excluded images.
         warnings: what was left out and what looks wrong, a line each.
         problems: everything odd, one image or name each.
+        joined: which patients are kept together because they share pictures; empty where none are.
     """
 
     source: ImageSource
     splits: Splits
     warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
+    joined: str = ""
 
 
 def divide(
@@ -128,7 +130,8 @@ def divide(
         warnings.append(near_warning(what.kept, what.kept_seen, near, what.overlaps))
     rows = [Problem(name, reason, "left out") for name, reason in what.excluded.items()]
     rows += [Problem(name, line, "kept, with all labels") for name, line in several]
-    return Divided(what.kept, splits, tuple(warnings), (*odd_of(source), *rows, *alike(what.kept, what.kept_seen)))
+    problems = (*odd_of(source), *rows, *alike(what.kept, what.kept_seen))
+    return Divided(what.kept, splits, tuple(warnings), problems, joined_patients(what.kept, what.kept_seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,7 @@ def _without_overlaps(source: ImageSource, seen: Seen, how: Division) -> tuple[d
 
 
 def _drop_hint(source: ImageSource, seen: Seen, how: Division) -> str:
-    """The option that would mend it, with its price."""
+    """The option that would fix it, with its price."""
     parts: tuple[Literal["train", "val"], ...] = ("train",) if "train" not in how.drop_overlap else ("train", "val")
     gone = images_to_drop(source, linked(source, seen.shown, seen.near), parts)
     flags = " ".join(f"--drop-overlap {part}" for part in parts)

@@ -18,6 +18,7 @@ from edgenas.data.names import is_missing
 from edgenas.data.parts import part_of
 from edgenas.data.problems import Problem
 from edgenas.errors import DataError
+from edgenas.registries import nearest
 
 _NAMED = 5  # names in a note
 
@@ -172,6 +173,16 @@ def _list_part(root: Path, part: str, folder: str, listing: _Listing) -> None:
         listing.images[part, entry.name] = _walk(below, relative, (real, target), listing)
 
 
+def _like(path: Path) -> Path | None:
+    """The folder beside ``path`` whose name is spelt most like its own; None where none is."""
+    try:
+        names = [entry.name for entry in visible_entries(path.parent) if _is_folder(entry)]
+    except OSError:
+        return None
+    near = nearest(path.name, names)
+    return None if near is None else path.parent / near
+
+
 def open_folder(argument: str | None) -> FileImages:
     """List the folder ``argument``: classes are folder names in alphabetical order, ids paths relative to it.
 
@@ -181,7 +192,9 @@ def open_folder(argument: str | None) -> FileImages:
     """
     root = Path("." if argument is None else argument)
     if not root.is_dir():
-        raise DataError(f"{root} is no folder", hint="write folder:DIR with one folder of images for each class in DIR")
+        near = _like(root)
+        meant = "" if near is None else f"did you mean 'folder:{near}'? "
+        raise DataError(f"{root} is no folder", hint=f"{meant}write folder:DIR with one folder of images for each class in DIR")
     try:
         parts = published_folders(root)
         ignored = [entry.name for entry in visible_entries(root) if parts[0][0] and _is_folder(entry)]

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from edgenas.data.base import PARTS, ImageSource
 from edgenas.data.near import NearPair
@@ -155,8 +154,8 @@ def linked(source: ImageSource, shown: Sequence[str], near: Sequence[NearPair] =
     rows.append(np.array([pair.first for pair in near], dtype=np.int64))
     columns.append(np.array([pair.second for pair in near], dtype=np.int64) - num)
     edges = (np.concatenate(rows), np.concatenate(columns) + num)
-    graph = coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(num + width, num + width))
-    _, labels = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(num + width, num + width))
+    _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)
     result: NDArray[np.int64] = labels[:num].astype(np.int64)
     return result
 

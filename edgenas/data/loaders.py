@@ -9,16 +9,18 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgenas.data.base import ImageSource
 from edgenas.data.preprocess import Preprocess
 from edgenas.errors import DataError
 from edgenas.runs.place import threads_here
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFAULT_MEMORY_BYTES = 2 << 30
 SPLIT_LIMIT_BYTES = 512 << 20  # of float32 images that are held for evaluation
@@ -132,6 +134,8 @@ class LazyImages:
         Raises:
             DataError: naming an image that cannot be decoded.
         """
+        import torch
+
         return torch.from_numpy(self.store.preprocess.normalise(self.store.pixels(self.indices_N[key])))
 
 
@@ -152,6 +156,8 @@ class HeldImages:
 
     def __getitem__(self, key: slice | NDArray[np.int64], /) -> Tensor:
         """Normalised images of a slice or of some rows, a new tensor on the CPU."""
+        import torch
+
         return torch.from_numpy(self.preprocess.normalise(self.pixels_NCHW[key]))
 
 

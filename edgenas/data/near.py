@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from edgenas.data.aligning import FLAT, differences
 from edgenas.data.candidates import Candidates, candidates, descriptors
@@ -211,6 +210,6 @@ def _limit(sketches_ND: NDArray[np.uint8], looks_ND: NDArray[np.float32], labels
 
 def _largest(num: int, first_P: NDArray[np.int64], second_P: NDArray[np.int64]) -> int:
     """Images of the largest group that hangs together by pairs."""
-    graph = coo_array((np.ones(len(first_P), dtype=np.int8), (first_P, second_P)), shape=(num, num))
-    _, groups_N = connected_components(graph, directed=False)
+    graph = scipy.sparse.coo_array((np.ones(len(first_P), dtype=np.int8), (first_P, second_P)), shape=(num, num))
+    _, groups_N = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return int(np.bincount(groups_N).max())

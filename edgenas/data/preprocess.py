@@ -19,6 +19,7 @@ from edgenas.errors import DataError
 Resize = Literal["bilinear", "bicubic", "lanczos", "box"]
 ResizeMode = Literal["squash", "crop", "letterbox"]
 Background = Literal["white", "grey", "black"]
+Augmentation = Literal["none", "light", "crop", "base", "autoaug", "randaug", "deit", "torchio"]  # of training: `augment` has them
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from edgenas.data.base import ImageSource
+from edgenas.percents import percent
 from edgenas.stats import trials_to_prove, wilson
 
 FLOORS = (0.90, 0.95, 0.99)  # of which the next that cannot be proven is named
@@ -28,7 +29,7 @@ def what_can_be_proved(class_counts: Mapping[str, Mapping[str, int]], positive: 
         said = f"no image of {positive} is in {split}, which proves no sensitivity"
     else:
         images, prove = ("image", "proves") if num == 1 else ("images", "prove")
-        said = f"{num:,} {images} of {positive} in {split} {prove} a sensitivity of at most {100 * wilson(num, num).low:.3g} %"
+        said = f"{num:,} {images} of {positive} in {split} {prove} a sensitivity of at most {percent(wilson(num, num).low)}"
     floor = next((floor for floor in FLOORS if trials_to_prove(floor) > num), None)
     if floor is None:
         return said
@@ -38,14 +39,20 @@ def what_can_be_proved(class_counts: Mapping[str, Mapping[str, int]], positive: 
     return f"{said}; {100 * floor:g} % needs {needed}{more}"
 
 
-def what_is_together(source: ImageSource) -> list[str]:
-    """Patients whose images stay in one split, and sites, where the data name them; a sentence each."""
+def what_is_together(source: ImageSource, joined: str = "") -> list[str]:
+    """Patients whose images stay in one split, and sites, where the data name them; a sentence each.
+
+    Args:
+        source: of the images that were divided.
+        joined: which patients are kept together besides, as `Divided` says it.
+    """
     lines = []
     if source.groups is not None:
         sizes = Counter(source.groups)
         several = [size for size in sizes.values() if size > 1]
         most = f", {len(several):,} of them several, up to {max(several)}" if several else ", one each"
         lines.append(f"{_many(len(sizes), 'patient')} have {_many(len(source.groups), 'image')}{most}; each stays in one split")
+        lines += [joined] if joined else []
     if source.sites is not None:
         sites = Counter(source.sites)
         named = ", ".join(f"{name} {num:,}" for name, num in sites.most_common(MAX_SITES))

@@ -50,7 +50,7 @@ def sample_picture(source: ImageSource, splits: Splits, preprocess: Preprocess, 
 def _pair(source: ImageSource, index: int, name: str, preprocess: Preprocess) -> SamplePair:
     image = source.load(index)
     pixels_CHW = preprocess.pixels(image)
-    before_HW3, words = _displayed(image)
+    before_HW3, words = displayed(image)
     return SamplePair(
         class_name=name,
         image=source.ids[index],
@@ -60,10 +60,11 @@ def _pair(source: ImageSource, index: int, name: str, preprocess: Preprocess) ->
     )
 
 
-def _displayed(decoded: Image.Image) -> tuple[NDArray[np.uint8], str]:
+def displayed(decoded: Image.Image, longest_px: int = SHOWN_PX) -> tuple[NDArray[np.uint8], str]:
     """A file's image as a careful viewer shows it, with what was done for that.
 
-    More than 8 bits are shown from the image's own lowest to its own highest value, transparent pixels on a chequered board.
+    More than 8 bits are shown from the image's own lowest to its own highest value, transparent pixels on a chequered board; no
+    side is longer than ``longest_px``.
     """
     image = ImageOps.exif_transpose(decoded)
     words = f"{image.mode} {image.width} x {image.height}"
@@ -78,7 +79,7 @@ def _displayed(decoded: Image.Image) -> tuple[NDArray[np.uint8], str]:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(_board(rgba.size), rgba)
     image = image.convert("RGB")
-    image.thumbnail((SHOWN_PX, SHOWN_PX))
+    image.thumbnail((longest_px, longest_px))
     return np.array(image, dtype=np.uint8), words
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from edgenas.data.preprocess import BACKGROUNDS, SHOWN, Background, has_alpha, is_wide
 from edgenas.data.problems import Problem
 from edgenas.errors import DataError
+from edgenas.percents import percent
 
 Alpha = Literal["auto", "drop", "white", "grey", "black"]
 GreyRange = Literal["auto", "full"] | tuple[float, ...]
@@ -162,7 +163,7 @@ def _grey_range(wide: Mapping[str, Tones], asked: GreyRange) -> tuple[tuple[floa
     low, high = _own_range(list(wide.values()), kind == "whole")
     also = f"; {own:,} have a window in their header, which is not used, as the others have none" if own else ""
     if own == len(wide):
-        also = f"; the windows in their headers are not used, as they leave {100 * levels:.0f} % of the levels to a typical image"
+        also = f"; the windows in their headers are not used, as they leave {percent(levels)} of the levels to a typical image"
     words = f"{seen}; the value range {low:g} to {high:g} is shown from black to white (data.grey_range sets another){also}"
     return (low, high), [words]
 
@@ -229,7 +230,7 @@ def _dark(brightest: Sequence[float], what: str, how: str) -> list[str]:
     typical = float(np.median(brightest))
     if typical >= DARK:
         return []
-    return [f"{len(brightest):,} image(s) of {what} are nearly black: the brightest pixels reach {100 * typical:.0f} % ({how})"]
+    return [f"{len(brightest):,} image(s) of {what} are nearly black: the brightest pixels reach {percent(typical)} ({how})"]
 
 
 def _outside(wide: Sequence[Tones], low: float, high: float) -> list[str]:

@@ -26,8 +26,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgenas.data.augment import Augmentation, BatchTransform, ImageTransform, Rows
+from edgenas.data.augment import BatchTransform, ImageTransform, Rows
 from edgenas.data.loaders import ImageStore
+from edgenas.data.preprocess import Augmentation
 from edgenas.data.seeding import batch_generator, seed_sample
 from edgenas.errors import DataError
 from edgenas.runs.place import processes_here, threads_here

@@ -24,7 +24,7 @@ from edgenas.deploy._apart import CPU_S, GPU_S, MAX_BYTES, START_S, died_of, end
 from edgenas.deploy._verify import run_in_batches
 from edgenas.deploy.contracts import ImageRows, Precision
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import ArtefactError, MissingBackendError
+from edgenas.errors import ArtefactError, MissingBackendError, StoppedError
 from edgenas.runs.outside import parse_json
 
 MAX_LINE = 4096
@@ -175,6 +175,6 @@ class _Asked:
 
     def _require_alive(self) -> None:
         if over_memory(self.process.pid, self.max_bytes):
-            raise ArtefactError(f"the model was stopped: it took more than {(self.max_bytes or 0) >> 20} MB of memory")
+            raise StoppedError(f"the model was stopped: it took more than {(self.max_bytes or 0) >> 20} MB of memory")
         if time.monotonic() > self.ends:
-            raise ArtefactError(f"the model was stopped: it did not answer a batch within {self.limit_s:g} s")
+            raise StoppedError(f"the model was stopped: it did not answer a batch within {self.limit_s:g} s")

@@ -1,13 +1,18 @@
-"""Classify images with the model in this folder: ``python example.py IMAGE...`` prints path, class and probability.
+"""Classify images with the model in this folder: a line with path, class and probability for each, separated by tabs.
 
 Needs nothing but: pip install onnxruntime numpy pillow
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import os
+import re
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,25 @@ from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
 Array = Any  # a NumPy array
-
+IMAGES = (
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".jp2",
+    ".webp",
+)
+WARM_UP, CALLS = 20, 200
+ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 GROUND = {"white": 255, "grey": 128, "black": 0}
 FILTERS = {
@@ -95,6 +118,15 @@ def decide(logits_C: Array, manifest: dict[str, Any]) -> tuple[str, float]:
     return classes[best], float(probabilities_C[best])
 
 
+def is_referred(logits_C: Array, manifest: dict[str, Any]) -> bool:
+    """Whether a person is to decide: the positive class's probability lies in the zone of the manifest, if that has one."""
+    zone = (manifest.get("decision") or {}).get("refer")
+    if zone is None or manifest["positive"] is None:
+        return False
+    exponential_C = np.exp(logits_C.astype(np.float64) - logits_C.max())
+    return bool(zone[0] <= exponential_C[manifest["classes"].index(manifest["positive"])] / exponential_C.sum() <= zone[1])
+
+
 def model_path(manifest: dict[str, Any]) -> Path:
     """The ONNX file to run: float32 before float16; beside TensorRT engines lies an ONNX file that computes the same."""
     models = [file for file in manifest["files"] if file["kind"] == "onnx"]
@@ -106,31 +138,140 @@ def model_path(manifest: dict[str, Any]) -> Path:
     return HERE / paths[0]
 
 
-def main(paths: list[str]) -> int:
-    """Print one line an image; 1 if an image could not be read."""
-    import onnxruntime
-
-    if not paths:
-        sys.stderr.write("usage: python example.py IMAGE...\n")
-        return 2
-    manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
-    session = onnxruntime.InferenceSession(str(model_path(manifest)), providers=["CPUExecutionProvider"])
-    model_input = session.get_inputs()[0]
-    batch = model_input.shape[0] if isinstance(model_input.shape[0], int) else 1
-    status = 0
+def images_in(paths: list[str]) -> Iterator[str]:
+    """The paths, and in the place of a folder the images in it and in its folders, by name."""
     for path in paths:
+        if not Path(path).is_dir():
+            yield path
+            continue
+        empty = True
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            for name in sorted(names):
+                if name.lower().endswith(IMAGES):
+                    empty = False
+                    yield str(Path(folder, name))
+        if empty:
+            yield path  # which cannot be read, and is named
+
+
+def one_line(name: str) -> str:
+    r"""A class as labels.txt has it: characters that would do something to a terminal are written as ``\n``, ``\x1b``."""
+    short = {"\n": "\\n", "\t": "\\t"}
+    numbers = ((found, ord(found)) for found in ACTIVE.findall(name))
+    names = {found: short.get(found, f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}") for found, number in numbers}
+    return ACTIVE.sub(lambda found: names[found.group()], name)
+
+
+class Model:
+    """The model of this folder in ONNX Runtime, on the CPU."""
+
+    def __init__(self, threads: int) -> None:
+        """Open it; 0 threads are as many as ONNX Runtime likes."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+        self.path = model_path(self.manifest)
+        self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        model_input = self.session.get_inputs()[0]
+        self.input_name = model_input.name
+        self.batch = model_input.shape[0] if isinstance(model_input.shape[0], int) else 1
+
+    def __call__(self, image_NCHW: Array) -> Array:
+        """The logits (classes) of one image (1, 3, H, W)."""
+        return self.session.run(None, {self.input_name: np.repeat(image_NCHW, self.batch, axis=0)})[0][0]
+
+    def prepared(self, path: str) -> Array:
+        """An image file as the model reads it."""
+        return preprocess(Path(path), self.manifest["preprocessing"])
+
+
+def classify(model: Model, paths: list[str]) -> int:
+    """Print one line an image; 1 if one could not be read."""
+    status = 0
+    for path in images_in(paths):
         try:
-            image_NCHW = preprocess(Path(path), manifest["preprocessing"])
+            image_NCHW = model.prepared(path)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = " ".join(str(error).split())
             sys.stderr.write(f"example.py: {path}: {reason}\n")
             status = 1
             continue
-        logits_NC = session.run(None, {model_input.name: np.repeat(image_NCHW, batch, axis=0)})[0]
-        name, probability = decide(logits_NC[0], manifest)
-        sys.stdout.write(f"{path}\t{name}\t{probability:.6f}\n")
+        logits_C = model(image_NCHW)
+        name, probability = decide(logits_C, model.manifest)
+        mark = "\trefer" if is_referred(logits_C, model.manifest) else ""
+        sys.stdout.write(f"{path}\t{one_line(name)}\t{probability:.6f}{mark}\n")
     return status
 
 
+def benchmark(model: Model, calls: int) -> None:
+    """Print how long calls of the model take, one image each, input and output in host memory; reading images is not in it."""
+    shape = [size or 1 for size in model.manifest["input"]["shape"]]
+    image_NCHW = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    taken_ms = []
+    for _ in range(WARM_UP + calls):
+        start = time.perf_counter()
+        model(image_NCHW)
+        taken_ms.append(1000 * (time.perf_counter() - start))
+    kept_ms = np.array(taken_ms[WARM_UP:])
+    low, middle, high = np.percentile(kept_ms, [5, 50, 95])
+    threads = model.session.get_session_options().intra_op_num_threads or "default"
+    rows = {
+        "model": model.path.name,
+        "threads": threads,
+        "calls": calls,
+        "median_ms": f"{middle:.4f}",
+        "p5_ms": f"{low:.4f}",
+        "p95_ms": f"{high:.4f}",
+        "images_per_s": f"{1000 / middle:.1f}",
+    }
+    latency = model.manifest["latency"]
+    if latency is not None and latency["latency_ms_measured"] is not None:
+        table = latency["table"]
+        where = "" if table is None else f" on {table['device']}, {table['runtime']} {table['precision']}"
+        rows["manifest_ms"] = f"{latency['latency_ms_measured']:.4f}{where}"
+    sys.stdout.writelines(f"{name}\t{' '.join(str(value).split())}\n" for name, value in rows.items())
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python example.py",
+        usage="python example.py [--benchmark] [--calls N] [--threads N] IMAGE_OR_FOLDER...",
+        description=(__doc__ or "").strip(),
+        epilog="The status is 0, or 1 where an image could not be read; such images are named on stderr.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "paths", nargs="*", metavar="IMAGE_OR_FOLDER", help="an image, or a folder of images, whose folders are looked into too"
+    )
+    parser.add_argument("--benchmark", action="store_true", help="time calls of the model: a line a figure, separated by a tab")
+    parser.add_argument("--calls", type=int, default=CALLS, metavar="N", help="that are timed (%(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="of ONNX Runtime; as many as it likes where none are given"
+    )
+    return parser
+
+
+def main(words: list[str]) -> int:
+    """Do what was asked for; the exit status."""
+    parser = arguments()
+    asked = parser.parse_args(words)
+    if not asked.benchmark and not asked.paths:
+        parser.error("no image is given")
+    if asked.threads < 0 or asked.calls < 1:
+        parser.error("--calls takes a number of at least 1, --threads of at least 0")
+    model = Model(asked.threads)
+    if asked.benchmark:
+        benchmark(model, asked.calls)
+    return classify(model, asked.paths)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:  # whoever read the lines has seen enough
+        sys.stderr.close()
+        sys.exit(1)

@@ -96,6 +96,8 @@ def _absurd(manifest: Manifest) -> Iterator[str]:
         yield f"status is {manifest.status!r:.40}"
     if manifest.threshold is not None and not 0 <= manifest.threshold <= 1:
         yield f"threshold is {manifest.threshold!r:.40}, expected a share in [0, 1]"
+    if manifest.refer is not None and not 0 <= manifest.refer[0] <= manifest.refer[1] <= 1:
+        yield f"decision.refer is {list(manifest.refer)!r:.60}, expected two shares, the lower one first"
     shape = manifest.input.shape[1:]
     if len(shape) != 3 or not all(size is not None and 1 <= size <= MAX_SIDE for size in shape):
         yield f"input.shape is {list(manifest.input.shape)!r:.60}, expected [null, channels, height, width] up to {MAX_SIDE}"

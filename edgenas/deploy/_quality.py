@@ -1,11 +1,92 @@
-"""What an artefact's README says of quality: what was judged, on which images, and what was not."""
+"""What an artefact's README says of quality: figures with intervals, what it is for, what was judged, and what was not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgenas.escaping import markdown, markdown_code
-from edgenas.records import EQUAL_WORD, Manifest, Metrics, Parity, Proportion
+from edgenas.records import EQUAL_WORD, LatencyFacts, Manifest, Metrics, Parity, Proportion
+from edgenas.stats import wilson
+
+_MANY = 12  # classes that are named in a sentence
+
+
+def facts_table(manifest: Manifest) -> str:
+    """Accuracy, sensitivity, false alarms, threshold, latency, data, net and date: a row each, as far as they are known."""
+    rows = {**_figures(manifest), "Latency": _speed(manifest.latency), "Data": _data(manifest)}
+    made = manifest.architecture
+    rows["Net"] = markdown(f"{made.space}, {made.params:,} parameters, {made.macs:,} MACs, weights {manifest.weights.origin}")
+    rows["Date"] = manifest.created_on or "not written down"
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items() if text)])
+
+
+def _figures(manifest: Manifest) -> dict[str, str]:
+    """What was found on the images that judged it; a share with its 95 % interval and the images that it is of."""
+    metrics, split = manifest.metrics.metrics, markdown(manifest.metrics.split)
+    top1 = metrics.top1 if metrics.threshold is None else metrics.top1_decision
+    rows = {"Accuracy": f"{_share(top1)} of {metrics.n:,} images of {split}, by the rule below"}
+    if metrics.positive is not None and metrics.positive in metrics.sensitivity:
+        name, found = markdown_code(metrics.positive), metrics.sensitivity[metrics.positive]
+        rows[f"Sensitivity for {name}"] = f"{_share(found)} of {found.n:,} images"
+        alarms = false_alarms(metrics)
+        if alarms is not None:
+            rows["False alarms"] = f"{_share(alarms)} of {alarms.n:,} images of other classes are decided as {name}"
+    elif metrics.sensitivity:
+        worst = min(metrics.sensitivity, key=lambda name: metrics.sensitivity[name].value)
+        found = metrics.sensitivity[worst]
+        rows["Least found class"] = f"{markdown_code(worst)}: {_share(found)} of {found.n:,} images"
+    if manifest.positive is not None and manifest.threshold is not None:
+        rows["Threshold"] = f"{manifest.threshold:.6g} for {markdown_code(manifest.positive)}"
+    else:
+        rows["Threshold"] = "none: the most probable class is decided"
+    return rows
+
+
+def false_alarms(metrics: Metrics) -> Proportion | None:
+    """The share of the other classes' images that are decided as the positive one; None where that was not counted."""
+    names, rows = list(metrics.sensitivity), metrics.confusion_matrix
+    if metrics.positive not in names or len(rows) != len(names):
+        return None
+    positive = names.index(metrics.positive)
+    others = [row for index, row in enumerate(rows) if index != positive]
+    return wilson(sum(row[positive] for row in others), sum(map(sum, others)))
+
+
+def _speed(latency: LatencyFacts | None) -> str:
+    if latency is None:
+        return "never measured"
+    table = latency.table
+    where = "" if table is None else markdown(f" on {table.device}, {table.runtime} {table.precision}")
+    if latency.latency_ms_measured is not None:
+        return f"{latency.latency_ms_measured:.3g} ms (measured median of one image a call){where}"
+    if latency.latency_ms_predicted is not None:
+        return f"{latency.latency_ms_predicted:.3g} ms (predicted from a table, never measured){where}"
+    return "never measured"
+
+
+def _data(manifest: Manifest) -> str:
+    splits = ", ".join(f"{count:,} {name}" for name, count in manifest.data.splits.items())
+    return markdown(f"{manifest.data.source}: {splits} images; fingerprint {manifest.data.fingerprint[:12]}")
+
+
+def intended_use(manifest: Manifest) -> str:
+    """What it is for, what it is not for, and what those who use it must know."""
+    names = ", ".join(map(markdown_code, manifest.classes[:_MANY]))
+    if len(manifest.classes) > _MANY:
+        names += f" and {len(manifest.classes) - _MANY:,} others"
+    lines = [
+        f"For images like those of {markdown(manifest.data.source)}, taken in the same way, each of which shows one of {names}. "
+        "Whoever deploys it decides whether the figures above are enough for that, and has it judged on own images first.",
+        "It always answers one of these classes, also for an image that shows none of them, and its probabilities are the net's "
+        "own: nobody showed that 90 % of the answers of 0.9 are right.",
+    ]
+    metrics = manifest.metrics.metrics
+    found = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
+    if found is not None and found.n and metrics.positive is not None:
+        missed = round((1 - found.value) * found.n)
+        shown = f"that it finds {100 * found.low:.1f} % of all such images is shown, more is not"
+        lines.append(f"It missed {missed} of the {found.n} images of {markdown_code(metrics.positive)}: {shown}.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def quality(manifest: Manifest, parities: Sequence[Parity]) -> str:
@@ -66,7 +147,15 @@ def _not_judged(manifest: Manifest, metrics: Metrics) -> list[str]:
     else:
         floors = "No floor on quality was a gate: the verdict says that the files decide as their source does, not that it is good."
     sites = "" if metrics.sites else " Of other sites, cameras or years than those of these images nothing is known."
-    return [floors, f"Not judged: other images than these, and classes that are none of those above.{sites}"]
+    not_judged = f"Not judged: other images than these, and classes that are none of those above.{sites}"
+    unrun = [file.path for file in manifest.files if file.emulation is not None and file.kind == "engine"]
+    engines = f"How {', '.join(map(markdown_code, unrun))} decides on its GPU is shown only where the table of files says passed."
+    return [
+        floors,
+        not_judged,
+        engines if unrun else "",
+        "Not measured: latency on any other device, runtime or precision than above.",
+    ]
 
 
 def _share(share: Proportion) -> str:

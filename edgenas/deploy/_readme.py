@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgenas.deploy._quality import quality
+from edgenas.deploy._elsewhere import beside, elsewhere
+from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
@@ -18,27 +19,43 @@ _STATUS = {
 
 def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """Markdown from a manifest and the parity of its files, in order."""
+    written = f" on {manifest.created_on}" if manifest.created_on is not None else ""
     sections = [
         f"# Image classifier, {len(manifest.classes)} classes",
-        f"Written by {manifest.created_by}. {_STATUS[manifest.status]}",
+        f"Written by {manifest.created_by}{written}. {_STATUS[manifest.status]}",
+        _quick(manifest),
+        "## What is known of it",
+        facts_table(manifest),
+        "## Intended use",
+        intended_use(manifest),
         "## Try it",
-        "```\npip install onnxruntime numpy pillow\npython example.py IMAGE...\n```",
-        "Each line holds path, class and probability, separated by tabs.",
+        "```\npip install onnxruntime numpy pillow\npython example.py IMAGE_OR_FOLDER...\npython example.py --benchmark\n```",
+        "Each line holds path, class and probability, separated by tabs; `--benchmark` times the model on the machine at hand, and "
+        "`--help` says the rest.",
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
+        beside(manifest),
         "## Input",
         _input(manifest),
         "## Output",
         _output(manifest),
         _judged(manifest, parities),
         _latency(manifest.latency),
+        elsewhere(manifest),
         "## Check it",
         "`edgenas verify .` compares every file with its SHA-256 in `manifest.json`, checks the precision and runs "
         f"`{manifest.golden.path}`: generated `images` and the `logits` they must give, to within "
         f"{_tolerances(manifest)} of the largest logit. They are noise, not images of the data set.{_repeat(manifest)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _quick(manifest: Manifest) -> str:
+    """That the net was made to show the path; nothing where it was not."""
+    if not manifest.quick:
+        return ""
+    return f"**Not for a decision: {', '.join(manifest.quick)} took a few steps only (`--quick`).**"
 
 
 def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
@@ -104,8 +121,16 @@ def _output(manifest: Manifest) -> str:
         return text + "Decide the most probable class."
     return text + (
         f"Decide {markdown_code(manifest.positive)} if its probability is at least {manifest.threshold:.6g}, "
-        "else the most probable of the others."
+        f"else the most probable of the others.{_refer(manifest)}"
     )
+
+
+def _refer(manifest: Manifest) -> str:
+    """Which images are for a person, where any are."""
+    if manifest.refer is None or manifest.positive is None:
+        return ""
+    low, high = manifest.refer
+    return f" Let a person decide where the probability of {markdown_code(manifest.positive)} is from {low:.6g} to {high:.6g}."
 
 
 def _latency(latency: LatencyFacts | None) -> str:

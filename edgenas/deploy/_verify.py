@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,16 @@ from edgenas.deploy._apart import Patience, check_apart
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
+from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
+from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
 from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, parse_npz, read_regular, require_regular
+
+if TYPE_CHECKING:
+    import onnx
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
@@ -66,18 +72,21 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             checks.append(hashed)
             if hashed.verdict == "passed":
                 if runtimes is not None:
-                    checks += _check_live(folder, file, golden, runtimes, is_emulation=is_emulation)
+                    checks += _check_live(folder, manifest, file, golden, runtimes, is_emulation=is_emulation)
                 else:
-                    checks += _check_elsewhere(folder, number, file, patience, is_emulation=is_emulation)
+                    checks += _check_elsewhere(folder, manifest, number, file, patience, is_emulation=is_emulation)
         yield checks
 
 
-def _check_elsewhere(folder: Path, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool) -> list[Check]:
+def _check_elsewhere(
+    folder: Path, manifest: Manifest, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool
+) -> list[Check]:
     """The live checks of a file in a process of its own: the model may be a stranger's."""
     try:
         runtime = get_runtime(EMULATION_RUNTIME if is_emulation else file.runtime)
     except (MissingBackendError, PluginError, UsageError):
-        return _check_live(folder, file, Check(file.path, "golden", "failed", ""), None, is_emulation=is_emulation)
+        unopened = Check(file.path, "golden", "failed", "")
+        return _check_live(folder, manifest, file, unopened, None, is_emulation=is_emulation)
     found = check_apart(folder, number, file, patience, is_emulation=is_emulation, on_gpu=runtime.device_kind == "cuda")
     return [replace(check, path=file.path) for check in found]
 
@@ -94,7 +103,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
     file = manifest.files[number]
     if is_emulation and file.emulation is not None:
         file = replace(file, path=file.emulation.path, size_bytes=file.emulation.size_bytes, sha256=file.emulation.sha256)
-    return _check_live(folder, file, _load_golden(folder, manifest, ()), None, is_emulation=is_emulation)
+    return _check_live(folder, manifest, file, _load_golden(folder, manifest, ()), None, is_emulation=is_emulation)
 
 
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
@@ -151,6 +160,7 @@ def _load_golden(folder: Path, manifest: Manifest, hashed: Sequence[Check]) -> t
 
 def _check_live(
     folder: Path,
+    manifest: Manifest,
     file: ModelFile,
     golden: tuple[NDArray[np.float32], ...] | Check,
     runtimes: Mapping[str, Runtime] | None,
@@ -162,7 +172,7 @@ def _check_live(
     runtime_name = EMULATION_RUNTIME if is_emulation else file.runtime
     precision: Precision = "fp32" if is_emulation else file.precision
     is_engine = file.kind == "engine" and not is_emulation
-    checks = [_check_types(folder / path, file)] if file.kind == "onnx" and not is_emulation else []
+    checks = _check_onnx(folder / path, manifest, file) if file.kind == "onnx" and not is_emulation else []
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
         runner = runtime.load(folder / path, precision=precision)
@@ -192,7 +202,7 @@ def _proof_of_build(file: ModelFile) -> str:
     share = notes.get("engine_half_share", notes.get("network_half_share"))
     if not isinstance(share, int | float) or isinstance(share, bool):
         return "the engine cannot be opened here"
-    return f"the engine cannot be opened here; when it was built, {share:.0%} of its float layers were half precision"
+    return f"the engine cannot be opened here; when it was built, {percent(share)} of its float layers were half precision"
 
 
 def _check_engine(path: str, runner: Runner, precision: str) -> Check:
@@ -201,15 +211,27 @@ def _check_engine(path: str, runner: Runner, precision: str) -> Check:
     return Check(path, "precision", verdict, f"the live engine computes in {live}, the manifest says {precision}")
 
 
-def _check_types(path: Path, file: ModelFile) -> Check:
-    """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
+def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
+    """What can be read off an ONNX file without running it."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        graph = onnx.load_model_from_string(read_regular(path, MAX_MODEL_BYTES)).graph
+        model = onnx.load_model_from_string(read_regular(path, MAX_MODEL_BYTES))
     except (DecodeError, OutsideError):
-        return Check(file.path, "precision", "failed", "the file is not ONNX")
+        return [Check(file.path, "precision", "failed", "the file is not ONNX")]
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold)
+    checks = [_check_types(model.graph, file)]
+    if wrong := contradictions(texts, expected):
+        checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))
+    return checks
+
+
+def _check_types(graph: onnx.GraphProto, file: ModelFile) -> Check:
+    """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
+    import onnx
+
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     last = {output.name for output in graph.output}
     inner = [node for node in graph.node if node.op_type in _WEIGHTED and not last.intersection(node.output)]

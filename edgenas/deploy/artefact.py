@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import __version__
+from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
+from edgenas.deploy.beside import write_beside
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
 from edgenas.errors import ArtefactError
+from edgenas.escaping import one_line
 from edgenas.portable.journal import alone
 from edgenas.records import (
     ArchitectureFacts,
@@ -86,6 +90,9 @@ class Facts:
         decision: the rule that ships, and how its threshold was chosen; None takes it from ``positive`` and ``threshold``.
         gates: limits by name that the files were held to.
         answers: of the source to the images that judged the files.
+        quick: stages behind the net that took a few steps only.
+        net: ``searched``, ``baseline`` or a rival's name.
+        extras: what else is written: ``triton``, ``docker``.
     """
 
     input_shape: tuple[int, int, int]
@@ -102,6 +109,9 @@ class Facts:
     decision: DecisionRule | None = None
     gates: Mapping[str, float] | None = None
     answers: RecordedAnswers | None = None
+    quick: tuple[str, ...] = ()
+    net: str | None = None
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +212,18 @@ def _fill(
     write_json(folder / "parity.json", ParityFile(verdict=verdict, files=listed))
     golden = _write_golden(folder, facts.input_shape, reference, seed)
     write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
+    write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in facts.classes))
     answers = facts.answers.write(folder) if facts.answers is not None else None
     word = _word([parity for _, parity in models])
-    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word)
+    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
+    support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
+    program = example_cpp(manifest)
+    if program is not None:
+        write_text(folder / "example.cpp", program)
+        support.append("example.cpp")
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
-    support = ["README.md", "example.py", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
-    plain = replace(manifest, support_files=tuple(_identity(folder / name) for name in support)).as_json()
+    support += write_beside(folder, manifest, facts.extras)
+    plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
     failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
     if failed:
         write_text(folder / REJECTED, "\n".join(failed) + "\n")
@@ -238,6 +254,8 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         support_files=(),
         decision=facts.decision if facts.decision is not None else _rule(facts),
         gates=facts.gates,
+        net=facts.net,
+        created_on=datetime.now(tz=UTC).date().isoformat(),
     )
 
 
@@ -253,11 +271,11 @@ def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
     if exported.emulation is not None:
         if not (folder / exported.emulation.name).exists():
             shutil.copyfile(exported.emulation, folder / exported.emulation.name)
-        emulation = _identity(folder / exported.emulation.name)
+        emulation = _identity(folder, exported.emulation.name)
     if (folder / exported.path.name).exists():
         raise ValueError(f"two exported files are called {exported.path.name}")
     shutil.copyfile(exported.path, folder / exported.path.name)
-    identity = _identity(folder / exported.path.name)
+    identity = _identity(folder, exported.path.name)
     return ModelFile(
         path=identity.path,
         kind=exported.kind,
@@ -272,8 +290,9 @@ def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
     )
 
 
-def _identity(path: Path) -> FileIdentity:
-    return FileIdentity(path=path.name, size_bytes=path.stat().st_size, sha256=sha256_file(path))
+def _identity(folder: Path, name: str) -> FileIdentity:
+    path = folder / name
+    return FileIdentity(path=name, size_bytes=path.stat().st_size, sha256=sha256_file(path))
 
 
 def _write_golden(
@@ -298,7 +317,10 @@ def _move(temporary: Path, folder: Path) -> None:
 
     Where the file system can exchange two names at once, there is always one whole folder.
     """
-    for path in temporary.iterdir():
+    for path in temporary.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+            continue
         with path.open("rb") as file:
             os.fsync(file.fileno())
     if not folder.exists():

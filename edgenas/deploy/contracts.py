@@ -6,7 +6,7 @@ things: PyTorch CUDA graphs is a runtime without a format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
@@ -46,6 +46,7 @@ class ExportSpec:
         precision: of the computation; inputs and outputs stay float32.
         opset: ONNX opset, 18 or later.
         targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
+        metadata: texts by name that a format keeps inside its file where it can; they change nothing of what is computed.
     """
 
     input_shape: tuple[Count, ...]
@@ -53,6 +54,7 @@ class ExportSpec:
     precision: FilePrecision = "fp32"
     opset: Annotated[int, Range(ge=18)] = 18
     targets: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         require_allowed(self)
@@ -93,7 +95,7 @@ class Exporter(Protocol):
         """Write ``model`` (in eval mode, one image tensor in, logits out) into ``folder`` and return what was written.
 
         Raises:
-            MissingBackendError: if this machine lacks what the format needs; says the one command that mends it.
+            MissingBackendError: if this machine lacks what the format needs; says the one command that fixes it.
             ExportError: if the model cannot be written.
         """
         ...
@@ -164,7 +166,7 @@ class Probe:
     Attributes:
         works: a tiny net was loaded, run and gave the right numbers.
         reason: what was tried and seen, one line.
-        fix: the one command that mends it, empty when it works or nothing can be done.
+        fix: the one command that fixes it, empty when it works or nothing can be done.
         version: of the package, empty when it is missing.
         device: what it ran on.
     """

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from edgenas import stats
 from edgenas.deploy.gates import Gates, Help, count_gate, floor_gate, mcnemar_gate, rare_gate, share_gate
@@ -185,7 +185,7 @@ def sensitivity_gates(seen: Seen, gates: Gates, positive: int | None, class_name
 def probabilities(logits_NC: NDArray[np.floating]) -> NDArray[np.float64]:
     """Class probabilities in double precision; NaN where logits are not finite."""
     with np.errstate(invalid="ignore"):
-        result: NDArray[np.float64] = softmax(logits_NC.astype(np.float64), axis=1)
+        result: NDArray[np.float64] = scipy.special.softmax(logits_NC.astype(np.float64), axis=1)
     return result
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from edgenas.deploy.gates import Help
 from edgenas.records import Equality
@@ -32,7 +32,7 @@ def margins(logits_NC: NDArray[np.floating], positive: int | None, threshold: fl
     others_NC = np.delete(z_NC, positive, axis=1)
     limit = math.inf if threshold >= 1 else -math.inf if threshold <= 0 else math.log(threshold) - math.log1p(-threshold)
     with np.errstate(invalid="ignore"):
-        above_N = z_NC[:, positive] - logsumexp(others_NC, axis=1) - limit
+        above_N = z_NC[:, positive] - scipy.special.logsumexp(others_NC, axis=1) - limit
     distance_N: NDArray[np.float64] = np.where(above_N >= 0, above_N, np.minimum(-above_N, _gap(others_NC)))
     return distance_N
 

@@ -15,29 +15,27 @@ from torch import nn
 from edgenas import stats
 from edgenas.costs import cost_models
 from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images
-from edgenas.errors import CheckpointError, MissingInputError
+from edgenas.errors import CheckpointError, ConfigError, MissingInputError
 from edgenas.project.nets import (
     BASELINE,
     HAND_DESIGNED,
-    RESULT,
     Divided,
     facts_of,
     genes_of,
     images_for,
     load_supernet,
-    read_retrain,
     require_facts,
-    searched,
-    winner_of,
 )
-from edgenas.project.opening import Project
+from edgenas.project.opening import SET_POSITIVE, Project
+from edgenas.project.results import RESULT, outdated_net, read_retrain, searched, winner_of
 from edgenas.project.rival_nets import OWN, KeptRival, find_rival
-from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ThresholdChoice, limit_text
+from edgenas.project.settings import DecisionSettings
+from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ReferralZone, ThresholdChoice, limit_text
 from edgenas.runs import RunFolder, sha256_file
 from edgenas.search import FLOOR
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
-from edgenas.training.evaluation import predict
+from edgenas.training.evaluation import predict, referral_of
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
 from edgenas.training.recalibration import recalibrate
 
@@ -254,20 +252,6 @@ def _searched(project: Project, images: Divided) -> Choice:
     return Choice(winner.arch, warnings=warnings)
 
 
-def outdated_net(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
-    """Why retrained weights are not those of today's winner, or of a final that overtook it, or supernet; None if they are."""
-    supernet = project.run.supernet
-    if winner is not None and facts.from_search and facts.arch != winner.arch:
-        retrained = read_retrain(project.run)
-        finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
-        if facts.arch not in finals or finals[0] != winner.arch:
-            return "holds an earlier winner"
-    source = facts.supernet_sha256
-    if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
-        return "was fine-tuned from an earlier supernet"
-    return None
-
-
 def _final(
     project: Project,
     images: Images,
@@ -302,8 +286,13 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> Thresh
 
     Where a floor on its sensitivity is asked for (by today's settings, else by the last search): the highest at which the lower end
     of the sensitivity's interval reaches the floor. Else the highest that finds the share ``data.threshold_sensitivity``.
+
+    Raises:
+        ConfigError: if images are to be referred to a person, and there is no such class.
     """
     if images.positive is None:
+        if project.settings.decision.refer != "none":
+            raise ConfigError("decision.refer is set, but no positive class", hint=SET_POSITIVE)
         return None
     images_NCHW, labels_N = images.arrays("calibrate")
     name, settings = images.class_names[images.positive], project.settings.search
@@ -311,10 +300,27 @@ def choose_threshold(project: Project, images: Images, net: nn.Module) -> Thresh
     result = searched(project.run) if floor is None else None
     if result is not None:
         floor, confidence = result.limits.get(f"sensitivity[{name}]"), result.floor_confidence
-    p_N = predict(net, images_NCHW)[:, images.positive]
+    p_N, is_positive_N = predict(net, images_NCHW)[:, images.positive], labels_N == images.positive
     if floor is None:
-        return threshold_choice(p_N, labels_N == images.positive, project.settings.data.threshold_sensitivity)
-    return threshold_choice(p_N, labels_N == images.positive, floor, confidence=CONFIDENCE if confidence is None else confidence)
+        choice = threshold_choice(p_N, is_positive_N, project.settings.data.threshold_sensitivity)
+    else:
+        choice = threshold_choice(p_N, is_positive_N, floor, confidence=CONFIDENCE if confidence is None else confidence)
+    return with_referral(choice, p_N, is_positive_N, project.settings.decision)
+
+
+def with_referral(
+    choice: ThresholdChoice, p_N: NDArray[np.floating], is_positive_N: NDArray[np.bool_], settings: DecisionSettings
+) -> ThresholdChoice:
+    """The choice with the zone that a person decides, where one is asked for, and what it is worth on the images that chose."""
+    if settings.refer == "none":
+        return choice
+    target = settings.refer_error if isinstance(settings.refer, str) else None
+    if isinstance(settings.refer, str):
+        low, high = stats.pick_referral(p_N, is_positive_N, choice.threshold, max_error=settings.refer_error)
+    else:
+        low, high = settings.refer
+    found = referral_of(p_N, is_positive_N, low, high, choice.threshold, choice.split)
+    return replace(choice, refer=ReferralZone(low=low, high=high, target=target, found=found))
 
 
 def threshold_choice(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from edgenas.deploy.parity import Gates, floor_gate
 from edgenas.errors import ConfigError, GateError
-from edgenas.project.nets import searched
+from edgenas.project.results import searched
 from edgenas.project.settings import GateSettings
 from edgenas.records import Gate, Metrics
 from edgenas.runs import RunFolder

@@ -10,22 +10,21 @@ from torch import nn
 
 from edgenas.costs import decompose
 from edgenas.data.images import Images
-from edgenas.data.splits import Splits, load_splits
-from edgenas.errors import CheckpointError, MissingInputError
+from edgenas.data.splits import Splits
+from edgenas.errors import CheckpointError
 from edgenas.project.opening import Project
+from edgenas.project.results import require_supernet
 from edgenas.project.training_settings import TrainSettings
-from edgenas.records import Arch, CandidateRow, CheckpointFacts, RetrainResult, SearchResult
-from edgenas.runs import RunFolder
+from edgenas.records import Arch, CheckpointFacts
 from edgenas.spaces import SearchSpace, Task
 from edgenas.supernets import build_supernet
 from edgenas.supernets.bilateral import with_both_sides
 from edgenas.supernets.classical import ClassicalSupernet
 from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.checkpoints import copy_into, load_weights
-from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
+from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.sampling import SAMPLING_RULES, WithIdentities
 
-RESULT = "result.json"
 BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
 HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
 
@@ -122,8 +121,7 @@ def load_supernet(project: Project, images: Divided) -> nn.Module:
         CheckpointError: if it belongs to other data or another space.
     """
     path = project.run.supernet / WEIGHTS
-    if not has_weights(project.run.supernet):
-        raise MissingInputError(f"{path} does not exist: there is no supernet yet", hint="run `edgenas train` first")
+    require_supernet(project.run)
     tensors, facts = load_weights(path)
     told = {"sharing": "entangled", **facts}
     expected = facts_of(project.space, images, "supernet", sharing=sharing_of(project.settings.train))
@@ -141,58 +139,3 @@ def supernet_epochs(project: Project) -> int:
     if trained_for is None or trained_for.epochs is None:
         return project.settings.train.epochs
     return trained_for.epochs
-
-
-def searched(run: RunFolder) -> SearchResult | None:
-    """The result of the run's search, whatever it was made with; None without one."""
-    path = run.search / RESULT
-    return SearchResult.read(path) if path.is_file() else None
-
-
-def winner_of(project: Project) -> CandidateRow:
-    """The winner of `edgenas search`.
-
-    Raises:
-        MissingInputError: naming `edgenas search`.
-        CheckpointError: if the images were divided otherwise then, or the supernet was another.
-    """
-    path, result = project.run.search / RESULT, searched(project.run)
-    if result is None:
-        raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
-    if result.splits_sha256 != load_splits(project.run.splits).sha256:
-        raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
-    if has_weights(project.run.supernet) and result.supernet_sha256 != weights_sha256(project.run.supernet):
-        raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
-    if result.winner is None:
-        raise MissingInputError(f"{path} names no winner: nothing met its limits", hint="run `edgenas search` with other limits")
-    return result.winner
-
-
-def finals_of(project: Project, num: int) -> list[CandidateRow]:
-    """The winner of `edgenas search` and the nets that its proof ranks next, up to ``num`` together.
-
-    Nets that were not proven as long as the winner, and those that miss a floor that it keeps, are not among them; inherited
-    accuracy alone makes nobody a final.
-
-    Raises:
-        MissingInputError: naming `edgenas search`.
-        CheckpointError: as `winner_of`.
-    """
-    winner, result = winner_of(project), searched(project.run)
-    assert result is not None
-    if winner.proof is None:
-        return [winner]
-    proof, rivals = winner.proof, []
-    for row in result.finalists:
-        if row.arch == winner.arch or row.rejected_by or row.proof is None or row.proof.epochs != proof.epochs:
-            continue
-        if len(row.proof.low_floors or ()) <= len(proof.low_floors or ()):
-            rivals.append((-row.proof.score, row))
-    rivals.sort(key=lambda each: each[0])
-    return [winner, *(row for _, row in rivals[: num - 1])]
-
-
-def read_retrain(run: RunFolder) -> RetrainResult | None:
-    """What the last `edgenas retrain` reported; None without one."""
-    path = run.retrain / RESULT
-    return RetrainResult.read(path) if path.is_file() else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import Flags, build, parse_overrides, read_toml
+from edgenas.config import Flags, blamed, build, parse_overrides, read_toml
 from edgenas.data import ImageSource, open_source
 from edgenas.data.images import Images, positive_index
 from edgenas.data.inspect import FileIndex, read_contents
@@ -61,9 +61,10 @@ def load_settings(run: RunFolder, flags: Flags, overrides: Sequence[str]) -> Pro
     try:
         return composed(build(ProjectSettings, tables, source=str(run.config)))
     except ConfigError as error:
-        if not (given or any(flags.values())) or _is_wrong(beneath(file, {}, {}), str(run.config)):
-            raise
-        raise ConfigError("a setting of the command line is wrong", problems=error.problems, hint=error.hint) from error
+        problems = blamed(error.problems, given, flags)
+        in_file = not (given or any(flags.values())) or _is_wrong(beneath(file, {}, {}), str(run.config))
+        message = error.message if in_file else "a setting of the command line is wrong"
+        raise ConfigError(message, problems=problems, hint=error.hint) from error
 
 
 def composed(settings: ProjectSettings) -> ProjectSettings:

@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from edgenas.errors import CheckpointError, UsageError
-from edgenas.project.nets import RESULT, Divided, facts_of, genes_of, require_facts
+from edgenas.project.nets import Divided, facts_of, genes_of, require_facts
 from edgenas.project.opening import Project
+from edgenas.project.results import RESULT
 from edgenas.records import SEARCHED, Arch, ComparedNet, CompareResult, RivalFacts, TableFacts
 from edgenas.runs import RunFolder
 from edgenas.spaces import Task
@@ -127,7 +128,7 @@ def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
     if row is None:
         names = list(dict.fromkeys((*OWN, *(net.name for net in rows))))
         near = get_close_matches(name, names, n=1)
-        hint = f"there are {', '.join(names)}" + (f"; is {near[0]} meant?" if near else "")
+        hint = f"there are {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")
         hint += "" if rows else "; `edgenas compare` trains rivals"
         raise UsageError(f"there is no net {name!r} to export", hint=hint)
     if row.folder is None:

@@ -114,7 +114,11 @@ class DataSettings:
 
 @dataclass(frozen=True, slots=True)
 class SpaceSettings:
-    """``[space]``: which nets are possible."""
+    """``[space]``: which nets are possible.
+
+    Attributes:
+        name: one of `edgenas spaces`, or a part of it, NAME[CHOICE=VALUE,...].
+    """
 
     name: str = "pvt-nano"
 
@@ -124,6 +128,7 @@ class ProfileSettings:
     """``[profile]``: how this device is measured.
 
     Attributes:
+        device: that is measured: auto takes a GPU if there is one.
         runtime: entry-point name; None takes the one that will ship.
         precision: None takes fp32.
         batch_size: None takes 1.
@@ -136,6 +141,7 @@ class ProfileSettings:
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
         soak_min: minutes of work before anything is timed, so that the device has settled.
         pause_min: minutes between the two sessions that tell how well measurements repeat.
+        seed: of the nets that are drawn to be timed.
     """
 
     device: Device = "auto"
@@ -164,6 +170,9 @@ class SearchSettings:
             ``latency_ms``, ``max_params``, ``min_params``, ``max_macs``, ``min_macs``, ``max_memory_mb``, ``min_throughput`` and
             ``min_sensitivity`` are short forms.
         latency_ms: one limit, or limits by the name of their latency table.
+        max_params, min_params: most and fewest parameters; None is no limit.
+        max_macs, min_macs: most and fewest multiply-accumulates of an image; None is no limit.
+        min_sensitivity: floors of sensitivities, shares by class.
         latency_quantile: of a net's calls, whose upper bound must stay below ``latency_ms``; None limits the prediction itself.
         confidence: one-sided, of that bound; None is 0.95 where a quantile is given. Alone it bounds p50. Where a sensitivity has a
             floor, also two-sided of the interval whose lower end must reach it; without one the share itself must.
@@ -185,12 +194,18 @@ class SearchSettings:
             the limits; None starts with nets spread evenly over cost.
         num_samples: nets that a training-free indicator chooses among.
         proxy_seeds: fresh supernets whose scores are averaged.
+        num_generations: rounds of the search after its first nets.
+        population: nets that it starts with.
+        num_parents: best nets that the next round descends from.
+        num_mutations, num_crossovers: children of a round that are mutants of one parent, and mixtures of two.
         mutation_prob: that a gene of a mutant is redrawn, in evolution and on the surrogate; nsga2 changes one gene on average.
         surrogate: ridge or boosted (regression trees), on one-hot genes.
         explored: share of a generation that the surrogate does not choose.
         proof_epochs: that the best finalists are trained alone for before one is chosen; 0 lets inherited accuracy choose.
         proof_nets, proof_hand: searched and hand-designed nets that are proven.
         num_finalists: that are measured and confirmed where nothing is proven.
+        device: as in ``[train]``.
+        seed: of everything that is drawn in the search.
     """
 
     limits: tuple[str, ...] = ()
@@ -364,6 +379,7 @@ class ExportSettings:
             rival by its name in `edgenas compare`.
         precision: None takes fp32 for onnx and fp16 for trt.
         targets: GPU architectures that engines are built for where no GPU is.
+        opset: version of ONNX's operators.
     """
 
     net: str = "auto"
@@ -403,6 +419,24 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionSettings:
+    """``[decision]``: which images a person decides.
+
+    Attributes:
+        refer: none, two probabilities of the positive class from and to which an image is referred to a person, as [0.2, 0.6], or
+            auto: the zone around the threshold with the fewest images of calibrate that keeps to ``refer_error``.
+        refer_error: share of the images not referred that may be wrongly decided as to whether they are positive, for auto.
+    """
+
+    refer: Literal["none", "auto"] | tuple[Share, ...] = "none"
+    refer_error: Annotated[float, Range(ge=0, lt=1)] = 0.01
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.refer, str) and (len(self.refer) != 2 or not self.refer[0] <= self.refer[1]):
+            raise ValueError("refer is none, auto or two probabilities, the lower one first")
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectSettings:
     """All of `edgenas.toml`."""
 
@@ -416,3 +450,4 @@ class ProjectSettings:
     compare: CompareSettings
     export: ExportSettings
     gates: GateSettings
+    decision: DecisionSettings

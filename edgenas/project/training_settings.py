@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from edgenas.data.augment import Augmentation
+from edgenas.data.preprocess import Augmentation
 from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.named_recipes import RECIPES
-from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.loop_settings import AmpType
 from edgenas.training.mixing import Mixing
 from edgenas.training.optimizing import Undecayed
 from edgenas.training.sampling import SAMPLING_RULES, SINGLE_PATH
 from edgenas.training.schedule import ScheduleName
+from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
 AUTO: Literal["auto"] = "auto"  # a probe decides
 FITTED = ("left-only", "bilateral")  # sampling rules whose share of identities is fitted to what nets are to cost

@@ -26,12 +26,13 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from edgenas.supernets import Supernet, functional_subnet
 from edgenas.supernets.functional import FunctionalSubnet, Role, WeightGroup
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ABSOLUTE_AS_RELEASED = ("cls_token", "pos_embed")
 ROLES_AS_RELEASED: tuple[Role, ...] = ("proj", "mlp")
@@ -74,6 +75,8 @@ def nuclear_norm(matrix: Tensor) -> float:
     A singular value s is off by about 1e-16 * largest² / s, at most 1e-8 of the largest one; for float32 matrices with entries of
     comparable size that is far below the rounding of the entries.
     """
+    import torch
+
     matrix = matrix.double()
     gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
     return float(torch.linalg.eigvalsh(gram).clamp_min(0.0).sqrt().sum())
@@ -140,6 +143,8 @@ def _differentiated(
     supernet: Supernet, subnet: FunctionalSubnet, weights: Mapping[str, Tensor], names: Sequence[str]
 ) -> tuple[Tensor, ...]:
     """Gradients of the sum of logits by the weights of these names, which need gradients afterwards."""
+    import torch
+
     task = supernet.task
     with torch.enable_grad():
         for name in names:
@@ -150,7 +155,6 @@ def _differentiated(
         return torch.autograd.grad(loss, [weights[name] for name in names])
 
 
-@torch.no_grad()
 def _score(
     groups: Sequence[WeightGroup],
     weights: Mapping[str, Tensor],
@@ -160,6 +164,9 @@ def _score(
     absolute: bool,
     is_split: bool = True,
 ) -> Dss:
+    """The score of weights and gradients, whose own gradients do not count."""
+    import torch
+
     sums = dict.fromkeys(("qkv_stacked", "qkv_split", "proj", "mlp", "reduction", "depthwise"), 0.0)
     for group in groups:
         weight, gradient = _matrix(group, weights), _matrix(group, gradients)
@@ -184,5 +191,7 @@ def _score(
 
 def _matrix(group: WeightGroup, tensors: Mapping[str, Tensor]) -> Tensor:
     """The group's weights, or their gradients, row upon row; a convolution's row is all that an output channel multiplies."""
-    matrices = [tensors[name].flatten(1) for name in group.names]
+    import torch
+
+    matrices = [tensors[name].detach().flatten(1) for name in group.names]
     return matrices[0] if len(matrices) == 1 else torch.cat(matrices)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgenas.proxies.dss import WeightNorms, dss_as_published, dss_as_released
@@ -88,6 +87,8 @@ def _calling(proxy: Proxy, supernet: Supernet) -> Callable[[Row], float]:
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """PyTorch computes on the calling thread alone meanwhile."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgenas.config import Flags
-from edgenas.data.images import decode
+from edgenas.data.images import Images, decode
 from edgenas.errors import MissingInputError
 from edgenas.latency import Memory
 from edgenas.latency.measuring import is_here
@@ -30,8 +30,9 @@ from edgenas.project.comparing.training import (
 )
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
 from edgenas.project.journals import JOURNAL, journal
-from edgenas.project.nets import RESULT
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.paging.writing import page_beside
+from edgenas.project.results import RESULT
 from edgenas.project.retraining.baselines import Limits, limits_for, table_of
 from edgenas.project.retraining.ways import Bench, Net
 from edgenas.project.rival_nets import keep_compare
@@ -122,10 +123,10 @@ def run(config: CompareConfig) -> Iterator[Record]:
             splits_sha256=images.splits.sha256,
             searched_sha256=ours.sha256,
         )
-        yield from _shown(project, result)
+        yield from _shown(project, images, result)
 
 
-def _shown(project: Project, result: CompareResult) -> Iterator[Record]:
+def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[Record]:
     """Write the result and what shows it."""
     folder = project.run.compare
     keep_compare(project.run, result)
@@ -133,7 +134,8 @@ def _shown(project: Project, result: CompareResult) -> Iterator[Record]:
     yield Picture(ComparePicture(result, f"{project.space.name} and its rivals on {project.settings.data.source}"), paths)
     for text in result.remarks:
         yield Note(text, in_view=True)
-    yield Outcome(result, {"result": folder / RESULT, "compare_png": paths[0], "compare_svg": paths[1]})
+    page = yield from page_beside(project, images)
+    yield Outcome(result, {"result": folder / RESULT, "compare_png": paths[0], "compare_svg": paths[1]} | page)
 
 
 def _limits(bench: Bench, ours: Ours) -> Limits:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgenas.config import Flags
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
+from edgenas.percents import percent
 from edgenas.project.opening import open_project
 from edgenas.project.run_tables import run_table
 from edgenas.project.settings import SpaceSettings
@@ -29,7 +29,8 @@ from edgenas.records import (
     VerdictRow,
     VerifyResult,
 )
-from edgenas.runs import Note, Outcome, Record, RunFolder
+from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
+from edgenas.runs.quick import quick_overrides, remembering
 from edgenas.spaces import Task
 
 FLAGS = {"data": {"source": "digits"}, "space": {"name": SpaceSettings().name}}
@@ -44,27 +45,6 @@ SHORT = (  # minutes, not more
     "retrain.baseline_epochs=16",
     "retrain.race_epochs=2",
     "retrain.teaching=teacher",
-)
-QUICK = (
-    "teacher.epochs=2",
-    "teacher.probe_steps=6",
-    "search.proof_epochs=2",
-    "search.proof_nets=2",
-    "search.proof_hand=1",
-    "train.epochs=2",
-    "retrain.epochs=1",
-    "retrain.scratch_epochs=2",
-    "retrain.baseline_epochs=2",
-    "retrain.race_epochs=1",
-    "profile.visits=2",
-    "profile.calibration_nets=6",
-    "profile.bound_nets=0",
-    "profile.validation_nets=4",
-    "search.num_generations=1",
-    "search.population=6",
-    "search.num_mutations=3",
-    "search.num_crossovers=3",
-    "search.num_finalists=2",
 )
 
 
@@ -90,27 +70,31 @@ def run(config: DemoConfig) -> Iterator[Record]:
     A failed or undecided gate does not end the demo; the outcome then carries the failure.
     """
     began = time.monotonic()
-    run_path, overrides = config.run, (*SHORT, *(QUICK if config.quick else ()), *config.overrides)
+    run_path, overrides = config.run, (*SHORT, *quick_overrides(config.quick), *config.overrides)
     if not RunFolder(run_path).config.exists():
         yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
-        yield from _quietly(init.run(init.InitConfig(run_path, FLAGS, overrides)))
+        yield from quietly(init.run(init.InitConfig(run_path, FLAGS, overrides)))
     else:
         _require_digits(run_path, overrides)
         yield Note(f"going on in {run_path}", is_heading=True)
     yield Note("[2/7] training a teacher, then the supernet with distillation", is_heading=True)
-    yield from _quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
+    with remembering(RunFolder(run_path), "train", quick=config.quick):
+        yield from quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
     yield Note("[3/7] measuring this machine", is_heading=True)
-    table = yield from _quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
+    with remembering(RunFolder(run_path), "profile", quick=config.quick):
+        table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
     limit = config.latency_ms if config.latency_ms is not None else _middle(run_path, overrides)
     yield Note(f"[4/7] searching nets of at most {limit:.3g} ms", is_heading=True)
-    searched = yield from _quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
+    with remembering(RunFolder(run_path), "search", quick=config.quick):
+        searched = yield from quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
     yield Note("[5/7] training the winner, the best hand-made net and a plain CNN to the end, all alike", is_heading=True)
-    trained = yield from _quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
+    with remembering(RunFolder(run_path), "retrain", quick=config.quick):
+        trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
     yield Note("[6/7] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
     verdicts, failures, folders = yield from _export_all(run_path, overrides)
     yield Note("[7/7] verifying what was written", is_heading=True)
     for folder in folders:
-        checked = yield from _quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
+        checked = yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
         verdicts.append(_verified(folder, checked.result))
         failures += [checked.failure] if checked.failure is not None else []
     seconds = time.monotonic() - began
@@ -125,22 +109,6 @@ def _require_digits(run_path: Path, overrides: tuple[str, ...]) -> None:
     source = open_project(run_path, {}, overrides).settings.data.source
     if source != "digits":
         raise RunFolderError(f"{run_path} is a project on {source}, not a demo", hint="take another folder with --run")
-
-
-def _quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
-    """Pass everything on but the outcome, and return that."""
-    outcome: Outcome[Any] | None = None
-    try:
-        for record in records:
-            if isinstance(record, Outcome):
-                outcome = record
-            else:
-                yield record
-    finally:
-        if isinstance(records, Generator):
-            records.close()  # an interrupted part saves its state
-    assert outcome is not None
-    return outcome
 
 
 def _middle(run_path: Path, overrides: tuple[str, ...]) -> float:
@@ -161,7 +129,7 @@ def _export_all(
     folders: list[Path] = []
     for name in ("onnx", "trt"):
         try:
-            outcome = yield from _quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
+            outcome = yield from quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
         except MissingBackendError as error:
             verdicts.append(VerdictRow(name=f"export {name}", verdict="not_run", reason=str(error)))
             continue
@@ -187,7 +155,7 @@ def _reason(parity: Parity) -> str:
     shown = parity.emulated if not parity.num_images and parity.emulated is not None else parity
     if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
-    agree = f"{shown.decision.agreement.value:.1%} of {shown.num_images} images are decided alike"
+    agree = f"{percent(shown.decision.agreement.value)} of {shown.num_images} images are decided alike"
     agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
     if shown.word == EQUAL_WORD and shown.equality is not None:
         agree = f"{EQUAL_WORD} on {shown.num_images} images: {shown.equality.words}"

@@ -17,8 +17,8 @@ from edgenas.runs import Note, Outcome, Progress, Record
 from edgenas.search import ALGORITHMS
 from edgenas.search.quantities import QUANTITIES
 from edgenas.spaces import SPACES
-from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.sampling import SAMPLING_RULES
+from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgenas.config import Flags
 from edgenas.data.images import decode
+from edgenas.errors import RunFolderError
+from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import final_images, load_final
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.published import published_rows
@@ -48,6 +51,14 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         yield Note(note)
     images_NCHW, labels_N = images.arrays(config.split)
     probabilities_NK = predict(final.net.to(device), images_NCHW)
+    if config.split == "test":
+        with suppress(RunFolderError):  # a run folder may be read-only; then the page names the command again
+            keep_answers(
+                *(project.run, images, probabilities_NK),
+                net=final.source,
+                weights_sha256=final.sha256,
+                threshold=final.threshold,
+            )
     metrics = report(
         probabilities_NK,
         labels_N,
@@ -56,6 +67,7 @@ def run(config: EvaluateConfig) -> Iterator[Record]:
         threshold=final.threshold,
         sites=images.sites(config.split),
         choice=final.choice,
+        split=config.split,
     )
     doubts = metrics.doubts(f"the net on {config.split}")
     yield from [] if doubts is None else [Note(doubts, is_warning=True)]

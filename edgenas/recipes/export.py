@@ -16,15 +16,19 @@ from edgenas.config import Flags
 from edgenas.data.hashing import content_hashes
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
+from edgenas.deploy.beside import require_possible
 from edgenas.deploy.contracts import ExportSpec, FilePrecision
 from edgenas.deploy.judging import Judge
+from edgenas.deploy.metadata import metadata
 from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import RecordedAnswers, kept
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
+from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
+from edgenas.project.paging.writing import page_beside
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
@@ -41,6 +45,8 @@ from edgenas.records import (
 )
 from edgenas.runs import Note, Outcome, Progress, Record, locked
 from edgenas.runs.background import watched
+from edgenas.runs.quick import quick_stages
+from edgenas.runs.stages import ORDER
 from edgenas.runs.versions import versions
 from edgenas.stats import decide
 from edgenas.training.evaluation import logits, report
@@ -58,19 +64,21 @@ class ExportConfig:
     format_name: str
     output: Path | None = None
     require_run: bool = False
+    extras: tuple[str, ...] = ()
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
     """Export, compare on the test split, write the artefact folder.
 
     Raises:
-        UsageError: if there is no such format.
+        UsageError: if there is no such format, or what else is asked for is not for it.
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     exporter = get_exporter(config.format_name)
+    require_possible(config.extras, config.format_name)
     project = open_project(config.run, config.flags, config.overrides)
     settings = project.settings
     images = open_images(project)
@@ -90,7 +98,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for note in final.notes:
             yield Note(note)
         images_NCHW, labels_N = images.arrays("test")
-        specs = _specs(project.settings.export, config.format_name, images)
+        specs = _specs(project.settings.export, config.format_name, images, final.threshold)
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
         )
@@ -106,16 +114,25 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield Progress("parity", position, len(files), {"file": file.path.name})
             judged.append((file, judge(file)))
         yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
+        keep_answers(
+            *(project.run, images, probabilities(reference_NK)),
+            net=final.source,
+            weights_sha256=final.sha256,
+            threshold=final.threshold,
+        )
         metrics = report_of(reference_NK, labels_N, images, final.threshold, final.choice)
         doubts = metrics.doubts("the net on test")
         yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]
         facts = replace(
             _facts(project, images, final, metrics),
             gates=gates.limits,
+            extras=config.extras,
             answers=_answers(images, reference_NK, final.threshold),
+            quick=tuple(stage for stage in quick_stages(project.run) if stage in ORDER),
         )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
         staging.remove()
+        page = yield from page_beside(project, images)
     shown = project.run.relative(artefact.folder)
     result = ExportResult(
         artifact=shown,
@@ -130,7 +147,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     for file, parity in judged:
         if parity.verdict == "not_run":
             yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
-    yield Outcome(result, {"artifact": artefact.folder}, _failure(parities, folder, require_run=config.require_run))
+    yield Outcome(result, {"artifact": artefact.folder} | page, _failure(parities, folder, require_run=config.require_run))
 
 
 def _folder_name(net: str, format_name: str) -> str:
@@ -179,12 +196,14 @@ def _answers(images: Images, logits_NK: NDArray[np.float32], threshold: float | 
     return kept(content_hashes(images.source, images.splits["test"]), decided_N, logits_NK)
 
 
-def _specs(settings: ExportSettings, name: str, images: Images) -> list[ExportSpec]:
+def _specs(settings: ExportSettings, name: str, images: Images, threshold: float | None) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
     shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
     sizes = (1, None) if name == "onnx" else (1,)
     precision = settings.precision or DEFAULT_PRECISION.get(name, "fp32")
-    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets)) for size in sizes]
+    positive = None if images.positive is None else images.class_names[images.positive]
+    texts = metadata(images.class_names, images.preprocess.as_json(), positive, threshold)
+    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
 
 
 def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) -> Facts:
@@ -208,7 +227,9 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
             positive=settings.data.positive,
             threshold=final.threshold,
             choice=final.choice,
+            refer=None if final.choice is None or final.choice.refer is None else (final.choice.refer.low, final.choice.refer.high),
         ),
+        net=final.source,
     )
 
 

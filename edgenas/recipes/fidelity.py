@@ -9,8 +9,10 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.data.images import decode
 from edgenas.project.journals import PROOFS, journal
-from edgenas.project.nets import RESULT, load_supernet
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.paging.writing import page_beside
+from edgenas.project.results import RESULT
 from edgenas.project.searching.proof import SPLITS, Prover
 from edgenas.project.searching.proof_workers import Order, keys_of, labels_of, train_apart, wait_for_earlier
 from edgenas.project.searching.ranked_nets import answers_of, nets_to_train, proxy_scores, ranked, report_of
@@ -99,4 +101,5 @@ def run(config: FidelityConfig) -> Iterator[Record]:
         paths = tuple(folder / name for name in PICTURES)
         title = f"{project.space.name} on {project.settings.data.source}: {report.num_nets} nets alone for {many(epochs, 'epoch')}"
         yield Picture(FidelityPicture(report, title), paths)
-    yield Outcome(report, {"result": folder / RESULT, "fidelity_png": paths[0], "fidelity_svg": paths[1]})
+        page = yield from page_beside(project, images)
+    yield Outcome(report, {"result": folder / RESULT, "fidelity_png": paths[0], "fidelity_svg": paths[1]} | page)

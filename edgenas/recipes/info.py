@@ -9,14 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 from edgenas.config import Flags
-from edgenas.data.batches import LoaderRate, loader_rate
 from edgenas.data.images import Images
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
-from edgenas.project.deployed import outdated_net
-from edgenas.project.nets import RESULT, read_retrain, winner_of
-from edgenas.project.opening import Project, open_images, open_project
-from edgenas.project.trainings.recipe import batches_for
+from edgenas.percents import percent
+from edgenas.project.opening import Project, images_of, open_project, use_threads
+from edgenas.project.paging.seal import older_than, read_seal
+from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
     CheckpointFacts,
@@ -29,9 +28,10 @@ from edgenas.records import (
     SupernetResult,
 )
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
+from edgenas.runs.stages import product, typed
 from edgenas.runs.versions import versions
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE, WEIGHTS
+from edgenas.training.headers import facts_in
 
 LOADER_SECONDS = 2.0
 THERE, MISSING = "there", "missing"  # states of a stage
@@ -44,7 +44,7 @@ class InfoConfig:
     run: Path
     flags: Flags
     overrides: tuple[str, ...]
-    measure_loader: bool = True
+    measure_loader: bool = False
 
 
 def run(config: InfoConfig) -> Iterator[Record]:
@@ -56,31 +56,32 @@ def run(config: InfoConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     folder = project.run
     files = [
-        ("data", folder.splits, "edgenas init --data SOURCE"),
-        ("teacher", folder.teacher / WEIGHTS, "edgenas train"),
-        ("supernet", folder.supernet / WEIGHTS, "edgenas train"),
-        ("latency table", _newest(folder.latency, "*.json"), "edgenas profile"),
-        ("search", folder.search / RESULT, "edgenas search --latency-ms MS"),
-        ("retrain", folder.retrain / RESULT, "edgenas retrain"),
-        ("export", _newest(folder.export, "*/manifest.json"), "edgenas export --format onnx"),
+        ("data", folder.splits, typed(folder, "init")),
+        ("latency table", product(folder, "profile"), typed(folder, "profile")),
+        ("teacher", folder.teacher / WEIGHTS, typed(folder, "train")),
+        ("supernet", product(folder, "train"), typed(folder, "train")),
+        ("search", product(folder, "search"), typed(folder, "search")),
+        ("retrain", product(folder, "retrain"), typed(folder, "retrain")),
+        ("export", product(folder, "export"), typed(folder, "export")),
     ]
     stages = {name: _stage(name, path, command) for name, path, command in files}
     teacher = stages["teacher"]
     if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
     stages |= yield from _outdated(project, stages)
+    stages["report"] = yield from _page(folder)
     yield from _origins(folder)
     loader, images = None, None
     if folder.splits.exists():
         try:
-            images = open_images(project)
+            images = images_of(project)
         except EdgeNASError as error:
             stages["data"] = replace(stages["data"], state="unusable", command="edgenas init --force")
             yield Note(f"the data cannot be used: {error}", is_warning=True)
     if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)
         try:
-            loader = LoaderFacts(**asdict(_rate(project, images)))
+            loader = _rate(project, images)
         except EdgeNASError as error:
             yield Note(f"the loader is not measured: {error}", is_warning=True)
         yield Progress("measuring the loader", 1, 1)
@@ -97,6 +98,21 @@ def run(config: InfoConfig) -> Iterator[Record]:
         doubts=doubts or None,
     )
     yield Outcome(result)
+
+
+def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
+    """The page of results, and whether it is still of these results."""
+    stage = _stage("report", folder.page, "edgenas report")
+    try:
+        seal = read_seal(folder)
+        older = () if seal is None else older_than(folder, seal)
+    except EdgeNASError as error:
+        yield Note(f"report: {error}", is_warning=True)
+        return replace(stage, state="outdated", command="edgenas report")
+    if not older:
+        return stage
+    yield Note(f"report: the page is older than {', '.join(older)}", is_warning=True)
+    return replace(stage, state="outdated", command="edgenas report")
 
 
 def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:
@@ -128,7 +144,7 @@ def _origins(folder: RunFolder) -> Iterator[Note]:
     teacher = CheckpointFacts.from_json(facts_in(folder.teacher / WEIGHTS))
     if teacher.members is not None:
         total = sum(member.weight for member in teacher.members)
-        shares = [f"{each.name} at {each.image_px} px ({100 * each.weight / total:.0f} %)" for each in teacher.members]
+        shares = [f"{each.name} at {each.image_px} px ({percent(each.weight / total)})" for each in teacher.members]
         yield Note(f"teacher: {', '.join(shares)}")
     elif teacher.teacher is not None:
         yield Note(f"teacher: {teacher.teacher}")
@@ -154,7 +170,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
         try:
             winner = winner_of(project)
         except EdgeNASError as error:
-            outdated["search"] = replace(search, state="outdated", command="edgenas search --latency-ms MS")
+            outdated["search"] = replace(search, state="outdated", command=typed(folder, "search"))
             yield Note(f"search: {error}", is_warning=True)
     if retrain.state == THERE:
         try:
@@ -163,7 +179,7 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
         except EdgeNASError as error:
             why = str(error)
         if why is not None:
-            outdated["retrain"] = replace(retrain, state="outdated", command="edgenas retrain")
+            outdated["retrain"] = replace(retrain, state="outdated", command=typed(folder, "retrain"))
             yield Note(f"retrain: {why if why.startswith(str(folder.path)) else f'the net {why}'}", is_warning=True)
     for name, part in (
         ("teacher", folder.teacher),
@@ -177,14 +193,13 @@ def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[N
     return outdated
 
 
-def _rate(project: Project, images: Images) -> LoaderRate:
+def _rate(project: Project, images: Images) -> LoaderFacts:
     """Images a second of the loader alone, as `edgenas train` uses it."""
+    from edgenas.data.batches import loader_rate  # these need PyTorch, which all else here does without
+    from edgenas.project.trainings.recipe import batches_for
+
+    use_threads(project.settings.train.threads, images.task)
     settings = project.settings.train
     workers = project.settings.data.workers
     batches = batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=workers)
-    return loader_rate(batches, seconds=LOADER_SECONDS)
-
-
-def _newest(folder: Path, pattern: str) -> Path | None:
-    newest_last = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
-    return newest_last[-1] if newest_last else None
+    return LoaderFacts(**asdict(loader_rate(batches, seconds=LOADER_SECONDS)))

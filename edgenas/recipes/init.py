@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,52 +26,29 @@ from edgenas.project.choosing.asking import look_for
 from edgenas.project.choosing.here import RESULT
 from edgenas.project.named_recipes import require_recipe
 from edgenas.project.opening import Project, composed, image_px_of
+from edgenas.project.setting_file import settings_text
+from edgenas.project.setting_schema import FILE, schema
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.project.trainings.inputs import known_normalisation
 from edgenas.records import ChosenSpace, InitResult, SpaceSize, TaskFacts
-from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_text
+from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_json, write_text
+from edgenas.runs.stages import UNFINISHED
 from edgenas.spaces import SearchSpace, Task, get_space
-
-TEMPLATE = """\
-# Settings of this edgenas project. Every key that is not here has its default; `edgenas COMMAND --set table.key=value`
-# overrides one for a call. Selection reads the splits select and confirm; test is read by retrain, export and
-# evaluate --split test.
-
-{tables}
-{comments}[gates]                          # what an export must show on the whole test split
-min_agreement = 0.99             # share of images that source and export decide alike, shown by its interval
-max_new_false_negatives = 0      # positives that only the export misses
-# max_new_false_negative_share = 0.02   # the same as a share, and that of new false alarms, shown by their intervals
-# max_new_false_positive_share = 0.02
-"""
-
-UNFINISHED = "init-unfinished"  # beside the splits, until the settings are written
-
-COMMENTS = {
-    "train": """\
-# [train]                        # the supernet
-# epochs = 40
-# augmentation = "light"         # none, light, crop, base, autoaug, randaug, deit, torchio
-
-""",
-    "search": """\
-# [search]                       # limits; the flags of `edgenas search` do the same
-# latency_ms = 5.0               # or by latency table: { jetson = 5.0, cpu = 30.0 }
-# limits = ["params>=100k", "macs<=500M"]
-# min_sensitivity = { "CLASS" = 0.95 }
-
-""",
-}  # by table, of those that are not there
 
 
 @dataclass(frozen=True, slots=True)
 class InitConfig:
-    """What `edgenas init` was asked for."""
+    """What `edgenas init` was asked for.
+
+    Attributes:
+        look: measure which spaces fit where a latency of this device is limited.
+    """
 
     run: Path
     flags: Flags
     overrides: tuple[str, ...] = ()
     force: bool = False
+    look: bool = True
 
 
 def run(config: InitConfig) -> Iterator[Record]:
@@ -114,24 +90,27 @@ def run(config: InitConfig) -> Iterator[Record]:
         problems = tuple(dict.fromkeys((*divided.problems, *pixels.problems)))
         save_problems(folder.problems, problems)
         save_splits(folder.splits, splits)
-        looked = yield from look_for(
-            Project(folder, settings),
-            divided.source,
-            len(splits["train"]),
-            by_hand=by_hand,
-            image_px=settings.data.image_px,
-        )
+        looked = None
+        if config.look:
+            looked = yield from look_for(
+                Project(folder, settings),
+                divided.source,
+                len(splits["train"]),
+                by_hand=by_hand,
+                image_px=settings.data.image_px,
+            )
         if looked is not None and looked.chosen is not None:
             tables = _with_choice(tables, looked.chosen)
             space, task = _space_and_task(build(ProjectSettings, tables, source="the settings of this init"), source)
-        write_text(folder.config, _template(tables))
+        write_json(folder.path / FILE, schema())
+        write_text(folder.config, settings_text(tables))
         preprocess = replace(pixels.preprocess, image_px=task.image_px)  # which a look may have chosen
         yield sample_picture(divided.source, splits, preprocess, folder.samples)
         unfinished.unlink(missing_ok=True)
     yield from (Note(line) for line in pixels.notes)
     for line in (*divided.warnings, *pixels.warnings):
         yield Note(line, is_warning=True)
-    provable = [*_provable(splits, settings.data.positive), *what_is_together(divided.source)]
+    provable = [*_provable(splits, settings.data.positive), *what_is_together(divided.source, divided.joined)]
     if settings.data.positive is None:
         yield Note("no positive class is set: `edgenas init --positive CLASS` names the class that must not be missed")
     result = InitResult(
@@ -237,27 +216,8 @@ def _tables(source: ImageSource, given: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(data["positive"], str):
         data["positive"] = tidy(data["positive"])
     space = {"name": source.default_space} | dict(given.get("space", {}))
-    rest = {name: table for name, table in given.items() if name not in ("data", "space", "gates") and table}
+    rest = {name: table for name, table in given.items() if name not in ("data", "space") and table}
     return {"data": {key: value for key, value in data.items() if value is not None}, "space": space, **rest}
-
-
-def _template(tables: Mapping[str, Any]) -> str:
-    """The file of settings; a table that is there is not shown as a comment as well, which could not be uncommented."""
-    comments = "".join(text for name, text in COMMENTS.items() if name not in tables)
-    return TEMPLATE.format(tables=_toml(tables), comments=comments)
-
-
-def _toml(tables: Mapping[str, Any]) -> str:
-    lines = []
-    for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items()), ""]
-    return "\n".join(lines)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml_value(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)  # strings, numbers, booleans and lists are written alike in TOML
 
 
 def _require_grid(space: SearchSpace, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -69,7 +69,7 @@ def run(config: PlanConfig) -> Iterator[Record]:
         yield from look_again(project)
         return
     if not project.settings.search.has_cost_limit:
-        raise _no_limit()  # before an image is read
+        raise _no_limit(project.settings.search.floors)  # before an image is read
     yield from told_earlier(project)
     device = torch_device(project.settings.train.device)
     images = open_images(project)
@@ -199,8 +199,12 @@ def _nothing_fits(budget: Budget, found: Feasibility, others: tuple[OtherSpace, 
     return infeasible(budget, found, nearest, others, known)
 
 
-def _no_limit() -> ConfigError:
-    return ConfigError("no limit is set", hint="give --latency-ms, --max-params, --max-macs, --max-memory-mb or --limit")
+def _no_limit(floors: Collection[str] = ()) -> ConfigError:
+    hint = "give --latency-ms, --max-params, --max-macs, --max-memory-mb or --limit"
+    if floors:
+        asked = " and ".join(f"a sensitivity to {name}" for name in floors)
+        return ConfigError(f"{asked} is a limit that only trained nets can be held against; no limit on a cost is set", hint=hint)
+    return ConfigError("no limit is set", hint=hint)
 
 
 def feasible_share(found: Feasibility) -> Proportion:

@@ -13,12 +13,15 @@ from edgenas.config import Flags
 from edgenas.costs import cost_models
 from edgenas.data.images import decode
 from edgenas.latency import Memory
+from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import choose_threshold
 from edgenas.project.gates import failure_of, floors_in
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import measure_archs
-from edgenas.project.nets import BASELINE, HAND_DESIGNED, RESULT, finals_of, genes_of, searched
+from edgenas.project.nets import BASELINE, HAND_DESIGNED, genes_of
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.paging.writing import page_beside
+from edgenas.project.results import RESULT, finals_of, searched
 from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
@@ -34,7 +37,7 @@ from edgenas.training.comparison import CNN_WORDS, HAND_WORDS, SAME_WORDS, compa
 from edgenas.training.curves import curves_of
 from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import most_frequent_class, predict, report
-from edgenas.training.folder import WEIGHTS
+from edgenas.training.folder import WEIGHTS, weights_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         if project.settings.retrain.baseline:
             result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
         else:
-            row, _ = yield from _report(bench, Kept(winner, _of_net(tries, winner)))
+            row, _ = yield from _report(bench, "searched", Kept(winner, _of_net(tries, winner)))
             cost = costs(bench, tries, [], [], None, from_search=from_search)
             result = RetrainResult(net=row, cost=cost, remarks=tuple(said))
         if from_search:
@@ -101,10 +104,11 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         common = most_frequent_class(images.labels("select"), images.class_names)
         result = replace(result, gates=gates or None, most_frequent_on_select=common)
         result.write(folder / RESULT)
+        page = yield from page_beside(project, images)
     for text in result.remarks:
         yield Note(text, in_view=True)
     yield from (Note(text, is_warning=True, in_view=True) for text in result.doubts)
-    yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT}, failure_of(gates))
+    yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT} | page, failure_of(gates))
 
 
 def _deployed(result: RetrainResult) -> Metrics:
@@ -223,7 +227,7 @@ def _judge(bench: Bench, nets: Mapping[str, Kept], *, baseline_fits: bool) -> Ge
     rows: dict[str, NetReport] = {}
     right: dict[str, NDArray[np.bool_]] = {}
     for name, kept in nets.items():
-        rows[name], right[name] = yield from _report(bench, kept)
+        rows[name], right[name] = yield from _report(bench, name, kept)
     seed = bench.project.settings.retrain.seed
     comparison = compare(right["searched"], right["baseline"], "baseline", HAND_WORDS, seed=seed)
     cnn, better_than_cnn = None, []
@@ -243,13 +247,17 @@ def _judge(bench: Bench, nets: Mapping[str, Kept], *, baseline_fits: bool) -> Ge
     )
 
 
-def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport, NDArray[np.bool_]]]:
-    """Costs, accuracy and sensitivities on the test split at the threshold that calibrate chose; which images were right."""
+def _report(bench: Bench, name: str, kept: Kept) -> Generator[Record, None, tuple[NetReport, NDArray[np.bool_]]]:
+    """Costs, accuracy and sensitivities on the test split at the threshold that calibrate chose; which images were right.
+
+    What the net answered is kept beside it, so that no page need read the split again.
+    """
     project, best = bench.project, kept.best
     images = best.net.images
     yield from decode(images, "calibrate", "test")
     net = best.load(project.space)
     choice = choose_threshold(project, images, net)
+    threshold = None if choice is None else choice.threshold
     images_NCHW, labels_N = images.arrays("test")
     probabilities_NC = predict(net, images_NCHW)
     metrics = report(
@@ -257,10 +265,13 @@ def _report(bench: Bench, kept: Kept) -> Generator[Record, None, tuple[NetReport
         labels_N,
         images.class_names,
         positive=project.settings.data.positive,
-        threshold=None if choice is None else choice.threshold,
+        threshold=threshold,
         sites=images.sites("test"),
         choice=choice,
     )
+    sha256 = weights_sha256(best.folder)
+    assert sha256 is not None  # they were loaded
+    keep_answers(project.run, images, probabilities_NC, net=name, weights_sha256=sha256, threshold=threshold)
     params, macs, predicted_ms = _costs(bench, kept)
     row = NetReport(
         arch=best.net.arch,

@@ -14,9 +14,11 @@ import torch
 
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
+from edgenas.project.early import require_classes
 from edgenas.project.journals import EVALUATIONS, JOURNAL, PROOFS, journal
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import open_images, open_project
+from edgenas.project.paging.writing import page_beside
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.answers import nothing_found, nothing_left, result_of
 from edgenas.project.searching.budget import open_budget, space_facts, survey_line
@@ -31,7 +33,7 @@ from edgenas.project.searching.floors import (
     with_thresholds,
 )
 from edgenas.project.searching.proof import Proven, Prover, prove
-from edgenas.project.searching.question import Question, ask, require_algorithm, require_classes
+from edgenas.project.searching.question import Question, ask, require_algorithm
 from edgenas.project.searching.races import completed, raced, with_finalists
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.project.searching.scoring import KnownScore, opened_score, preferred, report_line, report_of
@@ -148,6 +150,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
             raise nothing_left(question, result, proven.finalists)
         yield from told_low(question.floors, result)
         yield from [] if result.doubts is None else [Note(result.doubts, is_warning=True, in_view=True)]
+        outputs |= yield from page_beside(project, images)
     yield Outcome(result, outputs)
 
 

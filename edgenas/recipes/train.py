@@ -14,8 +14,9 @@ from torch import nn
 from edgenas.config import Flags
 from edgenas.data.images import Images, decode
 from edgenas.project.named_recipes import RECIPES, words_on
-from edgenas.project.nets import RESULT, load_supernet, new_supernet, supernet_epochs
+from edgenas.project.nets import load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.results import RESULT
 from edgenas.project.together import own_folder, require_parts
 from edgenas.project.trainings.inputs import differs, timm_normalisation
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -32,16 +33,17 @@ from edgenas.stats import Proportion, accuracy, wilson
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.devices import torch_device
-from edgenas.training.distillation import DISTILLATION_LOSSES
 from edgenas.training.evaluation import SupernetEvaluator, most_frequent_class, predict
 from edgenas.training.events import require_tensorboard
 from edgenas.training.fitting import changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights
-from edgenas.training.foreign import is_file, require_timm_model
+from edgenas.training.foreign import require_timm_model
+from edgenas.training.headers import is_file
 from edgenas.training.initial import require_same_start, start_from
 from edgenas.training.lessons import at_the_ceiling, largest_behind
 from edgenas.training.ranks import current, join
 from edgenas.training.sampling import shown_subnets
+from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
 
 @dataclass(frozen=True, slots=True)

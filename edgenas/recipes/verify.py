@@ -21,7 +21,7 @@ from edgenas.deploy.artefact import load_manifest, overall, verify_files
 from edgenas.deploy.judging import Judge, exported_file
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
-from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError
+from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError, StoppedError
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
 from edgenas.records import EQUAL_WORD, Check, Manifest, Parity, VerifyResult
@@ -146,8 +146,9 @@ def _repeat_parity(
             continue
         try:
             parity = judge(file)
-        except (ArtefactError, ParityError) as error:  # what took all its time is not followed by others of its kind
-            stopped = file.path.name
+        except (ArtefactError, ParityError) as error:
+            if isinstance(error, StoppedError):  # what took all its time is not followed by others of its kind
+                stopped = file.path.name
             yield Check(file.path.name, "parity", "failed", str(error))
             continue
         yield Check(file.path.name, "parity", parity.verdict, parity.reason or _passed_words(parity), parity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.looks import LookResult
@@ -73,7 +73,7 @@ class ProbeRow(JsonRecord):
     Attributes:
         works: whether it gave what it must.
         reason: what was tried and seen, one line.
-        fix: the one command that mends it, empty when it works or nothing can be done.
+        fix: the one command that fixes it, empty when it works or nothing can be done.
         version: of the package, empty when it is missing.
         device: what it ran on.
     """
@@ -270,6 +270,41 @@ class RecipesResult(JsonRecord):
     """What `edgenas recipes` answers."""
 
     rows: tuple[RecipeRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingRow(JsonRecord):
+    """One setting.
+
+    Attributes:
+        key: ``table.key``.
+        default: None where nothing is the default, or it must be given.
+        value: in force.
+        source: of the value: ``default``, ``file`` or ``flag``.
+        allowed: in words.
+        help: what it means.
+        recipe: that the file names and the value comes from; None where it does not.
+    """
+
+    key: str
+    default: Any
+    value: Any
+    source: Literal["default", "file", "flag"]
+    allowed: str
+    help: str
+    recipe: Annotated[str | None, OMITTED] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsResult(JsonRecord):
+    """What `edgenas settings` answers.
+
+    Attributes:
+        is_single: one setting was asked for.
+    """
+
+    rows: tuple[SettingRow, ...]
+    is_single: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

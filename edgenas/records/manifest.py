@@ -280,12 +280,14 @@ class DecisionRule(JsonRecord):
     Attributes:
         rule: ``threshold`` (``positive`` from the threshold on, else the best other class) or ``argmax``.
         choice: how the threshold was chosen; None without one.
+        refer: least and largest probability of ``positive`` at which a person is to decide, both included; None refers nothing.
     """
 
     rule: Literal["threshold", "argmax"]
     positive: str | None = None
     threshold: float | None = None
     choice: Annotated[ThresholdChoice | None, OMITTED] = None
+    refer: Annotated[tuple[float, float] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +325,9 @@ class Manifest(JsonRecord):
         gates: limits by name that the files were held to.
         word: the verdict in a word for people.
         answers: of the source to the images that judged.
+        quick: stages behind the net that took a few steps only; None where none did, and in manifests of before.
+        net: ``searched``, ``baseline`` or a rival's name.
+        created_on: day in UTC, as 2026-11-29.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -348,6 +353,14 @@ class Manifest(JsonRecord):
     gates: Annotated[Mapping[str, float] | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
     answers: Annotated[AnswersFacts | None, OMITTED] = None
+    quick: Annotated[tuple[str, ...] | None, OMITTED] = None
+    net: Annotated[str | None, OMITTED] = None
+    created_on: Annotated[str | None, OMITTED] = None
+
+    @property
+    def refer(self) -> tuple[float, float] | None:
+        """Probabilities of the positive class at which a person is to decide."""
+        return None if self.decision is None else self.decision.refer
 
     @property
     def verdict_word(self) -> str:

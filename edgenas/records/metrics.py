@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from edgenas.percents import percent, with_interval
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.proportion import Proportion
 
@@ -26,8 +27,59 @@ class MostFrequent(JsonRecord):
         """That an accuracy is not shown to be above this, in words; None where its interval lies above."""
         if not top1.n or top1.low > self.share.value:
             return None
-        found = f"{what}: accuracy {100 * top1.value:.1f} % [{100 * top1.low:.1f}, {100 * top1.high:.1f}] of {top1.n} images"
-        return f"{found} is not shown to be above {100 * self.share.value:.1f} %, which always answering {self.class_name} gives"
+        found = f"{what}: accuracy {with_interval(top1)} of {top1.n} images"
+        return f"{found} is not shown to be above {percent(self.share.value)}, which always answering {self.class_name} gives"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referral(JsonRecord):
+    """What a zone that a person decides costs and is worth on some images.
+
+    Attributes:
+        split: whose images these are.
+        share: of the images that are referred to a person.
+        error: share of the other images that are wrongly decided as to whether they are of the positive class.
+        error_without: the same share of all images, without a zone.
+        missed: share of the positive class's images that are neither referred nor decided as it.
+    """
+
+    split: str
+    share: Proportion
+    error: Proportion
+    error_without: Proportion
+    missed: Proportion
+
+    @property
+    def words(self) -> str:
+        """All of it in a line."""
+        return (
+            f"on {self.split} {_of(self.share)} images are referred; of the others {_of(self.error)} are wrongly decided "
+            f"({_of(self.error_without)} without referring), {_of(self.missed)} positives missed"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralZone(JsonRecord):
+    """Probabilities of the positive class at which a person is to decide: from ``low`` to ``high``, both included.
+
+    Attributes:
+        target: share of the images decided without a person that may be wrong, by which the zone was chosen; None where its ends
+            were given.
+        found: on the images that chose the threshold.
+    """
+
+    low: float
+    high: float
+    target: float | None = None
+    found: Referral
+
+    @property
+    def words(self) -> str:
+        """The zone, how it was chosen, and what it is worth where it was."""
+        how = "as set" if self.target is None else f"chosen for at most {100 * self.target:g} % wrong"
+        if self.low <= 0 and self.high >= 1:
+            how += "; every image is referred" + ("" if self.target is None else ": no smaller zone keeps to that")
+        return f"to a person from {self.low:.4g} to {self.high:.4g} ({how}): {self.found.words}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +95,7 @@ class ThresholdChoice(JsonRecord):
         is_shown: the images are enough to reach it.
         sensitivity: share of the class's images that are found there.
         false_alarms: share of the other images that are decided as the class there.
+        refer: the zone around the threshold that a person decides; None without one.
     """
 
     threshold: float
@@ -53,6 +106,7 @@ class ThresholdChoice(JsonRecord):
     is_shown: bool
     sensitivity: Proportion
     false_alarms: Proportion
+    refer: Annotated[ReferralZone | None, OMITTED] = None
 
     @property
     def words(self) -> str:
@@ -109,6 +163,7 @@ class Metrics(JsonRecord):
         sites: by name; None where unknown.
         most_frequent: class of the split, and what always answering it gives; None in results of before.
         threshold_choice: how the threshold was chosen; None without one, and in results of before.
+        referral: what referring images to a person is worth here; None where none are.
     """
 
     n: int
@@ -122,6 +177,7 @@ class Metrics(JsonRecord):
     sites: Mapping[str, SiteMetrics] | None = None
     most_frequent: Annotated[MostFrequent | None, OMITTED] = None
     threshold_choice: Annotated[ThresholdChoice | None, OMITTED] = None
+    referral: Annotated[Referral | None, OMITTED] = None
 
     def doubts(self, what: str) -> str | None:
         """That the accuracy is not shown to be above the most frequent class's, in words; None where it is, or is not known."""

@@ -4,57 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from rich import box
-from rich.console import RenderableType
-from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.escaping import terminal
+from edgenas import percents
 from edgenas.records import EQUAL_WORD, Arch, Percentile, Proportion
+from edgenas.report.folding import Cells
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
 VERDICT_STYLES = {"passed": "green", EQUAL_WORD: "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
-class Cells(Table):
-    """A table whose cells are text: brackets, colons and backslashes in a name are those of the name."""
-
-    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
-        """One row; plain strings are shown as they are, control characters written out so that columns are as wide as they need."""
-        super().add_row(*map(_readable, cells), style=style, end_section=end_section)
-
-
-def _readable(cell: RenderableType | None) -> RenderableType | None:
-    """A text as it is shown; one in which nothing would be written in another way stays."""
-    if isinstance(cell, str):
-        return Text(terminal(cell))
-    if isinstance(cell, Text) and terminal(cell.plain) != cell.plain:
-        return Text(terminal(cell.plain), style=cell.style)
-    return cell
-
-
 def table(*columns: str, title: str | None = None) -> Table:
     """A borderless table; columns that start with ``>`` are aligned right."""
-    shown = None if title is None else Text(title, style="bold")
-    result = Cells(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)
-    for column in columns:
-        result.add_column(Text(terminal(column.removeprefix(">"))), justify="right" if column.startswith(">") else "left")
-    return result
+    return Cells(columns, title)
 
 
 def percent(value: float | None) -> str:
     """A share for reading."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else percents.percent(value)
 
 
 def interval(share: Proportion | None) -> str:
     """A share in percent with its interval."""
     if share is None or math.isnan(share.value):
         return "–"
-    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return percents.with_interval(share).replace(" % ", " ", 1)
 
 
 def count(value: float) -> str:
@@ -68,6 +46,15 @@ def count(value: float) -> str:
 def milliseconds(value: float | None) -> str:
     """A latency for reading."""
     return "–" if value is None else f"{value:.3g} ms"
+
+
+def minute(date: str) -> str:
+    """A date of a file for reading, in UTC; as it stands where it is none."""
+    try:
+        found = datetime.fromisoformat(date)
+    except ValueError:
+        return date
+    return (found.astimezone(UTC) if found.tzinfo is not None else found).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def calls_of(percentiles: Mapping[str, Percentile] | None) -> Iterator[Text]:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral
 from edgenas.records import Metrics, MostFrequent, Proportion, Scores
 from edgenas.report.cells import interval, table
 from edgenas.stats import wilson
@@ -56,6 +57,16 @@ def rule_of(metrics: Metrics) -> str:
     return f"{metrics.positive} where p({metrics.positive}) ≥ {metrics.threshold:.4g}, else the likeliest of the others"
 
 
+def referral_lines(metrics: Metrics, of: str = "") -> Iterator[Text]:
+    """The zone that a person decides, what it is worth where it was chosen, and here; nothing without one."""
+    choice = metrics.threshold_choice
+    if choice is None or choice.refer is None:
+        return
+    yield Text(f"referred{of} {choice.refer.words}", style="dim")
+    if metrics.referral is not None and metrics.referral.split != choice.refer.found.split:
+        yield Text(f"referred{of}: {metrics.referral.words}")
+
+
 def metrics_tables(reports: Mapping[str, Metrics], *, title: str) -> Iterator[RenderableType]:
     """What is decided, then what the argmax alone would get right where that is another rule; one column a net."""
     each = list(reports.values())
@@ -66,6 +77,7 @@ def metrics_tables(reports: Mapping[str, Metrics], *, title: str) -> Iterator[Re
     for name, report in reports.items():
         if report.threshold_choice is not None:
             yield Text(f"threshold{f' of {name}' if len(reports) > 1 else ''}: {report.threshold_choice.words}", style="dim")
+            yield from referral_lines(report, f" of {name}" if len(reports) > 1 else "")
     yield _argmax_table(reports, f"{title}: by the argmax", with_classes=False)
 
 
@@ -116,7 +128,7 @@ def always(common: MostFrequent) -> Text:
 
 def _always(rows: Table, common: MostFrequent | None, num_columns: int) -> None:
     if common is not None:
-        rows.add_row(always(common), str(common.share.n), *[f"{100 * common.share.value:.1f}"] * num_columns, style="dim")
+        rows.add_row(always(common), str(common.share.n), *[numeral(common.share.value)] * num_columns, style="dim")
 
 
 def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[RenderableType]:
@@ -151,6 +163,7 @@ def _decided_scores(metrics: Metrics, scores: Scores, title: str) -> Iterator[Re
     yield Text(f"decided: {rule_of(metrics)}")
     if metrics.threshold_choice is not None:
         yield Text(f"threshold: {metrics.threshold_choice.words}", style="dim")
+        yield from referral_lines(metrics)
     rows = table("as decided", ">images", ">% [95 %]", title=title)
     rows.add_row("accuracy", str(metrics.top1_decision.n), interval(metrics.top1_decision))
     _always(rows, metrics.most_frequent, 1)

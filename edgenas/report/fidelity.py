@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral
 from edgenas.records import FidelityPicture, FidelityReport, Proportion
 from edgenas.report.cells import count, interval, milliseconds, table
 from edgenas.report.figures import new_figure, save
@@ -38,7 +39,7 @@ def fidelity_view(outcome: Outcome[FidelityReport]) -> Iterator[RenderableType]:
     rows = table("", ">params", ">MACs", ">latency", ">inherited %", ">alone %", title="Nets trained alone, the best first")
     for row in sorted(result.rows, key=lambda each: -each.alone):
         costs = (count(row.params), count(row.macs), milliseconds(row.latency_ms_predicted))
-        rows.add_row("=" if row.in_band else "", *costs, f"{100 * row.inherited:.1f}", f"{100 * row.alone:.1f}")
+        rows.add_row("=" if row.in_band else "", *costs, numeral(row.inherited), numeral(row.alone))
     yield rows
     title = f"Kendall's tau [95 %] with {result.num_nets} nets alone for {result.epochs} epochs, on {result.images} images"
     yield tau_table(result.tau, result.tau_band, result.num_band, title=title)

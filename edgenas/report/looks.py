@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from edgenas.records import LookedSpace, LookResult
-from edgenas.report.cells import count, milliseconds, table
-from edgenas.report.plan import duration
+from edgenas.report.cells import count, milliseconds, percent, table
 from edgenas.runs import Outcome
+from edgenas.runs.durations import duration
 
 NOTE = (
     "by a rule, not by accuracy (docs/spaces.md). least: the fastest net; fit: share of the nets within the limit, and their most "
@@ -21,7 +21,7 @@ NOTE = (
 def look_view(outcome: Outcome[LookResult]) -> Iterator[RenderableType]:
     """The look at spaces, and what comes next."""
     yield from look_table(outcome.result)
-    yield Text("next: edgenas init --force --latency-ms MS takes what was chosen; --space NAME what you prefer")
+    yield Text("edgenas init --force --latency-ms MS takes what was chosen; --space NAME what you prefer")
 
 
 def look_table(result: LookResult) -> Iterator[RenderableType]:
@@ -36,7 +36,7 @@ def look_table(result: LookResult) -> Iterator[RenderableType]:
         best.setdefault(row.space, row)
     for name, row in best.items():
         style = "bold" if result.chosen is not None and result.chosen.space == name else ""
-        fits = (_percent(row.share), few(row.best_macs)) if row.fits else ("none", "–")
+        fits = (percent(row.share), few(row.best_macs)) if row.fits else ("none", "–")
         training = ("–", "–") if row.training is None else (_about(row.training.quick_s), _about(row.training.full_s))
         rows.add_row(name, str(row.image_px), milliseconds(row.least_ms), *fits, *training, style=style)
     yield rows
@@ -45,13 +45,6 @@ def look_table(result: LookResult) -> Iterator[RenderableType]:
     for reason, names in _by_reason(result, [name for name, row in best.items() if row.fits]).items():
         yield Text(f"not {', '.join(names)}: {reason}")
     yield Text(NOTE, style="dim")
-
-
-def _percent(share: float) -> str:
-    """A share in two digits, however small; all is said of nothing less."""
-    if share > 0.99:
-        return "100 %" if share == 1 else "> 99 %"
-    return f"{100 * share:.2g} %".replace("e-0", "e-")
 
 
 def few(value: float) -> str:

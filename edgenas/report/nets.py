@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral
 from edgenas.records import FinalTraining, Metrics, MostFrequent, NetReport, PublishedRow, RetrainResult, StageCosts
 from edgenas.report.cells import arch_value, interval, milliseconds, table
 from edgenas.report.decisions import always, confusion, metrics_tables
@@ -42,7 +43,7 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
     rows = table("site", ">images", f">{what} %", *constant, *columns, title="By site, 95 % intervals")
     for name, site in metrics.sites.items():
         shares = [interval(site.sensitivity[positive])] if positive is not None else []
-        common = [f"{100 * site.most_frequent.share.value:.1f}"] if constant and site.most_frequent is not None else []
+        common = [numeral(site.most_frequent.share.value)] if constant and site.most_frequent is not None else []
         rows.add_row(name, str(site.n), interval(site.top1_decision), *common, *shares)
     yield rows
 
@@ -72,7 +73,7 @@ def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = Non
     if any(net.select_top1 is not None for net in each):
         rows.add_row("top-1 on select %", *(interval(net.select_top1) for net in each))
         if on_select is not None:
-            rows.add_row(Text("  ") + always(on_select), *[f"{100 * on_select.share.value:.1f}"] * len(each), style="dim")
+            rows.add_row(Text("  ") + always(on_select), *[numeral(on_select.share.value)] * len(each), style="dim")
     return rows
 
 
@@ -99,7 +100,6 @@ def retrain_view(outcome: Outcome[RetrainResult]) -> Iterator[RenderableType]:
     yield from _tries(nets, result.finals or (), result.most_frequent_on_select)
     yield from _costs(result.cost or {})
     yield from verdict_lines(result)
-    yield Text("next: edgenas export --format onnx, or --format trt")
 
 
 def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_select: MostFrequent | None) -> Iterator[Table]:
@@ -123,7 +123,7 @@ def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_se
             values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"  {FIRST if final is finals[0] else OTHER}", *values, interval(each.select_top1))
     if on_select is not None:
-        rows.add_row(Text("  ") + always(on_select), "", "", "", "", f"{100 * on_select.share.value:.1f}", style="dim")
+        rows.add_row(Text("  ") + always(on_select), "", "", "", "", numeral(on_select.share.value), style="dim")
     yield rows
 
 

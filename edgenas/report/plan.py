@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import with_interval
 from edgenas.records import (
     CandidateRow,
     Estimate,
@@ -20,9 +21,10 @@ from edgenas.records import (
     SessionFacts,
     limit_text,
 )
-from edgenas.report.cells import arch_line, count, milliseconds, percent, table
+from edgenas.report.cells import arch_line, count, interval, milliseconds, minute, percent, table
 from edgenas.report.spaces import cardinality
 from edgenas.runs import Outcome
+from edgenas.runs.durations import duration
 
 METHODS = {
     "enumeration": "exactly: every net was looked at",
@@ -49,12 +51,10 @@ def plan_view(outcome: Outcome[PlanResult]) -> Iterator[RenderableType]:
         yield Text(f"{limit_text(name, f'{limit:.6g}')} keeps out {fitting.rejected[name]:,} of the nets looked at{alone}")
     yield _times(result)
     yield Text("estimated from a few timed steps on this device: mean, and the range of their 10th to 90th percentile", style="dim")
-    yield Text("next: edgenas train")
 
 
 def _share(share: Proportion, *, is_exact: bool) -> str:
-    value = f"{100 * share.value:.3g} %"
-    return value if is_exact else f"{value} [{100 * share.low:.3g}, {100 * share.high:.3g}]"
+    return percent(share.value) if is_exact else with_interval(share)
 
 
 def _words(name: str) -> str:
@@ -113,14 +113,6 @@ def _seconds(estimate: Estimate) -> tuple[str, str]:
     return duration(estimate.value), f"{duration(estimate.low)} to {duration(estimate.high)}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds, minutes, hours or days for reading."""
-    for factor, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * factor:
-            return f"{seconds / factor:.3g}\N{NO-BREAK SPACE}{unit}"
-    return f"{seconds:.3g}\N{NO-BREAK SPACE}s"
-
-
 def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> Iterator[RenderableType]:
     """Bounds on quantiles of calls with their coverage and slack on nets that fitted nothing; nothing without any.
 
@@ -135,7 +127,7 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
     rows.columns[0].no_wrap = True
     for name, bound in named:
         kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
-        held = f"{100 * kept.value:.0f} [{100 * kept.low:.0f}, {100 * kept.high:.0f}] of {kept.n}" if kept.n else "–"
+        held = f"{interval(kept)} of {kept.n}" if kept.n else "–"
         cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
         rows.add_row(*([name] if with_names else []), *cells)
     yield rows
@@ -152,7 +144,7 @@ def sessions_table(sessions: Sequence[SessionFacts]) -> Iterator[Table]:
     rows = table("session", "date", ">nets", ">for checks", ">calls a net", ">times as long", title="Sessions")
     for number, each in enumerate(sessions, 1):
         calls = "–" if each.num_runs is None else str(each.num_runs)
-        rows.add_row(str(number), each.date, str(each.num_nets), str(each.num_checks), calls, f"{each.speed:.3f}")
+        rows.add_row(str(number), minute(each.date), str(each.num_nets), str(each.num_checks), calls, f"{each.speed:.3f}")
     yield rows
 
 

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgenas.records import AnalysisPicture, ComparePicture, FidelityPicture, ParetoPicture, SamplePicture, TrainingPicture
+from edgenas.records import (
+    AnalysisPicture,
+    ComparePicture,
+    FidelityPicture,
+    ParetoPicture,
+    ResultsPage,
+    SamplePicture,
+    TrainingPicture,
+)
 from edgenas.report.compare import compare_plot
 from edgenas.report.curves import training_plot
 from edgenas.report.fidelity import fidelity_plot
 from edgenas.report.figures import new_figure, save
+from edgenas.report.page import document
 from edgenas.report.samples import samples_plot
 from edgenas.report.search_pictures import COSTS, analysis_plot
 from edgenas.runs import Picture
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-Shown = ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | SamplePicture | ComparePicture
+Shown = ParetoPicture | AnalysisPicture | TrainingPicture | FidelityPicture | SamplePicture | ComparePicture | ResultsPage
 
 
 def draw(picture: Picture[Shown]) -> None:
@@ -40,6 +49,8 @@ def draw(picture: Picture[Shown]) -> None:
             compare_plot(picture.shows, picture.paths)
         case SamplePicture():
             samples_plot(picture.shows, picture.paths)
+        case ResultsPage():
+            document.write(picture.shows, picture.paths[0])
 
 
 def pareto_plot(shown: ParetoPicture, paths: Sequence[Path]) -> None:

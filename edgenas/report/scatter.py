@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgenas.percents import percent
 from edgenas.report.figures import new_figure, save
 
 COLUMNS = 3
@@ -47,7 +48,7 @@ def scatter_plot(
             axis.set_major_formatter(FuncFormatter(plain))
             axis.set_minor_formatter(FuncFormatter(plain))
             axis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0)))
-        axes.set_title(f"{name}: MAPE {error:.1%}", fontsize=8)
+        axes.set_title(f"{name}: MAPE {percent(error)}", fontsize=8)
         axes.set_xlabel("measured (ms)", fontsize=7)
         axes.set_ylabel("predicted (ms)", fontsize=7)
         axes.tick_params(labelsize=6, which="both")

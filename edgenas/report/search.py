@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral, percent
 from edgenas.records import CandidateRow, Evaluations, FidelityResult, SearchAnalysis, SearchResult
 from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
 from edgenas.report.fidelity import correlation, tau_table
@@ -45,7 +46,6 @@ def search_view(outcome: Outcome[SearchResult]) -> Iterator[RenderableType]:
     yield from _evaluated(result.evaluations)
     if result.binding:
         yield Text(f"binding: {', '.join(result.binding)}")
-    yield Text("next: edgenas retrain, or edgenas export with the inherited weights")
 
 
 def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
@@ -75,7 +75,7 @@ def _optimism(result: SearchResult) -> Iterator[RenderableType]:
 def _evaluated(evaluations: Evaluations) -> Iterator[RenderableType]:
     text = f"{evaluations.evaluated} nets evaluated on {evaluations.images} images of select"
     if evaluations.dropped is not None and evaluations.images_share is not None:
-        text += f", {evaluations.dropped} of them dropped before: {100 * evaluations.images_share:.0f} % of the predictions"
+        text += f", {evaluations.dropped} of them dropped before: {percent(evaluations.images_share)} of the predictions"
     yield Text(text)
 
 
@@ -83,9 +83,9 @@ def _finalists(result: SearchResult) -> Table:
     proven = any(candidate.proof is not None for candidate in result.finalists)
     columns = [">alone % [95 %]", ">ep."] if proven else [">confirm % [95 %]"]
     all_measured = all(candidate.latency_ms_measured is not None for candidate in result.finalists)
-    predicted = [] if all_measured else [">predicted"]  # the table has to fit 80 columns
+    predicted = [] if all_measured else [">pred.\nms"]  # the table has to fit 80 columns
     found = [">found"] if result.positive is not None else []
-    headings = ("", ">params", ">MACs", *predicted, ">measured", *found, ">sel.\n%" if proven else ">select %", *columns)
+    headings = ("", ">params", ">MACs", *predicted, ">meas.\nms", *found, ">sel.\n%" if proven else ">select %", *columns)
     rows = table(*headings, title="Finalists; on select with inherited weights" if proven else "Finalists")
     for position, candidate in enumerate(result.finalists, 1):
         mark = "→" if result.winner is not None and candidate.arch == result.winner.arch else " "
@@ -95,13 +95,18 @@ def _finalists(result: SearchResult) -> Table:
             f"{mark} {position}{' hand' if candidate.hand_designed else ''}",
             count(candidate.params),
             count(candidate.macs),
-            *(milliseconds(candidate.latency_ms_predicted) for _ in predicted),
-            milliseconds(candidate.latency_ms_measured),
+            *(_without_unit(candidate.latency_ms_predicted) for _ in predicted),
+            _without_unit(candidate.latency_ms_measured),
             *(_found(candidate, str(result.positive)) for _ in found),
-            f"{100 * candidate.top1:.1f}",
+            numeral(candidate.top1),
             *(alone if proven else [interval(candidate.top1_confirm)]),
         )
     return rows
+
+
+def _without_unit(value: float | None) -> str:
+    """Milliseconds under a heading that says so."""
+    return milliseconds(value).removesuffix(" ms")
 
 
 def _found(candidate: CandidateRow, positive: str) -> str:
@@ -119,7 +124,7 @@ def _notes_on_finalists(result: SearchResult) -> Iterator[Text]:
         yield Text("alone, ep.: accuracy on select and confirm after so many epochs of training alone", style="dim")
     common = {name: each for name, each in (result.most_frequent or {}).items() if name != "both"}
     if common:
-        given = (f"always {each.class_name}: {100 * each.share.value:.1f} % of {name}" for name, each in common.items())
+        given = (f"always {each.class_name}: {percent(each.share.value)} of {name}" for name, each in common.items())
         yield Text("; ".join(given), style="dim")
     if result.doubts is not None:
         yield Text(result.doubts, style="bold yellow")

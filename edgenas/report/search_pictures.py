@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgenas.percents import percent
 from edgenas.records import AnalysisPicture, ImportanceFacts, PriceRow
 from edgenas.report.cells import count, interval
 from edgenas.report.figures import new_figure, save
@@ -141,7 +142,7 @@ def _name(metric: str) -> str:
 def _coordinate(name: str, value: float) -> str:
     """A coordinate of the reference point."""
     if name in ("top1", "accuracy") or name.startswith("sensitivity"):
-        return f"{_name(name)} {100 * value:.1f} %"
+        return f"{_name(name)} {percent(value)}"
     return f"{value:.3g} ms" if name.startswith("latency") else f"{count(value)} {_name(name)}"
 
 

@@ -25,7 +25,7 @@ from edgenas.records import (
     TableValidated,
     ValidationFigures,
 )
-from edgenas.report.cells import arch_line, calls_of, milliseconds, percent, table, verdict
+from edgenas.report.cells import arch_line, calls_of, milliseconds, minute, percent, table, verdict
 from edgenas.report.plan import promises, sessions_table
 from edgenas.runs import Outcome
 
@@ -88,7 +88,7 @@ def _header(header: TableHeader) -> Text:
     return Text(
         f"{context.device}, {_runtime(context)}, {context.precision}, batch {context.batch_size}"
         f", scope {context.scope}; {header.space} at {task.image_px} px, {task.num_classes} classes; "
-        f"measured {header.date}"
+        f"measured {minute(header.date)}"
     )
 
 

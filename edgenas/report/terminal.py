@@ -1,7 +1,8 @@
-"""Progress with time left, and the screen of every command, on stderr."""
+"""What is drawn while a command runs, on stderr, and what it found out, on stdout."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -17,14 +18,21 @@ from edgenas.report.plots import draw
 from edgenas.runs import Epoch, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
+ROOMY = 80  # columns from which on a line of progress has room for more than numbers
 PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may take minutes each
 
 
 class Screen:
-    """Shows a recipe's records as they come, then its outcome."""
+    """Shows a recipe's records as they come, then its outcome.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console if console is not None else LiteralConsole(stderr=True)
+    Args:
+        console: for progress, notes and warnings; None takes stderr.
+        results: for what was found out; None takes ``console`` if one is given, else stdout.
+    """
+
+    def __init__(self, console: Console | None = None, results: Console | None = None) -> None:
+        self.results = results or console or LiteralConsole()
+        self.console = console or LiteralConsole(stderr=True)
         self.warnings: list[str] = []
 
     def follow(self, records: Iterator[Record], stop: object = False) -> Outcome[Any]:
@@ -48,7 +56,7 @@ class Screen:
                 elif isinstance(record, Epoch):
                     self._epoch(record)
                 elif isinstance(record, Picture):
-                    draw(record)
+                    self._draw(record)
                 else:
                     outcome = record
                 if stop and isinstance(records, Generator):
@@ -58,15 +66,29 @@ class Screen:
         return outcome
 
     def show(self, command: str, outcome: Outcome[Any]) -> None:
-        """Draw what a command found out."""
+        """Draw what a command found out.
+
+        Raises:
+            OSError: if it cannot be written; a `BrokenPipeError` where the reader has seen enough.
+        """
         for renderable in views.VIEWS[command](outcome):
-            self.console.print(renderable)
+            self.results.print(renderable)
+
+    def _draw(self, picture: Picture[Any]) -> None:
+        """Draw it; that an extra cannot be drawn, even by a fault of ours, must not end a command whose work is done."""
+        try:
+            draw(picture)
+        except Exception as error:
+            if not picture.is_extra:
+                raise
+            logging.getLogger(__name__).info("an extra was not drawn", exc_info=error)
+            self._note(Note(f"{picture.paths[0]} is not written: {error}", is_warning=True))
 
     def _note(self, note: Note) -> None:
         if note.is_warning:
             self.warnings.append(note.text)
-        if note.in_view:
-            return
+        if note.in_view and (self.results is self.console or self.results.is_terminal or not note.is_warning):
+            return  # the view says it where the person looks
         style = "yellow" if note.is_warning else ("bold" if note.is_heading else None)
         self.console.print(note.text, style=style, markup=False)
 
@@ -78,15 +100,19 @@ class Screen:
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _bars(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)),
+        """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
+        shown = Column(no_wrap=True, overflow="ellipsis", ratio=12)
+        columns = [
+            TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, overflow="fold")),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
             Labelled("elapsed", TimeElapsedColumn(), "cyan"),
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
-            TextColumn(
-                "{task.fields[shown]}", style="dim", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=12)
-            ),
+        ]
+        if self.console.width >= ROOMY:
+            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)))
+            columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
+        return Progress(
+            *columns,
             console=self.console,
             expand=True,
             speed_estimate_period=PACE_S,

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edgenas.percents import numeral
 from edgenas.records import (
     EQUAL_WORD,
     Check,
@@ -32,9 +33,10 @@ from edgenas.records import (
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
-from edgenas.report.decisions import always, metrics_tables, rule_of, scores_tables
+from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
+from edgenas.report.made import report_view
 from edgenas.report.nets import (
     net_rows,
     nets_of,
@@ -44,8 +46,11 @@ from edgenas.report.nets import (
     verdict_lines,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
+from edgenas.report.running import run_view
 from edgenas.report.search import search_view
+from edgenas.report.settings import settings_view
 from edgenas.report.spaces import count_view, spaces_view
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
@@ -71,7 +76,6 @@ def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
         yield Text(f"{result.num_problems:,} odd thing(s) are listed in data/problems.csv")
     if result.look is not None:
         yield from look_table(result.look)
-    yield Text("next: edgenas train")
 
 
 def doctor_view(outcome: Outcome[DoctorResult]) -> Iterator[RenderableType]:
@@ -84,6 +88,20 @@ def doctor_view(outcome: Outcome[DoctorResult]) -> Iterator[RenderableType]:
     for row in outcome.result.formats:
         formats.add_row(row.name, _works(row), _seen(row))
     yield formats
+    yield _done_here(outcome.result)
+
+
+def _done_here(result: DoctorResult) -> Text:
+    """In one line, what can be done here."""
+    runtimes, formats = ([row.name for row in rows if row.works] for rows in (result.runtimes, result.formats))
+    device = "the GPU" if "torch-cuda" in runtimes else "the CPU"
+    parts = [f"train on {device}", f"measure with {_listed(runtimes)}", f"export {_listed(formats)}"]
+    broken = [row.name for row in (*result.runtimes, *result.formats) if not row.works]
+    return Text(f"here you can {'; '.join(parts)}" + (f"; not {', '.join(broken)}" if broken else ""), style="bold")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _works(row: ProbeRow) -> Text:
@@ -91,7 +109,7 @@ def _works(row: ProbeRow) -> Text:
 
 
 def _seen(row: ProbeRow) -> Text:
-    return Text(row.reason if row.works or not row.fix else f"{row.reason}\nmend: {row.fix}")
+    return Text(row.reason if row.works or not row.fix else f"{row.reason}\nwhat fixes it: {row.fix}")
 
 
 def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
@@ -104,11 +122,10 @@ def train_view(outcome: Outcome[TrainResult]) -> Iterator[RenderableType]:
         rows.add_row(f"{name} subnet", interval(share))
     common = outcome.result.most_frequent
     if common is not None:
-        rows.add_row(always(common), f"{100 * common.share.value:.1f}", style="dim")
+        rows.add_row(always(common), numeral(common.share.value), style="dim")
     yield rows
     for text in outcome.result.doubts:
         yield Text(text, style="bold yellow")
-    yield Text("next: edgenas profile" if supernet is not None else "next: edgenas train")
 
 
 def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[RenderableType]:
@@ -139,7 +156,6 @@ def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[Rendera
         yield Text(f"{result.num_nets_timed} nets timed again in {result.seconds:.0f} s")
         return
     yield Text(f"{result.num_entries} entries from {result.num_nets_timed} nets in {result.seconds:.0f} s")
-    yield Text("next: edgenas plan --latency-ms MS, or edgenas search --latency-ms MS")
 
 
 def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
@@ -205,6 +221,7 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"decided: {rule_of(result.metrics.metrics)}")
         choice = result.metrics.metrics.threshold_choice
         yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
+        yield from referral_lines(result.metrics.metrics)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -213,7 +230,6 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
     if doubts is not None:
         yield Text(doubts, style="bold yellow")
-    yield Text(f"next: edgenas verify {outcome.outputs['artifact']}")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
@@ -269,7 +285,9 @@ def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
         _verdicts(result.verdicts),
         Text(f"took {result.seconds:.0f} s, at most {result.peak_memory_mb:.0f} MB; everything is in {result.run}"),
     ]
-    yield Panel(Group(*parts), title="edgenas demo: from 1,797 digits to a verified net", border_style="cyan", padding=(0, 1))
+    yield Panel(
+        Group(*parts), title="edgenas demo: from 1,797 digits to a verified net", border_style="cyan", padding=(0, 1), expand=False
+    )
 
 
 def _verdicts(rows: Sequence[VerdictRow]) -> Table:
@@ -296,6 +314,11 @@ VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {
     "evaluate": evaluate_view,
     "export": export_view,
     "verify": verify_view,
+    "report": report_view,
+    "predict": predict_view,
+    "serve": serve_view,
     "info": info_view,
     "demo": demo_view,
+    "run": run_view,
+    "settings": settings_view,
 }

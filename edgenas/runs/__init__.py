@@ -17,7 +17,7 @@ from edgenas.runs.files import (
 )
 from edgenas.runs.folder import RunFolder, locked, scratch
 from edgenas.runs.journal import Journal
-from edgenas.runs.records import Epoch, Note, Outcome, Picture, Progress, Record
+from edgenas.runs.records import Epoch, Note, Outcome, Picture, Progress, Record, quietly
 
 __all__ = [
     "Epoch",
@@ -34,6 +34,7 @@ __all__ = [
     "dump_json",
     "jsonable",
     "locked",
+    "quietly",
     "read_json",
     "read_sealed",
     "scratch",

@@ -27,7 +27,7 @@ TEMPORARY = ".edgenas.tmp"  # what every temporary name ends in, so that nobody 
 
 
 def cannot_write(path: Path, error: OSError) -> RunFolderError:
-    """What is raised where a file or folder cannot be written, with what mends it."""
+    """What is raised where a file or folder cannot be written, with what fixes it."""
     hint = ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "free some space; the same command goes on"

@@ -91,6 +91,16 @@ class RunFolder:
         """Folder of the artefact folders."""
         return self.path / "export"
 
+    @property
+    def answers(self) -> Path:
+        """Folder of what nets answered to the test split, image by image."""
+        return self.path / "answers"
+
+    @property
+    def page(self) -> Path:
+        """The page of all results."""
+        return self.path / "report" / "index.html"
+
     def relative(self, path: Path) -> str:
         """``path`` as the contract writes outputs: relative to the run folder where it lies in it."""
         try:

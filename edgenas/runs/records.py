@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -64,10 +64,17 @@ Shown = TypeVar("Shown", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Picture(Generic[Shown]):
-    """Something to be drawn into files by `report`: what it shows, and where it goes."""
+    """Something to be drawn into files by `report`.
+
+    Attributes:
+        shows: what.
+        paths: where it goes.
+        is_extra: that it cannot be drawn is a warning, whatever the reason: the work that it shows is done.
+    """
 
     shows: Shown
     paths: tuple[Path, ...]
+    is_extra: bool = False
 
 
 Result = TypeVar("Result", covariant=True)
@@ -89,3 +96,19 @@ class Outcome(Generic[Result]):
 
 
 Record = Progress | Epoch | Note | Picture[Any] | Outcome[Any]
+
+
+def quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:
+    """Pass everything on but the outcome, and return that: a recipe as a part of another one."""
+    outcome: Outcome[Any] | None = None
+    try:
+        for record in records:
+            if isinstance(record, Outcome):
+                outcome = record
+            else:
+                yield record
+    finally:
+        if isinstance(records, Generator):
+            records.close()  # an interrupted part saves its state
+    assert outcome is not None
+    return outcome

@@ -12,6 +12,8 @@ from edgenas.search.feasibility import repair
 from edgenas.search.feasible_set import feasible_set
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
+_CHANGES, _WALKS = 2, 8  # genes that a step changes on average, and steps in a row that may find nothing
+
 
 def given_rows(
     constraints: Sequence[CostConstraint], start: Mapping[str, Genes], num: int, seen: set[bytes]
@@ -29,7 +31,8 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     """Distinct feasible rows, uniform over what the limits leave, as far as that can be had.
 
     Draws from the whole space where enough of them meet the limits, else draws from what the limits leave; where these are too few,
-    because several limits leave next to nothing together, or none is on a sum of tables, others are mended.
+    because several limits leave next to nothing together, or none is on a sum of tables, others are repaired, and those found
+    changed a little.
 
     Raises:
         InfeasibleError: if no row is found.
@@ -45,6 +48,7 @@ def feasible_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng
     if len(feasible_AG) < num and not (left is not None and left.is_listable):
         near_AG = drawn_AG if left is None else np.concatenate([left.near(2 * num, rng), drawn_AG])
         feasible_AG = unique_rows(np.concatenate([feasible_AG, _mended(space, constraints, near_AG, feasible_AG, rng, num)]))[:num]
+        feasible_AG = _walked(space, constraints, feasible_AG, rng, num)
     if len(feasible_AG) == 0:
         raise InfeasibleError(
             f"none of {len(drawn_AG)} random architectures of {space.name} can be made to meet {listed(constraints)}"
@@ -66,6 +70,23 @@ def _mended(
         nearest = np.argsort(total_violation(constraints, drawn_AG), kind="stable")[: 2 * num]
         mended_AG = repair(space, np.concatenate([drawn_AG[nearest], space.corners(largest=True)]), constraints, rng)
     return mended_AG
+
+
+def _walked(
+    space: SearchSpace, constraints: Sequence[CostConstraint], known_AG: Genes, rng: np.random.Generator, num: int
+) -> Genes:
+    """The known feasible rows, and others a few genes away from them, until there are ``num`` or walks find nothing for long."""
+    walks, first_AG = 0, known_AG
+    while 0 < len(known_AG) < num and walks < _WALKS:
+        parents_AG = known_AG[rng.integers(len(known_AG), size=8 * num)]
+        children_AG = space.mutate(parents_AG, rng, prob=min(1.0, _CHANGES / space.num_genes))
+        children_AG = children_AG[total_violation(constraints, children_AG) == 0]
+        found_AG = unique_rows(np.concatenate([known_AG, children_AG]))
+        walks = walks + 1 if len(found_AG) == len(known_AG) else 0
+        known_AG = found_AG
+    if known_AG is first_AG or len(known_AG) <= num:
+        return known_AG
+    return known_AG[np.sort(rng.permutation(len(known_AG))[:num])]
 
 
 def more_rows(space: SearchSpace, constraints: Sequence[CostConstraint], rng: np.random.Generator, num: int) -> Genes:

@@ -22,7 +22,7 @@ POPULATION = 256
 OFFSPRING = 2048
 GENERATIONS = 60
 PATIENCE = 10  # generations without a better net
-REPAIRED = 32  # nets that break limits a little, mended at the start
+REPAIRED = 32  # nets that break limits a little, repaired at the start
 
 
 def best_within(

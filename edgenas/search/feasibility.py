@@ -14,7 +14,7 @@ from edgenas.search.feasible_set import feasible_set
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.stats import Proportion
 
-ALIKE = 64  # rows drawn for each that cannot be mended
+ALIKE = 64  # rows drawn for each that cannot be repaired
 FEW = 40_000  # draws after which nothing more is expected of others
 
 
@@ -28,7 +28,7 @@ class Feasibility:
         is_exact: whether ``genes_AG`` is the whole space.
         rejected: per limit, how many rows break it.
         binding: limits that alone keep out some row.
-        num_first: rows that a sample has before its draws: those that were mended, then the ends of the space.
+        num_first: rows that a sample has before its draws: those that were repaired, then the ends of the space.
         is_mended: no other row meets the limits than rows that were changed until they do.
         counted: the feasible share of the space, where it was counted because a sample shows too little of it.
         impossible: limits that no net of the space meets, whatever the others: proven.
@@ -46,7 +46,7 @@ class Feasibility:
 
     @property
     def share(self) -> float:
-        """Feasible share of the space where it was counted, else of the rows looked at, those that were mended apart."""
+        """Feasible share of the space where it was counted, else of the rows looked at, those that were repaired apart."""
         if self.counted is not None:
             return self.counted.value
         return 0.0 if self.is_mended else float(self.feasible_A.mean())
@@ -97,8 +97,8 @@ def repair(
 ) -> Genes:
     """Change one gene at a time of every row that breaks a limit until it meets them all.
 
-    Each step takes, of all single-gene changes, one drawn with a probability that grows with what it mends. A row that is not
-    mended within ``max_steps`` or is stuck becomes the most alike of a few rows drawn from what the limits leave, brought as near
+    Each step takes, of all single-gene changes, one drawn with a probability that grows with what it repairs. A row that is not
+    repaired within ``max_steps`` or is stuck becomes the most alike of a few rows drawn from what the limits leave, brought as near
     to it as they allow; where nothing can be drawn, it is left out.
 
     Returns:
@@ -127,7 +127,7 @@ def _mended(
     rng: np.random.Generator,
     max_steps: int,
 ) -> NDArray[np.int16] | None:
-    """The row after changes of single genes; None if they do not mend it."""
+    """The row after changes of single genes; None if they do not repair it."""
     for _ in range(max_steps):
         neighbours_AG = neighbours(space, row_G)
         left_A = total_violation(constraints, neighbours_AG)

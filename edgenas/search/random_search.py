@@ -32,8 +32,8 @@ def random_search(
 ) -> Iterator[Generation]:
     """Evaluate what the search starts with, then uniform draws that meet the limits, until the budget is spent.
 
-    Arguments and errors are those of `edgenas.search.Algorithm`. Where too few draws meet the limits, others are mended, as in the
-    first population of an evolution; where no more nets than the budget meet them all are evaluated.
+    Arguments and errors are those of `edgenas.search.Algorithm`. Where too few draws meet the limits, others are repaired, as in
+    the first population of an evolution; where no more nets than the budget meet them all are evaluated.
     """
     settings = settings if settings is not None else EvolutionSettings()
     judge = Judge(evaluate, labels_N, floors, objectives)

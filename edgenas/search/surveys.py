@@ -26,7 +26,7 @@ def survey(
 
     Where a sample shows too little of what the limits leave, this is counted and drawn from directly. Where that finds nothing
     either, because several limits leave next to nothing together or none is on a sum of tables, the rows of the sample that come
-    nearest are mended gene by gene; where that fails, what breaks the limits least is looked for by evolution, which is no proof
+    nearest are repaired gene by gene; where that fails, what breaks the limits least is looked for by evolution, which is no proof
     that nothing is left. Limits that no net of the space meets are proven to be, and what comes nearest to each limit is among the
     rows.
     """

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from edgenas.errors import CheckpointError
+from edgenas.runs.outside import MAX_WEIGHTS_BYTES, OutsideError, require_regular
 from edgenas.spaces.autoformer import AutoFormerSpec
 from edgenas.supernets.autoformer import largest_net
 from edgenas.supernets.sliced import SlicedSupernet
@@ -49,11 +50,14 @@ def read_ancestor_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in one of their ``.pth`` files, bare or under ``model``.
 
     Raises:
-        CheckpointError: if there is none, or the file holds code.
+        CheckpointError: if there is none, it is no regular file or too large, or the file holds code.
     """
     try:
+        require_regular(path, MAX_WEIGHTS_BYTES)
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except OutsideError as error:
+        raise CheckpointError(f"{path} {error}") from error
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read as weights: {error}") from error
     state = content.get("model", content) if isinstance(content, dict) else None

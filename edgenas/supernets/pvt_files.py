@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.errors import ArchError, CheckpointError
+from edgenas.percents import percent
 from edgenas.spaces import SearchSpace
 from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.pvt import BlockSpec, PvtSpec
@@ -63,7 +64,7 @@ def load_timm(supernet: SlicedSupernet[PvtSpec], state: Mapping[str, Tensor], so
         if name not in fresh:
             view.copy_(state[name].reshape(view.shape))
     share = sum(view.numel() for view in taken) / sum(parameter.numel() for parameter in supernet.parameters())
-    notes = [f"{100 * share:.1f} % of the weights of {space.name}'s supernet are those of {source_name}", *fresh.values()]
+    notes = [f"{percent(share)} of the weights of {space.name}'s supernet are those of {source_name}", *fresh.values()]
     return (*notes, *_start_the_rest(supernet, genes, source_name))
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.errors import ArchError, CheckpointError
+from edgenas.percents import percent
 from edgenas.spaces import SearchSpace
 from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.pvt_mobile import (
@@ -105,7 +106,7 @@ def load_timm(supernet: SlicedSupernet[MobileSpec], state: Mapping[str, Tensor],
         view.copy_(named[name])
     learnt = {name for part in parts(supernet, supernet.spec(genes)) for name in (part.prefix + own for own in part.weights)}
     share = sum(view.numel() for name, view in taken.items() if name in learnt) / sum(p.numel() for p in supernet.parameters())
-    first = f"{100 * share:.1f} % of the weights of {space.name}'s supernet are those of {source_name}"
+    first = f"{percent(share)} of the weights of {space.name}'s supernet are those of {source_name}"
     return (first, *dict.fromkeys(fresh.values()), *notes)
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from timm.layers.patch_embed import resample_patch_embed
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from edgenas.errors import CheckpointError
@@ -224,6 +222,9 @@ def _scores(donor: Donor) -> dict[Axis, Tensor]:
 
 def _fitted(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The source at the channels, patches, grid and reductions of the net to be filled."""
+    from timm.layers.patch_embed import resample_patch_embed
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
     result, notes = dict(state), list[str]()
     embed = next(name for name in PATCH_EMBEDS if name in own)
     notes += adapt_channels(result, embed, own[embed].shape[1])

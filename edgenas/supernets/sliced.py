@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from timm.layers.drop import drop_path
 from torch import Tensor, nn
 
 from edgenas.spaces import Genes, SearchSpace, Task
@@ -139,7 +138,7 @@ class SlicedSupernet(nn.Module, Generic[S]):
         for component, part in zip(spec.components, self._parts(spec, parts), strict=True):
             compute = skeleton_of(component)
             y = compute(part.given(part.weights), x)
-            x = x + drop_path(y - x, next(drops), True) if drops is not None and is_block(compute.module) else y
+            x = x + _dropped(y - x, next(drops)) if drops is not None and is_block(compute.module) else y
         return x
 
     def chain(self, genes: Row) -> list[tuple[Hashable, Part]]:
@@ -202,6 +201,14 @@ class SlicedSupernet(nn.Module, Generic[S]):
             return x
 
         return FunctionalSubnet(self.slices(genes), logits, self.sharing.groups(spec))
+
+
+def _dropped(added: Tensor, probability: float) -> Tensor:
+    """What a block adds, left out of each image with a probability."""
+    from timm.layers.drop import drop_path
+
+    result: Tensor = drop_path(added, probability, True)
+    return result
 
 
 def is_block(module: nn.Module) -> bool:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
@@ -78,6 +76,8 @@ def fit_task(state: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Task
     Input channels are adapted as timm does, positions are interpolated (bicubic, with antialiasing) as timm does, and a head of
     other classes is left out.
     """
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
     result, fresh = dict(state), tuple[str, ...]()
     notes = adapt_channels(result, names.embed, own[names.embed].shape[1])
     table = result.get(names.positions) if names.positions is not None else None
@@ -99,6 +99,8 @@ def adapt_channels(state: dict[str, Tensor], embed: str, in_channels: int) -> li
     weight = state.get(embed)
     if weight is None or weight.dim() != 4 or weight.shape[1] == in_channels or (weight.shape[1] != 3 and in_channels != 1):
         return []
+    from timm.models import adapt_input_conv
+
     state[embed] = adapt_input_conv(in_channels, weight)
     return [f"the patch embedding of {weight.shape[1]} input channels was adapted to {in_channels}"]
 

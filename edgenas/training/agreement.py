@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from edgenas.errors import CheckpointError
+from edgenas.percents import percent
 from edgenas.stats import Proportion, mcnemar, wilson
 
 SURE = 0.01  # p-value below which another order is better
@@ -84,7 +85,7 @@ def _best_order(answered_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_
     counts_KK = np.zeros((num_classes, num_classes))
     np.add.at(counts_KK, (answered_N, labels_N), 1)
     counts_KK[np.diag_indices(num_classes)] += 0.5
-    _, meant_K = linear_sum_assignment(counts_KK, maximize=True)
+    _, meant_K = scipy.optimize.linear_sum_assignment(counts_KK, maximize=True)
     return np.asarray(meant_K, dtype=np.int64)
 
 
@@ -112,7 +113,7 @@ def require_agreement(found: Agreement, who: str, outputs: Sequence[str], class_
             f"{natural} {', '.join(order)} of its outputs on {_shown(found.top1_meant)}",
             hint=_classes_setting(order),
         )
-    facts = f"{who} is right on {_shown(found.top1)} of select, where its answers would hit {100 * found.chance:.1f} % by chance"
+    facts = f"{who} is right on {_shown(found.top1)} of select, where its answers would hit {percent(found.chance)} by chance"
     if found.is_chance:
         hint = "look at its weights, teacher.mean, teacher.std and teacher.classes; --set teacher.check=false takes it all the same"
         raise CheckpointError(f"{facts}: it has nothing to teach", hint=hint)
@@ -170,7 +171,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def _shown(share: Proportion) -> str:
-    return f"{100 * share.value:.1f} % ({share.n:,} images)"
+    return f"{percent(share.value)} ({share.n:,} images)"
 
 
 def _escaped(name: str) -> str:

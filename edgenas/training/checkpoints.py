@@ -12,20 +12,22 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError
 from edgenas.runs import atomic_path, dump_json, jsonable, sha256_json
 from edgenas.runs.outside import MAX_WEIGHTS_BYTES, MissingFileError, OutsideError, parse_json, require_regular
+from edgenas.training.headers import HEADER
+
+if TYPE_CHECKING:
+    from timm.utils.model_ema import ModelEmaV3
 
 SCHEMA_VERSION = 1  # 1: first
-_HEADER = "edgenas"
 _REMAKE = "delete it and run the command that makes it"
 _NAMED = 5  # tensors named in an error
 GROUPS = ("settings", "mixing")  # of facts, whose names say nothing to a reader
@@ -93,7 +95,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     full = {"schema_version": SCHEMA_VERSION, **jsonable(header)}
     text = dump_json({**full, "sha256": _digest(flat, full)}, indent=None)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(flat, metadata={_HEADER: text}))  # safetensors' own writing leaves files behind when killed
+        temporary.write_bytes(save(flat, metadata={HEADER: text}))  # safetensors' own writing leaves files behind when killed
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
@@ -111,26 +113,6 @@ def digest_of(tensors: Mapping[str, Tensor], start: str = "") -> str:
     return digest.hexdigest()
 
 
-def facts_in(path: Path) -> dict[str, Any]:
-    """The facts that a file of weights or a training state tells of itself, without reading its tensors; none if it cannot.
-
-    Nothing is checked: whoever goes on to use the file reads it with `load_weights` or `load_state`.
-    """
-    facts = header_in(path).get("facts")
-    return facts if isinstance(facts, dict) else {}
-
-
-def header_in(path: Path) -> dict[str, Any]:
-    """Everything that a file tells beside its tensors, unchecked; empty if it cannot be read."""
-    try:
-        require_regular(path, MAX_WEIGHTS_BYTES)  # opening a pipe would wait for ever
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = parse_json((file.metadata() or {}).get(_HEADER, "null"))
-    except (OSError, OutsideError, SafetensorError, ValueError, RecursionError):
-        return {}
-    return header if isinstance(header, dict) else {}
-
-
 def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote, on the CPU.
 
@@ -140,7 +122,7 @@ def load_tensors(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str,
     try:
         require_regular(path, MAX_WEIGHTS_BYTES)  # opening a pipe would wait for ever
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = parse_json((file.metadata() or {}).get(_HEADER, "null"))
+            header = parse_json((file.metadata() or {}).get(HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (FileNotFoundError, MissingFileError) as error:
         raise CheckpointError(f"{path} does not exist") from error

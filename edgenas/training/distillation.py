@@ -5,7 +5,7 @@ Shapes: N images, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgenas.fields import Amount, OneOf, PartialShare, Share, require_allowed
-from edgenas.registries import Registry
+from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
 HARD_SMOOTHING = 0.05  # of COViT++'s teacher's decisions
 
@@ -109,19 +109,7 @@ def _alpha_divergence(logq_NC: Tensor, logp_NC: Tensor, alpha: float, clip: floa
     return value_N, -(q_NC * weight_NC * logq_NC).sum(-1) / alpha
 
 
-Loss = Callable[..., Tensor]  # (student_NC, teacher_NC, *, temperature) -> a scalar
-DISTILLATION_LOSSES: Registry[Loss] = Registry(
-    "distillation loss",
-    "edgenas.losses",
-    {
-        "soft": soft_target_loss,
-        "hard": hard_target_loss,
-        "hard-smoothed": partial(hard_target_loss, smoothing=HARD_SMOOTHING),
-        "alpha-divergence": alpha_divergence_loss,
-    },
-    accepts=callable,
-    expected="a function (student_NC, teacher_NC, *, temperature) -> a scalar",
-)
+hard_smoothed_loss = partial(hard_target_loss, smoothing=HARD_SMOOTHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.layers.drop import drop_path
 from torch import Tensor, nn
 
 
@@ -43,5 +42,7 @@ class _Drop:
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         if not module.training or output.shape != inputs[0].shape:
             return output
+        from timm.layers.drop import drop_path
+
         result: Tensor = inputs[0] + drop_path(output - inputs[0], self.probability, module.training)
         return result

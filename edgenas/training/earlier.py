@@ -16,8 +16,9 @@ from edgenas.runs import RunFolder
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.supernets import Supernet, build_net, build_supernet
 from edgenas.supernets.bilateral import with_both_sides
-from edgenas.training.checkpoints import copy_into, facts_in, load_weights
+from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.folder import WEIGHTS
+from edgenas.training.headers import facts_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor, nn
 
-from edgenas.records import Metrics, MostFrequent, SiteMetrics, ThresholdChoice
-from edgenas.stats import accuracy, decide, most_frequent, sensitivities
+from edgenas.records import Metrics, MostFrequent, Referral, SiteMetrics, ThresholdChoice
+from edgenas.stats import accuracy, decide, most_frequent, refers, sensitivities, wilson
 from edgenas.training.readable import Images, ImageSequence, readable
 from edgenas.training.recalibration import Recalibration, recalibration_of
 
@@ -30,7 +30,7 @@ def logits(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZ
 @torch.no_grad()
 def predict(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Class probabilities (N, C) of a net in eval mode, computed in batches on its device."""
-    p_NC: NDArray[np.float32] = softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
+    p_NC: NDArray[np.float32] = scipy.special.softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
     return p_NC
 
 
@@ -100,7 +100,7 @@ class SupernetEvaluator:
 
     def _probabilities(self, net: tuple[nn.Module, tuple[tuple[int, ...], ...]], images_NCHW: Tensor) -> NDArray[np.float32]:
         model, genes = net
-        p_NC: NDArray[np.float32] = softmax(_logits(model, images_NCHW, self.batch_size, *genes), axis=1)
+        p_NC: NDArray[np.float32] = scipy.special.softmax(_logits(model, images_NCHW, self.batch_size, *genes), axis=1)
         return p_NC
 
 
@@ -152,6 +152,7 @@ def report(
     sites: Sequence[str] | None = None,
     confidence: float = 0.95,
     choice: ThresholdChoice | None = None,
+    split: str = "test",
 ) -> Metrics:
     """What is said of predictions.
 
@@ -163,7 +164,8 @@ def report(
         threshold: least p(positive) at which it is decided; without it decisions are the argmax.
         sites: where every image was taken; None where unknown.
         confidence: of the intervals.
-        choice: how the threshold was chosen.
+        choice: how the threshold was chosen, and which images a person decides.
+        split: whose predictions these are.
     """
     index = None if positive is None else list(class_names).index(positive)
     decided_N = decide(probabilities_NC, index, threshold)
@@ -183,7 +185,45 @@ def report(
         sites=_by_site(probabilities_NC, decided_N, labels_N, class_names, sites, confidence),
         most_frequent=most_frequent_class(labels_N, class_names),
         threshold_choice=choice,
+        referral=_referral(probabilities_NC, labels_N, index, choice, split),
     )
+
+
+def referral_of(
+    positive_probability_N: NDArray[np.floating],
+    is_positive_N: NDArray[np.bool_],
+    low: float,
+    high: float,
+    threshold: float,
+    split: str,
+    *,
+    confidence: float = 0.95,
+) -> Referral:
+    """What referring images to a person from ``low`` to ``high`` is worth, beside a threshold alone."""
+    is_referred_N, is_called_N = refers(positive_probability_N, low, high), positive_probability_N >= threshold
+    is_wrong_N, n = is_called_N != is_positive_N, len(is_positive_N)
+    kept, num_positives = int((~is_referred_N).sum()), int(is_positive_N.sum())
+    missed = int((is_positive_N & ~is_called_N & ~is_referred_N).sum())
+    return Referral(
+        split=split,
+        share=wilson(n - kept, n, confidence=confidence),
+        error=wilson(int((is_wrong_N & ~is_referred_N).sum()), kept, confidence=confidence),
+        error_without=wilson(int(is_wrong_N.sum()), n, confidence=confidence),
+        missed=wilson(missed, num_positives, confidence=confidence),
+    )
+
+
+def _referral(
+    probabilities_NC: NDArray[np.floating],
+    labels_N: NDArray[np.int64],
+    positive: int | None,
+    choice: ThresholdChoice | None,
+    split: str,
+) -> Referral | None:
+    if positive is None or choice is None or choice.refer is None:
+        return None
+    zone = choice.refer
+    return referral_of(probabilities_NC[:, positive], labels_N == positive, zone.low, zone.high, choice.threshold, split)
 
 
 def most_frequent_class(labels_N: NDArray[np.int64], class_names: Sequence[str]) -> MostFrequent | None:

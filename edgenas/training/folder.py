@@ -6,11 +6,11 @@ from pathlib import Path
 
 from edgenas.errors import CheckpointError, RunFolderError
 from edgenas.records import LogRow
-from edgenas.runs import sha256_file, write_text
+from edgenas.runs import sha256_file, stages, write_text
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular, utf8
-from edgenas.training.checkpoints import header_in
+from edgenas.training.headers import header_in
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS = stages.WEIGHTS
 STATE = "state.safetensors"
 LOG = "log.jsonl"
 PART = "log.part.jsonl"  # of the job that is under way; an earlier job's log stays until this one is done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import stat
 import struct
 import warnings
 from collections.abc import Mapping
@@ -17,14 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError, UsageError
+from edgenas.runs.outside import MAX_WEIGHTS_BYTES, OutsideError, require_regular
 from edgenas.supernets.selection_layouts import heads_of
 from edgenas.training.checkpoints import digest_of
 from edgenas.training.earlier import Earlier, is_run, read_earlier, weights_in
+from edgenas.training.headers import TIMM, is_file
 
 _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
 _NAMED = 5  # tensors named in an error
 _HINT = "save a plain state_dict, or a .safetensors file"
-TIMM = "timm:"
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrappers
 _COUNTER = "num_batches_tracked"
 # what PyTorch's restricted unpickler raises on bytes that are no checkpoint
@@ -50,11 +50,6 @@ class Foreign:
     sha256: str
     heads: Mapping[str, int] | None = None
     earlier: Earlier | None = None
-
-
-def is_file(source: str) -> bool:
-    """Whether a source means a file or a run folder, not one of timm's models."""
-    return not source.startswith(TIMM)
 
 
 def fetch(source: str, *, prefers: str = "supernet") -> Foreign:
@@ -114,8 +109,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
             numbers.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-            raise CheckpointError(f"{path} is no file of weights but a folder, pipe or device")
+        require_regular(path, MAX_WEIGHTS_BYTES)  # opening a pipe would wait for ever
         if path.suffix == ".safetensors":
             return _usable(dict(load_file(path)), path)
         with (
@@ -123,8 +117,8 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
             torch.serialization.safe_globals([argparse.Namespace]),  # plain data, which training scripts like to add
         ):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
+    except OutsideError as error:
+        raise CheckpointError(f"{path} {error}") from error
     except _UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read: {_reason(error)}", hint=_HINT) from error
     for key in _NESTED:
@@ -199,7 +193,7 @@ def _reason(error: BaseException) -> str:
     text = str(error).strip()
     if "Unsupported global" in text or "Unsupported class" in text:
         return "it holds Python objects beside tensors, which are never loaded"
-    if "Weights only load failed" in text or isinstance(error, pickle.UnpicklingError):
+    if "weights_only" in text or "Weights only load failed" in text or isinstance(error, pickle.UnpicklingError):
         return "it is no PyTorch file of tensors"
     return text.splitlines()[0] if text else type(error).__name__
 

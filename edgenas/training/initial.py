@@ -20,8 +20,8 @@ from edgenas.supernets.selected_start import donor_of, is_wider, require_kind, s
 from edgenas.supernets.selection import METHODS, Donor, Method, exceeds
 from edgenas.supernets.selection_layouts import heads_of
 from edgenas.supernets.start import load_weights
-from edgenas.training.checkpoints import facts_in
-from edgenas.training.foreign import Foreign, fetch, is_file
+from edgenas.training.foreign import Foreign, fetch
+from edgenas.training.headers import facts_in, is_file
 from edgenas.training.ranks import current
 
 Selection = Literal["auto", "leading", "even", "importance"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgenas.percents import numeral, percent
 from edgenas.records import TriedLesson
 from edgenas.stats import Proportion, mcnemar, paired_difference
 
@@ -98,7 +99,7 @@ def guesses_no_better(top1: Proportion, labels_N: NDArray[np.int64], class_names
     if top1.low > share:
         return None
     name = class_names[int(counts.argmax())]
-    return f"the teacher is right on {100 * top1.value:.1f} % of select; always saying {name} is right on {100 * share:.1f} %"
+    return f"the teacher is right on {percent(top1.value)} of select; always saying {name} is right on {percent(share)}"
 
 
 def at_the_ceiling(teacher_top1: Proportion, student_top1: Proportion) -> str | None:
@@ -140,7 +141,7 @@ def largest_behind(right: Mapping[str, NDArray[np.bool_]], *, level: float = 0.0
 
 def points(share: float) -> str:
     """A share in points of a hundred, for a reader."""
-    return f"{100 * share:.1f}"
+    return numeral(share)
 
 
 def _interval(share: Proportion) -> str:

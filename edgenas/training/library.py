@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.costs import cost_models, decompose, shape_models
-from edgenas.data.augment import Augmentation
 from edgenas.data.batches import TrainBatches
 from edgenas.data.images import Images
+from edgenas.data.preprocess import Augmentation
 from edgenas.fields import Count, CountOrZero, require_argument
 from edgenas.records import Arch
 from edgenas.spaces.base import RESOLUTION

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import torch
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from edgenas.errors import MissingBackendError, RankError
@@ -50,6 +49,8 @@ def start(model: nn.Module, settings: LoopSettings, device: torch.device) -> Tra
     Raises:
         MissingBackendError: if the device cannot compute in the precision asked for, or what translates nets is not there.
     """
+    from timm.utils.model_ema import ModelEmaV3
+
     if settings.amp_dtype == "fp16" and device.type != "cuda":
         raise MissingBackendError("amp_dtype fp16 needs a GPU", hint="bf16 is possible on a CPU, off computes in float32")
     model.to(device)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torchvision.transforms.v2 import CutMix
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgenas.fields import AmountOrZero, Share, require_allowed
 
-Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Mix: TypeAlias = "Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]"
 
 
 def cutmix(num_classes: int, share: float) -> Mix:
@@ -32,6 +30,10 @@ def cutmix(num_classes: int, share: float) -> Mix:
     Returns:
         Maps images (N, 3, H, W) and labels (N,) to new images and target distributions (N, C), drawing from PyTorch's generator.
     """
+    import torch
+    from torch.nn import functional as F
+    from torchvision.transforms.v2 import CutMix
+
     paste = CutMix(num_classes=num_classes)
 
     def mix(images_NCHW: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +101,9 @@ NO_MIXING = Mixing()
 
 def _blended(blend: Any, images_NCHW: Tensor, labels_N: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Mixed images and targets; timm mixes pairs, so the last image of an odd batch stays as it is."""
+    import torch
+    from torch.nn import functional as F
+
     even = len(labels_N) // 2 * 2
     if even == 0:
         return images_NCHW, F.one_hot(labels_N, num_classes).float()

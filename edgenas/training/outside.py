@@ -78,11 +78,15 @@ class OnnxNet(nn.Module):
 
     Raises:
         MissingBackendError: without ONNX Runtime.
-        CheckpointError: if the file cannot be loaded, or reads or writes something else.
+        CheckpointError: if the file is missing, no regular file, too large, cannot be loaded, or reads or writes something else.
     """
 
     def __init__(self, path: Path, image_px: int) -> None:
         super().__init__()
+        try:
+            require_regular(path, MAX_MODEL_BYTES)
+        except OutsideError as error:
+            raise CheckpointError(f"{path} {error}") from error
         self.path = path
         self.anchor = nn.Parameter(torch.zeros(()), requires_grad=False)  # so that the net is on a device
         self._sessions: dict[str, Any] = {}
@@ -159,7 +163,6 @@ def require_finite(path: Path) -> None:
     from onnx import numpy_helper
 
     try:
-        require_regular(path, MAX_MODEL_BYTES)
         initializers = onnx.load(str(path)).graph.initializer
         problems = []
         for each in initializers:
@@ -168,7 +171,7 @@ def require_finite(path: Path) -> None:
             is_mask = not np.isnan(values).any() and not values[finite].any() if not finite.all() else False
             if not finite.all() and not is_mask:
                 problems.append(f"{each.name} holds {(~finite).sum():,} value(s) that are NaN or infinite")
-    except (OSError, OutsideError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"the weights of {path} cannot be read: {first}") from error
     if problems:

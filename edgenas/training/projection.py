@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-MOST = 2.0  # of the others' gradient that is added to mend a conflict, as in the publication's code
+MOST = 2.0  # of the others' gradient that is added to settle a conflict, as in the publication's code
 
 
 def take_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:

@@ -170,5 +170,5 @@ def _exchange() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:  # DistBackendError and DistNetworkError are RuntimeErrors
         first = (" ".join(str(error).split()) or type(error).__name__)[:160]
         text = f"another process of this training is gone ({first})"
-        hint = "where one of them says why, mend that; then start all of them again with the same command: it goes on"
+        hint = "where one of them says why, fix that; then start all of them again with the same command: it goes on"
         raise RankError(text, hint=hint) from error

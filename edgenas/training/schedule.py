@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 ScheduleName = Literal["cosine", "wsd", "plateau"]
 
 COOLDOWN = 0.3  # share of a run's epochs over which the learning rate of wsd falls
@@ -89,6 +87,8 @@ def after_plateaus(highest: float, history: Sequence[float], *, factor: float, p
         patience: accuracies without improvement that it waits.
         lowest: that it never falls below.
     """
+    import torch
+
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=highest)
     follower = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -9,13 +9,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, roc_auc_score, top_k_accuracy_score
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgenas.records import ClassScores, Proportion, Scores
-from edgenas.stats import wilson
+from edgenas.stats import normal_quantile, wilson
 
 NUM_RESAMPLES = 400  # of images, for what has no formula of its interval
 NUM_BINS = 15  # of the calibration error, as Guo et al. take
@@ -54,15 +51,16 @@ def scores(
     num_classes = len(class_names)
     rng = np.random.default_rng(seed)
     resamples = [rng.integers(len(labels_N), size=len(labels_N)) for _ in range(num_resamples)] if len(labels_N) else []
-    sure_NC, labels = torch.from_numpy(probabilities_NC.astype(np.float32)), torch.from_numpy(labels_N)
+    sure_N, right_N = probabilities_NC.max(axis=1, initial=0.0), probabilities_NC.argmax(axis=1) == labels_N
+
+    from sklearn.metrics import f1_score
 
     def macro_f1(rows: NDArray[np.int64]) -> float:
         present = np.unique(labels_N[rows])
         return float(f1_score(labels_N[rows], decided_N[rows], labels=present, average="macro", zero_division=0.0))
 
     def calibration_error(rows: NDArray[np.int64]) -> float:
-        picked = torch.from_numpy(rows)
-        return float(multiclass_calibration_error(sure_NC[picked], labels[picked], num_classes=num_classes, n_bins=NUM_BINS))
+        return expected_calibration_error(sure_N[rows], right_N[rows])
 
     interval = _Resampled(resamples, len(labels_N), confidence)
     return Scores(
@@ -75,6 +73,19 @@ def scores(
         top5=_top5(probabilities_NC, labels_N, confidence) if num_classes > TOP else None,
         prevalence=prevalence,
     )
+
+
+def expected_calibration_error(sure_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> float:
+    """How far shares of right answers are from the confidence in them (Guo et al., ICML 2017, arXiv:1706.04599), in [0, 1].
+
+    The same as torchmetrics' `multiclass_calibration_error`, whose import takes longer than a small net's whole evaluation.
+
+    Args:
+        sure_N: probability of the likeliest class.
+        right_N: whether that is the image's; bins of confidence are of equal width, their mean gap is weighted by their images.
+    """
+    bins_N = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1), sure_N, side="right") - 1
+    return float(np.abs(np.bincount(bins_N, weights=right_N - sure_N)).sum() / len(sure_N))
 
 
 class _Resampled:
@@ -96,6 +107,8 @@ def _top5(probabilities_NC: NDArray[np.floating], labels_N: NDArray[np.int64], c
     """Share of images whose class is among the five likeliest."""
     if not len(labels_N):
         return wilson(0, 0, confidence=confidence)
+    from sklearn.metrics import top_k_accuracy_score
+
     every = np.arange(probabilities_NC.shape[1])
     right = top_k_accuracy_score(labels_N, probabilities_NC, k=TOP, labels=every, normalize=False)
     return wilson(int(right), len(labels_N), confidence=confidence)
@@ -119,7 +132,7 @@ def _of_class(
         ppv=share(decided_N, is_it_N),
         npv=share(~decided_N, ~is_it_N),
         specificity=specificity,
-        auroc=_auroc(p_N, is_it_N, confidence),
+        auroc=auroc(p_N, is_it_N, confidence),
         ppv_at_prevalence=at[0],
         npv_at_prevalence=at[1],
     )
@@ -163,22 +176,18 @@ def _or(value: float, other: float) -> float:
     return other if math.isnan(value) else value
 
 
-def _auroc(p_N: NDArray[np.floating], is_it_N: NDArray[np.bool_], confidence: float) -> Proportion:
+def auroc(p_N: NDArray[np.floating], is_it_N: NDArray[np.bool_], confidence: float) -> Proportion:
     """How often an image of the class is thought likelier to be of it than one of another, with Hanley and McNeil's interval."""
     positives, negatives = int(is_it_N.sum()), int((~is_it_N).sum())
     if not positives or not negatives:
         return Proportion(math.nan, 0.0, 1.0, len(is_it_N))
+    from sklearn.metrics import roc_auc_score
+
     area = float(roc_auc_score(is_it_N, p_N))
     both_above, both_below = area / (2 - area), 2 * area**2 / (1 + area)
     spread = area * (1 - area) + (positives - 1) * (both_above - area**2) + (negatives - 1) * (both_below - area**2)
-    half = _quantile(confidence) * math.sqrt(max(0.0, spread) / (positives * negatives))
+    half = normal_quantile(0.5 + confidence / 2) * math.sqrt(max(0.0, spread) / (positives * negatives))
     if half == 0:  # all pairs are right: no more than one of as many can be wrong
         least = wilson(min(positives, negatives), min(positives, negatives), confidence=confidence).low
         return Proportion(area, min(area, least), 1.0, len(is_it_N))
     return Proportion(area, max(0.0, area - half), min(1.0, area + half), len(is_it_N))
-
-
-def _quantile(confidence: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(0.5 + confidence / 2))

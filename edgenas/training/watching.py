@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgenas.percents import percent
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.training.evaluation import BATCH_SIZE, logits, subnet_logits
 from edgenas.training.lessons import largest_behind
@@ -262,7 +263,7 @@ class Watcher:
         many = f"{self._workers} process{'es' if self._workers > 1 else ''}"
         by = f"loaded by {many}" if self._workers else "loaded by the training itself"
         return (
-            f"{self._label}: {100 * share:.0f} % of the time so far went into waiting for images ({by}): raise data.workers, "
+            f"{self._label}: {percent(share)} of the time so far went into waiting for images ({by}): raise data.workers, "
             "give data.cache_mb room for all decoded images, or take a lighter train.augmentation"
         )
 

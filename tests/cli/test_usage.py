@@ -7,6 +7,7 @@ import pytest
 from edgenas.cli import COMMANDS
 from edgenas.cli.options import parse_count
 from tests.cli.conftest import Run, as_object
+from tests.settings_file import add_settings
 
 
 def test_init_divides_the_digits_and_says_what_they_can_prove(edgenas: Run, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_units_of_counts_are_read_in_either_case(text: str, count: int) -> None:
 def test_wrong_settings_are_all_named(edgenas: Run, tmp_path: Path) -> None:
     edgenas("init", "--data", "digits")
     path = tmp_path / "edgenas-run" / "edgenas.toml"
-    path.write_text(path.read_text() + "\n[train]\nepochs = 0.5\nspeed = 3\n", encoding="utf-8")
+    add_settings(path, {"train.epochs": 0.5, "train.speed": 3})
     code, out, _ = edgenas("train", "--json", "--set", "search.population=x")
     value = as_object(out)
     assert code == 1

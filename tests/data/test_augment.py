@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from edgenas.data import open_source
-from edgenas.data.augment import Augmentation, _affine_grid, image_transform, light
+from edgenas.data.augment import _affine_grid, image_transform, light
 from edgenas.data.batches import TrainBatches
 from edgenas.data.loaders import ImageStore
-from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
 from edgenas.data.seeding import seed_sample
 from edgenas.errors import MissingBackendError
 

@@ -10,11 +10,10 @@ import torch
 from PIL import Image
 
 from edgenas.data.arrays import ArrayImages
-from edgenas.data.augment import Augmentation
 from edgenas.data.batches import LoaderRate, TrainBatches, loader_rate
 from edgenas.data.digits import as_digits
 from edgenas.data.loaders import ImageStore, arrays
-from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
 
 PREP = Preprocess(16, IMAGENET_MEAN, IMAGENET_STD)
 NEEDS_TORCHIO = pytest.mark.skipif(importlib.util.find_spec("torchio") is None, reason="torchio is not installed")

@@ -17,7 +17,10 @@ from tests.data.test_table import open_text, problems_of, write_table
 
 @pytest.mark.parametrize(
     "header",
-    ["filename,class", "image_id,diagnosis", "Image Index,Finding Labels", "FILE_PATH,Category", "img;target", "picture\tdx"],
+    [
+        *("filename,class", "image_id,diagnosis", "Image Index,Finding Labels", "FILE_PATH,Category", "img;target", "picture\tdx"),
+        *("Datei;Befund", "Nom fichier;Étiquette", "archivo;diagnóstico", "Bilddatei,Klasse"),
+    ],
 )
 def test_columns_that_others_call_otherwise_are_understood_and_said(tmp_path: Path, header: str) -> None:
     mark = next(mark for mark in ",;\t" if mark in header)

@@ -59,6 +59,20 @@ def test_monochrome1_is_turned_round(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(usual), np.asarray(turned))
 
 
+@pytest.mark.parametrize(("kind", "darkest"), [("MONOCHROME2", 1200), ("MONOCHROME1", 4095 - 2800)])
+def test_padding_is_as_dark_as_the_darkest_that_was_seen(tmp_path: Path, kind: str, darkest: int) -> None:
+    stored = np.full((8, 8), 2000)
+    stored[0, :2], stored[4, 4], stored[5, 5] = (0, 3), 1200, 2800
+    named: dict[str, object] = {"PhotometricInterpretation": kind}
+    plain = np.asarray(decode_dicom(write(tmp_path / "a.dcm", stored, **named)))
+    named |= {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 5}
+    values = np.asarray(decode_dicom(write(tmp_path / "b.dcm", stored, **named)))
+    assert values[0, :2].tolist() == [darkest, darkest] == [values.min()] * 2
+    assert np.array_equal(values[1:], plain[1:])
+    empty = np.asarray(decode_dicom(write(tmp_path / "c.dcm", np.zeros((8, 8)), **named)))
+    assert len(np.unique(empty)) == 1
+
+
 def test_the_window_of_the_header_is_shown_unless_a_range_is_set(tmp_path: Path) -> None:
     image = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=1000, WindowWidth=200))
     seen = {"a": tones_of(image)}
@@ -80,7 +94,7 @@ def test_windows_that_leave_images_nearly_black_are_not_used(tmp_path: Path) -> 
     image = decode_dicom(write(tmp_path / "a.dcm", RAMP, WindowCenter=32767, WindowWidth=65535))
     result = decide({"a": tones_of(image)})
     assert result.grey_range == (0, 4095)
-    assert "the windows in their headers are not used, as they leave 6 % of the levels to a typical image" in result.notes[0]
+    assert "the windows in their headers are not used, as they leave 6.3 % of the levels to a typical image" in result.notes[0]
 
 
 def test_single_images_that_their_window_hides_are_a_warning(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from edgenas.data import open_source
-from edgenas.data.augment import Augmentation, ImageTransform
+from edgenas.data.augment import ImageTransform
 from edgenas.data.batches import TrainBatches
 from edgenas.data.digits import as_digits
 from edgenas.data.loaders import ImageStore
-from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Preprocess
 from edgenas.data.workers import Key, SampleImages, WorkerPlan, choose_workers, load
 from edgenas.errors import DataError
 

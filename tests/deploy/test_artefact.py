@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from PIL import Image
 
 from edgenas.deploy import recorded
 from edgenas.deploy.artefact import load_manifest, overall, verify, write_artefact
@@ -21,7 +27,17 @@ from edgenas.deploy.parity import Gates, compare, not_run
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import kept, read_answers
 from edgenas.errors import ArtefactError
-from edgenas.records import AnswersFacts, Check, DecisionRule, Metrics, MostFrequent, SplitMetrics, ThresholdChoice
+from edgenas.records import (
+    AnswersFacts,
+    Check,
+    DecisionRule,
+    LatencyFacts,
+    Metrics,
+    MostFrequent,
+    SplitMetrics,
+    TableFacts,
+    ThresholdChoice,
+)
 from edgenas.runs import sha256_file, sha256_json
 from edgenas.stats import wilson
 from edgenas.testing.exporters import INPUT_SHAPE, reference_logits, tiny_net
@@ -44,11 +60,13 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
 
 def test_it_holds_what_the_contract_lists(make_artefact: Make) -> None:
     folder = make_artefact()
-    names = {"README.md", "example.py", "golden.npz", "manifest.json", "model-fp32-b1.onnx", "parity.json"}
+    written = {"README.md", "example.cpp", "example.py", "golden.npz", "labels.txt", "parity.json"}
+    names = {*written, "manifest.json", "model-fp32-b1.onnx"}
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in folder.parent.iterdir()] == ["artefact"]
     manifest = load_manifest(folder)
     assert (manifest.status, manifest.verdict, manifest.classes[1]) == ("accepted", "passed", "covid-19")
+    assert {file.path for file in manifest.support_files} == written
     assert manifest.files[0].sha256 == sha256_file(folder / "model-fp32-b1.onnx")
     parity = json.loads((folder / "parity.json").read_text())
     assert parity["files"][0]["parity"]["verdict"] == "passed"
@@ -117,6 +135,97 @@ def test_its_readme_says_what_was_judged_and_what_not(make_artefact: Make) -> No
     assert manifest.gates == {"min_agreement": 0.99}
     make_artefact(gates={"sensitivity[covid-19]": 0.9})
     assert "A floor on quality was a gate: sensitivity[covid-19] >= 0.9." in (folder / "README.md").read_text()
+
+
+def full_metrics() -> SplitMetrics:
+    """Of 100 images: 12 positives of which 9 are found, and 5 false alarms."""
+    metrics = Metrics(
+        n=100,
+        top1=wilson(90, 100),
+        top1_decision=wilson(87, 100),
+        sensitivity={"healthy": wilson(44, 50), "covid-19": wilson(9, 12), "other": wilson(34, 38)},
+        confusion_matrix=((44, 3, 3), (1, 9, 2), (2, 2, 34)),
+        positive="covid-19",
+        threshold=0.4,
+    )
+    return SplitMetrics(split="test", metrics=metrics)
+
+
+def test_its_readme_tells_whoever_deploys_it_what_it_can_do_and_what_it_is_for(make_artefact: Make) -> None:
+    table = TableFacts(path="t.json", sha256="0" * 64, device="A Box", runtime="onnxruntime-cpu", precision="fp32", batch_size=1)
+    latency = LatencyFacts(latency_ms_predicted=0.2, latency_ms_upper=0.3, latency_ms_measured=0.214, table=table)
+    folder = make_artefact(metrics=full_metrics(), latency=latency)
+    text, manifest = (folder / "README.md").read_text(), load_manifest(folder)
+    for words in (
+        "| Accuracy | 87.0 % [79.0, 92.2] of 100 images of test, by the rule below |",
+        "| Sensitivity for `covid-19` | 75.0 % [46.8, 91.1] of 12 images |",
+        "| False alarms | 5.7 % [2.5, 12.6] of 88 images of other classes are decided as `covid-19` |",
+        "| Threshold | 0.4 for `covid-19` |",
+        "| Latency | 0.214 ms (measured median of one image a call) on A Box, onnxruntime-cpu fp32 |",
+        "| Data | noise: 400 test images; fingerprint 000000000000 |",
+        f"| Date | {manifest.created_on} |",
+        "## Intended use\n\n- For images like those of noise",
+        "It missed 3 of the 12 images of `covid-19`: that it finds 46.8 % of all such images is shown, more is not.",
+        "Not measured: latency on any other device, runtime or precision than above.",
+        "python example.py --benchmark",
+        "trtexec --onnx=model-fp32-b1.onnx --saveEngine=model.engine",
+        "`labels.txt`: the classes, one a line",
+    ):
+        assert words in text, text
+    assert date.fromisoformat(str(manifest.created_on)) <= datetime.now(tz=UTC).date()
+
+
+def test_what_is_not_known_is_not_said(make_artefact: Make) -> None:
+    predicted = LatencyFacts(latency_ms_predicted=0.2, latency_ms_upper=0.3, latency_ms_measured=None, table=None)
+    text = (make_artefact(latency=predicted, positive=None, threshold=None) / "README.md").read_text()
+    assert "| Latency | 0.2 ms (predicted from a table, never measured) |" in text
+    assert "| Threshold | none: the most probable class is decided |" in text
+    assert "False alarms" not in text
+    assert "| Latency | never measured |" in (make_artefact() / "README.md").read_text()
+
+
+def test_markup_in_a_name_stays_text_and_labels_are_one_a_line(make_artefact: Make) -> None:
+    names = ("<img src=x>", "a|b\n# c", "[d](http://e)")
+    sensitivity = {name: wilson(9, 12) for name in names}
+    metrics = replace(full_metrics().metrics, sensitivity=sensitivity, positive=names[1])
+    folder = make_artefact(classes=names, positive=names[1], metrics=SplitMetrics(split="test", metrics=metrics))
+    text = (folder / "README.md").read_text()
+    assert not any(part in text for part in ("<img", "a|b", "\n# c", "[d](http"))
+    assert "Sensitivity for <code>a&#124;b&#92;n&#35; c</code>" in text
+    assert (folder / "labels.txt").read_text().splitlines() == ["<img src=x>", "a|b\\n# c", "[d](http://e)"]
+
+
+def test_of_very_many_classes_a_sentence_names_a_few(make_artefact: Make) -> None:
+    text = (make_artefact(classes=tuple(f"class-{i}" for i in range(300)), positive=None, threshold=None) / "README.md").read_text()
+    assert "each of which shows one of `class-0`, `class-1`, " in text
+    assert "`class-11` and 288 others. Whoever" in text
+
+
+def test_an_engines_folder_names_what_times_an_engine(exported: dict[str, ExportedFile], tmp_path: Path) -> None:
+    (tmp_path / "model.engine").write_bytes(b"engine")
+    half = exported["fp16"]
+    engine = ExportedFile(tmp_path / "model.engine", "engine", "tensorrt", "fp16", 1, ("sm86",), emulation=half.emulation)
+    folder = write_artefact(tmp_path / "artefact", [(engine, not_run("there is no GPU"))], facts(), reference=reference).folder
+    text = (folder / "README.md").read_text()
+    assert "trtexec --loadEngine=model.engine" in text
+    assert "How `model.engine` decides on its GPU is shown only where" in text
+    assert "openvino" not in text
+    assert not (folder / "example.cpp").exists()
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
+def test_its_lines_for_openvino_print_what_the_example_prints(make_artefact: Make, tmp_path: Path) -> None:
+    folder = make_artefact()
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(photo)
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    ran = subprocess.run([sys.executable, "-"], input=code, cwd=folder, capture_output=True, text=True, check=True)
+    name, probability = ran.stdout.split()
+    command = [sys.executable, "-I", str(folder / "example.py"), str(photo)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert name == printed[1]
+    assert float(probability) == pytest.approx(float(printed[2]), abs=1e-4)
+    assert "failed" not in verdicts(verify(folder)).values()  # nothing was left in the folder
 
 
 def test_its_verdict_stands_in_its_own_word(make_artefact: Make) -> None:
@@ -321,3 +430,10 @@ def test_golden_outputs_that_were_damaged_are_not_opened(make_artefact: Make) ->
     found = {(check.path, check.name): check for check in verify(folder)}
     assert found["golden.npz", "sha256"].verdict == "failed"
     assert found["golden.npz", "golden"].reason == "not opened: it is not the file that was exported"
+
+
+def test_a_net_of_a_quick_run_says_so(make_artefact: Callable[..., Path]) -> None:
+    folder = make_artefact(quick=("train", "search"))
+    assert load_manifest(folder).quick == ("train", "search")
+    assert "Not for a decision: train, search took a few steps only" in (folder / "README.md").read_text()
+    assert load_manifest(make_artefact()).quick is None

@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgenas.data.files import DICOM_EXTENSIONS, EXTENSIONS
 from edgenas.data.preprocess import Preprocess
 from edgenas.deploy import _example
 from edgenas.deploy.parity import probabilities as class_probabilities
-from edgenas.stats import decide
+from edgenas.records import DecisionRule, LatencyFacts, TableFacts
+from edgenas.stats import decide, refers
 from tests.deploy.conftest import CLASSES, reference
 
 Make = Callable[..., Path]
 
 
-def run(folder: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *paths: Path | str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(folder / "example.py"), *map(str, paths)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, check=False)
 
@@ -59,21 +61,87 @@ def test_bad_images_are_named_in_one_line_each(make_artefact: Make, tmp_path: Pa
     text, cut = tmp_path / "text.png", tmp_path / "cut.png"
     text.write_text("no image")
     cut.write_bytes(good.read_bytes()[:300])
-    done = run(folder, tmp_path / "missing.png", text, cut, tmp_path, good)
+    (tmp_path / "empty").mkdir()
+    done = run(folder, tmp_path / "missing.png", text, cut, tmp_path / "empty", good)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == [
         str(tmp_path / "missing.png"),
         str(text),
         str(cut),
-        str(tmp_path),
+        str(tmp_path / "empty"),
     ]
 
 
 def test_without_an_image_it_says_how_to_call_it(make_artefact: Make) -> None:
     done = run(make_artefact())
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "usage: python example.py IMAGE...\n"
+    assert done.stderr.startswith("usage: python example.py [--benchmark] [--calls N] [--threads N] IMAGE_OR_FOLDER...\n")
+    assert done.stderr.endswith("error: no image is given\n")
+
+
+def test_of_a_folder_it_reads_all_images_by_name(make_artefact: Make, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    for place in ("b", "a/c"):
+        (images / place).mkdir(parents=True)
+        save_images(images / place, 2)
+    (images / "notes.txt").write_text("no image")
+    (images / "B.JPG").write_bytes((images / "b" / "0.png").read_bytes())
+    done = run(make_artefact(), images)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = [str(Path(line.split("\t")[0]).relative_to(images)) for line in done.stdout.splitlines()]
+    assert shown == ["B.JPG", "a/c/0.png", "a/c/1.png", "b/0.png", "b/1.png"]
+
+
+def test_it_takes_those_files_of_a_folder_for_images_that_training_took() -> None:
+    assert set(EXTENSIONS) - set(DICOM_EXTENSIONS) <= set(_example.IMAGES)
+
+
+def test_it_times_the_model_and_says_what_was_measured_before(make_artefact: Make) -> None:
+    table = TableFacts(path="t.json", sha256="0" * 64, device="A\nBox", runtime="onnxruntime-cpu", precision="fp32", batch_size=1)
+    latency = LatencyFacts(latency_ms_predicted=None, latency_ms_upper=None, latency_ms_measured=0.5, table=table)
+    done = run(make_artefact(latency=latency), "--benchmark", "--calls", "30", "--threads", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = dict(line.split("\t") for line in done.stdout.splitlines())
+    assert (rows["model"], rows["threads"], rows["calls"]) == ("model-fp32-b1.onnx", "1", "30")
+    assert 0 < float(rows["p5_ms"]) <= float(rows["median_ms"]) <= float(rows["p95_ms"])
+    assert float(rows["images_per_s"]) == pytest.approx(1000 / float(rows["median_ms"]), rel=0.01)
+    assert rows["manifest_ms"] == "0.5000 on A Box, onnxruntime-cpu fp32"
+
+
+@pytest.mark.parametrize("words", [("--benchmark", "--calls", "0"), ("--threads", "-1", "a.png"), ("--calls", "many", "a.png")])
+def test_numbers_that_mean_nothing_are_refused(make_artefact: Make, words: tuple[str, ...]) -> None:
+    done = run(make_artefact(), *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_its_help_names_what_it_needs_and_can_do(make_artefact: Make) -> None:
+    done = run(make_artefact(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in ("pip install onnxruntime numpy pillow", "--benchmark", "IMAGE_OR_FOLDER", "separated by tabs"):
+        assert words in done.stdout
+
+
+def test_a_class_with_a_line_feed_stays_in_its_line(make_artefact: Make, tmp_path: Path) -> None:
+    names = ("a\nb", "covid-19", "c\x1b[31m\t")
+    folder = make_artefact(classes=names)
+    done = run(folder, *save_images(tmp_path))
+    assert {len(line.split("\t")) for line in done.stdout.splitlines()} == {3}
+    shown = (folder / "labels.txt").read_text().splitlines()
+    assert [_example.one_line(name) for name in names] == shown == ["a\\nb", "covid-19", "c\\x1b[31m\\t"]
+
+
+def test_images_for_a_person_are_marked(make_artefact: Make, tmp_path: Path) -> None:
+    rule = DecisionRule(rule="threshold", positive="covid-19", threshold=0.4, refer=(0.22, 0.228))
+    folder = make_artefact(decision=rule)
+    paths = save_images(tmp_path, 12)
+    preprocess = Preprocess(8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+    p_N = class_probabilities(reference(np.stack([preprocess(Image.open(path)) for path in paths])))[:, 1]
+    marks = [line.split("\t")[3:] for line in run(folder, *paths).stdout.splitlines()]
+    assert marks == [["refer"] if is_referred else [] for is_referred in refers(p_N, 0.22, 0.228)]
+    assert ["refer"] in marks
+    assert [] in marks
 
 
 def test_it_needs_no_edgenas(make_artefact: Make) -> None:

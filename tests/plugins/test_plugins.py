@@ -1,4 +1,4 @@
-"""Everything that the README says can be added, added by a package that edgenas does not know, through the command line."""
+"""Everything that docs/extending.md says can be added, added by a package that edgenas does not know, through the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgenas.search import ALGORITHMS, Algorithm
 from edgenas.search.quantities import Checked
 from edgenas.spaces import SPACES
 from edgenas.testing.search import SearchConformance
-from edgenas.training.checkpoints import facts_in
+from edgenas.training.headers import facts_in
 from tests.plugins.installing import install, on_the_path
 from tests.recipes.budgets import edgenas_in
 
@@ -174,7 +174,7 @@ def test_what_is_broken_is_one_line_that_names_package_and_entry_point(run: Path
         assert f"{name!r} of package edgenas-broken 0.1 (entry point {name} = " in error["message"]
         assert f"in {group}) cannot be used: {why}" in error["message"]
         assert "\n" not in error["message"]
-        assert error["hint"] == "mend that package or remove it"
+        assert error["hint"] == "fix that package or remove it"
 
 
 @pytest.mark.parametrize(
@@ -263,9 +263,9 @@ def test_a_package_on_the_path_of_a_process_is_found(site: Path, tmp_path: Path)
     assert json.loads(counted.stdout)["result"]["rows"][0]["params"] > 0
 
 
-def test_the_readme_names_every_group_and_no_other() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = [line for line in text.split("## How to extend")[1].splitlines() if line.startswith(("| a ", "| some"))]
+def test_the_page_on_extending_names_every_group_and_no_other() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+    table = [line for line in text.splitlines() if line.startswith(("| a ", "| some"))]
     assert {group for line in table for group in re.findall(r"`(edgenas\.\w+)`", line)} == set(TOYS)
 
 

@@ -78,7 +78,7 @@ def days(number: float) -> TrainingPace:
         (
             (row("corner", best_macs=120_000_000, share=1e-9), row("middle")),
             "middle",
-            "its largest net is about equal to that of middle, but 1e-07 % of its nets fit, there 10 %",
+            "its largest net is about equal to that of middle, but 1e-7 % of its nets fit, there 10.0 %",
         ),
     ],
 )

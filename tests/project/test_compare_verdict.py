@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,14 @@ def test_rivals_are_read_with_side_stem_and_weights() -> None:
     assert (bare.image_px, bare.stem_stride) == (None, None)
 
 
+@pytest.mark.parametrize("form", ["onnx:{}", "timm:resnet18={}"])
+def test_a_pipe_or_a_folder_in_the_place_of_a_rivals_file_is_told_as_such(form: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in ((tmp_path / "pipe", "is no regular file but a pipe"), (tmp_path, "Is a directory")):
+        with pytest.raises(UsageError, match=words):
+            parse_rivals([form.format(path)])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -136,8 +145,8 @@ def test_rivals_are_read_with_side_stem_and_weights() -> None:
         ("timm:test_resnet=cached", "timm has fetched no weights of test_resnet here"),
         ("timm:repvit_m09", "similar are repvit_m0_9"),
         ("timm:", "is not written timm:NAME"),
-        ("atuo", "is auto meant?"),
-        ("resnet18", "is timm:resnet18 meant?"),
+        ("atuo", "did you mean 'auto'?"),
+        ("resnet18", "did you mean 'timm:resnet18'?"),
         (" , ", "no rival is named"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
+import shutil
 import tomllib
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -33,6 +35,7 @@ from edgenas.training.fitting import Job, fit
 from edgenas.training.loop import LoopSettings, start
 from edgenas.training.sampling import share_of_identities
 from edgenas.training.teacher import build_teacher
+from tests.settings_file import add_settings
 
 SPACES = {"covitpp": "pvt-nano", "covit-teacher": "pvt-nano", "autoformer": "autoformer-nano", "tftas-retrain": "autoformer-nano"}
 COMMON = {"betas": (0.9, 0.999), "eps": 1e-8}
@@ -221,8 +224,8 @@ def test_a_recipe_stands_beneath_the_file_and_the_file_beneath_flags(folder: Pat
     assert beneath(file, {"train": {"recipe": "autoformer"}})["train"]["batch_size"] == 1024
     assert beneath({"data": {}, "train": "odd"})["train"] == "odd"  # refused where settings are read
     run = RunFolder(tmp_path)
-    text = (folder / "edgenas.toml").read_text() + '\n[train]\nrecipe = "covitpp"\nlearning_rate = 0.5\n'
-    (tmp_path / "edgenas.toml").write_text(text)
+    shutil.copy(folder / "edgenas.toml", tmp_path)
+    add_settings(tmp_path / "edgenas.toml", {"train.recipe": "covitpp", "train.learning_rate": 0.5})
     settings = load_settings(run, {"train": {"epochs": 3}}, ("train.batch_size=9",)).train
     assert (settings.learning_rate, settings.epochs, settings.batch_size, settings.kd) == (0.5, 3, 9, "hard-smoothed")
 
@@ -292,8 +295,9 @@ def test_the_template_of_a_project_with_a_recipe_can_be_uncommented(tmp_path: Pa
     code, value = command("init", "--data", "digits", "--run", str(tmp_path / "run"), "--recipe", "covitpp", "--max-per-class", "8")
     assert code == 0, value["error"]
     text = (tmp_path / "run" / "edgenas.toml").read_text()
-    assert "# [search]" in text
-    tomllib.loads("\n".join(line.removeprefix("# ") for line in text.splitlines()[3:]))
+    lines = [line.removeprefix("# ") if re.match(r"# \w+ = \S", line) else line for line in text.splitlines()]
+    taken = tomllib.loads("\n".join(lines))
+    assert (taken["train"]["recipe"], taken["train"]["epochs"], taken["data"]["max_per_class"]) == ("covitpp", 40, 8)
 
 
 @pytest.mark.parametrize(

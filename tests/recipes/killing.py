@@ -55,9 +55,9 @@ RUN = "edgenas-run"
 OWN = {
     "train": ("teacher", "supernet"),
     "profile": ("latency",),
-    "search": ("search",),
-    "retrain": ("retrain",),
-    "export": ("export",),
+    "search": ("search", "report"),
+    "retrain": ("retrain", "answers", "report"),
+    "export": ("export", "answers", "report"),
 }
 
 

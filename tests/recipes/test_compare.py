@@ -120,7 +120,7 @@ def test_a_rival_is_exported_verified_and_loaded_like_our_own(zygote_edgenas: Zy
     evaluated = zygote_edgenas(work, "evaluate", "--split", "test", "--set", "export.net=test_resnet", "--json")
     assert evaluated.value["result"]["top1"] == result_in(compared)["nets"][1]["top1"]
     unknown = zygote_edgenas(work, "export", "--net", "test_resnt", "--json")
-    assert (unknown.code, "is test_resnet meant?" in unknown.value["error"]["hint"]) == (2, True)
+    assert (unknown.code, "did you mean 'test_resnet'?" in unknown.value["error"]["hint"]) == (2, True)
     elsewhere = zygote_edgenas(work, "export", "--net", "stranger", "--json")
     assert (elsewhere.code, elsewhere.value["error"]["hint"]) == (2, "it is an ONNX file already")
 
@@ -145,7 +145,7 @@ def test_what_is_no_rival_is_told_with_the_nearest_spelling(zygote_edgenas: Zygo
     assert ended.code == 2
     problems = "\n".join(ended.value["error"]["problems"])
     assert "similar are mobilenetv4_conv_small" in problems
-    assert "is hand meant?" in problems
+    assert "did you mean 'hand'?" in problems
     assert "none.onnx does not exist" in problems
 
 

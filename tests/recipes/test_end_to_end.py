@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from edgenas.cli import main
 from edgenas.project.retraining import equal_cnn
@@ -27,6 +28,7 @@ from edgenas.spaces import get_space
 from edgenas.spaces.designed import hand_designed
 from tests.latency.kits import resealed, run_bare
 from tests.recipes.zygote import FEW_WIDTHS
+from tests.settings_file import add_settings
 
 SPACE = "pvt-nano[pool_size=2]"  # half as many components are traced as of the whole
 SMALL = {
@@ -94,12 +96,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / f"{name}.json").write_text(json.dumps({**value, "stderr": err}))
         if name == "init":
             toml = folder / "edgenas-run" / "edgenas.toml"
-            tables: dict[str, list[str]] = {}
-            for key, setting in SMALL.items():
-                tables.setdefault(key.split(".")[0], []).append(f"{key.split('.')[1]} = {setting}")
-            added = "".join(f"\n[{table}]\n" + "\n".join(lines) + "\n" for table, lines in tables.items())
-            text = toml.read_text(encoding="utf-8").replace('"pvt-nano"', f'"{SPACE}"')
-            toml.write_text(text + added, encoding="utf-8")
+            toml.write_text(toml.read_text(encoding="utf-8").replace('"pvt-nano"', f'"{SPACE}"'), encoding="utf-8")
+            add_settings(toml, SMALL)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -359,6 +357,36 @@ def test_evaluate_scores_every_class_against_the_others(project: Path) -> None:
     for share in ("macro_f1", "calibration_error", "top5"):
         assert_interval(found[share])
     assert "prevalence" not in found
+
+
+def test_images_that_a_person_decides_are_counted_where_they_were_chosen_and_on_the_split(edgenas: Run) -> None:
+    code, value, _ = edgenas("evaluate", "--split", "test", "--set", "decision.refer=auto", "--set", "decision.refer_error=0.02")
+    assert code == 0, value["error"]
+    result = value["result"]
+    zone, found = result["threshold_choice"]["refer"], result["referral"]
+    assert 0 <= zone["low"] <= result["threshold"] <= zone["high"] <= 1
+    assert (zone["target"], zone["found"]["split"], found["split"]) == (0.02, "calibrate", "test")
+    assert zone["found"]["error"]["n"] == 0 or zone["found"]["error"]["value"] <= 0.02
+    for share in ("share", "error_without", "missed"):
+        assert_interval(found[share])
+    code, value, _ = edgenas("evaluate", "--set", "decision.refer=[0.9,0.1]")
+    assert (code, value["error"]["type"]) == (1, "ConfigError")
+
+
+def test_predict_answers_test_images_as_evaluate_counts_them(edgenas: Run, project: Path, tmp_path: Path) -> None:
+    splits = json.loads((project / "edgenas-run" / "data" / "splits.json").read_text())
+    places = splits["indices"]["test"][:40] if "indices" in splits else range(40)
+    digits = load_digits()
+    for place in places:
+        pixels = ((digits.images[place] * 255 + 8) // 16).astype(np.uint8)  # as the source `digits` has them
+        Image.fromarray(pixels).save(tmp_path / f"{place:04d}.png")
+    code, value, _ = edgenas("predict", str(tmp_path))
+    assert code == 0, value["error"]
+    rows = value["result"]["rows"]
+    right = [row["decision"] == str(digits.target[int(Path(row["path"]).stem)]) for row in rows]
+    assert len(rows) == 40
+    assert float(np.mean(right)) == pytest.approx(stored(project, "evaluate")["top1_decision"]["value"], abs=0.25)
+    assert value["result"]["deployed"]["artifact"].endswith("export/onnx")
 
 
 def test_fidelity_trains_nets_alone_once_and_tells_how_well_they_were_ranked(project: Path, tmp_path: Path) -> None:

@@ -224,6 +224,8 @@ def test_a_command_that_meets_a_damaged_file_says_so(
     run = tmp_path / "work" / RUN
     pattern, arguments = COMMANDS[kind]
     (path,) = run.glob(pattern)
+    if kind == "edgenas.toml":  # of which comments are most
+        path.write_text("\n".join(line for line in path.read_text().splitlines() if line[:1] != "#") + "\n")
     whole = path.read_bytes()
     others = [file.read_bytes()[:200_000] for other, _ in COMMANDS.values() for file in run.glob(other) if file != path]
     rng = np.random.default_rng([SEED, 1, list(COMMANDS).index(kind)])

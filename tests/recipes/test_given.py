@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from edgenas.spaces import get_space
-from edgenas.training.checkpoints import facts_in, load_weights
+from edgenas.training.checkpoints import load_weights
+from edgenas.training.headers import facts_in
 from tests.recipes.test_end_to_end import edgenas_in
 
 PVT = get_space("pvt-nano")

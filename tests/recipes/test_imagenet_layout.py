@@ -38,7 +38,7 @@ def test_a_thousand_classes_are_divided_and_loaded(tmp_path: Path, num_classes: 
     assert set(splits["class_counts"]["select"].values()) == {per_class}
     assert set(splits["class_counts"]["test"].values()) == {1}
     assert len(splits["indices"]["test"]) == num_classes
-    code, value, _ = edgenas_in(tmp_path, "info")
+    code, value, _ = edgenas_in(tmp_path, "info", "--loader")
     assert code == 0, value["error"]
     assert value["warnings"] == []
     loader = value["result"]["loader"]

@@ -71,6 +71,8 @@ def test_a_bad_image_is_refused_or_left_out_as_asked(tmp_path: Path) -> None:
     assert (value["result"]["num_images"], value["result"]["num_excluded"]) == (119, 1)
     assert "left out 1 image(s) that cannot be used" in value["warnings"][0]
     code, value, _ = edgenas_in(tmp_path, "info")
+    assert value["result"]["loader"] is None
+    code, value, _ = edgenas_in(tmp_path, "info", "--loader")
     assert value["result"]["loader"]["images_per_second"] > 0
 
 
@@ -93,7 +95,7 @@ def test_so_many_images_of_a_class_are_used_and_bad_ones_among_the_rest_do_not_m
     code, value, _ = edgenas_in(tmp_path, "train", "--set", "data.max_per_class=20")
     assert value["error"]["problems"] == ["data.max_per_class is 20 now, 30 when the images were divided"]
     code, value, _ = edgenas_in(tmp_path, "train", "--set", "data.max_per_class=0")
-    assert value["error"]["problems"] == ["data.max_per_class is 0; allowed: a whole number at least 1"]
+    assert value["error"]["problems"] == ["--set data.max_per_class: data.max_per_class is 0; allowed: a whole number at least 1"]
 
 
 def test_splits_from_before_a_setting_was_there_are_read_as_without_it(project: Path) -> None:

@@ -116,6 +116,14 @@ def test_a_latency_to_be_small_needs_a_table(folder: Path) -> None:
     assert (code, value["error"]["type"]) == (1, "MissingInputError")
 
 
+def test_a_latency_on_a_device_without_a_table_is_told_as_the_objective_that_it_is(folder: Path) -> None:
+    code, value, _ = edgenas_in(folder, "search", "--minimize", "latency_ms:foo")
+    assert (code, value["error"]["type"]) == (1, "LatencyTableError")
+    assert value["error"]["message"] == "the objective latency_ms[foo]: there is no latency table 'foo'"
+    code, value, _ = edgenas_in(folder, "search", "--minimize", "latency_ms:foo", "--latency-ms", "foo=3")
+    assert value["error"]["message"] == "the limit on foo: there is no latency table 'foo'"
+
+
 def test_nsga2_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pymoo", "pymoo.algorithms", "pymoo.algorithms.moo", "pymoo.algorithms.moo.nsga2"):
         monkeypatch.setitem(sys.modules, name, None)

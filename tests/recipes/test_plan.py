@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from edgenas.recipes.plan import plan_nets
 from edgenas.records import Estimate
 from edgenas.search import UpperLimit
 from edgenas.spaces.pvt import PVT_NANO, BlockSpec, lower
+from edgenas.training.pace import time_job
 from tests.recipes.budgets import TASK, edgenas_in, make_project, scaled, toy_table
 
 MODELS = cost_models(PVT_NANO, TASK)
@@ -147,6 +149,8 @@ def test_estimates_are_parts_times_their_number() -> None:
 
 def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgenas.project.planning.plain_pace.SECONDS", 0.0)
+    monkeypatch.setattr("edgenas.project.planning.pace.time_job", partial(time_job, seconds=0.0))
+    monkeypatch.setattr("edgenas.recipes.plan.NUM_TIMED", 1)
     folder = make_project(tmp_path)
     run = folder / "edgenas-run"
     (run / "supernet" / "weights.safetensors").unlink()
@@ -213,5 +217,10 @@ def test_without_a_limit_no_image_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("edgenas.recipes.plan.open_images", opened)
     code, value, _ = edgenas_in(tmp_path, "plan")
     assert (code, value["error"]["type"], value["error"]["message"]) == (1, "ConfigError", "no limit is set")
+    code, value, _ = edgenas_in(tmp_path, "plan", "--limit", "sensitivity[8]>=0.9")
+    assert (code, value["error"]["message"]) == (
+        1,
+        "a sensitivity to 8 is a limit that only trained nets can be held against; no limit on a cost is set",
+    )
     code, value, _ = edgenas_in(tmp_path, "plan", "--max-params", "1M")
     assert "the images were opened" in value["error"]["message"]

@@ -16,8 +16,8 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.outsiders import same_classes
 from edgenas.spaces import get_space
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.evaluation import logits
+from edgenas.training.headers import facts_in
 from tests.recipes.test_end_to_end import edgenas_in
 from tests.training.test_outside import Linear, write_onnx
 
@@ -161,4 +161,4 @@ def test_info_names_those_that_teach(project: Path) -> None:
     trained(project, "--only", "teacher", "--teacher", "run:lender", "--teacher", "onnx:net.onnx", "--set", "teacher.weights=[3,1]")
     code, _, err = edgenas_in(project, "info")
     assert code == 0
-    assert "teacher: run:lender at 48 px (75 %), onnx:net.onnx at 24 px (25 %)" in " ".join(err.split())
+    assert "teacher: run:lender at 48 px (75.0 %), onnx:net.onnx at 24 px (25.0 %)" in " ".join(err.split())

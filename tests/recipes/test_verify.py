@@ -61,8 +61,10 @@ def net(path: Path, head: NDArray[np.float32] = HEAD) -> Path:
     return path
 
 
-def artefact(folder: Path, data: Path, *, known: Sequence[int] = range(40), shift: float = 0.0, recorded: bool = True) -> Path:
-    """An artefact folder that knows the answers to some of the images; ``shift`` is added to the file's logits in its parity."""
+def artefact(
+    folder: Path, data: Path, *, known: Sequence[int] = range(40), shift: float = 0.0, recorded: bool = True, num_files: int = 1
+) -> Path:
+    """An artefact folder that knows the answers to some of the images; ``shift`` is added to the files' logits in their parity."""
     source = open_source(f"folder:{data}")
     preprocess = Preprocess(PX, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     images = np.stack([preprocess.normalise(preprocess.pixels(source.load(i))[None])[0] for i in known])
@@ -87,8 +89,11 @@ def artefact(folder: Path, data: Path, *, known: Sequence[int] = range(40), shif
         {},
         answers=kept(hashes, logits.argmax(axis=1), logits) if recorded else None,
     )
-    file = ExportedFile(net(folder.parent / "model.onnx"), "onnx", "onnxruntime-cpu", "fp32", 1)
-    return write_artefact(folder, [(file, parity)], facts, reference=lambda batch: batch.reshape(len(batch), -1) @ HEAD).folder
+    names = ("model.onnx", *(f"model-{number}.onnx" for number in range(1, num_files)))
+    files = [ExportedFile(net(folder.parent / name), "onnx", "onnxruntime-cpu", "fp32", 1) for name in names]
+    return write_artefact(
+        folder, [(file, parity) for file in files], facts, reference=lambda batch: batch.reshape(len(batch), -1) @ HEAD
+    ).folder
 
 
 def outcome_of(folder: Path, **options: Any) -> Outcome[VerifyResult]:
@@ -198,6 +203,17 @@ def test_a_model_that_ends_for_golden_images_alone_is_stopped_where_images_are_g
     assert outcome.failure.exit_code == 4
     assert parity_of(outcome).reason == "the model was stopped: it did not answer a batch within 1 s"
     assert children() <= before
+
+
+def test_a_file_that_does_not_run_keeps_no_other_from_being_compared(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = artefact(tmp_path / "art", data, num_files=2)
+    net(folder / "model.onnx", np.zeros((5, 2), np.float32))
+    monkeypatch.setattr(verify, "verify_files", lambda folder: iter([[]]))
+    outcome = outcome_of(folder, data=f"folder:{data}")
+    verdicts = {check.path: check.verdict for check in outcome.result.checks if check.name == "parity"}
+    assert verdicts == {"model.onnx": "failed", "model-1.onnx": "passed"}
 
 
 def children() -> set[str]:

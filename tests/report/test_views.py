@@ -30,10 +30,15 @@ from edgenas.records import (
     LookResult,
     ParetoPicture,
     PlanResult,
+    PredictResult,
     ProfileAnswer,
     RecipesResult,
+    ReportResult,
     RetrainResult,
+    RunResult,
     SearchResult,
+    ServeResult,
+    SettingsResult,
     SpacesResult,
     TablesCompared,
     TableShown,
@@ -513,6 +518,19 @@ def verify() -> Outcome[VerifyResult]:
     return Outcome(result, {"artifact": Path("run/export/trt")})
 
 
+def report() -> Outcome[ReportResult]:
+    result = {
+        "page": "report/index.html",
+        "size_bytes": 1_234_567,
+        "sections": ["errors", "nets"],
+        "missing": {"rivals": "edgenas compare", "device": "edgenas export --format onnx"},
+        "older_than": ["search/result.json", "retrain/result.json"],
+        "images": 68,
+        "unread": ["search: it is damaged"],
+    }
+    return Outcome(ReportResult.from_json(result), {"page": Path("run/report/index.html")})
+
+
 def info() -> Outcome[InfoResult]:
     stages = [
         {"name": "data", "state": "there", "made": "2026-11-22 06:48", "command": ""},
@@ -522,6 +540,34 @@ def info() -> Outcome[InfoResult]:
     versions = {"python": "3.11.9", "torch": "2.11.0"}
     result = {"run": "edgenas-run", "stages": stages, "loader": loader, "settings": {}, "versions": versions}
     return Outcome(InfoResult.from_json(result | {"space": {"name": "pvt-nano", "num_subnets": 62_208}}))
+
+
+def deployed() -> dict[str, Any]:
+    return {
+        "artifact": "edgenas-run/export/onnx",
+        "file": "model-fp32-b1.onnx",
+        "runtime": "onnxruntime-cpu 1.23",
+        "device": "AMD EPYC",
+        "positive": POSITIVE,
+        "threshold": 0.31,
+        "refer": [0.2, 0.4],
+    }
+
+
+def predicted(path: str = "door.png") -> Outcome[PredictResult]:
+    p = {POSITIVE: 0.339, "normal": 0.461, "pneumonia": 0.2}
+    rows = [
+        {"path": path, "class": "normal", "probability": 0.461, "decision": POSITIVE, "referred": True, "probabilities": p},
+        {"path": "b.png", "class": "normal", "probability": 0.91, "decision": "normal", "referred": False, "probabilities": p},
+        {"path": "text.png", "error": "text.png is no image that can be read (8 bytes)"},
+    ]
+    sums = {"num_images": 5, "num_errors": 1, "num_referred": 1, "decisions": {POSITIVE: 1, "normal": 3, "pneumonia": 0}}
+    return Outcome(PredictResult.from_json({"rows": rows, "images_per_s": 212.4, "deployed": deployed(), **sums}))
+
+
+def served() -> Outcome[ServeResult]:
+    result = {"deployed": deployed(), "address": "http://127.0.0.1:8000", "seconds": 3600.4, "num_requests": 1204}
+    return Outcome(ServeResult.from_json(result | {"num_images": 1310, "num_errors": 7}))
 
 
 def demo(classes: tuple[str, ...] = CLASSES) -> Outcome[DemoResult]:
@@ -596,6 +642,28 @@ def recipes() -> Outcome[RecipesResult]:
     return Outcome(RecipesResult.from_json({"rows": [row]}))
 
 
+def whole_run() -> Outcome[RunResult]:
+    estimate = {"value": 150.0, "low": 100.0, "high": 200.0, "n": 3}
+    stages = [
+        {"name": "init", "state": "kept", "seconds": 12.3, "words": "330 images of [3] classes"},
+        {"name": "train", "state": "done", "seconds": 150.0, "estimate": estimate, "words": "largest subnet 97.0 % [95.2, 98.2]"},
+        {"name": "evaluate", "state": "failed", "seconds": 3.21, "words": "nothing meets the floor"},
+        {"name": "export", "state": "not reached"},
+    ]
+    return Outcome(RunResult.from_json({"stages": stages, "seconds": 153.0, "quick": False, "results": {}}))
+
+
+def settings(*, single: bool = False) -> Outcome[SettingsResult]:
+    rows = [
+        {"key": "train.supernet_drop_path_rate", "default": 0.0, "value": 0.1, "source": "file", "recipe": "covitpp"},
+        {"key": "export.targets", "default": ["sm86", "sm89"], "value": ["sm120"], "source": "flag"},
+        {"key": "train.flip", "default": None, "value": True, "source": "default"},
+    ]
+    words = {"allowed": "a number [1]", "help": "of the supernet [2]"}
+    shown = rows[:1] if single else rows
+    return Outcome(SettingsResult.from_json({"rows": [row | words for row in shown], "is_single": single}))
+
+
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
@@ -613,7 +681,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "count": (counted(), "131,338 2,345,678 2,345,000 2,222,222 agrees Net-T 4·8·32·16 88.54 3,161,987 [1] README 32 10 3"),
     "train": (train(), "97.0 [95.2, 98.2] 90.0 [88.2, [89.2, [90.2, 95.0] smallest random largest"),
-    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61 p95 1.234 [75, 8.7"),
+    "profile": (profile(), "6975P-C, onnxruntime-cpu 1.23.2, fp32, 2.1 1.1 90.0 95.0 6.4 0.937 20 77 96 61 p95 1.234 [75.1, 8.7"),
     "tables": (
         latency_tables(),
         "6975P-C, thread, end_to_end; block frame call 0.51 51.0 -1.0 ████████████ 44 3 1 1.062 -0.0123 2.1 1.1 1.72 0.0315 4.6 "
@@ -621,7 +689,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "plan": (
         plan(),
-        "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95 [75, 100] 8.7 "
+        "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95.0 [75.1, 99.9] 8.7 "
         "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed",
     ),
     "search": (search(), "58/61 90.0 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
@@ -636,9 +704,17 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
         "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
     ),
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
-    "export": (export(), "undecided not run passed 479 99.8 [99.0, 100.0] 0.012 61 540 0.9981 libcuda.so.1"),
+    "export": (export(), "undecided not run passed 479 99.8 [99.0, 99.97] 0.012 61 540 0.9981 libcuda.so.1"),
     "verify": (verify(), "passed failed not run 0.21 libcuda.so.1 model.onnx model.engine README.md"),
+    "report": (report(), "older search/result.json, retrain/result.json; damaged wrong, compare onnx 1.2 68 timm lines"),
+    "predict": (
+        predicted(),
+        "image probability decision door.png 46.1 covid-19 yes text.png read decided referred 25.0 75.0 212 second --csv --json",
+    ),
+    "serve": (served(), "http://127.0.0.1:8000 1,204 requests predictions, 1,310 images, refused 3,600"),
     "info": (info(), "data there missing 06:48 profile 1,234 loaded 2 3.11.9 2.11.0"),
+    "run": (whole_run(), "kept 12.3 done failed 3.21 reached 2.5 330 [3] largest 97.0 [95.2, 98.2] floor 2.55 – 2.76"),
+    "settings": (settings(), "[train] [export] train.supernet_drop_path_rate 0.1 covitpp [sm120] flag true [2] default"),
     "demo": (demo(), f"{METRICS} {NETS} 0.777 passed not run 213 100.0% 397 libcuda.so.1 6975P-C"),
 }
 
@@ -729,13 +805,23 @@ def test_every_command_has_a_view_and_an_example_here() -> None:
     assert set(VIEWS) == set(SHOWN) == set(COMMANDS)
 
 
-@pytest.mark.parametrize(("command", "width"), [(name, width) for name in SHOWN for width in (80, 160)])
+@pytest.mark.parametrize(("command", "width"), [(name, width) for name in SHOWN for width in (60, 80, 110, 160)])
 def test_nothing_that_matters_is_cut_off(command: str, width: int) -> None:
     outcome, words = SHOWN[command]
     text = drawn(command, outcome, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert [word for word in words.split() if word not in text.split() and word not in text.replace("(", " ").split()] == [], text
+
+
+@pytest.mark.parametrize("width", [60, 110])
+def test_one_setting_is_shown_with_what_it_may_be(width: int) -> None:
+    text = drawn("settings", settings(single=True), width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for part in ("train.supernet_drop_path_rate", "of the supernet [2]", "from recipe covitpp", "allowed a number [1]"):
+        assert part in words
+    assert "drop_path_rate = VALUE under [train]" in words
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -790,7 +876,7 @@ def test_a_class_name_is_shown_as_it_is(command: str) -> None:
 
 def test_a_sampled_plan_says_how_sure_it_is() -> None:
     text = drawn("plan", plan(is_exact=False), 80)
-    assert "43.2 % [43, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
+    assert "43.2 % [43.0, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
     assert "there may be better ones" in text
 
 
@@ -1043,3 +1129,40 @@ def test_a_comparison_is_drawn_with_a_panel_for_the_class_that_must_not_be_misse
         image.verify()
     labels = (tmp_path / "compare.svg").read_text()
     assert labels.count("axes_2") > 0 if positive is not None else "axes_2" not in labels
+
+
+def test_a_file_s_name_in_a_prediction_stays_one_line_and_is_whole() -> None:
+    name = "photographs/" + "x" * 70 + "\n[bold].png"
+    text = drawn("predict", predicted(name), 70)
+    assert name.replace("\n", "\\n") in "".join(line.strip() for line in text.splitlines())
+    assert "normal" in text
+    assert "…" not in text
+
+
+def test_rows_that_are_on_standard_output_are_not_shown_again() -> None:
+    assert drawn("predict", Outcome(replace(predicted().result, csv="-")), 80) == ""
+    assert "all are in rows.csv" in drawn("predict", Outcome(replace(predicted().result, csv="rows.csv")), 80)
+
+
+def test_images_for_a_person_are_said_with_what_they_are_worth() -> None:
+    zone = {
+        "low": 0.2,
+        "high": 0.4,
+        "target": 0.01,
+        "found": {
+            "split": "calibrate",
+            "share": share(0.1, 0.08, 0.13, 440),
+            "error": share(0.01, 0.0, 0.03, 396),
+            "error_without": share(0.05, 0.03, 0.07, 440),
+            "missed": share(0.0, 0.0, 0.07, 48),
+        },
+    }
+    plain = metrics()
+    plain["threshold_choice"] = plain["threshold_choice"] | {"refer": zone}
+    plain["referral"] = zone["found"] | {"split": "test"}
+    judged = ExportResult.from_json(export().result.as_json() | {"metrics": plain | {"split": "test"}})
+    words = " ".join(drawn("export", replace(export(), result=judged), 120).split())
+    assert (
+        "referred to a person from 0.2 to 0.4 (chosen for at most 1 % wrong): on calibrate 44 of 440 images are referred" in words
+    )
+    assert "referred: on test 44 of 440 images are referred; of the others 4 of 396 are wrongly decided" in words

@@ -296,3 +296,15 @@ def test_rows_that_several_limits_leave_next_to_nothing_of_are_mended_from_near_
     rows_AG = feasible_rows(space, limits, np.random.default_rng(0), 8)
     assert len(rows_AG) > 0
     assert (total_violation(limits, rows_AG) == 0).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_corner_that_two_limits_leave_fills_what_a_search_may_evaluate(seed: int) -> None:
+    """Mending alone found 3 to 19 of these 24."""
+    space = get_space("pvt-elastic")
+    costs = cost_models(space, space.default_task)
+    limits: list[CostConstraint] = [LowerLimit("params", 1.9246e7, costs["params"]), UpperLimit("macs", 8.42e8, costs["macs"])]
+    rows_AG = feasible_rows(space, limits, np.random.default_rng(seed), 24)
+    assert len(unique_rows(rows_AG)) == len(rows_AG) == 24
+    assert (total_violation(limits, rows_AG) == 0).all()
+    assert np.array_equal(rows_AG, feasible_rows(space, limits, np.random.default_rng(seed), 24))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,6 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"w\.pth cannot be read as weights"):
         read_ancestor_weights(tmp_path / "w.pth")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="is no regular file but a pipe"):
+        read_ancestor_weights(tmp_path / "pipe")

@@ -94,6 +94,19 @@ def test_another_module_in_the_place_of_any_linear_layer_changes_the_answer(net:
     assert linear_layers_without_effect(net, images) == []
 
 
+def test_a_linear_layer_that_is_not_called_or_not_listened_to_has_no_effect() -> None:
+    class Deaf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.uncalled, self.unheard = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x_NI: Tensor) -> Tensor:
+            y_NI: Tensor = self.used(x_NI) + 0 * self.unheard(x_NI)
+            return y_NI
+
+    assert linear_layers_without_effect(Deaf(), torch.ones(2, 4)) == ["uncalled", "unheard"]
+
+
 def test_an_adapter_around_every_linear_layer_learns(net: nn.Module, images: Tensor) -> None:
     class Adapter(nn.Module):
         def __init__(self, linear: nn.Linear) -> None:

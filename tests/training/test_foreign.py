@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgenas.errors import CheckpointError, UsageError
-from edgenas.training.checkpoints import facts_in, load_tensors
-from edgenas.training.foreign import fetch, is_file, read_foreign
+from edgenas.training.checkpoints import load_tensors
+from edgenas.training.foreign import fetch, read_foreign
+from edgenas.training.headers import facts_in, is_file
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
 
@@ -53,6 +54,17 @@ def make_garbage(path: Path) -> None:
     path.write_bytes(bytes(range(256)) * 20)
 
 
+def make_hollow(path: Path) -> None:
+    """Zeros, as many as a whole disk holds; none of them stands on it."""
+    with path.open("wb") as file:
+        file.truncate(10 << 30)
+
+
+def make_huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate((16 << 30) + 1)
+
+
 def make_empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -80,8 +92,10 @@ def make_nothing(path: Path) -> None:
 
 BOTH = ("w.pth", "w.safetensors")
 CASES: list[tuple[Callable[[Path], None], tuple[str, ...], str]] = [
-    (make_pipe, BOTH, "no file of weights but a folder, pipe or device"),
-    (make_folder, BOTH, "no file of weights but a folder, pipe or device"),
+    (make_pipe, BOTH, "is no regular file but a pipe, device or socket"),
+    (make_folder, BOTH, "cannot be read: Is a directory"),
+    (make_hollow, BOTH[:1], "cannot be read: it is no PyTorch file of tensors"),
+    (make_huge, BOTH, "is larger than 16384 MB, which nothing of its kind is"),
     (make_garbage, BOTH, "cannot be read"),
     (make_empty, BOTH, "cannot be read"),
     (make_truncated, BOTH, "cannot be read"),

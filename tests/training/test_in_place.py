@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgenas.training.distillation import DISTILLATION_LOSSES, Objective
+from edgenas.training.distillation import Objective
 from edgenas.training.loop import LoopSettings, StepRecord, start, train
 from edgenas.training.outside import SeveralTeachers
 from edgenas.training.seeding import seed_globals
+from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 from tests.training.tiny import CPU, LARGEST, SMALLEST, TinyBatches, tiny_net, tiny_supernet
 
 SETTINGS = LoopSettings(epochs=1, learning_rate=1e-3, seed=3, ema_decay=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,13 @@ def test_onnx_files_that_cannot_teach_say_why(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with pytest.raises(CheckpointError, match=r"broken\.onnx cannot be loaded by ONNX Runtime: "):
         OnnxNet(tmp_path / "broken.onnx", image_px=8)
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with (tmp_path / "hollow.onnx").open("wb") as file:
+        file.truncate((2 << 30) + 1)
+    refused = {"pipe": "is no regular file but a pipe", "hollow": "is larger than 2048 MB", "none": "does not exist"}
+    for name, words in refused.items():
+        with pytest.raises(CheckpointError, match=rf"{name}\.onnx {words}"):
+            OnnxNet(tmp_path / f"{name}.onnx", image_px=8)
 
 
 def test_several_teachers_answer_with_their_geometric_mean() -> None:

@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgenas.records import Proportion, Scores
 from edgenas.stats import wilson
-from edgenas.training.scores import predictive_values, scores
+from edgenas.training.scores import NUM_BINS, expected_calibration_error, predictive_values, scores
 
 NAMES = ("a", "b", "c")
 
@@ -111,3 +113,11 @@ def test_right_pairs_alone_prove_no_perfect_auroc() -> None:
     auroc = scores(p_NC, p_NC.argmax(1), labels_N, ("a", "b")).classes["a"].auroc
     assert auroc.value == 1.0
     assert auroc.low < 0.5
+
+
+def test_the_calibration_error_is_that_of_torchmetrics() -> None:
+    p_NC, _, labels_N = predicted(num=500, sure=1.5, seed=3)
+    p_NC[0] = (1.0, 0.0, 0.0)  # the last end of all bins
+    ours = expected_calibration_error(p_NC.max(axis=1), p_NC.argmax(axis=1) == labels_N)
+    theirs = multiclass_calibration_error(torch.from_numpy(p_NC), torch.from_numpy(labels_N), num_classes=3, n_bins=NUM_BINS)
+    assert ours == pytest.approx(float(theirs), abs=1e-6)

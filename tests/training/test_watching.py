@@ -125,7 +125,7 @@ def test_waiting_for_images_is_said_once_with_what_to_do() -> None:
     assert watcher.waiting(5.0, 6.0) is None  # too short to tell
     text = watcher.waiting(1.0, 6.0)
     assert text is not None
-    assert text.startswith("supernet: 50 % of the time so far went into waiting for images (loaded by 2 processes)")
+    assert text.startswith("supernet: 50.0 % of the time so far went into waiting for images (loaded by 2 processes)")
     assert "data.workers" in text
     assert "data.cache_mb" in text
     assert watcher.waiting(6.0, 6.0) is None

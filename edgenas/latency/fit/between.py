@@ -25,9 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
-from scipy import special as scipy_special
 
 Floats = NDArray[np.float64]
 LEAST = 1e-9  # of a difference between sessions, so that a quantile of steps is one of a continuous sum
@@ -64,12 +63,12 @@ class Spread:
         weights_R = np.append(self.weights_R, 1.0 - self.weights_R.sum())
 
         def missing(bound: float) -> float:
-            return float(weights_R @ scipy_special.stdtr(num - 1, (bound - rests_R) / scale)) - confidence
+            return float(weights_R @ scipy.special.stdtr(num - 1, (bound - rests_R) / scale)) - confidence
 
         # a bound that one rest keeps with the confidence, and one that all keep; a little more, against rounding
-        reach = scale * float(scipy_special.stdtrit(num - 1, confidence))
+        reach = scale * float(scipy.special.stdtrit(num - 1, confidence))
         low, high = float(rests_R.min()) + reach - scale, float(rests_R.max()) + reach + scale
-        return math.exp(float(self.shifts_S.mean()) + float(optimize.brentq(missing, low, high, xtol=1e-12)))
+        return math.exp(float(self.shifts_S.mean()) + float(scipy.optimize.brentq(missing, low, high, xtol=1e-12)))
 
 
 def spread_of(sessions: Sequence[Mapping[str, float]]) -> Spread:

@@ -25,6 +25,7 @@ from edgenas.errors import LatencyTableError
 from edgenas.latency.fit.between import spread_of
 from edgenas.latency.fit.calibration import Calibration
 from edgenas.latency.fit.validation import bootstrap_mean
+from edgenas.percents import numeral, percent
 from edgenas.stats import clopper_pearson
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
@@ -92,17 +93,17 @@ class Bound:
         if self.between is None:
             return "in 1 session: other hours and days are not covered (`edgenas profile --again` adds one)"
         few = ", few to know that by" if self.num_sessions < FEW_SESSIONS else ""
-        kept = ", ".join(f"{100 * share:.0f}" for share in self.left_out)
+        kept = ", ".join(numeral(share) for share in self.left_out)
         judged = f"; of sessions left out in turn {kept} % of the nets kept it" if kept else ""
         near = "" if self.covers_days else f", all within {60 * self.hours:.0f} min: other hours and days are not covered"
-        return f"in {self.num_sessions} sessions that differ by {100 * self.between:.1f} %{few}{near}{judged}"
+        return f"in {self.num_sessions} sessions that differ by {percent(self.between)}{few}{near}{judged}"
 
     def __str__(self) -> str:
         kept, slack = self.coverage, self.slack
         checked = "; no net checked it"
         if kept["n"]:
-            held = f"{100 * kept['value']:.0f} % [{100 * kept['low']:.0f}, {100 * kept['high']:.0f}] of {kept['n']} other nets"
-            checked = f"; it held for {held}, on average {100 * slack['value']:.0f} % above what they measured"
+            held = f"{percent(kept['value'])} [{numeral(kept['low'])}, {numeral(kept['high'])}] of {kept['n']} other nets"
+            checked = f"; it held for {held}, on average {percent(slack['value'])} above what they measured"
         return (
             f"{self.quantile} of calls at confidence {self.confidence:g}: {self.factor:.3g} x predicted, "
             f"from {self.num_nets} nets that fitted nothing{checked}; {self._days}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from edgenas.costs import Term
 
@@ -32,7 +32,7 @@ def split_skeletons(skeletons: Sequence[Sequence[Hashable]], ms: Sequence[float]
         np.add.at(design_SP[row], [column[part] for part in skeleton], share / ms[row])
     pull = PULL * np.eye(len(parts))
     rows, targets = np.vstack([design_SP, pull]), np.concatenate([np.ones(len(skeletons)), np.full(len(parts), PULL)])
-    shares_P = optimize.lsq_linear(rows, targets, bounds=(0, np.inf), method="bvls").x
+    shares_P = scipy.optimize.lsq_linear(rows, targets, bounds=(0, np.inf), method="bvls").x
     return {part: float(shares_P[position] * share) for part, position in column.items()}
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 from edgenas.stats import clopper_pearson, wilson
 
@@ -63,7 +63,7 @@ def kendall_tau(first: Floats, second: Floats) -> float:
     """Kendall's tau-b; NaN for fewer than two nets or where one side is constant."""
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
-    return float(scipy_stats.kendalltau(first, second).statistic)
+    return float(scipy.stats.kendalltau(first, second).statistic)
 
 
 def bootstrap_mean(values: Floats, *, confidence: float = 0.95, resamples: int = 2000) -> dict[str, float | int]:

@@ -21,7 +21,7 @@ MAX_PLAN_BYTES, MAX_PART_BYTES = 64 << 20, 256 << 20
 
 
 class KitError(Exception):
-    """What the user can mend, in one line."""
+    """What the user can fix, in one line."""
 
 
 class Weights:

@@ -2,7 +2,7 @@
 
 Two things can go wrong. The whole machine may be slower or faster than it was (another governor, heat, a neighbour): the reference
 net tells. Or nets may cost other shares of the reference than they did (another driver or version of the runtime): then no common
-factor mends the predictions.
+factor corrects the predictions.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edgenas.latency.fit import bootstrap_mean, mape
 from edgenas.latency.table.breakdown import typical_nets
 from edgenas.latency.table.table import LatencyTable
 from edgenas.latency.timing import NetTiming, Session, TimingSettings
+from edgenas.percents import numeral, percent
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
 DriftVerdict = Literal["passed", "failed", "undecided"]
@@ -72,12 +73,13 @@ class Drift:
         speed, error = self.gates
         moved = f"the machine now takes {speed.value:.2f} [{speed.low:.2f}, {speed.high:.2f}] times as long as when it was measured"
         off = (
-            f"predictions are {error.value:.1%} [{error.low:.1%}, {error.high:.1%}] off at the same speed (limit {error.limit:.1%})"
+            f"predictions are {percent(error.value)} [{numeral(error.low)}, {numeral(error.high)}] off at the same speed"
+            f" (limit {percent(error.limit)})"
         )
         if self.verdict == "passed":
             return f"still holds: {moved}; {off}"
         if self.verdict == "undecided":
-            unsteady = f"the same nets measured twice now differ by {self.noise_floor_mape:.1%}"
+            unsteady = f"the same nets measured twice now differ by {percent(self.noise_floor_mape)}"
             return f"cannot be judged from so few or so unsteady measurements: {unsteady}; {moved}; {off}"
         return f"no longer holds: {off if error.verdict == 'failed' else moved}"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgenas.latency.table.table import LatencyTable
+from edgenas.percents import percent
 
 NOISY = 0.04  # noise floor above which the user is told to measure longer
 UNSTEADY = 1.5  # p95 over p50 of the reference net
@@ -23,7 +24,7 @@ def remarks(table: LatencyTable) -> tuple[str, ...]:
 def _spread(table: LatencyTable) -> Iterator[str]:
     floor, reference = table.validation.get("noise_floor_mape"), table.reference
     if floor is not None and floor > NOISY:
-        fact = f"this machine is noisy: two measurements of the same nets differ by {floor:.1%}"
+        fact = f"this machine is noisy: two measurements of the same nets differ by {percent(floor)}"
         yield f"{fact}; close other programs, or take more visits"
     if reference["p95_ms"] > UNSTEADY * reference["p50_ms"]:
         ratio = reference["p95_ms"] / reference["p50_ms"]
@@ -58,7 +59,7 @@ def machine_remarks(machines: Sequence[Mapping[str, Any]], threads: int | None) 
         yield f"{fact}: they held a core that the nets needed" if held else f"{fact}; close them and measure again"
     stolen = _largest(sessions, "steal_share")
     if stolen is not None and stolen > STOLEN:
-        yield f"the hypervisor gave {stolen:.1%} of these cores' time to other machines while nets were timed"
+        yield f"the hypervisor gave {percent(stolen)} of these cores' time to other machines while nets were timed"
     held = _largest(sessions, "quota_events")
     if held:
         quota = min(seen["cpu_quota"] for seen in sessions if seen.get("cpu_quota") is not None)

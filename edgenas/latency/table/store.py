@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency.table.table import LatencyTable
+from edgenas.registries import nearest
 
 
 class Fitting(NamedTuple):
@@ -38,14 +39,16 @@ def named_table(name: str, folder: Path | None = None) -> Path:
         LatencyTableError: naming those that there are.
     """
     path = Path(name)
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # a pipe is refused by whoever reads it
         return path
     own = {} if folder is None else {path.stem: path for path in find_tables(folder)}
     shipped = shipped_tables()
     stem = name.removesuffix(".json")
     if stem not in own and stem not in shipped:
         known = ", ".join(sorted(shipped)) or "none"
-        hint = f"give a file, or one that comes with edgenas: {known}"
+        near = nearest(stem, [*own, *shipped])
+        hint = "" if near is None else f"did you mean {near!r}? "
+        hint += f"give a file, or one that comes with edgenas: {known}"
         if own:
             hint += f"; or one of the run: {', '.join(sorted(own))}"
         raise LatencyTableError(f"there is no latency table {name!r}", hint=hint)

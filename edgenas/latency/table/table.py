@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class LatencyTable:
     measuring: dict[str, Any]
     bound_nets: tuple[dict[str, Any], ...] = ()
     sessions: tuple[dict[str, Any], ...] = ()
+    _sealed: str | None = field(default=None, init=False, repr=False, compare=False)  # of the file that it was read from, as it is
 
     @property
     def file_name(self) -> str:
@@ -65,7 +66,7 @@ class LatencyTable:
     @property
     def sha256(self) -> str:
         """Hex SHA-256 of the content, independent of layout; stored in the file."""
-        return sha256_json(self._content())
+        return sha256_json(self._content()) if self._sealed is None else self._sealed
 
     def _content(self) -> dict[str, Any]:
         content = {
@@ -120,7 +121,8 @@ class LatencyTable:
         Raises:
             RunFolderError: if it cannot be written.
         """
-        write_json(path, self._content() | {"sha256": self.sha256})
+        content = self._content()
+        write_json(path, content | {"sha256": sha256_json(content)})
 
     @classmethod
     def load(cls, path: Path) -> LatencyTable:
@@ -159,6 +161,7 @@ class LatencyTable:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
         if problems:
             raise LatencyTableError(f"{path} is not a latency table", problems=problems, hint=_HINT)
+        object.__setattr__(table, "_sealed", stored)
         return table
 
     def to_cost_model(self, space: SearchSpace, task: Task) -> CostModel:

@@ -10,15 +10,15 @@ do, so calls of many short visits, as here, are nearer to that than as many in a
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.99  # one-sided
 
 
 def calls_needed(share: float, confidence: float = CONFIDENCE) -> int:
     """Fewest calls that give an estimate of a percentile, e.g. 662 of 0.99: two of them lie above it with the confidence."""
-    return 2 + int(scipy_stats.nbinom.ppf(confidence, 2, 1.0 - share))
+    return 2 + int(scipy.stats.nbinom.ppf(confidence, 2, 1.0 - share))
 
 
 def upper_ms(samples: NDArray[np.float64], share: float, confidence: float = CONFIDENCE) -> float | None:
@@ -30,8 +30,8 @@ def upper_ms(samples: NDArray[np.float64], share: float, confidence: float = CON
         confidence: one-sided, in (0, 1).
     """
     num = samples.size
-    above = int(scipy_stats.binom.ppf(1.0 - confidence, num, 1.0 - share))  # fewest calls that are no surprise above it
-    if scipy_stats.binom.cdf(above, num, 1.0 - share) > 1.0 - confidence:
+    above = int(scipy.stats.binom.ppf(1.0 - confidence, num, 1.0 - share))  # fewest calls that are no surprise above it
+    if scipy.stats.binom.cdf(above, num, 1.0 - share) > 1.0 - confidence:
         above -= 1  # most of which it is a surprise that there are no more
     if above < 1:
         return None

@@ -18,7 +18,6 @@ from edgenas.latency.measuring import Workshop, choose_runtime, device_name
 from edgenas.latency.table import machine_remarks, space_hash
 from edgenas.latency.timing import Watch, cpu_quota, usable_cores, usable_threads
 from edgenas.project.choosing.looking import Look, look_at
-from edgenas.project.choosing.pace import supernet_pace
 from edgenas.project.choosing.rule import choose, ranked, set_aside
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import workshop_in
@@ -126,6 +125,8 @@ def _pace(project: Project, num_images: int, memory: Memory, space: SearchSpace,
     known = memory.recall(key)
     if known is not None:
         return TrainingPace.from_json(known)
+    from edgenas.project.choosing.pace import supernet_pace  # which needs PyTorch
+
     timed = yield from supernet_pace(project, space, task, num_images)
     memory.record(key, timed.as_json())
     return timed

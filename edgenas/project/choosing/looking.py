@@ -1,7 +1,7 @@
 """A quick look at spaces on this device: a few nets of each are composed, exported and timed, what fits is read off them.
 
 Of every space and side the smallest net is timed first; where it fits, the median and the largest, unless they are certain to be
-far above the limit, and then the net with most MACs that is estimated to fit, which mends the estimate. From the largest side
+far above the limit, and then the net with most MACs that is estimated to fit, which corrects the estimate. From the largest side
 down, a space is looked at until a net fits; one step further where few do. Spaces that would not be taken for these images are
 looked at for less long.
 """

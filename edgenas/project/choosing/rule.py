@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgenas.percents import percent
 from edgenas.records import ChosenSpace, LookedSpace
 
 
@@ -137,7 +138,7 @@ def _stands(row: LookedSpace, num_images: int, rule: ChoosingRule) -> bool:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.99 else "nearly all" if share < 1 else "all"
+    return percent(share) if share < 0.99 else "nearly all" if share < 1 else "all"
 
 
 def _macs(macs: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgenas.errors import UsageError
 from edgenas.project.trainings.outsiders import ONNX, RUN
+from edgenas.runs.outside import MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, OutsideError, require_regular
 from edgenas.training.earlier import is_run
 from edgenas.training.timm_nets import STRIDES, cached_weights, nearest_names
 
@@ -68,8 +69,7 @@ def _parsed(item: str, problems: list[str]) -> Asked | None:
         return _timm(item, problems)
     if item.startswith(ONNX):
         path = Path(item.removeprefix(ONNX))
-        if not path.is_file():
-            problems.append(f"{path} does not exist")
+        _require_file(path, MAX_MODEL_BYTES, problems)
         return Asked("onnx", item, file=path)
     path = Path(item.removeprefix(RUN))
     if is_run(path):
@@ -115,12 +115,19 @@ def _file(found: re.Match[str], problems: list[str]) -> Path | None:
     path = cached_weights(found["name"]) if text == CACHED else Path(text)
     if path is None:
         problems.append(f"timm has fetched no weights of {found['name']} here")
-    elif not path.is_file():
-        problems.append(f"{path} does not exist")
+    else:
+        _require_file(path, MAX_WEIGHTS_BYTES, problems)
     return path
+
+
+def _require_file(path: Path, max_bytes: int, problems: list[str]) -> None:
+    try:
+        require_regular(path, max_bytes)
+    except OutsideError as error:
+        problems.append(f"{path} {error}")
 
 
 def _near(item: str) -> str:
     """The word or model of timm that may be meant."""
     near = get_close_matches(item, WORDS, n=1) or [f"{TIMM}{name}" for name in nearest_names(item, 1)]
-    return f"; is {near[0]} meant?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -10,8 +10,9 @@ from torch import nn
 from edgenas.data.images import Images
 from edgenas.errors import MissingInputError
 from edgenas.project.deployed import Choice, chosen, net_of
-from edgenas.project.nets import images_for, read_retrain, searched, supernet_epochs
+from edgenas.project.nets import images_for, supernet_epochs
 from edgenas.project.opening import Project
+from edgenas.project.results import read_retrain, searched
 from edgenas.records import SEARCHED, Arch, NetReport, TrainedWay
 from edgenas.training.folder import epochs_of, seconds_of, weights_sha256
 from edgenas.training.timm_nets import costs_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from edgenas.percents import numeral
 from edgenas.project.comparing.families import Limit
 from edgenas.records import SEARCHED, ComparedNet, LeftOut, Proportion
 
@@ -68,7 +69,7 @@ def _gap(row: ComparedNet) -> float:
 def points(difference: Proportion | None) -> str:
     """A difference of accuracies in points with its interval, e.g. ``0.9 [0.3, 1.5]``."""
     assert difference is not None
-    return f"{100 * difference.value:.1f} [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
+    return f"{numeral(difference.value)} [{numeral(difference.low)}, {numeral(difference.high)}]"
 
 
 def remarks(rows: Sequence[ComparedNet], limit: Limit | None, left_out: Sequence[LeftOut]) -> Iterator[str]:

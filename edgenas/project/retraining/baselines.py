@@ -9,8 +9,9 @@ import numpy as np
 
 from edgenas.costs import CostModel, cost_models
 from edgenas.data.images import Images
-from edgenas.project.nets import HAND_DESIGNED, searched, supernet_epochs
+from edgenas.project.nets import HAND_DESIGNED, supernet_epochs
 from edgenas.project.opening import Project
+from edgenas.project.results import searched
 from edgenas.project.retraining.floors import held_to_floors
 from edgenas.project.retraining.ways import Bench, Net, Try, fit_all, is_trained, short_name, ways_of
 from edgenas.project.run_tables import RunTable, run_table

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgenas.project.nets import searched
+from edgenas.percents import percent
 from edgenas.project.opening import Project
+from edgenas.project.results import searched
 from edgenas.project.retraining.ways import Bench, Try, right_on
 from edgenas.project.training_settings import AUTO
 from edgenas.project.trainings.teacher_choice import teacher_probe
@@ -38,7 +39,7 @@ def choose(bench: Bench, winner: Try, baseline: Try, *, baseline_fits: bool = Tr
     low = {"searched": winner.low_floors, "baseline": baseline.low_floors}
     breaks = {"searched": False, "baseline": not baseline_fits}
     chosen = min(shares, key=lambda name: (breaks[name], len(low[name]), -shares[name].value))
-    words = " and ".join(f"{_TITLES[name]} {100 * share.value:.1f} %" for name, share in shares.items())
+    words = " and ".join(f"{_TITLES[name]} {percent(share.value)}" for name, share in shares.items())
     words += "".join(f", {_TITLES[name]} misses {', '.join(names)} on confirm" for name, names in low.items() if names)
     words += "" if baseline_fits else f", {_TITLES['baseline']} breaks the limits"
     return chosen, ChosenBy(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images, decode
+from edgenas.percents import percent
 from edgenas.project.nets import genes_of, images_for, supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -342,4 +343,4 @@ def final_words(best: Try, tries: Sequence[Try]) -> Iterator[str]:
 
 
 def _after(each: Try) -> str:
-    return f"{100 * each.select_top1.value:.1f} % on select after {each.way.epochs} epochs"
+    return f"{percent(each.select_top1.value)} on select after {each.way.epochs} epochs"

@@ -208,7 +208,9 @@ def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_f
         raise UsageError(f"no latency limit goes with the table {', '.join(unused)}", hint="write --latency-ms NAME=MS for each")
     devices = []
     for alias in sorted(asked or (THIS_DEVICE,), key=bool):  # stable
-        of_alias = _table_of(project, task, alias, tables, allow_foreign=allow_foreign)
+        is_limited = alias in most or alias in least or alias in throughputs
+        what = f"the limit on {alias}" if is_limited else f"the objective {LATENCY}[{alias}]"
+        of_alias = _table_of(project, task, alias, tables, what, allow_foreign=allow_foreign)
         if of_alias is not None:
             per_s = throughputs.get(alias)
             limit_ms = _tightest(most.get(alias), per_s, of_alias.table.context.batch_size)
@@ -225,8 +227,10 @@ def _tightest(limit_ms: float | None, images_per_s: float | None, batch_size: in
     return min(limits, default=None)
 
 
-def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str], *, allow_foreign: bool) -> RunTable | None:
-    """The table of a limit; one with a name may be of any device, only space and task must fit."""
+def _table_of(
+    project: Project, task: Task, alias: str, tables: Mapping[str, str], what: str, *, allow_foreign: bool
+) -> RunTable | None:
+    """The table of a limit or an objective; one with a name may be of any device, only space and task must fit."""
     if not alias:
         return find_table(project, task, tables.get(alias), allow_foreign=allow_foreign)
     name = tables.get(alias, alias)
@@ -235,7 +239,7 @@ def _table_of(project: Project, task: Task, alias: str, tables: Mapping[str, str
         path = path if path.is_file() else named_table(name)
     except LatencyTableError as error:
         hint = f"write --table {alias}=FILE, or {error.hint}"
-        raise LatencyTableError(f"the limit on {alias}: {error.message}", hint=hint) from error
+        raise LatencyTableError(f"{what}: {error.message}", hint=hint) from error
     table = LatencyTable.load(path)
     warnings = table.require_matches(space=project.space, task=task, name=f"{alias} ({path})")
     if is_here(table):
@@ -293,7 +297,7 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
         values_A = device.table.predicted(found.genes_AG)
         on = f" on {device.alias}" if device.alias else ""
         spans.append(f"; predicted latency{on} {values_A.min():.3g} to {values_A.max():.3g} ms, median {np.median(values_A):.3g}")
-    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were mended do" if found.is_mended else ""
+    mended = f"; none of it meets them, {found.feasible_A.sum():,} that were repaired do" if found.is_mended else ""
     of = f"{looked} {len(found.genes_AG):,} nets of {budget.space.name}"
     if found.counted is not None:
         counted = found.counted

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.data.images import Images
-from edgenas.data.splits import load_splits
-from edgenas.errors import ConfigError
-from edgenas.project.opening import SET_POSITIVE, Project
+from edgenas.project.early import require_classes
+from edgenas.project.opening import Project
 from edgenas.project.searching.budget import Budget
 from edgenas.project.searching.floors import floor_rows, floors_asked, require_floors
 from edgenas.project.settings import SearchSettings
@@ -143,27 +142,6 @@ def require_algorithm(settings: SearchSettings) -> None:
     algorithm = ALGORITHMS.find(settings.algorithm)
     if (settings.maximize or settings.minimize) and not takes(algorithm, "objectives"):
         raise ALGORITHMS.refused(settings.algorithm, "searches for accuracy alone, not for maximize or minimize")
-
-
-def require_classes(project: Project) -> None:
-    """Check the classes whose sensitivity is asked for, before an image is read; nothing where none was divided yet.
-
-    Raises:
-        ConfigError: if a sensitivity is asked for without a positive class, or of no class of the data.
-    """
-    settings = project.settings.search
-    wanted = [*settings.floors, *(goal.subject for goal in settings.goals if goal.kind == SENSITIVITY)]
-    if not wanted or not project.run.splits.exists():
-        return
-    if project.settings.data.positive is None:
-        raise ConfigError("a sensitivity is asked for, but no positive class is set", hint=SET_POSITIVE)
-    class_names = load_splits(project.run.splits).class_names
-    unknown = [name for name in dict.fromkeys(wanted) if name not in class_names]
-    if unknown:
-        raise ConfigError(
-            f"a sensitivity is asked for of no class of the data: {', '.join(unknown)}",
-            hint=f"classes are: {', '.join(class_names)}",
-        )
 
 
 def objectives_of(project: Project, images: Images, budget: Budget) -> tuple[Objective, ...]:

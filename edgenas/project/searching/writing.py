@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from edgenas.project.nets import RESULT
+from edgenas.project.results import RESULT
 from edgenas.project.searching.analysis import TOP1, analyse, evaluated
 from edgenas.project.searching.question import Question
 from edgenas.records import AnalysisPicture, CandidateRow, ParetoPicture, SearchAnalysis, SearchResult

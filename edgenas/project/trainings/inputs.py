@@ -8,8 +8,7 @@ from pathlib import Path
 from edgenas.data.pixels import Normalisation
 from edgenas.data.preprocess import Preprocess
 from edgenas.project.settings import ProjectSettings
-from edgenas.training.checkpoints import facts_in
-from edgenas.training.foreign import TIMM, is_file, require_timm_model
+from edgenas.training.headers import TIMM, facts_in, is_file
 
 
 def timm_normalisation(name: str) -> Normalisation | None:
@@ -21,6 +20,8 @@ def timm_normalisation(name: str) -> Normalisation | None:
     if not name.startswith(TIMM):
         return None
     import timm
+
+    from edgenas.training.foreign import require_timm_model
 
     model = name.removeprefix(TIMM)
     require_timm_model(model)

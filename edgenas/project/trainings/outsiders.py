@@ -13,7 +13,8 @@ from edgenas.data.pixels import stored_preprocess
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, EdgeNASError
-from edgenas.project.nets import BASELINE, read_retrain, searched
+from edgenas.project.nets import BASELINE
+from edgenas.project.results import read_retrain, searched
 from edgenas.records import Manifest
 from edgenas.runs import RunFolder, read_json, sha256_file
 from edgenas.training.earlier import Earlier, is_run, read_earlier
@@ -71,7 +72,7 @@ def open_outsider(name: str, said: Reads, images: Images) -> Outsider:
 
 
 def _of_file(path: Path, said: Reads, images: Images) -> Outsider:
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path} does not exist", hint="a teacher of ONNX is written onnx:FILE")
     net = OnnxNet(path, said.image_px if said.image_px is not None else images.task.image_px)
     manifest = _manifest_of(path)

@@ -8,8 +8,9 @@ from edgenas.data.batches import TrainBatches
 from edgenas.data.images import Images
 from edgenas.data.order import Balance, class_weights
 from edgenas.project.training_settings import TeacherSettings, TrainSettings
-from edgenas.training.distillation import DISTILLATION_LOSSES, Objective
+from edgenas.training.distillation import Objective
 from edgenas.training.loop import LoopSettings
+from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
 
 def loop_settings(settings: TrainSettings | TeacherSettings, *, seed: int) -> LoopSettings:

@@ -16,8 +16,8 @@ from edgenas.records import CheckpointFacts, SamplingFacts, SpreadFacts
 from edgenas.spaces import Task
 from edgenas.spaces.even import EvenPool, even_pool, resolutions_of
 from edgenas.supernets.bilateral import require_sides
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE, WEIGHTS
+from edgenas.training.headers import facts_in
 from edgenas.training.sampling import (
     SAMPLING_RULES,
     SINGLE_PATH,

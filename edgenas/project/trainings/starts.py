@@ -16,9 +16,9 @@ from edgenas.project.training_settings import TrainSettings
 from edgenas.records import CheckpointFacts, InitFacts
 from edgenas.spaces import SearchSpace
 from edgenas.supernets import build_net
-from edgenas.training.checkpoints import facts_in
 from edgenas.training.folder import STATE
 from edgenas.training.foreign import Foreign, fetch
+from edgenas.training.headers import facts_in
 from edgenas.training.initial import Chooser, chosen_before, require_like, start_net
 from edgenas.training.linear_head import linear_head_loss
 from edgenas.training.ranks import current

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError
+from edgenas.percents import percent
 from edgenas.project.opening import SMALL_PX, Project
 from edgenas.project.training_settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, started_from, teacher_facts, teacher_job, teacher_net
@@ -20,11 +21,12 @@ from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedT
 from edgenas.runs import Note, Record, sha256_file, write_text
 from edgenas.stats import accuracy
 from edgenas.training.agreement import agreement, require_agreement
-from edgenas.training.checkpoints import facts_in, save_weights
+from edgenas.training.checkpoints import save_weights
 from edgenas.training.curves import training_picture
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit, keep
 from edgenas.training.folder import STATE, WEIGHTS, has_weights, seconds_of
+from edgenas.training.headers import facts_in
 from edgenas.training.probing import clear, many, probe, shortened, told
 from edgenas.training.ranks import current
 from edgenas.training.teacher import CNN, SELF
@@ -218,7 +220,7 @@ def _choose(project: Project, images: Images, device: str) -> Generator[Record, 
         )
         tried.append(current().first(row))  # all ranks choose alike
     best = max(tried, key=lambda each: each.select_top1.value)
-    shown = ", ".join(f"{each.name} {100 * each.select_top1.value:.1f} %" for each in tried)
+    shown = ", ".join(f"{each.name} {percent(each.select_top1.value)}" for each in tried)
     yield Note(f"teacher: {best.name} is the best on select ({shown})")
     chosen = TeacherChoice(name=best.name, checkpoint=best.checkpoint)
     probed = TeacherProbe(identity=_identity(project, images), rows=tuple(tried), chosen=chosen)

@@ -16,6 +16,7 @@ from torch import nn
 from edgenas.data.images import Images
 from edgenas.data.preprocess import Preprocess
 from edgenas.errors import CheckpointError, ConfigError
+from edgenas.percents import percent
 from edgenas.project.nets import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import AUTO, TeacherSettings
@@ -252,7 +253,7 @@ def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[s
 
 def _shares(members: Sequence[Member]) -> str:
     total = sum(member.weight for member in members)
-    return ", ".join(f"{member.net.name} {100 * member.weight / total:.0f} %" for member in members)
+    return ", ".join(f"{member.net.name} {percent(member.weight / total)}" for member in members)
 
 
 def _expected(project: Project, images: Images, members: Sequence[Member], opened: Sequence[MemberFacts]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_a_session_left_out_is_judged_by_the_others() -> None:
     found = Promise(rows(LOGS), (), (near, far)).bound("p95", 0.95)
     assert found.left_out == (1.0, 0.0)
     assert found.as_json()["left_out"] == [1.0, 0.0]
-    assert "of sessions left out in turn 100, 0 % of the nets kept it" in str(found)
+    assert "of sessions left out in turn 100.0, 0.0 % of the nets kept it" in str(found)
 
 
 def test_what_does_not_differ_is_refused() -> None:

@@ -77,7 +77,7 @@ def test_coverage_and_slack_come_from_other_nets() -> None:
     assert (found.num_nets, found.coverage["value"], found.coverage["n"]) == (20, 0.75, 4)
     assert found.coverage["low"] == pytest.approx(scipy_stats.beta.ppf(0.025, 3, 2))
     assert found.slack["value"] == pytest.approx(np.mean([1.19 / r - 1 for r in (1.10, 1.19, 1.30, 1.00)]))
-    assert "1.19 x predicted, from 20 nets that fitted nothing; it held for 75 % [19, 99] of 4 other nets" in str(found)
+    assert "1.19 x predicted, from 20 nets that fitted nothing; it held for 75.0 % [19.4, 99.4] of 4 other nets" in str(found)
     assert "no net checked it" in str(Promise(fitted, ()).bound("p95", 0.95))
 
 

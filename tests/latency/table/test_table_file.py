@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable
 from edgenas.latency.table.check import check_table, origins
 from edgenas.latency.table.remarks import remarks
+from edgenas.latency.table.store import load_table
 from edgenas.latency.table.table import SCHEMA_VERSION
 from edgenas.recipes.tables import header
 from edgenas.runs import sha256_json, write_json
@@ -44,6 +46,12 @@ def refused(path: Path) -> LatencyTableError:
     assert "\n" not in str(caught.value)
     assert "edgenas profile" in str(caught.value)
     return caught.value
+
+
+def test_a_pipe_in_the_place_of_a_table_is_told_as_such(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(LatencyTableError, match=r"pipe\.json.* is no regular file but a pipe"):
+        load_table(tmp_path / "pipe.json")
 
 
 def test_units_are_in_the_keys_and_quantiles_in_every_row(content: dict[str, Any]) -> None:

@@ -1,0 +1,25 @@
+"""What is said below a result: what it is worth, and which command comes next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgenas.cli.speaking import note
+
+if TYPE_CHECKING:
+    from edgenas.runs import Outcome, RunFolder
+
+LOOKED_AT = ("info", "run")  # commands after which the folder alone says what is missing
+
+
+def say_rest(command: str, outcome: Outcome[Any], run: RunFolder | None, doubt: str | None) -> None:
+    """Say it on stderr; nothing of a next command where this one failed, or packed a kit that has to travel first."""
+    from edgenas.runs.stages import ORDER, next_command
+
+    if doubt is not None:
+        note(doubt)
+    if run is None or outcome.failure is not None or "kit" in outcome.outputs or command not in (*ORDER, *LOOKED_AT):
+        return
+    following = next_command(run, None if command in LOOKED_AT else command)
+    if following is not None:
+        note(f"next: {following}")

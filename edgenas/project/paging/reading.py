@@ -1,0 +1,120 @@
+"""Reading results one by one, so that one that is damaged or of before does not keep the others from being shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from edgenas.deploy.artefact import load_manifest
+from edgenas.errors import EdgeNASError
+from edgenas.project.nets import BASELINE
+from edgenas.project.results import RESULT
+from edgenas.records import (
+    CandidateRow,
+    CompareResult,
+    FidelityReport,
+    PageExport,
+    ParityFile,
+    RetrainResult,
+    SearchResult,
+    TrainingPicture,
+)
+from edgenas.runs import RunFolder, read_json
+from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular, utf8
+from edgenas.training.curves import training_picture
+from edgenas.training.folder import LOG, weights_sha256
+
+Found = TypeVar("Found")
+MAX_ROWS = 2000  # nets of a search that are read
+
+
+class Reader:
+    """Reads the results of a run folder; what cannot be read is kept in words, which is its only state.
+
+    Attributes:
+        unread: a sentence each.
+    """
+
+    def __init__(self, run: RunFolder, splits_sha256: str | None) -> None:
+        self.run = run
+        self.splits_sha256 = splits_sha256
+        self.unread: list[str] = []
+
+    def read(self, what: str, how: Callable[[], Found]) -> Found | None:
+        """What ``how`` gives; None where it raises what a user can cause."""
+        try:
+            return how()
+        except (EdgeNASError, OutsideError, OSError, ValueError) as error:
+            text = " ".join(str(error).split())
+            self.unread.append(f"{what}: {text}")
+            return None
+
+    def search(self) -> SearchResult | None:
+        """The search's result, if it is of these splits."""
+        path = self.run.search / RESULT
+        found = self.read("search", lambda: SearchResult.read(path)) if path.is_file() else None
+        return None if found is None or self._is_of_other_splits("search", found.splits_sha256) else found
+
+    def rows(self) -> tuple[CandidateRow, ...]:
+        """The candidates of the search, in the file's order."""
+        path = self.run.search / "search.jsonl"
+        return (self.read("candidates", lambda: tuple(_rows(path))) or ()) if path.is_file() else ()
+
+    def retrain(self) -> RetrainResult | None:
+        """What `retrain` reported."""
+        path = self.run.retrain / RESULT
+        return self.read("retrain", lambda: RetrainResult.read(path)) if path.is_file() else None
+
+    def compare(self) -> CompareResult | None:
+        """What `compare` reported, if it is of these splits."""
+        path = self.run.compare / RESULT
+        found = self.read("compare", lambda: CompareResult.read(path)) if path.is_file() else None
+        return None if found is None or self._is_of_other_splits("compare", found.splits_sha256) else found
+
+    def fidelity(self) -> FidelityReport | None:
+        """What `fidelity` reported, if it is of these splits and this supernet."""
+        path = self.run.fidelity / RESULT
+        found = self.read("fidelity", lambda: FidelityReport.read(path)) if path.is_file() else None
+        if found is None or self._is_of_other_splits("fidelity", found.splits_sha256):
+            return None
+        if found.supernet_sha256 != weights_sha256(self.run.supernet):
+            self.unread.append("fidelity: it is of an earlier supernet; run `edgenas fidelity` again")
+            return None
+        return found
+
+    def exports(self) -> tuple[PageExport, ...]:
+        """Every artefact folder of the run."""
+        folders = sorted(path.parent for path in self.run.export.glob("*/manifest.json"))
+        found = (self.read(f"export {folder.name}", lambda folder=folder: self._export(folder)) for folder in folders)  # type: ignore[misc]
+        return tuple(each for each in found if each is not None)
+
+    def curves(self) -> tuple[TrainingPicture, ...]:
+        """How every training went that left a log."""
+        folders = {
+            "teacher": self.run.teacher,
+            "supernet": self.run.supernet,
+            "searched net": self.run.retrain,
+            "hand-made net": self.run.retrain / BASELINE,
+        }
+        there = {name: folder for name, folder in folders.items() if (folder / LOG).is_file()}
+        found = (
+            self.read(f"log of the {name}", lambda name=name, folder=folder: training_picture(name, folder).shows)  # type: ignore[misc]
+            for name, folder in there.items()
+        )
+        return tuple(each for each in found if each is not None)
+
+    def _export(self, folder: Path) -> PageExport:
+        parity = ParityFile.from_json(read_json(folder / "parity.json"))
+        return PageExport(folder=self.run.relative(folder), manifest=load_manifest(folder), parity=parity)
+
+    def _is_of_other_splits(self, what: str, sha256: str) -> bool:
+        if sha256 == self.splits_sha256:
+            return False
+        self.unread.append(f"{what}: the images were divided otherwise then; run `edgenas {what}` again")
+        return True
+
+
+def _rows(path: Path) -> Iterator[CandidateRow]:
+    for line in utf8(read_regular(path, MAX_JSON_BYTES)).splitlines()[:MAX_ROWS]:
+        yield CandidateRow.from_json(parse_json(line))

@@ -1,0 +1,88 @@
+"""What commands of a run folder found out: the search's winner and finals, what `retrain` reported, whether both still hold."""
+
+from __future__ import annotations
+
+from edgenas.data.splits import load_splits
+from edgenas.errors import CheckpointError, MissingInputError
+from edgenas.project.opening import Project
+from edgenas.records import CandidateRow, CheckpointFacts, RetrainResult, SearchResult
+from edgenas.runs import RunFolder, stages
+from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
+
+RESULT = stages.RESULT
+
+
+def require_supernet(run: RunFolder) -> None:
+    """Raise a `MissingInputError` that names `edgenas train` if there is no trained supernet."""
+    if not has_weights(run.supernet):
+        text = f"{run.supernet / WEIGHTS} does not exist: there is no supernet yet"
+        raise MissingInputError(text, hint="run `edgenas train` first")
+
+
+def searched(run: RunFolder) -> SearchResult | None:
+    """The result of the run's search, whatever it was made with; None without one."""
+    path = run.search / RESULT
+    return SearchResult.read(path) if path.is_file() else None
+
+
+def winner_of(project: Project) -> CandidateRow:
+    """The winner of `edgenas search`.
+
+    Raises:
+        MissingInputError: naming `edgenas search`.
+        CheckpointError: if the images were divided otherwise then, or the supernet was another.
+    """
+    path, result = project.run.search / RESULT, searched(project.run)
+    if result is None:
+        raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
+    if result.splits_sha256 != load_splits(project.run.splits).sha256:
+        raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
+    if has_weights(project.run.supernet) and result.supernet_sha256 != weights_sha256(project.run.supernet):
+        raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
+    if result.winner is None:
+        raise MissingInputError(f"{path} names no winner: nothing met its limits", hint="run `edgenas search` with other limits")
+    return result.winner
+
+
+def finals_of(project: Project, num: int) -> list[CandidateRow]:
+    """The winner of `edgenas search` and the nets that its proof ranks next, up to ``num`` together.
+
+    Nets that were not proven as long as the winner, and those that miss a floor that it keeps, are not among them; inherited
+    accuracy alone makes nobody a final.
+
+    Raises:
+        MissingInputError: naming `edgenas search`.
+        CheckpointError: as `winner_of`.
+    """
+    winner, result = winner_of(project), searched(project.run)
+    assert result is not None
+    if winner.proof is None:
+        return [winner]
+    proof, rivals = winner.proof, []
+    for row in result.finalists:
+        if row.arch == winner.arch or row.rejected_by or row.proof is None or row.proof.epochs != proof.epochs:
+            continue
+        if len(row.proof.low_floors or ()) <= len(proof.low_floors or ()):
+            rivals.append((-row.proof.score, row))
+    rivals.sort(key=lambda each: each[0])
+    return [winner, *(row for _, row in rivals[: num - 1])]
+
+
+def read_retrain(run: RunFolder) -> RetrainResult | None:
+    """What the last `edgenas retrain` reported; None without one."""
+    path = run.retrain / RESULT
+    return RetrainResult.read(path) if path.is_file() else None
+
+
+def outdated_net(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
+    """Why retrained weights are not those of today's winner, or of a final that overtook it, or supernet; None if they are."""
+    supernet = project.run.supernet
+    if winner is not None and facts.from_search and facts.arch != winner.arch:
+        retrained = read_retrain(project.run)
+        finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
+        if facts.arch not in finals or finals[0] != winner.arch:
+            return "holds an earlier winner"
+    source = facts.supernet_sha256
+    if source is not None and has_weights(supernet) and source != weights_sha256(supernet):
+        return "was fine-tuned from an earlier supernet"
+    return None

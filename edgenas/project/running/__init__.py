@@ -1,0 +1,1 @@
+"""What `edgenas run` keeps between calls and says of its stages."""

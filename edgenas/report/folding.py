@@ -1,0 +1,108 @@
+"""Tables that lose nothing on a narrow terminal: words are never cut, and where columns have no room, rows become blocks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.style import StyleType
+from rich.table import Column, Table
+from rich.text import Text
+
+from edgenas.escaping import terminal
+
+LONGEST = 72  # a word of more characters (a path, a hash) goes over several lines of its cell
+
+
+class Cells(Table):
+    """A borderless table whose cells are text: brackets, colons and backslashes in a name are those of the name.
+
+    Args:
+        headers: of the columns; those that start with ``>`` are aligned right.
+        title: over the table, as wide as the terminal.
+    """
+
+    def __init__(self, headers: Sequence[str], title: str | None = None) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, pad_edge=False)
+        self.heading = None if title is None else Text(title, style="bold")
+        for header in headers:
+            self.add_column(
+                Text(terminal(header.removeprefix(">"))), justify="right" if header.startswith(">") else "left", overflow="fold"
+            )
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        """One row; plain strings are shown as they are, control characters written out so that columns are as wide as they need."""
+        super().add_row(*map(_readable, cells), style=style, end_section=end_section)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The title, then columns as far as they fit without cutting a word, else every row as a block of lines."""
+        if self.heading is not None:
+            yield Text()
+            yield self.heading
+        room = options.max_width - (3 * len(self.columns) - 1)  # what paddings and the edges of the box take
+        widths = shared([_needs(console, options, column) for column in self.columns], room)
+        if widths is None:
+            yield from self._blocks()
+            return
+        table = copy.copy(self)
+        table.columns = [replace(column, width=width) for column, width in zip(self.columns, widths, strict=True)]
+        yield from Table.__rich_console__(table, console, options)
+
+    def _blocks(self) -> Iterator[RenderableType]:
+        """A row under its first cell, a line for each other cell with its header before it."""
+        headers = [column.header for column in self.columns]
+        cells = zip(*(column.cells for column in self.columns), strict=True)
+        for row, (first, *others) in zip(self.rows, cells, strict=True):
+            lines = Table.grid(Column(overflow="fold", style=row.style or ""), Column(overflow="fold"), padding=(0, 2, 0, 0))
+            for header, cell in zip(headers[1:], others, strict=True):
+                if str(cell):
+                    lines.add_row(Text.assemble("  ", _one_line(header)), cell, style=row.style)
+            yield Text()
+            yield from [first] if str(first) else []
+            yield lines
+
+
+def shared(needs: Sequence[tuple[int, int]], room: int) -> list[int] | None:
+    """Widths of columns that share ``room`` characters, the widest shortened first; None where one could not hold its words.
+
+    Args:
+        needs: of each column, the least and the most characters.
+        room: for all of them.
+    """
+    widths = [most for _, most in needs]
+    if sum(least for least, _ in needs) > room:
+        return None
+    while sum(widths) > room:
+        slack = [width if width > least else -1 for width, (least, _) in zip(widths, needs, strict=True)]
+        widths[slack.index(max(slack))] -= 1
+    return widths
+
+
+def _needs(console: Console, options: ConsoleOptions, column: Column) -> tuple[int, int]:
+    """The least and the most characters that a column has use for; numbers, aligned right, stay on their line."""
+    whole = options.update(max_width=10**6)
+    header = Measurement.get(console, whole, column.header)
+    cells = [Measurement.get(console, whole, cell) for cell in column.cells if str(cell)]
+    most = max((header.maximum, *(cell.maximum for cell in cells)))
+    if column.no_wrap:
+        return most, most
+    indent = max((len(str(cell)) - len(str(cell).lstrip()) for cell in column.cells), default=0)
+    least = max((header.minimum, *(cell.maximum if column.justify == "right" else cell.minimum + indent for cell in cells)))
+    return min(least, LONGEST), most
+
+
+def _one_line(header: RenderableType) -> Text:
+    return Text(" ".join(str(header).split()))
+
+
+def _readable(cell: RenderableType | None) -> RenderableType | None:
+    """A text as it is shown; one in which nothing would be written in another way stays."""
+    if isinstance(cell, str):
+        return Text(terminal(cell))
+    if isinstance(cell, Text) and terminal(cell.plain) != cell.plain:
+        return Text(terminal(cell.plain), style=cell.style)
+    return cell

@@ -1,0 +1,101 @@
+"""The application: an upload page, predictions, health, metrics and the manifest."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+from importlib.resources import files as package_files
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from edgenas import __version__
+from edgenas.serving.desk import Desk
+from edgenas.serving.metrics import CONTENT_TYPE
+from edgenas.serving.uploads import RefusedError, uploads_of
+
+SCHEMA_VERSION = 1  # of answers; 1: first
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+            }
+        },
+        "image/*": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+_SECURITY = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+
+
+def build_app(desk: Desk) -> FastAPI:
+    """The application around a desk. It loads nothing from elsewhere, and its page neither."""
+    app = FastAPI(title="edgenas serve", version=__version__, docs_url=None, redoc_url=None)
+    page, policy = _page()
+
+    @app.get("/", response_class=HTMLResponse)
+    async def upload_page() -> HTMLResponse:
+        """A page on which images are dropped."""
+        return HTMLResponse(page, headers={**_SECURITY, "Content-Security-Policy": policy})
+
+    @app.post("/predict", openapi_extra={"requestBody": _BODY})
+    async def predict(request: Request) -> Response:
+        """What the net says of the images of a form, or of the one that is the body."""
+        began, status, headers = time.perf_counter(), 500, dict(_SECURITY)
+        try:
+            with desk.admitted():
+                answer = await desk.ask(await uploads_of(request, desk.limits))
+            status = answer.status
+            content: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "rows": [row.as_json() for row in answer.rows]}
+            if answer.message:
+                content["error"] = {"status": status, "message": answer.message}
+        except RefusedError as error:
+            status = error.status
+            content = {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": status, "message": error.message}}
+            if status == 503:
+                headers["Retry-After"] = "1"
+        finally:
+            desk.metrics.request(status, time.perf_counter() - began)
+        return JSONResponse(content, status, headers)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """That the process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        """Whether requests are taken."""
+        return JSONResponse({"status": "ready"} if desk.is_open else {"status": "not ready"}, 200 if desk.is_open else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """What was counted, in Prometheus' text format."""
+        return Response(desk.metrics.text(), media_type=CONTENT_TYPE)
+
+    @app.get("/manifest")
+    async def manifest() -> JSONResponse:
+        """The artefact's manifest."""
+        return JSONResponse(desk.predictor.manifest.as_json(), headers=_SECURITY)
+
+    return app
+
+
+def _page() -> tuple[str, str]:
+    """The upload page, and a policy that lets a browser run what stands in it and nothing else."""
+    html = package_files("edgenas.serving").joinpath("page.html").read_text(encoding="utf-8")
+    hashes = {tag: _hash(re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0]) for tag in ("style", "script")}
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{hashes['style']}'; script-src 'sha256-{hashes['script']}'; img-src blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return html, policy
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

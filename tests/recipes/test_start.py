@@ -1,0 +1,29 @@
+"""What commands of a whole run import, told as `tests/cli/test_start.py` tells it of those without one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.importing import imported
+from tests.recipes.killing import Reference
+
+LIGHT = {"numpy", "rich", "PIL"}
+PYTORCH = {"torch", "sympy"}
+SCORES = {"sklearn", "scipy.stats", "scipy.optimize"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed", "code"),
+    [
+        (("info",), set(), 0),
+        (("tables", "list"), {"scipy.stats", "scipy.optimize"}, 0),
+        (("evaluate", "--set", "data.positive=11"), set(), 1),
+        (("search", "--latency-ms", "5", "--min-sensitivity", "11=0.9"), set(), 1),
+        (("evaluate",), PYTORCH | SCORES, 0),
+    ],
+    ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate"],
+)
+def test_a_command_imports_what_it_uses(arguments: tuple[str, ...], allowed: set[str], code: int, reference: Reference) -> None:
+    exit_code, names = imported(*arguments, cwd=reference.after("retrain"))
+    assert exit_code == code
+    assert names <= LIGHT | allowed, names - LIGHT - allowed

@@ -1,0 +1,70 @@
+"""Tables on narrow terminals: no word is cut, and what is long goes on in the next line."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgenas.report.cells import table
+from edgenas.report.console import LiteralConsole
+from edgenas.report.folding import LONGEST, shared
+
+HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+PATH = "/data/somebody/images/edgenas-run/export/onnx-with-a-long-name/model.onnx"
+COMMAND = "edgenas search --latency-ms 5 --min-sensitivity covid-19=0.95"
+
+
+def drawn(width: int | None, *rows: tuple[str, ...], columns: tuple[str, ...] = ("file", ">size", "sha256", "next")) -> str:
+    """What a terminal, or without a width a pipe, shows of a table."""
+    file, shown = io.StringIO(), table(*columns, title="What is there, with a title that is longer than the table itself is wide")
+    for row in rows:
+        shown.add_row(*row)
+    LiteralConsole(file=file, width=width).print(shown)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 120])
+def test_paths_hashes_and_commands_are_whole(width: int) -> None:
+    text = drawn(width, (PATH, "1.2 MB", HASH, COMMAND), ("a", "2 kB", "–", "–"))
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    blocks = re.sub(r"\s", "", text)
+    assert re.sub(r"\s", "", COMMAND) in blocks
+    assert all(part in text for part in ("1.2 MB", "2 kB"))
+    if width >= 80:  # a block a row: what fits into a line is in one
+        assert HASH in text
+    assert HASH in blocks
+    assert PATH in blocks
+
+
+@given(st.integers(20, 120), st.lists(st.tuples(*[st.text("abcdefgh ", max_size=40)] * 3), min_size=1, max_size=4))
+def test_no_word_is_cut_at_any_width(width: int, rows: list[tuple[str, ...]]) -> None:
+    text = drawn(width, *rows, columns=("one", ">two", "three"))
+    words = {word for row in rows for cell in row for word in cell.split() if len(word) <= min(LONGEST, width - 12)}
+    assert words <= set(text.split())
+    assert "…" not in text
+
+
+def test_a_pipe_has_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    text = drawn(None, (PATH, "1.2 MB", HASH, COMMAND * 9))
+    (line,) = [line for line in text.splitlines() if PATH in line]
+    assert HASH in line
+    assert COMMAND * 9 in line
+    monkeypatch.setenv("COLUMNS", "70")
+    assert max(map(len, drawn(None, ("a", "b", "c", COMMAND * 9)).splitlines())) <= 70
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 30)), min_size=1, max_size=6), st.integers(1, 150))
+def test_columns_share_their_room_and_none_is_less_than_it_needs(sizes: list[tuple[int, int]], room: int) -> None:
+    needs = [(least, least + more) for least, more in sizes]
+    widths = shared(needs, room)
+    if widths is None:
+        assert sum(least for least, _ in needs) > room
+        return
+    assert sum(widths) <= room
+    assert all(least <= width <= most for width, (least, most) in zip(widths, needs, strict=True))

@@ -1,0 +1,248 @@
+"""The page of all results: what was found with its interval, what is missing with its command, and every name as text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from edgenas.records import Manifest, Proportion
+from edgenas.report.page.axes import Axis, round_ticks
+from edgenas.report.page.document import SECTIONS, document, write
+from edgenas.report.page.markup import Html, rows_table, tag
+from edgenas.report.page.sheets import limits, quoted
+from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
+from edgenas.report.terminal import Screen
+from edgenas.runs import Outcome, Picture
+from tests.report.pages import WRITTEN, a_page, data_sheet, image, judged, nothing_yet
+from tests.report.test_views import POSITIVE, retrain
+
+NASTY = ("<script>alert(1)</script>", '"onload="alert(1)', "=cmd|' /C calc'!A0", "</title><img src=x>", "\x1b[31m\u202ered")
+
+
+class Reading(HTMLParser):
+    """Text and elements of a page; unbalanced elements are an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in ("meta", "img"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def test_what_matters_is_on_the_page() -> None:
+    read = Reading(document(a_page()))
+    for words in (
+        "The searched net finds 58 of 61 images of covid-19 in the test split, mistakes 5 of 479 others for it and needs 1.19 ms "
+        "an image (measured, within the limit of 1.25 ms)",
+        "95 %: 86.4 to 98.3 %, 58 of 61 found in test",
+        "Missed covid-19: all 3 shown",
+        "False alarms: 4 of 5 shown",
+        "1 could not be read any more.",
+        "ROC: area 96.3 % [94.0, 98.0]",
+        "Reliability: off by 4.3 % [2.0, 7.0]",
+        "Select chose these nets, so it flatters them; 270 images. Costs are predicted, not measured.",
+        "mobilenetv4_conv_sma",
+        "Latency by stage: 1 ms predicted",
+        "Predicted against measured: off by 2.1 % on average",
+        "differ by 1.1 % on average (the noise floor)",
+        "0.52 [0.11, 0.78]",
+        "57 odd things, 1 of them shown",
+        "scp -r edgenas-run/export/trt DEVICE:",
+        "A sensitivity above 86.4 %: 61 images of covid-19 prove no more (95 %).",
+        "This machine is noisy.",
+        "train.epochs",
+        "12" * 32,
+    ):
+        assert words in read.text, words
+    assert read.names.count("svg") >= 8
+    assert all(f'id="{name}"' in document(a_page()) for name in SECTIONS)
+
+
+def test_the_page_needs_no_network_and_runs_no_script_but_its_own() -> None:
+    text = document(a_page())
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert "url(" not in text
+    assert "default-src 'none'; img-src data:; style-src 'sha256-" in text.replace("&#x27;", "'")
+    assert "unsafe-inline" not in text
+    assert not any(name == "style" or name.startswith("on") for _, name, _ in Reading(text).attributes)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_every_name_is_text(nasty: str) -> None:
+    names = (nasty, "normal", "pneumonia")
+    plain = a_page()
+    assert plain.retrain is not None
+    named = retrain(names).result
+    assert plain.deployed is not None
+    page = a_page(
+        positive=nasty,
+        retrain=named,
+        deployed=replace(plain.deployed, name=nasty, metrics=named.net.metrics, notes=(nasty,)),
+        judged=judged(names),
+        data=replace(data_sheet(names), source=f"csv:{nasty}", sites={nasty: {"train": 1}}, contact=(image(1, nasty),)),
+        settings={"data": {"positive": nasty}},
+        unread=(nasty,),
+    )
+    text, harmless = document(page), document(plain)
+    read = Reading(text)
+    assert read.names.count("script") == 1
+    assert set(read.names) <= set(Reading(harmless).names)
+    assert {(tag, name) for tag, name, _ in read.attributes} <= {(tag, name) for tag, name, _ in Reading(harmless).attributes}
+    if nasty.isprintable():
+        assert nasty in "".join(read.words)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_what_is_missing_is_said_with_the_command_that_makes_it() -> None:
+    read = Reading(document(nothing_yet()))
+    assert "No net has been chosen yet: edgenas search --latency-ms MS chooses one." in read.text
+    for command in (
+        "edgenas train",
+        "edgenas profile",
+        "edgenas retrain --baseline",
+        "edgenas export --format onnx",
+        "edgenas fidelity",
+    ):
+        assert command in read.text, command
+    assert read.text.count("Not shown yet:") >= 6
+    assert "test has not been read yet" in read.text
+
+
+def test_without_answers_the_command_that_keeps_them_is_named() -> None:
+    text = Reading(document(a_page(judged=None))).text
+    assert "what the net answers to every test image is kept by edgenas evaluate --split test" in text
+    assert "Confusion matrix" in text
+
+
+def test_without_a_positive_class_accuracy_and_the_most_frequent_class_are_shown() -> None:
+    plain = a_page()
+    assert plain.deployed is not None
+    assert plain.deployed.metrics is not None
+    page = a_page(
+        positive=None, deployed=replace(plain.deployed, metrics=replace(plain.deployed.metrics, positive=None, threshold=None))
+    )
+    assert "is right on 524 of 540 test images" in sentence(page)
+    titles = [tile.title for tile in four_tiles(page)]
+    assert titles == ["Accuracy", "Always one answer", "Latency", "Export"]
+    Reading(document(page))
+
+
+def test_a_tile_is_good_only_where_something_was_shown() -> None:
+    page = a_page()
+    found, alarms, latency, export = four_tiles(page)
+    assert (found.state, alarms.state, latency.state, export.state) == (OPEN, OPEN, GOOD, OPEN)
+    assert export.value == "not run"
+    assert page.deployed is not None
+    slow = a_page(deployed=replace(page.deployed, latency_ms_measured=1.3))
+    assert four_tiles(slow)[2].state == BAD
+    predicted = a_page(deployed=replace(page.deployed, latency_ms_measured=None))
+    assert (four_tiles(predicted)[2].state, "not measured" in four_tiles(predicted)[2].under) == (OPEN, True)
+
+
+def test_an_export_of_other_weights_does_not_count() -> None:
+    manifest = Manifest.from_json(WRITTEN["Manifest"])
+    page = a_page()
+    other = replace(page.exports[0], manifest=replace(manifest, weights=replace(manifest.weights, sha256="0" * 64)))
+    page = a_page(exports=(other,))
+    assert four_tiles(page)[3].under == "these weights are not exported yet: edgenas export"
+    assert "These are other weights than those of the net above." in Reading(document(page)).text
+
+
+def test_an_empty_class_has_no_share() -> None:
+    page = a_page()
+    assert page.deployed is not None
+    assert page.deployed.metrics is not None
+    none = Proportion(float("nan"), 0.0, 1.0, 0)
+    shares = {**page.deployed.metrics.sensitivity, POSITIVE: none}
+    empty = replace(page.deployed.metrics, sensitivity=shares, confusion_matrix=((0, 0, 0), (0, 377, 0), (5, 8, 89)))
+    text = document(a_page(deployed=replace(page.deployed, metrics=empty)))
+    assert "0 of 0 found in test" in text
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+
+
+def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:
+    names = tuple(f"class {i}" for i in range(30))
+    plain = a_page()
+    assert plain.deployed is not None
+    assert plain.deployed.metrics is not None
+    matrix = tuple(tuple(3 if i == j else int(j == (i + 1) % 30) for j in range(30)) for i in range(30))
+    shares = {name: Proportion(0.75, 0.3, 0.95, 4) for name in names}
+    many = replace(plain.deployed.metrics, positive=None, threshold=None, sensitivity=shares, confusion_matrix=matrix)
+    text = Reading(document(a_page(positive=None, deployed=replace(plain.deployed, metrics=many)))).text
+    assert "20 of 30 pairs of 30 classes are shown." in text
+
+
+def test_the_page_stays_small() -> None:
+    assert len(document(a_page())) < 300_000
+
+
+def test_what_was_not_shown_depends_on_what_is_known() -> None:
+    assert any("edgenas compare asks that" in text for text in limits(a_page(compare=None)))
+    assert not any("names no patients" in text or "name no patients" in text for text in limits(a_page()))
+    assert any("name no patients" in text for text in limits(a_page(data=replace(data_sheet(), patients=None))))
+
+
+def test_texts_are_escaped_and_elements_are_not() -> None:
+    assert tag("p", "<b>", tag("b", "&"), title='"') == '<p title="&quot;">&lt;b&gt;<b>&amp;</b></p>'
+    assert isinstance(rows_table(("a", "b"), [("<", ">")]), Html)
+    assert tag("details", open=True) == "<details open></details>"
+    assert quoted("my run/export") == "'my run/export'"
+
+
+def test_ticks_are_round_and_within_the_ends() -> None:
+    assert round_ticks(0.0, 1.0) == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    assert round_ticks(0.134, 0.217) == (0.14, 0.16, 0.18, 0.2)
+    one = Axis.over("ms", [3.0])
+    assert one.low < 3.0 < one.high
+    assert Axis.over("share", [1.0, 1.0], least=0.0, most=1.0).high == 1.0
+    assert Axis.over("none", []).ticks
+
+
+def test_a_page_that_cannot_be_drawn_ends_no_command_that_it_is_an_extra_of(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("a file where a folder must be")
+    picture = Picture(a_page(), (tmp_path / "report" / "index.html",), is_extra=True)
+    screen = Screen()
+    outcome: Outcome[None] = Outcome(None)
+    assert screen.follow(iter([picture, outcome])) is outcome
+    assert "index.html is not written" in screen.warnings[0]
+    with pytest.raises(Exception, match="cannot be written"):
+        Screen().follow(iter([replace(picture, is_extra=False), outcome]))
+
+
+def test_the_page_is_written_whole(tmp_path: Path) -> None:
+    write(a_page(), tmp_path / "index.html")
+    assert (tmp_path / "index.html").read_text(encoding="utf-8") == document(a_page())
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_page_of_a_quick_run_says_so_above_everything() -> None:
+    text = Reading(document(a_page(quick=("train", "search")))).text
+    assert "quick: train, search took a few steps only" in text
+    assert text.index("quick: train") < text.index("What was not shown")
+    assert "took a few steps only" not in Reading(document(a_page())).text

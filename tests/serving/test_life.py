@@ -1,0 +1,141 @@
+"""How a server begins, how much it takes at a time, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serving.conftest import Served, serving
+
+Pictures = Callable[..., list[Path]]
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+
+
+def begun(server: Served, num_bytes: int) -> socket.socket:
+    """A request whose body has not come yet."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection.sendall(HEAD % num_bytes)
+    return connection
+
+
+def until_waiting(server: Served, num: int) -> None:
+    ends = time.monotonic() + 10
+    while server.metrics()["edgenas_requests_in_flight"] != num:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_a_sigterm_lets_what_has_begun_end_and_takes_nothing_new(artefact: Path, pictures: Pictures) -> None:
+    (path,) = pictures(1)
+    data = path.read_bytes()
+    with serving(artefact) as server:
+        slow = begun(server, len(data))
+        until_waiting(server, 1)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        slow.sendall(data)
+        answer = slow.recv(1 << 16)
+        assert answer.startswith(b"HTTP/1.1 200")
+        slow.close()
+        _, err = server.process.communicate(timeout=20)
+        assert server.process.returncode == 0, err
+        assert "answered 1 requests for predictions, 1 images, 0 refused or failed" in " ".join(_.split()) + " ".join(err.split())
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+def test_a_second_signal_does_not_wait(artefact: Path) -> None:
+    with serving(artefact, "--json") as server:
+        slow = begun(server, 1000)
+        until_waiting(server, 1)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGINT)
+        out, err = server.process.communicate(timeout=20)
+        slow.close()
+        assert server.process.returncode == 0, err
+        assert time.monotonic() - began < 6
+        assert json.loads(out)["result"]["address"] == server.url
+
+
+def test_more_than_may_wait_are_told_to_come_again(artefact: Path, pictures: Pictures) -> None:
+    (path,) = pictures(1)
+    data = path.read_bytes()
+    with serving(artefact, "--queue", "2") as server:
+        slow = [begun(server, len(data)) for _ in range(2)]
+        until_waiting(server, 2)
+        status, heads, body = server.ask("POST", "/predict", data, content_type="image/png")
+        assert (status, heads["retry-after"]) == (503, "1")
+        assert "too many requests are waiting" in json.loads(body)["error"]["message"]
+        for connection in slow:
+            connection.sendall(data)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            connection.close()
+        until_waiting(server, 0)
+        assert server.predict((path.name, data))[0] == 200
+
+
+def test_many_clients_at_a_time_get_their_own_answers(artefact: Path, pictures: Pictures) -> None:
+    paths = pictures(24)
+    with serving(artefact) as server:
+        alone = {path: server.predict((path.name, path.read_bytes())) for path in paths}
+        found: dict[Path, object] = {}
+
+        def client(mine: list[Path]) -> None:
+            for path in mine:
+                found[path] = server.predict((path.name, path.read_bytes()))
+
+        threads = [threading.Thread(target=client, args=(paths[start::8],)) for start in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == alone
+        assert all(status == 200 for status, _ in alone.values())
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "edgenas", "serve", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_port_that_is_taken_is_one_line(artefact: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(str(artefact), "--port", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert " ".join(done.stderr.split()) == (
+        f"edgenas: port {port} of 127.0.0.1 is in use; --port N takes another one, --port 0 a free one"
+    )
+
+
+def test_without_its_packages_it_names_the_extra(artefact: Path) -> None:
+    script = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'fastapi': raise ModuleNotFoundError(name)\n"
+        "import importlib.util as u; found = u.find_spec\n"
+        "u.find_spec = lambda name, package=None: None if name == 'fastapi' else found(name, package)\n"
+        "from edgenas.cli import main; main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, "serve", str(artefact), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["status"]) == (5, "missing_backend")
+    assert value["error"]["message"] == "a server needs fastapi, which is not installed"
+    assert value["error"]["hint"] == "pip install 'edgenas[serve]'"
+
+
+def test_a_folder_without_an_artefact_is_refused(tmp_path: Path) -> None:
+    done = run(str(tmp_path), "--json", "--port", "0")
+    assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (1, "MissingInputError")
