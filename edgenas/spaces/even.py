@@ -49,6 +49,8 @@ def resolutions_of(space: SearchSpace) -> Callable[[Genes], NDArray[np.int64]] |
     if space.family not in BY_RESOLUTION or RESOLUTION not in space.index:
         return None
     column = space.index[RESOLUTION]
+    if len(space.choices[column].options) == 1:
+        return None
     return lambda genes_AG: genes_AG[:, column].astype(np.int64)
 
 

@@ -99,6 +99,7 @@ def test_cells_of_different_strata_share_no_row_and_levels_hold_both() -> None:
     resolutions = [{int(found.genes_AG[found.cells[cell][0], column]) for cell in level} for level in found.levels]
     assert {0, 1} in resolutions
     assert resolutions_of(SPACE) is None  # a transformer's shares were not measured to suffer
+    assert resolutions_of(get_space("pvt-mobile-pico")) is None  # has one
 
 
 def test_nothing_allowed_gives_nothing() -> None:
