@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -83,7 +83,7 @@ def predict(
 class _Spool:
     """Keeps every row as a line of JSON on the disk, so that a million rows fill no memory."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def __call__(self, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
@@ -131,7 +131,7 @@ class _Csv:
             name = "standard output" if self._target == STDOUT else self._target
             raise EdgeNASError(f"{name} cannot be written: {error.strerror or error}") from error
 
-    def _opened(self) -> IO[str]:
+    def _opened(self) -> TextIO:
         from edgenas.cli.speaking import require_stdout
 
         if self._target == STDOUT:
@@ -142,13 +142,13 @@ class _Csv:
         return file
 
 
-def _close(file: IO[str]) -> None:
+def _close(file: TextIO) -> None:
     """Close a file; what is left in it after an error of writing cannot be written now either."""
     with suppress(OSError):
         file.close()
 
 
-def _lines(file: IO[str]) -> Iterator[str]:
+def _lines(file: TextIO) -> Iterator[str]:
     """Lines of JSON from the beginning, once they are asked for."""
     file.flush()
     file.seek(0)
