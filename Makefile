@@ -10,7 +10,7 @@ DEMO_DIR ?= edgenas-demo
 .PHONY: help demo test lint slow clean
 
 help:
-	@echo "make demo   train, profile, search, export and verify on real digits (about 5 minutes)"
+	@echo "make demo   profile, train, search, compare, export and verify on real images (about 4 minutes on 2 cores)"
 	@echo "make test   lint, and run the default tests (about 8 minutes on 2 cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slow   the tests that take minutes each"
@@ -20,7 +20,11 @@ help:
 	$(PYTHON) -m venv .venv
 
 .venv/installed-demo: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[trt-rtx]'
+	@echo "installing PyTorch and what else edgenas needs into .venv: 6.4 GB on disk, most of it PyTorch's libraries for GPUs."
+	@echo "This is the long part, once: at 100 Mbit/s about 5 minutes. pip shows each download; the demo itself takes 4 minutes."
+	@began=$$(date +%s); \
+	$(BIN)/python -m pip install --progress-bar on --disable-pip-version-check --editable '.[trt-rtx]' && \
+	echo "installed in $$(( ($$(date +%s) - began + 59) / 60 )) min, $$(du -sh .venv | cut -f1) in .venv"
 	@touch $@
 
 .venv/installed-test: pyproject.toml | .venv/bin/python

@@ -11,6 +11,7 @@ from edgenas.data.base import ImageSource
 from edgenas.data.cifar import open_cifar10, open_cifar100
 from edgenas.data.covidx import open_covidx
 from edgenas.data.digits import open_digits
+from edgenas.data.dim_digits import open_dim_digits
 from edgenas.data.fashion_mnist import open_fashion_mnist
 from edgenas.data.folder import open_folder
 from edgenas.data.labels import settle
@@ -38,6 +39,7 @@ class SourceKind:
 
 _OWN = {
     "digits": SourceKind("digits", False, open_digits),
+    "dim-digits": SourceKind("dim-digits", False, open_dim_digits),
     "folder": SourceKind("folder:DIR", True, open_folder),
     "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist),
     "cifar10": SourceKind("cifar10:DIR", True, open_cifar10),

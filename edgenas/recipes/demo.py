@@ -1,4 +1,4 @@
-"""`edgenas demo`: the whole job on real digits, from images to a verified net."""
+"""`edgenas demo`: the whole job on real images, from files to a verified net, and whether the search was worth it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from edgenas.config import Flags
+from edgenas.data.images import decode
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.percents import percent
-from edgenas.project.opening import open_project
-from edgenas.project.run_tables import run_table
-from edgenas.project.settings import SpaceSettings
-from edgenas.recipes import export, init, profile, retrain, search, train, verify
+from edgenas.project.comparing.plain_words import CHANCE, is_ahead, sentences
+from edgenas.project.demo_task import TASKS, find_task, missed, steep_limit
+from edgenas.project.deployed import final_images
+from edgenas.project.opening import open_images, open_project
+from edgenas.recipes import compare, export, init, profile, retrain, search, train, verify
 from edgenas.records import (
     EQUAL_WORD,
     DemoResult,
@@ -31,20 +33,28 @@ from edgenas.records import (
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
 from edgenas.runs.quick import quick_overrides, remembering
-from edgenas.spaces import Task
 
-FLAGS = {"data": {"source": "digits"}, "space": {"name": SpaceSettings().name}}
+RIVALS = ("hand", "timm:starnet_s050@16", "timm:mobilenetv4_conv_small_035@16")  # of timm's families the two nearest to the limit
 SHORT = (  # minutes, not more
-    "teacher.probe_steps=52",
-    "train.epochs=30",
-    "search.proof_epochs=6",
+    "profile.threads=1",
+    "profile.visits=3",
+    "profile.calibration_nets=8",
+    "profile.validation_nets=6",
+    "train.kd_weight=0",
+    "train.epochs=10",
+    "search.num_generations=2",
+    "search.proof_epochs=9",
     "search.proof_nets=6",
-    "search.proof_hand=2",
-    "retrain.epochs=8",
-    "retrain.scratch_epochs=16",
-    "retrain.baseline_epochs=16",
+    "search.proof_hand=1",
+    "retrain.start=scratch",
+    "retrain.scratch_epochs=12",
+    "retrain.teaching=labels",
     "retrain.race_epochs=2",
-    "retrain.teaching=teacher",
+    'export.targets=["sm86"]',
+)
+WITH_ROOM = (  # finalists at the very limit would be measured beyond it half of the time
+    "profile.bound_nets=20",
+    "search.confidence=0.95",
 )
 
 
@@ -53,8 +63,9 @@ class DemoConfig:
     """What `edgenas demo` was asked for.
 
     Attributes:
-        latency_ms: limit; None takes the middle between the fastest and the slowest net as predicted.
+        latency_ms: limit; None takes `edgenas.project.demo_task.ABOVE_FASTEST` times the quickest hand-made net.
         quick: a few steps of everything.
+        data: one of `edgenas.project.demo_task.TASKS`; None takes what is on this machine.
     """
 
     run: Path
@@ -62,62 +73,92 @@ class DemoConfig:
     overrides: tuple[str, ...]
     latency_ms: float | None = None
     quick: bool = False
+    data: str | None = None
 
 
 def run(config: DemoConfig) -> Iterator[Record]:
-    """Teacher, supernet, table, search, retraining beside hand-made nets and a plain CNN, ONNX and TensorRT, parity, verification.
+    """Table, supernet, search, the winner beside hand-made and timm's nets, ONNX and TensorRT, parity, verification.
 
     A failed or undecided gate does not end the demo; the outcome then carries the failure.
     """
     began = time.monotonic()
-    run_path, overrides = config.run, (*SHORT, *quick_overrides(config.quick), *config.overrides)
+    run_path = config.run
+    source = _source(run_path, config)
+    task = TASKS[source]
+    overrides = (*SHORT, *task.overrides, *quick_overrides(config.quick), *WITH_ROOM, *config.overrides)
     if not RunFolder(run_path).config.exists():
-        yield Note("[1/7] reading the digits of scikit-learn", is_heading=True)
-        yield from quietly(init.run(init.InitConfig(run_path, FLAGS, overrides)))
+        yield Note(f"[1/8] {task.words}", is_heading=True)
+        yield from quietly(init.run(init.InitConfig(run_path, task.flags, overrides)))
     else:
-        _require_digits(run_path, overrides)
-        yield Note(f"going on in {run_path}", is_heading=True)
-    yield Note("[2/7] training a teacher, then the supernet with distillation", is_heading=True)
-    with remembering(RunFolder(run_path), "train", quick=config.quick):
-        yield from quietly(train.run(train.TrainConfig(run_path, {}, overrides)))
-    yield Note("[3/7] measuring this machine", is_heading=True)
+        yield Note(f"going on in {run_path}: {task.words}", is_heading=True)
+    yield Note("[2/8] measuring this machine", is_heading=True)
     with remembering(RunFolder(run_path), "profile", quick=config.quick):
         table = yield from quietly(profile.run(profile.ProfileConfig(run_path, {}, overrides)))
-    limit = config.latency_ms if config.latency_ms is not None else _middle(run_path, overrides)
-    yield Note(f"[4/7] searching nets of at most {limit:.3g} ms", is_heading=True)
+    limit = config.latency_ms if config.latency_ms is not None else _steep(run_path, overrides)
+    yield Note(f"[3/8] training one net that holds all others (the supernet), mostly near {limit:.3g} ms", is_heading=True)
+    with remembering(RunFolder(run_path), "train", quick=config.quick):
+        yield from quietly(train.run(train.TrainConfig(run_path, {"train": {"latency_ms": limit}}, overrides)))
+    yield Note(f"[4/8] searching nets of at most {limit:.3g} ms", is_heading=True)
     with remembering(RunFolder(run_path), "search", quick=config.quick):
         searched = yield from quietly(search.run(search.SearchConfig(run_path, {"search": {"latency_ms": limit}}, overrides)))
-    yield Note("[5/7] training the winner, the best hand-made net and a plain CNN to the end, all alike", is_heading=True)
+    yield Note("[5/8] training the winner to the end", is_heading=True)
     with remembering(RunFolder(run_path), "retrain", quick=config.quick):
-        trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {"retrain": {"baseline": True}}, overrides)))
-    yield Note("[6/7] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
+        trained = yield from quietly(retrain.run(retrain.RetrainConfig(run_path, {}, overrides)))
+    yield Note("[6/8] training hand-made and timm's nets alike, then timing all in turn", is_heading=True)
+    rivals: Flags = {"compare": {"rivals": RIVALS}}
+    with remembering(RunFolder(run_path), "compare", quick=config.quick):
+        compared = yield from quietly(compare.run(compare.CompareConfig(run_path, rivals, overrides)))
+    yield Note("[7/8] exporting to ONNX and TensorRT, each test image through both", is_heading=True)
     verdicts, failures, folders = yield from _export_all(run_path, overrides)
-    yield Note("[7/7] verifying what was written", is_heading=True)
+    yield Note("[8/8] verifying what was written", is_heading=True)
     for folder in folders:
         checked = yield from quietly(verify.run(verify.VerifyConfig(run_path, {}, overrides, folder)))
         verdicts.append(_verified(folder, checked.result))
         failures += [checked.failure] if checked.failure is not None else []
-    seconds = time.monotonic() - began
-    result = _result(run_path, limit, table.result, searched.result, trained.result, verdicts, seconds)
+    pictures = yield from _missed(run_path, overrides)
+    page = RunFolder(run_path).page  # as `export` left it
+    result = replace(
+        _result(run_path, limit, table.result, searched.result, trained.result, verdicts, time.monotonic() - began),
+        task=task.words,
+        comparison=compared.result,
+        words=tuple(sentences(compared.result.nets, limit)) + (() if is_ahead(compared.result.nets) else (CHANCE,)),
+        is_ahead=is_ahead(compared.result.nets),
+        missed=tuple(str(path) for path in pictures),
+        page=str(page) if page.exists() else None,
+    )
     result.write(run_path / "demo.json")
     outputs = {"result": run_path / "demo.json", "pareto_png": searched.outputs["pareto_png"]}
     outputs |= {f"artifact_{folder.name}": folder for folder in folders}
+    outputs |= {"page": page} if page.exists() else {}
     yield Outcome(result, outputs, _failure(failures))
 
 
-def _require_digits(run_path: Path, overrides: tuple[str, ...]) -> None:
-    source = open_project(run_path, {}, overrides).settings.data.source
-    if source != "digits":
-        raise RunFolderError(f"{run_path} is a project on {source}, not a demo", hint="take another folder with --run")
+def _source(run_path: Path, config: DemoConfig) -> str:
+    """What the demo is about: in a folder that is there already, what it is about.
+
+    Raises:
+        RunFolderError: if that is no demo, or another one than is asked for.
+    """
+    if not RunFolder(run_path).config.exists():
+        return config.data if config.data is not None else find_task()
+    source = open_project(run_path, {}, config.overrides).settings.data.source
+    if source not in TASKS or config.data not in (None, source):
+        what = "not a demo" if source not in TASKS else f"not on {config.data}"
+        raise RunFolderError(f"{run_path} is a project on {source}, {what}", hint="take another folder with --run")
+    return source
 
 
-def _middle(run_path: Path, overrides: tuple[str, ...]) -> float:
-    """Half-way between the fastest and the slowest net of the space as predicted, to three digits."""
+def _steep(run_path: Path, overrides: tuple[str, ...]) -> float:
     project = open_project(run_path, {}, overrides)
-    chosen = run_table(project, Task(10, 3, 32))
-    assert chosen is not None
-    values_A = chosen.predicted(project.space.enumerate())
-    return float(f"{(values_A.min() + values_A.max()) / 2:.3g}")
+    return steep_limit(project, open_images(project).task)
+
+
+def _missed(run_path: Path, overrides: tuple[str, ...]) -> Generator[Record, None, list[Path]]:
+    """Pictures of the class that must not be missed which the deployed net misses."""
+    project = open_project(run_path, {}, overrides)
+    images = final_images(project, open_images(project))
+    yield from decode(images, "calibrate", "test")
+    return list(missed(project, images, run_path / "missed"))
 
 
 def _export_all(
@@ -197,7 +238,7 @@ def _result(
         latency_validation=replace(table.validation, rows=None),
         feasible_share=found.space.feasible_share,
         winner=trained,
-        baseline=trained.baseline,
+        baseline=None,
         verdicts=tuple(verdicts),
         seconds=seconds,
         peak_memory_mb=float(np.round(peak_kb / 1024)),

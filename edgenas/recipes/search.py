@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ from edgenas.project.searching.scoring import KnownScore, opened_score, preferre
 from edgenas.project.searching.writing import analysis_of, write
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
-from edgenas.runs import Note, Outcome, Progress, Record, locked, sha256_file
+from edgenas.runs import Found, Front, Note, Outcome, Progress, Record, locked, sha256_file
 from edgenas.search import ALGORITHMS, Candidate, Evaluator, Feasibility, extra_arguments, survey, total_violation
 from edgenas.search.finalists import Finalist
 from edgenas.search.population import first_population
@@ -52,6 +52,8 @@ from edgenas.training.folder import WEIGHTS
 from edgenas.training.recalibration import identity_of, recalibration_of
 from edgenas.training.sampling import as_key
 from edgenas.training.teacher import remembering
+
+SEARCHING = "searching"  # on the progress bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +188,28 @@ def _evolved(
         if len(rows_AG) and (total_violation(budget.limits, rows_AG) > 0).any():
             raise ALGORITHMS.refused(name, "has evaluated a net that breaks the limits that it was given")
         candidates += generation.fresh
+        yield _front(question, hand_AG, generation.fresh)
         best: dict[str, float] = {"nets": generation.num_evaluated}
         best |= {"top1": generation.elite[0].top1} if generation.elite else {}
-        yield Progress("searching", int(100 * generation.done), 100, best, unit="%")
+        yield Progress(SEARCHING, int(100 * generation.done), 100, best, unit="%")
     if not candidates and name not in ALGORITHMS.own:
         raise ALGORITHMS.refused(name, "has evaluated no net")
     return merged(earlier.candidates, candidates) if earlier is not None else candidates
+
+
+def _front(question: Question, hand_AG: Genes, fresh: Sequence[Candidate]) -> Front:
+    """What was just evaluated, over the cost that limits it; over MACs where nothing does."""
+    budget, hand = question.budget, frozenset(as_key(row) for row in hand_AG)
+    limit = budget.main_limit
+    name, value = ("macs", None) if limit is None else (limit.name, limit.limit)
+    costs = budget.costs["macs"] if limit is None else limit.cost
+    seen = [each for each in fresh if each.images_M is None]  # those that a race dropped have seen other images
+    genes_AG = np.array([each.genes for each in seen], dtype=np.int16)
+    costs_A = costs(genes_AG) if seen else np.empty(0)
+    nets = [
+        Found(float(cost), each.top1, each.genes in hand and each.generation == 0) for cost, each in zip(costs_A, seen, strict=True)
+    ]
+    return Front(SEARCHING, name, value, tuple(nets))
 
 
 def _prove(panel: Panel, finalists: list[Finalist]) -> Generator[Record, None, Proven]:

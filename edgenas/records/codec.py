@@ -25,6 +25,13 @@ OMITTED = "omitted"  # marks a field whose key is left out of the JSON where it 
 FLAT = "flat"  # marks a field of a record whose keys stand among those of the record around it
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Marks a field whose key in the JSON is a word that Python keeps for itself, as ``class``."""
+
+    key: str
+
+
 class JsonRecord:
     """A frozen dataclass that reads and writes its JSON object."""
 
@@ -38,7 +45,7 @@ class JsonRecord:
             if FLAT in key.marks:
                 result |= value.as_json()
             elif value is not None or OMITTED not in key.marks:
-                result[key.name] = jsonable(value)
+                result[key.json_name] = jsonable(value)
         return result
 
     @classmethod
@@ -92,12 +99,13 @@ def _title(cls: type) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """One field: its name, its annotated kind without marks, the marks, and whether it has a default."""
+    """One field: its name, its annotated kind without marks, the marks, whether it has a default, and its key in the JSON."""
 
     name: str
     kind: Any
     marks: tuple[Any, ...]
     has_default: bool
+    json_name: str
 
 
 @cache
@@ -108,8 +116,12 @@ def _keys(cls: type) -> tuple[_Key, ...]:
         kind = hints[each.name]
         kind, marks = (get_args(kind)[0], get_args(kind)[1:]) if get_origin(kind) is Annotated else (kind, ())
         has_default = each.default is not MISSING or each.default_factory is not MISSING
-        found.append(_Key(each.name, kind, marks, has_default))
+        found.append(_Key(each.name, kind, marks, has_default, _json_name(each.name, marks)))
     return tuple(found)
+
+
+def _json_name(name: str, marks: tuple[Any, ...]) -> str:
+    return next((mark.key for mark in marks if isinstance(mark, Called)), name)
 
 
 def _record(cls: type, value: Any, where: str, problems: list[str]) -> Any:
@@ -120,11 +132,11 @@ def _record(cls: type, value: Any, where: str, problems: list[str]) -> Any:
     num_problems = len(problems)
     values: dict[str, Any] = {}
     for key in _keys(cast(Any, cls)):
-        place = f"{where}.{key.name}" if where else key.name
+        place = f"{where}.{key.json_name}" if where else key.json_name
         if FLAT in key.marks:
             values[key.name] = _record(key.kind, value, where, problems)
-        elif key.name in value:
-            values[key.name] = _read(key.kind, value[key.name], place, problems)
+        elif key.json_name in value:
+            values[key.name] = _read(key.kind, value[key.json_name], place, problems)
         elif not key.has_default:
             problems.append(f"{place} is missing")
     return cls(**values) if len(problems) == num_problems else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Self
+from typing import Annotated
 
-from edgenas.records.codec import OMITTED, JsonRecord
+from edgenas.records.codec import OMITTED, Called, JsonRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,23 +24,12 @@ class Prediction(JsonRecord):
     """
 
     path: str
-    class_name: str | None = None
+    class_name: Annotated[str | None, Called("class")] = None
     probability: float | None = None
     decision: str | None = None
     referred: bool | None = None
     probabilities: Mapping[str, float] | None = None
     error: Annotated[str | None, OMITTED] = None
-
-    def as_json(self) -> dict[str, Any]:
-        """As `JsonRecord.as_json`, with the contract's key ``class``."""
-        plain = super(Prediction, self).as_json()
-        return {"class" if key == "class_name" else key: value for key, value in plain.items()}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """As `JsonRecord.from_json`, from the contract's key ``class``."""
-        plain = {"class_name" if key == "class" else key: each for key, each in value.items()}
-        return super(Prediction, cls).from_json(plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

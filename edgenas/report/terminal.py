@@ -7,15 +7,16 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
 from edgenas.report import views
 from edgenas.report.console import LiteralConsole
+from edgenas.report.front import FrontPicture
 from edgenas.report.plots import draw
-from edgenas.runs import Epoch, Note, Outcome, Picture, Record
+from edgenas.runs import Epoch, Front, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
 ROOMY = 80  # columns from which on a line of progress has room for more than numbers
@@ -55,12 +56,15 @@ class Screen:
                     self._note(record)
                 elif isinstance(record, Epoch):
                     self._epoch(record)
+                elif isinstance(record, Front):
+                    lines.front(record)
                 elif isinstance(record, Picture):
                     self._draw(record)
                 else:
                     outcome = record
                 if stop and isinstance(records, Generator):
                     records.throw(KeyboardInterrupt())
+            lines.keep_front()
         if outcome is None:
             raise RuntimeError("a recipe ended without an outcome")
         return outcome
@@ -99,7 +103,7 @@ class Screen:
             parts.pop()
         self.console.print("  ".join(parts), markup=False, soft_wrap=True)
 
-    def _bars(self) -> Progress:
+    def _bars(self) -> Bars:
         """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
         shown = Column(no_wrap=True, overflow="ellipsis", ratio=12)
         columns = [
@@ -111,13 +115,25 @@ class Screen:
         if self.console.width >= ROOMY:
             columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)))
             columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
-        return Progress(
+        return Bars(
             *columns,
             console=self.console,
             expand=True,
             speed_estimate_period=PACE_S,
             disable=not self.console.is_terminal,
         )
+
+
+class Bars(Progress):
+    """Progress bars, and above them the front of a search while there is one."""
+
+    above: FrontPicture | None = None
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is redrawn together."""
+        if self.above is not None:
+            yield self.above
+        yield from super().get_renderables()
 
 
 class Labelled(ProgressColumn):
@@ -140,13 +156,28 @@ class Labelled(ProgressColumn):
 class _Lines:
     """One bar a label; where stderr is no terminal, a plain line when a part ends or half a minute has passed."""
 
-    def __init__(self, bars: Progress, console: Console) -> None:
+    def __init__(self, bars: Bars, console: Console) -> None:
         self.bars = bars
         self.console = console
         self.tasks: dict[str, TaskID] = {}
         self.last_s = time.monotonic()
 
+    def front(self, record: Front) -> None:
+        """Let the picture of a search grow."""
+        if self.bars.above is None or self.bars.above.label != record.label:
+            self.keep_front()
+            self.bars.above = FrontPicture(record)
+        self.bars.above.add(record)
+
+    def keep_front(self) -> None:
+        """Print the picture of a search that has ended, once, above the bars."""
+        picture, self.bars.above = self.bars.above, None
+        if picture is not None and self.console.is_terminal:
+            self.console.print(picture)
+
     def step(self, step: Step) -> None:
+        if self.bars.above is not None and step.label != self.bars.above.label:
+            self.keep_front()
         gap = " " if self.console.is_terminal else "  "
         shown = gap.join(f"{name} {_short(value)}" for name, value in step.fields.items())
         if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
@@ -156,6 +187,8 @@ class _Lines:
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
             self.last_s = time.monotonic()
             self.console.print(f"{step.label}: {_count(step)}  {shown}".rstrip(), markup=False)
+            if self.bars.above is not None:
+                self.console.print(self.bars.above.line)
 
     def _put_away(self) -> None:
         """Finished parts become a line each: bars below each other are as wide as the widest of them needs."""

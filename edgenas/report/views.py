@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.panel import Panel
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +13,6 @@ from edgenas.percents import numeral
 from edgenas.records import (
     EQUAL_WORD,
     Check,
-    DemoResult,
     DoctorResult,
     EvaluateResult,
     ExportedModel,
@@ -28,22 +25,19 @@ from edgenas.records import (
     ProbeRow,
     ProfileAnswer,
     TrainResult,
-    VerdictRow,
     VerifyResult,
 )
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
 from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
+from edgenas.report.demo import demo_view
 from edgenas.report.fidelity import fidelity_view
 from edgenas.report.looks import look_table, look_view
 from edgenas.report.made import report_view
 from edgenas.report.nets import (
-    net_rows,
-    nets_of,
     published_table,
     retrain_view,
     sites_table,
-    verdict_lines,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
 from edgenas.report.predict import predict_view, serve_view
@@ -270,31 +264,6 @@ def info_view(outcome: Outcome[InfoResult]) -> Iterator[RenderableType]:
         how += f", {loader.workers} processes" if loader.workers else ""
         yield Text(f"training images: {loader.images_per_second:,.0f} a second, loaded alone ({how})")
     yield Text("  ".join(f"{name} {version}" for name, version in result.versions.items()), style="dim")
-
-
-def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
-    """The one screen at the end of the demo."""
-    result = outcome.result
-    nets = nets_of(replace(result.winner, baseline=result.baseline), "searched")
-    parts: list[RenderableType] = [
-        Text(f"limit: {result.latency_limit_ms:.3g} ms on {result.device} ({result.runtime})"),
-        net_rows(nets, result.winner.most_frequent_on_select),
-        *metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals"),
-        *(Text(text, style="bold yellow") for text in result.winner.doubts),
-        *verdict_lines(result.winner, cannot_tell=": this task cannot tell"),
-        _verdicts(result.verdicts),
-        Text(f"took {result.seconds:.0f} s, at most {result.peak_memory_mb:.0f} MB; everything is in {result.run}"),
-    ]
-    yield Panel(
-        Group(*parts), title="edgenas demo: from 1,797 digits to a verified net", border_style="cyan", padding=(0, 1), expand=False
-    )
-
-
-def _verdicts(rows: Sequence[VerdictRow]) -> Table:
-    shown = table("check", "verdict", "why", title="Verdicts")
-    for row in rows:
-        shown.add_row(row.name, verdict(row.verdict), Text(row.reason))
-    return shown
 
 
 VIEWS: dict[str, Callable[[Outcome[Any]], Iterator[RenderableType]]] = {

@@ -17,10 +17,12 @@ from edgenas.runs.files import (
 )
 from edgenas.runs.folder import RunFolder, locked, scratch
 from edgenas.runs.journal import Journal
-from edgenas.runs.records import Epoch, Note, Outcome, Picture, Progress, Record, quietly
+from edgenas.runs.records import Epoch, Found, Front, Note, Outcome, Picture, Progress, Record, quietly
 
 __all__ = [
     "Epoch",
+    "Found",
+    "Front",
     "Journal",
     "Note",
     "Outcome",

@@ -59,6 +59,38 @@ class Note:
     in_view: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A net that a search has evaluated.
+
+    Attributes:
+        cost: what it takes, as predicted.
+        top1: share of the images of select that it gets right.
+        is_hand_designed: no search was needed to find it.
+    """
+
+    cost: float
+    top1: float
+    is_hand_designed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The nets that a search has evaluated since the record before; together they make a picture that grows.
+
+    Attributes:
+        label: of the search, the same in all its records.
+        cost_name: with its unit, e.g. ``latency_ms``.
+        limit: on the cost; None without one.
+        nets: evaluated since the record before.
+    """
+
+    label: str
+    cost_name: str
+    limit: float | None
+    nets: tuple[Found, ...]
+
+
 Shown = TypeVar("Shown", covariant=True)
 
 
@@ -95,7 +127,7 @@ class Outcome(Generic[Result]):
     failure: EdgeNASError | None = None
 
 
-Record = Progress | Epoch | Note | Picture[Any] | Outcome[Any]
+Record = Progress | Epoch | Front | Note | Picture[Any] | Outcome[Any]
 
 
 def quietly(records: Iterator[Record]) -> Generator[Record, None, Outcome[Any]]:

@@ -82,6 +82,14 @@ GEOMETRIES: dict[str, Geometry] = {
         ),
         head_dim=16,
     ),
+    "pvt-mobile-pico": Geometry(
+        (
+            StageGeometry((0, 3, 0), stride=1),
+            StageGeometry((0, 3, 0)),
+            StageGeometry((0, 3, 0)),
+        ),
+        head_dim=16,
+    ),
 }
 
 
@@ -125,8 +133,22 @@ _ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("mqa", 4), ("sra", 4))
 _HYBRID_ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("mqa", 4))
 _RESOLUTIONS = (160, 192, 224, 256)
 _HEADS = ((240, 320), (480, 640), (960, 1280))
+_PICO_KERNELS = ((0, 1, 3), (0, 3, 0))
 
 PVT_MOBILE_SPACES = (
+    _space(
+        "pvt-mobile-pico",
+        (24,),
+        (8, 16, 24),
+        (
+            StageOptions((8, 16, 32), (1,)),
+            StageOptions((24, 32, 48, 64), (2,), (1, 2), _PICO_KERNELS, (1, 3)),
+            StageOptions((32, 48, 64, 96), (2,), (1, 2), _PICO_KERNELS, (1, 3), (NO_ATTENTION, ("sra", 4))),
+        ),
+        ((64, 0), (128, 0), (256, 0)),
+        num_classes=10,
+        purpose="thumbnails: the quickest of them to measure and to search",
+    ),
     _space(
         "pvt-mobile-nano",
         (24, 32),

@@ -62,6 +62,12 @@ class TestDividedFolder(DataConformance):
         return open_source(f"folder:{write_folder(tmp_path, parts=('train', 'val', 'test'))}")
 
 
+class TestDimDigits(DataConformance):
+    @pytest.fixture
+    def source(self) -> ImageSource:
+        return open_source("dim-digits")
+
+
 class TestFashionMnist(DataConformance):
     @pytest.fixture
     def source(self, tmp_path: Path) -> ImageSource:
@@ -76,8 +82,19 @@ def test_digits_are_1797_scans_over_the_whole_range() -> None:
     assert digits.default_positive == "8"
 
 
+def test_dim_digits_are_the_same_scans_in_little_light_every_time() -> None:
+    digits, first, again = open_source("digits"), open_source("dim-digits"), open_source("dim-digits")
+    assert (first.labels_N == digits.labels_N).all()
+    assert all(first.content(index) == again.content(index) for index in range(50))
+    seen = np.stack([np.asarray(first.load(index)) for index in range(200)])
+    assert seen.shape[1:] == (24, 24)
+    assert 40 < np.quantile(seen.max(axis=(1, 2)), 0.5) < 160  # dim, and nothing of it lost at the upper end
+    assert seen[:, 0].std() > 1  # noise where there is no stroke
+    assert "no camera took these pictures" in first.notes[0]
+
+
 def test_an_unknown_source_lists_the_known_ones() -> None:
-    with pytest.raises(DataError, match=r"no data source 'imagenet'.*digits, folder:DIR, fashion-mnist\[:DIR\]"):
+    with pytest.raises(DataError, match=r"no data source 'imagenet'.*digits, dim-digits, folder:DIR, fashion-mnist\[:DIR\]"):
         open_source("imagenet")
 
 

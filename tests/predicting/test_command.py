@@ -116,6 +116,20 @@ def test_paths_come_by_a_pipe_and_pytorch_is_not_needed(artefact: Path, pictures
     assert [row["path"] for row in rows_of(done.stdout.decode())] == [str(path) for path in paths]
 
 
+def test_a_reader_that_leaves_early_ends_it_in_silence(artefact: Path, pictures: Pictures) -> None:
+    paths = pictures(200)
+    command = [sys.executable, "-m", "edgenas", "predict", str(paths[0].parent), "--artifact", str(artefact), "--csv", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0, err
+    assert "pipe" not in err
+
+
 def peak_of(folder: Path, artefact: Path) -> int:
     """Most bytes that Python held while it went through a folder, after one pass that imports and caches."""
     seen = [0]

@@ -591,6 +591,18 @@ def demo(classes: tuple[str, ...] = CLASSES) -> Outcome[DemoResult]:
     return Outcome(DemoResult.from_json(result), {"result": Path("edgenas-demo/demo.json")})
 
 
+def new_demo(
+    classes: tuple[str, ...] = CLASSES, *, missed: tuple[str, ...] = ("edgenas-demo/missed/a.png",)
+) -> Outcome[DemoResult]:
+    """As `demo` ends today: beside rivals, with pictures and the page."""
+    words = ("ahead of the best hand-made net by 0.9 [0.3, 1.5] points; both within", "not told apart from timm's starnet (0.2 [-")
+    more = {"task": "photos of clothes", "words": words, "is_ahead": False, "missed": missed}
+    found = demo(classes).result
+    return Outcome(
+        replace(found, baseline=None, comparison=comparison(classes).result, page="edgenas-demo/report/index.html", **more)
+    )
+
+
 def spaces() -> Outcome[SpacesResult]:
     named = {"name": "Net-T", "arch": ARCH, "reported": REPORTED}
     ends = {"smallest": {"params": 82_106, "macs": 627_000}, "largest": {"params": 242_000, "macs": 1_800_000}}
@@ -857,6 +869,32 @@ def test_searched_hand_made_and_plain_nets_stand_side_by_side_with_the_verdict(w
         assert sentence in words
     for cell in ("34,567", "12", "95.2 [92.2, 97.2]", "0.4", "1.0", "5.5", "8.6", "4.0", "217", "labels", "scratch"):
         assert cell in words, text
+
+
+def test_the_demo_ends_with_its_rivals_its_misses_and_its_page() -> None:
+    text = drawn("demo", new_demo(), 100)
+    words = " ".join(text.replace("│", " ").split())
+    for shown in (
+        "searched: ahead of the best hand-made net by 0.9 [0.3, 1.5] points",
+        "searched: not told apart from timm's starnet (0.2 [-",
+        "mobilenetv4_conv_small_035 7.12 !",
+        "540 test images",
+        "0.9 [0.3, 1.5]",
+        "! takes more than the limit",
+        "missed, the surest first: edgenas-demo/missed/a.png",
+        "everything as a page: edgenas-demo/report/index.html",
+    ):
+        assert shown in words, text
+    assert "no covid-19 was missed" in drawn("demo", new_demo(missed=()), 100)
+
+
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_what_the_demo_names_can_be_copied_at_every_width(width: int) -> None:
+    text = drawn("demo", new_demo(), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "edgenas-demo/missed/a.png" in text
+    assert "edgenas-demo/report/index.html" in text
+    assert "…" not in text
 
 
 def test_the_demo_says_when_its_task_cannot_tell() -> None:
@@ -1135,6 +1173,7 @@ def test_a_file_s_name_in_a_prediction_stays_one_line_and_is_whole() -> None:
     name = "photographs/" + "x" * 70 + "\n[bold].png"
     text = drawn("predict", predicted(name), 70)
     assert name.replace("\n", "\\n") in "".join(line.strip() for line in text.splitlines())
+    assert "normal" in text
     assert "…" not in text
 
 

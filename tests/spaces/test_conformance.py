@@ -39,6 +39,12 @@ class TestPvtElastic(SpaceConformance):
         return get_space("pvt-elastic")
 
 
+class TestPvtMobilePico(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-pico")
+
+
 class TestPvtMobileNano(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

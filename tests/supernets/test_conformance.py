@@ -201,6 +201,12 @@ class TestPvtMobileNano(SupernetConformance):
         return [largest, *uniform_genes(space, np.random.default_rng(0), self.max_steps)]
 
 
+class TestPvtMobilePico(SupernetConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-pico")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 class TestPvtMobileSmall(TestPvtMobileNano):

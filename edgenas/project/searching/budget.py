@@ -116,6 +116,12 @@ class Budget:
         """Whether limits were given by name."""
         return any(device.alias for device in self.devices)
 
+    @property
+    def main_limit(self) -> UpperLimit | None:
+        """What candidates are spread over and drawn against: the upper limit on a latency, else the first on anything."""
+        upper = [limit for limit in self.limits if isinstance(limit, UpperLimit)]
+        return min(upper, key=lambda limit: not limit.name.startswith(LATENCY), default=None)  # the first of equals
+
     def describe(self, genes_G: Genes) -> Costs:
         """Architecture and costs of one net, not measured yet; ``latencies`` by name where there are names."""
         row_AG = genes_G[None]

@@ -20,7 +20,7 @@ from edgenas.project.searching.question import Question, missed
 from edgenas.project.searching.races import whole
 from edgenas.records import CandidateRow, Latencies, PromisedQuantile, lower_name
 from edgenas.runs import Journal, Note, Record
-from edgenas.search import Candidate, Evaluator, UpperLimit, pick_evenly, ranked
+from edgenas.search import Candidate, Evaluator, pick_evenly, ranked
 from edgenas.search.finalists import Finalist, capacity, choose
 from edgenas.search.limits import in_reach
 from edgenas.search.proof_scores import Score, in_turn, resolution_of
@@ -75,8 +75,7 @@ class Panel:
         """What candidates are spread over, and its limit: latency where a table is there, else MACs."""
         genes_AG = np.array([candidate.genes for candidate in self.candidates], dtype=np.int16)
         budget = self.question.budget
-        upper = [limit for limit in budget.limits if isinstance(limit, UpperLimit)]
-        for limit in sorted(upper, key=lambda limit: not limit.name.startswith("latency_ms")):  # stable
+        if (limit := budget.main_limit) is not None:
             return limit.cost(genes_AG), limit.limit
         return budget.costs.get("latency_ms", budget.costs["macs"])(genes_AG), None
 
