@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -16,6 +16,9 @@ from edgenas.errors import EdgeNASError, UsageError
 
 if TYPE_CHECKING:
     from edgenas.records import Prediction
+    from edgenas.report.predict import CsvRows
+
+STDOUT = "-"
 
 
 @click.command()
@@ -54,12 +57,12 @@ def predict(
             from edgenas.recipes.predict import Frames, PredictConfig
             from edgenas.recipes.predict import run as recipe
 
-            if as_json and csv == "-":
+            if as_json and csv == STDOUT:
                 raise UsageError("--json and --csv - both want standard output; give --csv a file")
             if artifact is not None and net is not None:
                 raise UsageError("--net chooses among the nets of a run; leave it out beside --artifact")
             sinks: list[Callable[[Sequence[Prediction], Sequence[str]], None]] = [] if spool is None else [_Spool(spool)]
-            sinks += [] if csv is None else [_csv(csv, stack)]
+            sinks += [] if csv is None else [_Csv(csv, stack)]
             return recipe(
                 PredictConfig(
                     artifact if artifact is not None else run,
@@ -80,7 +83,7 @@ def predict(
 class _Spool:
     """Keeps every row as a line of JSON on the disk, so that a million rows fill no memory."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: TextIO) -> None:
         self._file = file
 
     def __call__(self, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
@@ -91,39 +94,61 @@ class _Spool:
             self._file.write(json_text(jsonable(row)) + "\n")
 
 
-def _csv(target: str, stack: ExitStack) -> Callable[[Sequence[Prediction], Sequence[str]], None]:
-    """What writes rows to a file, or to standard output.
+class _Csv:
+    """Writes rows as CSV to standard output or to a file.
+
+    A file is opened with the first rows: a command that cannot begin overwrites nothing.
 
     Raises:
-        EdgeNASError: if the file cannot be written.
+        EdgeNASError: where they cannot be written. A reader that has seen enough, as ``| head`` has, ends the command in silence.
+        UsageError: for the name of an image, as ``--csv *.png`` gives it.
     """
-    from edgenas.report.predict import CsvRows
 
-    if target == "-":
-        return _until_left(CsvRows(sys.stdout))
-    try:
-        return CsvRows(stack.enter_context(Path(target).open("w", encoding="utf-8", newline="")))
-    except OSError as error:
-        raise EdgeNASError(f"{target} cannot be written: {error.strerror or error}") from error
+    def __init__(self, target: str, stack: ExitStack) -> None:
+        from edgenas.data.files import EXTENSIONS
 
+        if Path(target).suffix.lower() in EXTENSIONS:
+            raise UsageError(
+                f"--csv {target} has the name of an image, which would be overwritten", hint="give it one that ends in .csv"
+            )
+        self._target, self._stack = target, stack
+        self._write: CsvRows | None = None
 
-def _until_left(
-    write: Callable[[Sequence[Prediction], Sequence[str]], None],
-) -> Callable[[Sequence[Prediction], Sequence[str]], None]:
-    """As ``write``, ending the command in silence where the reader of standard output has seen enough."""
-    from edgenas.cli.speaking import leave_stdout
+    def __call__(self, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
+        from edgenas.cli.speaking import leave_stdout
+        from edgenas.report.predict import CsvRows
 
-    def writing(rows: Sequence[Prediction], classes: Sequence[str]) -> None:
         try:
-            write(rows, classes)
+            if self._write is None:
+                self._write = CsvRows(self._opened())
+            self._write(rows, classes)
         except BrokenPipeError:
+            if self._target != STDOUT:
+                raise EdgeNASError(f"{self._target} cannot be written: nobody reads it any more") from None
             leave_stdout()
             sys.exit(0)
+        except OSError as error:
+            name = "standard output" if self._target == STDOUT else self._target
+            raise EdgeNASError(f"{name} cannot be written: {error.strerror or error}") from error
 
-    return writing
+    def _opened(self) -> TextIO:
+        from edgenas.cli.speaking import require_stdout
+
+        if self._target == STDOUT:
+            require_stdout()
+            return sys.stdout
+        file = Path(self._target).open("w", encoding="utf-8", newline="")  # noqa: SIM115 - closed with the stack
+        self._stack.callback(_close, file)
+        return file
 
 
-def _lines(file: IO[str]) -> Iterator[str]:
+def _close(file: TextIO) -> None:
+    """Close a file; what is left in it after an error of writing cannot be written now either."""
+    with suppress(OSError):
+        file.close()
+
+
+def _lines(file: TextIO) -> Iterator[str]:
     """Lines of JSON from the beginning, once they are asked for."""
     file.flush()
     file.seek(0)

@@ -106,15 +106,13 @@ def open_project(run: Path, flags: Flags, overrides: Sequence[str]) -> Project:
     return Project(folder, load_settings(folder, flags, overrides))
 
 
-def image_px_of(settings: ProjectSettings, source: ImageSource) -> int:
-    """Resolution that the nets see."""
+def image_px_of(settings: ProjectSettings, source: ImageSource | None) -> int:
+    """Resolution that the nets see; without a source, which cannot be read here, as of images that are large enough."""
     if settings.data.image_px is not None:
         return settings.data.image_px
-    return (
-        min(source.default_image_px, 32)
-        if settings.space.name == "pvt-nano"
-        else get_space(settings.space.name).default_task.image_px
-    )
+    if settings.space.name != "pvt-nano":
+        return get_space(settings.space.name).default_task.image_px
+    return 32 if source is None else min(source.default_image_px, 32)
 
 
 def open_images(project: Project) -> Images:

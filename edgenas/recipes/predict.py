@@ -122,7 +122,12 @@ def words_of(result: PredictResult) -> str:
     parts = [f"{name} {num:,}" for name, num in result.decisions.items() if num]
     parts += [f"referred {result.num_referred:,}"] if result.deployed.refer is not None else []
     parts += [f"not readable {result.num_errors:,}"] if result.num_errors else []
-    return f"{result.num_images:,} images, {result.images_per_s:.0f} a second: {', '.join(parts)}"
+    return f"{images(result.num_images)}, {result.images_per_s:.0f} a second: {', '.join(parts)}"
+
+
+def images(num: int) -> str:
+    """So many images, in words."""
+    return f"{num:,} {'image' if num == 1 else 'images'}"
 
 
 def _failure(counted: _Counted) -> DataError | None:
@@ -130,4 +135,4 @@ def _failure(counted: _Counted) -> DataError | None:
         return None
     rest = counted.num_errors - len(counted.problems)
     more = [f"and {rest:,} more"] if rest else []
-    return DataError(f"{counted.num_errors:,} of {counted.num_images:,} images could not be read", problems=counted.problems + more)
+    return DataError(f"{counted.num_errors:,} of {images(counted.num_images)} could not be read", problems=counted.problems + more)

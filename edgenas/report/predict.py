@@ -71,7 +71,8 @@ def predict_view(outcome: Outcome[PredictResult]) -> Iterator[RenderableType]:
         where = f"all are in {result.csv}" if result.csv is not None else "--csv FILE or --json has all"
         yield Text(f"{left:,} more images; {where}", style="dim")
     yield from _sums(result)
-    yield Text(f"{result.num_images:,} images, {result.images_per_s:,.0f} a second")
+    images = "image" if result.num_images == 1 else "images"
+    yield Text(f"{result.num_images:,} {images}, {result.images_per_s:,.0f} a second")
 
 
 def _sums(result: PredictResult) -> Iterator[RenderableType]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -13,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from edgenas import __version__
-from edgenas.serving.desk import Desk
+from edgenas.serving.desk import STOPPING, Desk
 from edgenas.serving.metrics import CONTENT_TYPE
 from edgenas.serving.uploads import RefusedError, uploads_of
 
@@ -59,6 +60,10 @@ def build_app(desk: Desk) -> FastAPI:
             content = {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": status, "message": error.message}}
             if status == 503:
                 headers["Retry-After"] = "1"
+        except asyncio.CancelledError:
+            if desk.is_open:
+                raise
+            status, content = 503, {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": 503, "message": STOPPING}}
         finally:
             desk.metrics.request(status, time.perf_counter() - began)
         return JSONResponse(content, status, headers)

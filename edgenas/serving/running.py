@@ -6,11 +6,13 @@ import errno
 import socket
 import threading
 import time
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 
 from edgenas.errors import EdgeNASError
+from edgenas.serving.connections import HEAD_S, Connection
 
 KEEP_ALIVE_S = 15
 GRACE_S = 8  # for requests that have begun; containers are killed after 10
@@ -47,9 +49,15 @@ def address_of(host: str, bound: socket.socket) -> str:
 
 
 class Running:
-    """A server in a thread of its own, so that the main thread hears signals."""
+    """A server in a thread of its own, so that the main thread hears signals.
 
-    def __init__(self, app: FastAPI, bound: socket.socket) -> None:
+    Args:
+        app: answers.
+        bound: where it listens.
+        head_s: seconds that a client has to say what it wants.
+    """
+
+    def __init__(self, app: FastAPI, bound: socket.socket, *, head_s: float = HEAD_S) -> None:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -59,7 +67,7 @@ class Running:
                 lifespan="off",
                 ws="none",
                 loop="asyncio",
-                http="h11",
+                http=partial(Connection, head_s=head_s),  # type: ignore[arg-type] # called, never asked for its class
                 limit_concurrency=MAX_CONNECTIONS,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,

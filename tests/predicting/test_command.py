@@ -198,3 +198,54 @@ def test_the_first_rows_are_shown_and_the_sums_of_all(artefact: Path, pictures: 
     assert "10 more images; --csv FILE or --json has all" in shown
     assert "referred to a person" in shown
     assert "30 images, " in shown
+
+
+def typed(*arguments: str | Path, tail: str) -> subprocess.CompletedProcess[str]:
+    """A command with what a shell does with its streams."""
+    command = [sys.executable, "-m", "edgenas", "predict", *map(str, arguments)]
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$@" {tail}', "bash", *command], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_reader_of_csv_that_has_seen_enough_ends_it_in_silence(artefact: Path, pictures: Pictures) -> None:
+    paths = pictures(40)
+    done = typed(paths[0].parent, "--artifact", artefact, "--csv", "-", tail="| head -n 2")
+    assert done.returncode == 0, done.stderr
+    assert [row["path"] for row in rows_of(done.stdout)] == [str(paths[0])]
+    assert "edgenas:" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "tail", "words"),
+    [
+        ("/dev/full", "", "/dev/full cannot be written: No space left on device"),
+        ("-", "> /dev/full", "standard output cannot be written: No space left on device"),
+        ("-", ">&-", "standard output cannot be written: stdout is closed"),
+    ],
+)
+def test_csv_that_cannot_be_written_is_one_line(artefact: Path, pictures: Pictures, target: str, tail: str, words: str) -> None:
+    done = typed(pictures(1)[0], "--artifact", artefact, "--csv", target, tail=tail)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"edgenas: {words}")
+
+
+def test_a_command_that_cannot_begin_leaves_the_csv_of_before(pictures: Pictures, tmp_path: Path) -> None:
+    kept = tmp_path / "rows.csv"
+    kept.write_text("of before")
+    code, _, _ = edgenas("predict", *pictures(1), "--run", tmp_path, "--csv", kept)
+    assert (code, kept.read_text()) == (1, "of before")
+
+
+def test_csv_overwrites_no_image(artefact: Path, pictures: Pictures) -> None:
+    first, second = pictures(2)
+    before = first.read_bytes()
+    code, _, err = edgenas("predict", "--artifact", artefact, "--csv", first, second)
+    assert (code, first.read_bytes() == before) == (2, True)
+    assert "has the name of an image" in " ".join(err.split())
+
+
+def test_one_image_is_spoken_of_as_one(artefact: Path, pictures: Pictures, tmp_path: Path) -> None:
+    code, out, _ = edgenas("predict", *pictures(1), "--artifact", artefact)
+    assert (code, out.splitlines()[-1].startswith("1 image, ")) == (0, True)
+    _, _, err = edgenas("predict", tmp_path / "gone.png", "--artifact", artefact)
+    assert "1 of 1 image could not be read" in err

@@ -12,8 +12,6 @@ import pytest
 
 from tests.recipes.killing import RUN, STAGES, Ended, Reference, Zygote, hashes
 
-TRIES = 8
-
 
 @pytest.fixture
 def command(zygote_edgenas: Zygote, tmp_path: Path) -> Command:
@@ -31,22 +29,19 @@ class Command:
     def begin(self, folder: Path) -> None:
         shutil.copytree(folder, self.work)
 
-    def __call__(self, *arguments: str, kill_after_s: float | None = None) -> Ended:
-        return self.zygote(self.work, *arguments, kill_after_s=kill_after_s)
+    def __call__(self, *arguments: str) -> Ended:
+        return self.zygote(self.work, *arguments)
 
-    def kill_when(self, path: Path, seconds: float, *arguments: str) -> None:
-        """Repeat a command that is killed a little later each time, until it leaves a file."""
-        for attempt in range(1, TRIES + 1):
-            self(*arguments, kill_after_s=seconds * attempt / TRIES)
-            if path.exists():
-                return
-        pytest.fail(f"{path} was never written")
+    def kill_when(self, path: Path, *arguments: str) -> None:
+        """Kill a command as soon as it has written a file."""
+        self.zygote(self.work, *arguments, kill_when=path.exists)
+        assert path.exists(), f"{path} was never written"
 
 
 def test_an_unfinished_training_is_not_given_up_for_other_settings(command: Command, reference: Reference) -> None:
     command.begin(reference.before("train"))
     state = command.run / "teacher" / "state.safetensors"
-    command.kill_when(state, reference.seconds["train"], "train")
+    command.kill_when(state, "train")
     before = hashes(command.run)
     ended = command("train", "--set", "teacher.epochs=3", "--set", "teacher.batch_size=32")
     assert (ended.code, ended.value["error"]["type"]) == (1, "CheckpointError")
@@ -95,7 +90,7 @@ def test_results_of_an_earlier_supernet_are_refused(command: Command, reference:
 def test_an_interrupted_force_does_not_train_its_teacher_twice(command: Command, reference: Reference) -> None:
     command.begin(reference.after("train"))
     expected = hashes(command.run)
-    command.kill_when(command.run / "supernet" / "state.safetensors", reference.seconds["train"], "train", "--force")
+    command.kill_when(command.run / "supernet" / "state.safetensors", "train", "--force")
     ended = command("train", "--force")
     assert ended.code == 0
     assert "teacher: this --force has trained it already" in ended.err
@@ -135,7 +130,7 @@ def test_a_search_that_finds_nothing_does_not_leave_an_earlier_winner(command: C
 def test_info_says_what_is_outdated_and_unfinished(command: Command, reference: Reference) -> None:
     command.begin(reference.after("retrain"))
     assert command("train", "--only", "supernet", "--force", "--set", "train.epochs=1").code == 0
-    command.kill_when(command.run / "teacher" / "state.safetensors", reference.seconds["train"], "train", "--force")
+    command.kill_when(command.run / "teacher" / "state.safetensors", "train", "--force")
     ended = command("info")
     states = {stage["name"]: stage["state"] for stage in ended.value["result"]["stages"]}
     assert (states["search"], states["retrain"], states["supernet"]) == ("outdated", "outdated", "there")

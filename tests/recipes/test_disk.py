@@ -97,6 +97,7 @@ def test_a_file_where_a_folder_should_be_is_one_line(
     work = tmp_path / "work"
     shutil.copytree(reference.before(stage), work)
     for name in OWN[stage]:
+        shutil.rmtree(work / RUN / name, ignore_errors=True)  # of an earlier command
         (work / RUN / name).write_text("in the way")
     assert_one_line(zygote_edgenas(work, *STAGES[stage]), "Not a directory", "File exists", "Is a directory")
     assert_nothing_lost(work / RUN, reference, stage)

@@ -102,6 +102,16 @@ def test_answers_of_other_weights_are_not_shown(zygote_edgenas: Zygote, work: Pa
     assert "errors" in zygote_edgenas(work, "report", "--json").value["result"]["sections"]
 
 
+def test_without_the_images_only_pictures_are_missing(zygote_edgenas: Zygote, work: Path) -> None:
+    before = sentence((work / PAGE).read_text(encoding="utf-8"))
+    ended = zygote_edgenas(work, "report", "--set", 'data.source="folder:moved"', "--json")
+    result = ended.value["result"]
+    assert (ended.code, result["images"]) == (0, 0)
+    assert {"errors", "decisions", "nets", "latency", "training", "data", "device"} <= set(result["sections"])
+    assert [text.partition(":")[0] for text in result["unread"]] == ["the images cannot be read here"]
+    assert sentence((work / PAGE).read_text(encoding="utf-8")) == before
+
+
 def test_the_commands_of_the_page_on_it_do_what_it_says(zygote_edgenas: Zygote, work: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)

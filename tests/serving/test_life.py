@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -13,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
+from edgenas.serving.running import Running, bind
 from tests.serving.conftest import Served, serving
 
 Pictures = Callable[..., list[Path]]
@@ -51,6 +55,58 @@ def test_a_sigterm_lets_what_has_begun_end_and_takes_nothing_new(artefact: Path,
         assert "answered 1 requests for predictions, 1 images, 0 refused or failed" in " ".join(_.split()) + " ".join(err.split())
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+def test_what_has_begun_and_never_ends_is_told_that_the_server_stops(artefact: Path) -> None:
+    with serving(artefact) as server:
+        slow = begun(server, 1000)
+        until_waiting(server, 1)
+        server.process.send_signal(signal.SIGTERM)
+        answer = slow.recv(1 << 16)
+        slow.close()
+        _, err = server.process.communicate(timeout=30)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"the server is being stopped" in answer
+        assert (server.process.returncode, "Traceback" in err) == (0, False), err
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET", b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"],
+)
+def test_a_client_that_does_not_say_what_it_wants_is_left(said: bytes) -> None:
+    bound = bind("127.0.0.1", 0)
+    running = Running(FastAPI(), bound, head_s=0.4)
+    running.start()
+    try:
+        with socket.create_connection(bound.getsockname(), timeout=20) as connection:
+            connection.sendall(said)
+            began = time.monotonic()
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(1 << 12):
+                    pass
+        assert 0.2 < time.monotonic() - began < 8
+    finally:
+        running.stop()
+        running.join()
+
+
+def test_a_client_that_goes_on_asking_is_not_left() -> None:
+    bound = bind("127.0.0.1", 0)
+    running = Running(FastAPI(), bound, head_s=2.0)
+    running.start()
+    try:
+        connection = http.client.HTTPConnection(*bound.getsockname(), timeout=20)
+        for _ in range(5):
+            connection.request("GET", "/openapi.json")
+            assert connection.getresponse().read()
+            first = connection.sock
+            time.sleep(0.6)
+        assert connection.sock is first
+        connection.close()
+    finally:
+        running.stop()
+        running.join()
 
 
 def test_a_second_signal_does_not_wait(artefact: Path) -> None:

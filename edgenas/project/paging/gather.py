@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from edgenas.latency import LatencyTable
 from edgenas.latency.table import break_down, remarks
 from edgenas.project.answers import Answers, read_answers
 from edgenas.project.deployed import Choice, chosen
-from edgenas.project.nets import genes_of
-from edgenas.project.opening import Project, open_images
+from edgenas.project.nets import Divided, genes_of
+from edgenas.project.opening import Project, image_px_of, open_images
 from edgenas.project.paging.judged import judged
 from edgenas.project.paging.reading import Reader
 from edgenas.project.paging.seal import results_of
@@ -45,7 +45,20 @@ from edgenas.records import (
 from edgenas.runs import RunFolder
 from edgenas.runs.quick import quick_stages
 from edgenas.runs.versions import versions
+from edgenas.spaces import Task
 from edgenas.training.folder import WEIGHTS, weights_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class _Divided:
+    """What is known of images that cannot be read any more."""
+
+    task: Task
+    splits: Splits
+
+
+def _task(project: Project, splits: Splits) -> Task:
+    return Task(len(splits.class_names), 3, image_px_of(project.settings, None))
 
 
 def page_of(project: Project, images: Images | None = None) -> ResultsPage:
@@ -67,8 +80,9 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         except EdgeNASError as error:
             why = f"the images cannot be read here: {error.message}"
             reader.unread.append(why)
+    divided = images if images is not None else _Divided(_task(project, splits), splits)
     search, retrain, compare, exports = reader.search(), reader.retrain(), reader.compare(), reader.exports()
-    choice = _choice(project, images, reader)
+    choice = _choice(project, divided, reader)
     deployed = _deployed(run, choice, search, retrain, exports)
     return ResultsPage(
         run=str(run.path),
@@ -84,7 +98,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         retrain=retrain,
         compare=compare,
         fidelity=reader.fidelity(),
-        table=_table(project, images, search, deployed, reader),
+        table=_table(project, divided.task, search, deployed, reader),
         curves=reader.curves(),
         exports=exports,
         data=data_sheet(run, project.settings.data.source, splits, images, positive=project.settings.data.positive, why=why),
@@ -125,9 +139,9 @@ def _cost(search: SearchResult | None) -> str:
     return "latency_ms_upper" if search.promises else "latency_ms_predicted"
 
 
-def _choice(project: Project, images: Images | None, reader: Reader) -> Choice | None:
+def _choice(project: Project, images: Divided, reader: Reader) -> Choice | None:
     """The net that would be deployed; None where there is none yet, or it cannot be said."""
-    if images is None or (not (project.run.search / RESULT).is_file() and not (project.run.retrain / WEIGHTS).is_file()):
+    if not (project.run.search / RESULT).is_file() and not (project.run.retrain / WEIGHTS).is_file():
         return None
     return reader.read("the net that would be deployed", lambda: chosen(project, images))
 
@@ -228,16 +242,14 @@ def _thumbnail(images: Images | None, answers: Answers, position: int) -> PageIm
 
 def _table(
     project: Project,
-    images: Images | None,
+    task: Task,
     search: SearchResult | None,
     deployed: DeployedNet | None,
     reader: Reader,
 ) -> PageTable | None:
     """The latency table that the search rested on, else the run's that fits."""
-    if images is None:
-        return None
     sha256 = search.table.sha256 if search is not None and search.table is not None else None
-    found = reader.read("latency table", lambda: run_table(project, images.task, sha256))
+    found = reader.read("latency table", lambda: run_table(project, task, sha256))
     if found is None:
         return None
     table = found.table
