@@ -125,18 +125,25 @@ class Job:
         asked += ("--image-px", str(data.image_px)) if data.image_px is not None else ()
         return (*asked, "--max-per-class", str(per_class)) if data.per_class else asked
 
-    def steps(self, limits_ms: Mapping[float, float], rivals: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Name and command of everything that comes after its images and its latency table are there."""
+    def steps(
+        self, limits_ms: Mapping[float, float], rivals: str, equal: Sequence[str] = EQUAL
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Name and command of everything that comes after its images and its latency table are there.
+
+        The supernet is trained for the loosest limit, as someone who has a limit would: most of its nets are drawn near it.
+        """
         own = tuple(part for table in ("train", "search", "retrain") for part in ("--set", f"{table}.seed={self.seed}"))
-        yield "train", ("train", *own)
+        yield "train", ("train", "--latency-ms", f"{max(limits_ms.values()):g}", *own)
         for share, limit_ms in limits_ms.items():
             yield f"search-{share:g}", ("search", "--latency-ms", f"{limit_ms:g}", *own)
             yield f"retrain-{share:g}", ("retrain", "--baseline", *own)
-            for equal in EQUAL:
-                yield f"compare-{share:g}-{equal}", ("compare", "--with", rivals, "--equal", equal, *own)
+            for what in equal:
+                yield f"compare-{share:g}-{what}", ("compare", "--with", rivals, "--equal", what, *own)
 
 
-def run_job(study: Study, job: Job, limits_ms: Mapping[float, float], rivals: str, device: Path) -> str | None:
+def run_job(
+    study: Study, job: Job, limits_ms: Mapping[float, float], rivals: str, device: Path, equal: Sequence[str] = EQUAL
+) -> str | None:
     """Everything of one run folder; in words why it ended early, or None."""
     run, data = job.folder(study.folder), DATA[job.data]
     images = study.folder / job.data / f"images-{job.seed}"
@@ -155,7 +162,7 @@ def run_job(study: Study, job: Job, limits_ms: Mapping[float, float], rivals: st
         if looked_at.is_file() and not (run / "compare" / LOOKED_AT).is_file():
             (run / "compare").mkdir(exist_ok=True)
             shutil.copy(looked_at, run / "compare" / LOOKED_AT)
-        for name, command in job.steps(limits_ms, rivals):
+        for name, command in job.steps(limits_ms, rivals, equal):
             edgenas(study, run, name, *command)
             if name.startswith("compare"):
                 shutil.copy(run / "compare" / LOOKED_AT, looked_at)
@@ -204,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.dry_run:
         for job in jobs:
             limits = {share: float("nan") for share in asked.shares}
-            commands = [("init", job.init(asked.folder, asked.per_class)), *job.steps(limits, asked.rivals)]
+            commands = [("init", job.init(asked.folder, asked.per_class)), *job.steps(limits, asked.rivals, asked.equal)]
             for _, command in commands:
                 print("edgenas", *command, "--run", job.folder(asked.folder))  # noqa: T201 - a script's screen
         return 0
@@ -215,7 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         devices = {space: measure(study, Job(asked.data, space, asked.seeds[0])) for space in asked.spaces}
         limits_ms = limits_of(devices[asked.spaces[0]], asked.spaces[0], asked.shares)
-        ended += [why for job in jobs if (why := run_job(study, job, limits_ms, asked.rivals, devices[job.space])) is not None]
+        whys = (run_job(study, job, limits_ms, asked.rivals, devices[job.space], asked.equal) for job in jobs)
+        ended += [why for why in whys if why is not None]
     except Stopped as stopped:
         limits_ms = {}
         ended.append(f"stopped before {stopped}")
@@ -228,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "positive": DATA[asked.data].positive,
         "limits_ms": {f"{share:g}": limit for share, limit in limits_ms.items()},
         "sets": list(sets),
-        "num_asked": len(jobs) * len(asked.shares) * len(EQUAL),
+        "num_asked": len(jobs) * len(asked.shares) * len(asked.equal),
         "ended_early": ended,
     }
     for path in write(collect(asked.folder, asked.data), facts, asked.output):
@@ -244,6 +252,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the subsets and of everything else")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.001, 0.05, 0.45], help="of the first space, per limit")
     parser.add_argument("--rivals", default="auto,hand,cnn", help="as `edgenas compare --with` takes them")
+    parser.add_argument("--equal", nargs="+", choices=EQUAL, default=EQUAL, help="what rivals get as much of as the searched net")
     parser.add_argument("--per-class", type=int, default=700, help="training images of every class, before they are divided")
     parser.add_argument("--hours", type=float, default=8.0, help="no command begins after them")
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="setting of every command")

@@ -176,7 +176,8 @@ void classify(Ort::Session& session, const std::string& path) {
   for (size_t i = 0; i < CLASSES.size(); ++i) sum += probabilities.emplace_back(std::exp(logits[i] - largest));
   for (double& each : probabilities) each /= sum;
   const int decided = decide(probabilities);
-  std::printf("%s\t%s\t%.6f\n", path.c_str(), CLASSES[decided].c_str(), probabilities[decided]);
+  const bool refer = POSITIVE >= 0 && probabilities[POSITIVE] >= REFER_LOW && probabilities[POSITIVE] <= REFER_HIGH;
+  std::printf("%s\t%s\t%.6f%s\n", path.c_str(), CLASSES[decided].c_str(), probabilities[decided], refer ? "\trefer" : "");
 }
 
 int main(int count, char** words) {

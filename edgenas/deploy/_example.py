@@ -6,12 +6,14 @@ Needs nothing but: pip install onnxruntime numpy pillow
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ IMAGES = (
     ".webp",
 )
 WARM_UP, CALLS = 20, 200
+DAMAGED = (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError, AttributeError, MemoryError)  # by Pillow
 ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 GROUND = {"white": 255, "grey": 128, "black": 0}
@@ -156,7 +159,7 @@ def images_in(paths: list[str]) -> Iterator[str]:
 
 
 def one_line(name: str) -> str:
-    r"""A class as labels.txt has it: characters that would do something to a terminal are written as ``\n``, ``\x1b``."""
+    r"""A name as labels.txt has it: characters that would do something to a terminal are written as ``\n``, ``\x1b``."""
     short = {"\n": "\\n", "\t": "\\t"}
     numbers = ((found, ord(found)) for found in ACTIVE.findall(name))
     names = {found: short.get(found, f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}") for found, number in numbers}
@@ -194,15 +197,15 @@ def classify(model: Model, paths: list[str]) -> int:
     for path in images_in(paths):
         try:
             image_NCHW = model.prepared(path)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = " ".join(str(error).split())
-            sys.stderr.write(f"example.py: {path}: {reason}\n")
+        except (*DAMAGED, Image.DecompressionBombError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            sys.stderr.write(f"example.py: {one_line(path)}: {one_line(reason)}\n")
             status = 1
             continue
         logits_C = model(image_NCHW)
         name, probability = decide(logits_C, model.manifest)
         mark = "\trefer" if is_referred(logits_C, model.manifest) else ""
-        sys.stdout.write(f"{path}\t{one_line(name)}\t{probability:.6f}{mark}\n")
+        sys.stdout.write(f"{one_line(path)}\t{one_line(name)}\t{probability:.6f}{mark}\n")
     return status
 
 
@@ -241,7 +244,8 @@ def arguments() -> argparse.ArgumentParser:
         prog="python example.py",
         usage="python example.py [--benchmark] [--calls N] [--threads N] IMAGE_OR_FOLDER...",
         description=(__doc__ or "").strip(),
-        epilog="The status is 0, or 1 where an image could not be read; such images are named on stderr.",
+        epilog="Where the model was exported with a zone for a person's decision, a fourth column says refer.\n"
+        "The status is 0, or 1 where an image could not be read; such images are named on stderr.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -269,9 +273,24 @@ def main(words: list[str]) -> int:
     return classify(model, asked.paths)
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """`main` for a shell: what cannot be written there ends it in one line, or in none where nobody reads on."""
+    warnings.simplefilter("ignore")  # of Pillow, on images that it reads all the same
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(main(sys.argv[1:]))
-    except BrokenPipeError:  # whoever read the lines has seen enough
-        sys.stderr.close()
-        sys.exit(1)
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries to write the rest once more
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"example.py: {one_line(str(error))}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -28,6 +28,7 @@ def example_cpp(manifest: Manifest) -> str | None:
     if model is None or how.get("channels") != "RGB":
         return None
     is_ruled = manifest.positive is not None and manifest.threshold is not None
+    low, high = manifest.refer or (2.0, 2.0)  # none: no probability is 2
     size = int(how["image_px"])
     constants = {
         "const char* const MODEL": _text(model),
@@ -36,6 +37,8 @@ def example_cpp(manifest: Manifest) -> str | None:
         "const std::vector<std::string> CLASSES": "{" + ", ".join(_text(one_line(name)) for name in manifest.classes) + "}",
         "constexpr int POSITIVE": str(manifest.classes.index(manifest.positive or "")) if is_ruled else "-1",
         "constexpr double THRESHOLD": repr(float(manifest.threshold or 0.0)) if is_ruled else "2",
+        "constexpr double REFER_LOW": repr(float(low)),
+        "constexpr double REFER_HIGH": repr(float(high)),
         "constexpr int SIZE": str(size),
         "constexpr int TARGET": str(math.floor(size / float(how["crop_pct"]))),
         "const char* const RESIZE_MODE": _text(str(how["resize_mode"])),

@@ -30,8 +30,8 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         intended_use(manifest),
         "## Try it",
         "```\npip install onnxruntime numpy pillow\npython example.py IMAGE_OR_FOLDER...\npython example.py --benchmark\n```",
-        "Each line holds path, class and probability, separated by tabs; `--benchmark` times the model on the machine at hand, and "
-        "`--help` says the rest.",
+        f"Each line holds path, class and probability, separated by tabs{_marked(manifest)}; `--benchmark` times the model on the "
+        "machine at hand, and `--help` says the rest.",
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
@@ -123,6 +123,10 @@ def _output(manifest: Manifest) -> str:
         f"Decide {markdown_code(manifest.positive)} if its probability is at least {manifest.threshold:.6g}, "
         f"else the most probable of the others.{_refer(manifest)}"
     )
+
+
+def _marked(manifest: Manifest) -> str:
+    return "" if manifest.refer is None else "; a fourth column, `refer`, marks the images for a person"
 
 
 def _refer(manifest: Manifest) -> str:

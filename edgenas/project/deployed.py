@@ -28,7 +28,7 @@ from edgenas.project.nets import (
 )
 from edgenas.project.opening import SET_POSITIVE, Project
 from edgenas.project.results import RESULT, outdated_net, read_retrain, searched, winner_of
-from edgenas.project.rival_nets import OWN, KeptRival, find_rival, read_compare
+from edgenas.project.rival_nets import OWN, KeptRival, find_rival
 from edgenas.project.settings import DecisionSettings
 from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ReferralZone, ThresholdChoice, limit_text
 from edgenas.runs import RunFolder, sha256_file
@@ -125,12 +125,10 @@ def load_final(project: Project, images: Images) -> FinalNet:
 
 
 def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival) -> FinalNet:
-    """A rival of the run's last comparison, with what was measured of it there."""
-    net, row, result = rival.load(project, images.task), rival.row, read_compare(project.run)
+    """A rival of one of the run's comparisons, with what was measured of it there."""
+    net, row = rival.load(project, images.task), rival.row
     measured, threshold = row.latency_ms_measured, choose_threshold(project, images, net)
-    latency = LatencyFacts(
-        latency_ms_predicted=None, latency_ms_upper=None, latency_ms_measured=measured, table=result.table if result else None
-    )
+    latency = LatencyFacts(latency_ms_predicted=None, latency_ms_upper=None, latency_ms_measured=measured, table=rival.table)
     return FinalNet(
         net=net,
         arch=choice.arch,

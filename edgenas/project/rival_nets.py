@@ -14,7 +14,7 @@ from edgenas.errors import CheckpointError, UsageError
 from edgenas.project.nets import Divided, facts_of, genes_of, require_facts
 from edgenas.project.opening import Project
 from edgenas.project.results import RESULT
-from edgenas.records import Arch, ComparedNet, CompareResult, RivalFacts
+from edgenas.records import SEARCHED, Arch, ComparedNet, CompareResult, RivalFacts, TableFacts
 from edgenas.runs import RunFolder
 from edgenas.spaces import Task
 from edgenas.supernets import build_net
@@ -24,6 +24,7 @@ from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.timm_nets import AsItWasTrained, TimmNet, deployable
 
 OWN = ("auto", "searched", "baseline")  # what `export.net` may be without any comparison
+EARLIER = "earlier"  # folder of what comparisons reported of nets that the last one does not name
 RIVAL = "rival"  # kind of net in checkpoints, and the key of what they say of it
 
 
@@ -57,10 +58,23 @@ def timm_net(facts: RivalFacts) -> TimmNet:
     return TimmNet(facts.model, facts.image_px, facts.stem_stride)
 
 
+def keep_compare(run: RunFolder, result: CompareResult) -> None:
+    """Write what a comparison reports; an earlier report that names other nets is kept beside it, in ``earlier``."""
+    before = read_compare(run)
+    if before is not None and before.exportable - result.exportable:
+        before.write(run.compare / EARLIER / f"{len(_earlier(run)):03}.json")
+    result.write(run.compare / RESULT)
+
+
 def read_compare(run: RunFolder) -> CompareResult | None:
     """What the last `edgenas compare` reported; None without one."""
     path = run.compare / RESULT
     return CompareResult.read(path) if path.is_file() else None
+
+
+def _earlier(run: RunFolder) -> list[CompareResult]:
+    """What earlier comparisons reported, the latest first."""
+    return [CompareResult.read(path) for path in sorted((run.compare / EARLIER).glob("*.json"), reverse=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +83,13 @@ class KeptRival:
 
     Attributes:
         row: as the comparison reports it.
+        table: whose device it was timed on there; None where nothing was.
         folder: of its weights.
         facts: what these say of it; None for a net of the space.
     """
 
     row: ComparedNet
+    table: TableFacts | None
     folder: Path
     facts: RivalFacts | None
 
@@ -98,17 +114,19 @@ class KeptRival:
 
 
 def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
-    """The rival of a name in the run's last comparison.
+    """The rival of a name in the latest of the run's comparisons that knows it.
 
     Raises:
         UsageError: if there is none, with the names there are, or it is not one that can be exported.
         CheckpointError: if its weights are gone, or are of other images.
     """
-    result = read_compare(project.run)
-    rows = [net for net in result.nets if net.kind != "searched"] if result is not None else []
-    row = next((net for net in rows if net.name == name), None)
+    last = read_compare(project.run)
+    results = [] if last is None else [last, *_earlier(project.run)]
+    rows = [net for result in results for net in result.nets if net.kind != SEARCHED]
+    result = next((each for each in results if name in each.exportable), None)
+    row = next((net for net in (rows if result is None else result.nets) if net.name == name), None)
     if row is None:
-        names = [*OWN, *(net.name for net in rows)]
+        names = list(dict.fromkeys((*OWN, *(net.name for net in rows))))
         near = get_close_matches(name, names, n=1)
         hint = f"there are {', '.join(names)}" + (f"; did you mean {near[0]!r}?" if near else "")
         hint += "" if rows else "; `edgenas compare` trains rivals"
@@ -121,7 +139,7 @@ def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
     _, plain = load_weights(folder / WEIGHTS)
     kind = str(plain.get("net"))
     require_facts(plain, facts_of(project.space, images, kind), folder / WEIGHTS, "edgenas compare")
-    return KeptRival(row, folder, _said(plain))
+    return KeptRival(row, None if result is None else result.table, folder, _said(plain))
 
 
 def _said(plain: Mapping[str, Any]) -> RivalFacts | None:

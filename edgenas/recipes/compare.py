@@ -35,6 +35,7 @@ from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
 from edgenas.project.retraining.baselines import Limits, limits_for, table_of
 from edgenas.project.retraining.ways import Bench, Net
+from edgenas.project.rival_nets import keep_compare
 from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.records import ComparePicture, CompareResult, LeftOut
@@ -128,7 +129,7 @@ def run(config: CompareConfig) -> Iterator[Record]:
 def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[Record]:
     """Write the result and what shows it."""
     folder = project.run.compare
-    result.write(folder / RESULT)
+    keep_compare(project.run, result)
     paths = tuple(folder / name for name in PICTURES)
     yield Picture(ComparePicture(result, f"{project.space.name} and its rivals on {project.settings.data.source}"), paths)
     for text in result.remarks:

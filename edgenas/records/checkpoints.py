@@ -17,11 +17,13 @@ class SpreadFacts(JsonRecord):
         cost: ``macs``, or the hash of a latency table.
         latency_ms: near which most of them are drawn; None for no limit.
         near_share: of those that are.
+        by_resolution: nets of like cost and depth are drawn from every resolution alike; None where they are not.
     """
 
     cost: str
     latency_ms: Annotated[float | None, OMITTED] = None
     near_share: Annotated[float | None, OMITTED] = None
+    by_resolution: Annotated[bool | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

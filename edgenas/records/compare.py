@@ -158,6 +158,11 @@ class CompareResult(SealedRecord):
     splits_sha256: str
     searched_sha256: str
 
+    @property
+    def exportable(self) -> frozenset[str]:
+        """Names of the rivals whose weights are in the run folder."""
+        return frozenset(each.name for each in self.nets if each.kind != SEARCHED and each.folder is not None)
+
     def net(self, name: str) -> ComparedNet | None:
         """The net of a name; None where there is none."""
         return next((each for each in self.nets if each.name == name), None)

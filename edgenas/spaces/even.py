@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.spaces.base import Genes, SearchSpace
+from edgenas.spaces.base import RESOLUTION, Genes, SearchSpace
 from edgenas.spaces.rows import unique_rows
 
 Cost = Callable[[Genes], NDArray[np.float64]]
@@ -21,6 +21,7 @@ POOL = 30_000  # rows drawn, half of them tilted
 NUM_COSTS = 16  # equal steps of the cost's logarithm
 MAX_DEPTHS = 12
 NEAR = 0.75  # of the limit, and up to it: what is near
+BY_RESOLUTION = frozenset({"pvt_mobile"})  # families for which `resolutions_of` says something
 
 
 def tilted(space: SearchSpace, num: int, rng: np.random.Generator) -> Genes:
@@ -37,6 +38,20 @@ def tilted(space: SearchSpace, num: int, rng: np.random.Generator) -> Genes:
         drawn_A = rng.integers(last + 1, size=num) if choice.keys else rng.binomial(last, depth_A if is_depth else width_A)
         columns.append(drawn_A)
     return space.canonical(np.column_stack(columns).astype(np.int16))
+
+
+def resolutions_of(space: SearchSpace) -> Callable[[Genes], NDArray[np.int64]] | None:
+    """Which resolution every row has, where nets of like cost are to be drawn from each alike; None where they are not.
+
+    Cheap nets are mostly of the lowest resolution and dear ones of the highest, so that cells of cost and depth show a shared
+    convolution hardly any of the nets in between. What that costs: docs/measurements/mobile-sharing_fashion-mnist_202611.md.
+    """
+    if space.family not in BY_RESOLUTION or RESOLUTION not in space.index:
+        return None
+    column = space.index[RESOLUTION]
+    if len(space.choices[column].options) == 1:
+        return None
+    return lambda genes_AG: genes_AG[:, column].astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +111,7 @@ def even_pool(
     near_share: float = 0.0,
     allowed: Callable[[Genes], NDArray[np.bool_]] | None = None,
     known_AG: Genes | None = None,
+    strata: Callable[[Genes], NDArray[np.int64]] | None = None,
     num: int = POOL,
 ) -> EvenPool:
     """A pool of a space's nets.
@@ -109,6 +125,7 @@ def even_pool(
         near_share: of the draws that are to be near the limit.
         allowed: rows that may be in the pool; all by default.
         known_AG: rows that are looked at beside those drawn, where draws would miss what is allowed.
+        strata: of every row a number from 0; rows of different ones lie in different cells, as those of `resolutions_of`.
         num: rows looked at.
     """
     if space.cardinality <= num:
@@ -121,23 +138,26 @@ def even_pool(
     if len(genes_AG) == 0:
         return EvenPool(genes_AG, ())
     cost_A, depth_A = cost(genes_AG), depth(genes_AG)
+    strata_A = np.zeros(len(genes_AG), dtype=np.int64) if strata is None else strata(genes_AG)
     near_A = np.zeros(len(genes_AG), dtype=np.bool_) if limit is None else (cost_A <= limit) & (cost_A >= NEAR * limit)
-    near_cells, _ = _cells(cost_A[near_A], depth_A[near_A])
-    cells, levels = _cells(cost_A, depth_A)
+    near_cells, _ = _cells(cost_A[near_A], depth_A[near_A], strata_A[near_A])
+    cells, levels = _cells(cost_A, depth_A, strata_A)
     return EvenPool(genes_AG, cells, tuple(np.flatnonzero(near_A)[cell] for cell in near_cells), near_share, levels)
 
 
 def _cells(
-    cost_A: NDArray[np.float64], depth_A: NDArray[np.float64]
+    cost_A: NDArray[np.float64], depth_A: NDArray[np.float64], strata_A: NDArray[np.int64]
 ) -> tuple[tuple[NDArray[np.int64], ...], tuple[tuple[int, ...], ...]]:
     """Positions of every cell that is not empty, and which cells have a like cost."""
     if len(cost_A) == 0:
         return (), ()
+    num_strata = int(strata_A.max()) + 1
     keys_A = _steps(np.log(np.maximum(cost_A, 1e-12)), NUM_COSTS) * MAX_DEPTHS + _steps(depth_A, MAX_DEPTHS)
+    keys_A = keys_A * num_strata + strata_A
     order = np.argsort(keys_A, kind="stable")
     edges = np.flatnonzero(np.diff(keys_A[order])) + 1
     cells = tuple(np.split(order, edges))
-    level_of = [int(keys_A[cell[0]]) // MAX_DEPTHS for cell in cells]
+    level_of = [int(keys_A[cell[0]]) // (MAX_DEPTHS * num_strata) for cell in cells]
     levels = tuple(tuple(index for index, own in enumerate(level_of) if own == level) for level in dict.fromkeys(level_of))
     return cells, levels
 

@@ -115,19 +115,28 @@ def net_accuracy(images_NCHW: Images, labels_N: NDArray[np.int64]) -> Callable[[
 
 
 def subnet_accuracies(
-    images_NCHW: Images, labels_N: NDArray[np.int64], subnets: Mapping[str, tuple[int, ...]]
+    images_NCHW: Images,
+    labels_N: NDArray[np.int64],
+    subnets: Mapping[str, tuple[int, ...]],
+    *,
+    training_NCHW: Images | None = None,
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """What the training loop calls for a supernet: the fraction right of every named subnet on these images."""
+    """What the training loop calls for a supernet: the fraction right of every named subnet on these images.
+
+    Its batch-norm statistics are estimated on ``training_NCHW``; None keeps the supernet's, which are of no single subnet.
+    """
     images = readable(images_NCHW)
 
     @torch.no_grad()
     def evaluate(model: nn.Module) -> dict[str, float]:
         right = dict.fromkeys(subnets, 0)
+        own = recalibration_of(model, training_NCHW)
+        called = {name: (model, (genes,)) if own is None else (own.net(genes), ()) for name, genes in subnets.items()}
         for start in range(0, len(images), BATCH_SIZE):  # each batch is read once for all subnets
             part = slice(start, start + BATCH_SIZE)
             part_NCHW = images[part]
-            for name, genes in subnets.items():
-                right[name] += int((_logits(model, part_NCHW, BATCH_SIZE, genes).argmax(axis=1) == labels_N[part]).sum())
+            for name, (net, genes) in called.items():
+                right[name] += int((_logits(net, part_NCHW, BATCH_SIZE, *genes).argmax(axis=1) == labels_N[part]).sum())
         return {name: count / len(images) for name, count in right.items()}
 
     return evaluate

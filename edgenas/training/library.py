@@ -22,7 +22,7 @@ from edgenas.data.preprocess import Augmentation
 from edgenas.fields import Count, CountOrZero, require_argument
 from edgenas.records import Arch
 from edgenas.spaces.base import RESOLUTION
-from edgenas.spaces.even import even_pool
+from edgenas.spaces.even import even_pool, resolutions_of
 from edgenas.supernets import Supernet
 from edgenas.training.devices import torch_device
 from edgenas.training.distillation import Objective
@@ -110,7 +110,8 @@ def train_supernet(
     def subnets(rng: np.random.Generator, step: int) -> list[tuple[int, ...]]:
         return drawn_by(space, rng, num_random)
 
-    evaluate = subnet_accuracies(*images.arrays("select"), shown_subnets(space, settings.seed))
+    shown = shown_subnets(space, settings.seed)
+    evaluate = subnet_accuracies(*images.arrays("select"), shown, training_NCHW=images.norm_images())
     yield from _train(supernet, images, settings, objective, teacher, batch_size, augmentation, device, evaluate, subnets)
 
 
@@ -127,7 +128,8 @@ def _evenly(supernet: Supernet, seed: int) -> SamplingRule:
     """Over MACs and depth."""
     space, task = supernet.space, supernet.task
     depth = shape_models(decompose(space, task))["depth"]
-    return even(even_pool(space, cost_models(space, task)["macs"], depth, np.random.default_rng(seed)))
+    macs, rng = cost_models(space, task)["macs"], np.random.default_rng(seed)
+    return even(even_pool(space, macs, depth, rng, strata=resolutions_of(space)))
 
 
 def _train(

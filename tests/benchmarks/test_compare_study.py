@@ -59,6 +59,13 @@ def test_a_dry_run_tells_every_command_in_order(capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "new").exists()
 
 
+def test_one_kind_of_equality_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--spaces", "pvt-nano", "--seeds", "0", "--shares", "0.05", "--equal", "epochs", "--dry-run"]) == 0
+    compared = [line for line in capsys.readouterr().out.splitlines() if line.startswith("edgenas compare")]
+    assert len(compared) == 1
+    assert "--equal epochs" in compared[0]
+
+
 def test_a_space_that_is_not_there_is_told() -> None:
     with pytest.raises(SystemExit):
         main(["--spaces", "pvt-nowhere", "--dry-run"])

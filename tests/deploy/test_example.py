@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,12 +134,67 @@ def test_a_class_with_a_line_feed_stays_in_its_line(make_artefact: Make, tmp_pat
     assert [_example.one_line(name) for name in names] == shown == ["a\\nb", "covid-19", "c\\x1b[31m\\t"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_every_name_of_a_file_stays_in_its_line(make_artefact: Make, tmp_path: Path, encoding: str) -> None:
+    folder, images = make_artefact(), tmp_path / "images"
+    images.mkdir()
+    (good,) = save_images(tmp_path, 1)
+    for name in ("a\tb\n\x1b[31m.png", os.fsdecode(b"c\xff.png"), "ü.png"):
+        (images / name).write_bytes(good.read_bytes())
+    command = [sys.executable, str(folder / "example.py"), str(images), str(tmp_path / "no\n\x1b.png")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment)
+    shown = [line.split("\t")[0].removeprefix(f"{images}/") for line in done.stdout.decode(encoding).splitlines()]
+    assert shown == ["a\\tb\\n\\x1b[31m.png", "c\\udcff.png", "ü.png" if encoding == "utf-8" else "\\xfc.png"]
+    assert [line.count("\\x1b") for line in done.stderr.decode().splitlines()] == [2]
+    assert b"\x1b" not in done.stderr
+
+
+def test_a_full_disk_is_said_in_one_line(make_artefact: Make, tmp_path: Path) -> None:
+    command = [sys.executable, "-I", str(make_artefact() / "example.py"), *map(str, save_images(tmp_path))]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "example.py: [Errno 28] No space left on device\n")
+
+
+def test_who_reads_no_further_hears_nothing(make_artefact: Make, tmp_path: Path) -> None:
+    command = [sys.executable, "-I", str(make_artefact() / "example.py"), *map(str, save_images(tmp_path))]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_an_interrupt_ends_it_without_a_traceback(make_artefact: Make, tmp_path: Path) -> None:
+    (image,) = save_images(tmp_path, 1)
+    command = [sys.executable, "-I", "-u", str(make_artefact() / "example.py"), *[str(image)] * 5000]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "")
+
+
+@pytest.mark.parametrize("error", [IndexError("out of range"), ZeroDivisionError(), MemoryError(), TypeError("a\nb")])
+def test_whatever_damaged_bytes_raise_is_named(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    class Damaged:
+        def prepared(self, path: str) -> None:
+            raise error
+
+    assert _example.classify(Damaged(), ["a.png"]) == 1  # type: ignore[arg-type]
+    said = " ".join(str(error).split()) or type(error).__name__
+    assert capsys.readouterr() == ("", f"example.py: a.png: {said}\n")
+
+
 def test_images_for_a_person_are_marked(make_artefact: Make, tmp_path: Path) -> None:
     rule = DecisionRule(rule="threshold", positive="covid-19", threshold=0.4, refer=(0.22, 0.228))
     folder = make_artefact(decision=rule)
     paths = save_images(tmp_path, 12)
     preprocess = Preprocess(8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
     p_N = class_probabilities(reference(np.stack([preprocess(Image.open(path)) for path in paths])))[:, 1]
+    assert "a fourth column, `refer`" in (folder / "README.md").read_text()
     marks = [line.split("\t")[3:] for line in run(folder, *paths).stdout.splitlines()]
     assert marks == [["refer"] if is_referred else [] for is_referred in refers(p_N, 0.22, 0.228)]
     assert ["refer"] in marks

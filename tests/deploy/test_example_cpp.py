@@ -19,6 +19,7 @@ from edgenas.deploy import _example
 from edgenas.deploy._example_cpp import _text
 from edgenas.deploy.artefact import load_manifest
 from edgenas.deploy.parity import not_run
+from edgenas.records import DecisionRule
 from tests.deploy.conftest import facts
 
 Make = Callable[..., Path]
@@ -94,7 +95,8 @@ def save_images(folder: Path) -> list[Path]:
 )
 def test_it_makes_the_same_tensors_bit_by_bit(make_artefact: Make, tmp_path: Path, mode: str, resize: str, crop_pct: float) -> None:
     preprocessing = how(mode, resize, crop_pct)
-    folder = make_artefact(preprocessing=preprocessing, classes=NAMES)
+    rule = DecisionRule(rule="threshold", positive="covid-19", threshold=0.4, refer=(0.3, 0.4) if mode == "letterbox" else None)
+    folder = make_artefact(preprocessing=preprocessing, classes=NAMES, decision=rule)
     (tmp_path / HEADER).write_text(STAND_IN)
     paths = save_images(tmp_path)
     done = subprocess.run([compiled(folder, "-I", str(tmp_path)), *paths], cwd=folder, capture_output=True, check=True)
@@ -102,7 +104,8 @@ def test_it_makes_the_same_tensors_bit_by_bit(make_artefact: Make, tmp_path: Pat
     for path, image_CHW in zip(paths, found, strict=True):
         np.testing.assert_array_equal(image_CHW, _example.preprocess(path, preprocessing)[0])
     shown = _example.one_line(NAMES[0])  # zeros are equally probable, and 1/3 is below the threshold of 0.4
-    assert done.stdout.decode().splitlines() == [f"{path}\t{shown}\t0.333333" for path in paths]
+    mark = "\trefer" if mode == "letterbox" else ""
+    assert done.stdout.decode().splitlines() == [f"{path}\t{shown}\t0.333333{mark}" for path in paths]
 
 
 @pytest.mark.slow

@@ -20,11 +20,14 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_what_the_command_line_sets_is_no_fault_of_the_file(run: RunFolder) -> None:
-    for flags, overrides in (({}, ["train.epochs=-3"]), ({"train": {"epochs": -3}}, [])):
+    for flags, overrides, blamed in (
+        ({}, ["train.epochs=-3"], "--set train.epochs: "),
+        ({"train": {"epochs": -3}}, [], "--epochs: "),
+    ):
         with pytest.raises(ConfigError) as caught:
             load_settings(run, flags, overrides)
         assert caught.value.message == "a setting of the command line is wrong"
-        assert caught.value.problems == ("train.epochs is -3; allowed: a whole number at least 1",)
+        assert caught.value.problems == (f"{blamed}train.epochs is -3; allowed: a whole number at least 1",)
 
 
 def test_a_wrong_file_is_named(run: RunFolder) -> None:

@@ -210,9 +210,8 @@ def test_names_that_settings_do_not_know_list_the_choices(folder: Path) -> None:
     code, value, _ = edgenas_in(folder, "search", "--set", "search.algorithm=evolutoin", "--set", "train.sampling=sandwhich")
     assert (code, value["error"]["type"]) == (1, "ConfigError")
     assert value["error"]["problems"] == [
-        "train.sampling is 'sandwhich'; allowed: 'even', 'sandwich', 'uniform', 'uniform-genes', 'adjacent', 'identities', "
-        "'left-only', 'bilateral'; "
-        "did you mean 'sandwich'?",
-        "search.algorithm is 'evolutoin'; allowed: 'evolution', 'random', 'exhaustive', 'nsga2', 'training-free', 'surrogate'; "
-        "did you mean 'evolution'?",
+        "--set train.sampling: train.sampling is 'sandwhich'; allowed: 'even', 'sandwich', 'uniform', 'uniform-genes', 'adjacent', "
+        "'identities', 'left-only', 'bilateral'; did you mean 'sandwich'?",
+        "--set search.algorithm: search.algorithm is 'evolutoin'; allowed: 'evolution', 'random', 'exhaustive', 'nsga2', "
+        "'training-free', 'surrogate'; did you mean 'evolution'?",
     ]

@@ -125,6 +125,21 @@ def test_a_rival_is_exported_verified_and_loaded_like_our_own(zygote_edgenas: Zy
     assert (elsewhere.code, elsewhere.value["error"]["hint"]) == (2, "it is an ONNX file already")
 
 
+def test_a_later_comparison_leaves_what_an_earlier_one_recommended_to_be_exported(
+    zygote_edgenas: Zygote, compared: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(compared, work)
+    for _ in range(2):  # the second has nothing more to keep
+        assert zygote_edgenas(work, "compare", "--with", "onnx:stranger.onnx", "--json").code == 0
+    assert [path.name for path in (work / RUN / "compare" / "earlier").iterdir()] == ["000.json"]
+    ended = zygote_edgenas(work, "export", "--net", "test_resnet", "--json")
+    assert ended.code == 0, ended.out
+    manifest = read_json(work / RUN / ended.value["result"]["artifact"] / "manifest.json")
+    assert manifest["metrics"]["top1"] == result_in(compared)["nets"][1]["top1"]
+    assert manifest["latency"]["latency_ms_measured"] == result_in(compared)["nets"][1]["latency_ms_measured"]
+
+
 def test_what_is_no_rival_is_told_with_the_nearest_spelling(zygote_edgenas: Zygote, compared: Path) -> None:
     ended = zygote_edgenas(compared, "compare", "--with", "timm:mobilenetv4_conv_smal,hnd,onnx:none.onnx", "--json")
     assert ended.code == 2
@@ -138,11 +153,18 @@ def test_a_net_of_another_run_is_said_to_have_seen_the_epochs_of_its_supernet_to
     zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
 ) -> None:
     shutil.copytree(reference.after("retrain"), tmp_path / "work")
-    ended = zygote_edgenas(tmp_path / "work" / RUN, "compare", "--run", ".", "--with", ".", "--json")
+    shutil.copytree(tmp_path / "work" / RUN, tmp_path / "twin")
+    ended = zygote_edgenas(tmp_path / "work" / RUN, "compare", "--run", ".", "--with", "../../twin", "--json")
     assert ended.code == 0, (ended.out, ended.err)
     ours, same = ended.value["result"]["nets"]
     assert same["epochs"] == ours["epochs"]
-    assert same["notes"] == [f"trained in {RUN}, on the same division of the images"]
+    assert same["notes"] == ["trained in twin, on the same division of the images"]
+
+
+def test_a_run_is_no_rival_of_itself(zygote_edgenas: Zygote, compared: Path) -> None:
+    ended = zygote_edgenas(compared, "compare", "--with", RUN, "--json")
+    assert ended.code == 2
+    assert ended.value["error"]["message"] == f"{RUN} is the run that is compared: its searched net cannot be its own rival"
 
 
 def test_hand_designed_nets_get_the_epochs_of_the_searched_one_whatever_the_settings_now_say(
@@ -154,6 +176,11 @@ def test_hand_designed_nets_get_the_epochs_of_the_searched_one_whatever_the_sett
     ours, hand = ended.value["result"]["nets"]
     assert {start["epochs"] for start in hand["starts"] if start["weights"] == "scratch"} == {ours["epochs"]}
     assert hand["epochs"] == ours["epochs"]
+    again = zygote_edgenas(
+        tmp_path / "work", "compare", "--with", "hand", "--set", "retrain.epochs=7", "--budget", "0.0001", "--json"
+    )
+    assert not again.value["result"]["left_out"]  # what is trained already needs no minutes
+    assert [net["name"] for net in again.value["result"]["nets"]] == ["searched", "hand"]
     assert all(start["epochs"] < ours["epochs"] for start in hand["starts"] if start["weights"] == "finetuned")
 
 

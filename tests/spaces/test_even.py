@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from edgenas.costs import cost_models, decompose, shape_models
 from edgenas.spaces import Genes, SearchSpace, get_space
-from edgenas.spaces.even import NEAR, EvenPool, even_pool, tilted
+from edgenas.spaces.base import RESOLUTION
+from edgenas.spaces.even import NEAR, EvenPool, even_pool, resolutions_of, tilted
 
 SPACE = get_space("pvt-elastic-nano")
 MACS = cost_models(SPACE, SPACE.default_task)["macs"]
@@ -76,6 +77,29 @@ def test_spread_rows_are_distinct_and_allowed() -> None:
     assert len(np.unique(found, axis=0)) == 40
     assert is_allowed(found).all()
     assert len(set(DEPTH(found).tolist())) >= 4
+
+
+def test_cheap_mobile_nets_are_drawn_at_every_resolution() -> None:
+    space = get_space("pvt-mobile-nano")
+    macs, depth = cost_models(space, space.default_task)["macs"], shape_models(decompose(space, space.default_task))["depth"]
+    column, shares = space.index[RESOLUTION], []
+    for strata in (None, resolutions_of(space)):
+        drawn_AG = even_pool(space, macs, depth, np.random.default_rng(0), strata=strata).draw(4000, np.random.default_rng(1))
+        cheap_A = (macs(drawn_AG) > 1.5e6) & (macs(drawn_AG) < 4e6)
+        shares.append(float((drawn_AG[cheap_A, column] == 1).mean()))
+    assert shares[0] < 0.35
+    assert 0.4 < shares[1] < 0.6
+
+
+def test_cells_of_different_strata_share_no_row_and_levels_hold_both() -> None:
+    column = SPACE.index[RESOLUTION]
+    found = even_pool(SPACE, MACS, DEPTH, np.random.default_rng(0), strata=lambda rows: rows[:, column].astype(np.int64), num=4000)
+    assert all(len(set(found.genes_AG[cell, column].tolist())) == 1 for cell in found.cells)
+    assert sorted(np.concatenate(found.cells).tolist()) == list(range(len(found.genes_AG)))
+    resolutions = [{int(found.genes_AG[found.cells[cell][0], column]) for cell in level} for level in found.levels]
+    assert {0, 1} in resolutions
+    assert resolutions_of(SPACE) is None  # a transformer's shares were not measured to suffer
+    assert resolutions_of(get_space("pvt-mobile-pico")) is None  # has one
 
 
 def test_nothing_allowed_gives_nothing() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from edgenas.costs import cost_models
 from edgenas.spaces import Task, get_space
 from edgenas.supernets import build_supernet
-from edgenas.training.evaluation import SupernetEvaluator, predict
+from edgenas.training.evaluation import SupernetEvaluator, predict, subnet_accuracies
 from edgenas.training.recalibration import Recalibration, batch_norms, recalibrate, recalibrate_where_better, recalibration_of
 from edgenas.training.watching import watched_nets, watching
 
@@ -65,6 +65,14 @@ def test_epochs_are_judged_by_subnets_with_statistics_of_their_own(supernet: Any
     p_ANK = judge(np.array(list(nets.judged.values()), dtype=np.int16), np.arange(12))
     expected = (p_ANK.argmax(axis=2) == labels_N).mean(axis=1)
     assert list(seen.judged.values()) == pytest.approx(expected.tolist())
+
+
+def test_a_notebooks_training_shows_subnets_with_statistics_of_their_own(supernet: Any) -> None:
+    labels_N, subnets = np.arange(12) % 3, {str(row): as_row(row) for row in ROWS}
+    shown = subnet_accuracies(images(12), labels_N, subnets, training_NCHW=images(8, 1))(supernet)
+    p_ANK = SupernetEvaluator(supernet, images(12), training_NCHW=images(8, 1))(ROWS, np.arange(12))
+    assert list(shown.values()) == pytest.approx((p_ANK.argmax(axis=2) == labels_N).mean(axis=1).tolist())
+    assert shown != subnet_accuracies(images(12), labels_N, subnets)(supernet)
 
 
 def test_subnets_differ_in_their_statistics_and_the_supernet_keeps_its_own(supernet: Any) -> None:

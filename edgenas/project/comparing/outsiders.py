@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from edgenas.data.splits import load_splits
-from edgenas.errors import CheckpointError
+from edgenas.errors import CheckpointError, UsageError
 from edgenas.project.comparing.asking import Asked
 from edgenas.project.comparing.contenders import Contender
 from edgenas.project.nets import BASELINE
@@ -24,10 +24,14 @@ def outsider(bench: Bench, asked: Asked) -> Contender:
     """A net that was trained elsewhere: it is only judged and timed.
 
     Raises:
+        UsageError: if it is the run itself that is compared.
         CheckpointError: if it cannot be read, is of other classes, or of a run whose images were divided otherwise.
     """
     assert asked.file is not None
     if asked.kind == "run":
+        if asked.file.resolve() == bench.project.run.path.resolve():
+            text = f"{asked.file} is the run that is compared: its searched net cannot be its own rival"
+            raise UsageError(text, hint="name another run folder; `--with hand` compares with the space's hand-designed nets")
         _require_same_images(asked.file, bench)
         found = open_outsider(f"{RUN}{asked.file}", Reads(), bench.images)
         note = f"trained in {asked.file.resolve().name}, on the same division of the images"

@@ -15,7 +15,7 @@ from edgenas.latency import Memory
 from edgenas.project.comparing.contenders import Contender, Ours
 from edgenas.project.comparing.rivals import Rival, of_space, trained, ways_for
 from edgenas.project.nets import supernet_epochs
-from edgenas.project.retraining.baselines import Limits, find_best, within
+from edgenas.project.retraining.baselines import Limits, find_best, is_found, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.ways import Bench, Net, adopt, best_of, fit_all, is_trained, job_of, short_name, ways_of
 from edgenas.records import LeftOut
@@ -171,7 +171,9 @@ def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Gene
     ways = [way for way in ways_of(bench.project, bench.teachings, scratch_epochs=ours.epochs) if way.weights == "scratch"]
     (way,) = yield from budgeted(bench, timed, ways[:1], budget)
     bench = _finetuning(bench, _finetune_epochs(bench, ours, way, budget))
-    found = yield from stopped_by(budget.clock, find_best(bench, archs, way.epochs, None), lambda: False)
+    found = yield from stopped_by(
+        budget.clock, find_best(bench, archs, way.epochs, None), lambda: is_found(bench, archs, way.epochs)
+    )
     if found is None:
         return LeftOut(name="hand", reason=OVER)
     best = best_of(found[1])

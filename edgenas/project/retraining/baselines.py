@@ -140,9 +140,7 @@ def find_best(
         own = [each for each in winner if each.net.arch == arch and each.way in ways]
         settled += own if len(own) == len(ways) else []
     archs = [arch for arch in archs if all(arch != each.net.arch for each in settled)]
-    race = Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs)
-    root = bench.project.run.retrain / "tries"
-    nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]
+    race, nets = _entered(bench, archs, ways)
     yield _told(len(nets), race, ways, epochs_left(bench, nets, race, ways), seconds_per_epoch)
     raced: list[Try] = []
     for number, (_, short) in enumerate(race.rounds, 1):
@@ -158,6 +156,20 @@ def find_best(
     for net in nets:
         finals += yield from fit_all(bench, net, ways)
     return raced, [*settled, *(yield from held_to_floors(bench, finals))]
+
+
+def _entered(bench: Bench, archs: Sequence[Arch], ways: Sequence[Way]) -> tuple[Race, list[Net]]:
+    """The race of some nets, and these at its start."""
+    root = bench.project.run.retrain / "tries"
+    nets = [Net.of_arch(bench, HAND_DESIGNED, root / f"hand-{short_name(arch)}", arch) for arch in archs]
+    return Race.plan(len(archs), ways, bench.project.settings.retrain.race_epochs), nets
+
+
+def is_found(bench: Bench, archs: Sequence[Arch], epochs: int) -> bool:
+    """Whether `find_best` has nothing left to train."""
+    ways = ways_of(bench.project, bench.teachings, scratch_epochs=epochs)
+    race, nets = _entered(bench, archs, ways)
+    return not epochs_left(bench, nets, race, ways)
 
 
 def epochs_left(bench: Bench, nets: Sequence[Net], race: Race, ways: Sequence[Way]) -> int:

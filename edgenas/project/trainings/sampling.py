@@ -14,7 +14,7 @@ from edgenas.project.opening import Project
 from edgenas.project.run_tables import run_table
 from edgenas.records import CheckpointFacts, SamplingFacts, SpreadFacts
 from edgenas.spaces import Task
-from edgenas.spaces.even import EvenPool, even_pool
+from edgenas.spaces.even import EvenPool, even_pool, resolutions_of
 from edgenas.supernets.bilateral import require_sides
 from edgenas.training.folder import STATE, WEIGHTS
 from edgenas.training.headers import facts_in
@@ -117,9 +117,11 @@ def _pool(project: Project, task: Task, begun_with: str | None) -> tuple[EvenPoo
     cost, name = cost_of(project, task, begun_with)
     depth = shape_models(decompose(space, task))["depth"]
     rng = np.random.default_rng(settings.seed)
-    pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share)
+    strata = resolutions_of(space)
+    pool = even_pool(space, cost, depth, rng, limit=settings.latency_ms, near_share=settings.near_share, strata=strata)
     near_share = settings.near_share if settings.latency_ms is not None else None
-    return pool, SpreadFacts(cost=name, latency_ms=settings.latency_ms, near_share=near_share)
+    by_resolution = True if strata is not None else None
+    return pool, SpreadFacts(cost=name, latency_ms=settings.latency_ms, near_share=near_share, by_resolution=by_resolution)
 
 
 def require_rule(project: Project, task: Task) -> None:

@@ -33,7 +33,7 @@ def test_a_quiet_machine_needs_no_words() -> None:
     [
         ({"other_cores": 1.2}, "other processes used 1.2 of 4 core(s) while nets were timed; close them"),
         ({"other_cores": 2.6}, "used 2.6 of 4 core(s) while nets were timed: they held a core that the nets needed"),
-        ({"steal_share": 0.07}, "the hypervisor gave 7.0% of these cores' time to other machines"),
+        ({"steal_share": 0.07}, "the hypervisor gave 7.0 % of these cores' time to other machines"),
         ({"throttle_events": 12}, "throttled by heat 12 time(s)"),
         (
             {"cpu_quota": 1.5, "quota_events": 40},
@@ -61,7 +61,7 @@ def test_unknown_is_no_reproach() -> None:
 def test_noise_and_unsteady_calls_are_said() -> None:
     made = toy_table()
     (text,) = remarks(table(validation=made.validation | {"noise_floor_mape": 0.07}))
-    assert "two measurements of the same nets differ by 7.0%" in text
+    assert "two measurements of the same nets differ by 7.0 %" in text
     (text,) = remarks(table(reference=made.reference | {"p95_ms": 3 * made.reference["p50_ms"]}))
     assert "the slowest 5 % take 3.0 times the median" in text
 
