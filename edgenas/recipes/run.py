@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import Flags
+from edgenas.config import Flags, merge, parse_overrides
 from edgenas.errors import LatencyTableError
 from edgenas.project.opening import load_settings, open_images, open_project
 from edgenas.project.run_tables import find_table
@@ -21,9 +21,11 @@ from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
 from edgenas.records import RunResult
-from edgenas.runs import Outcome, Record, RunFolder, quietly
+from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
 from edgenas.runs.quick import quick_overrides
 from edgenas.runs.stages import ORDER, product
+
+SMALL_SPACE, SMALL_PX = "pvt-nano", 32  # of a quick run that names neither
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,16 @@ def run(config: RunConfig) -> Iterator[Record]:
 
 
 def _init(config: RunConfig) -> Iterator[Record]:
-    """What is measured of spaces is left to `profile` where one is given, and left out of a quick run."""
+    """Divide the images; spaces are measured only where none is given, and a quick run takes a small one instead."""
     from edgenas.recipes import init
 
     look = not config.quick and "name" not in config.flags.get("space", {})
-    return init.run(init.InitConfig(config.run, config.flags, config.overrides, look=look))
+    asked = merge(parse_overrides(config.overrides), config.flags)
+    if config.quick and "name" not in asked.get("space", {}) and "image_px" not in asked.get("data", {}):
+        yield Note(f"--quick takes the small space {SMALL_SPACE} at {SMALL_PX} px; --space takes another")
+        small = {"space": {"name": SMALL_SPACE}, "data": {"image_px": SMALL_PX}}
+        config = replace(config, flags=merge(config.flags, small))
+    yield from init.run(init.InitConfig(config.run, config.flags, config.overrides, look=look))
 
 
 def _has_table(config: RunConfig) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,19 @@ def test_a_whole_run_that_is_killed_again_and_again_comes_to_its_end(zygote_edge
     again = zygote_edgenas(tmp_path, *arguments)
     assert {stage["state"] for stage in again.value["result"]["stages"]} == {"kept"}
     assert (tmp_path / RUN / "export" / "onnx" / "manifest.json").is_file()
+
+
+def test_a_quick_run_takes_a_small_space_unless_one_is_named(zygote_edgenas: Zygote, tmp_path: Path) -> None:
+    arguments = ("run", "--data", "digits", "--max-params", "3M", "--quick", "--until", "init")
+    ended = zygote_edgenas(tmp_path, *arguments)
+    assert ended.code == 0, ended.out
+    settings = tomllib.loads((tmp_path / RUN / "edgenas.toml").read_text())
+    assert (settings["space"]["name"], settings["data"]["image_px"]) == ("pvt-nano", 32)
+    again = zygote_edgenas(tmp_path, *arguments)
+    assert [stage["state"] for stage in again.value["result"]["stages"]] == ["kept"]
+    named = zygote_edgenas(tmp_path, *arguments, "--space", "pvt-elastic-nano", "--run", "other")
+    assert named.code == 0, named.out
+    assert tomllib.loads((tmp_path / "other" / "edgenas.toml").read_text())["space"]["name"] == "pvt-elastic-nano"
 
 
 @pytest.mark.slow
