@@ -105,9 +105,9 @@ class _Csv:
     """
 
     def __init__(self, target: str, stack: ExitStack) -> None:
-        from edgenas.data.files import EXTENSIONS
+        from edgenas.recipes.predict import has_name_of_image
 
-        if Path(target).suffix.lower() in EXTENSIONS:
+        if has_name_of_image(target):
             raise UsageError(
                 f"--csv {target} has the name of an image, which would be overwritten", hint="give it one that ends in .csv"
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from edgenas.data.files import EXTENSIONS
 from edgenas.errors import DataError
 from edgenas.escaping import one_line
 from edgenas.predicting.paths import Frames as Frames  # what the command makes
@@ -123,6 +124,11 @@ def words_of(result: PredictResult) -> str:
     parts += [f"referred {result.num_referred:,}"] if result.deployed.refer is not None else []
     parts += [f"not readable {result.num_errors:,}"] if result.num_errors else []
     return f"{images(result.num_images)}, {result.images_per_s:.0f} a second: {', '.join(parts)}"
+
+
+def has_name_of_image(path: str) -> bool:
+    """Whether a path ends as those of images do."""
+    return Path(path).suffix.lower() in EXTENSIONS
 
 
 def images(num: int) -> str:
