@@ -216,5 +216,5 @@ def test_a_floor_of_no_class_is_refused_before_anything_begins(tmp_path: Path) -
     counts = {name: {"7": 0, "8": 0} for name in SPLIT_NAMES}
     save_splits(run.splits, Splits(nothing, ("7", "8"), counts, seed=0, fractions=dict.fromkeys(SPLIT_NAMES, 0.2)))
     require_sense(run, {"search": {"min_sensitivity": {"8": 0.9}}}, ())
-    with pytest.raises(ConfigError, match=r"no class of the data: 88. did you mean '8'"):
+    with pytest.raises(ConfigError, match=r"no class of the data: 88\. did you mean '8'"):
         require_sense(run, {"search": {"min_sensitivity": {"88": 0.9}}}, ())
