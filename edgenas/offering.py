@@ -11,7 +11,7 @@ from pathlib import Path
 from edgenas.errors import RunFolderError
 from edgenas.runs import RunFolder, read_json
 
-SOURCES = ("digits", "folder:", "fashion-mnist", "cifar10:", "cifar100:", "csv:", "covidx:", "torchvision:", "timm:")
+SOURCES = ("digits", "dim-digits", "folder:", "fashion-mnist", "cifar10:", "cifar100:", "csv:", "covidx:", "torchvision:", "timm:")
 _PARTS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
