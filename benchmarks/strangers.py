@@ -2,8 +2,8 @@
 
     python -m benchmarks.strangers --mutations 2000 --output docs/measurements/strangers_NAME_DATE.md
 
-Kinds: settings, architectures, latency tables, manifests (some resealed with the hash that edgenas would write), model files, and
-things that are no files: pipes, devices, sockets, sparse files, folders, links in a circle.
+Kinds: settings, architectures, latency tables, manifests, results of kits (some resealed with the hash that edgenas would write),
+model files, weights, and things that are no files: pipes, devices, sockets, sparse files, folders, links in a circle.
 """
 
 from __future__ import annotations
@@ -368,7 +368,10 @@ def cli() -> None:
     parser.add_argument("--mutations", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--nets", type=int, default=100, help="of results of kits, and of weights in either format")
     given = parser.parse_args()
+    from benchmarks.strangers_nets import kits_and_weights  # which imports this module
+
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -384,6 +387,7 @@ def cli() -> None:
             tally.faults.append("as it was: refused: what nobody changed")
         models(tally, home)
         mutations(tally, home, given.mutations, given.seed)
+        kits_and_weights(tally, home, given.nets, given.seed)
     text = report(tally, given.seed)
     if given.output is not None:
         given.output.write_text(text, encoding="utf-8")
