@@ -238,7 +238,7 @@ def test_names_of_packages_are_among_the_choices(run: Path) -> None:
     (problem,) = value["error"]["problems"]
     assert problem.endswith("'bilateral', 'absent', 'number', 'toy-least', 'toy-twice', 'unruly'; did you mean 'toy-least'?")
     code, value, _ = command(run, "init", "--data", "toy-digit", "--run", "other")
-    assert value["error"]["hint"].startswith("did you mean 'toy-digits'? known are: digits, folder:DIR")
+    assert value["error"]["hint"].startswith("did you mean 'toy-digits'? known are: digits, ")
     assert value["error"]["hint"].endswith("toy-digits[:N]")
 
 

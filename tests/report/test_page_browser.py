@@ -100,7 +100,7 @@ def test_a_point_says_what_it_is_when_it_is_pointed_at_or_reached_by_keys(chromi
         star = page.locator("#decisions .pt:has(.k-winner)").first
         star.hover()
         assert "threshold 0.31: finds 58 of 61" in tip.text_content()
-        assert tip.evaluate("each => getComputedStyle(each).opacity") == "1"
+        playwright.expect(tip).to_have_css("opacity", "1")  # which it comes to in a moment
         box = tip.bounding_box()
         assert 0 <= box["x"] <= 1280 - box["width"]
         assert box["y"] >= 0
