@@ -13,38 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
+BELOW_PROJECT = {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report", "offering"},
-    "recipes": {
-        "serving",
-        "predicting",
-        "project",
-        "training",
-        "latency",
-        "search",
-        "proxies",
-        "deploy",
-        "data",
-        "supernets",
-        "costs",
-        "spaces",
-        "config",
-    },
+    "recipes": {"serving", "predicting", "project", *BELOW_PROJECT},
     "predicting": {"deploy", "data"},
     "serving": {"predicting", "deploy", "data"},
-    "project": {
-        "predicting",
-        "training",
-        "latency",
-        "search",
-        "proxies",
-        "deploy",
-        "data",
-        "supernets",
-        "costs",
-        "spaces",
-        "config",
-    },
+    "project": {"predicting", *BELOW_PROJECT},
     "training": {"data", "supernets", "costs", "spaces"},
     "latency": {"deploy", "supernets", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},
