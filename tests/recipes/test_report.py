@@ -119,7 +119,7 @@ def test_the_commands_of_the_page_on_it_do_what_it_says(zygote_edgenas: Zygote, 
     for line in block.splitlines():
         ended = zygote_edgenas(work, *line.split()[1:])
         if line.endswith("--pdf") and CHROMIUM is None:
-            assert (ended.code, "needs Chromium or Chrome" in ended.err) == (5, True)
+            assert (ended.code, "needs Chromium or Chrome" in ended.out) == (5, True), ended.out
         else:
             assert ended.code == 0, ended.err
     assert (CHROMIUM is None) or (work / PAGE).with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
