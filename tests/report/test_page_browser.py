@@ -106,8 +106,10 @@ def test_a_point_says_what_it_is_when_it_is_pointed_at_or_reached_by_keys(chromi
         assert box["y"] >= 0
         page.mouse.move(2, 2)
         assert "on" not in (tip.get_attribute("class") or "")
-        page.locator("#nets .pt[tabindex]").first.focus()
+        page.locator("#nets .pt[tabindex]").first.focus()  # which scrolls it into sight
         assert "finalist" in tip.text_content()
+        page.wait_for_timeout(100)
+        playwright.expect(tip).to_have_css("opacity", "1")
         assert page.locator("#nets .pt[tabindex]").first.get_attribute("aria-label") == tip.text_content()
 
 

@@ -2,16 +2,26 @@
 "use strict";
 (() => {
   const tip = document.getElementById("tip");
-  const show = (mark) => {
-    tip.textContent = mark.dataset.tip;
-    tip.classList.add("on");
-    const at = mark.getBoundingClientRect(), own = tip.getBoundingClientRect();
+  let shown = null;
+  const put = () => {
+    const at = shown.getBoundingClientRect(), own = tip.getBoundingClientRect();
     const left = Math.min(Math.max(8, at.left + at.width / 2 - own.width / 2), innerWidth - own.width - 8);
     const above = at.top - own.height - 8;
     tip.style.left = left + "px";
     tip.style.top = (above > 4 ? above : at.bottom + 8) + "px";
   };
-  const hide = () => tip.classList.remove("on");
+  const show = (mark) => {
+    shown = mark;
+    tip.textContent = mark.dataset.tip;
+    tip.classList.add("on");
+    put();
+  };
+  const hide = () => {
+    shown = null;
+    tip.classList.remove("on");
+  };
+  // A mark that keys reach is scrolled into sight, smoothly: its words go with it.
+  const follow = () => shown && put();
   for (const mark of document.querySelectorAll("[data-tip]")) {
     const title = mark.querySelector(":scope > title");
     if (title) title.remove();
@@ -23,7 +33,7 @@
     mark.addEventListener("pointerleave", hide);
     mark.addEventListener("blur", hide);
   }
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", follow, { passive: true });
 
   const large = document.getElementById("large");
   const picture = large.querySelector("img"), words = large.querySelector("p");
