@@ -13,7 +13,7 @@ from ._probe import first_line
 if TYPE_CHECKING:
     from torch import nn
 
-    from edgenas.deploy.contracts import Precision, Runtime
+    from edgenas.deploy.contracts import Exporter, Precision, Runtime
 
 MAX_FILE_BYTES = 8 << 30  # engines may be larger than ONNX files
 
@@ -34,15 +34,15 @@ def require_file(source: Path | nn.Module, name: str, kinds: str = "ONNX files")
     return source
 
 
-def require_precision(runtime: Runtime, precision: Precision, *, hint: str = "") -> None:
-    """Refuse a precision that a runtime does not compute in.
+def require_precision(thing: Runtime | Exporter, precision: Precision, *, hint: str = "") -> None:
+    """Refuse a precision that a runtime does not compute in, or that a format is not written in.
 
     Raises:
         UsageError: naming those that it knows.
     """
-    if precision not in runtime.precisions:
-        known = " and ".join(runtime.precisions)
-        raise UsageError(f"{runtime.name} computes in {known}, not in {precision}", hint=hint)
+    if precision not in thing.precisions:
+        known = " and ".join(thing.precisions)
+        raise UsageError(f"{thing.name} computes in {known}, not in {precision}", hint=hint)
 
 
 def read_source(source: Path | nn.Module, name: str, kinds: str = "ONNX files") -> bytes:

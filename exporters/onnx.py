@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenas import __version__
-from edgenas.deploy.contracts import ExportedFile, ExportSpec, FilePrecision
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
+from edgenas.graphs import half
 from edgenas.runs import atomic_path
 
-from . import _half
+from ._files import require_precision
 from ._probe import first_line
 from .onnxruntime import in_precision
 
@@ -36,6 +37,7 @@ class OnnxExporter:
     """Writes ONNX files; ``fp16`` also writes the graph that emulates its rounding on a CPU."""
 
     name = "onnx"
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.
@@ -43,10 +45,12 @@ class OnnxExporter:
         ``spec.metadata`` goes into its ``metadata_props``, the emulation has none.
 
         Raises:
+            UsageError: for a precision that is not among them.
             ExportError: if the model cannot be traced, or holds values outside the range of float16.
         """
         import onnx
 
+        require_precision(self, spec.precision)
         typed = typed_graph(model, spec)
         path = folder / f"{typed.stem}.onnx"
         emulation = None
@@ -58,7 +62,7 @@ class OnnxExporter:
         runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
 
-    def in_precision(self, data: bytes, precision: FilePrecision) -> bytes:
+    def in_precision(self, data: bytes, precision: Precision) -> bytes:
         """The bytes of a float32 file, converted to typed float16 if that is asked for.
 
         Raises:
@@ -95,8 +99,8 @@ def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
     notes: dict[str, str | int | float] = {"opset": spec.opset, "num_nodes": len(graph.graph.node)}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
-    half = _half.to_half(graph)
-    return TypedGraph(half.model, _half.emulate_half(graph), stem, notes | half.notes)
+    typed = half.to_half(graph)
+    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes)
 
 
 def export_graph(

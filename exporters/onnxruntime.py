@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
 from edgenas.errors import ArtefactError, MissingBackendError
+from edgenas.graphs import half
 
-from . import _half
 from ._cuda import GraphedNet
 from ._files import read_source, require_file, require_precision
 from ._host import NO_GPU, cpu_name, find_gpu, usable_cores
@@ -93,11 +93,11 @@ def in_precision(data: bytes, precision: Precision) -> bytes:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ArtefactError(f"the file is not ONNX: {first_line(error)}") from error
-    if _half.is_half(model) == (precision == "fp16"):
+    if half.is_half(model) == (precision == "fp16"):
         return data
     if precision == "fp32":
         raise ArtefactError("the file computes in fp16, asked for was fp32")
-    converted: bytes = _half.to_half(model).model.SerializeToString()
+    converted: bytes = half.to_half(model).model.SerializeToString()
     return converted
 
 

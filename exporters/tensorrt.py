@@ -33,6 +33,7 @@ class TensorRtExporter:
     """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
 
     name = "trt"
+    precisions: tuple[Precision, ...] = ("fp16", "fp32")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` (default: sm86, sm89, sm120).

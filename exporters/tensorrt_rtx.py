@@ -30,6 +30,7 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
+    precisions: tuple[Precision, ...] = ("fp16", "fp32")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build ``model-PRECISION-BATCH-TARGET.engine`` for every target (default: sm86, sm89, sm120).

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
-BELOW_PROJECT = {"training", "latency", "search", "proxies", "deploy", "data", "supernets", "costs", "spaces", "config"}
+BELOW_PROJECT = {"training", "latency", "search", "proxies", "deploy", "graphs", "data", "supernets", "costs", "spaces", "config"}
 ARROWS: dict[str, set[str]] = {
     "cli": {"recipes", "report", "offering"},
     "recipes": {"serving", "predicting", "project", *BELOW_PROJECT},
@@ -21,13 +21,14 @@ ARROWS: dict[str, set[str]] = {
     "serving": {"predicting", "deploy", "data"},
     "project": {"predicting", *BELOW_PROJECT},
     "training": {"data", "supernets", "costs", "spaces"},
-    "latency": {"deploy", "supernets", "costs", "spaces", "portable"},
+    "latency": {"deploy", "graphs", "supernets", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},
     "proxies": {"supernets", "spaces"},
     "costs": {"spaces"},
     "supernets": {"spaces"},
     "spaces": set(),
-    "deploy": {"portable"},
+    "deploy": {"portable", "graphs"},
+    "graphs": set(),
     "data": {"spaces"},
     "portable": set(),
     "report": set(),
@@ -44,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "records": set(),
     "__main__": {"cli"},
     "testing": {"deploy", "data", "search", "spaces", "supernets", "costs", "latency", "training"},
-    "exporters": {"deploy", "portable"},
+    "exporters": {"deploy", "portable", "graphs"},
 }
 NO_TORCH = ("spaces", "costs", "search")
 ROOMS = ("timing", "fit", "nets", "table", "profiling", "measuring", "kit")  # of latency, from the ground up

@@ -26,7 +26,11 @@ from edgenas.cli.options import compact, project_options
     metavar="NAME",
     help="searched, baseline (the hand-made one), auto (the one that retrain chose), or a rival in compare.  [default: auto]",
 )
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Default: fp32 for onnx, fp16 for trt.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+    help="Default: the format's own, fp32 for onnx, fp16 for trt.",
+)
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT, with a rival's name.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")

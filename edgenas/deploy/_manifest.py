@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 from edgenas.errors import ArtefactError, RunFolderError
-from edgenas.records import MANIFEST_SCHEMA, Manifest
+from edgenas.records import MANIFEST_SCHEMA, FileKind, Manifest, Precision
 from edgenas.runs import read_json, sha256_json
 
 MANIFEST = "manifest.json"
@@ -49,7 +49,7 @@ _FILE: dict[str, tuple[type, ...]] = _SUPPORT | {
     "notes": _OBJECT,
 }
 _GOLDEN: dict[str, tuple[type, ...]] = {"path": _TEXT, "seed": (int,), "num_samples": (int,), "max_error": _OBJECT}
-_CHOICES = {"kind": ("onnx", "engine"), "precision": ("fp32", "fp16")}
+_CHOICES = {"kind": get_args(FileKind), "precision": get_args(Precision)}
 
 
 def load_manifest(folder: Path) -> Manifest:

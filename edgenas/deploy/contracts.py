@@ -7,7 +7,7 @@ things: PyTorch CUDA graphs is a runtime without a format.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.fields import Count, Range, require_allowed
+from edgenas.records import FileKind as FileKind
+from edgenas.records import Precision as Precision
 
 if TYPE_CHECKING:
     from torch import nn
 
-Precision = Literal["fp32", "fp16", "bf16"]
-FilePrecision = Literal["fp32", "fp16"]  # files are written in these; bf16 is for runtimes of modules
-SourceKind = Literal["onnx", "engine", "module"]
+SourceKind = Literal[FileKind, "module"]
 
 
 class ImageRows(Protocol):
@@ -46,18 +46,30 @@ class ExportSpec:
         precision: of the computation; inputs and outputs stay float32.
         opset: ONNX opset, 18 or later.
         targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
+        rewrites: names of `edgenas.graphs.rewriting` that change the graph and not what it computes; None for those that were
+            measured to be fastest on the runtime that the file is for, empty for none.
+        kept: blocks and operators, by the start of a node's name or by operator type, that stay float32 in a reduced precision.
+        calibration: preprocessed images of the *calibrate* split, which ``int8`` needs; no part of what tells two specs apart.
         metadata: texts by name that a format keeps inside its file where it can; they change nothing of what is computed.
     """
 
     input_shape: tuple[Count, ...]
     batch_size: Count | None = 1
-    precision: FilePrecision = "fp32"
+    precision: Precision = "fp32"
     opset: Annotated[int, Range(ge=18)] = 18
     targets: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    rewrites: tuple[str, ...] | None = None
+    kept: tuple[str, ...] = ()
+    calibration: ImageRows | None = field(default=None, hash=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         require_allowed(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that tells it from another: all fields but the images of ``calibration``, which are counted."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "calibration"}
+        return plain | {"metadata": dict(self.metadata), "calibration": None if self.calibration is None else len(self.calibration)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class ExportedFile:
 
     Attributes:
         path: the file.
-        kind: ``onnx`` or ``engine``.
+        kind: what a runtime must accept to load it.
         runtime: name of the runtime that is meant to run it.
         precision: of the computation.
         batch_size: None for a dynamic batch.
@@ -76,9 +88,9 @@ class ExportedFile:
     """
 
     path: Path
-    kind: Literal["onnx", "engine"]
+    kind: FileKind
     runtime: str
-    precision: FilePrecision
+    precision: Precision
     batch_size: int | None
     targets: tuple[str, ...] = ()
     emulation: Path | None = None
@@ -87,9 +99,14 @@ class ExportedFile:
 
 @runtime_checkable
 class Exporter(Protocol):
-    """Writes one format."""
+    """Writes one format.
+
+    Attributes:
+        precisions: that it can write, its default first.
+    """
 
     name: str
+    precisions: tuple[Precision, ...]
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write ``model`` (in eval mode, one image tensor in, logits out) into ``folder`` and return what was written.
@@ -104,7 +121,7 @@ class Exporter(Protocol):
 class TypedExporter(Exporter, Protocol):
     """An exporter of files whose precision can be chosen after they were traced."""
 
-    def in_precision(self, data: bytes, precision: FilePrecision) -> bytes:
+    def in_precision(self, data: bytes, precision: Precision) -> bytes:
         """The bytes of a float32 file in the precision asked for, as ``export`` would have written it.
 
         Raises:

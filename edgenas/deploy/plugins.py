@@ -10,7 +10,7 @@ EXPORTERS: Registry[Exporter] = Registry(
     "edgenas.exporters",
     {},
     accepts=lambda thing: isinstance(thing, Exporter),
-    expected="an Exporter: name, export",
+    expected="an Exporter: name, precisions, export",
     is_class=True,
 )
 RUNTIMES: Registry[Runtime] = Registry(

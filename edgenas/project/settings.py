@@ -14,6 +14,7 @@ from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, Part
 from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
+from edgenas.records import Precision
 from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 from edgenas.stats import DEFAULT_SENSITIVITY
@@ -146,7 +147,7 @@ class ProfileSettings:
 
     device: Device = "auto"
     runtime: Annotated[str, OneOf(RUNTIMES)] | None = None
-    precision: Literal["fp32", "fp16", "bf16"] | None = None
+    precision: Precision | None = None
     batch_size: Count | None = None
     threads: Count | None = None
     visits: Nets = 6
@@ -377,13 +378,13 @@ class ExportSettings:
     Attributes:
         net: the searched one, the hand-designed one (baseline), auto (the one that `retrain` chose on select and confirm), or a
             rival by its name in `edgenas compare`.
-        precision: None takes fp32 for onnx and fp16 for trt.
+        precision: None takes the format's own default: fp32 for onnx, fp16 for trt.
         targets: GPU architectures that engines are built for where no GPU is.
         opset: version of ONNX's operators.
     """
 
     net: str = "auto"
-    precision: Literal["fp32", "fp16"] | None = None
+    precision: Precision | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: Annotated[int, Range(ge=18, le=25)] = 18
 

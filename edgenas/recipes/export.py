@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from edgenas.data.hashing import content_hashes
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.beside import require_possible
-from edgenas.deploy.contracts import ExportSpec, FilePrecision
+from edgenas.deploy.contracts import Exporter, ExportSpec
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.parity import probabilities
@@ -50,8 +50,6 @@ from edgenas.runs.stages import ORDER
 from edgenas.runs.versions import versions
 from edgenas.stats import decide
 from edgenas.training.evaluation import logits, report
-
-DEFAULT_PRECISION: Mapping[str, FilePrecision] = {"onnx": "fp32", "trt": "fp16", "trt-rtx": "fp16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for note in final.notes:
             yield Note(note)
         images_NCHW, labels_N = images.arrays("test")
-        specs = _specs(project.settings.export, config.format_name, images, final.threshold)
+        specs = _specs(project.settings.export, exporter, images, final.threshold)
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
         )
@@ -159,7 +157,7 @@ def _identity(space: str, format_name: str, images: Images, final: FinalNet, spe
     """Everything that written files and the source's answers depend on."""
     return {
         "format": format_name,
-        "specs": [asdict(spec) for spec in specs],
+        "specs": [spec.as_json() for spec in specs],
         "weights": [final.sha256, final.arch],
         "data": images.splits.fingerprint,
         "images": {name: images.splits[name] for name in ("train", "test")},
@@ -196,11 +194,11 @@ def _answers(images: Images, logits_NK: NDArray[np.float32], threshold: float | 
     return kept(content_hashes(images.source, images.splits["test"]), decided_N, logits_NK)
 
 
-def _specs(settings: ExportSettings, name: str, images: Images, threshold: float | None) -> list[ExportSpec]:
+def _specs(settings: ExportSettings, exporter: Exporter, images: Images, threshold: float | None) -> list[ExportSpec]:
     """ONNX is written for one image a call and for any number; engines for one."""
     shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
-    sizes = (1, None) if name == "onnx" else (1,)
-    precision = settings.precision or DEFAULT_PRECISION.get(name, "fp32")
+    sizes = (1, None) if exporter.name == "onnx" else (1,)
+    precision = settings.precision or exporter.precisions[0]
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, images.preprocess.as_json(), positive, threshold)
     return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets), texts) for size in sizes]

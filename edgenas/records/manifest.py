@@ -14,6 +14,8 @@ from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
 Verdict = Literal["passed", "failed", "undecided", "not_run"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]  # of a computation
+FileKind = Literal["onnx", "engine", "openvino", "executorch"]  # by which a runtime knows what it can load
 MANIFEST_SCHEMA = 1  # 1: first
 
 
@@ -167,9 +169,9 @@ class ModelFile(JsonRecord):
     """
 
     path: str
-    kind: Literal["onnx", "engine"]
+    kind: FileKind
     runtime: str
-    precision: Literal["fp32", "fp16"]
+    precision: Precision
     batch_size: int | None
     targets: tuple[str, ...]
     size_bytes: int

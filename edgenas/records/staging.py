@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from edgenas.records.codec import JsonRecord, SealedRecord
+from edgenas.records.manifest import FileKind, Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +23,9 @@ class StagedFile(JsonRecord):
     """A written file; see `edgenas.deploy.contracts.ExportedFile`."""
 
     path: str
-    kind: Literal["onnx", "engine"]
+    kind: FileKind
     runtime: str
-    precision: Literal["fp32", "fp16"]
+    precision: Precision
     batch_size: int | None
     targets: tuple[str, ...]
     emulation: HashedFile | None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
-from edgenas.deploy.contracts import Exporter, ExportSpec, FilePrecision, Precision, Probe, Runtime
+from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
 from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
 
@@ -89,7 +89,7 @@ class ExporterConformance:
         """The format under test."""
         raise NotImplementedError
 
-    def spec(self, precision: FilePrecision = "fp32", batch_size: int | None = 1) -> ExportSpec:
+    def spec(self, precision: Precision = "fp32", batch_size: int | None = 1) -> ExportSpec:
         """What the tests ask for."""
         return ExportSpec(INPUT_SHAPE, batch_size=batch_size, precision=precision, targets=self.targets)
 
@@ -100,7 +100,7 @@ class ExporterConformance:
 
     @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None)])
     def test_writes_files_that_answer_as_the_model(
-        self, exporter: Exporter, tmp_path: Path, precision: FilePrecision, batch_size: int | None
+        self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
     ) -> None:
         net = tiny_net()
         try:

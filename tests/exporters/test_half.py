@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from edgenas.exporters import _half
 from edgenas.exporters.onnx import export_graph
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import ExportError
+from edgenas.graphs import half as halving
 from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
 
 
@@ -60,7 +60,7 @@ def exported() -> onnx.ModelProto:
 
 
 def test_layer_norm_softmax_mean_and_logits_stay_float32(exported: onnx.ModelProto) -> None:
-    half = _half.to_half(exported).model
+    half = halving.to_half(exported).model
     kinds = types(half)
     for node in half.graph.node:
         if node.op_type in ("LayerNormalization", "Softmax", "ReduceMean"):
@@ -72,7 +72,7 @@ def test_layer_norm_softmax_mean_and_logits_stay_float32(exported: onnx.ModelPro
 
 
 def test_every_operator_gets_one_float_type(exported: onnx.ModelProto) -> None:
-    half = _half.to_half(exported).model
+    half = halving.to_half(exported).model
     kinds = types(half) | {t.name: t.data_type for t in half.graph.initializer} | {"image": TensorProto.FLOAT}
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16}
     for node in half.graph.node:
@@ -82,8 +82,8 @@ def test_every_operator_gets_one_float_type(exported: onnx.ModelProto) -> None:
 
 def test_the_source_graph_is_left_as_it_is(exported: onnx.ModelProto) -> None:
     before = exported.SerializeToString(deterministic=True)
-    _half.to_half(exported)
-    _half.emulate_half(exported)
+    halving.to_half(exported)
+    halving.emulate_half(exported)
     assert exported.SerializeToString(deterministic=True) == before
 
 
@@ -95,7 +95,7 @@ def test_weights_outside_the_range_are_all_named() -> None:
     ]
     weights = {"huge": np.full(4, 7e4, np.float32), "deep": np.full(4, -1e9, np.float32), "zero": np.zeros(4, np.float32)}
     with pytest.raises(ExportError, match=r"±65504.*huge.* holds 70000; deep.* holds -1e\+09"):
-        _half.to_half(graph_of(nodes, weights))
+        halving.to_half(graph_of(nodes, weights))
 
 
 def test_infinite_masks_are_allowed() -> None:
@@ -106,7 +106,7 @@ def test_infinite_masks_are_allowed() -> None:
     ]
     mask = np.array([0, -np.inf, 0, 0], np.float32)
     model = graph_of(nodes, {"mask": mask, "zero": np.zeros(4, np.float32)})
-    assert _half.is_half(_half.to_half(model).model)
+    assert halving.is_half(halving.to_half(model).model)
 
 
 def test_subgraphs_are_refused() -> None:
@@ -115,21 +115,21 @@ def test_subgraphs_are_refused() -> None:
     model = graph_of([node], {})
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     with pytest.raises(ExportError, match="If 'choice' holds a subgraph"):
-        _half.to_half(model)
+        halving.to_half(model)
 
 
 def test_an_overflow_shows_in_the_emulation_but_not_in_float32(tmp_path: Path) -> None:
     image = np.array([[1.0, 2.0, -2.0, 0.5]], np.float32)
     model = doubling(5e4)
     np.testing.assert_allclose(run(model, image, tmp_path), image, rtol=1e-6)
-    emulated = run(_half.emulate_half(model), image, tmp_path)
+    emulated = run(halving.emulate_half(model), image, tmp_path)
     assert not np.isfinite(emulated[0, 1:3]).any()
     assert np.isfinite(emulated[0, [0, 3]]).all()
 
 
 def test_an_underflow_shows_in_the_emulation(tmp_path: Path) -> None:
     image = np.full((1, 4), 1e-3, np.float32)
-    emulated = run(_half.emulate_half(doubling(2.0**-15)), image, tmp_path)
+    emulated = run(halving.emulate_half(doubling(2.0**-15)), image, tmp_path)
     assert np.abs(emulated - image).max() > 1e-5
 
 
@@ -142,15 +142,15 @@ def test_the_emulation_rounds_as_numpy_does(tmp_path: Path) -> None:
         helper.make_node("Add", ["square", "zero"], ["logits"]),
     ]
     image = rng.standard_normal((1, 4)).astype(np.float32)
-    emulated = run(_half.emulate_half(graph_of(nodes, {"weight": weight, "zero": np.zeros(4, np.float32)})), image, tmp_path)
+    emulated = run(halving.emulate_half(graph_of(nodes, {"weight": weight, "zero": np.zeros(4, np.float32)})), image, tmp_path)
     product = (image.astype(np.float16).astype(np.float32) @ weight.astype(np.float16).astype(np.float32)).astype(np.float16)
     square = (product.astype(np.float32) ** 2).astype(np.float16)
     np.testing.assert_array_equal(emulated, square.astype(np.float32))
 
 
 def test_the_emulation_stores_and_computes_float32(exported: onnx.ModelProto) -> None:
-    emulated = _half.emulate_half(exported)
-    assert not _half.is_half(emulated)
+    emulated = halving.emulate_half(exported)
+    assert not halving.is_half(emulated)
     kinds = types(emulated)
     half = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16}
     assert half
@@ -160,15 +160,15 @@ def test_the_emulation_stores_and_computes_float32(exported: onnx.ModelProto) ->
 def test_the_emulation_is_close_to_the_net(exported: onnx.ModelProto, tmp_path: Path) -> None:
     x = images(1)
     exact = run(exported, x, tmp_path)
-    emulated = run(_half.emulate_half(exported), x, tmp_path)
+    emulated = run(halving.emulate_half(exported), x, tmp_path)
     assert 0 < np.abs(exact - emulated).max() < 1e-2
 
 
 def test_weights_that_vanish_are_counted() -> None:
-    notes = _half.to_half(doubling(1e9 / 65536)).notes
+    notes = halving.to_half(doubling(1e9 / 65536)).notes
     assert notes["num_weights_underflowed"] == 0
     model = graph_of(
         [helper.make_node("Mul", ["image", "tiny"], ["a"]), helper.make_node("Add", ["a", "zero"], ["logits"])],
         {"tiny": np.full(4, 1e-9, np.float32), "zero": np.zeros(4, np.float32)},
     )
-    assert _half.to_half(model).notes["num_weights_underflowed"] == 4
+    assert halving.to_half(model).notes["num_weights_underflowed"] == 4

@@ -110,10 +110,10 @@ def test_unknown_targets_are_all_named_before_anything_is_traced(rtx: Any, tmp_p
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_an_engine_of_another_precision_than_asked_for_is_refused(rtx: Any, precision: Precision) -> None:
-    from edgenas.exporters import _half
+    from edgenas.graphs import half as halving
 
     graph = export_graph(tiny_net(), INPUT_SHAPE)
-    other = _half.to_half(graph).model if precision == "fp32" else graph
+    other = halving.to_half(graph).model if precision == "fp32" else graph
     with pytest.raises(ExportError, match=f"{precision} was asked for, but"):
         _trt.build(rtx, other.SerializeToString(), precision=precision, target="sm86")
 

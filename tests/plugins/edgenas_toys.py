@@ -125,6 +125,7 @@ class ToyFormat:
     """ONNX for the toy runtime."""
 
     name = "toy-onnx"
+    precisions = ("fp32",)
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file."""
