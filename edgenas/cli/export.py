@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgenas.cli.completion import complete_formats
-from edgenas.cli.options import compact, project_options
+from edgenas.cli.options import OneOf, compact, project_options
 
 
 @click.command()
@@ -28,7 +28,7 @@ from edgenas.cli.options import compact, project_options
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+    type=OneOf(["fp32", "fp16", "bf16", "int8"]),
     help="Default: the format's own, fp32 for onnx, fp16 for trt.",
 )
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
