@@ -9,6 +9,7 @@ from typing import cast, get_args
 from edgenas.deploy.contracts import Exporter, Precision
 from edgenas.deploy.plugins import EXPORTERS
 from edgenas.errors import UsageError
+from edgenas.registries import choices
 
 AUTO = "auto"  # every precision that a format writes
 BASELINE_FORMAT, BASELINE_PRECISION = "onnx", "fp32"  # of the file that others are compared with
@@ -68,7 +69,7 @@ def orders_of(formats: Sequence[str], precisions: Sequence[str], default: Precis
     if AUTO in wanted and len(wanted) > 1:
         problems.append(f"--precision {AUTO} is every precision already; leave {', '.join(set(wanted) - {AUTO})} out")
     problems += [
-        f"precision {each} is unknown; allowed: {', '.join(allowed)}, {AUTO}" for each in wanted if each not in (*allowed, AUTO)
+        f"precision {each!r} is unknown; {choices(each, (*allowed, AUTO))}" for each in wanted if each not in (*allowed, AUTO)
     ]
     known = [cast(Precision, each) for each in wanted if each in allowed]
     orders: list[Order] = []
