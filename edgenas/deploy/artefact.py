@@ -27,6 +27,7 @@ from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.beside import write_beside
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
+from edgenas.deploy.sbom import SBOM, Ancestor, sbom
 from edgenas.errors import ArtefactError
 from edgenas.escaping import one_line
 from edgenas.portable.journal import alone
@@ -93,6 +94,7 @@ class Facts:
         quick: stages behind the net that took a few steps only.
         net: ``searched``, ``baseline`` or a rival's name.
         extras: what else is written: ``triton``, ``docker``.
+        ancestors: what the weights come from.
     """
 
     input_shape: tuple[int, int, int]
@@ -112,6 +114,7 @@ class Facts:
     quick: tuple[str, ...] = ()
     net: str | None = None
     extras: tuple[str, ...] = ()
+    ancestors: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +225,8 @@ def _fill(
         write_text(folder / "example.cpp", program)
         support.append("example.cpp")
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
-    support += write_beside(folder, manifest, facts.extras)
+    write_json(folder / SBOM, sbom(manifest, facts.ancestors))
+    support += [SBOM, *write_beside(folder, manifest, facts.extras)]
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
     failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
     if failed:

@@ -27,6 +27,7 @@ from edgenas.records import (
     TrainResult,
     VerifyResult,
 )
+from edgenas.report.bench import bench_lines
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
 from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
@@ -200,10 +201,26 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
 
 
 def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
-    """Files with their parity."""
+    """Files with their parity, artefact by artefact; what they took in turn, where they were timed."""
     result = outcome.result
+    for artefact in result.artifacts or (result,):
+        yield from _artefact_lines(artefact, with_name=result.artifacts is not None)
+    if result.metrics is not None:
+        yield Text(f"decided: {rule_of(result.metrics.metrics)}")
+        choice = result.metrics.metrics.threshold_choice
+        yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
+        yield from referral_lines(result.metrics.metrics)
+    doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
+    if doubts is not None:
+        yield Text(doubts, style="bold yellow")
+    yield from bench_lines(result.bench)
+
+
+def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[RenderableType]:
+    """The files of one artefact with their parity."""
     parities = [each.parity for each in result.files]
-    yield Text.assemble("artefact: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
+    name = f" {result.artifact}" if with_name else ""
+    yield Text.assemble(f"artefact{name}: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
     num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
     yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
     emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
@@ -211,19 +228,11 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
     notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
     yield Text(notes, style="dim")
-    if result.metrics is not None:
-        yield Text(f"decided: {rule_of(result.metrics.metrics)}")
-        choice = result.metrics.metrics.threshold_choice
-        yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
-        yield from referral_lines(result.metrics.metrics)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
-    doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
-    if doubts is not None:
-        yield Text(doubts, style="bold yellow")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
