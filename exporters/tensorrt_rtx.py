@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError, UsageError
 from edgenas.graphs.heads import half_products, single_products
-from edgenas.graphs.shares import shares_of
+from edgenas.graphs.shares import SHARE_NOTES, shares_of
 
 from . import _trt
 from ._files import read_source, require_precision
@@ -37,6 +37,17 @@ class TensorRtRtxExporter:
 
     name = "trt-rtx"
     precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    builds_engines = True
+
+    def require_targets(self, asked: Sequence[str]) -> None:
+        """Refuse targets that TensorRT-RTX does not build for, before any work; none is refused where none is asked for.
+
+        Raises:
+            MissingBackendError: without TensorRT-RTX.
+            UsageError: naming all unknown targets and the supported ones.
+        """
+        if asked:
+            require_targets(load_package(), asked)
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build ``model-PRECISION-BATCH-TARGET.engine`` for every target (default: sm86, sm89, sm120).
@@ -52,7 +63,7 @@ class TensorRtRtxExporter:
             PrecisionError: if the precision asked for does not happen.
         """
         trt = load_package()
-        groups = require_targets(trt, spec.targets or DEFAULT_TARGETS)
+        groups = require_targets(trt, spec.targets or spec.ahead or DEFAULT_TARGETS)
         typed = typed_graph(model, spec)
         sources: dict[bool, _Source] = {}
         files = []
@@ -88,6 +99,7 @@ def _source(typed: TypedGraph, spec: ExportSpec, folder: Path, *, half_head: boo
     if half_head and emulation is not None:
         names = single_products(graph)
         graph, emulation = half_products(graph, names), half_products(emulation, names, emulate=True)
+        notes = {key: value for key, value in notes.items() if not key.startswith(SHARE_NOTES)}
         notes, name = notes | shares_of(graph, spec.precision, kept=spec.kept).as_notes(), f"{name}.half-head"
     path = folder / f"{name}.emulated.onnx"
     save(graph if emulation is None else emulation, path)

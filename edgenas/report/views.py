@@ -47,6 +47,7 @@ from edgenas.report.running import run_view
 from edgenas.report.search import search_view
 from edgenas.report.settings import settings_view
 from edgenas.report.spaces import count_view, spaces_view
+from edgenas.report.precision import precision_lines
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
@@ -226,6 +227,7 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
     if emulated:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+    yield from precision_lines(result.files)
     notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
     yield Text(notes, style="dim")
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
@@ -249,6 +251,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     yield rows
     if outcome.result.exported is not None:
         yield Text.assemble("as exported: ", verdict(outcome.result.exported))
+    for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.name == "precision" and c.verdict == "passed"):
+        yield Text(f"precision: {words}", style="dim")
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
         yield Text(f"parity: {words}")
     for check in outcome.result.checks:

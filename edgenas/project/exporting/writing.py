@@ -93,7 +93,8 @@ def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[Exp
     sizes = (1, None) if order.exporter.name == "onnx" else (1,)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    return [ExportSpec(source.shape, size, order.precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
+    spec = ExportSpec(source.shape, 1, order.precision, settings.opset, order.targets, texts, rebuilds=order.rebuilds)
+    return [replace(spec, batch_size=size, ahead=tuple(settings.targets)) for size in sizes]
 
 
 def _identity(source: Source, order: Order, specs: Sequence[ExportSpec]) -> dict[str, Any]:
