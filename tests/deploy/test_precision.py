@@ -91,7 +91,7 @@ def test_the_folder_says_what_its_files_compute_in(folder: Path) -> None:
 
 def test_an_onnx_file_names_what_stayed_single(make_artefact: Callable[..., Path]) -> None:
     folder = make_artefact(parity=parity_of(), precisions=("fp16",))
-    check = next(check for check in verify(folder) if check.name == "precision")
+    check = next(check for check in verify(folder, {}) if check.name == "precision")
     assert check.verdict == "passed"
     assert "% of operators in fp16, the manifest says fp16; the rest: 1 Gemm (gives the logits" in check.reason
 

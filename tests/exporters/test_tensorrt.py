@@ -175,7 +175,7 @@ def test_an_engine_of_another_gpu_is_exit_5_and_says_for_which_it_is_not(rtx: An
 
 def test_a_truncated_engine_is_refused_in_one_line(rtx: Any, several: dict[str, ExportedFile]) -> None:
     data = several["portable"].path.read_bytes()
-    with pytest.raises(ArtefactError, match="TensorRT-RTX .* cannot load the engine on GeForce RTX 3060") as caught:
+    with pytest.raises(ArtefactError, match=r"TensorRT-RTX .* cannot load the engine on GeForce RTX 3060") as caught:
         _trt.EngineRunner(rtx, data[: len(data) // 2], name="tensorrt-rtx", gpu=AMPERE, precision="fp16")
     assert "\n" not in str(caught.value)
 
