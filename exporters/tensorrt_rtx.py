@@ -64,15 +64,17 @@ class TensorRtRtxExporter:
         """
         trt = load_package()
         groups = require_targets(trt, spec.targets or spec.ahead or DEFAULT_TARGETS)
-        typed = typed_graph(model, spec)
-        sources: dict[bool, _Source] = {}
+        typed = typed_for_engines(model, spec)
+        sources: dict[bool, TypedSource] = {}
         files = []
         for label, targets in groups.items():
-            half_head = spec.precision == "fp16" and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets)
+            half_head = needs_half_head(spec.precision, targets)
             if half_head not in sources:
-                sources[half_head] = _source(typed, spec, folder, half_head=half_head)
+                sources[half_head] = source_of(typed, spec, folder, half_head=half_head)
             source = sources[half_head]
-            built = build_repeatedly(partial(_build, trt, source, spec.precision, targets), spec, load=_loader(trt, spec, targets))
+            built = build_repeatedly(
+                partial(build_for, trt, source, spec.precision, targets), spec, load=_loader(trt, spec, targets)
+            )
             path = folder / f"{typed.stem}-{label}.engine"
             _trt.write(path, built.engine)
             notes = source.notes | built.notes
@@ -85,7 +87,7 @@ class TensorRtRtxExporter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class TypedSource:
     """A typed ONNX file's bytes, the graph that emulates it, and what is known of it."""
 
     data: bytes
@@ -93,7 +95,19 @@ class _Source:
     notes: dict[str, str | int | float]
 
 
-def _source(typed: TypedGraph, spec: ExportSpec, folder: Path, *, half_head: bool) -> _Source:
+def typed_for_engines(model: nn.Module, spec: ExportSpec) -> TypedGraph:
+    """The graph that engines are built from, as `typed_graph`, which raises."""
+    if spec.precision not in TensorRtRtxExporter.precisions:
+        raise UsageError(f"engines are built in {', '.join(TensorRtRtxExporter.precisions)}, not in {spec.precision}")
+    return typed_graph(model, spec)
+
+
+def needs_half_head(precision: Precision, targets: Sequence[str]) -> bool:
+    """Whether the layer of the logits must be half because a target has no float32 matrix products."""
+    return precision in ("fp16", "int8") and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets)
+
+
+def source_of(typed: TypedGraph, spec: ExportSpec, folder: Path, *, half_head: bool) -> TypedSource:
     """What engines are built from; with the logits' layer in half precision where a target has no other matrix products."""
     graph, emulation, notes, name = typed.graph, typed.emulation, typed.notes, typed.stem
     if half_head and emulation is not None:
@@ -103,10 +117,16 @@ def _source(typed: TypedGraph, spec: ExportSpec, folder: Path, *, half_head: boo
         notes, name = notes | shares_of(graph, spec.precision, kept=spec.kept).as_notes(), f"{name}.half-head"
     path = folder / f"{name}.emulated.onnx"
     save(graph if emulation is None else emulation, path)
-    return _Source(graph.SerializeToString(), path, notes)
+    return TypedSource(graph.SerializeToString(), path, notes)
 
 
-def _build(trt: ModuleType, source: _Source, precision: Precision, targets: Sequence[str]) -> _trt.Built:
+def build_for(trt: ModuleType, source: TypedSource, precision: Precision, targets: Sequence[str]) -> _trt.Built:
+    """One engine for all of ``targets``.
+
+    Raises:
+        ExportError: in TensorRT-RTX' words.
+        PrecisionError: if the network's types are not of ``precision``.
+    """
     try:
         return _trt.build(trt, source.data, precision=precision, targets=targets)
     except ExportError as error:
