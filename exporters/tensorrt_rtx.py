@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
 from edgenas.errors import ArtefactError, MissingBackendError, UsageError
+from edgenas.graphs.quantizing import SYMMETRIC
 
 from . import _trt
 from ._files import read_source, require_precision
@@ -30,7 +31,7 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build ``model-PRECISION-BATCH-TARGET.engine`` for every target (default: sm86, sm89, sm120).
@@ -45,7 +46,7 @@ class TensorRtRtxExporter:
         trt = load_package()
         targets = spec.targets or DEFAULT_TARGETS
         require_targets(trt, targets)
-        typed = typed_graph(model, spec)
+        typed = typed_graph(model, spec, int8=SYMMETRIC)
         emulation = folder / f"{typed.stem}.emulated.onnx"
         save(typed.graph if typed.emulation is None else typed.emulation, emulation)
         data: bytes = typed.graph.SerializeToString()
