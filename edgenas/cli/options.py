@@ -86,6 +86,11 @@ def parse_renames(texts: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
+def listed(*texts: str | None) -> tuple[str, ...]:
+    """Names of texts such as ``onnx,openvino``, in order; none of what was not given."""
+    return tuple(name.strip() for text in texts if text is not None for name in text.split(",") if name.strip())
+
+
 def compact(**tables: dict[str, Any]) -> dict[str, Any]:
     """Flag values by settings table, without those that were not given."""
     return {
