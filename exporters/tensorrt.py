@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,8 +54,7 @@ class TensorRtExporter:
         targets = spec.targets
         if here and gpu is not None:
             targets = (_rtx_target(gpu),)
-        rtx_spec = ExportSpec(spec.input_shape, spec.batch_size, spec.precision, spec.opset, targets)
-        return tensorrt_rtx.TensorRtRtxExporter().export(model, rtx_spec, folder)
+        return tensorrt_rtx.TensorRtRtxExporter().export(model, replace(spec, targets=targets), folder)
 
 
 class TensorRt:

@@ -59,11 +59,7 @@ class Calibration:
 
     def require(self) -> None:
         """Raise `ExportError` where there are too few images, or where one holds what is not a number."""
-        if len(self) < MIN_IMAGES:
-            raise ExportError(
-                f"int8 is calibrated on images of calibrate, which has {len(self)}; it takes {MIN_IMAGES} or more",
-                hint="raise data.calibrate, or export with precision fp32",
-            )
+        require_enough(len(self))
         broken = int((~np.isfinite(self.images_NCHW).reshape(len(self), -1).all(axis=1)).sum())
         if broken:
             raise ExportError(f"{broken} of {len(self)} images of calibrate hold what is not a number")
@@ -82,6 +78,15 @@ class Calibration:
         """What is allowed."""
         changed = f"{int(self.max_changed * len(self))} changed decisions of {len(self)}"
         return changed if self.positive is None else f"{changed} and {self.max_new_misses} new misses"
+
+
+def require_enough(num: int) -> None:
+    """Raise `ExportError` where *calibrate* has too few images to take ranges from."""
+    if num < MIN_IMAGES:
+        raise ExportError(
+            f"int8 is calibrated on images of calibrate, which has {num}; it takes {MIN_IMAGES} or more",
+            hint="raise data.calibrate, or export with precision fp32",
+        )
 
 
 def chosen_rows(labels_N: NDArray[np.integer], positive: int | None, limit: int) -> NDArray[np.int64]:

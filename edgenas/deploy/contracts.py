@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SourceKind = Literal[FileKind, "module"]
 
 
+@runtime_checkable
 class ImageRows(Protocol):
     """Preprocessed images of shape (N, C, H, W), an array or something that reads them when they are asked for."""
 

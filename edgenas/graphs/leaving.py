@@ -1,7 +1,7 @@
 """Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
 
-A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are left
-out worst first until what is left holds what was asked for, so that the fewest layers pay for it.
+A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
+left out worst first until what is left holds what was asked for, so that the fewest layers pay for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Effect:
     """What a reduced precision does to decisions on some images; the smaller the better, in this order.
 
     Attributes:
-        new_misses: images of the class that must not be missed (without one: of any) that are decided rightly before, wrongly after.
+        new_misses: images of the class that must not be missed (without one: of any) that only float32 decides rightly.
         changed: images that are decided otherwise.
         error: mean absolute difference of the deciding probability; infinite where an answer is not finite.
         num: images.

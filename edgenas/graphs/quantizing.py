@@ -53,7 +53,7 @@ class Scheme:
     Attributes:
         name: for notes.
         activations: type of quantised activations; ``int8`` is symmetric with zero point 0, ``uint8`` is asymmetric.
-        outputs: operator types whose output is quantised too, because the runtime has no kernel that gives float32; never the logits.
+        outputs: operator types whose output is quantised too, for want of a kernel that gives float32; never the logits.
         integer_weights: weights are kept as int8; else as float with a QuantizeLinear, which builders of engines fold.
         integer_biases: biases are kept as int32.
         logits: the layer that gives them is quantised too.
@@ -67,8 +67,8 @@ class Scheme:
     logits: bool
 
 
-# Of ONNX Runtime on a CPU. A product with a float output it would first join with its bias to a Gemm of dequantised floats, which is
-# slower than float32 alone.
+# Of ONNX Runtime on a CPU. A product with a float output it would first join with its bias to a Gemm of dequantised floats, which
+# is slower than float32 alone.
 ASYMMETRIC = Scheme("unsigned asymmetric activations, int8 weights by channel", "uint8", WEIGHTED, True, True, True)
 # of TensorRT, which refuses other zero points
 SYMMETRIC = Scheme("symmetric int8 activations and weights, weights by channel", "int8", (), False, False, False)
@@ -257,7 +257,7 @@ def quantized(model: onnx.ModelProto, ranges: Ranges, scheme: Scheme, nodes: Seq
         quantizer = Quantizer(apart, True, False, QuantType.QInt8, activations, ends, list(nodes), [], list(WEIGHTED), options)
         quantizer.quantize_model()
         quantizer.model.topological_sort()
-    result = quantizer.model.model
+    result: onnx.ModelProto = quantizer.model.model
     _join_inputs(result, sources)
     result.producer_name, result.producer_version = model.producer_name, model.producer_version
     onnx.checker.check_model(result)
