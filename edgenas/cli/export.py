@@ -33,6 +33,7 @@ from edgenas.cli.options import compact, listed, project_options
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
+@click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
 @click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
 @click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
@@ -44,6 +45,7 @@ def export(
     gpu: str | None,
     output: Path | None,
     extras: tuple[str, ...],
+    sign: Path | None,
     bench: bool,
     bench_net: bool,
     require_run: bool,
@@ -66,7 +68,7 @@ def export(
         from edgenas.recipes.export import run as recipe
 
         beside = listed(*extras)
-        asked = ExportConfig(run, flags, overrides, formats, precisions, output, require_run, beside, bench, bench_net)
+        asked = ExportConfig(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net)
         return recipe(asked)
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

@@ -48,6 +48,11 @@ class Ancestor:
     licence: str | None = None
     sha256: str | None = None
 
+    @property
+    def ref(self) -> str:
+        """What it is called in a bill: nets of one name are told apart by their weights."""
+        return f"{self.role}:{self.name}" + ("" if self.sha256 is None else f"@{self.sha256[:12]}")
+
 
 def sbom(manifest: Manifest, ancestors: Sequence[Ancestor] = ()) -> dict[str, Any]:
     """The bill of an artefact.
@@ -150,7 +155,7 @@ def _ancestor(ancestor: Ancestor) -> dict[str, Any]:
     known = {} if ancestor.licence is None else {"licence-of-published-weights": ancestor.licence}
     return {
         "type": "machine-learning-model",
-        "bom-ref": f"{ancestor.role}:{ancestor.name}",
+        "bom-ref": ancestor.ref,
         "name": ancestor.name,
         "scope": "excluded",
         **({} if ancestor.sha256 is None else {"hashes": _hashes(ancestor.sha256)}),
@@ -186,7 +191,7 @@ def _dependencies(
     manifest: Manifest, files: Sequence[Mapping[str, Any]], ancestors: Sequence[Ancestor]
 ) -> Iterator[dict[str, Any]]:
     """What each component stands on: the net on files and data, a file on what runs it."""
-    beside = [_data_ref(manifest), *(f"{each.role}:{each.name}" for each in ancestors)]
+    beside = [_data_ref(manifest), *(each.ref for each in ancestors)]
     yield {"ref": _NET, "dependsOn": [*(file["bom-ref"] for file in files), *beside]}
     for file in manifest.files:
         needed = [_library(name, "required")["bom-ref"] for name in packages_of(file.runtime)]

@@ -11,6 +11,7 @@ from edgenas.deploy.artefact import require_writable
 from edgenas.deploy.beside import require_possible
 from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of
 from edgenas.deploy.parity import Gates, probabilities
+from edgenas.deploy.signing import Signer, load_signer
 from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
 from edgenas.latency.timing import BENCH_TIMING, TimingSettings
 from edgenas.project.answers import keep_answers
@@ -36,6 +37,7 @@ class ExportConfig:
         formats: to be written; none is ONNX, or, where artefacts are only to be timed, nothing.
         precisions: of each; none takes the settings', else the format's own, ``auto`` is all that a format writes.
         output: folder of the artefact, where there is one.
+        sign: private key that signs every manifest.
         bench: time all artefacts of the run in turn, afterwards.
         bench_net: and the net itself in PyTorch.
     """
@@ -48,6 +50,7 @@ class ExportConfig:
     output: Path | None = None
     require_run: bool = False
     extras: tuple[str, ...] = ()
+    sign: Path | None = None
     bench: bool = False
     bench_net: bool = False
 
@@ -59,14 +62,14 @@ class ExportConfig:
     @property
     def only_times(self) -> bool:
         """Whether what is there already may do."""
-        return self.is_benched and not (self.formats or self.precisions or self.output or self.extras)
+        return self.is_benched and not (self.formats or self.precisions or self.output or self.extras or self.sign)
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
     """Export, compare on the test split, write the artefact folders; time them in turn where that is asked for.
 
     Raises:
-        UsageError: if there is no such format, or what else is asked for is not for it.
+        UsageError: if there is no such format, what else is asked for is not for it, or the key is none to sign with.
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
@@ -77,6 +80,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     orders = orders_of(formats, config.precisions, default, are_compared=config.is_benched)
     for name in dict.fromkeys(order.format_name for order in orders.each):
         require_possible(config.extras, name)
+    signer = load_signer(config.sign) if config.sign is not None else None
     images = open_images(project)
     gates = _gates(project, images.class_names, images.positive)
     _folders(project, orders.each, config.output)
@@ -87,7 +91,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         folders = _folders(project, asked, config.output)
         for folder in folders:
             require_writable(folder)
-        written, failures = yield from _write(source, asked, folders, config)
+        written, failures = yield from _write(source, asked, folders, config, signer)
         if written:
             yield from _keep(source)
         timed = (yield from bench(source, _timing(project), with_net=config.bench_net)) if config.is_benched else None
@@ -96,6 +100,8 @@ def run(config: ExportConfig) -> Iterator[Record]:
         page = yield from page_beside(project, source.images)
     for each in written:
         yield from notes_of(each)
+    if signer is not None:
+        yield Note(f"signed: minisign -V -P {signer.public_key} -m manifest.json, or edgenas verify --public-key FILE")
     results = [result_of(source, each) for each in written] or standing_results(source)
     several = tuple(results) if len(orders.each) > 1 or len(results) > 1 else None
     result = replace(results[0], artifacts=several, bench=timed)
@@ -168,7 +174,7 @@ def _nothing_to_deploy(timed: BenchResult | None) -> GateError | None:
 
 
 def _write(
-    source: Source, orders: Sequence[Order], folders: Sequence[Path], config: ExportConfig
+    source: Source, orders: Sequence[Order], folders: Sequence[Path], config: ExportConfig, signer: Signer | None
 ) -> Generator[Record, None, tuple[list[Written], list[Failure]]]:
     """Write and judge one artefact after the other; one that cannot be written, or fails, does not stop the others.
 
@@ -179,7 +185,7 @@ def _write(
     for order, folder in zip(orders, folders, strict=True):
         is_tried = AUTO in config.precisions and order.precision != order.exporter.precisions[0]
         try:
-            done = yield from write_one(source, order, folder, config.extras)
+            done = yield from write_one(source, order, folder, config.extras, signer)
         except EdgeNASError as error:
             if len(orders) == 1:
                 raise

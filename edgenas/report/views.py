@@ -205,6 +205,8 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     result = outcome.result
     for artefact in result.artifacts or (result,):
         yield from _artefact_lines(artefact, with_name=result.artifacts is not None)
+    notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
+    yield Text(notes, style="dim")
     if result.metrics is not None:
         yield Text(f"decided: {rule_of(result.metrics.metrics)}")
         choice = result.metrics.metrics.threshold_choice
@@ -226,8 +228,6 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
     if emulated:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
-    notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
-    yield Text(notes, style="dim")
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -242,6 +242,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     for check in outcome.result.checks:
         by_file.setdefault(check.path, {})[check.name] = check
     for path, checks in by_file.items():
+        if set(checks) == {"signature"}:
+            continue
         cells = [
             verdict(checks[name].verdict) if name in checks else Text("–") for name in ("sha256", "precision", "golden", "parity")
         ]
@@ -249,6 +251,9 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     yield rows
     if outcome.result.exported is not None:
         yield Text.assemble("as exported: ", verdict(outcome.result.exported))
+    for check in outcome.result.checks:
+        if check.name == "signature" and check.verdict == "passed":
+            yield Text(f"signature: {check.reason}")
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
         yield Text(f"parity: {words}")
     for check in outcome.result.checks:
