@@ -17,6 +17,7 @@ from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
+from edgenas.deploy.signing import SIGNATURE
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
@@ -109,7 +110,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
     """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
     models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
-    listed = {MANIFEST, *(file.path for file in (*models, *manifest.support_files))}
+    listed = {MANIFEST, SIGNATURE, *(file.path for file in (*models, *manifest.support_files))}
     if manifest.status == "rejected":
         listed.add("REJECTED")
     beside = []
