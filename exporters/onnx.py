@@ -20,6 +20,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
+from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
@@ -48,6 +49,7 @@ class OnnxExporter:
         Raises:
             UsageError: for a precision that is not among them.
             ExportError: if the model cannot be traced, or holds values outside the range of float16.
+            PrecisionError: if too little of it computes in the precision asked for.
         """
         import onnx
 
@@ -93,6 +95,7 @@ def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
 
     Raises:
         ExportError: if it cannot be traced, or holds values outside the range of float16.
+        PrecisionError: if too little of it computes in the precision asked for, naming what does not.
     """
     graph = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=spec.opset)
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
@@ -101,7 +104,9 @@ def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
     typed = half.to_half(graph)
-    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes)
+    shares = shares_of(typed.model, spec.precision, kept=spec.kept)
+    shares.require()
+    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes | shares.as_notes())
 
 
 def export_graph(

@@ -19,6 +19,7 @@ from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
 from edgenas.deploy.signing import SIGNATURE
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
+from edgenas.graphs.shares import shares_of
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
-_WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[Check]:
@@ -223,24 +223,23 @@ def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
         return [Check(file.path, "precision", "failed", "the file is not ONNX")]
     texts = {entry.key: entry.value for entry in model.metadata_props}
     expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold)
-    checks = [_check_types(model.graph, file)]
+    checks = [_check_types(model, file)]
     if wrong := contradictions(texts, expected):
         checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))
     return checks
 
 
-def _check_types(graph: onnx.GraphProto, file: ModelFile) -> Check:
-    """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
+def _check_types(model: onnx.ModelProto, file: ModelFile) -> Check:
+    """What the operators compute in, by the types in the file."""
     import onnx
 
-    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    last = {output.name for output in graph.output}
-    inner = [node for node in graph.node if node.op_type in _WEIGHTED and not last.intersection(node.output)]
-    weights = [kinds[name] for node in inner for name in node.input if name in kinds]
-    half = weights.count(onnx.TensorProto.FLOAT16)
-    right = half == len(weights) and half > 0 if file.precision == "fp16" else half == 0
-    reason = f"{half} of {len(weights)} inner weights are float16, the manifest says {file.precision}"
-    return Check(file.path, "precision", "passed" if right else "failed", reason)
+    try:
+        shares = shares_of(model, file.precision)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, IndexError) as error:
+        return Check(file.path, "precision", "failed", f"its types cannot be read: {' '.join(str(error).split())[:200]}")
+    rest = f"; the rest: {shares.rest_words}" if shares.rest else ""
+    reason = f"{shares.words}, the manifest says {file.precision}{rest}"
+    return Check(file.path, "precision", "passed" if shares.happened else "failed", reason)
 
 
 def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:
