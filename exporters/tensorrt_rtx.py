@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError, UsageError
 from edgenas.graphs.heads import half_products, single_products
+from edgenas.graphs.quantizing import SYMMETRIC
 from edgenas.graphs.shares import shares_of
 
 from . import _trt
@@ -36,7 +37,7 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build ``model-PRECISION-BATCH-TARGET.engine`` for every target (default: sm86, sm89, sm120).
@@ -53,7 +54,7 @@ class TensorRtRtxExporter:
         """
         trt = load_package()
         groups = require_targets(trt, spec.targets or DEFAULT_TARGETS)
-        typed = typed_graph(model, spec)
+        typed = typed_graph(model, spec, int8=SYMMETRIC)
         sources: dict[bool, _Source] = {}
         files = []
         for label, targets in groups.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[Check]:
@@ -155,7 +156,7 @@ def _load_golden(folder: Path, manifest: Manifest, hashed: Sequence[Check]) -> t
         return Check(path, "golden", "failed", f"cannot be read: {error}")
     images, logits = arrays["images"], arrays["logits"]
     tolerance = {name: float(limit) for name, limit in manifest.golden.max_error.items()}
-    limits = np.array([tolerance.get("fp32", 0.0), tolerance.get("fp16", 0.0)], dtype=np.float32)
+    limits = np.array([tolerance.get(precision, 0.0) for precision in _PRECISIONS], dtype=np.float32)
     return images, logits, limits
 
 
@@ -187,8 +188,8 @@ def _check_live(
         verdict: Verdict = "not_run" if is_engine else "failed"
         return [*checks, Check(path, "golden", verdict, f"{runtime_name}: {error}")]
     try:
-        if is_engine:
-            checks.append(_check_engine(path, runner, file.precision))
+        if is_engine or (file.precision == "int8" and not is_emulation):
+            checks.append(_check_engine(path, runner, file.precision, "engine" if is_engine else "session"))
         if not isinstance(golden, Check):
             checks.append(_check_golden(file, runner, golden))
     except EdgeNASError as error:
@@ -206,10 +207,10 @@ def _proof_of_build(file: ModelFile) -> str:
     return f"the engine cannot be opened here; when it was built, {percent(share)} of its float layers were half precision"
 
 
-def _check_engine(path: str, runner: Runner, precision: str) -> Check:
+def _check_engine(path: str, runner: Runner, precision: str, what: str) -> Check:
     live = runner.info.precision
     verdict: Verdict = "passed" if live == precision else "failed"
-    return Check(path, "precision", verdict, f"the live engine computes in {live}, the manifest says {precision}")
+    return Check(path, "precision", verdict, f"the live {what} computes in {live}, the manifest says {precision}")
 
 
 def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
@@ -247,7 +248,7 @@ def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.floa
     logits = run_in_batches(runner, images, file.batch_size)
     if logits.shape != expected.shape:
         return Check(file.path, "golden", "failed", f"outputs have shape {logits.shape}, expected {expected.shape}")
-    limit = float(limits[0 if file.precision == "fp32" else 1])
+    limit = float(limits[_PRECISIONS.index(file.precision)])
     error = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(expected).max())))
     verdict: Verdict = "passed" if error <= limit else "failed"  # NaN fails
     where = f"{runner.info.runtime} on {runner.info.device}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SourceKind = Literal[FileKind, "module"]
 
 
+@runtime_checkable
 class ImageRows(Protocol):
     """Preprocessed images of shape (N, C, H, W), an array or something that reads them when they are asked for."""
 
@@ -71,7 +72,9 @@ class ExportSpec:
     def as_json(self) -> dict[str, Any]:
         """Everything that tells it from another: all fields but the images of ``calibration``, which are counted."""
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "calibration"}
-        return plain | {"metadata": dict(self.metadata), "calibration": None if self.calibration is None else len(self.calibration)}
+        own = getattr(self.calibration, "as_json", None)
+        calibration = len(self.calibration) if self.calibration is not None and own is None else own and own()
+        return plain | {"metadata": dict(self.metadata), "calibration": calibration}
 
 
 @dataclass(frozen=True, slots=True)

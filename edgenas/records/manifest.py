@@ -15,6 +15,7 @@ from edgenas.records.search import TableFacts
 
 Verdict = Literal["passed", "failed", "undecided", "not_run"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # of a computation
+CalibrationMethod = Literal["minmax", "percentile", "entropy"]  # how ranges of activations are taken from images
 FileKind = Literal["onnx", "engine", "openvino", "executorch"]  # by which a runtime knows what it can load
 MANIFEST_SCHEMA = 1  # 1: first
 

@@ -15,6 +15,7 @@ from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
 from edgenas.deploy.signing import Signer
+from edgenas.project.exporting.calibrating import calibration_for
 from edgenas.project.exporting.facts import facts_of
 from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
@@ -104,7 +105,9 @@ def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[Exp
     sizes = (1, None) if order.exporter.name == "onnx" else (1,)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    return [ExportSpec(source.shape, size, order.precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
+    spec = ExportSpec(source.shape, None, order.precision, settings.opset, tuple(settings.targets), texts)
+    spec = replace(spec, calibration=calibration_for(source, order.precision, settings))
+    return [replace(spec, batch_size=size) for size in sizes]
 
 
 def _identity(source: Source, order: Order, specs: Sequence[ExportSpec]) -> dict[str, Any]:
