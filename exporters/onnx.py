@@ -19,7 +19,9 @@ from edgenas import __version__
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
+from edgenas.graphs.naming import name_nodes
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
+from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
@@ -50,6 +52,7 @@ class OnnxExporter:
         Raises:
             UsageError: for a precision that is not among them.
             ExportError: if the model cannot be traced, or holds values outside the range of float16.
+            PrecisionError: if too little of it computes in the precision asked for.
         """
         import onnx
 
@@ -100,6 +103,7 @@ def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -
 
     Raises:
         ExportError: if it cannot be traced, holds values outside the range of float16, or cannot be calibrated.
+        PrecisionError: if too little of it computes in the precision asked for, naming what does not.
         GateError: if int8 changes decisions whichever layers stay float.
     """
     opset = max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
@@ -113,9 +117,13 @@ def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -
         found = int8_graph(graph, spec, int8)
         graph, notes = found.model, notes | found.notes
         if int8 is ASYMMETRIC:
-            return TypedGraph(graph, None, stem, notes)
+            shares = shares_of(graph, "int8", kept=spec.kept)
+            shares.require()
+            return TypedGraph(graph, None, stem, notes | shares.as_notes())
     typed = half.to_half(graph)
-    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes)
+    shares = shares_of(typed.model, spec.precision, kept=spec.kept)
+    shares.require()
+    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes | shares.as_notes())
 
 
 def export_graph(
@@ -123,7 +131,8 @@ def export_graph(
 ) -> onnx.ModelProto:
     """Trace ``model`` into a checked ONNX graph with one input ``image`` and one output ``logits``.
 
-    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is.
+    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is. Nodes are named after the modules that they
+    come from.
 
     Args:
         model: one tensor in, one tensor out.
@@ -152,6 +161,7 @@ def export_graph(
         raise ExportError(f"{type(model).__name__} cannot be traced to ONNX: {first_line(_root(error))}") from error
     assert program is not None  # None is the answer of the older exporter
     graph = program.model_proto
+    name_nodes(graph)
     _strip(graph)
     _check(graph, sample_shape, batch_size)
     return graph

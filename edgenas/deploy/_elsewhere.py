@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgenas.deploy._example_cpp import example_cpp, onnx_for_one_image
+from edgenas.deploy.sbom import SBOM
 from edgenas.escaping import markdown_code
 from edgenas.records import Manifest
 
@@ -15,6 +16,7 @@ def beside(manifest: Manifest) -> str:
         "example.py": "reads images, runs the model, decides; needs onnxruntime, numpy and pillow",
         "example.cpp": "" if example_cpp(manifest) is None else "the same in C++, with ONNX Runtime alone",
         "parity.json": "how the files were compared with the net that they came from",
+        SBOM: "bill of materials, CycloneDX 1.6: files, packages, weights, data",
         manifest.golden.path: "generated images, and what the model must answer to them",
     }
     if manifest.answers is not None:

@@ -17,8 +17,9 @@ from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
+from edgenas.deploy.signing import SIGNATURE
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
-from edgenas.graphs.quantizing import int8_products
+from edgenas.graphs.shares import shares_of
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
 _PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-_WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[Check]:
@@ -111,7 +111,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
     """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
     models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
-    listed = {MANIFEST, *(file.path for file in (*models, *manifest.support_files))}
+    listed = {MANIFEST, SIGNATURE, *(file.path for file in (*models, *manifest.support_files))}
     if manifest.status == "rejected":
         listed.add("REJECTED")
     beside = []
@@ -224,31 +224,23 @@ def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
         return [Check(file.path, "precision", "failed", "the file is not ONNX")]
     texts = {entry.key: entry.value for entry in model.metadata_props}
     expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold)
-    checks = [_check_integers(model, file) if file.precision == "int8" else _check_types(model.graph, file)]
+    checks = [_check_types(model, file)]
     if wrong := contradictions(texts, expected):
         checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))
     return checks
 
 
-def _check_types(graph: onnx.GraphProto, file: ModelFile) -> Check:
-    """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
+def _check_types(model: onnx.ModelProto, file: ModelFile) -> Check:
+    """What the operators compute in, by the types in the file."""
     import onnx
 
-    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    last = {output.name for output in graph.output}
-    inner = [node for node in graph.node if node.op_type in _WEIGHTED and not last.intersection(node.output)]
-    weights = [kinds[name] for node in inner for name in node.input if name in kinds]
-    half = weights.count(onnx.TensorProto.FLOAT16)
-    right = half == len(weights) and half > 0 if file.precision == "fp16" else half == 0
-    reason = f"{half} of {len(weights)} inner weights are float16, the manifest says {file.precision}"
-    return Check(file.path, "precision", "passed" if right else "failed", reason)
-
-
-def _check_integers(model: onnx.ModelProto, file: ModelFile) -> Check:
-    """How many products read integers on both sides; those that lose decisions stay float, all of them are no int8."""
-    integer, num = int8_products(model)
-    reason = f"{integer} of {num} products with constant weights are int8, the manifest says {file.precision}"
-    return Check(file.path, "precision", "passed" if integer else "failed", reason)
+    try:
+        shares = shares_of(model, file.precision)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, IndexError) as error:
+        return Check(file.path, "precision", "failed", f"its types cannot be read: {' '.join(str(error).split())[:200]}")
+    rest = f"; the rest: {shares.rest_words}" if shares.rest else ""
+    reason = f"{shares.words}, the manifest says {file.precision}{rest}"
+    return Check(file.path, "precision", "passed" if shares.happened else "failed", reason)
 
 
 def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:

@@ -6,6 +6,7 @@ Written beside its place and moved there as a whole, so that a folder with a man
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.beside import write_beside
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
+from edgenas.deploy.sbom import SBOM, Ancestor, sbom
+from edgenas.deploy.signing import SIGNATURE, Signer
 from edgenas.errors import ArtefactError
 from edgenas.escaping import one_line
 from edgenas.portable.journal import alone
@@ -56,6 +59,7 @@ from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, writ
 from edgenas.runs.files import TEMPORARY, sweep_beside
 
 __all__ = [
+    "MANIFEST",
     "Artefact",
     "Check",
     "Facts",
@@ -97,6 +101,7 @@ class Facts:
         quick: stages behind the net that took a few steps only.
         net: ``searched``, ``baseline`` or a rival's name.
         extras: what else is written: ``triton``, ``docker``.
+        ancestors: what the weights come from.
     """
 
     input_shape: tuple[int, int, int]
@@ -116,6 +121,7 @@ class Facts:
     quick: tuple[str, ...] = ()
     net: str | None = None
     extras: tuple[str, ...] = ()
+    ancestors: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,7 @@ def write_artefact(
     *,
     reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     seed: int = 0,
+    signer: Signer | None = None,
 ) -> Artefact:
     """Write the artefact folder; an older artefact of that name is replaced, anything else is not.
 
@@ -148,6 +155,7 @@ def write_artefact(
         facts: the rest of the manifest.
         reference: the source model on any number of images, for the golden outputs.
         seed: of the golden images.
+        signer: signs the manifest.
 
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
@@ -157,6 +165,8 @@ def write_artefact(
     try:
         alone(held)  # so that no other command takes it for left over
         entries = _fill(temporary, models, facts, reference, seed)
+        if signer is not None:
+            _sign(temporary, signer)
         temporary.chmod(0o755)
         _move(temporary, folder)
     except OSError as error:
@@ -226,13 +236,21 @@ def _fill(
         write_text(folder / "example.cpp", program)
         support.append("example.cpp")
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
-    support += write_beside(folder, manifest, facts.extras)
+    write_json(folder / SBOM, sbom(manifest, facts.ancestors))
+    support += [SBOM, *write_beside(folder, manifest, facts.extras)]
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
     failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
     if failed:
         write_text(folder / REJECTED, "\n".join(failed) + "\n")
     write_json(folder / MANIFEST, {**plain, "sha256": sha256_json(plain)})
     return entries
+
+
+def _sign(folder: Path, signer: Signer) -> None:
+    """Write the signature of the manifest beside it; its comment says of what it is."""
+    data = (folder / MANIFEST).read_bytes()
+    comment = f"file:{MANIFEST} sha256:{hashlib.sha256(data).hexdigest()} by:edgenas {__version__}"
+    write_text(folder / SIGNATURE, signer.sign(data, comment))
 
 
 def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], golden: GoldenFacts) -> Manifest:

@@ -51,6 +51,7 @@ class ExportSpec:
             measured to be fastest on the runtime that the file is for, empty for none.
         kept: blocks and operators, by the start of a node's name or by operator type, that stay float32 in a reduced precision.
         calibration: preprocessed images of the *calibrate* split, which ``int8`` needs; no part of what tells two specs apart.
+        rebuilds: how often an engine is built, to say how far its builds differ; 1 compares nothing.
         metadata: texts by name that a format keeps inside its file where it can; they change nothing of what is computed.
     """
 
@@ -63,6 +64,7 @@ class ExportSpec:
     rewrites: tuple[str, ...] | None = None
     kept: tuple[str, ...] = ()
     calibration: ImageRows | None = field(default=None, hash=False, compare=False, repr=False)
+    rebuilds: Count = 1
 
     def __post_init__(self) -> None:
         require_allowed(self)

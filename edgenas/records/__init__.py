@@ -1,6 +1,7 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
 from edgenas.records.answers import SplitAnswers
+from edgenas.records.bench import BenchChoice, BenchedName, BenchedRow, BenchResult, LeftOutFile, TimeRatio
 from edgenas.records.candidates import (
     CandidateRow,
     Costs,
@@ -39,6 +40,7 @@ from edgenas.records.commands import (
 )
 from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
 from edgenas.records.demo import DemoResult, VerdictRow
+from edgenas.records.export import ExportedModel, ExportResult
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
@@ -54,8 +56,6 @@ from edgenas.records.manifest import (
     DecisionAgreement,
     DecisionRule,
     Equality,
-    ExportedModel,
-    ExportResult,
     FileIdentity,
     FileKind,
     FileParity,
@@ -215,6 +215,10 @@ __all__ = [
     "AnswersFacts",
     "Arch",
     "ArchitectureFacts",
+    "BenchChoice",
+    "BenchResult",
+    "BenchedName",
+    "BenchedRow",
     "BreakdownFacts",
     "CalibrationFacts",
     "CalibrationMethod",
@@ -287,6 +291,7 @@ __all__ = [
     "Latencies",
     "LatencyFacts",
     "LeftOut",
+    "LeftOutFile",
     "ListedTable",
     "LoaderFacts",
     "LogRow",
@@ -406,6 +411,7 @@ __all__ = [
     "TeacherResult",
     "TeachingProbe",
     "ThresholdChoice",
+    "TimeRatio",
     "TimedNet",
     "TopNets",
     "TrainResult",

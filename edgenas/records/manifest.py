@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from edgenas.errors import ParityError
 from edgenas.records.candidates import Percentile
-from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.metrics import SplitMetrics, ThresholdChoice
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
@@ -369,38 +369,6 @@ class Manifest(JsonRecord):
     def verdict_word(self) -> str:
         """The export's verdict in its own word."""
         return self.verdict if self.word is None else self.word
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedModel(JsonRecord):
-    """A file as `edgenas export` answers it."""
-
-    file: Annotated[ModelFile, FLAT]
-    parity: Parity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult(JsonRecord):
-    """What `edgenas export` answers.
-
-    Attributes:
-        artifact: folder, relative to the run folder where it lies in it.
-        weights: ``inherited``, ``finetuned`` or ``scratch``.
-        net: ``searched`` or ``baseline``.
-        files: with their parity, paths as the folder's.
-        metrics: of the source on test.
-        word: the verdict in a word for people.
-        artifacts: every artefact, the first too, where several were asked for.
-    """
-
-    artifact: str
-    verdict: Verdict
-    weights: str
-    net: str
-    files: tuple[ExportedModel, ...]
-    metrics: Annotated[SplitMetrics | None, OMITTED] = None
-    word: Annotated[str | None, OMITTED] = None
-    artifacts: Annotated[tuple[ExportResult, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)
