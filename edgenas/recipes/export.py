@@ -15,7 +15,7 @@ from edgenas.deploy.signing import Signer, load_signer
 from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
 from edgenas.latency.timing import BENCH_TIMING, TimingSettings
 from edgenas.project.answers import keep_answers
-from edgenas.project.exporting.benching import BENCH, bench, standing_results
+from edgenas.project.exporting.benching import bench, standing_results
 from edgenas.project.exporting.entries import artefacts_in, has_baseline
 from edgenas.project.exporting.source import Source, opened_source
 from edgenas.project.exporting.verdicts import failure_of, joined
@@ -25,6 +25,7 @@ from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_pro
 from edgenas.project.paging.writing import page_beside
 from edgenas.records import BenchResult
 from edgenas.runs import Note, Outcome, Record, locked
+from edgenas.runs.stages import BENCH
 
 Failure = tuple[str, EdgeNASError]  # name of an artefact, and why it is not as asked
 
@@ -178,11 +179,12 @@ def _write(
 ) -> Generator[Record, None, tuple[list[Written], list[Failure]]]:
     """Write and judge one artefact after the other; one that cannot be written, or fails, does not stop the others.
 
+    The first that was asked for is put in place last: of several, other commands take the newest.
     Of ``--precision auto``, a precision beside the format's own that fails is a warning: nobody asked to ship just that.
     """
     written: list[Written] = []
     failures: list[Failure] = []
-    for order, folder in zip(orders, folders, strict=True):
+    for order, folder in reversed(list(zip(orders, folders, strict=True))):
         is_tried = AUTO in config.precisions and order.precision != order.exporter.precisions[0]
         try:
             done = yield from write_one(source, order, folder, config.extras, signer)
@@ -199,7 +201,7 @@ def _write(
             failures.append((order.name, failure))
     if orders and not written:
         raise joined(failures) or UsageError("nothing was written")
-    return written, failures
+    return written[::-1], failures[::-1]
 
 
 def _keep(source: Source) -> Generator[Record, None, None]:

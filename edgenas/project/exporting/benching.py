@@ -34,8 +34,7 @@ from edgenas.project.exporting.source import Source
 from edgenas.project.exporting.writing import judge_of
 from edgenas.records import BenchedRow, BenchResult, ExportedModel, ExportResult, LeftOutFile, Percentile, TimeRatio, Verdict
 from edgenas.runs import Note, Progress, Record
-
-BENCH = "bench.json"  # in the folder of exports
+from edgenas.runs.stages import BENCH
 
 
 def bench(
