@@ -110,7 +110,8 @@ def _absurd(manifest: Manifest) -> Iterator[str]:
     for name, limit in golden.max_error.items():
         if not 0 <= limit <= MAX_ERROR:
             yield f"golden.max_error.{name:.20} is {limit!r:.40}, expected at most {MAX_ERROR:g}"
-    if len(manifest.files) + len(manifest.support_files) > MAX_LISTED:
+    num_parts = sum(len(file.parts or ()) for file in manifest.files)
+    if len(manifest.files) + num_parts + len(manifest.support_files) > MAX_LISTED:
         yield f"more than {MAX_LISTED} files are listed"
     for file in manifest.files:
         size = file.batch_size
@@ -143,6 +144,11 @@ def _wrong_file(entry: Any, schema: dict[str, tuple[type, ...]], where: str, fol
     problems += _outside(entry, where, folder)
     if entry.get("emulation") is not None:
         problems += _wrong_file(entry["emulation"], _SUPPORT, f"{where}.emulation", folder)
+    parts = entry.get("parts")
+    if parts is not None and not isinstance(parts, list):
+        return [*problems, f"{where}.parts is {type(parts).__name__}, expected list"]
+    for position, part in enumerate(parts or []):
+        problems += _wrong_file(part, _SUPPORT, f"{where}.parts[{position}]", folder)
     return problems
 
 

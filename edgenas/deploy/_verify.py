@@ -68,9 +68,10 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             same = entry.emulation
             runnable.append((replace(entry, path=same.path, size_bytes=same.size_bytes, sha256=same.sha256), True))
         for file, is_emulation in runnable:
-            hashed = _check_hash(folder, file)
-            checks.append(hashed)
-            if hashed.verdict == "passed":
+            parts = () if is_emulation else file.parts or ()
+            hashed = [_check_hash(folder, each) for each in (file, *parts)]
+            checks += hashed
+            if all(check.verdict == "passed" for check in hashed):
                 if runtimes is not None:
                     checks += _check_live(folder, manifest, file, golden, runtimes, is_emulation=is_emulation)
                 else:
@@ -108,7 +109,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
 
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
     """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
-    models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
+    models = [file for entry in manifest.files for file in (entry, entry.emulation, *(entry.parts or ())) if file is not None]
     listed = {MANIFEST, *(file.path for file in (*models, *manifest.support_files))}
     if manifest.status == "rejected":
         listed.add("REJECTED")

@@ -85,6 +85,7 @@ class ExportedFile:
         targets: GPU architectures it was built for, empty when it is portable.
         emulation: an ONNX file that computes the same rounding on a CPU, for formats that cannot run here.
         notes: facts for the manifest: builder versions, layer counts, what the precision was proven by.
+        parts: files beside it that a runtime reads with it, in the same folder.
     """
 
     path: Path
@@ -95,11 +96,15 @@ class ExportedFile:
     targets: tuple[str, ...] = ()
     emulation: Path | None = None
     notes: dict[str, str | int | float] = field(default_factory=dict)
+    parts: tuple[Path, ...] = ()
 
 
 @runtime_checkable
 class Exporter(Protocol):
     """Writes one format.
+
+    It may have two attributes more: ``summary``, a line for those who choose a format, and ``batch_sizes``, what `edgenas export`
+    writes a file for, ``(1, None)`` for one image a call and for any number; without it, one file for one image.
 
     Attributes:
         precisions: that it can write, its default first.
