@@ -7,7 +7,6 @@ runtime (``INFERENCE_PRECISION_HINT``), and the compiled model is asked what bec
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -197,14 +196,6 @@ def weighted_layers(compiled: Any) -> Counter[str]:
         if "layerType" in about and about["layerType"].astype(str) in _WEIGHTED:
             found[about["runtimePrecision"].astype(str)] += 1
     return found
-
-
-def read_metadata(model: Any) -> dict[str, str]:
-    """What `OpenVinoExporter` wrote into a model that was read with OpenVINO."""
-    if not model.has_rt_info([METADATA]):
-        return {}
-    found = model.get_rt_info([METADATA])
-    return json.loads(found.astype(str)) if found.is_string() else {name: text.astype(str) for name, text in found.value.items()}
 
 
 def reason_of(error: BaseException) -> str:
