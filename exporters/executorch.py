@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, RunnerInfo, SourceKind
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError
 from edgenas.runs import atomic_path
 from edgenas.runs.outside import OutsideError, read_regular
@@ -185,11 +185,18 @@ class ExecuTorchCpu:
         require_precision(self, precision)
         path = require_file(source, self.name, "ExecuTorch files")
         version = _version()
-        try:
-            data = read_regular(path, MAX_FILE_BYTES)
-        except OutsideError as error:
-            raise ArtefactError(f"{source} {error}") from error
-        return _Runner(_runtime(), data, version, threads)
+        return _Runner(_runtime(), _bytes_of(path), version, threads)
+
+    def facts(self, path: Path) -> FileFacts:
+        """What an ExecuTorch file says of itself.
+
+        Raises:
+            MissingBackendError: without ExecuTorch.
+            ArtefactError: if it cannot be read.
+        """
+        data = _bytes_of(path)
+        found = types_of(data)
+        return FileFacts(("fp32",) if found.is_float32 else (), f"it holds tensors {found.words}", read_metadata(data))
 
     def import_packages(self) -> None:
         """Import what `load` needs, as far as it is there."""
@@ -271,6 +278,31 @@ class _Runner:
 
     def close(self) -> None:
         self._method = self._program = None
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The texts that `ExecuTorchExporter` put into a program.
+
+    Raises:
+        ArtefactError: if it cannot be loaded.
+    """
+    _runtime()
+    from executorch.runtime import Runtime, Verification
+
+    with log_kept():
+        try:
+            program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
+            names = sorted(name for name in program.method_names if name.startswith(METADATA))
+            return {name.removeprefix(METADATA): str(program.load_method(name).execute([])[0]) for name in names}
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise ArtefactError(f"ExecuTorch cannot load the file: {first_line(error)}") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_FILE_BYTES)
+    except OutsideError as error:
+        raise ArtefactError(f"{path} {error}") from error
 
 
 def _runtime() -> ModuleType:

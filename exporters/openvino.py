@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, RunnerInfo, SourceKind
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError
 from edgenas.runs.outside import OutsideError, read_regular
 
 from ._files import MAX_FILE_BYTES, read_source, require_file, require_precision
 from ._host import cpu_name, usable_cores
+from ._ir import METADATA, read_ir
 from ._probe import first_line, tiny_onnx, try_runner
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}  # INFERENCE_PRECISION_HINT
 MAX_XML_BYTES = 256 << 20
-METADATA = "edgenas"  # the section of rt_info that holds `ExportSpec.metadata`
 _WEIGHTED = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")  # layers of a compiled model that hold its MACs
 _REFUSED = (RuntimeError, TypeError, ValueError, AttributeError)  # what OpenVINO raises for files that it cannot read
 
@@ -114,6 +114,19 @@ class OpenVinoCpu:
         model, weights = _read(source, self.name)
         return _Runner(package, model, weights, precision, threads)
 
+    def facts(self, path: Path) -> FileFacts:
+        """What an OpenVINO file says of itself, read without OpenVINO.
+
+        Raises:
+            ArtefactError: if it cannot be read.
+        """
+        try:
+            found = read_ir(read_regular(path, MAX_XML_BYTES))
+        except OutsideError as error:
+            raise ArtefactError(f"{path.name} {error}") from error
+        precisions: tuple[Precision, ...] = ("int8",) if found.is_quantized else tuple(HINTS) if found.is_float32 else ()
+        return FileFacts(precisions, found.words, found.metadata)
+
     def import_packages(self) -> None:
         """Import what `load` needs, as far as it is there."""
         package_of()
@@ -143,7 +156,9 @@ class _Runner:
         if live == precision or (not self._layers and self._hint() == HINTS[precision]):
             return
         layers = ", ".join(f"{count} in {name}" for name, count in sorted(self._layers.items()))
-        what = f"OpenVINO computes in {live} on {cpu_name()}, asked for was {precision} (convolutions and matrix products: {layers})"
+        what = (
+            f"OpenVINO computes in {live} on {cpu_name()}, asked for was {precision} (convolutions and matrix products: {layers})"
+        )
         if live == "int8":
             raise ArtefactError(f"{what}: the file is quantised")
         raise MissingBackendError(what, hint="use --precision fp32" if precision == "bf16" else "")
@@ -212,11 +227,12 @@ def _read(source: Path | nn.Module, name: str) -> tuple[bytes, bytes]:
         return read_source(path, name), b""
     try:
         model = read_regular(path, MAX_XML_BYTES)
-        if b"<!" in model.replace(b"<!--", b""):
-            raise ArtefactError(f"{path} holds a declaration, which no OpenVINO model does")
+        read_ir(model)
         return model, read_regular(path.with_suffix(".bin"), MAX_FILE_BYTES)
     except OutsideError as error:
         raise ArtefactError(f"{path} with {path.with_suffix('.bin').name} {error}") from error
+    except ArtefactError as error:
+        raise ArtefactError(f"{path}: {error.message}") from error
 
 
 def package_of() -> ModuleType:

@@ -33,6 +33,7 @@ class TensorRtExporter:
     """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
 
     name = "trt"
+    summary = "TensorRT engines, for NVIDIA GPUs"
     precisions: tuple[Precision, ...] = ("fp16", "fp32")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:

@@ -30,6 +30,7 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
+    summary = "TensorRT-RTX engines, built without a GPU"
     precisions: tuple[Precision, ...] = ("fp16", "fp32")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:

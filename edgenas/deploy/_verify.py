@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy._apart import Patience, check_apart
+from edgenas.deploy._facts import check_facts
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
@@ -83,12 +84,14 @@ def _check_elsewhere(
     folder: Path, manifest: Manifest, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool
 ) -> list[Check]:
     """The live checks of a file in a process of its own: the model may be a stranger's."""
+    name = EMULATION_RUNTIME if is_emulation else file.runtime
     try:
-        runtime = get_runtime(EMULATION_RUNTIME if is_emulation else file.runtime)
+        runtime = get_runtime(name)
     except (MissingBackendError, PluginError, UsageError):
         unopened = Check(file.path, "golden", "failed", "")
         return _check_live(folder, manifest, file, unopened, None, is_emulation=is_emulation)
-    found = check_apart(folder, number, file, patience, is_emulation=is_emulation, on_gpu=runtime.device_kind == "cuda")
+    on_gpu = runtime.device_kind == "cuda"
+    found = check_apart(folder, number, file, patience, runtime=name, is_emulation=is_emulation, on_gpu=on_gpu)
     return [replace(check, path=file.path) for check in found]
 
 
@@ -176,6 +179,7 @@ def _check_live(
     checks = _check_onnx(folder / path, manifest, file) if file.kind == "onnx" and not is_emulation else []
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
+        checks += [] if is_emulation else check_facts(folder / path, manifest, file, runtime)
         runner = runtime.load(folder / path, precision=precision)
     except (MissingBackendError, PluginError, UsageError, KeyError) as error:
         reason = f"{runtime_name} is not given" if isinstance(error, KeyError) else f"{runtime_name}: {error}"
@@ -187,8 +191,8 @@ def _check_live(
         verdict: Verdict = "not_run" if is_engine else "failed"
         return [*checks, Check(path, "golden", verdict, f"{runtime_name}: {error}")]
     try:
-        if is_engine:
-            checks.append(_check_engine(path, runner, file.precision))
+        if is_engine or (file.kind == "openvino" and not is_emulation):
+            checks.append(_check_live_precision(path, runner, file.precision))
         if not isinstance(golden, Check):
             checks.append(_check_golden(file, runner, golden))
     except EdgeNASError as error:
@@ -206,10 +210,11 @@ def _proof_of_build(file: ModelFile) -> str:
     return f"the engine cannot be opened here; when it was built, {percent(share)} of its float layers were half precision"
 
 
-def _check_engine(path: str, runner: Runner, precision: str) -> Check:
+def _check_live_precision(path: str, runner: Runner, precision: str) -> Check:
     live = runner.info.precision
     verdict: Verdict = "passed" if live == precision else "failed"
-    return Check(path, "precision", verdict, f"the live engine computes in {live}, the manifest says {precision}")
+    what = "model" if path.endswith(".xml") else "engine"
+    return Check(path, "precision", verdict, f"the live {what} computes in {live}, the manifest says {precision}")
 
 
 def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:

@@ -200,9 +200,29 @@ class Probe:
     device: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What can be read off a file without running it.
+
+    Attributes:
+        precisions: that a file with these types can be run in; none where its types are of no precision.
+        words: what types it holds.
+        metadata: `ExportSpec.metadata` as it stands in the file.
+    """
+
+    precisions: tuple[Precision, ...]
+    words: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Runtime(Protocol):
-    """Loads a net. Constructing one imports nothing heavy."""
+    """Loads a net. Constructing one imports nothing heavy.
+
+    It may have more: ``facts(path)``, the `FileFacts` of a file, for `edgenas verify`; ``import_packages()``, which imports what
+    `load` needs, so that this does not count as a model's time; ``runs_apart = True``, where a damaged file can end the process
+    that loads it, so that files which may be a stranger's are run in a process of their own.
+    """
 
     name: str
     device_kind: Literal["cpu", "cuda"]

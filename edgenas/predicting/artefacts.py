@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgenas.deploy._asking import ApartRunner
 from edgenas.deploy.artefact import load_manifest
 from edgenas.deploy.contracts import Precision, Runner
 from edgenas.deploy.plugins import get_runtime
@@ -142,7 +143,10 @@ def _load(folder: Path, file: ModelFile | FileIdentity, runtime: str, precision:
     parts = file.parts or () if isinstance(file, ModelFile) else ()
     for each in (file, *parts):
         _require_same(folder, each)
-    return get_runtime(runtime).load(path, precision=precision, spinning=spinning)
+    found = get_runtime(runtime)
+    if getattr(found, "runs_apart", False):
+        return ApartRunner(path, runtime, precision)
+    return found.load(path, precision=precision, spinning=spinning)
 
 
 def _require_same(folder: Path, file: ModelFile | FileIdentity) -> None:
