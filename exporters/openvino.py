@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}  # INFERENCE_PRECISION_HINT
+HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # INFERENCE_PRECISION_HINT
 MAX_XML_BYTES = 256 << 20
 _WEIGHTED = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")  # layers of a compiled model that hold its MACs
 _REFUSED = (RuntimeError, TypeError, ValueError, AttributeError)  # what OpenVINO raises for files that it cannot read
 
 
 class OpenVinoExporter:
-    """Writes OpenVINO's format; both precisions are computed from the same float32 weights."""
+    """Writes OpenVINO's format; fp32 and bf16 are computed from the same float32 weights, int8 is quantised by NNCF."""
 
     name = "openvino"
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
     batch_sizes: tuple[int | None, ...] = (1, None)
     summary = "OpenVINO's .xml and .bin, for CPUs"
 
@@ -51,9 +51,10 @@ class OpenVinoExporter:
         ``spec.metadata`` goes into the description's ``rt_info``, section ``edgenas``.
 
         Raises:
-            MissingBackendError: without OpenVINO.
+            MissingBackendError: without OpenVINO, or without NNCF for int8.
             UsageError: for a precision that is not among them.
-            ExportError: if the model cannot be traced or converted.
+            ExportError: if the model cannot be traced, converted or quantised.
+            GateError: if int8 changes decisions on *calibrate* whatever stays float32.
         """
         from .onnx import typed_graph
 
@@ -62,13 +63,22 @@ class OpenVinoExporter:
         typed = typed_graph(model, replace(spec, precision="fp32"))
         try:
             converted = package.Core().read_model(typed.graph.SerializeToString(), b"")
+        except _REFUSED as error:
+            raise ExportError(f"OpenVINO cannot convert the graph: {reason_of(error)}") from error
+        notes = typed.notes
+        if spec.precision == "int8":
+            from ._int8_openvino import openvino_int8
+
+            converted, said = openvino_int8(converted, spec)
+            notes |= said
+        try:
             for name, text in sorted(spec.metadata.items()):
                 converted.set_rt_info(text, [METADATA, name])
         except _REFUSED as error:
-            raise ExportError(f"OpenVINO cannot convert the graph: {reason_of(error)}") from error
+            raise ExportError(f"OpenVINO cannot keep the metadata: {reason_of(error)}") from error
         stem = typed.stem.replace("fp32", spec.precision, 1)
         path = save(package, converted, folder / f"{stem}.xml")
-        notes = typed.notes | {"openvino": str(package.__version__), "num_layers": len(converted.get_ops())}
+        notes |= {"openvino": str(package.__version__), "num_layers": len(converted.get_ops())}
         weights = path.with_suffix(".bin")
         return [ExportedFile(path, "openvino", OpenVinoCpu.name, spec.precision, spec.batch_size, notes=notes, parts=(weights,))]
 
@@ -92,7 +102,7 @@ class OpenVinoCpu:
     name = "openvino-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("onnx", "openvino")
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 
     def probe(self) -> Probe:
         """Try a tiny net."""
@@ -124,7 +134,7 @@ class OpenVinoCpu:
             found = read_ir(read_regular(path, MAX_XML_BYTES))
         except OutsideError as error:
             raise ArtefactError(f"{path.name} {error}") from error
-        precisions: tuple[Precision, ...] = ("int8",) if found.is_quantized else tuple(HINTS) if found.is_float32 else ()
+        precisions: tuple[Precision, ...] = ("int8",) if found.is_quantized else ("fp32", "bf16") if found.is_float32 else ()
         return FileFacts(precisions, found.words, found.metadata)
 
     def import_packages(self) -> None:
@@ -159,8 +169,8 @@ class _Runner:
         what = (
             f"OpenVINO computes in {live} on {cpu_name()}, asked for was {precision} (convolutions and matrix products: {layers})"
         )
-        if live == "int8":
-            raise ArtefactError(f"{what}: the file is quantised")
+        if "int8" in (live, precision):
+            raise ArtefactError(f"{what}: the file is {'' if live == 'int8' else 'not '}quantised")
         raise MissingBackendError(what, hint="use --precision fp32" if precision == "bf16" else "")
 
     def _hint(self) -> str:

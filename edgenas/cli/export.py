@@ -28,9 +28,7 @@ class _WithFormats(click.Command):
     *("--format", "format_names"),
     metavar="NAMES",
     shell_complete=complete_formats,
-    default="onnx",
-    show_default=True,
-    help="What to write, one or several of those below, e.g. onnx,openvino.",
+    help="What to write, one or several of those below, e.g. onnx,openvino.  [default: onnx]",
 )
 @click.option(
     "--net",
@@ -46,15 +44,21 @@ class _WithFormats(click.Command):
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
+@click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
+@click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
+@click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
-    format_names: str,
+    format_names: str | None,
     net: str | None,
     precision: str | None,
     gpu: str | None,
     output: Path | None,
     extras: tuple[str, ...],
+    sign: Path | None,
+    bench: bool,
+    bench_net: bool,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -70,10 +74,12 @@ def export(
         formats, precisions = listed(format_names), listed(precision)
         flags = compact(export={"net": net, "targets": list(listed(gpu)) if gpu is not None else None})
         # before PyTorch is imported
-        require_ready(run, flags, overrides, "net", formats=formats, precisions=precisions)
+        require_ready(run, flags, overrides, "net", formats=formats or ("onnx",), precisions=precisions)
         from edgenas.recipes.export import ExportConfig
         from edgenas.recipes.export import run as recipe
 
-        return recipe(ExportConfig(run, flags, overrides, formats, precisions, output, require_run, listed(*extras)))
+        beside = listed(*extras)
+        asked = ExportConfig(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net)
+        return recipe(asked)
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

@@ -12,7 +12,8 @@ from edgenas.errors import UsageError
 from edgenas.registries import choices
 
 AUTO = "auto"  # every precision that a format writes
-BASELINE_FORMAT, BASELINE_PRECISION = "onnx", "fp32"  # of the file that others are compared with
+BASELINE_FORMAT = "onnx"  # of the file that others are compared with
+BASELINE_PRECISION: Precision = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,16 @@ class Orders:
     notes: tuple[str, ...] = ()
 
 
-def orders_of(formats: Sequence[str], precisions: Sequence[str], default: Precision | None = None) -> Orders:
+def orders_of(
+    formats: Sequence[str], precisions: Sequence[str], default: Precision | None = None, *, are_compared: bool = False
+) -> Orders:
     """Every format in every precision that it writes.
 
     Args:
         formats: names of installed formats, at least one.
         precisions: of the computation, or `AUTO` alone for all that each writes; none takes ``default``.
         default: None takes the format's own.
+        are_compared: other artefacts stand beside, so that even one alone takes no other's folder.
 
     Raises:
         UsageError: naming all that is unknown, and formats that write none of the precisions.
@@ -74,7 +78,7 @@ def orders_of(formats: Sequence[str], precisions: Sequence[str], default: Precis
     known = [cast(Precision, each) for each in wanted if each in allowed]
     orders: list[Order] = []
     notes: list[str] = []
-    is_alone = len(names) == 1 and len(wanted) <= 1 and AUTO not in wanted
+    is_alone = not are_compared and len(names) == 1 and len(wanted) <= 1 and AUTO not in wanted
     for name, exporter in exporters.items():
         asked = exporter.precisions if AUTO in wanted else known or ([] if wanted else [default or exporter.precisions[0]])
         written = [each for each in asked if each in exporter.precisions]
@@ -89,6 +93,12 @@ def orders_of(formats: Sequence[str], precisions: Sequence[str], default: Precis
     if problems:
         raise unknown[0] if unknown else UsageError(problems[0])
     return Orders(tuple(orders), tuple(notes))
+
+
+def baseline_order() -> Order:
+    """The artefact that others are compared with."""
+    exporter = EXPORTERS.find(BASELINE_FORMAT)
+    return Order(BASELINE_FORMAT, exporter, BASELINE_PRECISION, folder_name(BASELINE_FORMAT, exporter, BASELINE_PRECISION))
 
 
 def folder_name(name: str, exporter: Exporter, precision: Precision, *, is_alone: bool = False) -> str:

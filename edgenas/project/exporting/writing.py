@@ -15,6 +15,8 @@ from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
 from edgenas.deploy.plugins import batch_sizes
+from edgenas.deploy.signing import Signer
+from edgenas.project.exporting.calibrating import calibration_for
 from edgenas.project.exporting.facts import facts_of
 from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
@@ -52,8 +54,17 @@ def artefact_folder(run: RunFolder, net: str, order: Order) -> Path:
     return run.export / (order.name if net in OWN else f"{order.name}-{net.replace('/', '-')}")
 
 
-def write_one(source: Source, order: Order, folder: Path, extras: tuple[str, ...]) -> Generator[Record, None, Written]:
+def write_one(
+    source: Source, order: Order, folder: Path, extras: tuple[str, ...], signer: Signer | None = None
+) -> Generator[Record, None, Written]:
     """Write the files of a format, compare each with the source on test, and put the artefact folder in place.
+
+    Args:
+        source: what is exported.
+        order: the format and its precision.
+        folder: of the artefact.
+        extras: what else is written.
+        signer: signs the manifest.
 
     Raises:
         MissingBackendError: if this machine cannot write the format.
@@ -65,7 +76,8 @@ def write_one(source: Source, order: Order, folder: Path, extras: tuple[str, ...
     parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
     written = yield from watched(parts, f"writing {order.name}", total=len(specs))
     judged = yield from judge_all(source, [file for part in written for file in part], staging)
-    artefact = write_artefact(folder, judged, facts_of(source, extras), reference=partial(logits, source.final.net))
+    reference = partial(logits, source.final.net)
+    artefact = write_artefact(folder, judged, facts_of(source, extras), reference=reference, signer=signer)
     return Written(order, artefact, tuple(judged), staging)
 
 
@@ -94,7 +106,9 @@ def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[Exp
     sizes = batch_sizes(order.exporter)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    return [ExportSpec(source.shape, size, order.precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
+    spec = ExportSpec(source.shape, None, order.precision, settings.opset, tuple(settings.targets), texts)
+    spec = replace(spec, calibration=calibration_for(source, order.precision, settings))
+    return [replace(spec, batch_size=size) for size in sizes]
 
 
 def _identity(source: Source, order: Order, specs: Sequence[ExportSpec]) -> dict[str, Any]:
