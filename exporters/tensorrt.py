@@ -37,6 +37,7 @@ class TensorRtExporter:
 
     name = "trt"
     precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT engines, for NVIDIA GPUs"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` (default: sm86, sm89, sm120).

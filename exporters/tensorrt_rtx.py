@@ -38,6 +38,7 @@ class TensorRtRtxExporter:
 
     name = "trt-rtx"
     precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT-RTX engines, built without a GPU"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build ``model-PRECISION-BATCH-TARGET.engine`` for every target (default: sm86, sm89, sm120).

@@ -12,12 +12,23 @@ from edgenas.cli.completion import complete_formats, complete_precisions
 from edgenas.cli.options import compact, listed, project_options
 
 
-@click.command()
+class _WithFormats(click.Command):
+    """A command whose help ends with the formats that are installed."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line a format."""
+        from edgenas.offering import formats
+
+        with formatter.section("Formats"):
+            formatter.write_dl(list(formats().items()))
+
+
+@click.command(cls=_WithFormats)
 @click.option(
     *("--format", "format_names"),
     metavar="NAMES",
     shell_complete=complete_formats,
-    help="What to write, e.g. onnx or onnx,openvino; `edgenas doctor` lists them.  [default: onnx]",
+    help="What to write, one or several of those below, e.g. onnx,openvino.  [default: onnx]",
 )
 @click.option(
     "--net",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy._apart import Patience, check_apart
+from edgenas.deploy._facts import check_facts
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
@@ -70,9 +71,10 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             same = entry.emulation
             runnable.append((replace(entry, path=same.path, size_bytes=same.size_bytes, sha256=same.sha256), True))
         for file, is_emulation in runnable:
-            hashed = _check_hash(folder, file)
-            checks.append(hashed)
-            if hashed.verdict == "passed":
+            parts = () if is_emulation else file.parts or ()
+            hashed = [_check_hash(folder, each) for each in (file, *parts)]
+            checks += hashed
+            if all(check.verdict == "passed" for check in hashed):
                 if runtimes is not None:
                     checks += _check_live(folder, manifest, file, golden, runtimes, is_emulation=is_emulation)
                 else:
@@ -84,12 +86,14 @@ def _check_elsewhere(
     folder: Path, manifest: Manifest, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool
 ) -> list[Check]:
     """The live checks of a file in a process of its own: the model may be a stranger's."""
+    name = EMULATION_RUNTIME if is_emulation else file.runtime
     try:
-        runtime = get_runtime(EMULATION_RUNTIME if is_emulation else file.runtime)
+        runtime = get_runtime(name)
     except (MissingBackendError, PluginError, UsageError):
         unopened = Check(file.path, "golden", "failed", "")
         return _check_live(folder, manifest, file, unopened, None, is_emulation=is_emulation)
-    found = check_apart(folder, number, file, patience, is_emulation=is_emulation, on_gpu=runtime.device_kind == "cuda")
+    on_gpu = runtime.device_kind == "cuda"
+    found = check_apart(folder, number, file, patience, runtime=name, is_emulation=is_emulation, on_gpu=on_gpu)
     return [replace(check, path=file.path) for check in found]
 
 
@@ -110,7 +114,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
 
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
     """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
-    models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
+    models = [file for entry in manifest.files for file in (entry, entry.emulation, *(entry.parts or ())) if file is not None]
     listed = {MANIFEST, SIGNATURE, *(file.path for file in (*models, *manifest.support_files))}
     if manifest.status == "rejected":
         listed.add("REJECTED")
@@ -177,6 +181,7 @@ def _check_live(
     checks = _check_onnx(folder / path, manifest, file) if file.kind == "onnx" and not is_emulation else []
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
+        checks += [] if is_emulation else check_facts(folder / path, manifest, file, runtime)
         runner = runtime.load(folder / path, precision=precision)
     except (MissingBackendError, PluginError, UsageError, KeyError) as error:
         reason = f"{runtime_name} is not given" if isinstance(error, KeyError) else f"{runtime_name}: {error}"
@@ -188,7 +193,7 @@ def _check_live(
         verdict: Verdict = "not_run" if is_engine else "failed"
         return [*checks, Check(path, "golden", verdict, f"{runtime_name}: {error}")]
     try:
-        if is_engine or (file.precision == "int8" and not is_emulation):
+        if is_engine or ((file.precision == "int8" or file.kind == "openvino") and not is_emulation):
             checks.append(_check_engine(path, runner, file.precision, "engine" if is_engine else "session"))
         if not isinstance(golden, Check):
             checks.append(_check_golden(file, runner, golden))

@@ -297,6 +297,10 @@ def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
     if (folder / exported.path.name).exists():
         raise ValueError(f"two exported files are called {exported.path.name}")
     shutil.copyfile(exported.path, folder / exported.path.name)
+    for part in exported.parts:
+        if (folder / part.name).exists():
+            raise ValueError(f"two exported files are called {part.name}")
+        shutil.copyfile(part, folder / part.name)
     identity = _identity(folder, exported.path.name)
     return ModelFile(
         path=identity.path,
@@ -309,6 +313,7 @@ def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
         sha256=identity.sha256,
         emulation=emulation,
         notes=dict(exported.notes),
+        parts=tuple(_identity(folder, part.name) for part in exported.parts) or None,
     )
 
 
