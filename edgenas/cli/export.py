@@ -41,12 +41,22 @@ class _WithFormats(click.Command):
     shell_complete=complete_precisions,
     help="fp32, fp16, bf16, int8, several (fp32,int8), or auto: all that the format writes.  [default: the format's own]",
 )
-@click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
+@click.option(
+    "--gpu",
+    metavar="LIST",
+    help="Architectures to build engines for ahead of time: sm86,sm120; sm86+sm89 is one engine for both, portable one for all.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
 @click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
 @click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
 @click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
+@click.option(
+    "--rebuild",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Build each engine N times, and say how far speed and answers differ.",
+)
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
@@ -59,6 +69,7 @@ def export(
     sign: Path | None,
     bench: bool,
     bench_net: bool,
+    rebuild: int | None,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -79,7 +90,9 @@ def export(
         from edgenas.recipes.export import run as recipe
 
         beside = listed(*extras)
-        asked = ExportConfig(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net)
+        asked = ExportConfig(
+            *(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net), rebuild=rebuild or 1
+        )
         return recipe(asked)
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.deploy.artefact import require_writable
 from edgenas.deploy.beside import require_possible
-from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of
+from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of, with_engines
 from edgenas.deploy.parity import Gates, probabilities
 from edgenas.deploy.signing import Signer, load_signer
 from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
@@ -41,6 +41,7 @@ class ExportConfig:
         sign: private key that signs every manifest.
         bench: time all artefacts of the run in turn, afterwards.
         bench_net: and the net itself in PyTorch.
+        rebuild: how often each engine is built, to say how far its builds differ.
     """
 
     run: Path
@@ -54,6 +55,7 @@ class ExportConfig:
     sign: Path | None = None
     bench: bool = False
     bench_net: bool = False
+    rebuild: int = 1
 
     @property
     def is_benched(self) -> bool:
@@ -74,11 +76,13 @@ def run(config: ExportConfig) -> Iterator[Record]:
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
+        PrecisionError: if a file does not compute in the precision asked for.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     project = open_project(config.run, config.flags, config.overrides)
     formats, default = config.formats or (BASELINE_FORMAT,), project.settings.export.precision
     orders = orders_of(formats, config.precisions, default, are_compared=config.is_benched)
+    orders = with_engines(orders, config.flags.get("export", {}).get("targets") or (), config.rebuild)
     for name in dict.fromkeys(order.format_name for order in orders.each):
         require_possible(config.extras, name)
     signer = load_signer(config.sign) if config.sign is not None else None
