@@ -148,9 +148,10 @@ def open_journal(path: Path, identity: dict[str, Any]) -> JournalFile:
 
 
 class Screen:
-    """Progress with the time left, on stderr."""
+    """Progress with the time left, on stderr; where that is no terminal, a line every some seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = 30.0) -> None:
+        self.every_s = every_s
         self.label, self.start, self.first, self.shown = "", 0.0, 0, 0.0
 
     def __call__(self, label: str, done: int, total: int) -> None:
@@ -159,7 +160,7 @@ class Screen:
         if label != self.label:
             self.label, self.start, self.first, self.shown = label, now, done, now
         is_terminal = sys.stderr.isatty()
-        if done < total and now - self.shown < (1 if is_terminal else 30):
+        if done < total and now - self.shown < (1 if is_terminal else self.every_s):
             return
         self.shown = now
         left = (now - self.start) / max(done - self.first, 1) * (total - done)
@@ -182,6 +183,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", default="results.json", metavar="FILE", help="where results go (default: results.json)")
     parser.add_argument("--budget", type=float, metavar="MIN", help="minutes that timing may take (default: the kit's)")
     parser.add_argument("--trtexec", default="trtexec", metavar="PROGRAM", help="TensorRT's tool, for kits of TensorRT")
+    parser.add_argument("--every", type=float, default=30.0, metavar="S", help="seconds between lines of progress in a file (30)")
     parser.add_argument("--check", action="store_true", help="check the kit, show the plan, measure nothing")
     asked = parser.parse_args(arguments)
     if asked.budget is not None and not 0 < asked.budget < 1e6:
@@ -210,7 +212,7 @@ def measure(asked: argparse.Namespace) -> int:
             journal.path.unlink()  # nothing was measured yet
         return 0
     state = work.begin()
-    is_complete, screen = False, Screen()
+    is_complete, screen = False, Screen(asked.every)
     try:
         for step in work.run(visits, shape):
             screen(*step)

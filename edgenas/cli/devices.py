@@ -1,0 +1,48 @@
+"""``--device`` where another machine may be meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from edgenas.remote import Address
+
+HERE = ("auto", "cpu", "cuda")
+SCHEME = "ssh://"
+
+
+class AnyDevice(click.ParamType):  # type: ignore[type-arg] # generic in the newest versions of click alone
+    """A device of this machine by its kind, or the `Address` of one over the network."""
+
+    name = "device"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What help shows."""
+        return "[auto|cpu|cuda|ssh://USER@HOST]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str | Address:
+        """Read it.
+
+        Raises:
+            click.BadParameter: naming what is wrong with it, and what is allowed.
+        """
+        text = str(value)
+        if "://" not in text:
+            here: str = click.Choice(HERE).convert(text, param, ctx)
+            return here
+        from edgenas.remote import Address
+
+        try:
+            return Address.parse(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What the shell offers."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in (*HERE, SCHEME) if word.startswith(incomplete)]
