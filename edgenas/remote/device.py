@@ -14,6 +14,7 @@ from edgenas.remote.address import Address
 from edgenas.remote.line import TICK_S, DroppedError, Line
 from edgenas.remote.refusals import RemoteError, UnreachableError
 from edgenas.runs import Note, Progress
+from edgenas.runs.durations import duration
 
 PATIENCE_S = 300.0
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -147,12 +148,12 @@ class Device:
         now = time.monotonic()
         if self._lost_at is None:
             self._lost_at = now
-            yield Note(f"{why}; trying again for {self.patience_s / 60:g} min")
+            yield Note(f"{why}; trying again for {duration(self.patience_s)}")
         wait_s = WAITS_S[min(self._tries, len(WAITS_S) - 1)]
         self._tries += 1
         if now + wait_s - self._lost_at > self.patience_s:
             hint = "what was begun there goes on, and the same command goes on with it"
-            raise UnreachableError(f"{why}; it did not come back within {self.patience_s / 60:g} min", hint=hint) from error
+            raise UnreachableError(f"{why}; it did not come back within {duration(self.patience_s)}", hint=hint) from error
         yield from pausing(wait_s, step)
 
 

@@ -123,6 +123,7 @@ def _sent(device: Device, job: Job) -> Shown:
             at = max(at, 0)
             request = {"ask": "put", "name": name, "at": at, "size": size, "sha256": sha256}
             step = Progress(label, _kb(others + at), _kb(total))
+            yield step
             answer, _ = yield from device.ask(request, _part(job.files[name], at), step=step)
             before, at = at, _counts(device, answer, {"have": (size, "")})["have"]
             if at == size:
