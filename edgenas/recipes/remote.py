@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgenas.errors import MissingBackendError
+from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.latency.kit import Request
 from edgenas.project.opening import Project, open_images
 from edgenas.recipes.kit import packed, request_of
@@ -60,7 +60,15 @@ def run_remote(project: Project, there: There, imported: Callable[[Path], Iterat
             yield from packed(project, request, scratch / "kit.zip")
             job = kit_job(scratch, facts, request)
             results = yield from run_job(device, job, scratch)
-        outcome: Record = yield from quietly(imported(results[RESULTS]))
+        try:
+            outcome: Record = yield from quietly(imported(results[RESULTS]))
+        except LatencyTableError as error:
+            yield from clear(device, job, keep=True)  # else the same results would come back for ever
+            raise LatencyTableError(
+                f"what {address} brought back cannot be used: {error.message.replace(str(results[RESULTS]), RESULTS)}",
+                problems=error.problems,
+                hint="the same command measures anew",
+            ) from error
         yield from clear(device, job, keep=there.keep)
         yield outcome
 

@@ -21,8 +21,8 @@ SETTINGS = {
 }
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,127}\$?")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?")
-_PROGRAM = re.compile(r"(~?/)?[\w.+-][\w.+/ -]*")
-_FOLDER = re.compile(r"~?/[\w.+/ -]*[\w.+-]|~")
+_PROGRAM = re.compile(r"(~?/)?[\w.+][\w.+/ -]*")
+_FOLDER = re.compile(r"~?/[\w.+/ -]*|~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Address:
             raise ValueError("the address holds characters that cannot be printed")
         try:
             parts = urlsplit(text)
+            if parts.password is not None:
+                raise ValueError("it holds a password, and everybody sees command lines: use a key (ssh-copy-id)")
             port = parts.port
         except ValueError as error:
             raise ValueError(f"the address cannot be read: {error}; {EXAMPLE}") from error
@@ -108,8 +110,6 @@ def _doubts(text: str, parts: SplitResult, port: int | None) -> list[str]:
     problems = []
     if not text.startswith(SCHEME):
         problems.append(f"{text} does not begin with {SCHEME}")
-    if parts.password is not None:
-        return ["an address holds no password: everybody sees command lines; use a key (ssh-copy-id)"]
     if user is not None and not _USER.fullmatch(user):
         problems.append(f"{user!r} is no name of a user")
     if not _HOST.fullmatch(host):
@@ -136,6 +136,6 @@ def _query_doubts(query: str) -> list[str]:
     problems += [f"?{name} is given {names.count(name)} times" for name in SETTINGS if names.count(name) > 1]
     for name, value in pairs:
         pattern = _FOLDER if name == "dir" else _PROGRAM
-        if name in SETTINGS and not pattern.fullmatch(value):
+        if name in SETTINGS and not (pattern.fullmatch(value) and ".." not in value.split("/")):
             problems.append(f"?{name}={value} is not {SETTINGS[name]}")
     return problems

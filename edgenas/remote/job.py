@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -168,6 +168,7 @@ class _Log:
     def __init__(self, device: Device) -> None:
         self.at = 0
         self.step = Progress(f"starting on {device.address.host}", 0, 1)
+        self._starting: Progress | None = self.step
         self.last = "nothing"
         self._address = device.address
         self._rest = ""
@@ -180,6 +181,9 @@ class _Log:
         self._rest = self._rest[-MAX_SAID:]
         for line in (one_line(line.strip())[:MAX_SAID] for line in lines):
             found = SAID_BY_KITS.fullmatch(line)
+            if line and self._starting is not None:
+                yield replace(self._starting, done=1)
+                self._starting = None
             if found is not None and 0 <= int(found["done"]) <= int(found["total"]) > 0:
                 self.step = Progress(found["label"], int(found["done"]), int(found["total"]))
                 yield self.step
