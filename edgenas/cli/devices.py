@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgenas.cli.options import OneOf
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -32,7 +34,7 @@ class AnyDevice(click.ParamType):  # type: ignore[type-arg] # generic in the new
         """
         text = str(value)
         if "://" not in text:
-            here: str = click.Choice(HERE).convert(text, param, ctx)
+            here: str = OneOf(HERE).convert(text, param, ctx)
             return here
         from edgenas.remote import Address
 

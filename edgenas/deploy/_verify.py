@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
+from edgenas.deploy.signing import SIGNATURE
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
+from edgenas.graphs.shares import shares_of
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
-_WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def verify(folder: Path, runtimes: Mapping[str, Runtime] | None = None) -> list[Check]:
@@ -109,7 +111,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
     """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
     models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
-    listed = {MANIFEST, *(file.path for file in (*models, *manifest.support_files))}
+    listed = {MANIFEST, SIGNATURE, *(file.path for file in (*models, *manifest.support_files))}
     if manifest.status == "rejected":
         listed.add("REJECTED")
     beside = []
@@ -154,7 +156,7 @@ def _load_golden(folder: Path, manifest: Manifest, hashed: Sequence[Check]) -> t
         return Check(path, "golden", "failed", f"cannot be read: {error}")
     images, logits = arrays["images"], arrays["logits"]
     tolerance = {name: float(limit) for name, limit in manifest.golden.max_error.items()}
-    limits = np.array([tolerance.get("fp32", 0.0), tolerance.get("fp16", 0.0)], dtype=np.float32)
+    limits = np.array([tolerance.get(precision, 0.0) for precision in _PRECISIONS], dtype=np.float32)
     return images, logits, limits
 
 
@@ -186,8 +188,8 @@ def _check_live(
         verdict: Verdict = "not_run" if is_engine else "failed"
         return [*checks, Check(path, "golden", verdict, f"{runtime_name}: {error}")]
     try:
-        if is_engine:
-            checks.append(_check_engine(path, runner, file.precision))
+        if is_engine or (file.precision == "int8" and not is_emulation):
+            checks.append(_check_engine(path, runner, file.precision, "engine" if is_engine else "session"))
         if not isinstance(golden, Check):
             checks.append(_check_golden(file, runner, golden))
     except EdgeNASError as error:
@@ -205,10 +207,10 @@ def _proof_of_build(file: ModelFile) -> str:
     return f"the engine cannot be opened here; when it was built, {percent(share)} of its float layers were half precision"
 
 
-def _check_engine(path: str, runner: Runner, precision: str) -> Check:
+def _check_engine(path: str, runner: Runner, precision: str, what: str) -> Check:
     live = runner.info.precision
     verdict: Verdict = "passed" if live == precision else "failed"
-    return Check(path, "precision", verdict, f"the live engine computes in {live}, the manifest says {precision}")
+    return Check(path, "precision", verdict, f"the live {what} computes in {live}, the manifest says {precision}")
 
 
 def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
@@ -222,24 +224,23 @@ def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
         return [Check(file.path, "precision", "failed", "the file is not ONNX")]
     texts = {entry.key: entry.value for entry in model.metadata_props}
     expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold)
-    checks = [_check_types(model.graph, file)]
+    checks = [_check_types(model, file)]
     if wrong := contradictions(texts, expected):
         checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))
     return checks
 
 
-def _check_types(graph: onnx.GraphProto, file: ModelFile) -> Check:
-    """The types of the weights of convolutions and matrix products; the layer that gives the logits may stay float32."""
+def _check_types(model: onnx.ModelProto, file: ModelFile) -> Check:
+    """What the operators compute in, by the types in the file."""
     import onnx
 
-    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    last = {output.name for output in graph.output}
-    inner = [node for node in graph.node if node.op_type in _WEIGHTED and not last.intersection(node.output)]
-    weights = [kinds[name] for node in inner for name in node.input if name in kinds]
-    half = weights.count(onnx.TensorProto.FLOAT16)
-    right = half == len(weights) and half > 0 if file.precision == "fp16" else half == 0
-    reason = f"{half} of {len(weights)} inner weights are float16, the manifest says {file.precision}"
-    return Check(file.path, "precision", "passed" if right else "failed", reason)
+    try:
+        shares = shares_of(model, file.precision)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, IndexError) as error:
+        return Check(file.path, "precision", "failed", f"its types cannot be read: {' '.join(str(error).split())[:200]}")
+    rest = f"; the rest: {shares.rest_words}" if shares.rest else ""
+    reason = f"{shares.words}, the manifest says {file.precision}{rest}"
+    return Check(file.path, "precision", "passed" if shares.happened else "failed", reason)
 
 
 def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:
@@ -247,7 +248,7 @@ def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.floa
     logits = run_in_batches(runner, images, file.batch_size)
     if logits.shape != expected.shape:
         return Check(file.path, "golden", "failed", f"outputs have shape {logits.shape}, expected {expected.shape}")
-    limit = float(limits[0 if file.precision == "fp32" else 1])
+    limit = float(limits[_PRECISIONS.index(file.precision)])
     error = float(np.abs(logits - expected).max() / max(1.0, float(np.abs(expected).max())))
     verdict: Verdict = "passed" if error <= limit else "failed"  # NaN fails
     where = f"{runner.info.runtime} on {runner.info.device}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SourceKind = Literal[FileKind, "module"]
 
 
+@runtime_checkable
 class ImageRows(Protocol):
     """Preprocessed images of shape (N, C, H, W), an array or something that reads them when they are asked for."""
 
@@ -50,6 +51,7 @@ class ExportSpec:
             measured to be fastest on the runtime that the file is for, empty for none.
         kept: blocks and operators, by the start of a node's name or by operator type, that stay float32 in a reduced precision.
         calibration: preprocessed images of the *calibrate* split, which ``int8`` needs; no part of what tells two specs apart.
+        rebuilds: how often an engine is built, to say how far its builds differ; 1 compares nothing.
         metadata: texts by name that a format keeps inside its file where it can; they change nothing of what is computed.
     """
 
@@ -62,6 +64,7 @@ class ExportSpec:
     rewrites: tuple[str, ...] | None = None
     kept: tuple[str, ...] = ()
     calibration: ImageRows | None = field(default=None, hash=False, compare=False, repr=False)
+    rebuilds: Count = 1
 
     def __post_init__(self) -> None:
         require_allowed(self)
@@ -69,7 +72,9 @@ class ExportSpec:
     def as_json(self) -> dict[str, Any]:
         """Everything that tells it from another: all fields but the images of ``calibration``, which are counted."""
         plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "calibration"}
-        return plain | {"metadata": dict(self.metadata), "calibration": None if self.calibration is None else len(self.calibration)}
+        own = getattr(self.calibration, "as_json", None)
+        calibration = len(self.calibration) if self.calibration is not None and own is None else own and own()
+        return plain | {"metadata": dict(self.metadata), "calibration": calibration}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from edgenas.errors import ParityError
 from edgenas.records.candidates import Percentile
-from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.metrics import SplitMetrics, ThresholdChoice
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
 Verdict = Literal["passed", "failed", "undecided", "not_run"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # of a computation
+CalibrationMethod = Literal["minmax", "percentile", "entropy"]  # how ranges of activations are taken from images
 FileKind = Literal["onnx", "engine", "openvino", "executorch"]  # by which a runtime knows what it can load
 MANIFEST_SCHEMA = 1  # 1: first
 
@@ -368,36 +369,6 @@ class Manifest(JsonRecord):
     def verdict_word(self) -> str:
         """The export's verdict in its own word."""
         return self.verdict if self.word is None else self.word
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedModel(JsonRecord):
-    """A file as `edgenas export` answers it."""
-
-    file: Annotated[ModelFile, FLAT]
-    parity: Parity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult(JsonRecord):
-    """What `edgenas export` answers.
-
-    Attributes:
-        artifact: folder, relative to the run folder where it lies in it.
-        weights: ``inherited``, ``finetuned`` or ``scratch``.
-        net: ``searched`` or ``baseline``.
-        files: with their parity, paths as the folder's.
-        metrics: of the source on test.
-        word: the verdict in a word for people.
-    """
-
-    artifact: str
-    verdict: Verdict
-    weights: str
-    net: str
-    files: tuple[ExportedModel, ...]
-    metrics: Annotated[SplitMetrics | None, OMITTED] = None
-    word: Annotated[str | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)

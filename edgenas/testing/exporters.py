@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
+from edgenas.deploy.calibrating import Calibration
 from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
 from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 INPUT_SHAPE = (3, 8, 8)
-_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
+_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 1e-1}
 _HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino")
 
 
@@ -91,18 +92,21 @@ class ExporterConformance:
 
     def spec(self, precision: Precision = "fp32", batch_size: int | None = 1) -> ExportSpec:
         """What the tests ask for."""
-        return ExportSpec(INPUT_SHAPE, batch_size=batch_size, precision=precision, targets=self.targets)
+        calibration = Calibration(images(32, seed=1), max_changed=0.2) if precision == "int8" else None
+        return ExportSpec(INPUT_SHAPE, batch_size, precision, targets=self.targets, calibration=calibration)
 
     def test_is_registered_under_its_name(self, exporter: Exporter) -> None:
         assert isinstance(exporter, Exporter)
         assert exporter.name in exporter_names()
         assert type(get_exporter(exporter.name)) is type(exporter)
 
-    @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None)])
+    @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None), ("int8", 1), ("int8", None)])
     def test_writes_files_that_answer_as_the_model(
         self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
     ) -> None:
         net = tiny_net()
+        if precision not in exporter.precisions:
+            pytest.skip(f"it is not written in {precision}")
         try:
             files = exporter.export(net, self.spec(precision, batch_size), tmp_path)
         except MissingBackendError as error:
@@ -117,6 +121,7 @@ class ExporterConformance:
             assert file.kind in runtime.accepts
             if runtime.probe().works:
                 runner = runtime.load(file.path, precision=precision)
+                assert runner.info.precision == precision
                 np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=_TOLERANCES[precision])
                 runner.close()
             if file.emulation is not None:
@@ -159,6 +164,17 @@ class RuntimeConformance:
         path.write_bytes(tiny_onnx())
         return path
 
+    def quantized(self, folder: Path) -> Path:
+        """The tiny net in int8: nothing makes it of a float32 file without images."""
+        spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
+        return get_exporter("onnx").export(tiny_net(), spec, folder)[0].path
+
+    def test_refuses_int8_of_what_was_not_calibrated(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        self._require(probe)
+        if "int8" in runtime.precisions:
+            with pytest.raises(ArtefactError, match="asked for was int8"):
+                runtime.load(source, precision="int8")
+
     def test_is_registered_under_its_name(self, runtime: Runtime) -> None:
         assert isinstance(runtime, Runtime)
         assert runtime.name in runtime_names()
@@ -186,11 +202,12 @@ class RuntimeConformance:
         with pytest.raises(MissingBackendError):
             runtime.load(source)
 
-    def test_answers_as_the_model(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+    def test_answers_as_the_model(self, runtime: Runtime, probe: Probe, source: Path | nn.Module, tmp_path: Path) -> None:
         self._require(probe)
         x = images(1)
         for precision in runtime.precisions:
-            runner = runtime.load(source, precision=precision)
+            loaded = self.quantized(tmp_path) if precision == "int8" else source
+            runner = runtime.load(loaded, precision=precision)
             try:
                 logits = runner(x)
                 assert logits.dtype == np.float32
@@ -206,11 +223,11 @@ class RuntimeConformance:
         self, runtime: Runtime, probe: Probe, source: Path | nn.Module
     ) -> None:
         self._require(probe)
-        others = sorted({"fp32", "fp16", "bf16"} - {*runtime.precisions})
+        others = sorted({"fp32", "fp16", "bf16", "int8"} - {*runtime.precisions})
         for precision in others:
             with pytest.raises(UsageError, match=precision):
                 runtime.load(source, precision=cast(Precision, precision))
-        assert others or len(runtime.precisions) == 3
+        assert others or len(runtime.precisions) == 4
 
     def test_takes_read_only_images(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
         self._require(probe)
