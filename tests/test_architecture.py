@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "recipes": {"serving", "predicting", "project", "remote", *BELOW_PROJECT},
     "predicting": {"deploy", "data"},
     "serving": {"predicting", "deploy", "data"},
-    "project": {"predicting", *BELOW_PROJECT},
+    "project": {"predicting", "remote", *BELOW_PROJECT},
     "training": {"data", "supernets", "costs", "spaces"},
     "latency": {"deploy", "graphs", "supernets", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},

@@ -18,13 +18,20 @@ SCHEME = "ssh://"
 
 
 class AnyDevice(click.ParamType):  # type: ignore[type-arg] # generic in the newest versions of click alone
-    """A device of this machine by its kind, or the `Address` of one over the network."""
+    """A device of this machine by its kind, or the `Address` of one over the network.
+
+    Args:
+        here: this machine's may be meant.
+    """
 
     name = "device"
 
+    def __init__(self, *, here: bool = True) -> None:
+        self.here = HERE if here else ()
+
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """What help shows."""
-        return "[auto|cpu|cuda|ssh://USER@HOST]"
+        return f"[{'|'.join((*self.here, 'ssh://USER@HOST'))}]" if self.here else "ssh://USER@HOST"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str | Address:
         """Read it.
@@ -33,8 +40,8 @@ class AnyDevice(click.ParamType):  # type: ignore[type-arg] # generic in the new
             click.BadParameter: naming what is wrong with it, and what is allowed.
         """
         text = str(value)
-        if "://" not in text:
-            here: str = OneOf(HERE).convert(text, param, ctx)
+        if "://" not in text and self.here:
+            here: str = OneOf(self.here).convert(text, param, ctx)
             return here
         from edgenas.remote import Address
 
@@ -47,4 +54,4 @@ class AnyDevice(click.ParamType):  # type: ignore[type-arg] # generic in the new
         """What the shell offers."""
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(word) for word in (*HERE, SCHEME) if word.startswith(incomplete)]
+        return [CompletionItem(word) for word in (*self.here, SCHEME) if word.startswith(incomplete)]

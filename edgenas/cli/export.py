@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgenas.cli.completion import complete_formats, complete_precisions
+from edgenas.cli.devices import AnyDevice
 from edgenas.cli.options import compact, listed, project_options
+
+if TYPE_CHECKING:
+    from edgenas.remote import Address
 
 
 @click.command()
@@ -36,6 +40,7 @@ from edgenas.cli.options import compact, listed, project_options
 @click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
 @click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
 @click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
+@click.option("--device", type=AnyDevice(here=False), help="With --bench: time them on a device over the network.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
@@ -48,6 +53,7 @@ def export(
     sign: Path | None,
     bench: bool,
     bench_net: bool,
+    device: Address | None,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -56,6 +62,11 @@ def export(
 ) -> None:
     """Write the winner for deployment and prove that it still answers the same."""
     from edgenas.cli.runner import execute
+
+    if device is not None and not bench:
+        raise click.UsageError("--device goes with --bench")
+    if device is not None and bench_net:
+        raise click.UsageError("the net itself is timed here alone: leave --bench-net or --device out")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
@@ -68,7 +79,9 @@ def export(
         from edgenas.recipes.export import run as recipe
 
         beside = listed(*extras)
-        asked = ExportConfig(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net)
+        asked = ExportConfig(
+            run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net, device
+        )
         return recipe(asked)
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

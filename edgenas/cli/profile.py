@@ -89,9 +89,7 @@ def profile(
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
         from edgenas.recipes.profile import run as recipe
-        from edgenas.recipes.remote import There
 
-        there = None if address is None else There(address, keep)
         settings = {
             "device": device if address is None else None,
             "runtime": runtime,
@@ -102,6 +100,8 @@ def profile(
             "fps": fps,
             "soak_min": soak,
         }
-        return recipe(ProfileConfig(run, compact(profile=settings), quickly(quick, overrides), pack, results, again, table, there))
+        return recipe(
+            ProfileConfig(run, compact(profile=settings), quickly(quick, overrides), pack, results, again, table, address, keep)
+        )
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

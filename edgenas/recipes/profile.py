@@ -21,14 +21,16 @@ from edgenas.latency import (
 from edgenas.latency.measuring import choose_runtime, device_name
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import cpu_quota, usable_cores
+from edgenas.project.devices import There
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.recipes.again import AgainConfig
 from edgenas.recipes.again import run as run_again
 from edgenas.recipes.kit import run_import, run_pack
-from edgenas.recipes.remote import There, run_remote
+from edgenas.recipes.remote import run_remote
 from edgenas.records import ProfileAnswer
+from edgenas.remote import Address
 from edgenas.runs import Note, Outcome, Record, jsonable, locked
 from edgenas.spaces import Task
 
@@ -42,7 +44,8 @@ class ProfileConfig:
         results: of a kit, to make the table from.
         again: add a session to a table instead of making one.
         table: that gets the session; None takes the run's.
-        there: a device over the network, which is measured instead of this one.
+        address: of a device over the network, which is measured instead of this one.
+        keep: leave the kit there.
     """
 
     run: Path
@@ -52,22 +55,23 @@ class ProfileConfig:
     results: Path | None = None
     again: bool = False
     table: str | None = None
-    there: There | None = None
+    address: Address | None = None
+    keep: bool = False
 
 
 def run(config: ProfileConfig) -> Iterator[Record]:
     """Choose the runtime, measure, write the table; or write a kit for another device, or read what one brought back.
 
-    With ``again`` what is measured, here or by a kit, is a session more of a table that there is. With ``there`` the kit goes to a
-    device over the network and back.
+    With ``again`` what is measured, here or by a kit, is a session more of a table that there is. With ``address`` the kit goes to
+    a device over the network and back.
 
     Raises:
         MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
         ExportError: if a component cannot be traced.
     """
-    if config.there is not None:
+    if config.address is not None:
         project = open_project(config.run, config.flags, config.overrides)
-        yield from run_remote(project, config.there, partial(_imported, config, project))
+        yield from run_remote(project, There(config.address, config.keep), partial(_imported, config, project))
         return
     if config.again:
         yield from run_again(AgainConfig(config.run, config.table, config.flags, config.overrides, config.results))

@@ -5,33 +5,17 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgenas.errors import LatencyTableError, MissingBackendError
 from edgenas.latency.kit import Request
+from edgenas.project.devices import EVERY_S, MODULES, PROGRESS, RESULTS, There, require_onnxruntime, unusable
 from edgenas.project.opening import Project, open_images
 from edgenas.recipes.kit import packed, request_of
 from edgenas.remote import PYTHON, Address, Device, DeviceFacts, Job, clear, run_job
 from edgenas.runs import Note, Record, locked, quietly
 
-RESULTS = "results.json"
-MODULES = ("numpy", "onnxruntime")
 TRTEXEC = ("trtexec", "/usr/src/tensorrt/bin/trtexec")
-EVERY_S = "5"
-
-
-@dataclass(frozen=True, slots=True)
-class There:
-    """A device over the network that is to be measured.
-
-    Attributes:
-        address: where it is.
-        keep: leave its folder there, with engines that took long to build.
-    """
-
-    address: Address
-    keep: bool = False
 
 
 def run_remote(project: Project, there: There, imported: Callable[[Path], Iterator[Record]]) -> Iterator[Record]:
@@ -64,11 +48,7 @@ def run_remote(project: Project, there: There, imported: Callable[[Path], Iterat
             outcome: Record = yield from quietly(imported(results[RESULTS]))
         except LatencyTableError as error:
             yield from clear(device, job, keep=True)  # else the same results would come back for ever
-            raise LatencyTableError(
-                f"what {address} brought back cannot be used: {error.message.replace(str(results[RESULTS]), RESULTS)}",
-                problems=error.problems,
-                hint="the same command measures anew",
-            ) from error
+            raise unusable(address, results[RESULTS], error) from error
         yield from clear(device, job, keep=there.keep)
         yield outcome
 
@@ -83,7 +63,7 @@ def kit_job(folder: Path, facts: DeviceFacts, request: Request) -> Job:
         files={name: folder / "kit" / name for name in names},
         command=(PYTHON, "measure.py", "--output", RESULTS, "--every", EVERY_S, *trtexec),
         results=(RESULTS,),
-        others=("results.progress.jsonl",),
+        others=(PROGRESS,),
     )
 
 
@@ -102,7 +82,4 @@ def _require(address: Address, facts: DeviceFacts, request: Request) -> None:
             hint = "it comes with JetPack and with TensorRT's packages; name it: ?trtexec=/usr/src/tensorrt/bin/trtexec"
             raise MissingBackendError(f"{address} has no {where}", hint=hint)
         return
-    missing = [name for name in MODULES if facts.modules[name] is None]
-    if missing:
-        hint = f"there: {facts.executable} -m pip install {' '.join(missing)}; or name a Python that has them: ?python=PATH"
-        raise MissingBackendError(f"{address} has no {' and no '.join(missing)} for Python {facts.python}", hint=hint)
+    require_onnxruntime(address, facts)

@@ -23,7 +23,6 @@ from edgenas.latency import LatencyTable
 from edgenas.recipes import remote
 from edgenas.recipes.profile import ProfileConfig
 from edgenas.recipes.profile import run as profile
-from edgenas.recipes.remote import There
 from edgenas.remote import Address, run_job
 from edgenas.runs import Progress
 from tests.latency.kits import fake_trtexec
@@ -120,7 +119,7 @@ def test_a_device_with_trtexec_is_measured_with_it(server: Server, project: Path
 def test_results_that_were_changed_there_are_refused_and_the_next_command_measures_anew(server: Server, project: Path) -> None:
     flags: Flags = {"profile": {**FEW, "threads": 1}}
     device = Address.parse(url(server, dir=str(server.folder / "changed")))
-    records = profile(ProfileConfig(project / "edgenas-run", flags, (), there=There(device)))
+    records = profile(ProfileConfig(project / "edgenas-run", flags, (), address=device))
 
     def until_changed() -> Iterator[Any]:
         for record in records:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
-from edgenas.latency.kit.script_base import Kit, KitError
+from edgenas.latency.kit.script_base import Kit, KitError, Screen, now, say
 from edgenas.latency.kit.script_runners import Trtexec
 from edgenas.portable.budget import OVER, choose, round_seconds
 from edgenas.portable.calls import tenths_ms
@@ -147,36 +147,6 @@ def open_journal(path: Path, identity: dict[str, Any]) -> JournalFile:
     return journal
 
 
-class Screen:
-    """Progress with the time left, on stderr; where that is no terminal, a line every some seconds."""
-
-    def __init__(self, every_s: float = 30.0) -> None:
-        self.every_s = every_s
-        self.label, self.start, self.first, self.shown = "", 0.0, 0, 0.0
-
-    def __call__(self, label: str, done: int, total: int) -> None:
-        """Show a step, at most once a second and at the end of a part."""
-        now = time.monotonic()
-        if label != self.label:
-            self.label, self.start, self.first, self.shown = label, now, done, now
-        is_terminal = sys.stderr.isatty()
-        if done < total and now - self.shown < (1 if is_terminal else self.every_s):
-            return
-        self.shown = now
-        left = (now - self.start) / max(done - self.first, 1) * (total - done)
-        text = f"{label}: {done}/{total}" + (f", {left / 60:.1f} min left" if done > self.first and done < total else "")
-        sys.stderr.write(f"\r{text:<60}" if is_terminal else f"{text}\n")
-        if is_terminal and done >= total:
-            sys.stderr.write("\n")
-        sys.stderr.flush()
-
-
-def say(text: str) -> None:
-    """A line for the user."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
 def options(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="measure.py", description=(__doc__ or "").split("\n\n")[0])
@@ -255,11 +225,6 @@ def announce(work: PlannedVisits, visits: int, shape: dict[str, Any], expected_s
         say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
     if request["runtime"] == "tensorrt":
         say("engines are built first, which can take a minute each; they are kept")
-
-
-def now() -> str:
-    """UTC, in ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
 
 
 def main(arguments: list[str]) -> int:
