@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgenas.cli.completion import complete_formats, complete_precisions
+from edgenas.cli.devices import AnyDevice
 from edgenas.cli.options import compact, listed, project_options
+
+if TYPE_CHECKING:
+    from edgenas.remote import Address
 
 
 class _WithFormats(click.Command):
@@ -57,6 +61,7 @@ class _WithFormats(click.Command):
     metavar="N",
     help="Build each engine N times, and say how far speed and answers differ.",
 )
+@click.option("--device", type=AnyDevice(here=False), help="With --bench: time them on a device over the network.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
@@ -70,6 +75,7 @@ def export(
     bench: bool,
     bench_net: bool,
     rebuild: int | None,
+    device: Address | None,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -78,6 +84,11 @@ def export(
 ) -> None:
     """Write the winner for deployment and prove that it still answers the same."""
     from edgenas.cli.runner import execute
+
+    if device is not None and not bench:
+        raise click.UsageError("--device goes with --bench")
+    if device is not None and bench_net:
+        raise click.UsageError("the net itself is timed here alone: leave --bench-net or --device out")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
@@ -91,7 +102,9 @@ def export(
 
         beside = listed(*extras)
         asked = ExportConfig(
-            *(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net), rebuild=rebuild or 1
+            *(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net),
+            rebuild=rebuild or 1,
+            device=device,
         )
         return recipe(asked)
 

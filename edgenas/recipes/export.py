@@ -15,7 +15,8 @@ from edgenas.deploy.signing import Signer, load_signer
 from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
 from edgenas.latency.timing import BENCH_TIMING, TimingSettings
 from edgenas.project.answers import keep_answers
-from edgenas.project.exporting.benching import bench, standing_results
+from edgenas.project.devices import There
+from edgenas.project.exporting.benching import bench, bench_file, standing_results
 from edgenas.project.exporting.entries import artefacts_in, has_baseline
 from edgenas.project.exporting.source import Source, opened_source
 from edgenas.project.exporting.verdicts import failure_of, joined
@@ -24,8 +25,8 @@ from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.records import BenchResult
+from edgenas.remote import Address
 from edgenas.runs import Note, Outcome, Record, locked
-from edgenas.runs.stages import BENCH
 
 Failure = tuple[str, EdgeNASError]  # name of an artefact, and why it is not as asked
 
@@ -42,6 +43,7 @@ class ExportConfig:
         bench: time all artefacts of the run in turn, afterwards.
         bench_net: and the net itself in PyTorch.
         rebuild: how often each engine is built, to say how far its builds differ.
+        device: over the network that times them instead of this one.
     """
 
     run: Path
@@ -56,6 +58,7 @@ class ExportConfig:
     bench: bool = False
     bench_net: bool = False
     rebuild: int = 1
+    device: Address | None = None
 
     @property
     def is_benched(self) -> bool:
@@ -99,7 +102,9 @@ def run(config: ExportConfig) -> Iterator[Record]:
         written, failures = yield from _write(source, asked, folders, config, signer)
         if written:
             yield from _keep(source)
-        timed = (yield from bench(source, _timing(project), with_net=config.bench_net)) if config.is_benched else None
+        timed, there = None, None if config.device is None else There(config.device)
+        if config.is_benched:
+            timed = yield from bench(source, _timing(project), with_net=config.bench_net, there=there)
         for each in written:
             each.staging.remove()
         page = yield from page_beside(project, source.images)
@@ -111,7 +116,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     several = tuple(results) if len(orders.each) > 1 or len(results) > 1 else None
     result = replace(results[0], artifacts=several, bench=timed)
     outputs = {"artifact": project.run.path / result.artifact} if config.output is None else {"artifact": folders[0]}
-    outputs |= {} if timed is None else {"bench": project.run.export / BENCH}
+    outputs |= {} if timed is None else {"bench": bench_file(project.run, there)}
     yield from _recommended(timed)
     yield Outcome(result, outputs | page, joined(failures) or _nothing_to_deploy(timed))
 
