@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
 from edgenas.errors import MissingBackendError
+from edgenas.graphs.quantizing import SYMMETRIC
 
 from . import _trt, tensorrt_rtx
 from ._files import read_source, require_precision
@@ -35,7 +36,8 @@ class TensorRtExporter:
     """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
 
     name = "trt"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT engines, for NVIDIA GPUs"
     builds_engines = True
 
     def require_targets(self, asked: Sequence[str]) -> None:
@@ -154,7 +156,7 @@ def _rtx_target(gpu: Gpu) -> str:
 
 def _build_here(model: nn.Module, spec: ExportSpec, folder: Path, gpu: Gpu) -> Sequence[ExportedFile]:
     trt = _package()
-    typed = typed_graph(model, spec)
+    typed = typed_graph(model, spec, int8=SYMMETRIC)
     emulation = folder / f"{typed.stem}.emulated.onnx"
     save(typed.graph if typed.emulation is None else typed.emulation, emulation)
     data = typed.graph.SerializeToString()

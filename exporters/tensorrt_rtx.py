@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError, UsageError
 from edgenas.graphs.heads import half_products, single_products
+from edgenas.graphs.quantizing import SYMMETRIC
 from edgenas.graphs.shares import SHARE_NOTES, shares_of
 
 from . import _trt
@@ -36,7 +37,8 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT-RTX engines, built without a GPU"
     builds_engines = True
 
     def require_targets(self, asked: Sequence[str]) -> None:
@@ -99,7 +101,7 @@ def typed_for_engines(model: nn.Module, spec: ExportSpec) -> TypedGraph:
     """The graph that engines are built from, as `typed_graph`, which raises."""
     if spec.precision not in TensorRtRtxExporter.precisions:
         raise UsageError(f"engines are built in {', '.join(TensorRtRtxExporter.precisions)}, not in {spec.precision}")
-    return typed_graph(model, spec)
+    return typed_graph(model, spec, int8=SYMMETRIC)
 
 
 def needs_half_head(precision: Precision, targets: Sequence[str]) -> bool:

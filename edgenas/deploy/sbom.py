@@ -7,6 +7,7 @@ The same artefact has the same bill: its serial number is made of the manifest's
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Ancestor:
     name: str
     licence: str | None = None
     sha256: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """What it is called in a bill: nets of one name are told apart by their weights."""
+        return f"{self.role}:{self.name}" + ("" if self.sha256 is None else f"@{self.sha256[:12]}")
 
 
 def sbom(manifest: Manifest, ancestors: Sequence[Ancestor] = ()) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def _net(manifest: Manifest, ancestors: Sequence[Ancestor]) -> dict[str, Any]:
     described = {
         "task": "image classification",
         "architectureFamily": facts.space,
-        "modelArchitecture": sha256_json(facts.arch),
+        "modelArchitecture": json.dumps(facts.arch, sort_keys=True),
         "datasets": [{"ref": _data_ref(manifest)}],
         "inputs": [{"format": f"{manifest.input.dtype} {manifest.input.layout} {_shape(manifest.input.shape)}"}],
         "outputs": [{"format": f"{manifest.output.dtype} {_shape(manifest.output.shape)}"}],
@@ -150,7 +156,7 @@ def _ancestor(ancestor: Ancestor) -> dict[str, Any]:
     known = {} if ancestor.licence is None else {"licence-of-published-weights": ancestor.licence}
     return {
         "type": "machine-learning-model",
-        "bom-ref": f"{ancestor.role}:{ancestor.name}",
+        "bom-ref": ancestor.ref,
         "name": ancestor.name,
         "scope": "excluded",
         **({} if ancestor.sha256 is None else {"hashes": _hashes(ancestor.sha256)}),
@@ -186,7 +192,7 @@ def _dependencies(
     manifest: Manifest, files: Sequence[Mapping[str, Any]], ancestors: Sequence[Ancestor]
 ) -> Iterator[dict[str, Any]]:
     """What each component stands on: the net on files and data, a file on what runs it."""
-    beside = [_data_ref(manifest), *(f"{each.role}:{each.name}" for each in ancestors)]
+    beside = [_data_ref(manifest), *(each.ref for each in ancestors)]
     yield {"ref": _NET, "dependsOn": [*(file["bom-ref"] for file in files), *beside]}
     for file in manifest.files:
         needed = [_library(name, "required")["bom-ref"] for name in packages_of(file.runtime)]

@@ -26,7 +26,8 @@ def bench_lines(result: BenchResult | None) -> Iterator[RenderableType]:
     yield Text(f"baseline: {result.baseline.words}", style="dim")
     yield Text(_calls(result), style="dim")
     for left in result.left_out:
-        yield Text(f"not timed: {left.artifact}/{left.path}: {left.reason}", style="yellow")
+        runtime = f" in {left.runtime}" if left.runtime else ""
+        yield Text(f"not timed: {left.artifact}/{left.path}{runtime}: {left.reason}", style="yellow")
     for text in result.why:
         yield Text(text, style="yellow")
     yield Text("no file is recommended" if result.choice is None else result.choice.words, style="bold")

@@ -41,13 +41,13 @@ from edgenas.report.nets import (
     sites_table,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.precision import precision_lines
 from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
 from edgenas.report.running import run_view
 from edgenas.report.search import search_view
 from edgenas.report.settings import settings_view
 from edgenas.report.spaces import count_view, spaces_view
-from edgenas.report.precision import precision_lines
 from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
@@ -206,6 +206,8 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     result = outcome.result
     for artefact in result.artifacts or (result,):
         yield from _artefact_lines(artefact, with_name=result.artifacts is not None)
+    notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
+    yield Text(notes, style="dim")
     if result.metrics is not None:
         yield Text(f"decided: {rule_of(result.metrics.metrics)}")
         choice = result.metrics.metrics.threshold_choice
@@ -228,8 +230,6 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     if emulated:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
     yield from precision_lines(result.files)
-    notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
-    yield Text(notes, style="dim")
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -244,6 +244,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     for check in outcome.result.checks:
         by_file.setdefault(check.path, {})[check.name] = check
     for path, checks in by_file.items():
+        if set(checks) == {"signature"}:
+            continue
         cells = [
             verdict(checks[name].verdict) if name in checks else Text("–") for name in ("sha256", "precision", "golden", "parity")
         ]
@@ -251,6 +253,9 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     yield rows
     if outcome.result.exported is not None:
         yield Text.assemble("as exported: ", verdict(outcome.result.exported))
+    for check in outcome.result.checks:
+        if check.name == "signature" and check.verdict == "passed":
+            yield Text(f"signature: {check.reason}")
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.name == "precision" and c.verdict == "passed"):
         yield Text(f"precision: {words}", style="dim")
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
