@@ -18,6 +18,7 @@ from edgenas.deploy.judging import exported_file
 from edgenas.deploy.orders import BASELINE_FORMAT
 from edgenas.errors import ArtefactError, EdgeNASError
 from edgenas.latency.measuring import percentiles_of
+from edgenas.latency.table import machine_remarks
 from edgenas.latency.timing import NetTiming, TimingSettings, Turns, take_turns, upper_ms
 from edgenas.project.exporting.choosing import Contender, choose, time_ratio
 from edgenas.project.exporting.entries import (
@@ -60,6 +61,8 @@ def bench(
     infos = [entry.entrant.tried() for entry in (baseline, *others)]
     result = yield from bench_of(source, how, [baseline, *others], infos, turns, [*unusable, *left])
     result.write(run.export / BENCH)
+    for remark in machine_remarks([turns.machine], how.threads):
+        yield Note(remark, is_warning=True)
     yield Note(f"{settings.visits} visits to each of {len(entries)} in {turns.seconds:.0f} s")
     return result
 
