@@ -7,7 +7,8 @@ things: another device times the same entries.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from edgenas.deploy.orders import BASELINE_FORMAT
 from edgenas.errors import ArtefactError, EdgeNASError
 from edgenas.latency.measuring import percentiles_of
 from edgenas.latency.table import machine_remarks
-from edgenas.latency.timing import NetTiming, TimingSettings, Turns, take_turns, upper_ms
+from edgenas.latency.timing import Memory, NetTiming, TimingSettings, Turns, take_turns, upper_ms
 from edgenas.project.exporting.choosing import Contender, choose, time_ratio
 from edgenas.project.exporting.entries import (
     Artefact,
@@ -33,15 +34,21 @@ from edgenas.project.exporting.entries import (
 )
 from edgenas.project.exporting.source import Source
 from edgenas.project.exporting.writing import judge_of
+from edgenas.project.journals import journal
 from edgenas.records import BenchedRow, BenchResult, ExportedModel, ExportResult, LeftOutFile, Percentile, TimeRatio, Verdict
 from edgenas.runs import Note, Progress, Record
 from edgenas.runs.stages import BENCH
+from edgenas.runs.versions import versions
+
+VISITS = "bench.jsonl"  # of a session that is not finished, in the folder of exports
 
 
 def bench(
     source: Source, settings: TimingSettings, *, with_net: bool = False, seed: int = 0
 ) -> Generator[Record, None, BenchResult]:
     """Time all artefacts of the run in turn, choose among them, and keep what was found in ``export/bench.json``.
+
+    Visits are kept as they are made: the same command goes on after a kill.
 
     Raises:
         MissingInputError: if there is no fp32 ONNX file to compare with.
@@ -50,21 +57,38 @@ def bench(
     artefacts, unusable = artefacts_in(run)
     entries, left = yield from entries_of(artefacts, source, how, with_net=with_net)
     baseline = baseline_of(entries)
-    others = [entry for entry in entries if entry is not baseline]
-    rng, turns = np.random.default_rng(seed), None
-    for record in take_turns([each.entrant for each in others], baseline.entrant, settings, rng=rng):
-        if isinstance(record, Turns):
-            turns = record
-        else:
-            yield record
-    assert turns is not None
-    infos = [entry.entrant.tried() for entry in (baseline, *others)]
-    result = yield from bench_of(source, how, [baseline, *others], infos, turns, [*unusable, *left])
-    result.write(run.export / BENCH)
+    ordered = [baseline, *(entry for entry in entries if entry is not baseline)]
+    with journal(run.export / VISITS, _identity(source, how, ordered, settings, seed)) as memory:
+        turns = yield from _timed(ordered, settings, seed, memory)
+        infos = [entry.entrant.tried() for entry in ordered]
+        result = yield from bench_of(source, how, ordered, infos, turns, [*unusable, *left])
+        result.write(run.export / BENCH)
     for remark in machine_remarks([turns.machine], how.threads):
         yield Note(remark, is_warning=True)
     yield Note(f"{settings.visits} visits to each of {len(entries)} in {turns.seconds:.0f} s")
     return result
+
+
+def _identity(source: Source, how: Conditions, entries: Sequence[Entry], settings: TimingSettings, seed: int) -> dict[str, Any]:
+    """Everything that the visits depend on."""
+    return {
+        "entries": [[each.name.as_json(), None if each.file is None else each.file.sha256] for each in entries],
+        "weights": source.final.sha256,
+        "how": asdict(how),
+        "settings": asdict(settings),
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def _timed(entries: Sequence[Entry], settings: TimingSettings, seed: int, memory: Memory) -> Generator[Record, None, Turns]:
+    """Time entries in turn, the first as the reference of the others."""
+    baseline, *others = (entry.entrant for entry in entries)
+    for record in take_turns(others, baseline, settings, rng=np.random.default_rng(seed), memory=memory):
+        if isinstance(record, Turns):
+            return record
+        yield record
+    raise AssertionError("the last record is the turns")
 
 
 def bench_of(
