@@ -42,7 +42,8 @@ def elsewhere(manifest: Manifest) -> str:
             "```\ng++ -O2 -std=c++17 example.cpp -I ONNXRUNTIME/include -L ONNXRUNTIME/lib -lonnxruntime -o ../example\n"
             "convert ../photo.jpg -auto-orient -depth 8 ../photo.ppm\n../example ../photo.ppm\n```"
         )
-    parts.append(_trtexec(manifest, model))
+    if all(file.precision != "int8" for file in manifest.files):
+        parts.append(_trtexec(manifest, model))  # TensorRT takes other integers than ONNX Runtime
     parts.append(
         "OpenVINO (`pip install openvino`), in this folder:\n\n"
         "```python\nimport json\nimport sys\n\nimport openvino\n\nsys.dont_write_bytecode = True  # no other file belongs here\n"

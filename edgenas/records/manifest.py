@@ -15,6 +15,7 @@ from edgenas.records.search import TableFacts
 
 Verdict = Literal["passed", "failed", "undecided", "not_run"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # of a computation
+CalibrationMethod = Literal["minmax", "percentile", "entropy"]  # how ranges of activations are taken from images
 FileKind = Literal["onnx", "engine", "openvino", "executorch"]  # by which a runtime knows what it can load
 MANIFEST_SCHEMA = 1  # 1: first
 
@@ -161,11 +162,13 @@ class ModelFile(JsonRecord):
 
     Attributes:
         path: in the folder.
-        kind: ``onnx`` or ``engine``.
+        kind: what a runtime must accept to load it.
         batch_size: images a call; None for any number.
         targets: GPUs that it is for.
+        size_bytes, sha256: of the file at ``path`` alone.
         emulation: ONNX file that computes the same in float32, for where this one cannot run.
         notes: of its exporter.
+        parts: files that belong to it and are read with it, as the weights of an OpenVINO model; None where it is one file.
     """
 
     path: str
@@ -178,6 +181,12 @@ class ModelFile(JsonRecord):
     sha256: str
     emulation: FileIdentity | None
     notes: Mapping[str, Any]
+    parts: Annotated[tuple[FileIdentity, ...] | None, OMITTED] = None
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the file and its parts."""
+        return self.size_bytes + sum(part.size_bytes for part in self.parts or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,7 @@ def device(page: ResultsPage) -> Html:
     parts: list[Html] = []
     for each in page.exports:
         rows = []
-        sizes = {file.path: file.size_bytes for file in each.manifest.files}
+        sizes = {file.path: file.total_bytes for file in each.manifest.files}
         for file in each.parity.files:
             parity = file.parity
             numbers = f"{parity.num_images:,}" if parity.num_images else "–"
