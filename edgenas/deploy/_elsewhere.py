@@ -7,7 +7,6 @@ from edgenas.deploy.sbom import SBOM
 from edgenas.escaping import markdown_code
 from edgenas.records import Manifest
 
-
 BUILD_ENGINE = "build_engine.py"
 
 
