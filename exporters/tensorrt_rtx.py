@@ -54,7 +54,7 @@ class TensorRtRtxExporter:
         """
         trt = load_package()
         groups = require_targets(trt, spec.targets or DEFAULT_TARGETS)
-        typed = typed_graph(model, spec, int8=SYMMETRIC)
+        typed = typed_graph(model, spec, TensorRtRtx.name, int8=SYMMETRIC)
         sources: dict[bool, _Source] = {}
         files = []
         for label, targets in groups.items():

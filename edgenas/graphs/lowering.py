@@ -1,4 +1,4 @@
-"""One pass over an ONNX graph that keeps, beside each value, the view of a tensor that it is; tensors are made where they are needed.
+"""One pass over an ONNX graph that keeps, beside each value, the view of a tensor that it is, and makes tensors where they are read.
 
 Reshape and Transpose make no nodes: they change views. An operator that works on numbers takes the tensor behind its view wherever
 the order of the numbers does not matter to it, and the steps to the layout that it wants otherwise. Projections wait until

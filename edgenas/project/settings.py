@@ -390,7 +390,7 @@ class ExportSettings:
     net: str = "auto"
     precision: Precision | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
-    opset: Annotated[int, Range(ge=18, le=25)] = 18
+    opset: Annotated[int, Range(ge=18, le=25)] = 20
     bench_visits: Nets = 21
     calibration: CalibrationMethod = "minmax"
     calibration_images: Annotated[int, Range(ge=8, le=2048)] = 256

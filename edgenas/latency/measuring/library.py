@@ -30,7 +30,7 @@ def measure_table(
     precision: Precision = "fp32",
     batch_size: int = 1,
     threads: int | None = None,
-    opset: int = 18,
+    opset: int = 20,
     seed: int = 0,
     cache: Path | None = None,
     memory: Memory | None = None,
