@@ -21,7 +21,7 @@ from edgenas.errors import ExportError
 from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
-from edgenas.graphs.rewriting import default_rewrites
+from edgenas.graphs.rewriting import rewrites_for
 from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
@@ -95,9 +95,7 @@ class TypedGraph:
     notes: dict[str, str | int | float]
 
 
-def typed_graph(
-    model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-cpu", *, int8: Scheme = ASYMMETRIC
-) -> TypedGraph:
+def typed_graph(model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-cpu", *, int8: Scheme = ASYMMETRIC) -> TypedGraph:
     """Trace ``model``, rewrite and type it as ``spec`` asks; what is around integers of TensorRT's kind is float16.
 
     Args:
@@ -114,7 +112,7 @@ def typed_graph(
     """
     opset = max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
     traced = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset)
-    graph, changes = rewritten(traced, default_rewrites(runtime) if spec.rewrites is None else spec.rewrites)
+    graph, changes = rewritten(traced, rewrites_for(runtime, spec.rewrites))
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
     notes: dict[str, str | int | float] = {"opset": opset, "num_nodes": len(graph.graph.node), **changes}

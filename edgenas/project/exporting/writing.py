@@ -105,7 +105,7 @@ def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[Exp
     sizes = (1, None) if order.exporter.name == "onnx" else (1,)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    spec = ExportSpec(source.shape, None, order.precision, settings.opset, tuple(settings.targets), texts)
+    spec = ExportSpec(source.shape, None, order.precision, settings.opset, tuple(settings.targets), texts, settings.rewrites)
     spec = replace(spec, calibration=calibration_for(source, order.precision, settings))
     return [replace(spec, batch_size=size) for size in sizes]
 
