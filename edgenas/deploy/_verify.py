@@ -72,7 +72,7 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             runnable.append((replace(entry, path=same.path, size_bytes=same.size_bytes, sha256=same.sha256), True))
         for file, is_emulation in runnable:
             parts = () if is_emulation else file.parts or ()
-            hashed = [_check_hash(folder, each) for each in (file, *parts)]
+            hashed = [_check_hash(folder, file), *(_check_hash(folder, part) for part in parts)]
             checks += hashed
             if all(check.verdict == "passed" for check in hashed):
                 if runtimes is not None:
