@@ -1,7 +1,7 @@
 """What an OpenVINO model's description (``.xml``) says of itself, read without OpenVINO and without trust.
 
-The file may be a stranger's: it is read as a stream, declarations (which could define entities) are refused, and depth and number
-of elements are bounded.
+The file may be a stranger's: it is read as a stream, declarations (which could define entities) are refused, and depth and
+number of elements are bounded.
 """
 
 from __future__ import annotations

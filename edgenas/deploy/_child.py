@@ -68,7 +68,7 @@ def _checks(folder: str, number: str, part: str) -> bytes:
 
 
 def _answer(said: BinaryIO, path: Path, runtime: str, precision: Any) -> None:
-    """Answers to batches, and to who asks what the session says of itself, until there are no more.
+    """Answers to batches, and to who asks for the session's own words, until there are no more.
 
     ``layers`` in a runtime's place asks for the first that is not finite.
     """

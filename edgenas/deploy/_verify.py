@@ -19,7 +19,7 @@ from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
 from edgenas.deploy.signing import SIGNATURE
-from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
+from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, PrecisionError, UsageError
 from edgenas.graphs.shares import shares_of
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
@@ -72,7 +72,8 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             runnable.append((replace(entry, path=same.path, size_bytes=same.size_bytes, sha256=same.sha256), True))
         for file, is_emulation in runnable:
             parts = () if is_emulation else file.parts or ()
-            hashed = [_check_hash(folder, file), *(_check_hash(folder, part) for part in parts)]
+            entries: tuple[FileIdentity | ModelFile, ...] = (file, *parts)
+            hashed = [_check_hash(folder, each) for each in entries]
             checks += hashed
             if all(check.verdict == "passed" for check in hashed):
                 if runtimes is not None:
@@ -188,6 +189,8 @@ def _check_live(
         if is_engine:
             checks.append(Check(path, "precision", "not_run", _proof_of_build(file)))
         return [*checks, Check(path, "golden", "not_run", reason)]
+    except PrecisionError as error:
+        return [*checks, Check(path, "precision", "failed", f"{runtime_name}: {error}")]
     except EdgeNASError as error:
         # The bytes are those that were exported; an engine among them may still be of another GPU or version.
         verdict: Verdict = "not_run" if is_engine else "failed"
@@ -206,6 +209,9 @@ def _check_live(
 
 def _proof_of_build(file: ModelFile) -> str:
     notes = file.notes
+    if isinstance(notes.get("precision_share"), str):
+        proof = notes.get("precision_proof", "types of the graph")
+        return f"the engine cannot be opened here; when it was built: {notes['precision_share']:.200} (proof: {proof!s:.100})"
     share = notes.get("engine_half_share", notes.get("network_half_share"))
     if not isinstance(share, int | float) or isinstance(share, bool):
         return "the engine cannot be opened here"
@@ -213,9 +219,20 @@ def _proof_of_build(file: ModelFile) -> str:
 
 
 def _check_engine(path: str, runner: Runner, precision: str, what: str) -> Check:
-    live = runner.info.precision
-    verdict: Verdict = "passed" if live == precision else "failed"
-    return Check(path, "precision", verdict, f"the live {what} computes in {live}, the manifest says {precision}")
+    """What the live engine's inspector names; one that names nothing proves nothing."""
+    info = runner.info
+    proof = str(info.details.get("precision_proof", "the runtime"))
+    if info.precision != precision:
+        return Check(path, "precision", "failed", f"the live {what} computes in {info.precision}, the manifest says {precision}")
+    shares = [
+        f"{key.removeprefix('engine_share_')} {percent(float(share))}"
+        for key, share in info.details.items()
+        if key.startswith("engine_share_")
+    ]
+    if proof.startswith("nothing"):
+        return Check(path, "precision", "not_run", f"the engine was opened, but its precision is not proven: {proof}")
+    listed = f" ({', '.join(shares)} of its inner tensors)" if shares else ""
+    return Check(path, "precision", "passed", f"the live {what} computes in {precision}{listed}, by {proof}")
 
 
 def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:

@@ -47,6 +47,7 @@ class ExportSpec:
         precision: of the computation; inputs and outputs stay float32.
         opset: ONNX opset, 18 or later.
         targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
+        ahead: those that are built for where ``targets`` is empty and this machine has no GPU; empty takes the format's own.
         rewrites: names of `edgenas.graphs.rewriting` that change the graph and not what it computes; None for those that were
             measured to be fastest on the runtime that the file is for, empty for none.
         kept: blocks and operators, by the start of a node's name or by operator type, that stay float32 in a reduced precision.
@@ -65,6 +66,7 @@ class ExportSpec:
     kept: tuple[str, ...] = ()
     calibration: ImageRows | None = field(default=None, hash=False, compare=False, repr=False)
     rebuilds: Count = 1
+    ahead: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_allowed(self)

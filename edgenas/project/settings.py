@@ -379,7 +379,8 @@ class ExportSettings:
         net: the searched one, the hand-designed one (baseline), auto (the one that `retrain` chose on select and confirm), or a
             rival by its name in `edgenas compare`.
         precision: None takes the format's own default: fp32 for onnx, fp16 for trt.
-        targets: GPU architectures that engines are built for where no GPU is.
+        targets: GPU architectures that engines are built for where no GPU is; ``sm86+sm89`` is one engine for both, ``portable``
+            one for every architecture from Ampere on.
         opset: version of ONNX's operators.
         bench_visits: that ``--bench`` makes to every file, in turn; fewer than 6 give no interval.
         calibration: how int8 takes the ranges of activations from images of calibrate: minmax (the extremes), percentile (all but
