@@ -128,6 +128,7 @@ from edgenas.records.plan import (
     PlannedTraining,
     PlanResult,
 )
+from edgenas.records.precision import RangeReport, Repair, RepairTrial, TensorRange
 from edgenas.records.predict import Deployed, Prediction, PredictResult, ServeResult
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
@@ -341,6 +342,7 @@ __all__ = [
     "PublishedRow",
     "Quantile",
     "RacedRow",
+    "RangeReport",
     "RankedNet",
     "RatioFacts",
     "RecipeRow",
@@ -350,6 +352,8 @@ __all__ = [
     "ReferralZone",
     "Reliability",
     "ReliabilityBin",
+    "Repair",
+    "RepairTrial",
     "ReportResult",
     "ReportedFacts",
     "ResultsPage",
@@ -403,6 +407,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "TensorRange",
     "ThresholdChoice",
     "TimedNet",
     "TopNets",
