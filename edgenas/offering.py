@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 from edgenas.errors import RunFolderError
 from edgenas.runs import RunFolder, read_json
@@ -46,6 +47,13 @@ def setting_words(key: str) -> list[str]:
 def formats() -> list[str]:
     """Formats of deployment."""
     return sorted(point.name for point in entry_points(group="edgenas.exporters"))
+
+
+def precisions() -> list[str]:
+    """Precisions of an export."""
+    from edgenas.records import Precision
+
+    return [*get_args(Precision), "auto"]
 
 
 def runtimes() -> list[str]:

@@ -19,6 +19,7 @@ from edgenas import __version__
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
+from edgenas.graphs.naming import name_nodes
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
@@ -108,7 +109,8 @@ def export_graph(
 ) -> onnx.ModelProto:
     """Trace ``model`` into a checked ONNX graph with one input ``image`` and one output ``logits``.
 
-    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is.
+    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is. Nodes are named after the modules that they
+    come from.
 
     Args:
         model: one tensor in, one tensor out.
@@ -137,6 +139,7 @@ def export_graph(
         raise ExportError(f"{type(model).__name__} cannot be traced to ONNX: {first_line(_root(error))}") from error
     assert program is not None  # None is the answer of the older exporter
     graph = program.model_proto
+    name_nodes(graph)
     _strip(graph)
     _check(graph, sample_shape, batch_size)
     return graph

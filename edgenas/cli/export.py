@@ -8,18 +8,18 @@ from typing import Any
 
 import click
 
-from edgenas.cli.completion import complete_formats
-from edgenas.cli.options import compact, project_options
+from edgenas.cli.completion import complete_formats, complete_precisions
+from edgenas.cli.options import compact, listed, project_options
 
 
 @click.command()
 @click.option(
-    *("--format", "format_name"),
-    metavar="NAME",
+    *("--format", "format_names"),
+    metavar="NAMES",
     shell_complete=complete_formats,
     default="onnx",
     show_default=True,
-    help="What to write: onnx, trt, or what a package brings.",
+    help="What to write, e.g. onnx or onnx,openvino; `edgenas doctor` lists them.",
 )
 @click.option(
     "--net",
@@ -28,16 +28,17 @@ from edgenas.cli.options import compact, project_options
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-    help="Default: the format's own, fp32 for onnx, fp16 for trt.",
+    metavar="NAMES",
+    shell_complete=complete_precisions,
+    help="fp32, fp16, bf16, int8, several (fp32,int8), or auto: all that the format writes.  [default: the format's own]",
 )
 @click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
-@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT, with a rival's name.")
+@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
-    format_name: str,
+    format_names: str,
     net: str | None,
     precision: str | None,
     gpu: str | None,
@@ -55,13 +56,13 @@ def export(
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
 
-        targets = [target.strip() for target in gpu.split(",") if target.strip()] if gpu is not None else None
-        beside = tuple(name.strip() for text in extras for name in text.split(",") if name.strip())
-        flags = compact(export={"net": net, "precision": precision, "targets": targets})
-        require_ready(run, flags, overrides, "net", format_name=format_name)  # before PyTorch is imported
+        formats, precisions = listed(format_names), listed(precision)
+        flags = compact(export={"net": net, "targets": list(listed(gpu)) if gpu is not None else None})
+        # before PyTorch is imported
+        require_ready(run, flags, overrides, "net", formats=formats, precisions=precisions)
         from edgenas.recipes.export import ExportConfig
         from edgenas.recipes.export import run as recipe
 
-        return recipe(ExportConfig(run, flags, overrides, format_name, output, require_run, beside))
+        return recipe(ExportConfig(run, flags, overrides, formats, precisions, output, require_run, listed(*extras)))
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

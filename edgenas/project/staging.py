@@ -17,6 +17,7 @@ from edgenas.records import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.runs import RunFolder, atomic_path, cannot_write, sha256_file, sha256_json
 
 _LISTING = "files.json"
+_DIGITS = 16  # of a hash, in a folder's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,10 @@ class Staging:
         Raises:
             RunFolderError: if it cannot be made.
         """
-        folder = run.export / f".{name}-{sha256_json(identity)[:16]}.parts"
+        folder = run.export / f".{name}-{sha256_json(identity)[:_DIGITS]}.parts"
         try:
             run.export.mkdir(parents=True, exist_ok=True)
-            for other in run.export.glob(f".{name}-*.parts"):
+            for other in run.export.glob(f".{name}-{'?' * _DIGITS}.parts"):
                 if other != folder:
                     shutil.rmtree(other, ignore_errors=True)
             folder.mkdir(exist_ok=True)

@@ -2,71 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgenas import __version__
 from edgenas.config import Flags
-from edgenas.data.hashing import content_hashes
-from edgenas.data.images import Images, decode
-from edgenas.deploy.artefact import Facts, require_writable, write_artefact
+from edgenas.deploy.artefact import require_writable
 from edgenas.deploy.beside import require_possible
-from edgenas.deploy.contracts import Exporter, ExportSpec
-from edgenas.deploy.judging import Judge
-from edgenas.deploy.metadata import metadata
-from edgenas.deploy.parity import probabilities
-from edgenas.deploy.plugins import get_exporter
-from edgenas.deploy.recorded import RecordedAnswers, kept
-from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
+from edgenas.deploy.orders import AUTO, Order, orders_of
+from edgenas.deploy.parity import Gates, probabilities
+from edgenas.errors import ConfigError, EdgeNASError, UsageError
 from edgenas.project.answers import keep_answers
-from edgenas.project.deployed import FinalNet, final_images, load_final
+from edgenas.project.exporting.source import Source, opened_source
+from edgenas.project.exporting.verdicts import failure_of, joined
+from edgenas.project.exporting.writing import Written, artefact_folder, notes_of, result_of, write_one
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
-from edgenas.project.rival_nets import OWN
-from edgenas.project.settings import ExportSettings
-from edgenas.project.staging import Staging
-from edgenas.records import (
-    ArchitectureFacts,
-    DataFacts,
-    DecisionRule,
-    ExportResult,
-    Metrics,
-    Parity,
-    SplitMetrics,
-    ThresholdChoice,
-    WeightsFacts,
-)
-from edgenas.runs import Note, Outcome, Progress, Record, locked
-from edgenas.runs.background import watched
-from edgenas.runs.quick import quick_stages
-from edgenas.runs.stages import ORDER
-from edgenas.runs.versions import versions
-from edgenas.stats import decide
-from edgenas.training.evaluation import logits, report
+from edgenas.runs import Note, Outcome, Record, locked
+
+Failure = tuple[str, EdgeNASError]  # name of an artefact, and why it is not as asked
 
 
 @dataclass(frozen=True, slots=True)
 class ExportConfig:
-    """What `edgenas export` was asked for."""
+    """What `edgenas export` was asked for.
+
+    Attributes:
+        formats: to be written, at least one.
+        precisions: of each; none takes the settings', else the format's own, ``auto`` is all that a format writes.
+        output: folder of the artefact, where there is one.
+    """
 
     run: Path
     flags: Flags
     overrides: tuple[str, ...]
-    format_name: str
+    formats: tuple[str, ...]
+    precisions: tuple[str, ...] = ()
     output: Path | None = None
     require_run: bool = False
     extras: tuple[str, ...] = ()
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
-    """Export, compare on the test split, write the artefact folder.
+    """Export, compare on the test split, write the artefact folders.
 
     Raises:
         UsageError: if there is no such format, or what else is asked for is not for it.
@@ -75,173 +54,94 @@ def run(config: ExportConfig) -> Iterator[Record]:
         MissingBackendError: if this machine cannot write the format.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
-    exporter = get_exporter(config.format_name)
-    require_possible(config.extras, config.format_name)
     project = open_project(config.run, config.flags, config.overrides)
-    settings = project.settings
+    orders = orders_of(config.formats, config.precisions, project.settings.export.precision)
+    for name in dict.fromkeys(order.format_name for order in orders.each):
+        require_possible(config.extras, name)
     images = open_images(project)
-    gates = gates_of(settings.gates, floors_in(project.run, images.class_names))
-    if gates.min_sensitivity is not None and images.positive is None:
-        raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
-    folder = (
-        config.output if config.output is not None else project.run.export / _folder_name(settings.export.net, config.format_name)
-    )
+    gates = _gates(project, images.class_names, images.positive)
+    folders = _folders(project, orders.each, config.output)
+    yield from (Note(text, is_warning=True) for text in orders.notes)
     with locked(project.run):
-        require_writable(folder)
-        images = final_images(project, images)
-        yield from decode(images, "calibrate", "test")
-        final = load_final(project, images)
-        for warning in final.warnings:
-            yield Note(warning, is_warning=True)
-        for note in final.notes:
-            yield Note(note)
-        images_NCHW, labels_N = images.arrays("test")
-        specs = _specs(project.settings.export, exporter, images, final.threshold)
-        staging = Staging.open(
-            project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
-        )
-        reference_NK = staging.array("source", partial(logits, final.net, images_NCHW))
-        judge = Judge(
-            *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
-        )
-        writing = (staging.files(f"spec-{i}", partial(exporter.export, final.net, spec)) for i, spec in enumerate(specs))
-        written = yield from watched(writing, f"writing {config.format_name}", total=len(specs))
-        files = [file for part in written for file in part]
-        judged = []
-        for position, file in enumerate(files):
-            yield Progress("parity", position, len(files), {"file": file.path.name})
-            judged.append((file, judge(file)))
-        yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
-        keep_answers(
-            *(project.run, images, probabilities(reference_NK)),
-            net=final.source,
-            weights_sha256=final.sha256,
-            threshold=final.threshold,
-        )
-        metrics = report_of(reference_NK, labels_N, images, final.threshold, final.choice)
-        doubts = metrics.doubts("the net on test")
-        yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]
-        facts = replace(
-            _facts(project, images, final, metrics),
-            gates=gates.limits,
-            extras=config.extras,
-            answers=_answers(images, reference_NK, final.threshold),
-            quick=tuple(stage for stage in quick_stages(project.run) if stage in ORDER),
-        )
-        artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
-        staging.remove()
-        page = yield from page_beside(project, images)
-    shown = project.run.relative(artefact.folder)
-    result = ExportResult(
-        artifact=shown,
-        verdict=artefact.verdict,
-        weights=final.weights,
+        for folder in folders:
+            require_writable(folder)
+        source = yield from opened_source(project, images, gates)
+        written, failures = yield from _write(source, orders.each, folders, config)
+        yield from _keep(source)
+        for each in written:
+            each.staging.remove()
+        page = yield from page_beside(project, source.images)
+    results = [result_of(source, each) for each in written]
+    result = replace(results[0], artifacts=tuple(results) if len(orders.each) > 1 else None)
+    for each in written:
+        yield from notes_of(each)
+    yield Outcome(result, {"artifact": written[0].artefact.folder} | page, joined(failures))
+
+
+def _gates(project: Project, class_names: Sequence[str], positive: int | None) -> Gates:
+    """The limits that every file is held to.
+
+    Raises:
+        ConfigError: if one is of a positive class, and there is none.
+    """
+    gates = gates_of(project.settings.gates, floors_in(project.run, class_names))
+    if gates.min_sensitivity is not None and positive is None:
+        raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
+    return gates
+
+
+def _folders(project: Project, orders: Sequence[Order], output: Path | None) -> list[Path]:
+    """Where every artefact goes.
+
+    Raises:
+        UsageError: if one folder is named for several.
+    """
+    if output is None:
+        return [artefact_folder(project.run, project.settings.export.net, order) for order in orders]
+    if len(orders) > 1:
+        names = ", ".join(order.name for order in orders)
+        raise UsageError(f"--output names one folder, but {len(orders)} artefacts are written ({names}); leave it out")
+    return [output]
+
+
+def _write(
+    source: Source, orders: Sequence[Order], folders: Sequence[Path], config: ExportConfig
+) -> Generator[Record, None, tuple[list[Written], list[Failure]]]:
+    """Write and judge one artefact after the other; one that cannot be written, or fails, does not stop the others.
+
+    Of ``--precision auto``, a precision beside the format's own that fails is a warning: nobody asked to ship just that.
+    """
+    written: list[Written] = []
+    failures: list[Failure] = []
+    for order, folder in zip(orders, folders, strict=True):
+        is_tried = AUTO in config.precisions and order.precision != order.exporter.precisions[0]
+        try:
+            done = yield from write_one(source, order, folder, config.extras)
+        except EdgeNASError as error:
+            if len(orders) == 1:
+                raise
+            failure: EdgeNASError | None = error
+        else:
+            written.append(done)
+            failure = failure_of(done.parities, folder, require_run=config.require_run)
+        if failure is not None and is_tried:
+            yield Note(f"{order.name}: {failure}", is_warning=True)
+        elif failure is not None:
+            failures.append((order.name, failure))
+    if not written:
+        raise joined(failures) or UsageError("nothing was written")
+    return written, failures
+
+
+def _keep(source: Source) -> Generator[Record, None, None]:
+    """Keep what the net answered to test, for the page; say where its metrics are in doubt."""
+    final = source.final
+    probabilities_NK = probabilities(source.answered())
+    keep_answers(
+        *(source.project.run, source.images, probabilities_NK),
         net=final.source,
-        files=tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files),
-        metrics=facts.metrics,
-        word=artefact.word,
-    )
-    parities = [parity for _, parity in judged]
-    for file, parity in judged:
-        if parity.verdict == "not_run":
-            yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
-    yield Outcome(result, {"artifact": artefact.folder} | page, _failure(parities, folder, require_run=config.require_run))
-
-
-def _folder_name(net: str, format_name: str) -> str:
-    """Of the artefact folder: a rival's does not take the place of the run's own net."""
-    return format_name if net in OWN else f"{format_name}-{net.replace('/', '-')}"
-
-
-def _identity(space: str, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:
-    """Everything that written files and the source's answers depend on."""
-    return {
-        "format": format_name,
-        "specs": [spec.as_json() for spec in specs],
-        "weights": [final.sha256, final.arch],
-        "data": images.splits.fingerprint,
-        "images": {name: images.splits[name] for name in ("train", "test")},
-        "preprocessing": images.preprocess.as_json(),
-        "versions": versions(),
-        "edgenas": __version__,
-        "space": space,
-    }
-
-
-def report_of(
-    logits_NK: NDArray[np.float32],
-    labels_N: NDArray[np.int64],
-    images: Images,
-    threshold: float | None,
-    choice: ThresholdChoice | None = None,
-) -> Metrics:
-    """Accuracy and sensitivities of logits of the test split, with intervals."""
-    positive = images.class_names[images.positive] if images.positive is not None else None
-    return report(
-        probabilities(logits_NK),
-        labels_N,
-        images.class_names,
-        positive=positive,
-        threshold=threshold,
-        sites=images.sites("test"),
-        choice=choice,
-    )
-
-
-def _answers(images: Images, logits_NK: NDArray[np.float32], threshold: float | None) -> RecordedAnswers:
-    """What `verify --data` compares with later: the source's answers to the test images, by their hash."""
-    decided_N = decide(probabilities(logits_NK), images.positive, threshold)
-    return kept(content_hashes(images.source, images.splits["test"]), decided_N, logits_NK)
-
-
-def _specs(settings: ExportSettings, exporter: Exporter, images: Images, threshold: float | None) -> list[ExportSpec]:
-    """ONNX is written for one image a call and for any number; engines for one."""
-    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
-    sizes = (1, None) if exporter.name == "onnx" else (1,)
-    precision = settings.precision or exporter.precisions[0]
-    positive = None if images.positive is None else images.class_names[images.positive]
-    texts = metadata(images.class_names, images.preprocess.as_json(), positive, threshold)
-    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
-
-
-def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) -> Facts:
-    settings = project.settings
-    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
-    counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
-    return Facts(
-        input_shape=shape,
-        preprocessing=images.preprocess.as_json(),
-        classes=images.class_names,
-        positive=settings.data.positive,
+        weights_sha256=final.sha256,
         threshold=final.threshold,
-        architecture=ArchitectureFacts(space=final.space, arch=final.arch, params=final.params, macs=final.macs),
-        weights=WeightsFacts(origin=final.weights, sha256=final.sha256),
-        data=DataFacts(source=images.source.name, fingerprint=images.splits.fingerprint, splits=counts),
-        metrics=SplitMetrics(split="test", metrics=metrics),
-        latency=final.latency,
-        versions=versions(),
-        decision=DecisionRule(
-            rule="argmax" if final.threshold is None else "threshold",
-            positive=settings.data.positive,
-            threshold=final.threshold,
-            choice=final.choice,
-            refer=None if final.choice is None or final.choice.refer is None else (final.choice.refer.low, final.choice.refer.high),
-        ),
-        net=final.source,
     )
-
-
-def _failure(parities: Sequence[Parity], folder: Path, *, require_run: bool) -> EdgeNASError | None:
-    """The error that makes the command exit 4, if a gate failed, is undecided, or did not run though it had to."""
-    for verdict, hint in (("failed", f"{folder} is marked rejected"), ("undecided", "more test images would decide it")):
-        for parity in parities:
-            if parity.verdict != verdict:
-                continue
-            try:
-                parity.require()
-            except ParityError as error:
-                return ParityError(error.message, problems=error.problems, hint=hint)
-    for parity in parities:
-        if parity.verdict == "not_run" and require_run:
-            return GateError(f"parity did not run, and --require-run was given: {parity.reason}")
-    return None
+    doubts = source.metrics.doubts("the net on test")
+    yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]

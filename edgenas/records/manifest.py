@@ -389,6 +389,7 @@ class ExportResult(JsonRecord):
         files: with their parity, paths as the folder's.
         metrics: of the source on test.
         word: the verdict in a word for people.
+        artifacts: every artefact, the first too, where several were asked for.
     """
 
     artifact: str
@@ -398,6 +399,7 @@ class ExportResult(JsonRecord):
     files: tuple[ExportedModel, ...]
     metrics: Annotated[SplitMetrics | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
+    artifacts: Annotated[tuple[ExportResult, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)

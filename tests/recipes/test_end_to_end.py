@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from edgenas.cli import main
+from edgenas.project.exporting import writing
 from edgenas.project.retraining import equal_cnn
-from edgenas.recipes import export
 from edgenas.runs import sha256_json, write_sealed
 from edgenas.spaces import get_space
 from edgenas.spaces.designed import hand_designed
@@ -111,8 +111,8 @@ def edgenas(project: Path) -> Run:
 @pytest.fixture
 def one_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the file for one image a call is written; the README's own export writes both."""
-    both = export._specs
-    monkeypatch.setattr(export, "_specs", lambda *arguments: both(*arguments)[:1])
+    both = writing.specs_of
+    monkeypatch.setattr(writing, "specs_of", lambda *arguments: both(*arguments)[:1])
 
 
 def stored(project: Path, command: str) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""One artefact of an export: its files written and judged, its folder put in place; an interrupted one goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgenas import __version__
+from edgenas.deploy.artefact import Artefact, write_artefact
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.judging import Judge
+from edgenas.deploy.metadata import metadata
+from edgenas.deploy.orders import Order
+from edgenas.project.exporting.facts import facts_of
+from edgenas.project.exporting.source import Source
+from edgenas.project.rival_nets import OWN
+from edgenas.project.settings import ExportSettings
+from edgenas.project.staging import Staging
+from edgenas.records import ExportResult, Parity, SplitMetrics
+from edgenas.runs import Note, Progress, Record, RunFolder
+from edgenas.runs.background import watched
+from edgenas.runs.versions import versions
+from edgenas.training.evaluation import logits
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An artefact that stands.
+
+    Attributes:
+        order: what was asked for.
+        staging: what its steps have left, to be removed when everything that was asked for stands.
+    """
+
+    order: Order
+    artefact: Artefact
+    judged: tuple[tuple[ExportedFile, Parity], ...]
+    staging: Staging
+
+    @property
+    def parities(self) -> list[Parity]:
+        """Of its files."""
+        return [parity for _, parity in self.judged]
+
+
+def artefact_folder(run: RunFolder, net: str, order: Order) -> Path:
+    """Where an artefact goes: a rival's does not take the place of the run's own net."""
+    return run.export / (order.name if net in OWN else f"{order.name}-{net.replace('/', '-')}")
+
+
+def write_one(source: Source, order: Order, folder: Path, extras: tuple[str, ...]) -> Generator[Record, None, Written]:
+    """Write the files of a format, compare each with the source on test, and put the artefact folder in place.
+
+    Raises:
+        MissingBackendError: if this machine cannot write the format.
+        ExportError, ArtefactError: if the net or the folder cannot be written.
+    """
+    specs = specs_of(source, order, source.project.settings.export)
+    staging = Staging.open(source.project.run, order.name, _identity(source, order, specs))
+    source.known(staging.array("source", source.answered))
+    parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
+    written = yield from watched(parts, f"writing {order.name}", total=len(specs))
+    judged = yield from judge_all(source, [file for part in written for file in part], staging)
+    artefact = write_artefact(folder, judged, facts_of(source, extras), reference=partial(logits, source.final.net))
+    return Written(order, artefact, tuple(judged), staging)
+
+
+def judge_all(
+    source: Source, files: Sequence[ExportedFile], staging: Staging | None = None
+) -> Generator[Record, None, list[tuple[ExportedFile, Parity]]]:
+    """Parity of files with their source on test, one by one."""
+    judge, judged = judge_of(source, staging), []
+    for position, file in enumerate(files):
+        yield Progress("parity", position, len(files), {"file": file.path.name})
+        judged.append((file, judge(file)))
+    yield Progress("parity", len(files), len(files), {"images": len(source.labels_N)})
+    return judged
+
+
+def judge_of(source: Source, staging: Staging | None = None) -> Judge:
+    """What compares a file with the source."""
+    images, final = source.images, source.final
+    sides = (source.images_NCHW, source.labels_N, source.answered())
+    return Judge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
+
+
+def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[ExportSpec]:
+    """ONNX is written for one image a call and for any number; engines for one."""
+    images = source.images
+    sizes = (1, None) if order.exporter.name == "onnx" else (1,)
+    positive = None if images.positive is None else images.class_names[images.positive]
+    texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
+    return [ExportSpec(source.shape, size, order.precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
+
+
+def _identity(source: Source, order: Order, specs: Sequence[ExportSpec]) -> dict[str, Any]:
+    """Everything that written files and the source's answers depend on."""
+    images, final = source.images, source.final
+    return {
+        "format": order.format_name,
+        "specs": [spec.as_json() for spec in specs],
+        "weights": [final.sha256, final.arch],
+        "data": images.splits.fingerprint,
+        "images": {name: images.splits[name] for name in ("train", "test")},
+        "preprocessing": source.preprocessing,
+        "versions": versions(),
+        "edgenas": __version__,
+        "space": source.project.space.name,
+    }
+
+
+def result_of(source: Source, written: Written) -> ExportResult:
+    """What `export` answers of an artefact, paths as the run folder's."""
+    artefact = written.artefact
+    shown = source.project.run.relative(artefact.folder)
+    files = tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files)
+    return ExportResult(
+        artifact=shown,
+        verdict=artefact.verdict,
+        weights=source.final.weights,
+        net=source.final.source,
+        files=files,
+        metrics=SplitMetrics(split="test", metrics=source.metrics),
+        word=artefact.word,
+    )
+
+
+def notes_of(written: Written) -> list[Note]:
+    """Warnings of files whose parity could not run here."""
+    unrun = [(file, parity) for file, parity in written.judged if parity.verdict == "not_run"]
+    return [Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True) for file, parity in unrun]
