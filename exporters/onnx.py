@@ -20,6 +20,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
+from edgenas.graphs.precisions import BF16_OPSET
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
@@ -35,10 +36,10 @@ _CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscrip
 
 
 class OnnxExporter:
-    """Writes ONNX files; ``fp16`` also writes the graph that emulates its rounding on a CPU."""
+    """Writes ONNX files; ``fp16`` and ``bf16`` also write the graph that emulates their rounding on a CPU."""
 
     name = "onnx"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.
@@ -60,8 +61,12 @@ class OnnxExporter:
             save(typed.emulation, emulation)
         onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
-        runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
+        runtime = {"fp32": "onnxruntime-cpu", "bf16": "tensorrt"}.get(spec.precision, "onnxruntime-cuda")
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
+
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts."""
+        return float_graph(model, spec)
 
     def in_precision(self, data: bytes, precision: Precision) -> bytes:
         """The bytes of a float32 file, converted to typed float16 if that is asked for.
@@ -92,16 +97,32 @@ def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
     """Trace ``model`` as ``spec`` asks.
 
     Raises:
-        ExportError: if it cannot be traced, or holds values outside the range of float16.
+        ExportError: if it cannot be traced, or holds values outside the range of its precision.
     """
-    graph = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=spec.opset)
+    graph = float_graph(model, spec)
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
-    notes: dict[str, str | int | float] = {"opset": spec.opset, "num_nodes": len(graph.graph.node)}
+    notes: dict[str, str | int | float] = {"opset": opset_of(spec), "num_nodes": len(graph.graph.node)}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
-    typed = half.to_half(graph)
-    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes)
+    assert spec.precision != "int8"
+    typed = half.to_half(graph, precision=spec.precision, kept=spec.kept)
+    emulation = half.emulate_half(graph, precision=spec.precision, kept=spec.kept)
+    return TypedGraph(typed.model, emulation, stem, notes | typed.notes)
+
+
+def float_graph(model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+    """The float32 graph of ``model`` that is converted to the precision of ``spec``.
+
+    Raises:
+        ExportError: if it cannot be traced.
+    """
+    return export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset_of(spec))
+
+
+def opset_of(spec: ExportSpec) -> int:
+    """The opset that is written: bfloat16 needs one that lets convolutions have it."""
+    return max(spec.opset, BF16_OPSET) if spec.precision == "bf16" else spec.opset
 
 
 def export_graph(

@@ -81,10 +81,10 @@ class OnnxRuntimeCuda:
 
 
 def in_precision(data: bytes, precision: Precision) -> bytes:
-    """An ONNX file's bytes, converted to typed float16 if that is asked for and it is float32.
+    """An ONNX file's bytes, converted to typed float16 or bfloat16 if that is asked for and it is float32.
 
     Raises:
-        ArtefactError: if it is not ONNX, or float16 and asked for in fp32.
+        ArtefactError: if it is not ONNX, or computes in another reduced precision.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -93,11 +93,12 @@ def in_precision(data: bytes, precision: Precision) -> bytes:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ArtefactError(f"the file is not ONNX: {first_line(error)}") from error
-    if half.is_half(model) == (precision == "fp16"):
+    computes_in = half.reduced_precision(model) or "fp32"
+    if computes_in == precision or precision == "int8":
         return data
-    if precision == "fp32":
-        raise ArtefactError("the file computes in fp16, asked for was fp32")
-    converted: bytes = half.to_half(model).model.SerializeToString()
+    if computes_in != "fp32" or precision == "fp32":
+        raise ArtefactError(f"the file computes in {computes_in}, asked for was {precision}")
+    converted: bytes = half.to_half(model, precision=precision).model.SerializeToString()
     return converted
 
 

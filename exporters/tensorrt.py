@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,12 +19,13 @@ from . import _trt, tensorrt_rtx
 from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
-from .onnx import save, typed_graph
+from .onnx import float_graph, save, typed_graph
 from .onnxruntime import in_precision
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import onnx
     from torch import nn
 
 INSTALL = "pip install 'edgenas[trt]'"
@@ -52,8 +54,12 @@ class TensorRtExporter:
         targets = spec.targets
         if here and gpu is not None:
             targets = (_rtx_target(gpu),)
-        rtx_spec = ExportSpec(spec.input_shape, spec.batch_size, spec.precision, spec.opset, targets)
+        rtx_spec = replace(spec, targets=targets)
         return tensorrt_rtx.TensorRtRtxExporter().export(model, rtx_spec, folder)
+
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts."""
+        return float_graph(model, spec)
 
 
 class TensorRt:

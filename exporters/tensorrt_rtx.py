@@ -14,12 +14,13 @@ from . import _trt
 from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
-from .onnx import save, typed_graph
+from .onnx import float_graph, save, typed_graph
 from .onnxruntime import in_precision
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import onnx
     from torch import nn
 
 DEFAULT_TARGETS = ("sm86", "sm89", "sm120")
@@ -61,6 +62,10 @@ class TensorRtRtxExporter:
                 ExportedFile(path, "engine", TensorRtRtx.name, spec.precision, spec.batch_size, (target,), emulation, notes)
             )
         return files
+
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts."""
+        return float_graph(model, spec)
 
 
 class TensorRtRtx:

@@ -36,6 +36,7 @@ from edgenas.cli.options import compact, listed, project_options
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
+@click.option("--no-repair", is_flag=True, help="In fp16 and bf16, keep nothing in fp32 that makes a gate fail.")
 @project_options
 def export(
     format_names: str,
@@ -45,6 +46,7 @@ def export(
     output: Path | None,
     extras: tuple[str, ...],
     require_run: bool,
+    no_repair: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -57,7 +59,8 @@ def export(
         from edgenas.recipes import require_ready
 
         formats, precisions = listed(format_names), listed(precision)
-        flags = compact(export={"net": net, "targets": list(listed(gpu)) if gpu is not None else None})
+        targets = list(listed(gpu)) if gpu is not None else None
+        flags = compact(export={"net": net, "targets": targets, "repair": False if no_repair else None})
         # before PyTorch is imported
         require_ready(run, flags, overrides, "net", formats=formats, precisions=precisions)
         from edgenas.recipes.export import ExportConfig

@@ -46,6 +46,8 @@ from edgenas.records import (
     OutputFacts,
     Parity,
     ParityFile,
+    RangeReport,
+    Repair,
     SplitMetrics,
     Verdict,
     WeightsFacts,
@@ -65,11 +67,11 @@ __all__ = [
     "write_artefact",
 ]
 
-REJECTED = "REJECTED"
+REJECTED, RANGES = "REJECTED", "ranges.json"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 _NUM_GOLDEN = 4
 _CELL_PX = 8  # golden images are noise in cells, which compresses
-_MAX_ERROR = {"fp32": 1e-3, "fp16": 5e-2}  # of the largest golden logit
+_MAX_ERROR = {"fp32": 1e-3, "fp16": 5e-2, "bf16": 2e-1}  # of the largest golden logit
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Facts:
         quick: stages behind the net that took a few steps only.
         net: ``searched``, ``baseline`` or a rival's name.
         extras: what else is written: ``triton``, ``docker``.
+        ranges: how far values reach, of a reduced precision.
+        repair: what stays float32 in it.
     """
 
     input_shape: tuple[int, int, int]
@@ -112,6 +116,8 @@ class Facts:
     quick: tuple[str, ...] = ()
     net: str | None = None
     extras: tuple[str, ...] = ()
+    ranges: RangeReport | None = None
+    repair: Repair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +223,14 @@ def _fill(
     word = _word([parity for _, parity in models])
     manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
+    if facts.ranges is not None:
+        write_json(folder / RANGES, facts.ranges)
+        support.append(RANGES)
     program = example_cpp(manifest)
     if program is not None:
         write_text(folder / "example.cpp", program)
         support.append("example.cpp")
-    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
+    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models], facts.ranges))
     support += write_beside(folder, manifest, facts.extras)
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
     failed = [f"{each.path}: {each.parity.reason}" for each in listed if each.parity.verdict == "failed"]
@@ -255,6 +264,7 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         decision=facts.decision if facts.decision is not None else _rule(facts),
         gates=facts.gates,
         net=facts.net,
+        repair=facts.repair,
         created_on=datetime.now(tz=UTC).date().isoformat(),
     )
 

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 
 from edgenas.errors import ExportError
 from edgenas.graphs.opening import opened
-from edgenas.graphs.precisions import LARGEST, TYPE_NAMES, Reduced, element_type, is_kept, round_to, takes_bf16
+from edgenas.graphs.precisions import LARGEST, TYPE_NAMES, Reduced, element_type, is_kept, round_to, takes
 from edgenas.graphs.precisions import is_half as is_half
 from edgenas.graphs.precisions import reduced_precision as reduced_precision
 from edgenas.graphs.steps import way_of
 
 if TYPE_CHECKING:
     import onnx
+
+
+ROUNDED = "/rounded"  # ends the name of the cast that rounds what a node gives, in an emulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class _Rewriter:
     weights: dict[str, Any] = field(default_factory=dict)  # float32 initializers by name
     kept_weights: dict[str, Any] = field(default_factory=dict)  # initializers of the new graph by name
     homes: dict[str, str] = field(default_factory=dict)  # float values: "half" or "float"
+    makers: dict[str, str] = field(default_factory=dict)  # float values to the nodes that give them
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)  # (value, precision) to its name there
     too_large: dict[str, str] = field(default_factory=dict)  # operator to the weight that it reads
     lost_weights: dict[str, str] = field(default_factory=dict)
@@ -149,6 +153,7 @@ class _Rewriter:
                 copy.input[position] = self._in(name, precision, node)
         made = [name for name in node.output if name in floats]
         self.homes |= dict.fromkeys(made, precision)
+        self.makers |= dict.fromkeys(made, node.name)
         self.num_float += keep
         if not keep:
             self.reduced_nodes.add(node.name)
@@ -167,7 +172,7 @@ class _Rewriter:
             return True
         if node.op_type == "Einsum" and len(node.input) > 2:
             return True
-        return self.precision == "bf16" and not takes_bf16(node.op_type, self._opset())
+        return not takes(node.op_type, self._opset(), self.precision)
 
     def _opset(self) -> int:
         return next(int(each.version) for each in self.model.opset_import if each.domain in ("", "ai.onnx"))
@@ -189,7 +194,7 @@ class _Rewriter:
         for position, name in enumerate(node.output):
             if name in made:
                 node.output[position] = f"{name}.exact"
-                self._cast_pair(f"{name}.exact", name)
+                self._cast_pair(f"{name}.exact", name, node.name)
 
     def _in(self, name: str, precision: str, reader: Any) -> str:
         """The name under which value ``name`` exists in ``precision``; makes it when first asked for."""
@@ -201,7 +206,7 @@ class _Rewriter:
         if key not in self.aliases:
             self.aliases[key] = f"{name}.{precision}"
             if self.emulate:
-                self._cast_pair(name, self.aliases[key])
+                self._cast_pair(name, self.aliases[key], self.makers.get(name, name))
             else:
                 self._cast(name, self.aliases[key], half=precision == "half")
         return self.aliases[key]
@@ -229,15 +234,15 @@ class _Rewriter:
         self.num_underflowed += int(((rounded == 0) & (exact != 0)).sum())
         return rounded
 
-    def _cast_pair(self, source: str, target: str) -> None:
-        self._cast(source, f"{target}.rounded", half=True)
+    def _cast_pair(self, source: str, target: str, maker: str) -> None:
+        self._cast(source, f"{target}.rounded", half=True, name=f"{maker}{ROUNDED}")
         self._cast(f"{target}.rounded", target, half=False)
 
-    def _cast(self, source: str, target: str, *, half: bool) -> None:
+    def _cast(self, source: str, target: str, *, half: bool, name: str = "") -> None:
         from onnx import TensorProto, helper
 
         kind = element_type(self.precision) if half else TensorProto.FLOAT
-        self.nodes.append(helper.make_node("Cast", [source], [target], name=f"cast.{target}", to=kind))
+        self.nodes.append(helper.make_node("Cast", [source], [target], name=name or f"cast.{target}", to=kind))
 
     def _assemble(self) -> onnx.ModelProto:
         import onnx

@@ -53,11 +53,11 @@ def element_type(precision: Reduced) -> int:
     return int(TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16)
 
 
-def takes_bf16(op_type: str, opset: int) -> bool:
-    """Whether the opset lets an operator's first argument be bfloat16."""
+def takes(op_type: str, opset: int, precision: Reduced) -> bool:
+    """Whether the opset lets an operator of the standard have the precision wherever it has float32."""
     import onnx
 
     schema = onnx.defs.get_schema(op_type, opset)
-    first = schema.inputs[0].type_str
-    allowed = {each.type_param_str: each.allowed_type_strs for each in schema.type_constraints}.get(first, [first])
-    return "tensor(bfloat16)" in allowed
+    allowed = {each.type_param_str: each.allowed_type_strs for each in schema.type_constraints}
+    kinds = [allowed.get(each.type_str, [each.type_str]) for each in (*schema.inputs, *schema.outputs)]
+    return all(f"tensor({TYPE_NAMES[precision]})" in kind for kind in kinds if "tensor(float)" in kind)

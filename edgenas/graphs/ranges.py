@@ -63,7 +63,7 @@ def _probe(inner: Any, helper: Any, name: str) -> None:
     from onnx import TensorProto
 
     new = f"{name}.ranges"
-    steps = (
+    steps: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
         ("Abs", [name], f"{new}.abs", {}),
         ("ReduceMax", [f"{new}.abs"], f"{new}.largest", {"keepdims": 0}),
         ("LessOrEqual", [f"{new}.abs", "ranges.smallest"], f"{new}.small", {}),

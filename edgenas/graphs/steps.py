@@ -26,11 +26,12 @@ WAYS: dict[str, tuple[Way, str]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Log", "Pow"), ("reduced", _ONE)),
     **dict.fromkeys(
         (
-            *("Erf", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Swish", "Elu", "Selu", "Celu", "LeakyRelu", "PRelu"),
+            *("Erf", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Swish", "Elu", "Selu", "LeakyRelu", "PRelu"),
             *("ThresholdedRelu", "Softsign", "Floor", "Ceil", "Round", "Sign"),
         ),
         ("reduced", _BOUNDED),
     ),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), ("reduced", "one step; its scale is held in the precision (opset 19)")),
     "Cast": ("reduced", "to a float type; a cast of floats to another type stays float32"),
     **dict.fromkeys(
         (

@@ -381,12 +381,14 @@ class ExportSettings:
         precision: None takes the format's own default: fp32 for onnx, fp16 for trt.
         targets: GPU architectures that engines are built for where no GPU is.
         opset: version of ONNX's operators.
+        repair: where a gate fails in fp16 or bf16 on calibrate, let those blocks and operators stay fp32 that make it fail.
     """
 
     net: str = "auto"
     precision: Precision | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: Annotated[int, Range(ge=18, le=25)] = 18
+    repair: bool = True
 
     def __post_init__(self) -> None:
         if not self.targets:

@@ -10,6 +10,7 @@ from edgenas.errors import ParityError
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
 from edgenas.records.metrics import SplitMetrics, ThresholdChoice
+from edgenas.records.precision import Repair
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
@@ -330,6 +331,7 @@ class Manifest(JsonRecord):
         quick: stages behind the net that took a few steps only; None where none did, and in manifests of before.
         net: ``searched``, ``baseline`` or a rival's name.
         created_on: day in UTC, as 2026-11-29.
+        repair: what had to stay float32 in a reduced precision; None where that was not looked at.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -358,6 +360,7 @@ class Manifest(JsonRecord):
     quick: Annotated[tuple[str, ...] | None, OMITTED] = None
     net: Annotated[str | None, OMITTED] = None
     created_on: Annotated[str | None, OMITTED] = None
+    repair: Annotated[Repair | None, OMITTED] = None
 
     @property
     def refer(self) -> tuple[float, float] | None:
@@ -390,6 +393,7 @@ class ExportResult(JsonRecord):
         metrics: of the source on test.
         word: the verdict in a word for people.
         artifacts: every artefact, the first too, where several were asked for.
+        repair: what had to stay float32 in a reduced precision; None where that was not looked at.
     """
 
     artifact: str
@@ -400,6 +404,7 @@ class ExportResult(JsonRecord):
     metrics: Annotated[SplitMetrics | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
     artifacts: Annotated[tuple[ExportResult, ...] | None, OMITTED] = None
+    repair: Annotated[Repair | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,8 +120,9 @@ class Repair(JsonRecord):
         if self.verdict == "not_needed":
             return f"{self.precision} fails no gate on {self.num_images} images of {self.split}"
         tried = f"{len(self.trials)} attempts on {self.num_images} images of {self.split}"
+        why = "; ".join(self.reason.split("; ")[:2])  # the gate that failed first, and where
         if self.verdict == "impossible":
-            return f"{self.precision} fails on {self.split}, and nothing that stays fp32 repairs it ({tried}): {self.reason}"
+            return f"{self.precision} fails on {self.split}, and nothing that stays fp32 repairs it ({tried}): {why}"
         more = f" and {len(self.kept) - 4} more" if len(self.kept) > 4 else ""
         cost = f"{percent(self.macs_share)} of the multiply-accumulates, {tried}"
-        return f"{', '.join(self.kept[:4])}{more} stay fp32 ({cost}); plain {self.precision}: {self.reason}"
+        return f"{', '.join(self.kept[:4])}{more} stay fp32 ({cost}); plain {self.precision}: {why}"

@@ -221,6 +221,8 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         yield Text(f"{EQUAL_WORD}: {words}")
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
+    if result.repair is not None and result.repair.verdict == "repaired":
+        yield Text(f"repaired: {result.repair.words}")
     doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
     if doubts is not None:
         yield Text(doubts, style="bold yellow")
