@@ -1,4 +1,4 @@
-"""What a reduced precision does to a net, asked of images that do not judge the export: how far values reach, what must stay float32.
+"""What a reduced precision does to a net, asked of images that do not judge it: how far values reach, what must stay float32.
 
 Where the real file cannot run, its emulation is what is asked, in ONNX Runtime on the CPU.
 """

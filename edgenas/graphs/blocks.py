@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_NAMELESS = 16  # operators in a block of neighbours that no module gives a name
 _REPEATED = re.compile(r"(.*(?:^|[./])\d+)(?=[./])")  # a path as far as its last number: stages.0.blocks.1
+_TOP = re.compile(r"/?[^./]+")  # the outermost module
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,30 @@ class Part:
     parts: tuple[Part, ...] = ()
 
 
-def block_of(name: str) -> str | None:
-    """The block of a node, ``stages.0.blocks.1`` of ``stages.0.blocks.1.mlp.fc1/MatMul``, ``head`` of ``head/Gemm``.
+def block_names(nodes: Iterable[str]) -> dict[str, str | None]:
+    """The block of every node, by names: ``stages.0.blocks.1`` of ``stages.0.blocks.1.mlp.fc1/MatMul``, ``head`` of ``head/Gemm``.
 
-    None of a node that no module gives a name.
+    No block lies in another one: beside that one, ``stages.0.downsample/Conv`` is of ``stages.0.downsample``. None of a node that
+    no module gives a name, or only one with blocks in it.
     """
-    match = _REPEATED.match(name)
-    if match is not None:
-        return match.group(1)
-    return re.match(r"/?[^./]+", name).group() if "/" in name.lstrip("/") else None  # type: ignore[union-attr]  # one at least
+    found = {name: _first_guess(name) for name in nodes}
+    while True:
+        blocks = {block for block in found.values() if block is not None}
+        around = {block for block in blocks if any(each.startswith((f"{block}.", f"{block}/")) for each in blocks)}
+        if not around:
+            return found
+        found = {name: _within(name, block) if block in around else block for name, block in found.items()}
+
+
+def _first_guess(name: str) -> str | None:
+    match = _REPEATED.match(name) or (_TOP.match(name) if "/" in name.lstrip("/") else None)
+    return None if match is None else match.group()
+
+
+def _within(name: str, block: str) -> str | None:
+    """The module in a block that a node belongs to; None where it belongs to the block itself."""
+    match = re.match(r"[./][^./]+(?=[./])", name[len(block) :])
+    return None if match is None else block + match.group()
 
 
 def blocks_of(model: onnx.ModelProto, nodes: Collection[str]) -> tuple[Part, ...]:
@@ -50,14 +66,15 @@ def blocks_of(model: onnx.ModelProto, nodes: Collection[str]) -> tuple[Part, ...
 
     Neighbours without a module are blocks of at most `MAX_NAMELESS` operators.
     """
-    costs = node_macs(model)
+    costs, names = node_macs(model), block_names(node.name for node in model.graph.node)
     groups: list[tuple[str | None, list[Part]]] = []
     by_name: dict[str, list[Part]] = {}
     for node in model.graph.node:
         if node.name not in nodes:
             continue
-        part = Part(node.name, (node.name,), costs.get(node.name, 0))
-        block = block_of(node.name)
+        own = f"/{node.name}" if node.name == node.op_type else node.name
+        part = Part(node.name, (own,), costs.get(node.name, 0))
+        block = names[node.name]
         if block is not None and block in by_name:
             by_name[block].append(part)
         elif block is None and groups and groups[-1][0] is None and len(groups[-1][1]) < MAX_NAMELESS:
@@ -74,7 +91,7 @@ def _block(name: str | None, parts: Sequence[Part]) -> Part:
     if name is not None:
         return Part(name, (name,), cost, tuple(parts))
     label = parts[0].name if len(parts) == 1 else f"{parts[0].name} to {parts[-1].name}"
-    return Part(label, tuple(part.name for part in parts), cost, tuple(parts))
+    return Part(label, tuple(name for part in parts for name in part.kept), cost, tuple(parts))
 
 
 def node_macs(model: onnx.ModelProto) -> dict[str, int]:

@@ -34,8 +34,11 @@ def reduced_precision(model: onnx.ModelProto) -> Reduced | None:
 
 
 def is_kept(name: str, op_type: str, kept: Collection[str]) -> bool:
-    """Whether an operator is among ``kept``: by its type, its name, or what it lies in (``blocks.1``, not ``blocks.10``)."""
-    return any(each in (op_type, name) or name.startswith((f"{each}.", f"{each}/")) for each in kept)
+    """Whether an operator is among ``kept``: by its type, its name, or what it lies in (``blocks.1``, not ``blocks.10``).
+
+    An operator that is called by its type alone is named ``/MatMul``.
+    """
+    return any(each in (op_type, name, f"/{name}") or name.startswith((f"{each}.", f"{each}/")) for each in kept)
 
 
 def round_to(exact: NDArray[np.float32], precision: Reduced) -> NDArray[Any]:

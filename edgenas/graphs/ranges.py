@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.graphs.blocks import block_of
+from edgenas.graphs.blocks import block_names
 from edgenas.graphs.half import held_reduced
 from edgenas.graphs.opening import opened
 from edgenas.graphs.precisions import FLUSHED, LARGEST, Reduced
@@ -102,21 +102,20 @@ def report(
     values, _ = held_reduced(opened(model), precision=precision, kept=kept)
     largest_V = found_BV2[:, :, 0].max(axis=0)
     flushed_V = np.average(found_BV2[:, :, 1], axis=0, weights=np.asarray(sizes, dtype=np.float64))
+    blocks = block_names(node for node, _ in probe.makers.values())
     tensors = []
     for name, largest, flushed in zip(probe.values, largest_V, flushed_V, strict=True):
         node, operator = probe.makers[name]
         share = float(largest) / LARGEST[precision]
-        block = block_of(node)
-        is_reduced = name in values
         tensors.append(
             TensorRange(
                 node=node,
                 operator=operator,
-                block=block,
+                block=blocks[node],
                 largest=float(largest),
                 share=share,
                 flushed=float(flushed),
-                is_reduced=is_reduced,
+                is_reduced=name in values,
             )
         )
     tensors.sort(key=lambda each: (-each.share if np.isfinite(each.share) else -np.inf, each.node))

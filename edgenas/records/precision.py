@@ -124,5 +124,6 @@ class Repair(JsonRecord):
         if self.verdict == "impossible":
             return f"{self.precision} fails on {self.split}, and nothing that stays fp32 repairs it ({tried}): {why}"
         more = f" and {len(self.kept) - 4} more" if len(self.kept) > 4 else ""
+        verb = "stays" if len(self.kept) == 1 else "stay"
         cost = f"{percent(self.macs_share)} of the multiply-accumulates, {tried}"
-        return f"{', '.join(self.kept[:4])}{more} stay fp32 ({cost}); plain {self.precision}: {why}"
+        return f"{', '.join(self.kept[:4])}{more} {verb} fp32 ({cost}); plain {self.precision}: {why}"
