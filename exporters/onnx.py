@@ -20,10 +20,13 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
-from edgenas.graphs.precisions import BF16_OPSET
+from edgenas.graphs.precisions import BF16_OPSET, Reduced
+from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
+from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
+from ._int8 import int8_graph
 from ._probe import first_line
 from .onnxruntime import in_precision
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 MIN_OPSET = 18
+HALF_SCALES = 19  # the opset from which integers may stand for float16
+_RUNTIMES = {"fp16": "onnxruntime-cuda", "bf16": "tensorrt"}  # that are meant to run a file; every other is for ONNX Runtime's CPU
 _CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -39,7 +44,9 @@ class OnnxExporter:
     """Writes ONNX files; ``fp16`` and ``bf16`` also write the graph that emulates their rounding on a CPU."""
 
     name = "onnx"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+    batch_sizes: tuple[int | None, ...] = (1, None)
+    summary = "ONNX, for ONNX Runtime and most others"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.
@@ -49,6 +56,7 @@ class OnnxExporter:
         Raises:
             UsageError: for a precision that is not among them.
             ExportError: if the model cannot be traced, or holds values outside the range of float16.
+            PrecisionError: if too little of it computes in the precision asked for.
         """
         import onnx
 
@@ -61,7 +69,7 @@ class OnnxExporter:
             save(typed.emulation, emulation)
         onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
-        runtime = {"fp32": "onnxruntime-cpu", "bf16": "tensorrt"}.get(spec.precision, "onnxruntime-cuda")
+        runtime = _RUNTIMES.get(spec.precision, "onnxruntime-cpu")
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
 
     def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
@@ -93,36 +101,56 @@ class TypedGraph:
     notes: dict[str, str | int | float]
 
 
-def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
-    """Trace ``model`` as ``spec`` asks.
+def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> TypedGraph:
+    """Trace ``model`` as ``spec`` asks; what is around integers of TensorRT's kind is float16.
+
+    Args:
+        model: in eval mode.
+        spec: what is to be written.
+        int8: how the runtime that the file is for wants its integers.
 
     Raises:
-        ExportError: if it cannot be traced, or holds values outside the range of its precision.
+        ExportError: if it cannot be traced, holds values outside the range of its precision, or cannot be calibrated.
+        PrecisionError: if too little of it computes in the precision asked for, naming what does not.
+        GateError: if int8 changes decisions whichever layers stay float.
     """
-    graph = float_graph(model, spec)
+    graph = float_graph(model, spec, int8)
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
-    notes: dict[str, str | int | float] = {"opset": opset_of(spec), "num_nodes": len(graph.graph.node)}
+    notes: dict[str, str | int | float] = {"opset": opset_of(spec, int8), "num_nodes": len(graph.graph.node)}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
-    assert spec.precision != "int8"
-    typed = half.to_half(graph, precision=spec.precision, kept=spec.kept)
-    emulation = half.emulate_half(graph, precision=spec.precision, kept=spec.kept)
-    return TypedGraph(typed.model, emulation, stem, notes | typed.notes)
+    if spec.precision == "int8":
+        found = int8_graph(graph, spec, int8)
+        graph, notes = found.model, notes | found.notes
+        if int8 is ASYMMETRIC:
+            shares = shares_of(graph, "int8", kept=spec.kept)
+            shares.require()
+            return TypedGraph(graph, None, stem, notes | shares.as_notes())
+    # around integers is float16, wherever nothing was left out
+    around: Reduced = "bf16" if spec.precision == "bf16" else "fp16"
+    kept = () if spec.precision == "int8" else spec.kept
+    typed = half.to_half(graph, precision=around, kept=kept)
+    shares = shares_of(typed.model, spec.precision, kept=spec.kept)
+    shares.require()
+    emulation = half.emulate_half(graph, precision=around, kept=kept)
+    return TypedGraph(typed.model, emulation, stem, notes | typed.notes | shares.as_notes())
 
 
-def float_graph(model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+def float_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> onnx.ModelProto:
     """The float32 graph of ``model`` that is converted to the precision of ``spec``.
 
     Raises:
         ExportError: if it cannot be traced.
     """
-    return export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset_of(spec))
+    return export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset_of(spec, int8))
 
 
-def opset_of(spec: ExportSpec) -> int:
-    """The opset that is written: bfloat16 needs one that lets convolutions have it."""
-    return max(spec.opset, BF16_OPSET) if spec.precision == "bf16" else spec.opset
+def opset_of(spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> int:
+    """The opset that is written: bfloat16 needs one that has it in convolutions, integers one where they stand for float16."""
+    if spec.precision == "bf16":
+        return max(spec.opset, BF16_OPSET)
+    return max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
 
 
 def export_graph(

@@ -11,6 +11,7 @@ from edgenas.escaping import markdown, markdown_code
 from edgenas.percents import percent
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity, RangeReport, Repair
 
+_PRECISION_NOTES = ("precision_share", "precision_proof", "precision_rest", "rebuild_words")
 _STATUS = {
     "accepted": "Every file passed every gate.",
     "rejected": "**Do not deploy this: a gate failed.** The reasons stand in `REJECTED`.",
@@ -36,6 +37,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport |
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
+        _precision(manifest.files),
         _reduced(manifest.repair, ranges),
         beside(manifest),
         "## Input",
@@ -100,6 +102,20 @@ def _reduced(repair: Repair | None, ranges: RangeReport | None) -> str:
             + " `ranges.json` lists every tensor."
         )
     return " ".join(words)
+
+
+def _precision(files: Sequence[ModelFile]) -> str:
+    """What files of a reduced precision compute in, by which proof, and how far several builds of an engine differ."""
+    lines = []
+    for file in files:
+        notes = {key: markdown(str(file.notes[key])) for key in _PRECISION_NOTES if key in file.notes}
+        if "precision_share" in notes:
+            proof = f", by the {notes['precision_proof']}" if "precision_proof" in notes else ""
+            rest = f"; in another precision: {notes['precision_rest']}" if "precision_rest" in notes else ""
+            lines.append(f"- {markdown_code(file.path)}: {notes['precision_share']}{proof}{rest}")
+        if "rebuild_words" in notes:
+            lines.append(f"- {markdown_code(file.path)}: {notes['rebuild_words']}")
+    return "What they compute in:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _input(manifest: Manifest) -> str:

@@ -1,6 +1,7 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
 from edgenas.records.answers import SplitAnswers
+from edgenas.records.bench import BenchChoice, BenchedName, BenchedRow, BenchResult, LeftOutFile, TimeRatio
 from edgenas.records.candidates import (
     CandidateRow,
     Costs,
@@ -39,6 +40,7 @@ from edgenas.records.commands import (
 )
 from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
 from edgenas.records.demo import DemoResult, VerdictRow
+from edgenas.records.export import ExportedModel, ExportResult
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
@@ -48,13 +50,12 @@ from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     AnswersFacts,
     ArchitectureFacts,
+    CalibrationMethod,
     Check,
     DataFacts,
     DecisionAgreement,
     DecisionRule,
     Equality,
-    ExportedModel,
-    ExportResult,
     FileIdentity,
     FileKind,
     FileParity,
@@ -215,8 +216,13 @@ __all__ = [
     "AnswersFacts",
     "Arch",
     "ArchitectureFacts",
+    "BenchChoice",
+    "BenchResult",
+    "BenchedName",
+    "BenchedRow",
     "BreakdownFacts",
     "CalibrationFacts",
+    "CalibrationMethod",
     "CandidateRow",
     "Check",
     "CheckpointFacts",
@@ -286,6 +292,7 @@ __all__ = [
     "Latencies",
     "LatencyFacts",
     "LeftOut",
+    "LeftOutFile",
     "ListedTable",
     "LoaderFacts",
     "LogRow",
@@ -409,6 +416,7 @@ __all__ = [
     "TeachingProbe",
     "TensorRange",
     "ThresholdChoice",
+    "TimeRatio",
     "TimedNet",
     "TopNets",
     "TrainResult",

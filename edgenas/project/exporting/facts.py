@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from edgenas.deploy.artefact import Facts
+from edgenas.deploy.sbom import Ancestor
 from edgenas.project.exporting.source import Source
-from edgenas.records import ArchitectureFacts, DataFacts, DecisionRule, SplitMetrics, WeightsFacts
+from edgenas.project.rival_nets import OWN
+from edgenas.records import (
+    ArchitectureFacts,
+    CheckpointFacts,
+    DataFacts,
+    DecisionRule,
+    SplitMetrics,
+    WeightsFacts,
+)
+from edgenas.runs import sha256_file
 from edgenas.runs.quick import quick_stages
-from edgenas.runs.stages import ORDER
+from edgenas.runs.stages import ORDER, WEIGHTS
 from edgenas.runs.versions import versions
+from edgenas.training.headers import facts_in
 
 
 def facts_of(source: Source, extras: tuple[str, ...] = ()) -> Facts:
@@ -37,7 +48,31 @@ def facts_of(source: Source, extras: tuple[str, ...] = ()) -> Facts:
         quick=tuple(stage for stage in quick_stages(source.project.run) if stage in ORDER),
         net=final.source,
         extras=extras,
+        ancestors=ancestors_of(source),
     )
+
+
+def ancestors_of(source: Source) -> tuple[Ancestor, ...]:
+    """What the run's own nets learned from and started as, as far as their results say; nothing of a rival's."""
+    if source.final.source not in OWN:
+        return ()
+    run, found = source.project.run, list[Ancestor]()
+    teacher = CheckpointFacts.from_json(facts_in(run.teacher / WEIGHTS))
+    if teacher.members is not None:
+        found += [Ancestor("teacher", each.name, _licence(each.name), each.sha256) for each in teacher.members]
+    elif teacher.teacher is not None:
+        found.append(Ancestor("teacher", teacher.teacher, _licence(teacher.teacher), sha256_file(run.teacher / WEIGHTS)))
+    init = CheckpointFacts.from_json(facts_in(run.supernet / WEIGHTS)).init
+    return (*found, *([] if init is None else [Ancestor("first weights", init.source, _licence(init.source), init.sha256)]))
+
+
+def _licence(name: str) -> str | None:
+    """What timm names for the weights that it publishes under a name; None where it publishes none."""
+    import timm
+
+    published = timm.get_pretrained_cfg(name.removeprefix("timm:"), allow_unregistered=True)
+    licence: str | None = None if published is None else published.license
+    return licence
 
 
 def decision_of(source: Source) -> DecisionRule:

@@ -14,13 +14,16 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
+from edgenas.deploy.plugins import batch_sizes
+from edgenas.deploy.signing import Signer
+from edgenas.project.exporting.calibrating import calibration_for
 from edgenas.project.exporting.facts import facts_of
 from edgenas.project.exporting.reducing import reduced
 from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
-from edgenas.records import ExportResult, Parity, Repair, SplitMetrics
+from edgenas.records import ExportResult, ModelFile, Parity, Repair, SplitMetrics
 from edgenas.runs import Note, Progress, Record, RunFolder
 from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
@@ -54,8 +57,17 @@ def artefact_folder(run: RunFolder, net: str, order: Order) -> Path:
     return run.export / (order.name if net in OWN else f"{order.name}-{net.replace('/', '-')}")
 
 
-def write_one(source: Source, order: Order, folder: Path, extras: tuple[str, ...]) -> Generator[Record, None, Written]:
+def write_one(
+    source: Source, order: Order, folder: Path, extras: tuple[str, ...], signer: Signer | None = None
+) -> Generator[Record, None, Written]:
     """Write the files of a format, compare each with the source on test, and put the artefact folder in place.
+
+    Args:
+        source: what is exported.
+        order: the format and its precision.
+        folder: of the artefact.
+        extras: what else is written.
+        signer: signs the manifest.
 
     Raises:
         MissingBackendError: if this machine cannot write the format.
@@ -71,7 +83,8 @@ def write_one(source: Source, order: Order, folder: Path, extras: tuple[str, ...
     written = yield from watched(parts, f"writing {order.name}", total=len(specs))
     judged = yield from judge_all(source, [file for part in written for file in part], staging)
     facts = replace(facts_of(source, extras), ranges=reduction.ranges, repair=reduction.repair)
-    artefact = write_artefact(folder, judged, facts, reference=partial(logits, source.final.net))
+    reference = partial(logits, source.final.net)
+    artefact = write_artefact(folder, judged, facts, reference=reference, signer=signer)
     return Written(order, artefact, tuple(judged), staging, reduction.repair)
 
 
@@ -95,12 +108,14 @@ def judge_of(source: Source, staging: Staging | None = None) -> Judge:
 
 
 def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[ExportSpec]:
-    """ONNX is written for one image a call and for any number; engines for one."""
+    """One a batch size that the format is written for: of ONNX one image a call and any number, of engines one."""
     images = source.images
-    sizes = (1, None) if order.exporter.name == "onnx" else (1,)
+    sizes = batch_sizes(order.exporter)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    return [ExportSpec(source.shape, size, order.precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
+    spec = ExportSpec(source.shape, None, order.precision, settings.opset, order.targets, texts, rebuilds=order.rebuilds)
+    spec = replace(spec, ahead=tuple(settings.targets), calibration=calibration_for(source, order.precision, settings))
+    return [replace(spec, batch_size=size) for size in sizes]
 
 
 def _identity(source: Source, order: Order, specs: Sequence[ExportSpec]) -> dict[str, Any]:
@@ -124,7 +139,7 @@ def result_of(source: Source, written: Written) -> ExportResult:
     """What `export` answers of an artefact, paths as the run folder's."""
     artefact = written.artefact
     shown = source.project.run.relative(artefact.folder)
-    files = tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files)
+    files = tuple(replace(each, file=_within(shown, each.file)) for each in artefact.files)
     return ExportResult(
         artifact=shown,
         verdict=artefact.verdict,
@@ -135,6 +150,12 @@ def result_of(source: Source, written: Written) -> ExportResult:
         word=artefact.word,
         repair=written.repair,
     )
+
+
+def _within(folder: str, file: ModelFile) -> ModelFile:
+    """A file and its parts, with the artefact's folder before their names."""
+    parts = tuple(replace(part, path=f"{folder}/{part.path}") for part in file.parts or ())
+    return replace(file, path=f"{folder}/{file.path}", parts=parts or None)
 
 
 def notes_of(written: Written) -> list[Note]:
