@@ -37,7 +37,7 @@ class TensorRtExporter:
     """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
 
     name = "trt"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "bf16", "int8")
     summary = "TensorRT engines, for NVIDIA GPUs"
     builds_engines = True
 
@@ -82,7 +82,7 @@ class TensorRt:
     name = "tensorrt"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("onnx", "engine")
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 
     def __init__(self) -> None:
         self._timing_cache = b""  # makes the second of several similar nets build faster

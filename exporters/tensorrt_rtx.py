@@ -38,7 +38,7 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "bf16", "int8")
     summary = "TensorRT-RTX engines, built without a GPU"
     builds_engines = True
 
@@ -137,7 +137,7 @@ def build_for(trt: ModuleType, source: TypedSource, precision: Precision, target
     try:
         return _trt.build(trt, source.data, precision=precision, targets=targets)
     except ExportError as error:
-        if precision == "fp32" and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets):
+        if precision in ("fp32", "bf16") and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets):
             raise ExportError(error.message, problems=error.problems, hint="sm75 takes --precision fp16") from error
         raise
 
@@ -156,7 +156,7 @@ class TensorRtRtx:
     name = "tensorrt-rtx"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("onnx", "engine")
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 
     def probe(self) -> Probe:
         """Build a tiny net and run it; without a GPU that it supports, only build it ahead of time."""
