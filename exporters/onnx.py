@@ -22,12 +22,14 @@ from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
 from edgenas.graphs.precisions import BF16_OPSET, Reduced
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
+from edgenas.graphs.rewriting import rewrites_for
 from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
 from ._int8 import int8_graph
 from ._probe import first_line
+from ._rewriting import rewritten
 from .onnxruntime import in_precision
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ class OnnxExporter:
         import onnx
 
         require_precision(self, spec.precision)
-        typed = typed_graph(model, spec)
+        runtime = _RUNTIMES.get(spec.precision, "onnxruntime-cpu")
+        typed = typed_graph(model, spec, runtime)
         path = folder / f"{typed.stem}.onnx"
         emulation = None
         if typed.emulation is not None:
@@ -69,12 +72,11 @@ class OnnxExporter:
             save(typed.emulation, emulation)
         onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
-        runtime = _RUNTIMES.get(spec.precision, "onnxruntime-cpu")
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
 
     def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
         """The float32 graph that ``export`` converts."""
-        return float_graph(model, spec)
+        return float_graph(model, spec, _RUNTIMES.get(spec.precision, "onnxruntime-cpu"))[0]
 
     def in_precision(self, data: bytes, precision: Precision) -> bytes:
         """The bytes of a float32 file, converted to typed float16 if that is asked for.
@@ -101,23 +103,25 @@ class TypedGraph:
     notes: dict[str, str | int | float]
 
 
-def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> TypedGraph:
-    """Trace ``model`` as ``spec`` asks; what is around integers of TensorRT's kind is float16.
+def typed_graph(model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-cpu", *, int8: Scheme = ASYMMETRIC) -> TypedGraph:
+    """Trace ``model``, rewrite and type it as ``spec`` asks; what is around integers of TensorRT's kind is float16.
 
     Args:
         model: in eval mode.
         spec: what is to be written.
+        runtime: that the file is for, whose rewrites are made where ``spec`` names none.
         int8: how the runtime that the file is for wants its integers.
 
     Raises:
-        ExportError: if it cannot be traced, holds values outside the range of its precision, or cannot be calibrated.
+        ExportError: if it cannot be traced, holds values outside the range of its precision, or cannot be calibrated; or if a
+            rewrite would change what it computes.
         PrecisionError: if too little of it computes in the precision asked for, naming what does not.
         GateError: if int8 changes decisions whichever layers stay float.
     """
-    graph = float_graph(model, spec, int8)
+    graph, changes = float_graph(model, spec, runtime, int8=int8)
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
-    notes: dict[str, str | int | float] = {"opset": opset_of(spec, int8), "num_nodes": len(graph.graph.node)}
+    notes: dict[str, str | int | float] = {"opset": opset_of(spec, int8), "num_nodes": len(graph.graph.node), **changes}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
     if spec.precision == "int8":
@@ -137,13 +141,17 @@ def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -
     return TypedGraph(typed.model, emulation, stem, notes | typed.notes | shares.as_notes())
 
 
-def float_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> onnx.ModelProto:
-    """The float32 graph of ``model`` that is converted to the precision of ``spec``.
+def float_graph(
+    model: nn.Module, spec: ExportSpec, runtime: str, *, int8: Scheme = ASYMMETRIC
+) -> tuple[onnx.ModelProto, dict[str, str | int | float]]:
+    """The float32 graph of ``model`` that is converted to the precision of ``spec``, and what was rewritten in it.
 
     Raises:
-        ExportError: if it cannot be traced.
+        ExportError: if it cannot be traced, or if a rewrite would change what it computes.
     """
-    return export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset_of(spec, int8))
+    traced = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset_of(spec, int8))
+    graph, changes = rewritten(traced, rewrites_for(runtime, spec.rewrites))
+    return graph, dict(changes)
 
 
 def opset_of(spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> int:
