@@ -9,7 +9,7 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.deploy.artefact import require_writable
 from edgenas.deploy.beside import require_possible
-from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of
+from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of, with_engines
 from edgenas.deploy.parity import Gates, probabilities
 from edgenas.deploy.signing import Signer, load_signer
 from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
@@ -42,6 +42,7 @@ class ExportConfig:
         sign: private key that signs every manifest.
         bench: time all artefacts of the run in turn, afterwards.
         bench_net: and the net itself in PyTorch.
+        rebuild: how often each engine is built, to say how far its builds differ.
         device: over the network that times them instead of this one.
     """
 
@@ -56,6 +57,7 @@ class ExportConfig:
     sign: Path | None = None
     bench: bool = False
     bench_net: bool = False
+    rebuild: int = 1
     device: Address | None = None
 
     @property
@@ -77,11 +79,13 @@ def run(config: ExportConfig) -> Iterator[Record]:
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
+        PrecisionError: if a file does not compute in the precision asked for.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     project = open_project(config.run, config.flags, config.overrides)
     formats, default = config.formats or (BASELINE_FORMAT,), project.settings.export.precision
     orders = orders_of(formats, config.precisions, default, are_compared=config.is_benched)
+    orders = with_engines(orders, config.flags.get("export", {}).get("targets") or (), config.rebuild)
     for name in dict.fromkeys(order.format_name for order in orders.each):
         require_possible(config.extras, name)
     signer = load_signer(config.sign) if config.sign is not None else None
@@ -184,11 +188,12 @@ def _write(
 ) -> Generator[Record, None, tuple[list[Written], list[Failure]]]:
     """Write and judge one artefact after the other; one that cannot be written, or fails, does not stop the others.
 
+    The first that was asked for is put in place last: of several, other commands take the newest.
     Of ``--precision auto``, a precision beside the format's own that fails is a warning: nobody asked to ship just that.
     """
     written: list[Written] = []
     failures: list[Failure] = []
-    for order, folder in zip(orders, folders, strict=True):
+    for order, folder in reversed(list(zip(orders, folders, strict=True))):
         is_tried = AUTO in config.precisions and order.precision != order.exporter.precisions[0]
         try:
             done = yield from write_one(source, order, folder, config.extras, signer)
@@ -205,7 +210,7 @@ def _write(
             failures.append((order.name, failure))
     if orders and not written:
         raise joined(failures) or UsageError("nothing was written")
-    return written, failures
+    return written[::-1], failures[::-1]
 
 
 def _keep(source: Source) -> Generator[Record, None, None]:
