@@ -140,7 +140,7 @@ def result_of(source: Source, written: Written) -> ExportResult:
     """What `export` answers of an artefact, paths as the run folder's."""
     artefact = written.artefact
     shown = source.project.run.relative(artefact.folder)
-    files = tuple(replace(each, file=_within(shown, each.file)) for each in artefact.files)
+    files = tuple(replace(each, file=within(shown, each.file)) for each in artefact.files)
     return ExportResult(
         artifact=shown,
         verdict=artefact.verdict,
@@ -153,7 +153,7 @@ def result_of(source: Source, written: Written) -> ExportResult:
     )
 
 
-def _within(folder: str, file: ModelFile) -> ModelFile:
+def within(folder: str, file: ModelFile) -> ModelFile:
     """A file and its parts, with the artefact's folder before their names."""
     parts = tuple(replace(part, path=f"{folder}/{part.path}") for part in file.parts or ())
     return replace(file, path=f"{folder}/{file.path}", parts=parts or None)
