@@ -39,6 +39,14 @@ from edgenas.records.commands import (
 )
 from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
 from edgenas.records.demo import DemoResult, VerdictRow
+from edgenas.records.evidence import (
+    BlockDifference,
+    BlockDifferences,
+    CalibrationShift,
+    MarginBin,
+    Margins,
+    UnseenFlips,
+)
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
@@ -214,8 +222,11 @@ __all__ = [
     "AnswersFacts",
     "Arch",
     "ArchitectureFacts",
+    "BlockDifference",
+    "BlockDifferences",
     "BreakdownFacts",
     "CalibrationFacts",
+    "CalibrationShift",
     "CandidateRow",
     "Check",
     "CheckpointFacts",
@@ -294,6 +305,8 @@ __all__ = [
     "LookedSpace",
     "MachineFacts",
     "Manifest",
+    "MarginBin",
+    "Margins",
     "MemberFacts",
     "Metrics",
     "ModelFile",
@@ -413,6 +426,7 @@ __all__ = [
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",
+    "UnseenFlips",
     "ValidationFacts",
     "ValidationFigures",
     "Verdict",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from edgenas.errors import ParityError
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.evidence import BlockDifferences, CalibrationShift, Margins, UnseenFlips
 from edgenas.records.metrics import SplitMetrics, ThresholdChoice
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
@@ -29,6 +30,8 @@ class Gate(JsonRecord):
     Attributes:
         reason: why it is not passed; of one that margins decide, how.
         basis: what decided in the interval's stead: ``rounding`` (the conversion is equal within rounding) or ``margins``.
+        n: images that a share is of; None for counts and distances.
+        needs: images that would decide it, of an undecided share that more of them can decide.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Gate(JsonRecord):
     verdict: Verdict
     reason: str = ""
     basis: Annotated[Literal["rounding", "margins"] | None, OMITTED] = None
+    n: Annotated[int | None, OMITTED] = None
+    needs: Annotated[int | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +80,13 @@ class LogitErrors(JsonRecord):
     Attributes:
         max_abs, mean_abs: of the differences.
         min_cosine: smallest cosine between the two logit vectors of an image.
+        snr_db: power of the source's logits over that of the differences, in decibels; None where there are no differences.
     """
 
     max_abs: float | None = None
     mean_abs: float | None = None
     min_cosine: float | None = None
+    snr_db: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,11 @@ class Parity(JsonRecord):
         new_false_positives: other images that only the candidate decides as positive, None without a positive class.
         p_mcnemar: that both are equally often right, by the decision rule; exact.
         equality: whether they are equal within rounding; None where nothing was compared.
+        margins: how far images are from another decision, beside the errors.
+        unseen: what is to be expected of images that were not seen.
+        unseen_positives: the same of positives.
+        calibration: how right the probabilities are, before and after.
+        blocks: where in the net numbers part; None for a conversion that is equal within rounding, and where nothing could look.
     """
 
     verdict: Verdict
@@ -124,6 +136,11 @@ class Parity(JsonRecord):
     new_false_positives: Annotated[int | None, OMITTED] = None
     p_mcnemar: Annotated[float | None, OMITTED] = None
     equality: Annotated[Equality | None, OMITTED] = None
+    margins: Annotated[Margins | None, OMITTED] = None
+    unseen: Annotated[UnseenFlips | None, OMITTED] = None
+    unseen_positives: Annotated[UnseenFlips | None, OMITTED] = None
+    calibration: Annotated[CalibrationShift | None, OMITTED] = None
+    blocks: Annotated[BlockDifferences | None, OMITTED] = None
 
     @property
     def word(self) -> str:
