@@ -110,6 +110,9 @@ def _absurd(manifest: Manifest) -> Iterator[str]:
     for name, limit in golden.max_error.items():
         if not 0 <= limit <= MAX_ERROR:
             yield f"golden.max_error.{name:.20} is {limit!r:.40}, expected at most {MAX_ERROR:g}"
+    plan = manifest.acceptance
+    if plan is not None and plan.path not in {file.path for file in manifest.support_files}:
+        yield f"acceptance.path {plan.path!r} is not among support_files"
     if len(manifest.files) + len(manifest.support_files) > MAX_LISTED:
         yield f"more than {MAX_LISTED} files are listed"
     for file in manifest.files:

@@ -24,6 +24,7 @@ from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
+from edgenas.deploy.acceptance import ACCEPTANCE
 from edgenas.deploy.beside import write_beside
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
@@ -31,6 +32,8 @@ from edgenas.errors import ArtefactError
 from edgenas.escaping import one_line
 from edgenas.portable.journal import alone
 from edgenas.records import (
+    AcceptanceFacts,
+    AcceptancePlan,
     ArchitectureFacts,
     Check,
     DataFacts,
@@ -93,6 +96,7 @@ class Facts:
         quick: stages behind the net that took a few steps only.
         net: ``searched``, ``baseline`` or a rival's name.
         extras: what else is written: ``triton``, ``docker``.
+        acceptance: the plan that was sealed before test was read, and what its history says of it.
     """
 
     input_shape: tuple[int, int, int]
@@ -112,6 +116,7 @@ class Facts:
     quick: tuple[str, ...] = ()
     net: str | None = None
     extras: tuple[str, ...] = ()
+    acceptance: tuple[AcceptancePlan, AcceptanceFacts] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,11 @@ def _fill(
     answers = facts.answers.write(folder) if facts.answers is not None else None
     word = _word([parity for _, parity in models])
     manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
+    if facts.acceptance is not None:
+        facts.acceptance[0].write(folder / ACCEPTANCE)
+        manifest = replace(manifest, acceptance=facts.acceptance[1])
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
+    support += [] if manifest.acceptance is None else [manifest.acceptance.path]
     program = example_cpp(manifest)
     if program is not None:
         write_text(folder / "example.cpp", program)

@@ -9,7 +9,7 @@ bound the share that does (`margins.flip_bound`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,23 @@ class Gates:
                 raise ValueError(f"{name} {margin} is not in (0, 1): no number of images proves that nothing is lost")
         if self.min_p_mcnemar is not None and not 0 <= self.min_p_mcnemar < 1:
             raise ValueError(f"min_p_mcnemar {self.min_p_mcnemar} is not in [0, 1)")
+
+    @classmethod
+    def from_limits(cls, limits: Mapping[str, float], floor_confidence: float | None) -> Gates:
+        """The gates whose `limits` these are; a limit that is not among them is no gate.
+
+        Raises:
+            ValueError: if a limit is out of range.
+        """
+        names = [each.name for each in fields(cls) if each.name not in ("floors", "floor_confidence")]
+        floors = {name[12:-1]: limit for name, limit in limits.items() if name.startswith("sensitivity[") and name.endswith("]")}
+        made = cls(**{name: limits.get(name) for name in names}, floors=floors, floor_confidence=floor_confidence)  # type: ignore[arg-type]
+        plain = replace(made, accuracy_margin=None, sensitivity_margin=None)
+        followed = {
+            "accuracy_margin": None if made.accuracy_margin == plain.accuracy_loss else made.accuracy_margin,
+            "sensitivity_margin": None if made.sensitivity_margin == plain.sensitivity_loss else made.sensitivity_margin,
+        }
+        return replace(made, **followed)  # type: ignore[arg-type]
 
     @property
     def agreement(self) -> float:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from edgenas import __version__
 from edgenas.config import Flags
-from edgenas.data.hashing import content_hashes
 from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Facts, require_writable, write_artefact
 from edgenas.deploy.beside import require_possible
@@ -24,6 +24,7 @@ from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import RecordedAnswers, kept
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
+from edgenas.project.acceptance import decision_of, seal_plan
 from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.gates import floors_in, gates_of
@@ -35,7 +36,6 @@ from edgenas.project.staging import Staging
 from edgenas.records import (
     ArchitectureFacts,
     DataFacts,
-    DecisionRule,
     ExportResult,
     Metrics,
     Parity,
@@ -89,20 +89,27 @@ def run(config: ExportConfig) -> Iterator[Record]:
     with locked(project.run):
         require_writable(folder)
         images = final_images(project, images)
-        yield from decode(images, "calibrate", "test")
+        yield from decode(images, "calibrate")
         final = load_final(project, images)
         for warning in final.warnings:
             yield Note(warning, is_warning=True)
         for note in final.notes:
             yield Note(note)
-        images_NCHW, labels_N = images.arrays("test")
         specs = _specs(project.settings.export, exporter, images, final.threshold)
+        sealed = seal_plan(
+            project.run, images, final, gates, format_name=config.format_name, specs=specs, versions=versions()
+        )  # from here on test is read
+        yield from sealed.notes()
+        yield from decode(images, "test")
+        images_NCHW, labels_N = images.arrays("test")
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
         )
         reference_NK = staging.array("source", partial(logits, final.net, images_NCHW))
         judge = Judge(
-            *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates), staging=staging
+            *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates),
+            staging=staging,
+            plain_graph=partial(_plain_graph, staging, final.net, specs[0]),
         )
         writing = (staging.files(f"spec-{i}", partial(exporter.export, final.net, spec)) for i, spec in enumerate(specs))
         written = yield from watched(writing, f"writing {config.format_name}", total=len(specs))
@@ -125,7 +132,8 @@ def run(config: ExportConfig) -> Iterator[Record]:
             _facts(project, images, final, metrics),
             gates=gates.limits,
             extras=config.extras,
-            answers=_answers(images, reference_NK, final.threshold),
+            answers=_answers(sealed.hashes_N, reference_NK, images.positive, final.threshold),
+            acceptance=(sealed.plan, sealed.facts),
             quick=tuple(stage for stage in quick_stages(project.run) if stage in ORDER),
         )
         artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
@@ -140,12 +148,24 @@ def run(config: ExportConfig) -> Iterator[Record]:
         files=tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files),
         metrics=facts.metrics,
         word=artefact.word,
+        acceptance=sealed.facts,
     )
     parities = [parity for _, parity in judged]
     for file, parity in judged:
         if parity.verdict == "not_run":
             yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
     yield Outcome(result, {"artifact": artefact.folder} | page, _failure(parities, folder, require_run=config.require_run))
+
+
+def _plain_graph(staging: Staging, net: nn.Module, spec: ExportSpec, precision: str) -> Path | None:
+    """The net as ONNX in float32 for one image, of a file in some precision; of a float32 one as it was traced."""
+    rewrites = () if precision == "fp32" else spec.rewrites
+    plain = replace(spec, batch_size=1, precision="fp32", targets=(), metadata={}, rewrites=rewrites, kept=(), calibration=None)
+    try:
+        (file,) = staging.files(f"plain-{precision}", partial(get_exporter("onnx").export, net, plain))
+    except EdgeNASError:  # no verdict depends on it
+        return None
+    return file.path
 
 
 def _folder_name(net: str, format_name: str) -> str:
@@ -188,10 +208,11 @@ def report_of(
     )
 
 
-def _answers(images: Images, logits_NK: NDArray[np.float32], threshold: float | None) -> RecordedAnswers:
+def _answers(
+    hashes_N: Sequence[str], logits_NK: NDArray[np.float32], positive: int | None, threshold: float | None
+) -> RecordedAnswers:
     """What `verify --data` compares with later: the source's answers to the test images, by their hash."""
-    decided_N = decide(probabilities(logits_NK), images.positive, threshold)
-    return kept(content_hashes(images.source, images.splits["test"]), decided_N, logits_NK)
+    return kept(hashes_N, decide(probabilities(logits_NK), positive, threshold), logits_NK)
 
 
 def _specs(settings: ExportSettings, exporter: Exporter, images: Images, threshold: float | None) -> list[ExportSpec]:
@@ -220,13 +241,7 @@ def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) 
         metrics=SplitMetrics(split="test", metrics=metrics),
         latency=final.latency,
         versions=versions(),
-        decision=DecisionRule(
-            rule="argmax" if final.threshold is None else "threshold",
-            positive=settings.data.positive,
-            threshold=final.threshold,
-            choice=final.choice,
-            refer=None if final.choice is None or final.choice.refer is None else (final.choice.refer.low, final.choice.refer.high),
-        ),
+        decision=decision_of(settings.data.positive, final),
         net=final.source,
     )
 

@@ -22,9 +22,10 @@ from edgenas.deploy.judging import Judge, exported_file
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
 from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError, StoppedError
+from edgenas.project.acceptance import history_checks, plan_of
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
-from edgenas.records import EQUAL_WORD, Check, Manifest, Parity, VerifyResult
+from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity, VerifyResult
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.background import watched
 
@@ -49,11 +50,16 @@ def run(config: VerifyConfig) -> Iterator[Record]:
         ArtefactError: if the folder has no usable manifest.
     """
     manifest = load_manifest(config.folder)
+    plan = plan_of(config.folder, manifest)
     num_files = len(manifest.files)
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
     checks = _distinct(check for part in found for check in part)
+    checks += history_checks(RunFolder(config.run), config.folder, manifest)
     if config.data is not None and overall(checks) != "failed":  # what failed here is not run again
-        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label)
+        if plan is not None and any(each.startswith("gates.") for each in config.overrides):
+            yield Note("parity is judged by the gates given here, not by those that the plan was sealed with", is_warning=True)
+            plan = None
+        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label, plan)
         checks += yield from watched(repeated, "parity", total=num_files)
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
     if not judged_anew:
@@ -101,11 +107,18 @@ def _renames_of(run: Path, overrides: Sequence[str], data: str) -> Mapping[str, 
 
 
 def _repeat_parity(
-    run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str, map_label: Mapping[str, str]
+    run: Path,
+    overrides: Sequence[str],
+    folder: Path,
+    manifest: Manifest,
+    data: str,
+    map_label: Mapping[str, str],
+    plan: AcceptancePlan | None,
 ) -> Iterator[Check]:
     """Parity of every file of an artefact folder on a data set, against what its source answered when it was exported.
 
-    The test split of ``run`` is taken where it divides just these data; else every image. Those count that the export knew.
+    The test split of ``run`` is taken where it divides just these data; else every image. Those count that the export knew. The
+    gates are those of the plan, else of the run's settings.
 
     Yields:
         One check a file, as `verify` lists them, with ``parity`` added.
@@ -119,6 +132,8 @@ def _repeat_parity(
     if source.class_names != classes:
         raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")
     source, indices_N, gates = _images_of(run, overrides, source, manifest)
+    if plan is not None:
+        gates = Gates.from_limits(plan.gates, plan.floor_confidence)
     files = [exported_file(folder, entry) for entry in manifest.files]
     reference, reason = _reference(folder, manifest, source, indices_N)
     if reference is None:

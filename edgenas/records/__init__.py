@@ -1,5 +1,13 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
+from edgenas.records.acceptance import (
+    AcceptanceFacts,
+    AcceptancePlan,
+    PlanLine,
+    PlannedFile,
+    PlannedImages,
+    PlannedNeed,
+)
 from edgenas.records.answers import SplitAnswers
 from edgenas.records.candidates import (
     CandidateRow,
@@ -38,6 +46,7 @@ from edgenas.records.commands import (
     TaskFacts,
 )
 from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
+from edgenas.records.decision import DecisionRule
 from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.evidence import (
     BlockDifference,
@@ -59,7 +68,6 @@ from edgenas.records.manifest import (
     Check,
     DataFacts,
     DecisionAgreement,
-    DecisionRule,
     Equality,
     ExportedModel,
     ExportResult,
@@ -218,6 +226,8 @@ __all__ = [
     "EQUAL_WORD",
     "MANIFEST_SCHEMA",
     "SEARCHED",
+    "AcceptanceFacts",
+    "AcceptancePlan",
     "AnalysisPicture",
     "AnswersFacts",
     "Arch",
@@ -332,7 +342,11 @@ __all__ = [
     "ParityFile",
     "PartFacts",
     "Percentile",
+    "PlanLine",
     "PlanResult",
+    "PlannedFile",
+    "PlannedImages",
+    "PlannedNeed",
     "PlannedNet",
     "PlannedProbe",
     "PlannedProof",

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from edgenas.errors import ParityError
+from edgenas.records.acceptance import AcceptanceFacts
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.decision import DecisionRule
 from edgenas.records.evidence import BlockDifferences, CalibrationShift, Margins, UnseenFlips
-from edgenas.records.metrics import SplitMetrics, ThresholdChoice
+from edgenas.records.metrics import SplitMetrics
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
@@ -293,23 +295,6 @@ class GoldenFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRule(JsonRecord):
-    """The rule that the artefact carries, and that its gates judge.
-
-    Attributes:
-        rule: ``threshold`` (``positive`` from the threshold on, else the best other class) or ``argmax``.
-        choice: how the threshold was chosen; None without one.
-        refer: least and largest probability of ``positive`` at which a person is to decide, both included; None refers nothing.
-    """
-
-    rule: Literal["threshold", "argmax"]
-    positive: str | None = None
-    threshold: float | None = None
-    choice: Annotated[ThresholdChoice | None, OMITTED] = None
-    refer: Annotated[tuple[float, float] | None, OMITTED] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersFacts(JsonRecord):
     """What the source answered to the images that judged the export: no image, but a hash of each.
 
@@ -347,6 +332,7 @@ class Manifest(JsonRecord):
         quick: stages behind the net that took a few steps only; None where none did, and in manifests of before.
         net: ``searched``, ``baseline`` or a rival's name.
         created_on: day in UTC, as 2026-11-29.
+        acceptance: the plan that the files were judged by, sealed before test was read.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -375,6 +361,7 @@ class Manifest(JsonRecord):
     quick: Annotated[tuple[str, ...] | None, OMITTED] = None
     net: Annotated[str | None, OMITTED] = None
     created_on: Annotated[str | None, OMITTED] = None
+    acceptance: Annotated[AcceptanceFacts | None, OMITTED] = None
 
     @property
     def refer(self) -> tuple[float, float] | None:
@@ -406,6 +393,7 @@ class ExportResult(JsonRecord):
         files: with their parity, paths as the folder's.
         metrics: of the source on test.
         word: the verdict in a word for people.
+        acceptance: the plan that judged.
     """
 
     artifact: str
@@ -415,11 +403,12 @@ class ExportResult(JsonRecord):
     files: tuple[ExportedModel, ...]
     metrics: Annotated[SplitMetrics | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
+    acceptance: Annotated[AcceptanceFacts | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Check(JsonRecord):
-    """One thing that was checked of one file: ``sha256``, ``precision``, ``golden`` or ``parity``, the last with its numbers."""
+    """One thing that was checked of one file: ``sha256``, ``precision``, ``golden``, ``acceptance``, or ``parity`` with numbers."""
 
     path: str
     name: str
