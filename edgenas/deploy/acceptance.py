@@ -21,10 +21,12 @@ def images_sha256(hashes_N: Sequence[str]) -> str:
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    """What two plans' terms differ in, a few words each, e.g. ``min_agreement 0.99 -> 0.9``."""
+    """What two plans' terms differ in, a few words each, e.g. ``min_agreement 0.9 instead of 0.99``."""
     names = dict.fromkeys((*before, *after))
     return tuple(
-        f"{name} {_shown(before.get(name))} -> {_shown(after.get(name))}" for name in names if before.get(name) != after.get(name)
+        f"{name} {_shown(after.get(name))} instead of {_shown(before.get(name))}"
+        for name in names
+        if before.get(name) != after.get(name)
     )
 
 

@@ -42,7 +42,7 @@ def block_differences(
 
     Args:
         reference: ONNX file of the net in float32, for one image.
-        candidate: ONNX file of the same net, or of its emulation, for one image or for any number.
+        candidate: ONNX file of the same net, or of its emulation, for one image.
         images_NCHW: preprocessed.
         precision: of the file that is meant.
 

@@ -98,7 +98,7 @@ class Gates:
     @property
     def accuracy_loss(self) -> float:
         """How much accuracy the export may lose; without a margin of its own what the agreement asked for leaves."""
-        return 1 - self.agreement if self.accuracy_margin is None else self.accuracy_margin
+        return round(1 - self.agreement, 12) if self.accuracy_margin is None else self.accuracy_margin
 
     @property
     def sensitivity_loss(self) -> float | None:

@@ -60,8 +60,8 @@ class Judge:
         reference: its name for the report.
         staging: keeps answers of an export that may be interrupted.
         is_foreign: the files may be a stranger's: they run in a process of their own, with limits.
-        plain_graph: makes an ONNX file of the source in float32 for one image, beside which the blocks of a file are looked at
-            whose numbers are not the source's; None leaves that out.
+        plain_graph: makes an ONNX file of the source in float32 for one image, for a file in some precision; beside it the blocks of
+            such a file for one image are looked at, if its numbers are not the source's. None leaves that out.
     """
 
     images_NCHW: ImageRows
@@ -128,18 +128,12 @@ class Judge:
     ) -> BlockDifferences | None:
         """Where in the net numbers part, on images with another decision first, then on the nearest to one."""
         is_same = parity.equality is not None and parity.equality.is_equal
-        if (
-            is_same
-            or onnx_file is None
-            or self.plain_graph is None
-            or file.batch_size not in (None, 1)
-            or self.reference_NK.ndim != 2
-        ):
+        if is_same or onnx_file is None or file.batch_size != 1 or self.plain_graph is None or self.reference_NK.ndim != 2:
             return None
         plain = self.plain_graph(file.precision)
         if plain is None:
             return None
-        reference_NK = np.asarray(self.reference_NK)
+        reference_NK = np.asarray(self.reference_NK, dtype=np.float32)
         margin_N = np.nan_to_num(margins(reference_NK, self.positive, self.threshold))
         before_N, after_N = (finite_decisions(each, self.positive, self.threshold) for each in (reference_NK, candidate_NK))
         worst_N = np.lexsort((margin_N, before_N == after_N))[:BLOCK_IMAGES]

@@ -74,7 +74,9 @@ def results_of(model: Any, images_NCHW: NDArray[np.float32], names: Sequence[str
     except ImportError:
         return None
     # ONNX Runtime's exceptions have no common base but Exception
-    failures = tuple(each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
+    failures: tuple[type[Exception], ...] = tuple(
+        each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception)
+    )
     known, asked = _values(model), onnx.ModelProto()
     asked.CopyFrom(model)
     already = {value.name for value in model.graph.output}

@@ -178,6 +178,7 @@ def facts_of(lines: Sequence[PlanLine], plan: AcceptancePlan) -> AcceptanceFacts
         sealed_at=mine.sealed_at,
         number=place + 1,
         num_plans=len(order),
+        num_nets=len({each.weights_sha256 for each in alike}),
         changes=changes_between(terms[order[place - 1]], plan.terms) if place else None,
     )
 
@@ -257,5 +258,6 @@ def history_checks(run: RunFolder, folder: Path, manifest: Manifest) -> list[Che
         return [Check(name, "acceptance", "failed", "the artefact's plan is not in it")]
     plan = next(line.plan for line in lines if _hash(line) == facts.line_sha256)
     now = facts_of(lines, plan).num_plans
-    since = f": {now - facts.num_plans} more with other terms since" if now > facts.num_plans else ""
-    return [Check(name, "acceptance", "passed", f"holds the plan, and {now} with other terms for these images in all{since}")]
+    since = f", {now - facts.num_plans} of them later" if now > facts.num_plans else ""
+    others = f"; these images have {now} plans in all{since}" if now > 1 else ""
+    return [Check(name, "acceptance", "passed", f"the history knows the plan{others}")]

@@ -66,7 +66,7 @@ class ExportConfig:
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
-    """Export, compare on the test split, write the artefact folder.
+    """Write the files, seal the plan that they are judged by, compare on the test split, write the artefact folder.
 
     Raises:
         UsageError: if there is no such format, or what else is asked for is not for it.
@@ -96,23 +96,22 @@ def run(config: ExportConfig) -> Iterator[Record]:
         for note in final.notes:
             yield Note(note)
         specs = _specs(project.settings.export, exporter, images, final.threshold)
-        sealed = seal_plan(
-            project.run, images, final, gates, format_name=config.format_name, specs=specs, versions=versions()
-        )  # from here on test is read
-        yield from sealed.notes()
-        yield from decode(images, "test")
-        images_NCHW, labels_N = images.arrays("test")
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
         )
+        writing = (staging.files(f"spec-{i}", partial(exporter.export, final.net, spec)) for i, spec in enumerate(specs))
+        written = yield from watched(writing, f"writing {config.format_name}", total=len(specs))
+        # nothing of test is read until its plan is sealed
+        sealed = seal_plan(project.run, images, final, gates, format_name=config.format_name, specs=specs, versions=versions())
+        yield from sealed.notes()
+        yield from decode(images, "test")
+        images_NCHW, labels_N = images.arrays("test")
         reference_NK = staging.array("source", partial(logits, final.net, images_NCHW))
         judge = Judge(
             *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates),
             staging=staging,
             plain_graph=partial(_plain_graph, staging, final.net, specs[0]),
         )
-        writing = (staging.files(f"spec-{i}", partial(exporter.export, final.net, spec)) for i, spec in enumerate(specs))
-        written = yield from watched(writing, f"writing {config.format_name}", total=len(specs))
         files = [file for part in written for file in part]
         judged = []
         for position, file in enumerate(files):

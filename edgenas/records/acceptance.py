@@ -141,6 +141,7 @@ class AcceptanceFacts(JsonRecord):
         sealed_at: time in UTC, before test was read for it.
         number: which of the plans with other terms for the same images it is, counted from 1.
         num_plans: so many plans with other terms there were for these images when the folder was written.
+        num_nets: so many nets were judged, or to be judged, on these images then.
         changes: in words, what is other than in the plan before; None for the first.
     """
 
@@ -150,6 +151,7 @@ class AcceptanceFacts(JsonRecord):
     sealed_at: str | None
     number: int
     num_plans: int
+    num_nets: int = 1
     changes: Annotated[tuple[str, ...] | None, OMITTED] = None
 
     @property
@@ -160,11 +162,12 @@ class AcceptanceFacts(JsonRecord):
     @property
     def words(self) -> str:
         """How often these images were judged, and by what."""
+        nets = f"; {self.num_nets} nets were judged on them" if self.num_nets > 1 else ""
         if not self.was_changed:
-            return "the only plan for these images, sealed before test was read"
+            return f"the only plan for these images, sealed before test was read{nets}"
         if self.number == 1:
-            return f"the first of {self.num_plans} plans for these images: others were made after test was read"
+            return f"the first of {self.num_plans} plans for these images: others were made after test was read{nets}"
         ending = {1: "st", 2: "nd", 3: "rd"}.get(0 if 10 < self.number % 100 < 14 else self.number % 10, "th")
         what = "; ".join(self.changes or ())
         changed = f"the plan was changed after test was read: {self.number}{ending} plan for these images"
-        return f"{changed} ({what})" if what else changed
+        return (f"{changed} ({what})" if what else changed) + nets
