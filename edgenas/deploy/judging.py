@@ -60,8 +60,8 @@ class Judge:
         reference: its name for the report.
         staging: keeps answers of an export that may be interrupted.
         is_foreign: the files may be a stranger's: they run in a process of their own, with limits.
-        plain_graph: makes an ONNX file of the source in float32 for one image, for a file in some precision; beside it the blocks of
-            such a file for one image are looked at, if its numbers are not the source's. None leaves that out.
+        plain_graph: makes an ONNX file of the source in float32 for one image, for a file in some precision; beside it the blocks
+            of such a file for one image are looked at, if its numbers are not the source's. None leaves that out.
     """
 
     images_NCHW: ImageRows

@@ -74,9 +74,8 @@ def results_of(model: Any, images_NCHW: NDArray[np.float32], names: Sequence[str
     except ImportError:
         return None
     # ONNX Runtime's exceptions have no common base but Exception
-    failures: tuple[type[Exception], ...] = tuple(
-        each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception)
-    )
+    own = (each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
+    failures: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *own)
     known, asked = _values(model), onnx.ModelProto()
     asked.CopyFrom(model)
     already = {value.name for value in model.graph.output}
@@ -87,7 +86,7 @@ def results_of(model: Any, images_NCHW: NDArray[np.float32], names: Sequence[str
     try:
         session = onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
         results: list[NDArray[Any]] = session.run(list(names), {session.get_inputs()[0].name: images_NCHW})
-    except (OSError, RuntimeError, ValueError, *failures):
+    except failures:
         return None
     return results
 
