@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "search.md": "Search",
         "compare.md": "Compare with rivals",
         "verdicts.md": "Export: verdicts",
+        "faults.md": "Export: when it goes wrong",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
     },

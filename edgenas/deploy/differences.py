@@ -66,20 +66,22 @@ def block_differences(
             if aligned is not None:
                 sums[pair.block].append(_measured(first.astype(np.float64), aligned.astype(np.float64)))
     blocks = [_difference(block, found) for block, found in sums.items() if found]
-    return _said(blocks[:MAX_BLOCKS], how, LIMITS[precision], len(images_NCHW)) if blocks else None
+    return _said(blocks, how, LIMITS[precision], len(images_NCHW)) if blocks else None
 
 
 def _said(blocks: Sequence[BlockDifference], how: str, limit: float, num_images: int) -> BlockDifferences:
     first = next((each.block for each in blocks if each.relative is None or each.relative > limit), None)
     sizes = [0.0, *(math.inf if each.relative is None else each.relative for each in blocks)]
     steps = [after - before if math.isfinite(before) else 0.0 for before, after in pairwise(sizes)]
+    steepest = blocks[int(np.argmax(steps))].block
+    every = -(-len(blocks) // MAX_BLOCKS)
     return BlockDifferences(
         first=first,
         limit=limit,
-        steepest=blocks[int(np.argmax(steps))].block,
+        steepest=steepest,
         matched_by=how,
         num_images=num_images,
-        blocks=tuple(blocks),
+        blocks=tuple(each for place, each in enumerate(blocks) if place % every == 0 or each.block in (first, steepest)),
     )
 
 

@@ -170,8 +170,8 @@ def _judged(seen: Seen, task: _Task, layer_of: Callable[[int], str | None] | Non
 def _worst(judged: Sequence[Gate], gates: Gates) -> tuple[Verdict, str]:
     """As `overall`; a margin that nobody has set follows from another gate, whose reason is enough."""
     verdict, reason = overall(judged)
-    set_or_decided = [each for each in judged if each.verdict != "undecided" or each.name not in gates.followed]
-    return (verdict, overall(set_or_decided)[1] or reason) if verdict == "undecided" else (verdict, reason)
+    by_set, reason_of_set = overall([each for each in judged if each.name not in gates.followed])
+    return verdict, reason_of_set if by_set == verdict else reason
 
 
 def _evidence(seen: Seen, task: _Task) -> dict[str, Any]:

@@ -7,6 +7,7 @@ before: what is changed or taken out of it shows. The same plan for the same ima
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from edgenas.data.images import Images
 from edgenas.deploy.acceptance import ACCEPTANCE, changes_between, images_sha256
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.parity import Gates
-from edgenas.errors import RunFolderError
+from edgenas.errors import GateError, RunFolderError
 from edgenas.portable.sealing import DamagedFileError, sealed, unsealed
 from edgenas.project.deployed import FinalNet
 from edgenas.records import (
@@ -79,6 +80,16 @@ def decision_of(positive: str | None, final: FinalNet) -> DecisionRule:
         choice=final.choice,
         refer=None if zone is None else (zone.low, zone.high),
     )
+
+
+def require_threshold(final: FinalNet) -> None:
+    """Check that a net's threshold is a number, before work is done for it.
+
+    Raises:
+        GateError: if its answers to calibrate are none.
+    """
+    if final.threshold is not None and not math.isfinite(final.threshold):
+        raise GateError("the net's answers to calibrate are not finite numbers: there is no threshold", hint="train it again")
 
 
 def seal_plan(

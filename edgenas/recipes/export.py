@@ -24,7 +24,7 @@ from edgenas.deploy.parity import probabilities
 from edgenas.deploy.plugins import get_exporter
 from edgenas.deploy.recorded import RecordedAnswers, kept
 from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
-from edgenas.project.acceptance import decision_of, seal_plan
+from edgenas.project.acceptance import decision_of, require_threshold, seal_plan
 from edgenas.project.answers import keep_answers
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.gates import floors_in, gates_of
@@ -73,6 +73,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
+        GateError: if the net's answers are no numbers.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     exporter = get_exporter(config.format_name)
@@ -95,6 +96,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield Note(warning, is_warning=True)
         for note in final.notes:
             yield Note(note)
+        require_threshold(final)
         specs = _specs(project.settings.export, exporter, images, final.threshold)
         staging = Staging.open(
             project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)

@@ -100,7 +100,7 @@ class BlockDifferences(JsonRecord):
         steepest: the block at which the relative difference grows most.
         matched_by: ``modules`` (paths of the modules), ``values`` (names of values) or ``order`` (of products and convolutions).
         num_images: that were asked about, those with another decision first.
-        blocks: in the order of computation, at most 200.
+        blocks: in the order of computation; of more than 200 every second, third and so on, with the two that are named.
     """
 
     first: str | None
