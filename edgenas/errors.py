@@ -115,6 +115,10 @@ class ParityError(GateError):
     """An exported model does not answer as its source does."""
 
 
+class PrecisionError(GateError):
+    """A file does not compute in the precision that was asked for."""
+
+
 class MissingBackendError(EdgeNASError):
     """A device, a runtime or an optional package is missing."""
 

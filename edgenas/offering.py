@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 from edgenas.errors import RunFolderError
 from edgenas.runs import RunFolder, read_json
@@ -43,9 +44,18 @@ def setting_words(key: str) -> list[str]:
     return allowed_words(key)
 
 
-def formats() -> list[str]:
-    """Formats of deployment."""
-    return sorted(point.name for point in entry_points(group="edgenas.exporters"))
+def formats() -> dict[str, str]:
+    """What every format of deployment is, those of installed packages too."""
+    from edgenas.deploy.plugins import exporter_names, format_words
+
+    return {name: format_words(name) for name in exporter_names()}
+
+
+def precisions() -> list[str]:
+    """Precisions of an export."""
+    from edgenas.records import Precision
+
+    return [*get_args(Precision), "auto"]
 
 
 def runtimes() -> list[str]:

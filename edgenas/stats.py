@@ -123,6 +123,26 @@ def sensitivities(
     return result
 
 
+def median_interval(values_N: NDArray[np.floating], *, confidence: float = 0.95) -> tuple[float, float | None, float | None]:
+    """The median of some values, and an interval that holds the true one whatever their distribution: the sign test's.
+
+    Args:
+        values_N: drawn independently of each other, at least one.
+        confidence: two-sided, in (0, 1).
+
+    Returns:
+        The median, and two of the values around it; None for both where so few values say nothing, fewer than 6 at 0.95.
+    """
+    n = len(values_N)
+    if n == 0:
+        raise ValueError("there is no median of no values")
+    middle, sorted_N = float(np.median(values_N)), np.sort(values_N)
+    outside = int(scipy.stats.binom.ppf((1 - confidence) / 2, n, 0.5))  # fewest values below the median that are no surprise
+    if outside < 1 or math.isnan(middle):
+        return middle, None, None
+    return middle, float(sorted_N[outside - 1]), float(sorted_N[n - outside])
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value that two paired classifiers are equally often right (McNemar, 1947).
 

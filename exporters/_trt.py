@@ -6,8 +6,10 @@ from the types in the ONNX file, which all of them honour, so the flags that Ten
 
 from __future__ import annotations
 
-import json
 import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, RunnerInfo
-from edgenas.errors import ArtefactError, ExportError
+from edgenas.errors import ArtefactError, ExportError, MissingBackendError, PrecisionError
+from edgenas.percents import percent
 from edgenas.runs import atomic_path
 
 from ._cuda import GraphedNet
 from ._host import Gpu
+from ._inspecting import NOTHING, EngineTypes, read_engine
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import tensorrt
     from torch import Tensor
 
 MAX_DYNAMIC_BATCH = 64
@@ -39,6 +44,11 @@ class Built:
     engine: bytes
     timing_cache: bytes
     notes: dict[str, str | int | float]
+
+
+def product(trt: ModuleType) -> str:
+    """The package's name for people."""
+    return "TensorRT-RTX" if trt.__name__ == "tensorrt_rtx" else "TensorRT"
 
 
 def make_logger(trt: ModuleType) -> Any:
@@ -57,40 +67,59 @@ def make_logger(trt: ModuleType) -> Any:
     return Logger()
 
 
-def build(trt: ModuleType, data: bytes, *, precision: Precision, target: str | None, timing_cache: bytes | None = None) -> Built:
+def build(
+    trt: ModuleType, data: bytes, *, precision: Precision, targets: Sequence[str] = (), timing_cache: bytes | None = None
+) -> Built:
     """Build an engine from an ONNX file's bytes, typed as wanted already.
 
     Args:
         trt: the package.
         data: the ONNX file.
         precision: proven by the types of the network's layers.
-        target: GPU architecture to build for ahead of time; None for the GPU of this machine.
+        targets: GPU architectures to build one engine for ahead of time; none for the GPU of this machine.
         timing_cache: of an earlier build, empty at first; one of another GPU or version is ignored. None where the package
             times nothing, as TensorRT-RTX ahead of time.
 
     Raises:
-        ExportError: with TensorRT's own words, or if the network's types are not of ``precision``.
+        ExportError: with TensorRT's own words.
+        PrecisionError: if the network's types are not of ``precision``.
+        MissingBackendError: if this TensorRT has no strongly typed networks.
     """
     logger = make_logger(trt)
     builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    network = builder.create_network(_strongly_typed(trt))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(data):
         problems = [_one_line(parser.get_error(i).desc()) for i in range(parser.num_errors)]
-        raise ExportError("TensorRT cannot read the ONNX graph", problems=problems)
-    share = _half_share_of_network(trt, network)
-    _require_precision(precision, share, "network")
-    config = _config(trt, builder, network, target)
+        raise ExportError(f"{product(trt)} cannot read the ONNX graph", problems=problems)
+    layers = _network_types(trt, network)
+    _require_precision(precision, layers)
+    config = _config(trt, builder, network, targets)
     cache = None if timing_cache is None else _attach_timing_cache(config, timing_cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise ExportError(f"TensorRT {trt.__version__} built no engine", problems=[_one_line(text) for text in logger.errors[-3:]])
+        raise ExportError(
+            f"{product(trt)} {trt.__version__} built no engine", problems=[_one_line(text) for text in logger.errors[-3:]]
+        )
     notes: dict[str, str | int | float] = {
         "builder_version": trt.__version__,
         "num_layers": int(network.num_layers),
-        "network_half_share": round(share, 4),
+        "network_half_share": round(layers["fp16"] / (layers["fp16"] + layers["fp32"] or 1), 4),
+        "precision_proof": "types of the network",
     }
+    notes |= {f"network_share_{kind}": round(num / layers.total(), 4) for kind, num in sorted(layers.items())}
     return Built(bytes(engine), b"" if cache is None else bytes(cache.serialize()), notes)
+
+
+def _strongly_typed(trt: ModuleType) -> int:
+    """The flag of networks that compute in the file's types; TensorRT 11 has no others and ignores it."""
+    flags = trt.NetworkDefinitionCreationFlag
+    if not hasattr(flags, "STRONGLY_TYPED"):
+        raise MissingBackendError(
+            f"{product(trt)} {trt.__version__} has no strongly typed networks, so that nothing binds it to the file's precision",
+            hint="pip install 'edgenas[trt]'",
+        )
+    return 1 << int(flags.STRONGLY_TYPED)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -99,28 +128,41 @@ def write(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def first_words(logger: Any) -> str:
+    """What TensorRT said first of an error, in one line."""
+    return _one_line(logger.errors[0]) if logger.errors else "no reason given"
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _config(trt: ModuleType, builder: Any, network: Any, target: str | None) -> Any:
+def _config(
+    trt: ModuleType, builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, targets: Sequence[str]
+) -> tensorrt.IBuilderConfig:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
-    if target is not None:
-        config.num_compute_capabilities = 1
-        if not config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0):
-            raise ExportError(f"TensorRT {trt.__version__} does not build for {target}")
-    image = network.get_input(0)
-    shape = tuple(image.shape)
+    if targets:
+        _aim(trt, config, targets)
+    entrance = network.get_input(0)
+    shape: tuple[int, ...] = tuple(entrance.shape)
     if shape[0] == -1:
         profile = builder.create_optimization_profile()
-        profile.set_shape(image.name, (1, *shape[1:]), (1, *shape[1:]), (MAX_DYNAMIC_BATCH, *shape[1:]))
+        profile.set_shape(entrance.name, (1, *shape[1:]), (1, *shape[1:]), (MAX_DYNAMIC_BATCH, *shape[1:]))
         config.add_optimization_profile(profile)
     return config
 
 
-def _attach_timing_cache(config: Any, data: bytes) -> Any:
+def _aim(trt: ModuleType, config: Any, targets: Sequence[str]) -> None:
+    """Build ahead of time for these architectures, which TensorRT-RTX alone can."""
+    config.num_compute_capabilities = len(targets)
+    for position, target in enumerate(targets):
+        if not config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), position):
+            raise ExportError(f"{product(trt)} {trt.__version__} does not build for {target}")
+
+
+def _attach_timing_cache(config: tensorrt.IBuilderConfig, data: bytes) -> tensorrt.ITimingCache:
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         cache = config.create_timing_cache(b"")
@@ -128,53 +170,64 @@ def _attach_timing_cache(config: Any, data: bytes) -> Any:
     return cache
 
 
-def _half_share_of_network(trt: ModuleType, network: Any) -> float:
-    """Share of half precision among the network's float layers; types are binding in a strongly typed network."""
-    kinds = [network.get_layer(i).get_output_type(0) for i in range(network.num_layers)]
-    half = kinds.count(trt.DataType.HALF)
-    single = kinds.count(trt.DataType.FLOAT)
-    return half / max(1, half + single)
+def _network_types(trt: ModuleType, network: tensorrt.INetworkDefinition) -> Counter[Precision]:
+    """Layers by the precision of their first output; types are binding in a strongly typed network."""
+    names: dict[str, Precision] = {"HALF": "fp16", "FLOAT": "fp32", "BF16": "bf16", "INT8": "int8"}
+    kinds = {getattr(trt.DataType, name): kind for name, kind in names.items()}
+    found = (network.get_layer(i).get_output_type(0) for i in range(network.num_layers))
+    return Counter(kinds[each] for each in found if each in kinds)
 
 
-def _require_precision(precision: Precision, share: float, what: str) -> None:
-    if precision == "fp16" and share == 0.0:
-        raise ExportError(f"fp16 was asked for, but no layer of the {what} has a half precision output")
-    if precision == "fp32" and share > 0.0:
-        raise ExportError(f"fp32 was asked for, but {share:.0%} of the {what}'s layers have half precision outputs")
+def _require_precision(precision: Precision, layers: Counter[Precision]) -> None:
+    if not layers:
+        raise PrecisionError("no layer of the network has a type that can be read, so its precision is not proven")
+    if precision == "fp32" and set(layers) != {"fp32"}:
+        reduced = 1 - layers["fp32"] / layers.total()
+        raise PrecisionError(f"fp32 was asked for, but {percent(reduced)} of the network's layers are not in it")
+    if not layers[precision]:
+        raise PrecisionError(f"{precision} was asked for, but no layer of the network has an output in it")
 
 
-def inspect(trt: ModuleType, engine: Any, precision: Precision) -> dict[str, str | int | float]:
-    """What the engine inspector says of the built layers: how many, and the share with half precision outputs.
-
-    Raises:
-        ExportError: if that share contradicts ``precision``.
-    """
-    inspector = engine.create_engine_inspector()
-    report = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-    layers = [layer for layer in report.get("Layers", []) if isinstance(layer, dict)]
-    kinds = [str(output.get("Format/Datatype", "")) for layer in layers for output in layer.get("Outputs", [])[:1]]
-    half = sum("Half" in kind or "FP16" in kind for kind in kinds)
-    single = sum("Float" in kind or "FP32" in kind for kind in kinds)
-    share = half / max(1, half + single)
-    _require_precision(precision, share, "engine")
-    return {"engine_layers": len(layers), "engine_half_share": round(share, 4)}
+def _proof(types: EngineTypes, precision: Precision, built: Built | None) -> dict[str, str | int | float]:
+    """By the inspector; of an engine built here by the types of its network, where the inspector names none."""
+    seen = types.prove(precision)
+    if built is not None and seen["precision_proof"] == NOTHING:
+        seen["precision_proof"] = f"{built.notes['precision_proof']}; the engine's inspector names no data type"
+    return seen
 
 
 class EngineRunner:
     """A deserialized engine on the first GPU, replayed as a CUDA graph.
 
+    Args:
+        trt: the package.
+        data: the engine.
+        name: of the runtime.
+        gpu: that it is loaded on.
+        precision: that it must compute in.
+        built: what was seen when it was built here, which proves its precision where the inspector names no types.
+
     Raises:
         ArtefactError: if the engine cannot be loaded here, with TensorRT's own words.
+        MissingBackendError: if it was built for another GPU.
+        PrecisionError: if it computes in another precision.
     """
 
-    def __init__(self, trt: ModuleType, data: bytes, *, name: str, gpu: Gpu, precision: Precision) -> None:
+    def __init__(
+        self, trt: ModuleType, data: bytes, *, name: str, gpu: Gpu, precision: Precision, built: Built | None = None
+    ) -> None:
         self._trt, self._name, self._gpu, self._precision = trt, name, gpu, precision
         self._logger = make_logger(trt)
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
-            reason = _one_line(self._logger.errors[0]) if self._logger.errors else "no reason given"
-            raise ArtefactError(f"TensorRT {trt.__version__} cannot load the engine on {gpu.name} ({gpu.target}): {reason}")
+            reason = first_words(self._logger)
+            if re.search("incompatible device|expecting compute", reason):
+                raise MissingBackendError(
+                    f"the engine was not built for {gpu.name} ({gpu.target}): {reason}", hint=f"export on a machine with {gpu.name}"
+                )
+            raise ArtefactError(f"{product(trt)} {trt.__version__} cannot load the engine on {gpu.name} ({gpu.target}): {reason}")
+        self.proof = _proof(read_engine(trt, self._engine), precision, built)
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = [self._engine.get_tensor_mode(tensor) for tensor in names]
         self._input = names[modes.index(trt.TensorIOMode.INPUT)]
@@ -212,7 +265,7 @@ class EngineRunner:
     def info(self) -> RunnerInfo:
         """What the engine says of itself."""
         details: dict[str, str | int | float | bool] = {"cuda_graph": self._graph_mode, "target": self._gpu.target}
-        details |= inspect(self._trt, self._engine, self._precision)
+        details |= self.proof
         return RunnerInfo(
             device=self._gpu.name,
             device_kind="cuda",
@@ -236,6 +289,5 @@ class EngineRunner:
         """Free the context before its engine."""
         self._net.close()
         self._buffers.clear()
-        self._context = None
-        self._engine = None
-        self._runtime = None
+        for name in ("_context", "_engine", "_runtime"):
+            self.__dict__.pop(name, None)

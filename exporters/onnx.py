@@ -19,9 +19,13 @@ from edgenas import __version__
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
+from edgenas.graphs.naming import name_nodes
+from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
+from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
+from ._int8 import int8_graph
 from ._probe import first_line
 from .onnxruntime import in_precision
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MIN_OPSET = 18
+HALF_SCALES = 19  # the opset from which integers may stand for float16
 _CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -37,7 +42,9 @@ class OnnxExporter:
     """Writes ONNX files; ``fp16`` also writes the graph that emulates its rounding on a CPU."""
 
     name = "onnx"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    batch_sizes: tuple[int | None, ...] = (1, None)
+    summary = "ONNX, for ONNX Runtime and most others"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.
@@ -47,6 +54,7 @@ class OnnxExporter:
         Raises:
             UsageError: for a precision that is not among them.
             ExportError: if the model cannot be traced, or holds values outside the range of float16.
+            PrecisionError: if too little of it computes in the precision asked for.
         """
         import onnx
 
@@ -59,7 +67,7 @@ class OnnxExporter:
             save(typed.emulation, emulation)
         onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
-        runtime = "onnxruntime-cpu" if spec.precision == "fp32" else "onnxruntime-cuda"
+        runtime = "onnxruntime-cuda" if spec.precision == "fp16" else "onnxruntime-cpu"
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
 
     def in_precision(self, data: bytes, precision: Precision) -> bytes:
@@ -87,20 +95,37 @@ class TypedGraph:
     notes: dict[str, str | int | float]
 
 
-def typed_graph(model: nn.Module, spec: ExportSpec) -> TypedGraph:
-    """Trace ``model`` as ``spec`` asks.
+def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> TypedGraph:
+    """Trace ``model`` as ``spec`` asks; what is around integers of TensorRT's kind is float16.
+
+    Args:
+        model: in eval mode.
+        spec: what is to be written.
+        int8: how the runtime that the file is for wants its integers.
 
     Raises:
-        ExportError: if it cannot be traced, or holds values outside the range of float16.
+        ExportError: if it cannot be traced, holds values outside the range of float16, or cannot be calibrated.
+        PrecisionError: if too little of it computes in the precision asked for, naming what does not.
+        GateError: if int8 changes decisions whichever layers stay float.
     """
-    graph = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=spec.opset)
+    opset = max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
+    graph = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset)
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
-    notes: dict[str, str | int | float] = {"opset": spec.opset, "num_nodes": len(graph.graph.node)}
+    notes: dict[str, str | int | float] = {"opset": opset, "num_nodes": len(graph.graph.node)}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
+    if spec.precision == "int8":
+        found = int8_graph(graph, spec, int8)
+        graph, notes = found.model, notes | found.notes
+        if int8 is ASYMMETRIC:
+            shares = shares_of(graph, "int8", kept=spec.kept)
+            shares.require()
+            return TypedGraph(graph, None, stem, notes | shares.as_notes())
     typed = half.to_half(graph)
-    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes)
+    shares = shares_of(typed.model, spec.precision, kept=spec.kept)
+    shares.require()
+    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes | shares.as_notes())
 
 
 def export_graph(
@@ -108,7 +133,8 @@ def export_graph(
 ) -> onnx.ModelProto:
     """Trace ``model`` into a checked ONNX graph with one input ``image`` and one output ``logits``.
 
-    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is.
+    A copy is traced, on the CPU, in eval mode and float32; ``model`` stays as it is. Nodes are named after the modules that they
+    come from.
 
     Args:
         model: one tensor in, one tensor out.
@@ -137,6 +163,7 @@ def export_graph(
         raise ExportError(f"{type(model).__name__} cannot be traced to ONNX: {first_line(_root(error))}") from error
     assert program is not None  # None is the answer of the older exporter
     graph = program.model_proto
+    name_nodes(graph)
     _strip(graph)
     _check(graph, sample_shape, batch_size)
     return graph

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
 from edgenas.errors import ArtefactError, MissingBackendError
-from edgenas.graphs import half
+from edgenas.graphs import half, quantizing
 
 from ._cuda import GraphedNet
 from ._files import read_source, require_file, require_precision
@@ -22,19 +23,24 @@ from ._probe import first_line, tiny_onnx, try_runner
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import onnx
     from torch import Tensor, nn
 
 _SPINNING = "session.intra_op.allow_spinning"
 _FATAL = 4
+_INT8_KERNELS = frozenset(
+    {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"}
+)
+_FLOAT_KERNELS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "MatMul", "FusedMatMul", "Gemm", "FusedGemm"})
 
 
 class OnnxRuntimeCpu:
-    """Runs ONNX files with ONNX Runtime's CPU provider, always in float32, whatever the file's types."""
+    """Runs ONNX files with ONNX Runtime's CPU provider: in float32 whatever the file's types, products of int8 files in int8."""
 
     name = "onnxruntime-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("onnx",)
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
 
     def probe(self) -> Probe:
         """Try a tiny net."""
@@ -47,11 +53,15 @@ class OnnxRuntimeCpu:
 
         Raises:
             MissingBackendError: without ONNX Runtime.
-            ArtefactError: if the file cannot be loaded.
-            UsageError: for a precision other than fp32.
+            ArtefactError: if the file cannot be loaded, or holds no integers and is asked for in int8.
+            UsageError: for a precision other than fp32 and int8.
         """
         require_precision(self, precision, hint="use onnxruntime-cuda or tensorrt")
-        return _CpuRunner(_package(), str(require_file(source, self.name)), threads, spinning)
+        package, path = _package(), str(require_file(source, self.name))
+        if precision == "int8":
+            require_integers(read_source(source, self.name))
+            return _Int8Runner(package, path, threads, spinning)
+        return _CpuRunner(package, path, threads, spinning)
 
 
 class OnnxRuntimeCuda:
@@ -81,29 +91,45 @@ class OnnxRuntimeCuda:
 
 
 def in_precision(data: bytes, precision: Precision) -> bytes:
-    """An ONNX file's bytes, converted to typed float16 if that is asked for and it is float32.
+    """An ONNX file's bytes, converted to typed float16 or to int8 if that is asked for and it is float32.
+
+    Integers get one range everywhere: such a net takes the time of a calibrated one and gives other answers.
 
     Raises:
-        ArtefactError: if it is not ONNX, or float16 and asked for in fp32.
+        ArtefactError: if it is not ONNX, or in a reduced precision other than the one asked for.
     """
+    model = _parsed(data)
+    found: Precision = "int8" if quantizing.is_quantized(model) else "fp16" if half.is_half(model) else "fp32"
+    if found == precision:
+        return data
+    if found != "fp32" or precision not in ("fp16", "int8"):
+        raise ArtefactError(f"the file computes in {found}, asked for was {precision}")
+    if precision == "fp16":
+        converted: bytes = half.to_half(model).model.SerializeToString()
+        return converted
+    plain = quantizing.named(model)
+    quantized = quantizing.quantized(plain, quantizing.fixed_ranges(plain), quantizing.ASYMMETRIC, quantizing.quantizable(plain))
+    integers: bytes = quantized.SerializeToString()
+    return integers
+
+
+def _parsed(data: bytes) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.load_model_from_string(data)
+        return onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ArtefactError(f"the file is not ONNX: {first_line(error)}") from error
-    if half.is_half(model) == (precision == "fp16"):
-        return data
-    if precision == "fp32":
-        raise ArtefactError("the file computes in fp16, asked for was fp32")
-    converted: bytes = half.to_half(model).model.SerializeToString()
-    return converted
 
 
 class _CpuRunner:
-    def __init__(self, package: ModuleType, model: str | bytes, threads: int | None, spinning: bool) -> None:
+    def __init__(
+        self, package: ModuleType, model: str | bytes, threads: int | None, spinning: bool, optimized: Path | None = None
+    ) -> None:
         options = _options(package)
+        if optimized is not None:
+            options.optimized_model_filepath = str(optimized)
         options.intra_op_num_threads = usable_cores() if threads is None else threads
         options.add_session_config_entry(_SPINNING, "1" if spinning else "0")
         self._version: str = package.__version__
@@ -136,6 +162,46 @@ class _CpuRunner:
 
     def close(self) -> None:
         self._session = None
+
+
+class _Int8Runner(_CpuRunner):
+    """A session whose products were looked at after ONNX Runtime's own optimisation, which says what it computes in integers."""
+
+    def __init__(self, package: ModuleType, model: str, threads: int | None, spinning: bool) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            optimized = Path(folder) / "optimized.onnx"
+            super().__init__(package, model, threads, spinning, optimized)
+            self._share = live_products(_parsed(read_source(optimized, OnnxRuntimeCpu.name)))
+
+    @property
+    def info(self) -> RunnerInfo:
+        integer, others = self._share
+        found = super().info
+        return replace(
+            found,
+            precision="int8" if integer else "fp32",
+            details=found.details | {"int8_products": integer, "float_products": others},
+        )
+
+
+def live_products(optimized: onnx.ModelProto) -> tuple[int, int]:
+    """How many products of an optimised graph have kernels of integers, and how many multiply constant weights as floats."""
+    kinds = [node.op_type for node in optimized.graph.node]
+    made = {name: node.op_type for node in optimized.graph.node for name in node.output}
+    weights = {tensor.name for tensor in optimized.graph.initializer}
+    floats = [node for node in optimized.graph.node if node.op_type in _FLOAT_KERNELS and len(node.input) > 1]
+    weighted = [node for node in floats if node.input[1] in weights or made.get(node.input[1]) == "DequantizeLinear"]
+    return sum(kind in _INT8_KERNELS for kind in kinds), len(weighted)
+
+
+def require_integers(data: bytes) -> None:
+    """Refuse a file that is asked for in int8 and was not calibrated.
+
+    Raises:
+        ArtefactError: if it is not ONNX, or holds no integers that stand for floats.
+    """
+    if not quantizing.is_quantized(_parsed(data)):
+        raise ArtefactError("the file computes in fp32, asked for was int8", hint="write it with `edgenas export --precision int8`")
 
 
 class _CudaRunner:
@@ -241,6 +307,18 @@ def _package() -> ModuleType:
     package: ModuleType = onnxruntime
     package.set_default_logger_severity(_FATAL)
     return package
+
+
+def open_session(package: ModuleType, data: bytes) -> Any:
+    """A session on every usable core, for answers and not for times.
+
+    Raises:
+        ArtefactError: if the graph cannot be loaded.
+    """
+    options = _options(package)
+    options.intra_op_num_threads = usable_cores()
+    options.add_session_config_entry(_SPINNING, "0")
+    return _open(package, data, options, ["CPUExecutionProvider"])
 
 
 def _options(package: ModuleType) -> Any:

@@ -5,19 +5,22 @@ Without a GPU, ``--format trt`` builds TensorRT-RTX engines ahead of time instea
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe, Runner, SourceKind
 from edgenas.errors import MissingBackendError
+from edgenas.graphs.quantizing import SYMMETRIC
 
 from . import _trt, tensorrt_rtx
 from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
+from ._rebuilding import build_repeatedly
 from .onnx import save, typed_graph
 from .onnxruntime import in_precision
 
@@ -33,10 +36,23 @@ class TensorRtExporter:
     """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
 
     name = "trt"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT engines, for NVIDIA GPUs"
+    builds_engines = True
+
+    def require_targets(self, asked: Sequence[str]) -> None:
+        """Refuse targets that are neither this machine's GPU nor known to TensorRT-RTX, before any work.
+
+        Raises:
+            MissingBackendError: without TensorRT-RTX, where it must build.
+            UsageError: naming all unknown targets and the supported ones.
+        """
+        gpu = find_gpu() if asked else None
+        if asked and (gpu is None or tuple(asked) != (gpu.target,) or not is_installed()):
+            tensorrt_rtx.TensorRtRtxExporter().require_targets(asked)
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
-        """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` (default: sm86, sm89, sm120).
+        """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` or, without a GPU, ``spec.ahead``.
 
         Targets named explicitly that are not this machine's GPU go to TensorRT-RTX.
 
@@ -52,8 +68,7 @@ class TensorRtExporter:
         targets = spec.targets
         if here and gpu is not None:
             targets = (_rtx_target(gpu),)
-        rtx_spec = ExportSpec(spec.input_shape, spec.batch_size, spec.precision, spec.opset, targets)
-        return tensorrt_rtx.TensorRtRtxExporter().export(model, rtx_spec, folder)
+        return tensorrt_rtx.TensorRtRtxExporter().export(model, replace(spec, targets=targets), folder)
 
 
 class TensorRt:
@@ -72,8 +87,8 @@ class TensorRt:
 
         def load() -> Runner:
             gpu, trt = _require_gpu(), _package()
-            built = _trt.build(trt, tiny_onnx().SerializeToString(), precision="fp32", target=None)
-            return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision="fp32")
+            built = _trt.build(trt, tiny_onnx().SerializeToString(), precision="fp32")
+            return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision="fp32", built=built)
 
         return try_runner(load, what=self.name)
 
@@ -91,8 +106,9 @@ class TensorRt:
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
             typed = in_precision(data, precision)
-            built = _trt.build(trt, typed, precision=precision, target=None, timing_cache=self._timing_cache)
-            data, self._timing_cache = built.engine, built.timing_cache
+            built = _trt.build(trt, typed, precision=precision, timing_cache=self._timing_cache)
+            self._timing_cache = built.timing_cache
+            return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision=precision, built=built)
         return _trt.EngineRunner(trt, data, name=self.name, gpu=gpu, precision=precision)
 
 
@@ -107,9 +123,12 @@ def is_installed() -> bool:
 
 def _package() -> ModuleType:
     try:
-        return import_module("tensorrt")  # comes without types, and is not there to be checked on most machines
+        package = import_module("tensorrt")  # not there on most machines
     except (ImportError, OSError) as error:
         raise MissingBackendError("TensorRT is not installed", hint=INSTALL) from error
+    if not hasattr(package, "Builder"):  # a folder of that name, as type stubs or a broken installation leave it
+        raise MissingBackendError("TensorRT is not installed: its folder holds no package", hint=INSTALL)
+    return package
 
 
 def _require_gpu() -> Gpu:
@@ -137,19 +156,23 @@ def _rtx_target(gpu: Gpu) -> str:
 
 def _build_here(model: nn.Module, spec: ExportSpec, folder: Path, gpu: Gpu) -> Sequence[ExportedFile]:
     trt = _package()
-    typed = typed_graph(model, spec)
+    typed = typed_graph(model, spec, int8=SYMMETRIC)
     emulation = folder / f"{typed.stem}.emulated.onnx"
     save(typed.graph if typed.emulation is None else typed.emulation, emulation)
-    cache = folder / f"timing-{gpu.target}.cache"
-    timings = cache.read_bytes() if cache.exists() else b""
-    start = time.perf_counter()
-    built = _trt.build(trt, typed.graph.SerializeToString(), precision=spec.precision, target=None, timing_cache=timings)
-    seconds = round(time.perf_counter() - start, 2)
-    _trt.write(cache, built.timing_cache)
-    runner = _trt.EngineRunner(trt, built.engine, name=TensorRt.name, gpu=gpu, precision=spec.precision)
-    seen = {key: value for key, value in runner.info.details.items() if key.startswith("engine_")}
+    data = typed.graph.SerializeToString()
+    timing_file = folder / f"timing-{gpu.target}.cache"
+    timings = (
+        timing_file.read_bytes() if timing_file.exists() and spec.rebuilds == 1 else b""
+    )  # else every build times its kernels anew
+
+    def load(built: _trt.Built) -> _trt.EngineRunner:
+        return _trt.EngineRunner(trt, built.engine, name=TensorRt.name, gpu=gpu, precision=spec.precision, built=built)
+
+    built = build_repeatedly(partial(_trt.build, trt, data, precision=spec.precision, timing_cache=timings), spec, load=load)
+    _trt.write(timing_file, built.timing_cache)
+    runner = load(built)
+    notes = typed.notes | built.notes | runner.proof
     runner.close()
-    notes = typed.notes | built.notes | seen | {"build_seconds": seconds, "precision_proof": "engine inspector"}
     path = folder / f"{typed.stem}-{gpu.target}.engine"
     _trt.write(path, built.engine)
     return [ExportedFile(path, "engine", TensorRt.name, spec.precision, spec.batch_size, (gpu.target,), emulation, notes)]

@@ -16,6 +16,7 @@ from edgenas.stats import (
     images_to_show,
     kendall_tau,
     mcnemar,
+    median_interval,
     most_frequent,
     paired_difference,
     paired_score,
@@ -215,3 +216,24 @@ def test_the_images_that_would_show_a_margin_do_show_it() -> None:
     needed = images_to_show(1, 0, 100, 0.03)
     assert needed is not None
     assert paired_score(math.ceil(needed / 100), 0, needed).high <= 0.03
+
+
+@pytest.mark.parametrize("n", [6, 9, 12, 21])
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says(n: int) -> None:
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(2000):
+        _, low, high = median_interval(rng.exponential(size=n))
+        assert low is not None
+        assert high is not None
+        held += low <= math.log(2) <= high
+    assert 0.945 < held / 2000 < 0.985
+
+
+def test_a_few_values_say_nothing_of_a_median() -> None:
+    assert median_interval(np.array([3.0, 1.0, 2.0, 5.0, 4.0])) == (3.0, None, None)
+    assert median_interval(np.arange(6.0)) == (2.5, 0.0, 5.0)
+    value, low, high = median_interval(np.array([1.0, np.nan] * 5))
+    assert math.isnan(value)
+    assert (low, high) == (None, None)
+    with pytest.raises(ValueError, match="no values"):
+        median_interval(np.zeros(0))

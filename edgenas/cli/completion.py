@@ -30,10 +30,17 @@ def complete_recipes(context: click.Context, parameter: click.Parameter, incompl
 
 
 def complete_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offer:
-    """Formats of deployment."""
+    """Formats of deployment, after a comma too."""
     from edgenas.offering import formats
 
-    return _offered(formats(), incomplete)
+    return _offered_in_list(formats(), incomplete)
+
+
+def complete_precisions(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offer:
+    """Precisions of an export, after a comma too."""
+    from edgenas.offering import precisions
+
+    return _offered_in_list(precisions(), incomplete)
 
 
 def complete_runtimes(context: click.Context, parameter: click.Parameter, incomplete: str) -> Offer:
@@ -100,6 +107,14 @@ def complete_sources(context: click.Context, parameter: click.Parameter, incompl
         return _offered(SOURCES, incomplete)
     head, slash, _ = path.rpartition("/")
     return _offered((f"folder:{head}{slash}{name}" for name in folders(Path(f"{head}{slash}" or ".").expanduser())), incomplete)
+
+
+def _offered_in_list(names: Iterable[str], incomplete: str) -> Offer:
+    """Names for the last of a list that is parted by commas; those before are not offered again."""
+    head, comma, begun = incomplete.rpartition(",")
+    words = names if isinstance(names, Mapping) else {}
+    left = {f"{head}{comma}{name}": str(words.get(name, "")) for name in names if name not in head.split(",")}
+    return _offered(left, f"{head}{comma}{begun}")
 
 
 def _offered(names: Iterable[str], incomplete: str) -> Offer:

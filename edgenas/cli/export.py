@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgenas.cli.completion import complete_formats
-from edgenas.cli.options import compact, project_options
+from edgenas.cli.completion import complete_formats, complete_precisions
+from edgenas.cli.devices import AnyDevice
+from edgenas.cli.options import compact, listed, project_options
+
+if TYPE_CHECKING:
+    from edgenas.remote import Address
 
 
-@click.command()
+class _WithFormats(click.Command):
+    """A command whose help ends with the formats that are installed."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line a format."""
+        from edgenas.offering import formats
+
+        with formatter.section("Formats"):
+            formatter.write_dl(list(formats().items()))
+
+
+@click.command(cls=_WithFormats)
 @click.option(
-    *("--format", "format_name"),
-    metavar="NAME",
+    *("--format", "format_names"),
+    metavar="NAMES",
     shell_complete=complete_formats,
-    default="onnx",
-    show_default=True,
-    help="What to write: onnx, trt, or what a package brings.",
+    help="What to write, one or several of those below, e.g. onnx,openvino.  [default: onnx]",
 )
 @click.option(
     "--net",
@@ -28,21 +41,41 @@ from edgenas.cli.options import compact, project_options
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-    help="Default: the format's own, fp32 for onnx, fp16 for trt.",
+    metavar="NAMES",
+    shell_complete=complete_precisions,
+    help="fp32, fp16, bf16, int8, several (fp32,int8), or auto: all that the format writes.  [default: the format's own]",
 )
-@click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
-@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT, with a rival's name.")
+@click.option(
+    "--gpu",
+    metavar="LIST",
+    help="Architectures to build engines for ahead of time: sm86,sm120; sm86+sm89 is one engine for both, portable one for all.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
+@click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
+@click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
+@click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
+@click.option(
+    "--rebuild",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Build each engine N times, and say how far speed and answers differ.",
+)
+@click.option("--device", type=AnyDevice(here=False), help="With --bench: time them on a device over the network.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
-    format_name: str,
+    format_names: str | None,
     net: str | None,
     precision: str | None,
     gpu: str | None,
     output: Path | None,
     extras: tuple[str, ...],
+    sign: Path | None,
+    bench: bool,
+    bench_net: bool,
+    rebuild: int | None,
+    device: Address | None,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -52,16 +85,27 @@ def export(
     """Write the winner for deployment and prove that it still answers the same."""
     from edgenas.cli.runner import execute
 
+    if device is not None and not bench:
+        raise click.UsageError("--device goes with --bench")
+    if device is not None and bench_net:
+        raise click.UsageError("the net itself is timed here alone: leave --bench-net or --device out")
+
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
 
-        targets = [target.strip() for target in gpu.split(",") if target.strip()] if gpu is not None else None
-        beside = tuple(name.strip() for text in extras for name in text.split(",") if name.strip())
-        flags = compact(export={"net": net, "precision": precision, "targets": targets})
-        require_ready(run, flags, overrides, "net", format_name=format_name)  # before PyTorch is imported
+        formats, precisions = listed(format_names), listed(precision)
+        flags = compact(export={"net": net, "targets": list(listed(gpu)) if gpu is not None else None})
+        # before PyTorch is imported
+        require_ready(run, flags, overrides, "net", formats=formats or ("onnx",), precisions=precisions)
         from edgenas.recipes.export import ExportConfig
         from edgenas.recipes.export import run as recipe
 
-        return recipe(ExportConfig(run, flags, overrides, format_name, output, require_run, beside))
+        beside = listed(*extras)
+        asked = ExportConfig(
+            *(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net),
+            rebuild=rebuild or 1,
+            device=device,
+        )
+        return recipe(asked)
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

@@ -13,6 +13,19 @@ from edgenas.cli.completion import complete_runs, complete_settings, complete_ta
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class OneOf(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2
+    """A choice that answers what it does not know with the nearest spelling."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The choice itself."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            from edgenas.registries import choices
+
+            self.fail(f"{value!r} is none of them; {choices(str(value), map(str, self.choices))}", param, ctx)
+
+
 def project_options(function: Function, *, run: str = "edgenas-run") -> Function:
     """``--run`` (with its default), ``--set``, ``--json`` and ``--verbose``."""
     for option in reversed(
@@ -47,7 +60,7 @@ def output_options(function: Function) -> Function:
 
 def device_option(function: Function) -> Function:
     """``--device``."""
-    return click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=None, help="Where to compute.")(function)
+    return click.option("--device", type=OneOf(["auto", "cpu", "cuda"]), default=None, help="Where to compute.")(function)
 
 
 def quick_option(function: Function) -> Function:
@@ -86,6 +99,11 @@ def parse_renames(texts: tuple[str, ...]) -> dict[str, str]:
     return names
 
 
+def listed(*texts: str | None) -> tuple[str, ...]:
+    """Names of texts such as ``onnx,openvino``, in order; none of what was not given."""
+    return tuple(name.strip() for text in texts if text is not None for name in text.split(",") if name.strip())
+
+
 def compact(**tables: dict[str, Any]) -> dict[str, Any]:
     """Flag values by settings table, without those that were not given."""
     return {
@@ -120,7 +138,7 @@ def limit_options(function: Function) -> Function:
                 "--limit", multiple=True, metavar="LIMIT", help="Any limit, e.g. 'params>=1M', 'latency_ms[NAME]<=5'; repeatable."
             ),
             click.option("--latency-ms", multiple=True, metavar="[NAME=]MS", help="Limit on the latency; NAME=MS for each table."),
-            click.option("--latency-quantile", type=click.Choice(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
+            click.option("--latency-quantile", type=OneOf(["p50", "p90", "p95", "p99"]), help="Of calls, to be promised."),
             click.option(
                 "--confidence",
                 type=click.FloatRange(0, 1, min_open=True, max_open=True),

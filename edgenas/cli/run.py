@@ -10,6 +10,7 @@ import click
 
 from edgenas.cli.completion import complete_classes, complete_formats, complete_sources, complete_spaces
 from edgenas.cli.options import (
+    OneOf,
     compact,
     device_option,
     limit_options,
@@ -50,7 +51,7 @@ from edgenas.cli.options import (
 )
 @click.option(
     "--until",
-    type=click.Choice(["init", "profile", "plan", "train", "search", "retrain", "evaluate", "export", "report"]),
+    type=OneOf(["init", "profile", "plan", "train", "search", "retrain", "evaluate", "export", "report"]),
     default="report",
     show_default=True,
     help="The last stage.",

@@ -15,12 +15,18 @@ from edgenas.cli.options import map_label_option, parse_renames, project_options
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--data", metavar="SOURCE", help="Repeat parity on this run's test split of SOURCE.")
 @map_label_option
+@click.option(
+    "--public-key", metavar="FILE", type=click.Path(path_type=Path), help="Check that the manifest is signed with its key."
+)
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the checks as JUnit XML, failed or not.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def verify(
     folder: Path,
     data: str | None,
     map_label: tuple[str, ...],
+    public_key: Path | None,
+    junit: Path | None,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -34,6 +40,7 @@ def verify(
         from edgenas.recipes.verify import VerifyConfig
         from edgenas.recipes.verify import run as recipe
 
-        return recipe(VerifyConfig(run, {}, overrides, folder, data, require_run, parse_renames(map_label)))
+        names = parse_renames(map_label)
+        return recipe(VerifyConfig(run, {}, overrides, folder, data, require_run, names, public_key, junit))
 
     execute("verify", start, run=run, as_json=as_json, verbose=verbose)

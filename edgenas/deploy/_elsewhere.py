@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgenas.deploy._example_cpp import example_cpp, onnx_for_one_image
+from edgenas.deploy.sbom import SBOM
 from edgenas.escaping import markdown_code
 from edgenas.records import Manifest
 
@@ -15,6 +16,7 @@ def beside(manifest: Manifest) -> str:
         "example.py": "reads images, runs the model, decides; needs onnxruntime, numpy and pillow",
         "example.cpp": "" if example_cpp(manifest) is None else "the same in C++, with ONNX Runtime alone",
         "parity.json": "how the files were compared with the net that they came from",
+        SBOM: "bill of materials, CycloneDX 1.6: files, packages, weights, data",
         manifest.golden.path: "generated images, and what the model must answer to them",
     }
     if manifest.answers is not None:
@@ -40,7 +42,8 @@ def elsewhere(manifest: Manifest) -> str:
             "```\ng++ -O2 -std=c++17 example.cpp -I ONNXRUNTIME/include -L ONNXRUNTIME/lib -lonnxruntime -o ../example\n"
             "convert ../photo.jpg -auto-orient -depth 8 ../photo.ppm\n../example ../photo.ppm\n```"
         )
-    parts.append(_trtexec(manifest, model))
+    if all(file.precision != "int8" for file in manifest.files):
+        parts.append(_trtexec(manifest, model))  # TensorRT takes other integers than ONNX Runtime
     parts.append(
         "OpenVINO (`pip install openvino`), in this folder:\n\n"
         "```python\nimport json\nimport sys\n\nimport openvino\n\nsys.dont_write_bytecode = True  # no other file belongs here\n"

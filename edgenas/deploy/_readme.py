@@ -10,6 +10,7 @@ from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
+_PRECISION_NOTES = ("precision_share", "precision_proof", "precision_rest", "rebuild_words")
 _STATUS = {
     "accepted": "Every file passed every gate.",
     "rejected": "**Do not deploy this: a gate failed.** The reasons stand in `REJECTED`.",
@@ -35,6 +36,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
+        _precision(manifest.files),
         beside(manifest),
         "## Input",
         _input(manifest),
@@ -80,6 +82,20 @@ def _notes(files: Sequence[ModelFile]) -> str:
         f"{listed}: the same net as ONNX in float32, rounded wherever the file it stands for computes in half precision. "
         "It checks what cannot run on a machine without that GPU; do not deploy it."
     )
+
+
+def _precision(files: Sequence[ModelFile]) -> str:
+    """What files of a reduced precision compute in, by which proof, and how far several builds of an engine differ."""
+    lines = []
+    for file in files:
+        notes = {key: markdown(str(file.notes[key])) for key in _PRECISION_NOTES if key in file.notes}
+        if "precision_share" in notes:
+            proof = f", by the {notes['precision_proof']}" if "precision_proof" in notes else ""
+            rest = f"; in another precision: {notes['precision_rest']}" if "precision_rest" in notes else ""
+            lines.append(f"- {markdown_code(file.path)}: {notes['precision_share']}{proof}{rest}")
+        if "rebuild_words" in notes:
+            lines.append(f"- {markdown_code(file.path)}: {notes['rebuild_words']}")
+    return "What they compute in:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _input(manifest: Manifest) -> str:

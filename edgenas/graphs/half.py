@@ -157,7 +157,7 @@ class _Rewriter:
 
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        touches = any(name in floats for name in (*node.input, *node.output))
+        touches = any(name in floats or name in self.weights for name in (*node.input, *node.output))
         if not touches:
             self.nodes.append(copy)
             return

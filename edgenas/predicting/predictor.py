@@ -89,9 +89,12 @@ class Predictor:
 
         Raises:
             DataError: if one cannot be read, naming it.
+            ValueError: for what is no image and no list of them.
         """
         if isinstance(images, str | Path | Image.Image | np.ndarray):
             return self.predict([images])[0]
+        if not isinstance(images, list | tuple):
+            raise ValueError(f"an image is a path, a PIL image or an array, not {type(images).__name__}")
         found = []
         for each in images:  # one after the other: decoded images may be large
             (row,) = self.answers([_name(each)], [self.preprocess(_decoded(each))])

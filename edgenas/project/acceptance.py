@@ -101,6 +101,7 @@ def seal_plan(
     format_name: str,
     specs: Sequence[ExportSpec],
     versions: dict[str, str],
+    hashes_N: Sequence[str] | None = None,
 ) -> Sealed:
     """Lay down what an export's files will be held to on test, of which nothing but the bytes' hashes is looked at.
 
@@ -108,8 +109,9 @@ def seal_plan(
         RunFolderError: if the history was edited or damaged, or the folder cannot be written.
         DataError: naming an image that cannot be read.
     """
-    hashes_N, labels_N = content_hashes(images.source, images.splits["test"]), images.labels("test")
-    positive = images.positive
+    if hashes_N is None:
+        hashes_N = content_hashes(images.source, images.splits["test"])
+    labels_N, positive = images.labels("test"), images.positive
     plan = AcceptancePlan(
         gates=gates.limits,
         floor_confidence=gates.floor_confidence,

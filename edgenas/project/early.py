@@ -9,7 +9,7 @@ from typing import Literal
 from edgenas.config import Flags
 from edgenas.data.images import positive_index
 from edgenas.data.splits import load_splits
-from edgenas.deploy.plugins import EXPORTERS
+from edgenas.deploy.orders import orders_of
 from edgenas.errors import ConfigError
 from edgenas.project.opening import SET_POSITIVE, Project, no_splits, open_project
 from edgenas.project.results import require_supernet, winner_of
@@ -23,7 +23,13 @@ Need = Literal["supernet", "winner", "net"]
 
 
 def require_ready(
-    run: Path, flags: Flags, overrides: Sequence[str], need: Need | None = None, *, format_name: str | None = None
+    run: Path,
+    flags: Flags,
+    overrides: Sequence[str],
+    need: Need | None = None,
+    *,
+    formats: Sequence[str] = (),
+    precisions: Sequence[str] = (),
 ) -> None:
     """Check settings, classes, and that there is what an earlier command makes; the command itself checks all of it again.
 
@@ -31,18 +37,18 @@ def require_ready(
         run: the run folder.
         flags: settings of the command line.
         overrides: each written ``table.key=value``.
-        format_name: of an export.
+        formats, precisions: of an export.
         need: a trained supernet, a search's winner, or a net that could be deployed; None needs no more than divided images.
 
     Raises:
-        UsageError: if there is no such format.
+        UsageError: if there is no such format, or it is not written in the precision.
         MissingInputError: naming the command that makes what is missing.
         ConfigError, CheckpointError: as the command itself would.
     """
     if place_of() is not None:  # one of several processes, of which the first alone may have the folder
         return
-    if format_name is not None:
-        EXPORTERS.find(format_name)
+    if formats:
+        orders_of(formats, precisions)
     project = open_project(run, flags, overrides)
     require_classes(project)
     if not project.run.splits.exists():

@@ -14,7 +14,7 @@ from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, Part
 from edgenas.project.setting_limits import given_limits
 from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
-from edgenas.records import Precision
+from edgenas.records import CalibrationMethod, Precision
 from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 from edgenas.stats import DEFAULT_SENSITIVITY
@@ -379,14 +379,22 @@ class ExportSettings:
         net: the searched one, the hand-designed one (baseline), auto (the one that `retrain` chose on select and confirm), or a
             rival by its name in `edgenas compare`.
         precision: None takes the format's own default: fp32 for onnx, fp16 for trt.
-        targets: GPU architectures that engines are built for where no GPU is.
+        targets: GPU architectures that engines are built for where no GPU is; ``sm86+sm89`` is one engine for both, ``portable``
+            one for every architecture from Ampere on.
         opset: version of ONNX's operators.
+        bench_visits: that ``--bench`` makes to every file, in turn; fewer than 6 give no interval.
+        calibration: how int8 takes the ranges of activations from images of calibrate: minmax (the extremes), percentile (all but
+            one in 100,000 values), entropy (what loses least information in 8 bits).
+        calibration_images: of calibrate at most, that int8 is fitted and tried on; half of them positive where there are as many.
     """
 
     net: str = "auto"
     precision: Precision | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
     opset: Annotated[int, Range(ge=18, le=25)] = 18
+    bench_visits: Nets = 21
+    calibration: CalibrationMethod = "minmax"
+    calibration_images: Annotated[int, Range(ge=8, le=2048)] = 256
 
     def __post_init__(self) -> None:
         if not self.targets:

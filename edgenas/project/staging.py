@@ -18,6 +18,7 @@ from edgenas.records import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.runs import RunFolder, atomic_path, cannot_write, sha256_file, sha256_json
 
 _LISTING = "files.json"
+_DIGITS = 16  # of a hash, in a folder's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,10 @@ class Staging:
         Raises:
             RunFolderError: if it cannot be made.
         """
-        folder = run.export / f".{name}-{sha256_json(identity)[:16]}.parts"
+        folder = run.export / f".{name}-{sha256_json(identity)[:_DIGITS]}.parts"
         try:
             run.export.mkdir(parents=True, exist_ok=True)
-            for other in run.export.glob(f".{name}-*.parts"):
+            for other in run.export.glob(f".{name}-{'?' * _DIGITS}.parts"):
                 if other != folder:
                     shutil.rmtree(other, ignore_errors=True)
             folder.mkdir(exist_ok=True)
@@ -105,6 +106,7 @@ def _staged(file: ExportedFile) -> StagedFile:
         emulation=None if file.emulation is None else _hashed(file.emulation),
         notes=file.notes,
         sha256=sha256_file(file.path),
+        parts=tuple(map(_hashed, file.parts)) or None,
     )
 
 
@@ -120,7 +122,10 @@ def _exported(folder: Path, file: StagedFile) -> ExportedFile:
     """
     path = _same(folder, HashedFile(path=file.path, sha256=file.sha256))
     emulation = None if file.emulation is None else _same(folder, file.emulation)
-    return ExportedFile(path, file.kind, file.runtime, file.precision, file.batch_size, file.targets, emulation, dict(file.notes))
+    parts = tuple(_same(folder, part) for part in file.parts or ())
+    return ExportedFile(
+        *(path, file.kind, file.runtime, file.precision, file.batch_size, file.targets, emulation, dict(file.notes), parts)
+    )
 
 
 def _same(folder: Path, file: HashedFile) -> Path:

@@ -17,12 +17,18 @@ __getattr__ = forward(__name__, {"initial": "edgenas.training.initial"})
 
 
 def require_ready(
-    run: Path, flags: Flags, overrides: Sequence[str], need: Need | None = None, *, format_name: str | None = None
+    run: Path,
+    flags: Flags,
+    overrides: Sequence[str],
+    need: Need | None = None,
+    *,
+    formats: Sequence[str] = (),
+    precisions: Sequence[str] = (),
 ) -> None:
     """As `project.early.require_ready`: what the command line asks before it imports a recipe that imports PyTorch."""
     from edgenas.project import early
 
-    early.require_ready(run, flags, overrides, need, format_name=format_name)
+    early.require_ready(run, flags, overrides, need, formats=formats, precisions=precisions)
 
 
 def require_runnable(run: Path, flags: Flags, overrides: Sequence[str]) -> None:

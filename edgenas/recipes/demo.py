@@ -170,7 +170,7 @@ def _export_all(
     folders: list[Path] = []
     for name in ("onnx", "trt"):
         try:
-            outcome = yield from quietly(export.run(export.ExportConfig(run_path, {}, overrides, name)))
+            outcome = yield from quietly(export.run(export.ExportConfig(run_path, {}, overrides, (name,))))
         except MissingBackendError as error:
             verdicts.append(VerdictRow(name=f"export {name}", verdict="not_run", reason=str(error)))
             continue

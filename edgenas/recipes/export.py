@@ -2,262 +2,226 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import nn
-
-from edgenas import __version__
 from edgenas.config import Flags
-from edgenas.data.images import Images, decode
-from edgenas.deploy.artefact import Facts, require_writable, write_artefact
+from edgenas.deploy.artefact import require_writable
 from edgenas.deploy.beside import require_possible
-from edgenas.deploy.contracts import Exporter, ExportSpec
-from edgenas.deploy.judging import Judge
-from edgenas.deploy.metadata import metadata
-from edgenas.deploy.parity import probabilities
-from edgenas.deploy.plugins import get_exporter
-from edgenas.deploy.recorded import RecordedAnswers, kept
-from edgenas.errors import ConfigError, EdgeNASError, GateError, ParityError
-from edgenas.project.acceptance import decision_of, require_threshold, seal_plan
+from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of, with_engines
+from edgenas.deploy.parity import Gates, probabilities
+from edgenas.deploy.signing import Signer, load_signer
+from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
+from edgenas.latency.timing import BENCH_TIMING, TimingSettings
 from edgenas.project.answers import keep_answers
-from edgenas.project.deployed import FinalNet, final_images, load_final
+from edgenas.project.devices import There
+from edgenas.project.exporting.benching import bench, bench_file, standing_results
+from edgenas.project.exporting.entries import artefacts_in, has_baseline
+from edgenas.project.exporting.source import Source, opened_source
+from edgenas.project.exporting.verdicts import failure_of, joined
+from edgenas.project.exporting.writing import Written, artefact_folder, notes_of, result_of, write_one
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
-from edgenas.project.rival_nets import OWN
-from edgenas.project.settings import ExportSettings
-from edgenas.project.staging import Staging
-from edgenas.records import (
-    ArchitectureFacts,
-    DataFacts,
-    ExportResult,
-    Metrics,
-    Parity,
-    SplitMetrics,
-    ThresholdChoice,
-    WeightsFacts,
-)
-from edgenas.runs import Note, Outcome, Progress, Record, locked
-from edgenas.runs.background import watched
-from edgenas.runs.quick import quick_stages
-from edgenas.runs.stages import ORDER
-from edgenas.runs.versions import versions
-from edgenas.stats import decide
-from edgenas.training.evaluation import logits, report
+from edgenas.records import BenchResult
+from edgenas.remote import Address
+from edgenas.runs import Note, Outcome, Record, locked
+
+Failure = tuple[str, EdgeNASError]  # name of an artefact, and why it is not as asked
 
 
 @dataclass(frozen=True, slots=True)
 class ExportConfig:
-    """What `edgenas export` was asked for."""
+    """What `edgenas export` was asked for.
+
+    Attributes:
+        formats: to be written; none is ONNX, or, where artefacts are only to be timed, nothing.
+        precisions: of each; none takes the settings', else the format's own, ``auto`` is all that a format writes.
+        output: folder of the artefact, where there is one.
+        sign: private key that signs every manifest.
+        bench: time all artefacts of the run in turn, afterwards.
+        bench_net: and the net itself in PyTorch.
+        rebuild: how often each engine is built, to say how far its builds differ.
+        device: over the network that times them instead of this one.
+    """
 
     run: Path
     flags: Flags
     overrides: tuple[str, ...]
-    format_name: str
+    formats: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
     output: Path | None = None
     require_run: bool = False
     extras: tuple[str, ...] = ()
+    sign: Path | None = None
+    bench: bool = False
+    bench_net: bool = False
+    rebuild: int = 1
+    device: Address | None = None
+
+    @property
+    def is_benched(self) -> bool:
+        """Whether artefacts are timed: trying all precisions is for that."""
+        return self.bench or self.bench_net or AUTO in self.precisions
+
+    @property
+    def only_times(self) -> bool:
+        """Whether what is there already may do."""
+        return self.is_benched and not (self.formats or self.precisions or self.output or self.extras or self.sign)
 
 
 def run(config: ExportConfig) -> Iterator[Record]:
-    """Write the files, seal the plan that they are judged by, compare on the test split, write the artefact folder.
+    """Export, compare on the test split, write the artefact folders; time them in turn where that is asked for.
 
     Raises:
-        UsageError: if there is no such format, or what else is asked for is not for it.
+        UsageError: if there is no such format, what else is asked for is not for it, or the key is none to sign with.
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
-        GateError: if the net's answers are no numbers.
+        PrecisionError: if a file does not compute in the precision asked for.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
-    exporter = get_exporter(config.format_name)
-    require_possible(config.extras, config.format_name)
     project = open_project(config.run, config.flags, config.overrides)
-    settings = project.settings
+    formats, default = config.formats or (BASELINE_FORMAT,), project.settings.export.precision
+    orders = orders_of(formats, config.precisions, default, are_compared=config.is_benched)
+    orders = with_engines(orders, config.flags.get("export", {}).get("targets") or (), config.rebuild)
+    for name in dict.fromkeys(order.format_name for order in orders.each):
+        require_possible(config.extras, name)
+    signer = load_signer(config.sign) if config.sign is not None else None
     images = open_images(project)
-    gates = gates_of(settings.gates, floors_in(project.run, images.class_names))
-    if gates.min_sensitivity is not None and images.positive is None:
-        raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
-    folder = (
-        config.output if config.output is not None else project.run.export / _folder_name(settings.export.net, config.format_name)
-    )
+    gates = _gates(project, images.class_names, images.positive)
+    _folders(project, orders.each, config.output)
+    yield from (Note(text, is_warning=True) for text in orders.notes)
     with locked(project.run):
-        require_writable(folder)
-        images = final_images(project, images)
-        yield from decode(images, "calibrate")
-        final = load_final(project, images)
-        for warning in final.warnings:
-            yield Note(warning, is_warning=True)
-        for note in final.notes:
-            yield Note(note)
-        require_threshold(final)
-        specs = _specs(project.settings.export, exporter, images, final.threshold)
-        staging = Staging.open(
-            project.run, config.format_name, _identity(project.space.name, config.format_name, images, final, specs)
-        )
-        writing = (staging.files(f"spec-{i}", partial(exporter.export, final.net, spec)) for i, spec in enumerate(specs))
-        written = yield from watched(writing, f"writing {config.format_name}", total=len(specs))
-        # nothing of test is read until its plan is sealed
-        sealed = seal_plan(project.run, images, final, gates, format_name=config.format_name, specs=specs, versions=versions())
-        yield from sealed.notes()
-        yield from decode(images, "test")
-        images_NCHW, labels_N = images.arrays("test")
-        reference_NK = staging.array("source", partial(logits, final.net, images_NCHW))
-        judge = Judge(
-            *(images_NCHW, labels_N, reference_NK, images.class_names, images.positive, final.threshold, gates),
-            staging=staging,
-            plain_graph=partial(_plain_graph, staging, final.net, specs[0]),
-        )
-        files = [file for part in written for file in part]
-        judged = []
-        for position, file in enumerate(files):
-            yield Progress("parity", position, len(files), {"file": file.path.name})
-            judged.append((file, judge(file)))
-        yield Progress("parity", len(files), len(files), {"images": len(labels_N)})
-        keep_answers(
-            *(project.run, images, probabilities(reference_NK)),
-            net=final.source,
-            weights_sha256=final.sha256,
-            threshold=final.threshold,
-        )
-        metrics = report_of(reference_NK, labels_N, images, final.threshold, final.choice)
-        doubts = metrics.doubts("the net on test")
-        yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]
-        facts = replace(
-            _facts(project, images, final, metrics),
-            gates=gates.limits,
-            extras=config.extras,
-            answers=_answers(sealed.hashes_N, reference_NK, images.positive, final.threshold),
-            acceptance=(sealed.plan, sealed.facts),
-            quick=tuple(stage for stage in quick_stages(project.run) if stage in ORDER),
-        )
-        artefact = write_artefact(folder, judged, facts, reference=lambda batch: logits(final.net, batch))
-        staging.remove()
-        page = yield from page_beside(project, images)
-    shown = project.run.relative(artefact.folder)
-    result = ExportResult(
-        artifact=shown,
-        verdict=artefact.verdict,
-        weights=final.weights,
-        net=final.source,
-        files=tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files),
-        metrics=facts.metrics,
-        word=artefact.word,
-        acceptance=sealed.facts,
-    )
-    parities = [parity for _, parity in judged]
-    for file, parity in judged:
-        if parity.verdict == "not_run":
-            yield Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True)
-    yield Outcome(result, {"artifact": artefact.folder} | page, _failure(parities, folder, require_run=config.require_run))
+        source = yield from opened_source(project, images, gates)
+        asked = yield from _still_to_write(source, orders.each, config)
+        folders = _folders(project, asked, config.output)
+        for folder in folders:
+            require_writable(folder)
+        written, failures = yield from _write(source, asked, folders, config, signer)
+        if written:
+            yield from _keep(source)
+        timed, there = None, None if config.device is None else There(config.device)
+        if config.is_benched:
+            timed = yield from bench(source, _timing(project), with_net=config.bench_net, there=there)
+        for each in written:
+            each.staging.remove()
+        page = yield from page_beside(project, source.images)
+    for each in written:
+        yield from notes_of(each)
+    if signer is not None:
+        yield Note(f"signed: minisign -V -P {signer.public_key} -m manifest.json, or edgenas verify --public-key FILE")
+    results = [result_of(source, each) for each in written] or standing_results(source)
+    several = tuple(results) if len(orders.each) > 1 or len(results) > 1 else None
+    result = replace(results[0], artifacts=several, bench=timed)
+    outputs = {"artifact": project.run.path / result.artifact} if config.output is None else {"artifact": folders[0]}
+    outputs |= {} if timed is None else {"bench": bench_file(project.run, there)}
+    yield from _recommended(timed)
+    yield Outcome(result, outputs | page, joined(failures) or _nothing_to_deploy(timed))
 
 
-def _plain_graph(staging: Staging, net: nn.Module, spec: ExportSpec, precision: str) -> Path | None:
-    """The net as ONNX in float32 for one image, of a file in some precision; of a float32 one as it was traced."""
-    rewrites = () if precision == "fp32" else spec.rewrites
-    plain = replace(spec, batch_size=1, precision="fp32", targets=(), metadata={}, rewrites=rewrites, kept=(), calibration=None)
-    try:
-        (file,) = staging.files(f"plain-{precision}", partial(get_exporter("onnx").export, net, plain))
-    except EdgeNASError:  # no verdict depends on it
+def _gates(project: Project, class_names: Sequence[str], positive: int | None) -> Gates:
+    """The limits that every file is held to.
+
+    Raises:
+        ConfigError: if one is of a positive class, and there is none.
+    """
+    gates = gates_of(project.settings.gates, floors_in(project.run, class_names))
+    if gates.min_sensitivity is not None and positive is None:
+        raise ConfigError("gates.min_sensitivity is set, but no positive class", hint=SET_POSITIVE)
+    return gates
+
+
+def _folders(project: Project, orders: Sequence[Order], output: Path | None) -> list[Path]:
+    """Where every artefact goes.
+
+    Raises:
+        UsageError: if one folder is named for several.
+    """
+    if output is None:
+        return [artefact_folder(project.run, project.settings.export.net, order) for order in orders]
+    if len(orders) > 1:
+        names = ", ".join(order.name for order in orders)
+        raise UsageError(f"--output names one folder, but {len(orders)} artefacts are written ({names}); leave it out")
+    return [output]
+
+
+def _still_to_write(source: Source, orders: Sequence[Order], config: ExportConfig) -> Generator[Record, None, list[Order]]:
+    """What is asked for, and what the others are compared with; nothing where timing what is there was all that was asked for."""
+    if not config.is_benched:
+        return list(orders)
+    artefacts, _ = artefacts_in(source.project.run)
+    is_there = has_baseline(artefacts, source)
+    if config.only_times and is_there:
+        return []
+    baseline = baseline_order()
+    if any(order.name == baseline.name for order in orders) or (is_there and config.output is None):
+        return list(orders)
+    yield Note(f"{baseline.format_name} {baseline.precision} is written too: the others are compared with it")
+    return [*orders, baseline]
+
+
+def _timing(project: Project) -> TimingSettings:
+    return replace(BENCH_TIMING, visits=project.settings.export.bench_visits)
+
+
+def _recommended(timed: BenchResult | None) -> Iterator[Note]:
+    """What is the fastest here, and why not something that seems faster."""
+    if timed is None:
+        return
+    for text in timed.why:
+        yield Note(text, in_view=True)
+    if timed.choice is not None:
+        yield Note(timed.choice.words, in_view=True)
+
+
+def _nothing_to_deploy(timed: BenchResult | None) -> GateError | None:
+    """That no file's gates passed, where files were compared to choose one."""
+    if timed is None or timed.choice is not None:
         return None
-    return file.path
+    return GateError("no file is recommended: no file's gates passed", problems=timed.why)
 
 
-def _folder_name(net: str, format_name: str) -> str:
-    """Of the artefact folder: a rival's does not take the place of the run's own net."""
-    return format_name if net in OWN else f"{format_name}-{net.replace('/', '-')}"
+def _write(
+    source: Source, orders: Sequence[Order], folders: Sequence[Path], config: ExportConfig, signer: Signer | None
+) -> Generator[Record, None, tuple[list[Written], list[Failure]]]:
+    """Write and judge one artefact after the other; one that cannot be written, or fails, does not stop the others.
+
+    The first that was asked for is put in place last: of several, other commands take the newest.
+    Of ``--precision auto``, a precision beside the format's own that fails is a warning: nobody asked to ship just that.
+    """
+    written: list[Written] = []
+    failures: list[Failure] = []
+    for order, folder in reversed(list(zip(orders, folders, strict=True))):
+        is_tried = AUTO in config.precisions and order.precision != order.exporter.precisions[0]
+        try:
+            done = yield from write_one(source, order, folder, config.extras, signer)
+        except EdgeNASError as error:
+            if len(orders) == 1:
+                raise
+            failure: EdgeNASError | None = error
+        else:
+            written.append(done)
+            failure = failure_of(done.parities, folder, require_run=config.require_run)
+        if failure is not None and is_tried:
+            yield Note(f"{order.name}: {failure}", is_warning=True)
+        elif failure is not None:
+            failures.append((order.name, failure))
+    if orders and not written:
+        raise joined(failures) or UsageError("nothing was written")
+    return written[::-1], failures[::-1]
 
 
-def _identity(space: str, format_name: str, images: Images, final: FinalNet, specs: Sequence[ExportSpec]) -> dict[str, Any]:
-    """Everything that written files and the source's answers depend on."""
-    return {
-        "format": format_name,
-        "specs": [spec.as_json() for spec in specs],
-        "weights": [final.sha256, final.arch],
-        "data": images.splits.fingerprint,
-        "images": {name: images.splits[name] for name in ("train", "test")},
-        "preprocessing": images.preprocess.as_json(),
-        "versions": versions(),
-        "edgenas": __version__,
-        "space": space,
-    }
-
-
-def report_of(
-    logits_NK: NDArray[np.float32],
-    labels_N: NDArray[np.int64],
-    images: Images,
-    threshold: float | None,
-    choice: ThresholdChoice | None = None,
-) -> Metrics:
-    """Accuracy and sensitivities of logits of the test split, with intervals."""
-    positive = images.class_names[images.positive] if images.positive is not None else None
-    return report(
-        probabilities(logits_NK),
-        labels_N,
-        images.class_names,
-        positive=positive,
-        threshold=threshold,
-        sites=images.sites("test"),
-        choice=choice,
-    )
-
-
-def _answers(
-    hashes_N: Sequence[str], logits_NK: NDArray[np.float32], positive: int | None, threshold: float | None
-) -> RecordedAnswers:
-    """What `verify --data` compares with later: the source's answers to the test images, by their hash."""
-    return kept(hashes_N, decide(probabilities(logits_NK), positive, threshold), logits_NK)
-
-
-def _specs(settings: ExportSettings, exporter: Exporter, images: Images, threshold: float | None) -> list[ExportSpec]:
-    """ONNX is written for one image a call and for any number; engines for one."""
-    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
-    sizes = (1, None) if exporter.name == "onnx" else (1,)
-    precision = settings.precision or exporter.precisions[0]
-    positive = None if images.positive is None else images.class_names[images.positive]
-    texts = metadata(images.class_names, images.preprocess.as_json(), positive, threshold)
-    return [ExportSpec(shape, size, precision, settings.opset, tuple(settings.targets), texts) for size in sizes]
-
-
-def _facts(project: Project, images: Images, final: FinalNet, metrics: Metrics) -> Facts:
-    settings = project.settings
-    shape = (images.task.in_channels, images.preprocess.image_px, images.preprocess.image_px)
-    counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
-    return Facts(
-        input_shape=shape,
-        preprocessing=images.preprocess.as_json(),
-        classes=images.class_names,
-        positive=settings.data.positive,
-        threshold=final.threshold,
-        architecture=ArchitectureFacts(space=final.space, arch=final.arch, params=final.params, macs=final.macs),
-        weights=WeightsFacts(origin=final.weights, sha256=final.sha256),
-        data=DataFacts(source=images.source.name, fingerprint=images.splits.fingerprint, splits=counts),
-        metrics=SplitMetrics(split="test", metrics=metrics),
-        latency=final.latency,
-        versions=versions(),
-        decision=decision_of(settings.data.positive, final),
+def _keep(source: Source) -> Generator[Record, None, None]:
+    """Keep what the net answered to test, for the page; say where its metrics are in doubt."""
+    final = source.final
+    probabilities_NK = probabilities(source.answered())
+    keep_answers(
+        *(source.project.run, source.images, probabilities_NK),
         net=final.source,
+        weights_sha256=final.sha256,
+        threshold=final.threshold,
     )
-
-
-def _failure(parities: Sequence[Parity], folder: Path, *, require_run: bool) -> EdgeNASError | None:
-    """The error that makes the command exit 4, if a gate failed, is undecided, or did not run though it had to."""
-    for verdict, hint in (("failed", f"{folder} is marked rejected"), ("undecided", "more test images would decide it")):
-        for parity in parities:
-            if parity.verdict != verdict:
-                continue
-            try:
-                parity.require()
-            except ParityError as error:
-                return ParityError(error.message, problems=error.problems, hint=hint)
-    for parity in parities:
-        if parity.verdict == "not_run" and require_run:
-            return GateError(f"parity did not run, and --require-run was given: {parity.reason}")
-    return None
+    doubts = source.metrics.doubts("the net on test")
+    yield from [] if doubts is None else [Note(doubts, is_warning=True, in_view=True)]

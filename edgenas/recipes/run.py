@@ -163,7 +163,7 @@ def _export(config: RunConfig) -> Iterator[Record]:
 
     outcomes = []
     for name in config.formats:
-        outcomes.append((yield from quietly(export.run(export.ExportConfig(config.run, {}, config.all_overrides, name)))))
+        outcomes.append((yield from quietly(export.run(export.ExportConfig(config.run, {}, config.all_overrides, (name,))))))
     yield next((outcome for outcome in outcomes if outcome.failure is not None), outcomes[-1])
 
 

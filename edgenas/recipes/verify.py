@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,20 @@ from edgenas.data.loaders import ImageStore, read_split
 from edgenas.data.preprocess import Preprocess
 from edgenas.data.splits import fingerprint, load_splits
 from edgenas.data.subset import without
-from edgenas.deploy.artefact import load_manifest, overall, verify_files
+from edgenas.deploy.artefact import MANIFEST, load_manifest, overall, verify_files
 from edgenas.deploy.judging import Judge, exported_file
+from edgenas.deploy.junit import junit
 from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
-from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError, StoppedError
+from edgenas.deploy.signing import SIGNATURE, load_signatory, read_signature
+from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError, RunFolderError, StoppedError, UsageError
 from edgenas.project.acceptance import history_checks, plan_of
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
 from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity, VerifyResult
-from edgenas.runs import Note, Outcome, Record, RunFolder
+from edgenas.runs import Note, Outcome, Record, RunFolder, write_text
 from edgenas.runs.background import watched
+from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +45,71 @@ class VerifyConfig:
     data: str | None = None
     require_run: bool = False
     map_label: Mapping[str, str] = field(default_factory=dict)
+    public_key: Path | None = None
+    junit: Path | None = None
 
 
 def run(config: VerifyConfig) -> Iterator[Record]:
-    """Check hashes, precision and golden outputs, and parity where ``data`` is given.
+    """Check hashes, precision and golden outputs, the signature where a key is given, and parity where ``data`` is.
+
+    The checks are written as JUnit XML where that is asked for, whatever becomes of them.
 
     Raises:
         ArtefactError: if the folder has no usable manifest.
+        GateError: if its manifest is neither usable nor as it was signed.
+        UsageError: if the key is none, or the file has no place.
+        RunFolderError: if the file cannot be written.
     """
-    manifest = load_manifest(config.folder)
-    plan = plan_of(config.folder, manifest)
-    num_files = len(manifest.files)
-    found = yield from watched(verify_files(config.folder), "verifying", total=1 + num_files)
-    checks = _distinct(check for part in found for check in part)
+    if config.junit is None:
+        yield from _verified(config)
+        return
+    _require_place(config.junit, config.folder)
+    start, name = time.monotonic(), str(config.folder)
+    try:
+        for record in _verified(config):
+            if isinstance(record, Outcome):
+                seconds = time.monotonic() - start
+                manifest = load_manifest(config.folder)
+                write_text(config.junit, junit(name, record.result.checks, manifest=manifest, seconds=seconds))
+                record = replace(record, outputs={**record.outputs, "junit": config.junit})
+            yield record
+    except EdgeNASError as error:
+        if not isinstance(error, RunFolderError):
+            write_text(config.junit, junit(name, (), error=str(error), seconds=time.monotonic() - start))
+        raise
+
+
+def _require_place(path: Path, folder: Path) -> None:
+    """Check that a file can be written beside the artefact, before work is done for it.
+
+    Raises:
+        UsageError: if its folder is not there, or is the artefact's, where it would be a file that does not belong.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"--junit {path} cannot be written: {path.parent} is no folder")
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"--junit {path} lies in the artefact, to which it would not belong; write it elsewhere")
+
+
+def _verified(config: VerifyConfig) -> Iterator[Record]:
+    """Every check of the folder."""
+    signed = _check_signature(config.folder, config.public_key)
+    try:
+        manifest = load_manifest(config.folder)
+    except ArtefactError as error:
+        if signed and signed[0].verdict == "failed":
+            raise GateError(f"{config.folder} is failed: {signed[0].path}: signature {signed[0].reason}") from error
+        raise
+    found = yield from watched(verify_files(config.folder), "verifying", total=1 + len(manifest.files))
+    checks = _distinct((*signed, *(check for part in found for check in part)))
     checks += history_checks(RunFolder(config.run), config.folder, manifest)
     if config.data is not None and overall(checks) != "failed":  # what failed here is not run again
+        plan = plan_of(config.folder, manifest)
         if plan is not None and any(each.startswith("gates.") for each in config.overrides):
             yield Note("parity is judged by the gates given here, not by those that the plan was sealed with", is_warning=True)
             plan = None
         repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label, plan)
-        checks += yield from watched(repeated, "parity", total=num_files)
+        checks += yield from watched(repeated, "parity", total=len(manifest.files))
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
     if not judged_anew:
         checks += _undecided_export(manifest)
@@ -82,6 +131,26 @@ def run(config: VerifyConfig) -> Iterator[Record]:
     word = manifest.verdict_word
     result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks), exported=word)
     yield Outcome(result, {"artifact": config.folder}, failure)
+
+
+def _check_signature(folder: Path, public_key: Path | None) -> list[Check]:
+    """Whether the manifest is signed with a key; nothing where none is given.
+
+    Raises:
+        UsageError: if the file holds no key.
+    """
+    if public_key is None:
+        return []
+    signatory, text = load_signatory(public_key), read_signature(folder)
+    if text is None:
+        return [Check(MANIFEST, "signature", "failed", f"there is none: {SIGNATURE} is missing")]
+    try:
+        reason = signatory.doubt(read_regular(folder / MANIFEST, MAX_JSON_BYTES), text)
+    except OutsideError as error:
+        reason = str(error)
+    if reason is not None:
+        return [Check(MANIFEST, "signature", "failed", reason)]
+    return [Check(MANIFEST, "signature", "passed", f"by the key in {public_key.name}")]
 
 
 def _undecided_export(manifest: Manifest) -> list[Check]:

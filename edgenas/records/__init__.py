@@ -9,6 +9,7 @@ from edgenas.records.acceptance import (
     PlannedNeed,
 )
 from edgenas.records.answers import SplitAnswers
+from edgenas.records.bench import BenchChoice, BenchedName, BenchedRow, BenchResult, LeftOutFile, TimeRatio
 from edgenas.records.candidates import (
     CandidateRow,
     Costs,
@@ -56,6 +57,7 @@ from edgenas.records.evidence import (
     Margins,
     UnseenFlips,
 )
+from edgenas.records.export import ExportedModel, ExportResult
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
@@ -65,12 +67,11 @@ from edgenas.records.manifest import (
     MANIFEST_SCHEMA,
     AnswersFacts,
     ArchitectureFacts,
+    CalibrationMethod,
     Check,
     DataFacts,
     DecisionAgreement,
     Equality,
-    ExportedModel,
-    ExportResult,
     FileIdentity,
     FileKind,
     FileParity,
@@ -232,10 +233,15 @@ __all__ = [
     "AnswersFacts",
     "Arch",
     "ArchitectureFacts",
+    "BenchChoice",
+    "BenchResult",
+    "BenchedName",
+    "BenchedRow",
     "BlockDifference",
     "BlockDifferences",
     "BreakdownFacts",
     "CalibrationFacts",
+    "CalibrationMethod",
     "CalibrationShift",
     "CandidateRow",
     "Check",
@@ -306,6 +312,7 @@ __all__ = [
     "Latencies",
     "LatencyFacts",
     "LeftOut",
+    "LeftOutFile",
     "ListedTable",
     "LoaderFacts",
     "LogRow",
@@ -431,6 +438,7 @@ __all__ = [
     "TeacherResult",
     "TeachingProbe",
     "ThresholdChoice",
+    "TimeRatio",
     "TimedNet",
     "TopNets",
     "TrainResult",

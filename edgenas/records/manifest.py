@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from edgenas.errors import ParityError
 from edgenas.records.acceptance import AcceptanceFacts
 from edgenas.records.candidates import Percentile
-from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.decision import DecisionRule
 from edgenas.records.evidence import BlockDifferences, CalibrationShift, Margins, UnseenFlips
 from edgenas.records.metrics import SplitMetrics
@@ -18,6 +18,7 @@ from edgenas.records.search import TableFacts
 
 Verdict = Literal["passed", "failed", "undecided", "not_run"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # of a computation
+CalibrationMethod = Literal["minmax", "percentile", "entropy"]  # how ranges of activations are taken from images
 FileKind = Literal["onnx", "engine", "openvino", "executorch"]  # by which a runtime knows what it can load
 MANIFEST_SCHEMA = 1  # 1: first
 
@@ -180,11 +181,13 @@ class ModelFile(JsonRecord):
 
     Attributes:
         path: in the folder.
-        kind: ``onnx`` or ``engine``.
+        kind: what a runtime must accept to load it.
         batch_size: images a call; None for any number.
         targets: GPUs that it is for.
+        size_bytes, sha256: of the file at ``path`` alone.
         emulation: ONNX file that computes the same in float32, for where this one cannot run.
         notes: of its exporter.
+        parts: files that belong to it and are read with it, as the weights of an OpenVINO model; None where it is one file.
     """
 
     path: str
@@ -197,6 +200,12 @@ class ModelFile(JsonRecord):
     sha256: str
     emulation: FileIdentity | None
     notes: Mapping[str, Any]
+    parts: Annotated[tuple[FileIdentity, ...] | None, OMITTED] = None
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the file and its parts."""
+        return self.size_bytes + sum(part.size_bytes for part in self.parts or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,38 +381,6 @@ class Manifest(JsonRecord):
     def verdict_word(self) -> str:
         """The export's verdict in its own word."""
         return self.verdict if self.word is None else self.word
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportedModel(JsonRecord):
-    """A file as `edgenas export` answers it."""
-
-    file: Annotated[ModelFile, FLAT]
-    parity: Parity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult(JsonRecord):
-    """What `edgenas export` answers.
-
-    Attributes:
-        artifact: folder, relative to the run folder where it lies in it.
-        weights: ``inherited``, ``finetuned`` or ``scratch``.
-        net: ``searched`` or ``baseline``.
-        files: with their parity, paths as the folder's.
-        metrics: of the source on test.
-        word: the verdict in a word for people.
-        acceptance: the plan that judged.
-    """
-
-    artifact: str
-    verdict: Verdict
-    weights: str
-    net: str
-    files: tuple[ExportedModel, ...]
-    metrics: Annotated[SplitMetrics | None, OMITTED] = None
-    word: Annotated[str | None, OMITTED] = None
-    acceptance: Annotated[AcceptanceFacts | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from edgenas.records import (
     TrainResult,
     VerifyResult,
 )
+from edgenas.report.bench import bench_lines
 from edgenas.report.cells import interval, percent, table, verdict
 from edgenas.report.compare import compare_view
 from edgenas.report.decisions import always, metrics_tables, referral_lines, rule_of, scores_tables
@@ -42,6 +43,7 @@ from edgenas.report.nets import (
     sites_table,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.precision import precision_lines
 from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
 from edgenas.report.running import run_view
@@ -202,15 +204,10 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
 
 
 def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
-    """Files with their parity."""
+    """Files with their parity, artefact by artefact; what they took in turn, where they were timed."""
     result = outcome.result
-    parities = [each.parity for each in result.files]
-    yield Text.assemble("artefact: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
-    num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
-    yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
-    emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
-    if emulated:
-        yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+    for artefact in result.artifacts or (result,):
+        yield from _artefact_lines(artefact, with_name=result.artifacts is not None)
     notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"
     yield Text(notes, style="dim")
     if result.metrics is not None:
@@ -218,6 +215,23 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
         choice = result.metrics.metrics.threshold_choice
         yield from [] if choice is None else [Text(f"threshold: {choice.words}", style="dim")]
         yield from referral_lines(result.metrics.metrics)
+    doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
+    if doubts is not None:
+        yield Text(doubts, style="bold yellow")
+    yield from bench_lines(result.bench)
+
+
+def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[RenderableType]:
+    """The files of one artefact with their parity."""
+    parities = [each.parity for each in result.files]
+    name = f" {result.artifact}" if with_name else ""
+    yield Text.assemble(f"artefact{name}: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
+    num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
+    yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
+    emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
+    if emulated:
+        yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+    yield from precision_lines(result.files)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -225,9 +239,6 @@ def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     yield from _plan_lines(result.acceptance)
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
-    doubts = result.metrics.metrics.doubts("the net on test") if result.metrics is not None else None
-    if doubts is not None:
-        yield Text(doubts, style="bold yellow")
 
 
 def _evidence_lines(parities: Sequence[Parity]) -> Iterator[RenderableType]:
@@ -257,6 +268,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
             continue
         by_file.setdefault(check.path, {})[check.name] = check
     for path, checks in by_file.items():
+        if set(checks) == {"signature"}:
+            continue
         cells = [
             verdict(checks[name].verdict) if name in checks else Text("–") for name in ("sha256", "precision", "golden", "parity")
         ]
@@ -264,6 +277,11 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     yield rows
     if outcome.result.exported is not None:
         yield Text.assemble("as exported: ", verdict(outcome.result.exported))
+    for check in outcome.result.checks:
+        if check.name == "signature" and check.verdict == "passed":
+            yield Text(f"signature: {check.reason}")
+    for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.name == "precision" and c.verdict == "passed"):
+        yield Text(f"precision: {words}", style="dim")
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
         yield Text(f"parity: {words}")
     for check in outcome.result.checks:

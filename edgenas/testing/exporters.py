@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
+from edgenas.deploy.calibrating import Calibration
 from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
 from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
-from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
+from edgenas.errors import ArtefactError, EdgeNASError, ExportError, MissingBackendError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
 INPUT_SHAPE = (3, 8, 8)
-_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
-_HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino")
+_TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 1e-1}
+_HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
 
 
 def tiny_net(*, seed: int = 0, num_classes: int = 3) -> nn.Module:
@@ -80,9 +81,10 @@ def reference_logits(net: nn.Module, images_NCHW: NDArray[np.float32]) -> NDArra
 
 
 class ExporterConformance:
-    """Contract of a format. `targets` may be overridden where building is slow."""
+    """Contract of a format. `targets` may be overridden where building is slow, `is_fixed` where no file is for any batch."""
 
     targets: tuple[str, ...] = ()
+    is_fixed = False
 
     @pytest.fixture
     def exporter(self) -> Exporter:
@@ -91,18 +93,27 @@ class ExporterConformance:
 
     def spec(self, precision: Precision = "fp32", batch_size: int | None = 1) -> ExportSpec:
         """What the tests ask for."""
-        return ExportSpec(INPUT_SHAPE, batch_size=batch_size, precision=precision, targets=self.targets)
+        calibration = Calibration(images(32, seed=1), max_changed=0.2) if precision == "int8" else None
+        return ExportSpec(INPUT_SHAPE, batch_size, precision, targets=self.targets, calibration=calibration)
 
     def test_is_registered_under_its_name(self, exporter: Exporter) -> None:
         assert isinstance(exporter, Exporter)
         assert exporter.name in exporter_names()
         assert type(get_exporter(exporter.name)) is type(exporter)
 
-    @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None)])
+    @pytest.mark.parametrize(
+        ("precision", "batch_size"), [("fp32", 1), ("fp32", None), ("fp16", None), ("bf16", 1), ("int8", 1), ("int8", None)]
+    )
     def test_writes_files_that_answer_as_the_model(
         self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
     ) -> None:
         net = tiny_net()
+        if precision not in exporter.precisions:
+            pytest.skip(f"it is not written in {precision}")
+        if self.is_fixed and batch_size is None:
+            with pytest.raises(ExportError, match="fixed number of images"):
+                exporter.export(net, self.spec(precision, batch_size), tmp_path)
+            return
         try:
             files = exporter.export(net, self.spec(precision, batch_size), tmp_path)
         except MissingBackendError as error:
@@ -111,12 +122,13 @@ class ExporterConformance:
         x = images(1 if batch_size is None else batch_size)
         for file in files:
             assert file.path.parent == tmp_path
-            assert file.path.stat().st_size > 0
+            assert all(part.parent == tmp_path and part.stat().st_size > 0 for part in (file.path, *file.parts))
             assert (file.precision, file.batch_size) == (precision, batch_size)
             runtime = get_runtime(file.runtime)
             assert file.kind in runtime.accepts
             if runtime.probe().works:
                 runner = runtime.load(file.path, precision=precision)
+                assert runner.info.precision == precision
                 np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=_TOLERANCES[precision])
                 runner.close()
             if file.emulation is not None:
@@ -159,6 +171,17 @@ class RuntimeConformance:
         path.write_bytes(tiny_onnx())
         return path
 
+    def quantized(self, folder: Path) -> Path:
+        """The tiny net in int8: nothing makes it of a float32 file without images."""
+        spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
+        return get_exporter("onnx").export(tiny_net(), spec, folder)[0].path
+
+    def test_refuses_int8_of_what_was_not_calibrated(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+        self._require(probe)
+        if "int8" in runtime.precisions:
+            with pytest.raises(ArtefactError, match="asked for was int8"):
+                runtime.load(source, precision="int8")
+
     def test_is_registered_under_its_name(self, runtime: Runtime) -> None:
         assert isinstance(runtime, Runtime)
         assert runtime.name in runtime_names()
@@ -186,11 +209,12 @@ class RuntimeConformance:
         with pytest.raises(MissingBackendError):
             runtime.load(source)
 
-    def test_answers_as_the_model(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
+    def test_answers_as_the_model(self, runtime: Runtime, probe: Probe, source: Path | nn.Module, tmp_path: Path) -> None:
         self._require(probe)
         x = images(1)
         for precision in runtime.precisions:
-            runner = runtime.load(source, precision=precision)
+            loaded = self.quantized(tmp_path) if precision == "int8" else source
+            runner = runtime.load(loaded, precision=precision)
             try:
                 logits = runner(x)
                 assert logits.dtype == np.float32
@@ -206,11 +230,11 @@ class RuntimeConformance:
         self, runtime: Runtime, probe: Probe, source: Path | nn.Module
     ) -> None:
         self._require(probe)
-        others = sorted({"fp32", "fp16", "bf16"} - {*runtime.precisions})
+        others = sorted({"fp32", "fp16", "bf16", "int8"} - {*runtime.precisions})
         for precision in others:
             with pytest.raises(UsageError, match=precision):
                 runtime.load(source, precision=cast(Precision, precision))
-        assert others or len(runtime.precisions) == 3
+        assert others or len(runtime.precisions) == 4
 
     def test_takes_read_only_images(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
         self._require(probe)

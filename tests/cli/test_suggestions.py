@@ -46,7 +46,9 @@ def images(tmp_path: Path) -> Path:
             "did you mean 'amd-epyc_onnxruntime-cpu_fp32_b1_pvt-covidx'?",
         ),
         (("export", "--format", "onx"), 2, "did you mean 'onnx'?"),
-        (("run", "--until", "exprot"), 2, "'export'"),
+        (("run", "--until", "exprot"), 2, "'exprot' is none of them; did you mean 'export'? known are: init,"),
+        (("evaluate", "--split", "tset"), 2, "did you mean 'test'?"),
+        (("export", "--precision", "fp61"), 2, "did you mean 'fp16'?"),
     ],
 )
 @pytest.mark.usefixtures("images")

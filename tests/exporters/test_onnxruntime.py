@@ -41,7 +41,7 @@ def test_images_of_another_shape_are_refused_in_one_line(path: Path) -> None:
 
 
 def test_half_precision_is_refused_on_the_cpu(path: Path) -> None:
-    with pytest.raises(UsageError, match="computes in fp32, not in fp16"):
+    with pytest.raises(UsageError, match="computes in fp32 and int8, not in fp16"):
         OnnxRuntimeCpu().load(path, precision="fp16")
 
 

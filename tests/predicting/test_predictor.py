@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,3 +127,9 @@ def test_rows_come_back_from_json_with_the_contracts_key() -> None:
     assert Prediction.from_json(row.as_json()) == row
     assert Prediction.from_json(Prediction(path="b", error="no").as_json()).error == "no"
     assert copy.copy(row) == row
+
+
+@pytest.mark.parametrize("thing", [3, None, {"path": "a.png"}])
+def test_what_is_no_image_is_a_value_error(artefact: Path, thing: Any) -> None:
+    with pytest.raises(ValueError, match="an image is a path, a PIL image or an array, not "):
+        Predictor.open(artefact).predict(thing)

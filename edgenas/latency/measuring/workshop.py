@@ -131,9 +131,22 @@ class Workshop:
 
     def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
         """What the runtime loads: an ONNX file, or a module."""
-        source = self._chain(components) if "module" in self.runtime.accepts else self._composed(components)
+        source = self._chain(components) if "module" in self.runtime.accepts else self._typed(self._composed(components))
         self._inputs[source] = self._input_of(components)
         return source
+
+    def _typed(self, path: Path) -> Path:
+        """The file that is loaded: in int8 it holds the integers that an export would have, with one range everywhere."""
+        if self.precision != "int8":
+            return path
+        import onnx
+
+        typed = path.with_suffix(".int8.onnx")
+        if not typed.exists():
+            exporter = cast(TypedExporter, get_exporter("onnx"))
+            whole: bytes = onnx.load(path).SerializeToString()
+            typed.write_bytes(exporter.in_precision(whole, "int8"))
+        return typed
 
     def build_net(self, other: nn.Module | OtherNet, name: str) -> Path | nn.Module:
         """What the runtime loads of any net in eval mode; ``name`` tells it from others. A bare one reads the task's images.
@@ -153,14 +166,22 @@ class Workshop:
             spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
-            source = get_exporter("onnx").export(net, spec, folder)[0].path
+            source = self._typed(get_exporter("onnx").export(net, spec, folder)[0].path)
         self._inputs[source] = self._arrays.setdefault(shape, input_array(shape, self.batch_size))
         return source
 
     def graph(self, components: Sequence[Hashable]) -> onnx.ModelProto:
-        """The ONNX graph of a net in the precision that is timed."""
+        """The ONNX graph of a net in the precision that is timed.
+
+        Raises:
+            LatencyTableError: for int8, whose weights would make a kit too large to be sent.
+        """
         import onnx
 
+        if self.precision == "int8":
+            raise LatencyTableError(
+                "kits time nets in fp32 and fp16, not in int8", hint="run `edgenas profile` on the device itself"
+            )
         composed = self._composed.graphs.net(components)
         if self.precision != "fp16":
             return composed

@@ -26,7 +26,7 @@ _SEAL = "edgenas.sha256"
 WEIGHTS = "weights.bin"
 ALIGNED = 256  # bytes, as runtimes place what they allocate
 PORTION = 20  # components that are traced at once, beside those that hold them together: exporters' passes are quadratic in a graph
-CUT_VERSION = 3  # part of the cache key: raise it when `cut_chain` changes
+CUT_VERSION = 4  # part of the cache key: raise it when `cut_chain` changes
 
 ChainTracer = Callable[[Sequence[Hashable]], "onnx.ModelProto"]
 """Traces a chain of components, batch 1, into a graph with one input and one output.

@@ -55,7 +55,7 @@ def cut_chain(
             raise ExportError(f"no single tensor leads from link {link} to link {link + 1} of the traced graph")
         borders.append(candidates[0])
     borders.append(graph.output[0].name)
-    return [_piece(model, first, second) for first, second in pairwise(borders)]
+    return [_piece(model, first, second, str(link)) for link, (first, second) in enumerate(pairwise(borders))]
 
 
 def stitch(pieces: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
@@ -114,8 +114,8 @@ def _bridges(graph: onnx.GraphProto) -> list[tuple[int, str]]:
     return bridges
 
 
-def _piece(model: onnx.ModelProto, entrance: str, leave: str) -> onnx.ModelProto:
-    """The part of a graph between two tensors."""
+def _piece(model: onnx.ModelProto, entrance: str, leave: str, link: str) -> onnx.ModelProto:
+    """The part of a graph between two tensors; the names of its nodes lose the number of the link in the traced chain."""
     import onnx
 
     graph = model.graph
@@ -128,6 +128,8 @@ def _piece(model: onnx.ModelProto, entrance: str, leave: str) -> onnx.ModelProto
     piece.opset_import.extend(model.opset_import)
     piece.graph.name = "component"
     piece.graph.node.extend(reversed(nodes))
+    for node in piece.graph.node:
+        node.name = node.name.removeprefix(f"{link}.").removeprefix(f"{link}/")
     piece.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in needed)
     known = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
     piece.graph.input.append(known[entrance])

@@ -49,14 +49,16 @@ class NetTiming:
     @property
     def ratio(self) -> float:
         """Median over visits of fastest run to the reference's fastest run around it."""
-        return float(np.median(self._ratios()))
+        return float(np.median(self.visit_ratios))
 
     @property
     def ratio_mad(self) -> float:
         """Median absolute deviation of the visits' ratios."""
-        return float(np.median(np.abs(self._ratios() - self.ratio)))
+        return float(np.median(np.abs(self.visit_ratios - self.ratio)))
 
-    def _ratios(self) -> NDArray[np.float64]:
+    @property
+    def visit_ratios(self) -> NDArray[np.float64]:
+        """Fastest run of every visit over the reference's fastest run around it."""
         return np.asarray(self.samples_VR.min(axis=1) / self.reference_V)
 
     @property

@@ -157,12 +157,18 @@ def time_nets(
 
 def _session(rounds: Rounds, num_nets: int, info: RunnerInfo, seconds: float, machine: Mapping[str, Any]) -> Session:
     """Every net's visits, with the reference's around them."""
+    timings, reference = timings_of(rounds, num_nets)
+    assert rounds.num_runs is not None
+    return Session(timings, reference, info, seconds, rounds.num_runs, machine)
+
+
+def timings_of(rounds: Rounds, num_nets: int) -> tuple[tuple[NetTiming, ...], NetTiming]:
+    """The runs of every net, by its number, and those of the reference, once all rounds are made."""
     fastest_V = np.array([min(visit["ms"]) for visit in rounds.beside], dtype=np.float64)
     floor_ms = float(fastest_V.min())
     around_V = (fastest_V[:-1] + fastest_V[1:]) / 2  # what is at a reference's number is around the nets after it
     timings = tuple(_net_timing(rounds.visits[net], around_V[rounds.around[net]], floor_ms) for net in range(num_nets))
-    assert rounds.num_runs is not None
-    return Session(timings, _net_timing(rounds.beside, fastest_V, floor_ms), info, seconds, rounds.num_runs, machine)
+    return timings, _net_timing(rounds.beside, fastest_V, floor_ms)
 
 
 def probe_visit(target: Target, source: Path | nn.Module, settings: TimingSettings) -> float:

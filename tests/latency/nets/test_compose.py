@@ -257,3 +257,11 @@ def drawn(components: Sequence[Any], space: SearchSpace) -> nn.Sequential:
         for tensor in [*chain.parameters(), *(b for n, b in chain.named_buffers() if n.endswith(("running_mean", "running_var")))]:
             tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
     return chain
+
+
+def test_nodes_are_called_after_their_place_and_their_module(graphs: ComponentGraphs) -> None:
+    names = [node.name for node in graphs.net(SPEC.components).graph.node]
+    assert {"0.proj/Conv", "1.attn.q/MatMul", "2.mlp.fc1/MatMul", "2.Add_2", "6.LayerNormalization"} < set(names)
+    assert len(set(names)) == len(names)
+    repeated = [*SPEC.components[:2], BLOCK, *SPEC.components[2:]]
+    assert "2.attn.q/MatMul" in [node.name for node in graphs.net(repeated).graph.node]

@@ -1,0 +1,128 @@
+"""Which layers stay out of int8: those whose rounding changes decisions, found by quantising each group of layers alone.
+
+A layer is judged by what it does to decisions, first to the class that must not be missed, not by how far numbers move. Groups are
+left out worst first until what is left holds what was asked for, so that the fewest layers pay for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+MAX_GROUPS = 24  # that are tried alone, each costs a pass over the images
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Effect:
+    """What a reduced precision does to decisions on some images; the smaller the better, in this order.
+
+    Attributes:
+        new_misses: images of the class that must not be missed (without one: of any) that only float32 decides rightly.
+        changed: images that are decided otherwise.
+        error: mean absolute difference of the deciding probability; infinite where an answer is not finite.
+        num: images.
+    """
+
+    new_misses: int
+    changed: int
+    error: float
+    num: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.new_misses} new misses, {self.changed} of {self.num} decisions changed, probability moved by {self.error:.2g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Layers that are quantised together or not at all: a part of the net, and its nodes."""
+
+    name: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is quantised.
+
+    Attributes:
+        nodes: that are quantised.
+        left_out: groups that are not, worst first, with their effect alone.
+        all_quantised: effect of quantising everything.
+        effect: of quantising ``nodes``.
+        holds: whether that is what was asked for.
+    """
+
+    nodes: tuple[str, ...]
+    left_out: tuple[tuple[Group, Effect], ...]
+    all_quantised: Effect
+    effect: Effect
+    holds: bool
+
+
+def groups_of(names: Sequence[str], limit: int = MAX_GROUPS) -> tuple[Group, ...]:
+    """Parts of a net as fine as ``limit`` groups allow: by the path of a node's name, by neighbours where names have none.
+
+    Args:
+        names: of nodes, ``stages.0.blocks.1.mlp.fc1/MatMul`` where the path is known.
+        limit: largest number of groups.
+    """
+    if len(names) <= limit:
+        return tuple(Group(name, (name,)) for name in names)
+    paths = [tuple(name.rpartition("/")[0].split(".")) for name in names]
+    for depth in range(max(len(path) for path in paths), 0, -1):
+        keys = [".".join(path[:depth]) for path in paths]
+        if 1 < len(set(keys)) <= limit:
+            return tuple(Group(key, _of(key, keys, names)) for key in dict.fromkeys(keys))
+    size = -(-len(names) // limit)
+    chunks = [tuple(names[start : start + size]) for start in range(0, len(names), size)]
+    return tuple(Group(chunk[0] if len(chunk) == 1 else f"{chunk[0]} to {chunk[-1]}", chunk) for chunk in chunks)
+
+
+def _of(key: str, keys: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for each, name in zip(keys, names, strict=True) if each == key)
+
+
+def plan(
+    groups: Sequence[Group],
+    measure: Callable[[Sequence[str]], Effect],
+    holds: Callable[[Effect], bool],
+    *,
+    budget_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Plan:
+    """Quantise as many groups as ``holds`` allows.
+
+    Args:
+        groups: one or more.
+        measure: effect of quantising some nodes, one or more.
+        holds: whether an effect is small enough.
+        budget_s: seconds after which no more is tried: groups that were not tried alone come last, in their order.
+        clock: in seconds.
+    """
+    start = clock()
+    everything = tuple(node for group in groups for node in group.nodes)
+    first = measure(everything)
+    if holds(first):
+        return Plan(everything, (), first, first, holds=True)
+    alone: list[tuple[Group, Effect]] = []
+    for group in groups:
+        if clock() - start > budget_s:
+            break
+        alone.append((group, measure(group.nodes)))
+    effect, left_out = first, []
+    for position, (group, own) in enumerate(sorted(alone, key=lambda each: each[1], reverse=True)):
+        left_out.append((group, own))
+        nodes = _without(groups, [each for each, _ in left_out])
+        if not nodes or (position and clock() - start > 2 * budget_s):
+            break
+        effect = measure(nodes)
+        if holds(effect):
+            return Plan(nodes, tuple(left_out), first, effect, holds=True)
+    return Plan(_without(groups, [each for each, _ in left_out]), tuple(left_out), first, effect, holds=False)
+
+
+def _without(groups: Sequence[Group], left_out: Sequence[Group]) -> tuple[str, ...]:
+    return tuple(node for group in groups if group not in left_out for node in group.nodes)

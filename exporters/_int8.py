@@ -1,0 +1,134 @@
+"""int8 graphs that are tried on *calibrate* before they are written: layers whose rounding changes decisions stay float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.contracts import ExportSpec
+from edgenas.deploy.decisions import probabilities
+from edgenas.errors import ExportError, GateError
+from edgenas.graphs import leaving, quantizing
+from edgenas.graphs.leaving import Effect, Plan
+
+if TYPE_CHECKING:
+    import onnx
+
+BUDGET_S = 240.0  # of trying groups of layers alone
+_SHOWN = 6  # layers left out that a note names
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Graph:
+    """A float32 graph with integers in front of its products, and facts for the manifest."""
+
+    model: onnx.ModelProto
+    notes: dict[str, str | int | float]
+
+
+def int8_graph(graph: onnx.ModelProto, spec: ExportSpec, scheme: quantizing.Scheme) -> Int8Graph:
+    """Quantise ``graph`` on the images of ``spec.calibration`` as far as they are still decided as before.
+
+    Raises:
+        ExportError: without images, with too few or broken ones, or if the net has nothing to quantise.
+        GateError: if decisions change whichever layers are left out.
+    """
+    calibration = calibration_of(spec)
+    plain = quantizing.named(graph)
+    names = quantizing.quantizable(plain, (*spec.kept, *_last(plain, scheme)))
+    if not names:
+        kept = f" beside {', '.join(spec.kept)}, which stay float" if spec.kept else ""
+        raise ExportError(
+            f"the net has nothing to quantise: no {', '.join(quantizing.WEIGHTED)} with constant weights{kept}",
+            hint="export with precision fp32",
+        )
+    ranges = quantizing.measured_ranges(plain, calibration, calibration.method)
+    before_NK = _logits(plain, calibration)
+
+    def measure(nodes: Sequence[str]) -> Effect:
+        return effect_of(before_NK, _logits(quantizing.quantized(plain, ranges, scheme, nodes), calibration), calibration)
+
+    found = leaving.plan(leaving.groups_of(names), measure, calibration.holds, budget_s=BUDGET_S)
+    require_plan(found, calibration)
+    model = quantizing.quantized(plain, ranges, scheme, found.nodes)
+    return Int8Graph(model, notes_of(found, len(names), calibration, scheme.name))
+
+
+def _last(graph: onnx.ModelProto, scheme: quantizing.Scheme) -> tuple[str, ...]:
+    """The layer that gives the logits, where the scheme leaves that one float."""
+    outputs = {value.name for value in graph.graph.output}
+    return () if scheme.logits else tuple(node.name for node in graph.graph.node if outputs.intersection(node.output))
+
+
+def calibration_of(spec: ExportSpec) -> Calibration:
+    """What int8 is fitted on.
+
+    Raises:
+        ExportError: if there is nothing, too little, or what is not a number.
+    """
+    given = spec.calibration
+    if given is None:
+        raise ExportError("int8 is calibrated on images of calibrate; none were given", hint="pass ExportSpec.calibration")
+    calibration = given if isinstance(given, Calibration) else Calibration(np.asarray(given[0 : len(given)], dtype=np.float32))
+    calibration.require()
+    return calibration
+
+
+def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], calibration: Calibration) -> Effect:
+    """What changed between two answers to the calibration images; an answer that is not finite is as wrong as can be."""
+    num = len(before_NK)
+    if not np.isfinite(after_NK).all():
+        return Effect(num, num, float("inf"), num)
+    before_N, after_N = calibration.decided(before_NK), calibration.decided(after_NK)
+    truth_N = before_N if calibration.labels_N is None else calibration.labels_N
+    counted_N = np.ones(num, dtype=bool) if calibration.positive is None else truth_N == calibration.positive
+    missed = int((counted_N & (before_N == truth_N) & (after_N != truth_N)).sum())
+    column_N = before_N if calibration.positive is None else np.full(num, calibration.positive)
+    rows_N = np.arange(num)
+    error = float(np.abs(probabilities(after_NK)[rows_N, column_N] - probabilities(before_NK)[rows_N, column_N]).mean())
+    return Effect(missed, int((before_N != after_N).sum()), error, num)
+
+
+def require_plan(plan: Plan, calibration: Calibration) -> None:
+    """Raise `GateError` if nothing that can be quantised leaves decisions as they are."""
+    if plan.holds:
+        return
+    raise GateError(
+        f"int8 changes decisions on calibrate however many layers stay float: {plan.effect}; allowed are "
+        f"{calibration.words}, and {len(plan.left_out)} groups of layers were left out",
+        hint="export with precision fp32, or calibrate by another method (export.calibration)",
+    )
+
+
+def notes_of(plan: Plan, num_layers: int, calibration: Calibration, scheme: str) -> dict[str, str | int | float]:
+    """What the manifest says of a quantised file."""
+    notes: dict[str, str | int | float] = {
+        "int8_layers": len(plan.nodes),
+        "int8_layers_possible": num_layers,
+        "int8_scheme": scheme,
+        "calibration": f"{calibration.method} over {len(calibration)} images of calibrate",
+        "int8_effect": str(plan.effect),
+    }
+    if plan.left_out:
+        shown = [f"{group.name} ({effect} alone)" for group, effect in plan.left_out[:_SHOWN]]
+        more = len(plan.left_out) - len(shown)
+        notes["int8_left_out"] = "; ".join(shown) + (f"; and {more} more" if more else "")
+        notes["int8_effect_of_all"] = str(plan.all_quantised)
+    return notes
+
+
+def _logits(graph: onnx.ModelProto, calibration: Calibration) -> NDArray[np.float32]:
+    """Answers of ONNX Runtime, image by image."""
+    import onnxruntime
+
+    from .onnxruntime import open_session
+
+    session: Any = open_session(onnxruntime, graph.SerializeToString())
+    name = session.get_inputs()[0].name
+    rows = [session.run(None, {name: calibration[row : row + 1]})[0] for row in range(len(calibration))]
+    return np.concatenate(rows)

@@ -1,0 +1,218 @@
+"""int8 for OpenVINO by NNCF, with accuracy control where plain quantisation changes decisions on *calibrate*."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.contracts import ExportSpec
+from edgenas.errors import ExportError, GateError, MissingBackendError, UsageError
+from edgenas.graphs.leaving import Effect
+
+from ._int8 import calibration_of, effect_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+INSTALL = "pip install 'edgenas[openvino]'"
+_SHOWN = 6  # layers left out that a note names
+_PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
+_LIVE_PRODUCTS = ("Convolution", "FullyConnected")
+_TYPES = {"Conv": ("Convolution", "GroupConvolution"), "Gemm": ("MatMul",), "MatMul": ("MatMul",)}  # OpenVINO's by ONNX' name
+_TAIL = 1e-5  # share of values that a percentile leaves out, as ONNX Runtime's does
+
+
+def openvino_int8(model: Any, spec: ExportSpec) -> tuple[Any, dict[str, str | int | float]]:
+    """An ``openvino.Model`` in int8 of a float32 one, and facts for the manifest.
+
+    NNCF quantises the products of weights and activations, activations unsigned where they allow it. Where that changes more
+    decisions on ``spec.calibration`` than are allowed there, it puts layers back to float32, those first that move the rule most.
+
+    Raises:
+        MissingBackendError: without NNCF.
+        UsageError: for a way to take ranges that NNCF does not know.
+        ExportError: without images, with too few or broken ones, or if the net has nothing to quantise.
+        GateError: if decisions change whichever layers are put back.
+    """
+    nncf = load_nncf()
+    calibration = calibration_of(spec)
+    options = _options(nncf, calibration, spec.kept)
+    images = [calibration[row : row + 1] for row in range(len(calibration))]
+    before_NK = _logits(_compiled(model), images)
+    with _hushed():
+        found = nncf.quantize(model, nncf.Dataset(images), subset_size=len(images), **options)
+    possible = quantized_products(found)
+    if not possible:
+        raise ExportError("the net has nothing to quantise: NNCF found no product", hint="export with precision fp32")
+    first = effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
+    if not calibration.holds(first):
+        found = _controlled(nncf, model, before_NK, images, calibration, options)
+        effect = effect_of(before_NK, _logits(_compiled(found), images), calibration)
+    left = quantized_products(found)
+    if not calibration.holds(effect) or not left:
+        raise GateError(
+            f"int8 changes decisions on calibrate though NNCF put {len(possible) - len(left)} of {len(possible)} layers back to "
+            f"float32: {effect}; allowed are {calibration.words}",
+            hint="export with precision fp32, or calibrate by another method (export.calibration)",
+        )
+    return found, _notes(nncf, calibration, first, effect, possible, left)
+
+
+def _notes(
+    nncf: ModuleType, calibration: Calibration, first: Effect, effect: Effect, possible: list[str], left: list[str]
+) -> dict[str, str | int | float]:
+    notes: dict[str, str | int | float] = {
+        "int8_layers": len(left),
+        "int8_layers_possible": len(possible),
+        "int8_scheme": f"NNCF {nncf.__version__}, mixed",
+        "calibration": f"{calibration.method} over {len(calibration)} images of calibrate",
+        "int8_effect": str(effect),
+    }
+    out = [name for name in possible if name not in left]
+    if out:
+        more = f"; and {len(out) - _SHOWN} more" if len(out) > _SHOWN else ""
+        notes["int8_left_out"] = "; ".join(out[:_SHOWN]) + more
+        notes["int8_effect_of_all"] = str(first)
+    return notes
+
+
+def _controlled(
+    nncf: ModuleType,
+    model: Any,
+    before_NK: NDArray[np.float32],
+    images: list[NDArray[np.float32]],
+    calibration: Calibration,
+    options: dict[str, Any],
+) -> Any:
+    """Quantised with layers put back until enough images keep their decision; a new miss counts as three."""
+
+    def score(compiled: Any, rows: Iterable[int]) -> tuple[float, list[float]]:
+        """Mean of the images' scores, and these; NNCF asks about single images, too."""
+        asked = np.fromiter(rows, dtype=np.int64)
+        logits_NK = _logits(compiled, [images[row] for row in asked])
+        scores = [_score(before_NK[row : row + 1], logits_NK[at : at + 1], calibration.only(row)) for at, row in enumerate(asked)]
+        return float(np.mean(scores)), scores
+
+    ranges = options.pop("advanced_parameters")  # the two functions name one argument differently
+    with _hushed():
+        return nncf.quantize_with_accuracy_control(
+            model,
+            calibration_dataset=nncf.Dataset(images),
+            validation_dataset=nncf.Dataset(range(len(images))),
+            validation_fn=score,
+            max_drop=calibration.max_changed,
+            drop_type=nncf.DropType.ABSOLUTE,
+            subset_size=len(images),
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=len(images)),
+            advanced_quantization_parameters=ranges,
+            **options,
+        )
+
+
+def _score(before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], calibration: Calibration) -> float:
+    """1 for an image that is decided as before, 0 for one that is not, -2 for a new miss."""
+    effect = effect_of(before_NK, after_NK, calibration)
+    misses = effect.new_misses if calibration.positive is not None else 0
+    return 1.0 - effect.changed - 2 * misses if np.isfinite(effect.error) else -2.0
+
+
+def _options(nncf: ModuleType, calibration: Calibration, kept: tuple[str, ...]) -> dict[str, Any]:
+    parameters = nncf.quantization.range_estimator
+    if calibration.method == "entropy":
+        raise UsageError("NNCF takes ranges by minmax or percentile, not by entropy", hint="--set export.calibration=percentile")
+    ranges = parameters.RangeEstimatorParametersSet.MINMAX
+    if calibration.method == "percentile":
+        quantile = parameters.StatisticsType.QUANTILE
+        ranges = parameters.RangeEstimatorParameters(
+            min=parameters.StatisticsCollectorParameters(statistics_type=quantile, quantile_outlier_prob=_TAIL),
+            max=parameters.StatisticsCollectorParameters(statistics_type=quantile, quantile_outlier_prob=_TAIL),
+        )
+    types = [kind for each in kept for kind in _TYPES.get(each, ())]
+    patterns = [f"{re.escape(each)}.*" for each in kept if each not in _TYPES]
+    return {
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "preset": nncf.QuantizationPreset.MIXED,
+        "ignored_scope": nncf.IgnoredScope(types=types, patterns=patterns, validate=False),
+        # NNCF's own ranges of transformers (means of extremes, after SmoothQuant) moved logits of a PVT fifteen times as far
+        "advanced_parameters": nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=ranges,
+            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
+        ),
+    }
+
+
+def quantized_products(model: Any) -> list[str]:
+    """Names of the products whose activations go through a ``FakeQuantize`` of NNCF's, in their order."""
+    return [
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in _PRODUCTS and _is_faked(node.input_value(0).get_node())
+    ]
+
+
+def _is_faked(node: Any) -> bool:
+    while node.get_type_name() in ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Convert"):  # move values, change none
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "FakeQuantize")
+
+
+def live_products(compiled: Any) -> tuple[int, int]:
+    """How many products of a compiled model run in integers, and how many in floats, by its execution graph."""
+    kinds = []
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        if _text(info["layerType"]) in _LIVE_PRODUCTS:
+            kinds.append(_text(info["runtimePrecision"]))
+    integer = sum(kind in ("u8", "i8") for kind in kinds)
+    return integer, len(kinds) - integer
+
+
+def _text(value: Any) -> str:
+    return str(value.astype(str) if hasattr(value, "astype") else value)
+
+
+def _compiled(model: Any) -> Any:
+    import openvino
+
+    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+
+
+def _logits(compiled: Any, images: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    request = compiled.create_infer_request()
+    return np.concatenate([np.array(request.infer([image])[0]) for image in images])
+
+
+def load_nncf() -> ModuleType:
+    """The package `nncf`.
+
+    Raises:
+        MissingBackendError: if it is missing.
+    """
+    try:
+        with _hushed():
+            return import_module("nncf")  # comes without types
+    except ImportError as error:
+        raise MissingBackendError("NNCF, which quantises for OpenVINO, is not installed", hint=INSTALL) from error
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """NNCF draws progress bars on the standard output, logs what was decided here and imports what warns that there is no CUDA."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
