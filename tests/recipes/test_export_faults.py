@@ -24,7 +24,7 @@ from edgenas.cli import main
 from edgenas.deploy.artefact import write_artefact
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import not_run
-from edgenas.recipes import export
+from edgenas.project.exporting import writing
 from edgenas.runs import sha256_file, sha256_json
 from edgenas.training.checkpoints import load_tensors, save_tensors
 from tests.deploy.conftest import facts, parity_of
@@ -85,8 +85,8 @@ def assert_no_artefact(work: Path) -> None:
 @pytest.fixture(autouse=True)
 def one_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the file for one image a call is written."""
-    both = export._specs
-    monkeypatch.setattr(export, "_specs", lambda *arguments: both(*arguments)[:1])
+    both = writing.specs_of
+    monkeypatch.setattr(writing, "specs_of", lambda *arguments: both(*arguments)[:1])
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def exported(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> 
     work = tmp_path_factory.mktemp("faults") / "work"
     shutil.copytree(reference.before("export"), work)
     with pytest.MonkeyPatch.context() as patch:
-        both = export._specs
-        patch.setattr(export, "_specs", lambda *arguments: both(*arguments)[:1])
+        both = writing.specs_of
+        patch.setattr(writing, "specs_of", lambda *arguments: both(*arguments)[:1])
         printed = edgenas(work, "export", *NET, "--set", "data.positive=8")
     assert printed.code == 0, printed
     return work
