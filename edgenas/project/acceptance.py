@@ -6,7 +6,6 @@ before: what is changed or taken out of it shows. The same plan for the same ima
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from edgenas.deploy.acceptance import ACCEPTANCE, changes_between, images_sha256
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.parity import Gates
 from edgenas.errors import GateError, RunFolderError
-from edgenas.portable.sealing import DamagedFileError, sealed, unsealed
 from edgenas.project.deployed import FinalNet
 from edgenas.records import (
     AcceptanceFacts,
@@ -36,12 +34,11 @@ from edgenas.records import (
     PlannedImages,
     PlannedNeed,
 )
-from edgenas.runs import Note, RunFolder, sha256_json, write_text
+from edgenas.runs import Note, RunFolder, dump_json, sha256_json, write_text
 from edgenas.runs.files import jsonable
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular
 
 HISTORY = "acceptance.jsonl"
-_KIND = "acceptance line"
 _HINT = "put it back as it was; moved away, a new history starts, and the artefacts that are there are taken into it"
 
 
@@ -209,17 +206,20 @@ def read_history(path: Path) -> Iterator[PlanLine]:
     except (OutsideError, UnicodeDecodeError) as error:
         raise RunFolderError(f"{path} cannot be read: {error}", hint=_HINT) from error
     before = ""
-    for number, each in enumerate(text.splitlines(), 1):
+    for number, each in enumerate(text.removesuffix("\n").split("\n"), 1):  # a name may hold what else ends a line
         try:
             value = parse_json(each)
             if not isinstance(value, dict):
-                raise DamagedFileError("is no object")
-            line = PlanLine.from_json(unsealed(value, _KIND))
-        except (ValueError, DamagedFileError, RunFolderError) as error:
+                raise ValueError("is no object")
+            stored = value.pop("sha256", None)
+            if stored != sha256_json(value):
+                raise ValueError("was edited or damaged: it does not match its sha256")
+            line = PlanLine.from_json(value)
+        except (ValueError, RunFolderError) as error:
             raise RunFolderError(f"{path} line {number} {error}", hint=_HINT) from error
         if line.previous != before:
             raise RunFolderError(f"{path} line {number} does not follow the line before: one was taken out or changed", hint=_HINT)
-        before = str(value["sha256"])
+        before = stored
         yield line
 
 
@@ -232,16 +232,12 @@ def _in_artefacts(run: RunFolder) -> Iterator[AcceptancePlan]:
             continue
 
 
-def _sealed(line: PlanLine) -> dict[str, object]:
-    return sealed(_KIND, jsonable(line.as_json()))
-
-
 def _text(line: PlanLine) -> str:
-    return json.dumps(_sealed(line), ensure_ascii=False, allow_nan=False)
+    return dump_json({**line.as_json(), "sha256": _hash(line)}, indent=None)
 
 
 def _hash(line: PlanLine) -> str:
-    return str(_sealed(line)["sha256"])
+    return sha256_json(line.as_json())
 
 
 def plan_of(folder: Path, manifest: Manifest) -> AcceptancePlan | None:

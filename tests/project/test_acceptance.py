@@ -136,6 +136,12 @@ def test_a_history_that_was_cut_or_changed_is_an_error_of_one_line(run: RunFolde
     assert path.read_bytes() == before
 
 
+def test_a_name_with_a_line_separator_stays_in_its_line(run: RunFolder, images: Images) -> None:
+    seal(run, images, Gates(floors={"dog": 0.8, "a\u2028b": 0.7}))
+    (line,) = read_history(run.export / HISTORY)
+    assert line.plan.gates["sensitivity[a\u2028b]"] == 0.7
+
+
 def test_a_history_that_was_taken_away_comes_back_from_the_artefacts(run: RunFolder, images: Images) -> None:
     seal(run, images)
     (run.export / "onnx").mkdir()
