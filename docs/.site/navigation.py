@@ -25,6 +25,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "export.md": "Export",
         "verdicts.md": "Export: verdicts",
         "half-precision.md": "Export: half precision",
+        "faults.md": "Export: when it goes wrong",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
     },
