@@ -61,6 +61,8 @@ def types_of(data: bytes) -> PteTypes:
         MissingBackendError: without ExecuTorch.
         ArtefactError: if it cannot be read.
     """
+    import torch  # noqa: F401 - sets up its loggers, which are muted next
+
     try:
         with quiet(*LOGGERS):
             from executorch.exir._serialize._program import deserialize_pte_binary

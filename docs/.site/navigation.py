@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "search.md": "Search",
         "compare.md": "Compare with rivals",
         "export.md": "Export",
+        "formats.md": "Export: formats and runtimes",
         "verdicts.md": "Export: verdicts",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
