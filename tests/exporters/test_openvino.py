@@ -49,9 +49,8 @@ def test_openvino_and_onnx_runtime_agree(written: ExportedFile, tmp_path: Path) 
 def test_bfloat16_is_what_the_compiled_model_says_or_it_is_refused(written: ExportedFile) -> None:
     try:
         runner = OpenVinoCpu().load(written.path, precision="bf16", threads=1)
-    except MissingBackendError as error:
-        assert "computes in fp32" in str(error)
-        return
+    except MissingBackendError as error:  # which the next test shows everywhere
+        pytest.skip(str(error))
     assert runner.info.precision == "bf16"
     assert runner.info.details["share_bf16"] > 0.5
     runner.close()
@@ -59,7 +58,7 @@ def test_bfloat16_is_what_the_compiled_model_says_or_it_is_refused(written: Expo
 
 def test_a_precision_that_did_not_happen_is_refused(written: ExportedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgenas.exporters.openvino.HINTS", {"bf16": "f32"})  # what a CPU without bfloat16 makes of it
-    with pytest.raises(MissingBackendError, match="computes in fp32 on .*, asked for was bf16"):
+    with pytest.raises(MissingBackendError, match=r"computes in fp32 on .*, asked for was bf16"):
         OpenVinoCpu().load(written.path, precision="bf16")
 
 
