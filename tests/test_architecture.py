@@ -34,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "remote": {"portable"},
     "report": set(),
     "config": set(),
-    "offering": {"project", "spaces"},
+    "offering": {"deploy", "project", "spaces"},
     "errors": set(),
     "renamed": set(),
     "escaping": set(),
