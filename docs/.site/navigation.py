@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "search.md": "Search",
         "compare.md": "Compare with rivals",
         "export.md": "Export",
+        "formats.md": "Export: formats and runtimes",
         "verdicts.md": "Export: verdicts",
         "half-precision.md": "Export: half precision",
         "faults.md": "Export: when it goes wrong",
