@@ -282,6 +282,7 @@ OPENS: dict[str, str] = {
     "deploy/_apart.py": "/proc of a process that it started",
     "deploy/_example_cpp.py": "a packaged file",
     "deploy/_example.py": "stands alone beside an artefact, without edgenas",
+    "deploy/_build_engine.py": "stands alone beside an artefact, without edgenas",
     "deploy/artefact.py": "packaged files, and what it wrote itself",
     "serving/app.py": "a packaged file",
     "serving/uploads.py": "Pillow opens bytes that came by HTTP",

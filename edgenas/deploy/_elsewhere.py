@@ -7,6 +7,8 @@ from edgenas.deploy.sbom import SBOM
 from edgenas.escaping import markdown_code
 from edgenas.records import Manifest
 
+BUILD_ENGINE = "build_engine.py"
+
 
 def beside(manifest: Manifest) -> str:
     """A line for each file that goes with the models."""
@@ -15,6 +17,9 @@ def beside(manifest: Manifest) -> str:
         "labels.txt": "the classes, one a line, in the order of the outputs; control characters are written as `\\x1b`",
         "example.py": "reads images, runs the model, decides; needs onnxruntime, numpy and pillow",
         "example.cpp": "" if example_cpp(manifest) is None else "the same in C++, with ONNX Runtime alone",
+        BUILD_ENGINE: ""
+        if all(file.kind != "onnx" for file in manifest.files)
+        else "builds a TensorRT engine on the device that it is for, a Jetson too, and checks its precision",
         "parity.json": "how the files were compared with the net that they came from",
         SBOM: "bill of materials, CycloneDX 1.6: files, packages, weights, data",
         manifest.golden.path: "generated images, and what the model must answer to them",
@@ -61,11 +66,19 @@ def _trtexec(manifest: Manifest, model: str) -> str:
     """In the precision of the file; half precision needs one that is typed so: TensorRT 11 has no ``--fp16``."""
     dynamic = next((file.path for file in manifest.files if file.kind == "onnx" and file.batch_size is None), None)
     sides = "x".join(str(size) for size in manifest.input.shape[1:])
-    lines = [f"trtexec --onnx={model} --saveEngine=model.engine"]
+    typed = "" if all(file.precision == "fp32" for file in manifest.files if file.kind == "onnx") else " --stronglyTyped"
+    lines = [f"trtexec --onnx={model}{typed} --saveEngine=model.engine"]
     if dynamic is not None:
         shapes = " ".join(
             f"--{name}Shapes={manifest.input.name}:{count}x{sides}" for name, count in (("min", 1), ("opt", 8), ("max", 32))
         )
-        lines.append(f"trtexec --onnx={dynamic} {shapes} --saveEngine=batches.engine")
+        lines.append(f"trtexec --onnx={dynamic}{typed} {shapes} --saveEngine=batches.engine")
+    why = " TensorRT 10 computes in the file's types only with `--stronglyTyped`; 11 always does." if typed else ""
+    jetson = (
+        f"On a Jetson, or wherever TensorRT 10 or 11 is: `python3 {BUILD_ENGINE}` calls `trtexec`, refuses older versions, and "
+        "reads off the engine's layers whether they compute in the file's precision. JetPack 6.1 has TensorRT 10.3, and JetPack 6 "
+        "stays with 10; TensorRT 11.4.1 is for JetPack 7.2.2 and later (AGX Orin, Thor); JetPack 5 has 8.5, which is too old."
+    )
     judged = "`edgenas export --format trt` builds engines in half precision, and judges them"
-    return f"TensorRT, for one image a call and for batches ({judged}):\n\n```\n" + "\n".join(lines) + "\n```"
+    commands = "\n".join(lines)
+    return f"TensorRT, for one image a call and for batches ({judged}):\n\n```\n{commands}\n```\n\n{jetson}{why}"
