@@ -38,7 +38,6 @@ FORMATS: tuple[tuple[str, Precision], ...] = (
     ("openvino", "int8"),
 )
 CALLS = 8  # of a visit that count
-NUM_CALIBRATE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +120,10 @@ def answers(file: ExportedFile, images_NHW: NDArray[np.uint8]) -> NDArray[np.flo
     return np.concatenate(rows)
 
 
-def study(net: nn.Module, *, rounds: int, num_images: int, threads: int, method: str) -> list[Row]:
+def study(net: nn.Module, *, rounds: int, num_images: int, threads: int, method: str, num_calibrate: int) -> list[Row]:
     """One row a file; ``method`` takes the ranges."""
     images, labels = read_images("calibrate")
-    pick = np.linspace(0, len(images) - 1, NUM_CALIBRATE).astype(int)
+    pick = np.linspace(0, len(images) - 1, num_calibrate).astype(int)
     calibration = Calibration(preprocessed(images[pick]).numpy(), labels[pick], method=method)  # type: ignore[arg-type]
     images, labels = (each[:num_images] for each in read_images("test"))
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -171,10 +170,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--method", default="minmax", choices=("minmax", "percentile", "entropy"))
+    parser.add_argument("--calibrate", type=int, default=256, help="images that int8 is fitted on")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(arguments)
     net = load_net(options.net, options.weights)
-    rows = study(net, rounds=options.rounds, num_images=options.images, threads=options.threads, method=options.method)
+    rows = study(
+        net,
+        rounds=options.rounds,
+        num_images=options.images,
+        threads=options.threads,
+        method=options.method,
+        num_calibrate=options.calibrate,
+    )
     sys.stdout.write(table(rows) + "\n")
     if options.output is not None:
         options.output.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
