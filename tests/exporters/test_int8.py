@@ -12,7 +12,7 @@ import torch
 from edgenas.exporters._int8 import effect_of
 from edgenas.exporters._int8_openvino import openvino_int8
 from edgenas.exporters.onnx import OnnxExporter
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
 from edgenas.exporters.openvino import weighted_layers
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from torch import nn
@@ -169,6 +169,10 @@ def test_a_float_file_is_not_called_int8(tmp_path: Path) -> None:
     path.write_bytes(tiny_onnx())
     with pytest.raises(ArtefactError, match="the file computes in fp32, asked for was int8"):
         OnnxRuntimeCpu().load(path, precision="int8")
+    with pytest.raises(ArtefactError, match="asked for was int8"):
+        runnable_in(tiny_onnx(), "int8")
+    with pytest.raises(ArtefactError, match="computes in int8, asked for was fp32"):
+        runnable_in(in_precision(tiny_onnx(), "int8"), "fp32")
 
 
 def test_misses_are_of_the_class_that_must_not_be_missed() -> None:
