@@ -155,7 +155,13 @@ class ExporterConformance:
 
 
 class RuntimeConformance:
-    """Contract of a runtime."""
+    """Contract of a runtime.
+
+    Attributes:
+        int8_format: whose int8 files it runs.
+    """
+
+    int8_format = "onnx"
 
     @pytest.fixture
     def runtime(self) -> Runtime:
@@ -179,7 +185,7 @@ class RuntimeConformance:
     def quantized(self, folder: Path) -> Path:
         """The tiny net in int8: nothing makes it of a float32 file without images."""
         spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
-        return get_exporter("onnx").export(tiny_net(), spec, folder)[0].path
+        return get_exporter(self.int8_format).export(tiny_net(), spec, folder)[0].path
 
     def test_refuses_int8_of_what_was_not_calibrated(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
         self._require(probe)
