@@ -35,6 +35,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
+        _graphs(manifest.files),
         beside(manifest),
         "## Input",
         _input(manifest),
@@ -79,6 +80,19 @@ def _notes(files: Sequence[ModelFile]) -> str:
     return (
         f"{listed}: the same net as ONNX in float32, rounded wherever the file it stands for computes in half precision. "
         "It checks what cannot run on a machine without that GPU; do not deploy it."
+    )
+
+
+def _graphs(files: Sequence[ModelFile]) -> str:
+    """How files were rewritten, and how equal their answers stayed."""
+    found = [(markdown_code(file.path), file.notes) for file in files if file.notes.get("rewrites")]
+    if not found:
+        return ""
+    listed = "; ".join(f"{path}: {notes['rewrites']}" for path, notes in found)
+    worst = max(float(notes["rewrites_proof"]) for _, notes in found)
+    return (
+        f"Graphs were rewritten so that they run faster and compute the same ({listed}): their outputs differ from those of the "
+        f"traced graph by {worst:.1g} of the largest at most, on noise."
     )
 
 

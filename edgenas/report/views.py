@@ -233,6 +233,13 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
         yield Text(f"{EQUAL_WORD}: {words}")
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
+    rewritten = {
+        str(each.file.notes["rewrites"]): each.file.notes["rewrites_proof"]
+        for each in result.files
+        if "rewrites" in each.file.notes
+    }
+    for counts, difference in rewritten.items():
+        yield Text(f"graph rewritten: {counts}; outputs equal to {float(difference):.1g}", style="dim")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
