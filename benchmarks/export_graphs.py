@@ -1,8 +1,8 @@
 """How long the graphs of one net take, in turn: exported by PyTorch as others do it, traced, and with every set of rewrites.
 
 Baselines are PyTorch's older exporter (TorchScript, opset 17) where it takes the net; the new graphs are what `export` writes for
-a runtime. Every graph is timed for a fixed and a free batch, in every runtime that works here, at every number of threads; ratios are to
-the first column, whose runtime is ONNX Runtime, by visits that lie beside each other. Outputs are compared on noise.
+a runtime. Every graph is timed for a fixed and a free batch, in every runtime that works here, at every number of threads. Ratios
+are to the first row in the first runtime, by visits that lie beside each other. Outputs are compared on noise.
 
     python -m benchmarks.export_graphs --nets timm:pvt_v2_b0,pvt-elastic,autoformer-tiny --threads 1,2 --output graphs.md
 

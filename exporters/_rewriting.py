@@ -80,7 +80,9 @@ def _outputs(graph: onnx.ModelProto, other: onnx.ModelProto) -> list[NDArray[np.
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingBackendError("ONNX Runtime, which proves rewrites of graphs, is not installed", hint="pip install onnxruntime") from error
+        raise MissingBackendError(
+            "ONNX Runtime, which proves rewrites of graphs, is not installed", hint="pip install onnxruntime"
+        ) from error
     dims = other.graph.input[0].type.tensor_type.shape.dim
     batches = FREE_BATCHES if dims[0].dim_param else (int(dims[0].dim_value),)
     options = onnxruntime.SessionOptions()
