@@ -44,9 +44,11 @@ def setting_words(key: str) -> list[str]:
     return allowed_words(key)
 
 
-def formats() -> list[str]:
-    """Formats of deployment."""
-    return sorted(point.name for point in entry_points(group="edgenas.exporters"))
+def formats() -> dict[str, str]:
+    """What every format of deployment is, those of installed packages too."""
+    from edgenas.deploy.plugins import exporter_names, format_words
+
+    return {name: format_words(name) for name in exporter_names()}
 
 
 def precisions() -> list[str]:

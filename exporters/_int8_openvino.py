@@ -94,28 +94,36 @@ def _controlled(
     calibration: Calibration,
     options: dict[str, Any],
 ) -> Any:
-    """Quantised with layers put back until the share of images that keep their decision is as asked; a new miss counts thrice."""
+    """Quantised with layers put back until enough images keep their decision; a new miss counts as three."""
 
-    def kept_share(compiled: Any, data: Iterable[NDArray[np.float32]]) -> tuple[float, None]:
-        rows = list(data)
-        effect = effect_of(before_NK, _logits(compiled, rows), calibration)
-        if not np.isfinite(effect.error):
-            return 0.0, None
-        misses = effect.new_misses if calibration.positive is not None else 0
-        return max(0.0, 1.0 - (effect.changed + 2 * misses) / effect.num), None
+    def score(compiled: Any, rows: Iterable[int]) -> tuple[float, list[float]]:
+        """Mean of the images' scores, and these; NNCF asks about single images, too."""
+        asked = np.fromiter(rows, dtype=np.int64)
+        logits_NK = _logits(compiled, [images[row] for row in asked])
+        scores = [_score(before_NK[row : row + 1], logits_NK[at : at + 1], calibration.only(row)) for at, row in enumerate(asked)]
+        return float(np.mean(scores)), scores
 
+    ranges = options.pop("advanced_parameters")  # the two functions name one argument differently
     with _hushed():
         return nncf.quantize_with_accuracy_control(
             model,
             calibration_dataset=nncf.Dataset(images),
-            validation_dataset=nncf.Dataset(images),
-            validation_fn=kept_share,
+            validation_dataset=nncf.Dataset(range(len(images))),
+            validation_fn=score,
             max_drop=calibration.max_changed,
             drop_type=nncf.DropType.ABSOLUTE,
             subset_size=len(images),
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(ranking_subset_size=len(images)),
+            advanced_quantization_parameters=ranges,
             **options,
         )
+
+
+def _score(before_NK: NDArray[np.float32], after_NK: NDArray[np.float32], calibration: Calibration) -> float:
+    """1 for an image that is decided as before, 0 for one that is not, -2 for a new miss."""
+    effect = effect_of(before_NK, after_NK, calibration)
+    misses = effect.new_misses if calibration.positive is not None else 0
+    return 1.0 - effect.changed - 2 * misses if np.isfinite(effect.error) else -2.0
 
 
 def _options(nncf: ModuleType, calibration: Calibration, kept: tuple[str, ...]) -> dict[str, Any]:
@@ -135,7 +143,11 @@ def _options(nncf: ModuleType, calibration: Calibration, kept: tuple[str, ...]) 
         "model_type": nncf.ModelType.TRANSFORMER,
         "preset": nncf.QuantizationPreset.MIXED,
         "ignored_scope": nncf.IgnoredScope(types=types, patterns=patterns, validate=False),
-        "advanced_parameters": nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
+        # NNCF's own ranges of transformers (means of extremes, after SmoothQuant) moved logits of a PVT fifteen times as far
+        "advanced_parameters": nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=ranges,
+            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
+        ),
     }
 
 
@@ -186,27 +198,21 @@ def load_nncf() -> ModuleType:
     Raises:
         MissingBackendError: if it is missing.
     """
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # what it imports says that there is no CUDA
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _hushed():
             return import_module("nncf")  # comes without types
     except ImportError as error:
         raise MissingBackendError("NNCF, which quantises for OpenVINO, is not installed", hint=INSTALL) from error
-    finally:
-        logging.disable(before)
 
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """NNCF draws progress bars on the standard output, and logs what was decided here."""
-    log = logging.getLogger("nncf")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    """NNCF draws progress bars on the standard output, logs what was decided here and imports what warns that there is no CUDA."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(before)
+        logging.disable(before)

@@ -46,6 +46,11 @@ class Built:
     notes: dict[str, str | int | float]
 
 
+def product(trt: ModuleType) -> str:
+    """The package's name for people."""
+    return "TensorRT-RTX" if trt.__name__ == "tensorrt_rtx" else "TensorRT"
+
+
 def make_logger(trt: ModuleType) -> Any:
     """A TensorRT logger that writes to `logging` at debug level and keeps errors in ``errors`` for the exception to come."""
 
@@ -86,14 +91,16 @@ def build(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(data):
         problems = [_one_line(parser.get_error(i).desc()) for i in range(parser.num_errors)]
-        raise ExportError("TensorRT cannot read the ONNX graph", problems=problems)
+        raise ExportError(f"{product(trt)} cannot read the ONNX graph", problems=problems)
     layers = _network_types(trt, network)
     _require_precision(precision, layers)
     config = _config(trt, builder, network, targets)
     cache = None if timing_cache is None else _attach_timing_cache(config, timing_cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise ExportError(f"TensorRT {trt.__version__} built no engine", problems=[_one_line(text) for text in logger.errors[-3:]])
+        raise ExportError(
+            f"{product(trt)} {trt.__version__} built no engine", problems=[_one_line(text) for text in logger.errors[-3:]]
+        )
     notes: dict[str, str | int | float] = {
         "builder_version": trt.__version__,
         "num_layers": int(network.num_layers),
@@ -109,7 +116,7 @@ def _strongly_typed(trt: ModuleType) -> int:
     flags = trt.NetworkDefinitionCreationFlag
     if not hasattr(flags, "STRONGLY_TYPED"):
         raise MissingBackendError(
-            f"TensorRT {trt.__version__} has no strongly typed networks, so that nothing binds it to the file's precision",
+            f"{product(trt)} {trt.__version__} has no strongly typed networks, so that nothing binds it to the file's precision",
             hint="pip install 'edgenas[trt]'",
         )
     return 1 << int(flags.STRONGLY_TYPED)
@@ -152,7 +159,7 @@ def _aim(trt: ModuleType, config: Any, targets: Sequence[str]) -> None:
     config.num_compute_capabilities = len(targets)
     for position, target in enumerate(targets):
         if not config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), position):
-            raise ExportError(f"TensorRT {trt.__version__} does not build for {target}")
+            raise ExportError(f"{product(trt)} {trt.__version__} does not build for {target}")
 
 
 def _attach_timing_cache(config: tensorrt.IBuilderConfig, data: bytes) -> tensorrt.ITimingCache:
@@ -219,7 +226,7 @@ class EngineRunner:
                 raise MissingBackendError(
                     f"the engine was not built for {gpu.name} ({gpu.target}): {reason}", hint=f"export on a machine with {gpu.name}"
                 )
-            raise ArtefactError(f"TensorRT {trt.__version__} cannot load the engine on {gpu.name} ({gpu.target}): {reason}")
+            raise ArtefactError(f"{product(trt)} {trt.__version__} cannot load the engine on {gpu.name} ({gpu.target}): {reason}")
         self.proof = _proof(read_engine(trt, self._engine), precision, built)
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = [self._engine.get_tensor_mode(tensor) for tensor in names]

@@ -45,6 +45,8 @@ class OnnxExporter:
 
     name = "onnx"
     precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    batch_sizes: tuple[int | None, ...] = (1, None)
+    summary = "ONNX, for ONNX Runtime and most others"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp16-dynamic.onnx``.

@@ -1,18 +1,29 @@
-"""OpenVINO on the CPU."""
+"""OpenVINO: its own format, a model description (``.xml``) beside its weights (``.bin``), and its CPU plug-in.
+
+The description is that of the ONNX graph that `edgenas.exporters.onnx` writes, converted by OpenVINO itself. Weights stay float32:
+OpenVINO stores them as float16 by default, which changes them and not the precision that a CPU computes in. That is asked of the
+runtime (``INFERENCE_PRECISION_HINT``), and the compiled model is asked what became of it.
+"""
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.deploy.contracts import Precision, Probe, Runner, RunnerInfo, SourceKind
-from edgenas.errors import ArtefactError, MissingBackendError
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
+from edgenas.errors import ArtefactError, ExportError, MissingBackendError
+from edgenas.runs.outside import OutsideError, read_regular
 
-from ._files import read_source, require_precision
+from ._files import MAX_FILE_BYTES, read_source, require_file, require_precision
 from ._host import cpu_name, usable_cores
+from ._ir import METADATA, read_ir
 from ._probe import first_line, tiny_onnx, try_runner
 
 if TYPE_CHECKING:
@@ -20,18 +31,83 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # INFERENCE_PRECISION_HINT
+MAX_XML_BYTES = 256 << 20
+_WEIGHTED = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")  # layers of a compiled model that hold its MACs
+_REFUSED = (RuntimeError, TypeError, ValueError, AttributeError)  # what OpenVINO raises for files that it cannot read
+
+
+class OpenVinoExporter:
+    """Writes OpenVINO's format; fp32 and bf16 are computed from the same float32 weights, int8 is quantised by NNCF."""
+
+    name = "openvino"
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+    batch_sizes: tuple[int | None, ...] = (1, None)
+    summary = "OpenVINO's .xml and .bin, for CPUs"
+
+    def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
+        """Write ``.xml`` and ``.bin``, named after precision and batch size, e.g. ``model-fp32-dynamic.xml``.
+
+        ``spec.metadata`` goes into the description's ``rt_info``, section ``edgenas``.
+
+        Raises:
+            MissingBackendError: without OpenVINO, or without NNCF for int8.
+            UsageError: for a precision that is not among them.
+            ExportError: if the model cannot be traced, converted or quantised.
+            GateError: if int8 changes decisions on *calibrate* whatever stays float32.
+        """
+        from .onnx import typed_graph
+
+        require_precision(self, spec.precision)
+        package = package_of()
+        typed = typed_graph(model, replace(spec, precision="fp32"), OpenVinoCpu.name)
+        try:
+            converted = package.Core().read_model(typed.graph.SerializeToString(), b"")
+        except _REFUSED as error:
+            raise ExportError(f"OpenVINO cannot convert the graph: {reason_of(error)}") from error
+        notes = typed.notes
+        if spec.precision == "int8":
+            from ._int8_openvino import openvino_int8
+
+            converted, said = openvino_int8(converted, spec)
+            notes |= said
+        try:
+            for name, text in sorted(spec.metadata.items()):
+                converted.set_rt_info(text, [METADATA, name])
+        except _REFUSED as error:
+            raise ExportError(f"OpenVINO cannot keep the metadata: {reason_of(error)}") from error
+        stem = typed.stem.replace("fp32", spec.precision, 1)
+        path = save(package, converted, folder / f"{stem}.xml")
+        notes |= {"openvino": str(package.__version__), "num_layers": len(converted.get_ops())}
+        weights = path.with_suffix(".bin")
+        return [ExportedFile(path, "openvino", OpenVinoCpu.name, spec.precision, spec.batch_size, notes=notes, parts=(weights,))]
+
+
+def save(package: ModuleType, model: Any, path: Path) -> Path:
+    """Write a model as ``path`` and the ``.bin`` beside it, each moved to its place when it is whole; the ``.xml`` comes last."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".", suffix=".tmp") as folder:
+        written = Path(folder, path.name)
+        try:
+            package.save_model(model, written, compress_to_fp16=False)
+        except _REFUSED as error:
+            raise ExportError(f"OpenVINO cannot write {path.name}: {reason_of(error)}") from error
+        for suffix in (".bin", ".xml"):
+            written.with_suffix(suffix).replace(path.with_suffix(suffix))
+    return path
+
 
 class OpenVinoCpu:
-    """Runs ONNX files with OpenVINO's CPU plug-in: float32, one stream, tuned for latency."""
+    """Runs OpenVINO and ONNX files with OpenVINO's CPU plug-in: one stream, tuned for latency."""
 
     name = "openvino-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
-    accepts: tuple[SourceKind, ...] = ("onnx",)
-    precisions: tuple[Precision, ...] = ("fp32",)
+    accepts: tuple[SourceKind, ...] = ("onnx", "openvino")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 
     def probe(self) -> Probe:
         """Try a tiny net."""
-        return try_runner(lambda: _Runner(_package(), tiny_onnx().SerializeToString(), None), what=self.name)
+        data = tiny_onnx().SerializeToString()
+        return try_runner(lambda: _Runner(package_of(), data, b"", "fp32", None), what=self.name)
 
     def load(
         self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
@@ -39,45 +115,89 @@ class OpenVinoCpu:
         """Compile a file for ``threads`` threads (default: every usable core); its threads never spin.
 
         Raises:
-            MissingBackendError: without OpenVINO.
-            ArtefactError: if the file cannot be loaded.
-            UsageError: for a module, or a precision other than fp32.
+            MissingBackendError: without OpenVINO, or if the compiled model does not compute in ``precision`` on this CPU.
+            ArtefactError: if the file cannot be loaded, or its own layers compute in another precision.
+            UsageError: for a module, or a precision that is not among them.
         """
         require_precision(self, precision, hint="use onnxruntime-cuda or tensorrt")
-        return _Runner(_package(), read_source(source, self.name), threads)
+        package = package_of()
+        model, weights = _read(source, self.name)
+        return _Runner(package, model, weights, precision, threads)
+
+    def facts(self, path: Path) -> FileFacts:
+        """What an OpenVINO file says of itself, read without OpenVINO.
+
+        Raises:
+            ArtefactError: if it cannot be read.
+        """
+        try:
+            found = read_ir(read_regular(path, MAX_XML_BYTES))
+        except OutsideError as error:
+            raise ArtefactError(f"{path.name} {error}") from error
+        precisions: tuple[Precision, ...] = ("int8",) if found.is_quantized else ("fp32", "bf16") if found.is_float32 else ()
+        return FileFacts(precisions, found.words, found.metadata)
+
+    def import_packages(self) -> None:
+        """Import what `load` needs, as far as it is there."""
+        package_of()
 
 
 class _Runner:
-    def __init__(self, package: ModuleType, data: bytes, threads: int | None) -> None:
+    def __init__(self, package: ModuleType, model: bytes, weights: bytes, precision: Precision, threads: int | None) -> None:
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(usable_cores() if threads is None else threads),
         }
         core = package.Core()
         try:
-            self._compiled = core.compile_model(core.read_model(data, b""), "CPU", settings)
-        except RuntimeError as error:
-            raise ArtefactError(f"OpenVINO cannot load the file: {first_line(error)}") from error
-        self._request = self._compiled.create_infer_request()
+            self._compiled = core.compile_model(core.read_model(model, weights), "CPU", settings)
+        except _REFUSED as error:
+            raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
         self._version: str = package.__version__
+        self._layers = weighted_layers(self._compiled)
+        self._require(precision)
+        self._request = self._compiled.create_infer_request()
+
+    def _require(self, precision: Precision) -> None:
+        """Check what the compiled model computes in; OpenVINO takes another precision without a word where a CPU lacks one."""
+        live = self._live()
+        if live == precision or (not self._layers and self._hint() == HINTS[precision]):
+            return
+        layers = ", ".join(f"{count} in {name}" for name, count in sorted(self._layers.items()))
+        what = (
+            f"OpenVINO computes in {live} on {cpu_name()}, asked for was {precision} (convolutions and matrix products: {layers})"
+        )
+        if "int8" in (live, precision):
+            raise ArtefactError(f"{what}: the file is {'' if live == 'int8' else 'not '}quantised")
+        raise MissingBackendError(what, hint="use --precision fp32" if precision == "bf16" else "")
+
+    def _hint(self) -> str:
+        return str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+    def _live(self) -> Precision:
+        """The lowest precision that a convolution or a matrix product computes in; of none, what the plug-in chose for all."""
+        if self._layers["i8"] or self._layers["u8"]:
+            return "int8"
+        names: dict[str, Precision] = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+        lower = [names[name] for name in ("bf16", "f16") if self._layers[name]]
+        return lower[0] if lower else "fp32" if self._layers else names[self._hint()]
 
     @property
     def info(self) -> RunnerInfo:
         live = self._compiled.get_property
-        precision = str(live("INFERENCE_PRECISION_HINT").to_string())
-        if precision != "f32":
-            raise MissingBackendError(f"OpenVINO compiled for {precision} instead of f32")
+        num = sum(self._layers.values())
+        shares = {f"share_{name}": round(count / num, 4) for name, count in sorted(self._layers.items())}
         return RunnerInfo(
             device=cpu_name(),
             device_kind="cpu",
             runtime=OpenVinoCpu.name,
             runtime_version=self._version,
-            precision="fp32",
+            precision=self._live(),
             threads=int(live("INFERENCE_NUM_THREADS")),
             spinning=False,
-            details={"streams": int(live("NUM_STREAMS")), "hint": "latency"},
+            details={"streams": int(live("NUM_STREAMS")), "hint": "latency", "weighted_layers": num, **shares},
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -93,7 +213,44 @@ class _Runner:
         self._compiled = None
 
 
-def _package() -> ModuleType:
+def weighted_layers(compiled: Any) -> Counter[str]:
+    """How many convolutions and matrix products of a compiled model compute in which type, as ``f32``, ``bf16``, ``i8``."""
+    found: Counter[str] = Counter()
+    for layer in compiled.get_runtime_model().get_ops():
+        about: Mapping[str, Any] = layer.get_rt_info()
+        if "layerType" in about and about["layerType"].astype(str) in _WEIGHTED:
+            found[about["runtimePrecision"].astype(str)] += 1
+    return found
+
+
+def reason_of(error: BaseException) -> str:
+    """What OpenVINO says is wrong; its first lines name places of its own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Exception from ")]
+    said = [line for line in lines if not (line.startswith("Check '") and len(lines) > 1)]
+    return said[0] if said else first_line(error)
+
+
+def _read(source: Path | nn.Module, name: str) -> tuple[bytes, bytes]:
+    """A model and its weights; an ONNX file holds both."""
+    path = require_file(source, name, "OpenVINO and ONNX files")
+    if path.suffix != ".xml":
+        return read_source(path, name), b""
+    try:
+        model = read_regular(path, MAX_XML_BYTES)
+        read_ir(model)
+        return model, read_regular(path.with_suffix(".bin"), MAX_FILE_BYTES)
+    except OutsideError as error:
+        raise ArtefactError(f"{path} with {path.with_suffix('.bin').name} {error}") from error
+    except ArtefactError as error:
+        raise ArtefactError(f"{path}: {error.message}") from error
+
+
+def package_of() -> ModuleType:
+    """OpenVINO.
+
+    Raises:
+        MissingBackendError: if it is not installed.
+    """
     try:
         import openvino
     except ImportError as error:

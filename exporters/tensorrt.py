@@ -37,9 +37,22 @@ class TensorRtExporter:
 
     name = "trt"
     precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT engines, for NVIDIA GPUs"
+    builds_engines = True
+
+    def require_targets(self, asked: Sequence[str]) -> None:
+        """Refuse targets that are neither this machine's GPU nor known to TensorRT-RTX, before any work.
+
+        Raises:
+            MissingBackendError: without TensorRT-RTX, where it must build.
+            UsageError: naming all unknown targets and the supported ones.
+        """
+        gpu = find_gpu() if asked else None
+        if asked and (gpu is None or tuple(asked) != (gpu.target,) or not is_installed()):
+            tensorrt_rtx.TensorRtRtxExporter().require_targets(asked)
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
-        """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` (default: sm86, sm89, sm120).
+        """Build with the first of TensorRT on this GPU, and TensorRT-RTX for ``spec.targets`` or, without a GPU, ``spec.ahead``.
 
         Targets named explicitly that are not this machine's GPU go to TensorRT-RTX.
 

@@ -12,7 +12,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision, Probe,
 from edgenas.errors import ArtefactError, ExportError, MissingBackendError, UsageError
 from edgenas.graphs.heads import half_products, single_products
 from edgenas.graphs.quantizing import SYMMETRIC
-from edgenas.graphs.shares import shares_of
+from edgenas.graphs.shares import SHARE_NOTES, shares_of
 
 from . import _trt
 from ._files import read_source, require_precision
@@ -38,6 +38,18 @@ class TensorRtRtxExporter:
 
     name = "trt-rtx"
     precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    summary = "TensorRT-RTX engines, built without a GPU"
+    builds_engines = True
+
+    def require_targets(self, asked: Sequence[str]) -> None:
+        """Refuse targets that TensorRT-RTX does not build for, before any work; none is refused where none is asked for.
+
+        Raises:
+            MissingBackendError: without TensorRT-RTX.
+            UsageError: naming all unknown targets and the supported ones.
+        """
+        if asked:
+            require_targets(load_package(), asked)
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Build ``model-PRECISION-BATCH-TARGET.engine`` for every target (default: sm86, sm89, sm120).
@@ -53,16 +65,18 @@ class TensorRtRtxExporter:
             PrecisionError: if the precision asked for does not happen.
         """
         trt = load_package()
-        groups = require_targets(trt, spec.targets or DEFAULT_TARGETS)
-        typed = typed_graph(model, spec, TensorRtRtx.name, int8=SYMMETRIC)
-        sources: dict[bool, _Source] = {}
+        groups = require_targets(trt, spec.targets or spec.ahead or DEFAULT_TARGETS)
+        typed = typed_for_engines(model, spec)
+        sources: dict[bool, TypedSource] = {}
         files = []
         for label, targets in groups.items():
-            half_head = spec.precision == "fp16" and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets)
+            half_head = needs_half_head(spec.precision, targets)
             if half_head not in sources:
-                sources[half_head] = _source(typed, spec, folder, half_head=half_head)
+                sources[half_head] = source_of(typed, spec, folder, half_head=half_head)
             source = sources[half_head]
-            built = build_repeatedly(partial(_build, trt, source, spec.precision, targets), spec, load=_loader(trt, spec, targets))
+            built = build_repeatedly(
+                partial(build_for, trt, source, spec.precision, targets), spec, load=_loader(trt, spec, targets)
+            )
             path = folder / f"{typed.stem}-{label}.engine"
             _trt.write(path, built.engine)
             notes = source.notes | built.notes
@@ -75,7 +89,7 @@ class TensorRtRtxExporter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class TypedSource:
     """A typed ONNX file's bytes, the graph that emulates it, and what is known of it."""
 
     data: bytes
@@ -83,19 +97,38 @@ class _Source:
     notes: dict[str, str | int | float]
 
 
-def _source(typed: TypedGraph, spec: ExportSpec, folder: Path, *, half_head: bool) -> _Source:
+def typed_for_engines(model: nn.Module, spec: ExportSpec) -> TypedGraph:
+    """The graph that engines are built from, as `typed_graph`, which raises."""
+    if spec.precision not in TensorRtRtxExporter.precisions:
+        raise UsageError(f"engines are built in {', '.join(TensorRtRtxExporter.precisions)}, not in {spec.precision}")
+    return typed_graph(model, spec, TensorRtRtx.name, int8=SYMMETRIC)
+
+
+def needs_half_head(precision: Precision, targets: Sequence[str]) -> bool:
+    """Whether the layer of the logits must be half because a target has no float32 matrix products."""
+    return precision in ("fp16", "int8") and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets)
+
+
+def source_of(typed: TypedGraph, spec: ExportSpec, folder: Path, *, half_head: bool) -> TypedSource:
     """What engines are built from; with the logits' layer in half precision where a target has no other matrix products."""
     graph, emulation, notes, name = typed.graph, typed.emulation, typed.notes, typed.stem
     if half_head and emulation is not None:
         names = single_products(graph)
         graph, emulation = half_products(graph, names), half_products(emulation, names, emulate=True)
+        notes = {key: value for key, value in notes.items() if not key.startswith(SHARE_NOTES)}
         notes, name = notes | shares_of(graph, spec.precision, kept=spec.kept).as_notes(), f"{name}.half-head"
     path = folder / f"{name}.emulated.onnx"
     save(graph if emulation is None else emulation, path)
-    return _Source(graph.SerializeToString(), path, notes)
+    return TypedSource(graph.SerializeToString(), path, notes)
 
 
-def _build(trt: ModuleType, source: _Source, precision: Precision, targets: Sequence[str]) -> _trt.Built:
+def build_for(trt: ModuleType, source: TypedSource, precision: Precision, targets: Sequence[str]) -> _trt.Built:
+    """One engine for all of ``targets``.
+
+    Raises:
+        ExportError: in TensorRT-RTX' words.
+        PrecisionError: if the network's types are not of ``precision``.
+    """
     try:
         return _trt.build(trt, source.data, precision=precision, targets=targets)
     except ExportError as error:

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parent.parent
 SHARED = {"errors", "escaping", "renamed", "registries", "fields", "percents", "stats", "runs", "records"}
 BELOW_PROJECT = {"training", "latency", "search", "proxies", "deploy", "graphs", "data", "supernets", "costs", "spaces", "config"}
 ARROWS: dict[str, set[str]] = {
-    "cli": {"recipes", "report", "offering"},
-    "recipes": {"serving", "predicting", "project", *BELOW_PROJECT},
+    "cli": {"recipes", "report", "offering", "remote"},
+    "recipes": {"serving", "predicting", "project", "remote", *BELOW_PROJECT},
     "predicting": {"deploy", "data"},
     "serving": {"predicting", "deploy", "data"},
-    "project": {"predicting", *BELOW_PROJECT},
+    "project": {"predicting", "remote", *BELOW_PROJECT},
     "training": {"data", "supernets", "costs", "spaces"},
     "latency": {"deploy", "graphs", "supernets", "costs", "spaces", "portable"},
     "search": {"costs", "spaces"},
@@ -31,6 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "graphs": set(),
     "data": {"spaces"},
     "portable": set(),
+    "remote": {"portable"},
     "report": set(),
     "config": set(),
     "offering": {"project", "spaces"},
@@ -212,7 +213,8 @@ def test_recipes_are_commands_and_take_no_other_apart(path: Path) -> None:
     within = {
         "demo": None,
         "run": None,
-        "profile": {"kit", "again"},
+        "profile": {"kit", "again", "remote"},
+        "remote": {"kit"},
         "table_check": {"tables"},
     }  # commands that others are parts of
     used = {name.split(".")[2] for name in imported_modules(path, RECIPES)}
@@ -280,6 +282,7 @@ OPENS: dict[str, str] = {
     "deploy/_apart.py": "/proc of a process that it started",
     "deploy/_example_cpp.py": "a packaged file",
     "deploy/_example.py": "stands alone beside an artefact, without edgenas",
+    "deploy/_build_engine.py": "stands alone beside an artefact, without edgenas",
     "deploy/artefact.py": "packaged files, and what it wrote itself",
     "serving/app.py": "a packaged file",
     "serving/uploads.py": "Pillow opens bytes that came by HTTP",
@@ -296,6 +299,9 @@ OPENS: dict[str, str] = {
     "latency/nets/compose.py": "files that an exporter wrote just before",
     "latency/measuring/workshop.py": "files that an exporter wrote just before",
     "latency/kit/pack.py": "packaged files, and a kit that it wrote itself",
+    "remote/agent.py": "runs on the device, on its own files and those that it was sent",
+    "remote/job.py": "files that it is given to send",
+    "remote/line.py": "a packaged file",
     "latency/kit/script_runners.py": "runs on the device, on the kit's own files",
 }
 READS = {"read_text", "read_bytes", "open", "load_file", "safe_open"}

@@ -15,6 +15,7 @@ from edgenas.stats import (
     holm,
     kendall_tau,
     mcnemar,
+    median_interval,
     most_frequent,
     paired_difference,
     pick_threshold,
@@ -174,3 +175,24 @@ def test_tests_are_corrected_for_their_number() -> None:
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("n", [6, 9, 12, 21])
+def test_the_interval_of_a_median_holds_it_as_often_as_it_says(n: int) -> None:
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(2000):
+        _, low, high = median_interval(rng.exponential(size=n))
+        assert low is not None
+        assert high is not None
+        held += low <= math.log(2) <= high
+    assert 0.945 < held / 2000 < 0.985
+
+
+def test_a_few_values_say_nothing_of_a_median() -> None:
+    assert median_interval(np.array([3.0, 1.0, 2.0, 5.0, 4.0])) == (3.0, None, None)
+    assert median_interval(np.arange(6.0)) == (2.5, 0.0, 5.0)
+    value, low, high = median_interval(np.array([1.0, np.nan] * 5))
+    assert math.isnan(value)
+    assert (low, high) == (None, None)
+    with pytest.raises(ValueError, match="no values"):
+        median_interval(np.zeros(0))

@@ -18,9 +18,11 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Each step": {
         "latency-tables.md": "Profile: latency tables",
         "kits.md": "Profile without PyTorch",
+        "devices.md": "Profile over the network",
         "training.md": "Train and retrain",
         "search.md": "Search",
         "compare.md": "Compare with rivals",
+        "export.md": "Export",
         "verdicts.md": "Export: verdicts",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",

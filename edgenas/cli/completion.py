@@ -112,8 +112,9 @@ def complete_sources(context: click.Context, parameter: click.Parameter, incompl
 def _offered_in_list(names: Iterable[str], incomplete: str) -> Offer:
     """Names for the last of a list that is parted by commas; those before are not offered again."""
     head, comma, begun = incomplete.rpartition(",")
-    left = [name for name in names if name not in head.split(",")]
-    return _offered((f"{head}{comma}{name}" for name in left), f"{head}{comma}{begun}")
+    words = names if isinstance(names, Mapping) else {}
+    left = {f"{head}{comma}{name}": str(words.get(name, "")) for name in names if name not in head.split(",")}
+    return _offered(left, f"{head}{comma}{begun}")
 
 
 def _offered(names: Iterable[str], incomplete: str) -> Offer:

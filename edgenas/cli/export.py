@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgenas.cli.completion import complete_formats, complete_precisions
+from edgenas.cli.devices import AnyDevice
 from edgenas.cli.options import compact, listed, project_options
 
+if TYPE_CHECKING:
+    from edgenas.remote import Address
 
-@click.command()
+
+class _WithFormats(click.Command):
+    """A command whose help ends with the formats that are installed."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line a format."""
+        from edgenas.offering import formats
+
+        with formatter.section("Formats"):
+            formatter.write_dl(list(formats().items()))
+
+
+@click.command(cls=_WithFormats)
 @click.option(
     *("--format", "format_names"),
     metavar="NAMES",
     shell_complete=complete_formats,
-    help="What to write, e.g. onnx or onnx,openvino; `edgenas doctor` lists them.  [default: onnx]",
+    help="What to write, one or several of those below, e.g. onnx,openvino.  [default: onnx]",
 )
 @click.option(
     "--net",
@@ -30,12 +45,23 @@ from edgenas.cli.options import compact, listed, project_options
     shell_complete=complete_precisions,
     help="fp32, fp16, bf16, int8, several (fp32,int8), or auto: all that the format writes.  [default: the format's own]",
 )
-@click.option("--gpu", metavar="LIST", help="Architectures to build engines for ahead of time, e.g. sm86,sm89,sm120.")
+@click.option(
+    "--gpu",
+    metavar="LIST",
+    help="Architectures to build engines for ahead of time: sm86,sm120; sm86+sm89 is one engine for both, portable one for all.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Artefact folder; default: RUN/export/FORMAT.")
 @click.option("--with", "extras", multiple=True, metavar="NAMES", help="Write as well: triton (a model repository), docker.")
 @click.option("--sign", metavar="KEY", type=click.Path(path_type=Path), help="Sign the manifest with an Ed25519 private key.")
 @click.option("--bench", is_flag=True, help="Time all artefacts of the run in turn; without --format and --precision just that.")
 @click.option("--bench-net", is_flag=True, help="Time the net itself in PyTorch beside them.")
+@click.option(
+    "--rebuild",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Build each engine N times, and say how far speed and answers differ.",
+)
+@click.option("--device", type=AnyDevice(here=False), help="With --bench: time them on a device over the network.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
 @project_options
 def export(
@@ -48,6 +74,8 @@ def export(
     sign: Path | None,
     bench: bool,
     bench_net: bool,
+    rebuild: int | None,
+    device: Address | None,
     require_run: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -56,6 +84,11 @@ def export(
 ) -> None:
     """Write the winner for deployment and prove that it still answers the same."""
     from edgenas.cli.runner import execute
+
+    if device is not None and not bench:
+        raise click.UsageError("--device goes with --bench")
+    if device is not None and bench_net:
+        raise click.UsageError("the net itself is timed here alone: leave --bench-net or --device out")
 
     def start() -> Iterator[Any]:
         from edgenas.recipes import require_ready
@@ -68,7 +101,11 @@ def export(
         from edgenas.recipes.export import run as recipe
 
         beside = listed(*extras)
-        asked = ExportConfig(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net)
+        asked = ExportConfig(
+            *(run, flags, overrides, formats, precisions, output, require_run, beside, sign, bench, bench_net),
+            rebuild=rebuild or 1,
+            device=device,
+        )
         return recipe(asked)
 
     execute("export", start, run=run, as_json=as_json, verbose=verbose)

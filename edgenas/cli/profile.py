@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgenas.cli.completion import complete_runtimes, complete_tables
+from edgenas.cli.devices import AnyDevice
 from edgenas.cli.options import OneOf, compact, project_options, quick_option, quickly
+
+if TYPE_CHECKING:
+    from edgenas.remote import Address
 
 
 @click.command()
-@click.option("--device", type=OneOf(["auto", "cpu", "cuda"]), help="Which device to measure.")
+@click.option("--device", type=AnyDevice(), help="Which device to measure: of this machine, or another one over the network.")
 @click.option(
     "--runtime", metavar="NAME", shell_complete=complete_runtimes, help="Default: ONNX Runtime on a CPU; the best present on a GPU."
 )
@@ -37,10 +41,11 @@ from edgenas.cli.options import OneOf, compact, project_options, quick_option, q
 @click.option(
     "--table", metavar="NAME|FILE", shell_complete=complete_tables, help="The table that gets the session; default: the run's."
 )
+@click.option("--keep", is_flag=True, help="With --device ssh://…: leave the kit's folder there, with its engines.")
 @quick_option
 @project_options
 def profile(
-    device: str | None,
+    device: str | Address | None,
     runtime: str | None,
     precision: str | None,
     batch_size: int | None,
@@ -52,6 +57,7 @@ def profile(
     results: Path | None,
     again: bool,
     table: str | None,
+    keep: bool,
     quick: bool,
     run: Path,
     overrides: tuple[str, ...],
@@ -60,7 +66,8 @@ def profile(
 ) -> None:
     """Measure this device: blocks inside whole nets, with the runtime that will ship.
 
-    A device without PyTorch is measured with a kit: --pack here, `python measure.py` there, --import here.
+    A device without PyTorch is measured with a kit: --device ssh://USER@HOST does it all; or --pack here, `python measure.py`
+    there, --import here.
 
     Bounds of one session do not hold on a slower day: --again, at another hour or on another day, takes up to 5 minutes.
     """
@@ -73,12 +80,18 @@ def profile(
     if table is not None and not again:
         raise click.UsageError("--table goes with --again")
 
+    address = None if isinstance(device, str) else device
+    if address is not None and (pack is not None or results is not None):
+        raise click.UsageError("--device ssh://… packs and imports by itself; leave --pack and --import out")
+    if keep and address is None:
+        raise click.UsageError("--keep goes with --device ssh://…")
+
     def start() -> Iterator[Any]:
         from edgenas.recipes.profile import ProfileConfig
         from edgenas.recipes.profile import run as recipe
 
         settings = {
-            "device": device,
+            "device": device if address is None else None,
             "runtime": runtime,
             "precision": precision,
             "batch_size": batch_size,
@@ -87,6 +100,8 @@ def profile(
             "fps": fps,
             "soak_min": soak,
         }
-        return recipe(ProfileConfig(run, compact(profile=settings), quickly(quick, overrides), pack, results, again, table))
+        return recipe(
+            ProfileConfig(run, compact(profile=settings), quickly(quick, overrides), pack, results, again, table, address, keep)
+        )
 
     execute("profile", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -48,7 +48,9 @@ class Patience:
             self.cpu_s -= seconds
 
 
-def check_apart(folder: Path, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool, on_gpu: bool) -> list[Check]:
+def check_apart(
+    folder: Path, number: int, file: ModelFile, patience: Patience, *, runtime: str, is_emulation: bool, on_gpu: bool
+) -> list[Check]:
     """The live checks of a model, made by another process; a model that does not end, or takes too much memory, fails.
 
     Args:
@@ -56,13 +58,15 @@ def check_apart(folder: Path, number: int, file: ModelFile, patience: Patience, 
         number: of the file in the manifest.
         file: as the manifest describes it, or its emulation.
         patience: what is left for it; changed.
+        runtime: that runs it, whose packages are imported before the clock starts.
         is_emulation: whether the emulation of the file is meant.
         on_gpu: whether its runtime computes there, which takes more time and memory.
     """
     if patience.spent_by or patience.limit_s(on_gpu=on_gpu) <= 0:
         why = f"not run: {patience.spent_by or 'the models before it'} took all the time there is"
         return [Check(file.path, "golden", "failed", why)]
-    arguments = [str(folder.resolve()), str(number), "emulation" if is_emulation else "file", "gpu" if on_gpu else "cpu"]
+    part = "emulation" if is_emulation else "file"
+    arguments = [str(folder.resolve()), str(number), part, runtime, "gpu" if on_gpu else "cpu"]
     process, reading = start_child("checks", arguments)
     began = time.monotonic()
     try:

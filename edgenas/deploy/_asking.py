@@ -13,6 +13,7 @@ import os
 import select
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgenas.deploy._apart import CPU_S, GPU_S, MAX_BYTES, START_S, died_of, end_group, over_memory, start_child
 from edgenas.deploy._verify import run_in_batches
-from edgenas.deploy.contracts import ImageRows, Precision
+from edgenas.deploy.contracts import ImageRows, Precision, RunnerInfo
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, MissingBackendError, StoppedError
 from edgenas.runs.outside import parse_json
@@ -62,6 +63,43 @@ def first_not_finite_apart(path: Path, images_NCHW: NDArray[np.float32]) -> str 
     return name if isinstance(name, str) else None
 
 
+class ApartRunner:
+    """A runner whose file runs in a process of its own, for runtimes that a damaged file ends with their process.
+
+    Raises:
+        MissingBackendError, ArtefactError: as the runtime's ``load``, and if the process ended.
+    """
+
+    def __init__(self, path: Path, runtime: str, precision: Precision) -> None:
+        on_gpu = get_runtime(runtime).device_kind == "cuda"
+        self._asked: _Asked | None = _Asked([str(path.resolve()), runtime, precision], on_gpu=on_gpu)
+        try:
+            self._info = self._asked.info()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def info(self) -> RunnerInfo:
+        """What the session in the other process said of itself."""
+        return self._info
+
+    def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of a batch."""
+        assert self._asked is not None, "the runner is closed"
+        return self._asked.logits(images_NCHW)
+
+    def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
+        """Not known: the other process is not asked."""
+        return None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
+
+
 class _Asked:
     """A process that answers batches; it has ended once `close` returns."""
 
@@ -83,14 +121,25 @@ class _Asked:
             MissingBackendError, ArtefactError: as `answers_apart`.
         """
         answer, values = self.ask(images_NCHW)
-        if "missing" in answer:
-            raise MissingBackendError(str(answer["missing"]))
-        if "error" in answer:
-            raise ArtefactError(str(answer["error"]))
+        _require_answer(answer)
         if values.ndim != 2 or len(values) != len(images_NCHW) or self.num_classes not in (None, values.shape[1]):
             raise ArtefactError(f"the model does not run: it gives an array of shape {values.shape} for {len(images_NCHW)} images")
         self.num_classes = values.shape[1]
         return values
+
+    def info(self) -> RunnerInfo:
+        """What the session says of itself, once the file is loaded.
+
+        Raises:
+            MissingBackendError, ArtefactError: as `answers_apart`.
+        """
+        self._send(memoryview(b'{"info": true}\n'))
+        answer = self._object()
+        _require_answer(answer)
+        try:
+            return RunnerInfo(**answer["info"])
+        except (KeyError, TypeError) as error:
+            raise ArtefactError("the model does not run: its process gave no answer") from error
 
     def ask(self, images_NCHW: NDArray[np.float32]) -> tuple[dict[str, Any], NDArray[np.float32]]:
         """The object and the numbers that the process answers.
@@ -178,3 +227,11 @@ class _Asked:
             raise StoppedError(f"the model was stopped: it took more than {(self.max_bytes or 0) >> 20} MB of memory")
         if time.monotonic() > self.ends:
             raise StoppedError(f"the model was stopped: it did not answer a batch within {self.limit_s:g} s")
+
+
+def _require_answer(answer: Mapping[str, Any]) -> None:
+    """Raise what the process could not do."""
+    if "missing" in answer:
+        raise MissingBackendError(str(answer["missing"]))
+    if "error" in answer:
+        raise ArtefactError(str(answer["error"]))

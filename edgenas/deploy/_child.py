@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,15 +38,24 @@ def main(arguments: list[str]) -> None:
 
     with suppress(ImportError):
         import onnxruntime  # type: ignore[import-untyped, unused-ignore] # noqa: F401 - as above
+    _import_packages(rest[3] if task == "checks" else rest[1])
     with os.fdopen(int(descriptor), "wb") as said:
         said.write(b"ready\n")
         said.flush()
         if where == "cpu":
             _limit_memory(MAX_BYTES)
         if task == "checks":
-            said.write(_checks(*rest))
+            said.write(_checks(*rest[:3]))
         else:
             _answer(said, Path(rest[0]), rest[1], rest[2])
+
+
+def _import_packages(runtime: str) -> None:
+    """What a runtime is slow to import, before the clock starts; what is missing is said when it is asked for."""
+    with suppress(EdgeNASError):
+        slow = getattr(get_runtime(runtime), "import_packages", None)
+        if slow is not None:
+            slow()
 
 
 def _checks(folder: str, number: str, part: str) -> bytes:
@@ -58,10 +68,14 @@ def _checks(folder: str, number: str, part: str) -> bytes:
 
 
 def _answer(said: BinaryIO, path: Path, runtime: str, precision: Any) -> None:
-    """Answers to batches until there are no more; ``layers`` in a runtime's place asks for the first that is not finite."""
+    """Answers to batches, and to who asks for the session's own words, until there are no more.
+
+    ``layers`` in a runtime's place asks for the first that is not finite.
+    """
     runner = None
     while line := sys.stdin.buffer.readline():
-        shape = json.loads(line)["shape"]
+        asked = json.loads(line)
+        shape = asked.get("shape", [0])
         images_NCHW = np.frombuffer(sys.stdin.buffer.read(4 * math.prod(shape)), dtype="<f4").reshape(shape)
         head: dict[str, Any] = {}
         values = b""
@@ -70,8 +84,11 @@ def _answer(said: BinaryIO, path: Path, runtime: str, precision: Any) -> None:
                 head = {"layer": first_not_finite(path, images_NCHW)}
             else:
                 runner = get_runtime(runtime).load(path, precision=precision) if runner is None else runner
-                logits = np.asarray(runner(np.ascontiguousarray(images_NCHW)), dtype="<f4")
-                head, values = {"shape": list(logits.shape)}, logits.tobytes()
+                if "info" in asked:
+                    head = {"info": asdict(runner.info)}
+                else:
+                    logits = np.asarray(runner(np.ascontiguousarray(images_NCHW)), dtype="<f4")
+                    head, values = {"shape": list(logits.shape)}, logits.tobytes()
         except MissingBackendError as error:
             head = {"missing": str(error)}
         except Exception as error:  # noqa: BLE001 - as above

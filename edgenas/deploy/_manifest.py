@@ -112,7 +112,8 @@ def _absurd(manifest: Manifest) -> Iterator[str]:
         most = MAX_INT8_ERROR if name == "int8" else MAX_ERROR
         if not 0 <= limit <= most:
             yield f"golden.max_error.{name:.20} is {limit!r:.40}, expected at most {most:g}"
-    if len(manifest.files) + len(manifest.support_files) > MAX_LISTED:
+    num_parts = sum(len(file.parts or ()) for file in manifest.files)
+    if len(manifest.files) + num_parts + len(manifest.support_files) > MAX_LISTED:
         yield f"more than {MAX_LISTED} files are listed"
     for file in manifest.files:
         size = file.batch_size
@@ -145,6 +146,11 @@ def _wrong_file(entry: Any, schema: dict[str, tuple[type, ...]], where: str, fol
     problems += _outside(entry, where, folder)
     if entry.get("emulation") is not None:
         problems += _wrong_file(entry["emulation"], _SUPPORT, f"{where}.emulation", folder)
+    parts = entry.get("parts")
+    if parts is not None and not isinstance(parts, list):
+        return [*problems, f"{where}.parts is {type(parts).__name__}, expected list"]
+    for position, part in enumerate(parts or []):
+        problems += _wrong_file(part, _SUPPORT, f"{where}.parts[{position}]", folder)
     return problems
 
 

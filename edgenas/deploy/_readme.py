@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgenas.deploy._elsewhere import beside, elsewhere
+from edgenas.deploy._elsewhere import beside, elsewhere, packages
 from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
 
+_PRECISION_NOTES = ("precision_share", "precision_proof", "precision_rest", "rebuild_words")
 _STATUS = {
     "accepted": "Every file passed every gate.",
     "rejected": "**Do not deploy this: a gate failed.** The reasons stand in `REJECTED`.",
@@ -29,12 +30,14 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         "## Intended use",
         intended_use(manifest),
         "## Try it",
-        "```\npip install onnxruntime numpy pillow\npython example.py IMAGE_OR_FOLDER...\npython example.py --benchmark\n```",
+        f"```\npip install {packages(manifest.files)} numpy pillow\npython example.py IMAGE_OR_FOLDER...\n"
+        "python example.py --benchmark\n```",
         f"Each line holds path, class and probability, separated by tabs{_marked(manifest)}; `--benchmark` times the model on the "
         "machine at hand, and `--help` says the rest.",
         "## Files",
         _table(manifest.files, parities),
         _notes(manifest.files),
+        _precision(manifest.files),
         _graphs(manifest.files),
         beside(manifest),
         "## Input",
@@ -67,7 +70,8 @@ def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
         if parity.emulated is not None:
             verdict += f" (emulated: {parity.emulated.verdict})"
         targets = ", ".join(file.targets) or "–"
-        cells = (markdown_code(file.path), *map(markdown, (file.runtime, file.precision, batch, targets, verdict)))
+        names = " with ".join(map(markdown_code, (file.path, *(part.path for part in file.parts or ()))))
+        cells = (names, *map(markdown, (file.runtime, file.precision, batch, targets, verdict)))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -81,6 +85,20 @@ def _notes(files: Sequence[ModelFile]) -> str:
         f"{listed}: the same net as ONNX in float32, rounded wherever the file it stands for computes in half precision. "
         "It checks what cannot run on a machine without that GPU; do not deploy it."
     )
+
+
+def _precision(files: Sequence[ModelFile]) -> str:
+    """What files of a reduced precision compute in, by which proof, and how far several builds of an engine differ."""
+    lines = []
+    for file in files:
+        notes = {key: markdown(str(file.notes[key])) for key in _PRECISION_NOTES if key in file.notes}
+        if "precision_share" in notes:
+            proof = f", by the {notes['precision_proof']}" if "precision_proof" in notes else ""
+            rest = f"; in another precision: {notes['precision_rest']}" if "precision_rest" in notes else ""
+            lines.append(f"- {markdown_code(file.path)}: {notes['precision_share']}{proof}{rest}")
+        if "rebuild_words" in notes:
+            lines.append(f"- {markdown_code(file.path)}: {notes['rebuild_words']}")
+    return "What they compute in:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _graphs(files: Sequence[ModelFile]) -> str:

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy._apart import Patience, check_apart
+from edgenas.deploy._facts import check_facts
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
 from edgenas.deploy.signing import SIGNATURE
-from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, UsageError
+from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, PrecisionError, UsageError
 from edgenas.graphs.shares import shares_of
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
@@ -70,9 +71,11 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
             same = entry.emulation
             runnable.append((replace(entry, path=same.path, size_bytes=same.size_bytes, sha256=same.sha256), True))
         for file, is_emulation in runnable:
-            hashed = _check_hash(folder, file)
-            checks.append(hashed)
-            if hashed.verdict == "passed":
+            parts = () if is_emulation else file.parts or ()
+            entries: tuple[FileIdentity | ModelFile, ...] = (file, *parts)
+            hashed = [_check_hash(folder, each) for each in entries]
+            checks += hashed
+            if all(check.verdict == "passed" for check in hashed):
                 if runtimes is not None:
                     checks += _check_live(folder, manifest, file, golden, runtimes, is_emulation=is_emulation)
                 else:
@@ -84,12 +87,14 @@ def _check_elsewhere(
     folder: Path, manifest: Manifest, number: int, file: ModelFile, patience: Patience, *, is_emulation: bool
 ) -> list[Check]:
     """The live checks of a file in a process of its own: the model may be a stranger's."""
+    name = EMULATION_RUNTIME if is_emulation else file.runtime
     try:
-        runtime = get_runtime(EMULATION_RUNTIME if is_emulation else file.runtime)
+        runtime = get_runtime(name)
     except (MissingBackendError, PluginError, UsageError):
         unopened = Check(file.path, "golden", "failed", "")
         return _check_live(folder, manifest, file, unopened, None, is_emulation=is_emulation)
-    found = check_apart(folder, number, file, patience, is_emulation=is_emulation, on_gpu=runtime.device_kind == "cuda")
+    on_gpu = runtime.device_kind == "cuda"
+    found = check_apart(folder, number, file, patience, runtime=name, is_emulation=is_emulation, on_gpu=on_gpu)
     return [replace(check, path=file.path) for check in found]
 
 
@@ -110,7 +115,7 @@ def live_checks(folder: Path, number: int, *, is_emulation: bool) -> list[Check]
 
 def _check_unlisted(folder: Path, manifest: Manifest) -> list[Check]:
     """A check for what lies beside the files of the manifest: a ``numpy.py`` there would be run by `example.py`."""
-    models = [file for entry in manifest.files for file in (entry, entry.emulation) if file is not None]
+    models = [file for entry in manifest.files for file in (entry, entry.emulation, *(entry.parts or ())) if file is not None]
     listed = {MANIFEST, SIGNATURE, *(file.path for file in (*models, *manifest.support_files))}
     if manifest.status == "rejected":
         listed.add("REJECTED")
@@ -177,18 +182,21 @@ def _check_live(
     checks = _check_onnx(folder / path, manifest, file) if file.kind == "onnx" and not is_emulation else []
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
+        checks += [] if is_emulation else check_facts(folder / path, manifest, file, runtime)
         runner = runtime.load(folder / path, precision=precision)
     except (MissingBackendError, PluginError, UsageError, KeyError) as error:
         reason = f"{runtime_name} is not given" if isinstance(error, KeyError) else f"{runtime_name}: {error}"
         if is_engine:
             checks.append(Check(path, "precision", "not_run", _proof_of_build(file)))
         return [*checks, Check(path, "golden", "not_run", reason)]
+    except PrecisionError as error:
+        return [*checks, Check(path, "precision", "failed", f"{runtime_name}: {error}")]
     except EdgeNASError as error:
         # The bytes are those that were exported; an engine among them may still be of another GPU or version.
         verdict: Verdict = "not_run" if is_engine else "failed"
         return [*checks, Check(path, "golden", verdict, f"{runtime_name}: {error}")]
     try:
-        if is_engine or (file.precision == "int8" and not is_emulation):
+        if is_engine or ((file.precision == "int8" or file.kind == "openvino") and not is_emulation):
             checks.append(_check_engine(path, runner, file.precision, "engine" if is_engine else "session"))
         if not isinstance(golden, Check):
             checks.append(_check_golden(file, runner, golden))
@@ -201,6 +209,9 @@ def _check_live(
 
 def _proof_of_build(file: ModelFile) -> str:
     notes = file.notes
+    if isinstance(notes.get("precision_share"), str):
+        proof = notes.get("precision_proof", "types of the graph")
+        return f"the engine cannot be opened here; when it was built: {notes['precision_share']:.200} (proof: {proof!s:.100})"
     share = notes.get("engine_half_share", notes.get("network_half_share"))
     if not isinstance(share, int | float) or isinstance(share, bool):
         return "the engine cannot be opened here"
@@ -208,9 +219,20 @@ def _proof_of_build(file: ModelFile) -> str:
 
 
 def _check_engine(path: str, runner: Runner, precision: str, what: str) -> Check:
-    live = runner.info.precision
-    verdict: Verdict = "passed" if live == precision else "failed"
-    return Check(path, "precision", verdict, f"the live {what} computes in {live}, the manifest says {precision}")
+    """What the live engine's inspector names; one that names nothing proves nothing."""
+    info = runner.info
+    proof = str(info.details.get("precision_proof", "the runtime"))
+    if info.precision != precision:
+        return Check(path, "precision", "failed", f"the live {what} computes in {info.precision}, the manifest says {precision}")
+    shares = [
+        f"{key.removeprefix('engine_share_')} {percent(float(share))}"
+        for key, share in info.details.items()
+        if key.startswith("engine_share_")
+    ]
+    if proof.startswith("nothing"):
+        return Check(path, "precision", "not_run", f"the engine was opened, but its precision is not proven: {proof}")
+    listed = f" ({', '.join(shares)} of its inner tensors)" if shares else ""
+    return Check(path, "precision", "passed", f"the live {what} computes in {precision}{listed}, by {proof}")
 
 
 def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:

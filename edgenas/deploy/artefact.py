@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas import __version__
+from edgenas.deploy._elsewhere import BUILD_ENGINE
 from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
@@ -235,6 +236,10 @@ def _fill(
     if program is not None:
         write_text(folder / "example.cpp", program)
         support.append("example.cpp")
+    if any(entry.kind == "onnx" for entry in entries):
+        script = package_files("edgenas.deploy").joinpath("_build_engine.py").read_text(encoding="utf-8")
+        write_text(folder / BUILD_ENGINE, script)
+        support.append(BUILD_ENGINE)
     write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
     write_json(folder / SBOM, sbom(manifest, facts.ancestors))
     support += [SBOM, *write_beside(folder, manifest, facts.extras)]
@@ -297,6 +302,10 @@ def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
     if (folder / exported.path.name).exists():
         raise ValueError(f"two exported files are called {exported.path.name}")
     shutil.copyfile(exported.path, folder / exported.path.name)
+    for part in exported.parts:
+        if (folder / part.name).exists():
+            raise ValueError(f"two exported files are called {part.name}")
+        shutil.copyfile(part, folder / part.name)
     identity = _identity(folder, exported.path.name)
     return ModelFile(
         path=identity.path,
@@ -309,6 +318,7 @@ def _copy_model(folder: Path, exported: ExportedFile) -> ModelFile:
         sha256=identity.sha256,
         emulation=emulation,
         notes=dict(exported.notes),
+        parts=tuple(_identity(folder, part.name) for part in exported.parts) or None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -56,6 +56,11 @@ class Calibration:
             "max_changed": self.max_changed,
             "max_new_misses": self.max_new_misses,
         }
+
+    def only(self, row: int) -> Calibration:
+        """The same of one image."""
+        labels_N = None if self.labels_N is None else self.labels_N[row : row + 1]
+        return replace(self, images_NCHW=self.images_NCHW[row : row + 1], labels_N=labels_N)
 
     def require(self) -> None:
         """Raise `ExportError` where there are too few images, or where one holds what is not a number."""

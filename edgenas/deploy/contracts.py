@@ -47,6 +47,7 @@ class ExportSpec:
         precision: of the computation; inputs and outputs stay float32.
         opset: ONNX opset, 18 or later.
         targets: GPU architectures to build for ahead of time, e.g. ``("sm86", "sm89")``; empty means this machine.
+        ahead: those that are built for where ``targets`` is empty and this machine has no GPU; empty takes the format's own.
         rewrites: names of `edgenas.graphs.rewriting` that change the graph and not what it computes; None for those that were
             measured to be fastest on the runtime that the file is for, empty for none.
         kept: blocks and operators, by the start of a node's name or by operator type, that stay float32 in a reduced precision.
@@ -65,6 +66,7 @@ class ExportSpec:
     kept: tuple[str, ...] = ()
     calibration: ImageRows | None = field(default=None, hash=False, compare=False, repr=False)
     rebuilds: Count = 1
+    ahead: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_allowed(self)
@@ -90,6 +92,7 @@ class ExportedFile:
         targets: GPU architectures it was built for, empty when it is portable.
         emulation: an ONNX file that computes the same rounding on a CPU, for formats that cannot run here.
         notes: facts for the manifest: builder versions, layer counts, what the precision was proven by.
+        parts: files beside it that a runtime reads with it, in the same folder.
     """
 
     path: Path
@@ -100,11 +103,15 @@ class ExportedFile:
     targets: tuple[str, ...] = ()
     emulation: Path | None = None
     notes: dict[str, str | int | float] = field(default_factory=dict)
+    parts: tuple[Path, ...] = ()
 
 
 @runtime_checkable
 class Exporter(Protocol):
     """Writes one format.
+
+    It may have two attributes more: ``summary``, a line for those who choose a format, and ``batch_sizes``, what `edgenas export`
+    writes a file for, ``(1, None)`` for one image a call and for any number; without it, one file for one image.
 
     Attributes:
         precisions: that it can write, its default first.
@@ -200,9 +207,29 @@ class Probe:
     device: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What can be read off a file without running it.
+
+    Attributes:
+        precisions: that a file with these types can be run in; none where its types are of no precision.
+        words: what types it holds.
+        metadata: `ExportSpec.metadata` as it stands in the file.
+    """
+
+    precisions: tuple[Precision, ...]
+    words: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Runtime(Protocol):
-    """Loads a net. Constructing one imports nothing heavy."""
+    """Loads a net. Constructing one imports nothing heavy.
+
+    It may have more: ``facts(path)``, the `FileFacts` of a file, for `edgenas verify`; ``import_packages()``, which imports what
+    `load` needs, so that this does not count as a model's time; ``runs_apart = True``, where a damaged file can end the process
+    that loads it, so that files which may be a stranger's are run in a process of their own.
+    """
 
     name: str
     device_kind: Literal["cpu", "cuda"]

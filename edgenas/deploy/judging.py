@@ -125,4 +125,5 @@ def exported_file(folder: Path, entry: ModelFile) -> ExportedFile:
         entry.batch_size,
         entry.targets,
         folder / entry.emulation.path if entry.emulation is not None else None,
+        parts=tuple(folder / part.path for part in entry.parts or ()),
     )

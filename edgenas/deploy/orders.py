@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast, get_args
 
 from edgenas.deploy.contracts import Exporter, Precision
@@ -25,12 +25,16 @@ class Order:
         exporter: writes it.
         precision: of the computation.
         name: of its folder: the format, and the precision where that is not the format's default and several are written.
+        targets: GPU architectures that engines are asked for; none is this machine's.
+        rebuilds: how often an engine is built, to say how far its builds differ.
     """
 
     format_name: str
     exporter: Exporter
     precision: Precision
     name: str
+    targets: tuple[str, ...] = ()
+    rebuilds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,29 @@ def orders_of(
     if problems:
         raise unknown[0] if unknown else UsageError(problems[0])
     return Orders(tuple(orders), tuple(notes))
+
+
+def with_engines(orders: Orders, targets: Sequence[str], rebuilds: int) -> Orders:
+    """Orders with what was asked for of their engines, checked before anything is built.
+
+    Args:
+        orders: formats that build no engines stay as they are.
+        targets: GPU architectures; none leaves them to the format.
+        rebuilds: 1 builds each engine once.
+
+    Raises:
+        UsageError: if no format builds engines, or naming targets that one does not know.
+        MissingBackendError: if a format that must know them is not installed.
+    """
+    builders = [order for order in orders.each if getattr(order.exporter, "builds_engines", False)]
+    flags = [f"--gpu {','.join(targets)}"] * bool(targets) + [f"--rebuild {rebuilds}"] * (rebuilds > 1)
+    if flags and not builders:
+        names = ", ".join(dict.fromkeys(order.format_name for order in orders.each))
+        raise UsageError(f"{' and '.join(flags)}: no engine is built for {names}", hint="export --format trt builds engines")
+    for order in builders:
+        getattr(order.exporter, "require_targets", lambda asked: None)(targets)
+    changed = {order.name: replace(order, targets=tuple(targets), rebuilds=rebuilds) for order in builders}
+    return replace(orders, each=tuple(changed.get(order.name, order) for order in orders.each))
 
 
 def baseline_order() -> Order:

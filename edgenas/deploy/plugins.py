@@ -43,6 +43,22 @@ def get_exporter(name: str) -> Exporter:
     return EXPORTERS.find(name)
 
 
+def batch_sizes(exporter: Exporter) -> tuple[int | None, ...]:
+    """Images a call of the files that `edgenas export` writes in a format; None is any number."""
+    sizes: tuple[int | None, ...] = getattr(exporter, "batch_sizes", (1,))
+    return sizes
+
+
+def format_words(name: str) -> str:
+    """A line about a format, for those who choose one: what it is, its precisions, the package that brings it."""
+    if name not in EXPORTERS.usable():
+        return EXPORTERS.problems()[name].message
+    exporter = EXPORTERS.usable()[name]
+    package = EXPORTERS.packages().get(name, "")
+    said = str(getattr(exporter, "summary", "")) or ("" if package.startswith("edgenas ") else f"of {package}")
+    return f"{said or exporter.name} ({', '.join(exporter.precisions)})"
+
+
 def get_runtime(name: str) -> Runtime:
     """The runtime called ``name``.
 

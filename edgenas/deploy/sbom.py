@@ -7,6 +7,7 @@ The same artefact has the same bill: its serial number is made of the manifest's
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def _net(manifest: Manifest, ancestors: Sequence[Ancestor]) -> dict[str, Any]:
     described = {
         "task": "image classification",
         "architectureFamily": facts.space,
-        "modelArchitecture": sha256_json(facts.arch),
+        "modelArchitecture": json.dumps(facts.arch, sort_keys=True),
         "datasets": [{"ref": _data_ref(manifest)}],
         "inputs": [{"format": f"{manifest.input.dtype} {manifest.input.layout} {_shape(manifest.input.shape)}"}],
         "outputs": [{"format": f"{manifest.output.dtype} {_shape(manifest.output.shape)}"}],

@@ -63,8 +63,8 @@ REWRITES: Mapping[str, Rewrite] = {
 
 ALL = tuple(REWRITES)
 DEFAULTS: Mapping[str, tuple[str, ...]] = {"onnxruntime-cpu": ALL}
-"""Fastest of what was measured, by runtime (`benchmarks/export_graphs.py`). On OpenVINO no set of rewrites was faster for every net and both
-kinds of batch; on GPUs nothing was measured: they get the graph as it was traced."""
+"""Fastest of what was measured, by runtime (`benchmarks/export_graphs.py`). On OpenVINO no set of rewrites was faster for every
+net and both kinds of batch; on GPUs nothing was measured: they get the graph as it was traced."""
 
 
 @dataclass(frozen=True, slots=True)

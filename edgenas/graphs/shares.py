@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 FLOOR = 0.5  # of the multiply-accumulates in the precision asked for; the layer that gives the logits may stay float32
+SHARE_NOTES = ("precision_", "macs_share_", "nodes_share_")  # what keys of `Shares.as_notes` begin with
 _CONVERSIONS = frozenset({"Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 _VALUES = frozenset({"Constant", "ConstantOfShape", "Identity", "Shape", "Range"})  # they hold or pass on, and compute nothing
 _MOVES = frozenset({"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Cast"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgenas.deploy._asking import ApartRunner
 from edgenas.deploy.artefact import load_manifest
 from edgenas.deploy.contracts import Precision, Runner
 from edgenas.deploy.plugins import get_runtime
@@ -139,6 +140,18 @@ def load_model(found: Found, *, batch_size: int = 1, spinning: bool = False) -> 
 
 def _load(folder: Path, file: ModelFile | FileIdentity, runtime: str, precision: Precision, *, spinning: bool) -> Runner:
     path = folder / file.path
+    parts = file.parts or () if isinstance(file, ModelFile) else ()
+    for each in (file, *parts):
+        _require_same(folder, each)
+    found = get_runtime(runtime)
+    if getattr(found, "runs_apart", False):
+        return ApartRunner(path, runtime, precision)
+    return found.load(path, precision=precision, spinning=spinning)
+
+
+def _require_same(folder: Path, file: ModelFile | FileIdentity) -> None:
+    """Refuse a file that is not the one that was exported."""
+    path = folder / file.path
     try:
         require_regular(path, MAX_MODEL_BYTES)
         is_same = sha256_file(path) == file.sha256
@@ -146,4 +159,3 @@ def _load(folder: Path, file: ModelFile | FileIdentity, runtime: str, precision:
         raise ArtefactError(f"{path} {error}", hint=f"run `edgenas verify {folder}`") from error
     if not is_same:
         raise ArtefactError(f"{path} is not the file that was exported", hint=f"run `edgenas verify {folder}`")
-    return get_runtime(runtime).load(path, precision=precision, spinning=spinning)

@@ -379,7 +379,8 @@ class ExportSettings:
         net: the searched one, the hand-designed one (baseline), auto (the one that `retrain` chose on select and confirm), or a
             rival by its name in `edgenas compare`.
         precision: None takes the format's own default: fp32 for onnx, fp16 for trt.
-        targets: GPU architectures that engines are built for where no GPU is.
+        targets: GPU architectures that engines are built for where no GPU is; ``sm86+sm89`` is one engine for both, ``portable``
+            one for every architecture from Ampere on.
         opset: version of ONNX's operators.
         rewrites: of the graph, by name, that change how fast it runs and not what it computes; None for those that were measured
             to be fastest on the runtime that a file is for, [] for none. `profile` times the graphs that `export` writes.

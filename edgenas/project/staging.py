@@ -99,6 +99,7 @@ def _staged(file: ExportedFile) -> StagedFile:
         emulation=None if file.emulation is None else _hashed(file.emulation),
         notes=file.notes,
         sha256=sha256_file(file.path),
+        parts=tuple(map(_hashed, file.parts)) or None,
     )
 
 
@@ -114,7 +115,10 @@ def _exported(folder: Path, file: StagedFile) -> ExportedFile:
     """
     path = _same(folder, HashedFile(path=file.path, sha256=file.sha256))
     emulation = None if file.emulation is None else _same(folder, file.emulation)
-    return ExportedFile(path, file.kind, file.runtime, file.precision, file.batch_size, file.targets, emulation, dict(file.notes))
+    parts = tuple(_same(folder, part) for part in file.parts or ())
+    return ExportedFile(
+        *(path, file.kind, file.runtime, file.precision, file.batch_size, file.targets, emulation, dict(file.notes), parts)
+    )
 
 
 def _same(folder: Path, file: HashedFile) -> Path:

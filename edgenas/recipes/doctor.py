@@ -35,7 +35,7 @@ def run(config: DoctorConfig) -> Iterator[Record]:
     for problem in plugin_problems():
         yield Note(problem, is_warning=True)
     names = runtime_names()
-    formats = [name for name in exporter_names() if name != "trt-rtx"]
+    formats = exporter_names()
     total = len(names) + len(formats)
     runtimes = []
     for position, name in enumerate(names):

@@ -9,13 +9,14 @@ from pathlib import Path
 from edgenas.config import Flags
 from edgenas.deploy.artefact import require_writable
 from edgenas.deploy.beside import require_possible
-from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of
+from edgenas.deploy.orders import AUTO, BASELINE_FORMAT, Order, baseline_order, orders_of, with_engines
 from edgenas.deploy.parity import Gates, probabilities
 from edgenas.deploy.signing import Signer, load_signer
 from edgenas.errors import ConfigError, EdgeNASError, GateError, UsageError
 from edgenas.latency.timing import BENCH_TIMING, TimingSettings
 from edgenas.project.answers import keep_answers
-from edgenas.project.exporting.benching import BENCH, bench, standing_results
+from edgenas.project.devices import There
+from edgenas.project.exporting.benching import bench, bench_file, standing_results
 from edgenas.project.exporting.entries import artefacts_in, has_baseline
 from edgenas.project.exporting.source import Source, opened_source
 from edgenas.project.exporting.verdicts import failure_of, joined
@@ -24,6 +25,7 @@ from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.opening import SET_POSITIVE, Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.records import BenchResult
+from edgenas.remote import Address
 from edgenas.runs import Note, Outcome, Record, locked
 
 Failure = tuple[str, EdgeNASError]  # name of an artefact, and why it is not as asked
@@ -40,6 +42,8 @@ class ExportConfig:
         sign: private key that signs every manifest.
         bench: time all artefacts of the run in turn, afterwards.
         bench_net: and the net itself in PyTorch.
+        rebuild: how often each engine is built, to say how far its builds differ.
+        device: over the network that times them instead of this one.
     """
 
     run: Path
@@ -53,6 +57,8 @@ class ExportConfig:
     sign: Path | None = None
     bench: bool = False
     bench_net: bool = False
+    rebuild: int = 1
+    device: Address | None = None
 
     @property
     def is_benched(self) -> bool:
@@ -73,11 +79,13 @@ def run(config: ExportConfig) -> Iterator[Record]:
         PluginError: naming the package that brings it, if it cannot be used.
         MissingInputError: if there is nothing to export yet.
         MissingBackendError: if this machine cannot write the format.
+        PrecisionError: if a file does not compute in the precision asked for.
         ExportError, ArtefactError: if the net or the folder cannot be written.
     """
     project = open_project(config.run, config.flags, config.overrides)
     formats, default = config.formats or (BASELINE_FORMAT,), project.settings.export.precision
     orders = orders_of(formats, config.precisions, default, are_compared=config.is_benched)
+    orders = with_engines(orders, config.flags.get("export", {}).get("targets") or (), config.rebuild)
     for name in dict.fromkeys(order.format_name for order in orders.each):
         require_possible(config.extras, name)
     signer = load_signer(config.sign) if config.sign is not None else None
@@ -94,7 +102,9 @@ def run(config: ExportConfig) -> Iterator[Record]:
         written, failures = yield from _write(source, asked, folders, config, signer)
         if written:
             yield from _keep(source)
-        timed = (yield from bench(source, _timing(project), with_net=config.bench_net)) if config.is_benched else None
+        timed, there = None, None if config.device is None else There(config.device)
+        if config.is_benched:
+            timed = yield from bench(source, _timing(project), with_net=config.bench_net, there=there)
         for each in written:
             each.staging.remove()
         page = yield from page_beside(project, source.images)
@@ -106,7 +116,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
     several = tuple(results) if len(orders.each) > 1 or len(results) > 1 else None
     result = replace(results[0], artifacts=several, bench=timed)
     outputs = {"artifact": project.run.path / result.artifact} if config.output is None else {"artifact": folders[0]}
-    outputs |= {} if timed is None else {"bench": project.run.export / BENCH}
+    outputs |= {} if timed is None else {"bench": bench_file(project.run, there)}
     yield from _recommended(timed)
     yield Outcome(result, outputs | page, joined(failures) or _nothing_to_deploy(timed))
 
@@ -178,11 +188,12 @@ def _write(
 ) -> Generator[Record, None, tuple[list[Written], list[Failure]]]:
     """Write and judge one artefact after the other; one that cannot be written, or fails, does not stop the others.
 
+    The first that was asked for is put in place last: of several, other commands take the newest.
     Of ``--precision auto``, a precision beside the format's own that fails is a warning: nobody asked to ship just that.
     """
     written: list[Written] = []
     failures: list[Failure] = []
-    for order, folder in zip(orders, folders, strict=True):
+    for order, folder in reversed(list(zip(orders, folders, strict=True))):
         is_tried = AUTO in config.precisions and order.precision != order.exporter.precisions[0]
         try:
             done = yield from write_one(source, order, folder, config.extras, signer)
@@ -199,7 +210,7 @@ def _write(
             failures.append((order.name, failure))
     if orders and not written:
         raise joined(failures) or UsageError("nothing was written")
-    return written, failures
+    return written[::-1], failures[::-1]
 
 
 def _keep(source: Source) -> Generator[Record, None, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from edgenas.deploy.plugins import get_runtime
@@ -29,23 +29,9 @@ def run_pack(project: Project, path: Path) -> Iterator[Record]:
     images = open_images(project)
     if path.exists() and not is_kit(path):
         raise UsageError(f"{path} exists and is no kit", hint="take another name")
-    request = _request(project, images.task)
+    request = request_of(project, images.task)
     with locked(project.run):
-        planned = kit_plan(request)
-        yield Note(_announcement(planned))
-        runtime = get_runtime(request.runtime)
-        with workshop_in(
-            project.run,
-            project.space,
-            images.task,
-            runtime,
-            request.precision,
-            request.batch_size,
-            opset=request.opset,
-            rewrites=request.rewrites,
-        ) as workshop:
-            yield from workshop.prepare(planned.plan)
-            yield from write_kit(path, planned, workshop.graph)
+        planned = yield from packed(project, request, path)
     facts = KitFacts(
         plan_sha256=planned.sha256,
         runtime=request.runtime,
@@ -82,9 +68,40 @@ def run_import(project: Project, path: Path) -> Iterator[Record]:
     yield Outcome(answer, {"table": table})
 
 
-def _request(project: Project, task: Task) -> Request:
+def packed(project: Project, request: Request, path: Path) -> Generator[Note | Progress, None, KitPlan]:
+    """Write a kit, in a run folder that is held; return its plan.
+
+    Raises:
+        LatencyTableError: if the kit would be too large.
+        ExportError: if a component cannot be traced.
+    """
+    planned = kit_plan(request)
+    yield Note(_announcement(planned))
+    runtime = get_runtime(request.runtime)
+    with workshop_in(
+        *(project.run, project.space, request.task, runtime, request.precision, request.batch_size),
+        opset=request.opset,
+        rewrites=request.rewrites,
+    ) as workshop:
+        yield from workshop.prepare(planned.plan)
+        yield from write_kit(path, planned, workshop.graph)
+    return planned
+
+
+def request_of(project: Project, task: Task, *, has_trtexec: bool = False) -> Request:
+    """What a kit is to measure, by the project's settings.
+
+    Args:
+        project: whose settings.
+        task: of the nets.
+        has_trtexec: the device is known to have TensorRT's tool, which then measures it unless the settings say otherwise.
+
+    Raises:
+        UsageError: for a runtime that kits cannot measure, or a precision that it does not compute in.
+    """
     settings = project.settings.profile
-    name = settings.runtime or ("tensorrt" if settings.device == "cuda" else "onnxruntime-cpu")
+    is_gpu = settings.device == "cuda" or (settings.device == "auto" and has_trtexec)
+    name = settings.runtime or ("tensorrt" if is_gpu else "onnxruntime-cpu")
     if name not in RUNTIMES:
         raise UsageError(f"kits measure with {' or '.join(RUNTIMES)}, not with {name}")
     precision = settings.precision or "fp32"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from edgenas.latency import (
 from edgenas.latency.measuring import choose_runtime, device_name
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import cpu_quota, usable_cores
+from edgenas.project.devices import There
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import timing_settings, workshop_in
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.recipes.again import AgainConfig
 from edgenas.recipes.again import run as run_again
 from edgenas.recipes.kit import run_import, run_pack
+from edgenas.recipes.remote import run_remote
 from edgenas.records import ProfileAnswer
+from edgenas.remote import Address
 from edgenas.runs import Note, Outcome, Record, jsonable, locked
 from edgenas.spaces import Task
 
@@ -40,6 +44,8 @@ class ProfileConfig:
         results: of a kit, to make the table from.
         again: add a session to a table instead of making one.
         table: that gets the session; None takes the run's.
+        address: of a device over the network, which is measured instead of this one.
+        keep: leave the kit there.
     """
 
     run: Path
@@ -49,17 +55,24 @@ class ProfileConfig:
     results: Path | None = None
     again: bool = False
     table: str | None = None
+    address: Address | None = None
+    keep: bool = False
 
 
 def run(config: ProfileConfig) -> Iterator[Record]:
     """Choose the runtime, measure, write the table; or write a kit for another device, or read what one brought back.
 
-    With ``again`` what is measured, here or by a kit, is a session more of a table that there is.
+    With ``again`` what is measured, here or by a kit, is a session more of a table that there is. With ``address`` the kit goes to
+    a device over the network and back.
 
     Raises:
         MissingBackendError: for ``device cuda`` without a GPU, or a runtime that is not there.
         ExportError: if a component cannot be traced.
     """
+    if config.address is not None:
+        project = open_project(config.run, config.flags, config.overrides)
+        yield from run_remote(project, There(config.address, config.keep), partial(_imported, config, project))
+        return
     if config.again:
         yield from run_again(AgainConfig(config.run, config.table, config.flags, config.overrides, config.results))
         return
@@ -109,6 +122,13 @@ def run(config: ProfileConfig) -> Iterator[Record]:
             path = result.table.save(project.run.latency)
     answer = ProfileAnswer.from_json(jsonable({"table": project.run.relative(path), **result.as_json()}))
     yield Outcome(answer, {"table": path})
+
+
+def _imported(config: ProfileConfig, project: Project, results: Path) -> Iterator[Record]:
+    """The table of what a kit brought back, or another session of one."""
+    if config.again:
+        return run_again(AgainConfig(config.run, config.table, config.flags, config.overrides, results))
+    return run_import(project, results)
 
 
 def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:

@@ -162,11 +162,13 @@ class ModelFile(JsonRecord):
 
     Attributes:
         path: in the folder.
-        kind: ``onnx`` or ``engine``.
+        kind: what a runtime must accept to load it.
         batch_size: images a call; None for any number.
         targets: GPUs that it is for.
+        size_bytes, sha256: of the file at ``path`` alone.
         emulation: ONNX file that computes the same in float32, for where this one cannot run.
         notes: of its exporter.
+        parts: files that belong to it and are read with it, as the weights of an OpenVINO model; None where it is one file.
     """
 
     path: str
@@ -179,6 +181,12 @@ class ModelFile(JsonRecord):
     sha256: str
     emulation: FileIdentity | None
     notes: Mapping[str, Any]
+    parts: Annotated[tuple[FileIdentity, ...] | None, OMITTED] = None
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the file and its parts."""
+        return self.size_bytes + sum(part.size_bytes for part in self.parts or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

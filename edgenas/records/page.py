@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
+from edgenas.records.bench import BenchResult
 from edgenas.records.candidates import CandidateRow
 from edgenas.records.codec import OMITTED, Arch, JsonRecord, SealedRecord
 from edgenas.records.commands import StageFacts
@@ -261,6 +262,7 @@ class ResultsPage:
         judged: None where no report has kept a net's answers to test.
         curves: of every training that left a log.
         settings: in force, by table.
+        bench: how the artefacts were timed in turn; None where they were not, as the weights are today.
         hashes: SHA-256 of every file that the page was drawn from, by its path in the run folder.
         unread: what could not be read, a sentence each.
         quick: stages whose results were made by a quick run.
@@ -283,6 +285,7 @@ class ResultsPage:
     curves: tuple[TrainingPicture, ...]
     exports: tuple[PageExport, ...]
     data: DataSheet | None
+    bench: BenchResult | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)

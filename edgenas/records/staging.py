@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from edgenas.records.codec import JsonRecord, SealedRecord
+from edgenas.records.codec import OMITTED, JsonRecord, SealedRecord
 from edgenas.records.manifest import FileKind, Precision
 
 
@@ -31,6 +31,7 @@ class StagedFile(JsonRecord):
     emulation: HashedFile | None
     notes: Mapping[str, Any]
     sha256: str
+    parts: Annotated[tuple[HashedFile, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from edgenas.report.nets import (
     sites_table,
 )
 from edgenas.report.plan import plan_view, promises, sessions_table
+from edgenas.report.precision import precision_lines
 from edgenas.report.predict import predict_view, serve_view
 from edgenas.report.recipes import recipes_view
 from edgenas.report.running import run_view
@@ -228,6 +229,7 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
     if emulated:
         yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+    yield from precision_lines(result.files)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
@@ -261,6 +263,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     for check in outcome.result.checks:
         if check.name == "signature" and check.verdict == "passed":
             yield Text(f"signature: {check.reason}")
+    for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.name == "precision" and c.verdict == "passed"):
+        yield Text(f"precision: {words}", style="dim")
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
         yield Text(f"parity: {words}")
     for check in outcome.result.checks:

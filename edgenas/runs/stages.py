@@ -12,6 +12,7 @@ from edgenas.runs.outside import MAX_TOML_BYTES, OutsideError, parse_toml, read_
 ORDER = ("init", "profile", "plan", "train", "search", "retrain", "evaluate", "export", "report")
 DEFAULT_RUN = Path("edgenas-run")
 RESULT = "result.json"  # of a stage, in its folder
+BENCH = "bench.json"  # of all artefacts of a run, in the folder of exports
 WEIGHTS = "weights.safetensors"  # of a trained net, in its folder
 UNFINISHED = "init-unfinished"  # beside the splits, until `init` has written the settings
 ARTEFACTS = "*/manifest.json"  # below the folder of exports

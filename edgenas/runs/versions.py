@@ -5,7 +5,10 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("edgenas", "torch", "timm", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx", "numpy")
+PACKAGES = (
+    *("edgenas", "torch", "timm", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx"),
+    *("openvino", "executorch", "numpy"),
+)
 
 
 def versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ import pytest
 from edgenas.deploy.calibrating import Calibration
 from edgenas.deploy.contracts import Exporter, ExportSpec, Precision, Probe, Runtime
 from edgenas.deploy.plugins import exporter_names, get_exporter, get_runtime, runtime_names
-from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, UsageError
+from edgenas.errors import ArtefactError, EdgeNASError, ExportError, MissingBackendError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 INPUT_SHAPE = (3, 8, 8)
 _TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 1e-1}
-_HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino")
+_HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
 
 
 def tiny_net(*, seed: int = 0, num_classes: int = 3) -> nn.Module:
@@ -81,9 +81,14 @@ def reference_logits(net: nn.Module, images_NCHW: NDArray[np.float32]) -> NDArra
 
 
 class ExporterConformance:
-    """Contract of a format. `targets` may be overridden where building is slow."""
+    """Contract of a format. `targets` may be overridden where building is slow, `is_fixed` where no file is for any batch.
+
+    `int8_tolerance` is what a tiny net of random weights may lose.
+    """
 
     targets: tuple[str, ...] = ()
+    is_fixed = False
+    int8_tolerance = _TOLERANCES["int8"]
 
     @pytest.fixture
     def exporter(self) -> Exporter:
@@ -100,13 +105,20 @@ class ExporterConformance:
         assert exporter.name in exporter_names()
         assert type(get_exporter(exporter.name)) is type(exporter)
 
-    @pytest.mark.parametrize(("precision", "batch_size"), [("fp32", 1), ("fp16", None), ("int8", 1), ("int8", None)])
+    @pytest.mark.parametrize(
+        ("precision", "batch_size"), [("fp32", 1), ("fp32", None), ("fp16", None), ("bf16", 1), ("int8", 1), ("int8", None)]
+    )
     def test_writes_files_that_answer_as_the_model(
         self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
     ) -> None:
         net = tiny_net()
         if precision not in exporter.precisions:
             pytest.skip(f"it is not written in {precision}")
+        tolerance = self.int8_tolerance if precision == "int8" else _TOLERANCES[precision]
+        if self.is_fixed and batch_size is None:
+            with pytest.raises(ExportError, match="fixed number of images"):
+                exporter.export(net, self.spec(precision, batch_size), tmp_path)
+            return
         try:
             files = exporter.export(net, self.spec(precision, batch_size), tmp_path)
         except MissingBackendError as error:
@@ -115,18 +127,18 @@ class ExporterConformance:
         x = images(1 if batch_size is None else batch_size)
         for file in files:
             assert file.path.parent == tmp_path
-            assert file.path.stat().st_size > 0
+            assert all(part.parent == tmp_path and part.stat().st_size > 0 for part in (file.path, *file.parts))
             assert (file.precision, file.batch_size) == (precision, batch_size)
             runtime = get_runtime(file.runtime)
             assert file.kind in runtime.accepts
             if runtime.probe().works:
                 runner = runtime.load(file.path, precision=precision)
                 assert runner.info.precision == precision
-                np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=_TOLERANCES[precision])
+                np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=tolerance)
                 runner.close()
             if file.emulation is not None:
                 runner = get_runtime("onnxruntime-cpu").load(file.emulation)
-                np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=_TOLERANCES[precision])
+                np.testing.assert_allclose(runner(x), reference_logits(net, x), atol=tolerance)
                 runner.close()
         assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".tmp") == []
 

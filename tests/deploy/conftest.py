@@ -14,6 +14,7 @@ from edgenas.deploy.artefact import Facts, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.plugins import get_exporter
+from edgenas.deploy.signing import Signer
 from edgenas.records import ArchitectureFacts, DataFacts, Metrics, Parity, SplitMetrics, WeightsFacts
 from edgenas.stats import wilson
 from edgenas.testing.exporters import INPUT_SHAPE, reference_logits, tiny_net
@@ -70,8 +71,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportedFile
 
 @pytest.fixture
 def make_artefact(exported: dict[str, ExportedFile], tmp_path: Path) -> Callable[..., Path]:
-    def make(*, parity: Parity | None = None, precisions: tuple[str, ...] = ("fp32",), **changes: Any) -> Path:
+    def make(
+        *, parity: Parity | None = None, precisions: tuple[str, ...] = ("fp32",), signer: Signer | None = None, **changes: Any
+    ) -> Path:
         models = [(exported[precision], parity_of() if parity is None else parity) for precision in precisions]
-        return write_artefact(tmp_path / "artefact", models, facts(**changes), reference=reference).folder
+        return write_artefact(tmp_path / "artefact", models, facts(**changes), reference=reference, signer=signer).folder
 
     return make

@@ -60,7 +60,16 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
 
 def test_it_holds_what_the_contract_lists(make_artefact: Make) -> None:
     folder = make_artefact()
-    written = {"README.md", "example.cpp", "example.py", "golden.npz", "labels.txt", "parity.json"}
+    written = {
+        "README.md",
+        "build_engine.py",
+        "example.cpp",
+        "example.py",
+        "golden.npz",
+        "labels.txt",
+        "parity.json",
+        "sbom.cdx.json",
+    }
     names = {*written, "manifest.json", "model-fp32-b1.onnx"}
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in folder.parent.iterdir()] == ["artefact"]

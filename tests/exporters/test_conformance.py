@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
-from edgenas.exporters.openvino import OpenVinoCpu
+from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
@@ -18,6 +21,22 @@ class TestOnnxExporter(ExporterConformance):
     @pytest.fixture
     def exporter(self) -> Exporter:
         return OnnxExporter()
+
+
+class TestOpenVinoExporter(ExporterConformance):
+    int8_tolerance = 0.3
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        return OpenVinoExporter()
+
+
+class TestExecuTorchExporter(ExporterConformance):
+    is_fixed = True
+
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        return ExecuTorchExporter()
 
 
 class TestTensorRtExporter(ExporterConformance):
@@ -82,3 +101,13 @@ class TestOpenVinoCpu(RuntimeConformance):
     @pytest.fixture
     def runtime(self) -> Runtime:
         return OpenVinoCpu()
+
+
+class TestExecuTorchCpu(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return ExecuTorchCpu()
+
+    @pytest.fixture
+    def source(self, tiny_pte: Path) -> Path:
+        return tiny_pte

@@ -17,12 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from edgenas.cli import main
+from edgenas.deploy.signing import SIGNATURE, load_signatory
 from edgenas.project.exporting import writing
 from edgenas.project.retraining import equal_cnn
+from edgenas.records import BenchResult
 from edgenas.runs import sha256_json, write_sealed
 from edgenas.spaces import get_space
 from edgenas.spaces.designed import hand_designed
@@ -30,6 +34,7 @@ from tests.latency.kits import resealed, run_bare
 from tests.recipes.zygote import FEW_WIDTHS
 from tests.settings_file import add_settings
 
+KEY = Ed25519PrivateKey.generate()  # signs an export
 SPACE = "pvt-nano[pool_size=2]"  # half as many components are traced as of the whole
 SMALL = {
     "teacher.epochs": 2,
@@ -515,6 +520,55 @@ def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run,
     code, value, _ = edgenas("export", "--format", "trt", "--gpu", "sm42")
     assert code == 2
     assert "sm86" in value["error"]["message"] + value["error"]["hint"]
+
+
+@pytest.mark.usefixtures("one_batch_size")
+def test_several_precisions_are_written_apart_timed_in_turn_and_one_is_recommended(edgenas: Run, project: Path) -> None:
+    (project / "key").write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (project / "key.pub").write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    asked = ("export", "--precision", "fp32,fp16", "--bench-net", "--set", "export.bench_visits=6", "--sign", "key")
+    code, value, _ = edgenas(*asked)
+    assert code == 0, value["error"]
+    result, folder = value["result"], project / "edgenas-run" / "export"
+    assert [each["artifact"] for each in result["artifacts"]] == ["export/onnx", "export/onnx-fp16"]
+    assert result["artifact"] == "export/onnx"
+    assert result["files"] == result["artifacts"][0]["files"]
+    assert value["outputs"]["bench"] == "export/bench.json"
+    bench = result["bench"]
+    kept = BenchResult.read(folder / "bench.json")
+    assert kept.as_json() == bench
+    assert bench["baseline"]["path"] == "model-fp32-b1.onnx"
+    rows = {(row["path"], row["runtime"]): row for row in bench["rows"]}
+    itself = rows["", "torch-cpu"]
+    assert itself["latency_ms"] > 0
+    assert {"value", "low", "high", "n"} == set(itself["ratio"])
+    assert rows["model-fp32-b1.onnx", "onnxruntime-cpu"]["ratio"]["value"] == 1
+    assert set(itself["percentiles"]) == {"p90", "p99"}
+    assert all(row["calls"] == row["percentiles"]["p99"]["calls"] > 0 for row in bench["rows"])
+    chosen = rows[bench["choice"]["path"], bench["choice"]["runtime"]]
+    assert chosen["parity"] == "passed"
+    if not any(row["device"] != rows["", "torch-cpu"]["device"] for row in bench["rows"]):  # no GPU runs the half precision file
+        assert [each["artifact"] for each in bench["left_out"]] == ["export/onnx-fp16"]
+    assert not list(folder.glob(".*.parts"))
+    for each in result["artifacts"]:
+        manifest, signature = (project / "edgenas-run" / each["artifact"] / name for name in ("manifest.json", SIGNATURE))
+        assert load_signatory(project / "key.pub").doubt(manifest.read_bytes(), signature.read_text()) is None
+
+
+def test_timing_alone_writes_nothing_anew(edgenas: Run, project: Path) -> None:
+    manifest = project / "edgenas-run" / "export" / "onnx" / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    code, value, _ = edgenas("export", "--bench", "--set", "export.bench_visits=1")
+    assert code == 0, value["error"]
+    assert manifest.stat().st_mtime_ns == before
+    assert value["result"]["artifact"] == "export/onnx"
+    assert value["result"]["files"][0]["parity"]["verdict"] == "passed"
+    assert value["result"]["bench"]["choice"]["path"] == "model-fp32-b1.onnx"  # one visit shows nothing to be faster
+
+
+def test_unknown_formats_and_precisions_are_refused_together(edgenas: Run) -> None:
+    code, value, _ = edgenas("export", "--format", "onnx,onx", "--precision", "fp9")
+    assert (code, value["status"], len(value["error"]["problems"])) == (2, "usage", 2)
 
 
 @pytest.mark.usefixtures("one_batch_size")

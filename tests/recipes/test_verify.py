@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from junitparser import JUnitXml
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from PIL import Image
@@ -24,10 +27,11 @@ from edgenas.deploy.artefact import Facts, write_artefact
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.recorded import kept
-from edgenas.errors import ArtefactError
+from edgenas.deploy.signing import SIGNATURE, load_signer
+from edgenas.errors import ArtefactError, EdgeNASError, GateError, RunFolderError, UsageError
 from edgenas.recipes import verify
 from edgenas.recipes.verify import VerifyConfig, run
-from edgenas.records import ArchitectureFacts, DataFacts, Metrics, Parity, SplitMetrics, VerifyResult, WeightsFacts
+from edgenas.records import ArchitectureFacts, Check, DataFacts, Metrics, Parity, SplitMetrics, VerifyResult, WeightsFacts
 from edgenas.runs import Outcome, sha256_file, sha256_json
 from edgenas.stats import wilson
 
@@ -248,3 +252,79 @@ def test_a_model_that_takes_all_memory_or_gives_no_rows_ends_in_words(
 def test_the_layer_that_is_not_finite_is_found_by_another_process(tmp_path: Path) -> None:
     path = net(tmp_path / "model.onnx", HEAD * np.float32("inf"))
     assert _asking.first_not_finite_apart(path, np.ones((1, 3, PX, PX), np.float32)) == "logits (MatMul)"
+
+
+def signed(folder: Path, where: Path) -> Path:
+    """Sign an artefact with a new key; the file of its public half."""
+    key = Ed25519PrivateKey.generate()
+    private, public = where / "own.key", where / "own.pub"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (folder / SIGNATURE).write_text(load_signer(private).sign((folder / "manifest.json").read_bytes(), "by me"))
+    return public
+
+
+def test_a_signature_is_checked_where_a_key_is_given(tmp_path: Path, data: Path) -> None:
+    folder = artefact(tmp_path / "art", data)
+    public = signed(folder, tmp_path)
+    outcome = outcome_of(folder, public_key=public)
+    assert outcome.failure is None
+    assert outcome.result.checks[0] == Check("manifest.json", "signature", "passed", "by the key in own.pub")
+    assert "signature" not in {check.name for check in outcome_of(folder).result.checks}
+
+
+@pytest.mark.parametrize("what", ["missing", "another key", "changed", "damaged"])
+def test_what_is_not_signed_as_it_is_fails_in_one_line(tmp_path: Path, data: Path, what: str) -> None:
+    folder = artefact(tmp_path / "art", data)
+    public, path = signed(folder, tmp_path), folder / "manifest.json"
+    if what == "missing":
+        (folder / SIGNATURE).unlink()
+    elif what == "another key":
+        public = signed(artefact(tmp_path / "other", data), tmp_path)
+    else:
+        manifest = json.loads(path.read_text())
+        manifest.pop("sha256")
+        manifest["created_by"] = "somebody"
+        seal = sha256_json(manifest) if what == "changed" else "0" * 64
+        path.write_text(json.dumps({**manifest, "sha256": seal}))
+    if what == "damaged":
+        with pytest.raises(GateError) as caught:
+            outcome_of(folder, public_key=public)
+        failure: EdgeNASError = caught.value
+    else:
+        found = outcome_of(folder, public_key=public).failure
+        assert found is not None
+        failure = found
+    words = {"missing": "manifest.json.minisig is missing"}.get(what, "it is not this key's, or what was signed was changed since")
+    assert failure.exit_code == 4
+    assert words in str(failure)
+    assert "\n" not in str(failure)
+
+
+def test_what_was_checked_is_written_for_build_servers_passed_or_not(tmp_path: Path, data: Path) -> None:
+    folder, path = artefact(tmp_path / "art", data), tmp_path / "checks.xml"
+    outcome = outcome_of(folder, junit=path)
+    (suite,) = JUnitXml.fromstring(path.read_bytes())
+    assert outcome.outputs["junit"] == path
+    assert (suite.tests, suite.failures) == (len(outcome.result.checks), 0)
+    hashes = {each.name: each.value for each in suite.properties()}
+    assert hashes["sha256.model.onnx"] == sha256_file(folder / "model.onnx")
+    (folder / "labels.txt").write_text("other\n")
+    assert outcome_of(folder, junit=path).failure is not None
+    (suite,) = JUnitXml.fromstring(path.read_bytes())
+    assert suite.failures == 1
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(ArtefactError):
+        outcome_of(folder, junit=path)
+    (suite,) = JUnitXml.fromstring(path.read_bytes())
+    assert (suite.tests, suite.errors) == (1, 1)
+
+
+def test_where_the_checks_cannot_be_written_is_said_before_anything_is_checked(tmp_path: Path, data: Path) -> None:
+    folder = artefact(tmp_path / "art", data)
+    with pytest.raises(UsageError, match="is no folder"):
+        outcome_of(folder, junit=tmp_path / "missing" / "checks.xml")
+    with pytest.raises(UsageError, match="lies in the artefact"):
+        outcome_of(folder, junit=folder / "checks.xml")
+    with pytest.raises(RunFolderError, match="cannot be written"):
+        outcome_of(folder, junit=Path("/proc/checks.xml"))

@@ -506,6 +506,53 @@ def export() -> Outcome[ExportResult]:
     return Outcome(ExportResult.from_json(result), {"artifact": Path("run/export/trt")})
 
 
+def benched() -> Outcome[ExportResult]:
+    """Two artefacts that were timed in turn, with the net itself and a file that cannot run here."""
+    calls = {"calls": 672, "calls_needed": 64, "upper_ms": 3.4, "confidence": 0.99}
+    few = {"calls": 168, "calls_needed": 662, "upper_ms": None, "confidence": 0.99}
+    common = {
+        "runtime_version": "1.31.1",
+        "device": "AMD EPYC",
+        "mad_ms": 0.02,
+        "batch_size": 1,
+        "size_bytes": 9,
+        "sha256": "0" * 64,
+    }
+
+    def row(artifact: str, path: str, runtime: str, precision: str, ms: float, times: tuple[float, ...], **more: Any) -> Any:
+        ratio = dict(zip(("value", "low", "high"), times, strict=True)) | {"n": 21}
+        percentiles = {"p90": calls | {"ms": 1.1 * ms}, "p99": calls | {"ms": 1.2 * ms}}
+        name = {"artifact": artifact, "path": path, "runtime": runtime, "precision": precision}
+        return {
+            **name,
+            **common,
+            "latency_ms": ms,
+            "calls": 672,
+            "percentiles": percentiles,
+            "ratio": ratio,
+            "parity": "passed",
+            **more,
+        }
+
+    baseline = row("export/onnx", "model-fp32-b1.onnx", "onnxruntime-cpu", "fp32", 2.5, (1.0, 1.0, 1.0))
+    fast = row("export/openvino", "model-fp32-b1.xml", "openvino-cpu", "fp32", 1.6, (0.64, 0.62, 0.66))
+    int8 = row("export/onnx-int8", "model-int8-b1.onnx", "onnxruntime-cpu", "int8", 1.2, (0.48, 0.47, 0.49), parity="failed")
+    itself = row("", "", "torch-cpu", "fp32", 9.1, (3.64, 3.2, 4.0), parity=None, calls=168, percentiles={"p90": few | {"ms": 9.9}})
+    name = ("artifact", "path", "runtime", "precision", "ratio")
+    words = (
+        "fastest here with its gates passed: export/openvino/model-fp32-b1.xml in openvino-cpu, fp32, 0.64 [0.62, 0.66] of the time"
+    )
+    left = {"artifact": "export/trt", "path": "model-fp16-b1-sm86.engine", "runtime": "tensorrt-rtx", "reason": NO_GPU}
+    facts = {"created_by": "edgenas 1", "device": "AMD EPYC", "threads": 2, "batch_size": 1, "weights_sha256": "0" * 64}
+    facts |= {"baseline": {key: baseline[key] for key in name[:4]}, "rows": [int8, fast, baseline, itself], "left_out": [left]}
+    facts |= {"choice": {**{key: fast[key] for key in name}, "words": words}, "visits": 21, "seconds": 80.0}
+    facts |= {"why": ["export/onnx-int8/model-int8-b1.onnx in onnxruntime-cpu, int8, takes 0.48, but its gates failed"]}
+    one = export().result.as_json()
+    two = one | {"artifact": "export/onnx-int8", "verdict": "failed", "files": [exported("model-int8-b1.onnx", parity("failed"))]}
+    result = ExportResult.from_json(one | {"artifacts": [one, two], "bench": facts})
+    return Outcome(result, {"artifact": Path("run/export/trt"), "bench": Path("run/export/bench.json")})
+
+
 def verify() -> Outcome[VerifyResult]:
     checks = [
         {"path": "README.md", "name": "sha256", "verdict": "passed", "reason": "812 bytes"},
@@ -801,6 +848,27 @@ def test_the_export_s_verdict_is_repeated_in_its_own_word() -> None:
     text = drawn("export", replace(export(), result=result), 100)
     assert f"artefact: {word}" in text
     assert "1.0e-08 of the logits' range; nearest other decision 0.03 away, 150,000 times that" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 160])
+def test_artefacts_in_turn_are_shown_with_calls_gates_and_what_is_recommended(width: int) -> None:
+    text = drawn("export", benched(), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = " ".join(text.split())
+    for part in (
+        "artefact export/trt: undecided",
+        "artefact export/onnx-int8: failed",
+        "In turn on AMD EPYC, 2 threads, batch 1: 21 visits to each",
+        "baseline: export/onnx/model-fp32-b1.onnx in onnxruntime-cpu",
+        "168 to 672 calls behind each row",
+        "not timed: export/trt/model-fp16-b1-sm86.engine in tensorrt-rtx:",
+        "but its gates failed",
+        "0.64 [0.62, 0.66]",
+        "(9.9)",
+    ):
+        assert part in words, part
+    assert words.endswith("fp32, 0.64 [0.62, 0.66] of the time")
 
 
 def test_a_proof_is_shown_beside_inherited_accuracy() -> None:

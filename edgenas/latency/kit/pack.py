@@ -206,12 +206,12 @@ def _graphs(nets: Mapping[str, Any], pieces: Mapping[str, bytes]) -> bytes:
     return lzma.compress(b"\n".join([head, b"".join(pieces.values())]), filters=filters)
 
 
-def script() -> str:
-    """``measure.py``: the modules that run on the device, joined, with the last one's docstring and every import once."""
+def script(parts: Sequence[str] = SCRIPTS) -> str:
+    """``measure.py``, or another script: modules of a device, joined, with the last one's docstring and every import once."""
     plain: set[str] = set()
     named: dict[str, set[str]] = {}
     bodies, docstring = [], ""
-    for name in SCRIPTS:
+    for name in parts:
         text = files("edgenas").joinpath(name).read_text(encoding="utf-8")
         tree, last = ast.parse(text), 0
         docstring = ast.get_docstring(tree, clean=False) or ""

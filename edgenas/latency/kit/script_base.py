@@ -1,4 +1,4 @@
-"""Files of a kit: its plan, and nets put together from graphs and shared weights."""
+"""Files of a kit: its plan, and nets put together from graphs and shared weights; and what its scripts say."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import random
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,38 @@ class Kit:
             return read_regular(self.folder / name, MAX_PART_BYTES)
         except OutsideError as error:
             raise KitError(f"{name} {error}; unpack the kit again") from error
+
+
+class Screen:
+    """Progress with the time left, on stderr; where that is no terminal, a line every some seconds."""
+
+    def __init__(self, every_s: float = 30.0) -> None:
+        self.every_s = every_s
+        self.label, self.start, self.first, self.shown = "", 0.0, 0, 0.0
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Show a step, at most once a second and at the end of a part."""
+        now = time.monotonic()
+        if label != self.label:
+            self.label, self.start, self.first, self.shown = label, now, done, now
+        is_terminal = sys.stderr.isatty()
+        if done < total and now - self.shown < (1 if is_terminal else self.every_s):
+            return
+        self.shown = now
+        left = (now - self.start) / max(done - self.first, 1) * (total - done)
+        text = f"{label}: {done}/{total}" + (f", {left / 60:.1f} min left" if done > self.first and done < total else "")
+        sys.stderr.write(f"\r{text:<60}" if is_terminal else f"{text}\n")
+        if is_terminal and done >= total:
+            sys.stderr.write("\n")
+        sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """A line for the user."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def now() -> str:
+    """UTC, in ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.latency.kit.script_backends import OrtBackend, TrtexecBackend
-from edgenas.latency.kit.script_base import Kit, KitError
+from edgenas.latency.kit.script_base import Kit, KitError, Screen, now, say
 from edgenas.latency.kit.script_runners import Trtexec
 from edgenas.portable.budget import OVER, choose, round_seconds
 from edgenas.portable.calls import tenths_ms
@@ -147,41 +147,13 @@ def open_journal(path: Path, identity: dict[str, Any]) -> JournalFile:
     return journal
 
 
-class Screen:
-    """Progress with the time left, on stderr."""
-
-    def __init__(self) -> None:
-        self.label, self.start, self.first, self.shown = "", 0.0, 0, 0.0
-
-    def __call__(self, label: str, done: int, total: int) -> None:
-        """Show a step, at most once a second and at the end of a part."""
-        now = time.monotonic()
-        if label != self.label:
-            self.label, self.start, self.first, self.shown = label, now, done, now
-        is_terminal = sys.stderr.isatty()
-        if done < total and now - self.shown < (1 if is_terminal else 30):
-            return
-        self.shown = now
-        left = (now - self.start) / max(done - self.first, 1) * (total - done)
-        text = f"{label}: {done}/{total}" + (f", {left / 60:.1f} min left" if done > self.first and done < total else "")
-        sys.stderr.write(f"\r{text:<60}" if is_terminal else f"{text}\n")
-        if is_terminal and done >= total:
-            sys.stderr.write("\n")
-        sys.stderr.flush()
-
-
-def say(text: str) -> None:
-    """A line for the user."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
 def options(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="measure.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--output", default="results.json", metavar="FILE", help="where results go (default: results.json)")
     parser.add_argument("--budget", type=float, metavar="MIN", help="minutes that timing may take (default: the kit's)")
     parser.add_argument("--trtexec", default="trtexec", metavar="PROGRAM", help="TensorRT's tool, for kits of TensorRT")
+    parser.add_argument("--every", type=float, default=30.0, metavar="S", help="seconds between lines of progress in a file (30)")
     parser.add_argument("--check", action="store_true", help="check the kit, show the plan, measure nothing")
     asked = parser.parse_args(arguments)
     if asked.budget is not None and not 0 < asked.budget < 1e6:
@@ -210,7 +182,7 @@ def measure(asked: argparse.Namespace) -> int:
             journal.path.unlink()  # nothing was measured yet
         return 0
     state = work.begin()
-    is_complete, screen = False, Screen()
+    is_complete, screen = False, Screen(asked.every)
     try:
         for step in work.run(visits, shape):
             screen(*step)
@@ -253,11 +225,6 @@ def announce(work: PlannedVisits, visits: int, shape: dict[str, Any], expected_s
         say(f"that is more than the budget of {seconds / 60:g} min, but the least that makes a table")
     if request["runtime"] == "tensorrt":
         say("engines are built first, which can take a minute each; they are kept")
-
-
-def now() -> str:
-    """UTC, in ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from edgenas.latency.timing.gpu import gpu_state
 from edgenas.latency.timing.measure import FINALIST_TIMING, Measurement, Measurements, measure_nets
 from edgenas.latency.timing.percentiles import calls_needed, upper_ms
 from edgenas.latency.timing.samples import NetTiming, standard_error
-from edgenas.latency.timing.sessions import Session, probe_visit, time_nets
+from edgenas.latency.timing.sessions import Session, probe_visit, time_nets, timings_of
 from edgenas.latency.timing.target import Target, TimingSettings
 from edgenas.latency.timing.turns import BENCH_TIMING, Entrant, Turns, take_turns
 from edgenas.portable.facts import cpu_model, usable_cores
@@ -45,6 +45,7 @@ __all__ = [
     "standard_error",
     "take_turns",
     "time_nets",
+    "timings_of",
     "upper_ms",
     "usable_cores",
     "usable_threads",

@@ -64,7 +64,8 @@ def choose(contenders: Sequence[Contender], verdict_of: Asks) -> Generator[Recor
         verdicts[position] = yield from verdict_of(position)
         row = contenders[position].row
         if verdicts[position] != "passed" and position:
-            why.append(f"{row.words}, {row.precision}, takes {row.ratio.words} of its time, but {_not_passed(verdicts[position])}")
+            times = f"{row.ratio.words} of the baseline's time"
+            why.append(f"{row.words}, {row.precision}, takes {times}, but {_not_passed(verdicts[position])}")
         return verdicts[position] == "passed"
 
     best = 0 if (yield from passes(0)) else None

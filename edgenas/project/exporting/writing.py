@@ -14,6 +14,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
+from edgenas.deploy.plugins import batch_sizes
 from edgenas.deploy.signing import Signer
 from edgenas.project.exporting.calibrating import calibration_for
 from edgenas.project.exporting.facts import facts_of
@@ -21,7 +22,7 @@ from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
-from edgenas.records import ExportResult, Parity, SplitMetrics
+from edgenas.records import ExportResult, ModelFile, Parity, SplitMetrics
 from edgenas.runs import Note, Progress, Record, RunFolder
 from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
@@ -100,12 +101,13 @@ def judge_of(source: Source, staging: Staging | None = None) -> Judge:
 
 
 def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[ExportSpec]:
-    """ONNX is written for one image a call and for any number; engines for one."""
+    """One a batch size that the format is written for: of ONNX one image a call and any number, of engines one."""
     images = source.images
-    sizes = (1, None) if order.exporter.name == "onnx" else (1,)
+    sizes = batch_sizes(order.exporter)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    spec = ExportSpec(source.shape, None, order.precision, settings.opset, tuple(settings.targets), texts, settings.rewrites)
+    spec = ExportSpec(source.shape, None, order.precision, settings.opset, order.targets, texts, rewrites=settings.rewrites)
+    spec = replace(spec, rebuilds=order.rebuilds, ahead=tuple(settings.targets))
     spec = replace(spec, calibration=calibration_for(source, order.precision, settings))
     return [replace(spec, batch_size=size) for size in sizes]
 
@@ -130,7 +132,7 @@ def result_of(source: Source, written: Written) -> ExportResult:
     """What `export` answers of an artefact, paths as the run folder's."""
     artefact = written.artefact
     shown = source.project.run.relative(artefact.folder)
-    files = tuple(replace(each, file=replace(each.file, path=f"{shown}/{each.file.path}")) for each in artefact.files)
+    files = tuple(replace(each, file=_within(shown, each.file)) for each in artefact.files)
     return ExportResult(
         artifact=shown,
         verdict=artefact.verdict,
@@ -140,6 +142,12 @@ def result_of(source: Source, written: Written) -> ExportResult:
         metrics=SplitMetrics(split="test", metrics=source.metrics),
         word=artefact.word,
     )
+
+
+def _within(folder: str, file: ModelFile) -> ModelFile:
+    """A file and its parts, with the artefact's folder before their names."""
+    parts = tuple(replace(part, path=f"{folder}/{part.path}") for part in file.parts or ())
+    return replace(file, path=f"{folder}/{file.path}", parts=parts or None)
 
 
 def notes_of(written: Written) -> list[Note]:

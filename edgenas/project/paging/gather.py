@@ -101,6 +101,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         table=_table(project, divided.task, search, deployed, reader),
         curves=reader.curves(),
         exports=exports,
+        bench=reader.bench(None if deployed is None else deployed.weights_sha256),
         data=data_sheet(run, project.settings.data.source, splits, images, positive=project.settings.data.positive, why=why),
         settings=asdict(project.settings),
         versions=versions(),

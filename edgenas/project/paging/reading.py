@@ -11,6 +11,7 @@ from edgenas.errors import EdgeNASError
 from edgenas.project.nets import BASELINE
 from edgenas.project.results import RESULT
 from edgenas.records import (
+    BenchResult,
     CandidateRow,
     CompareResult,
     FidelityReport,
@@ -22,6 +23,7 @@ from edgenas.records import (
 )
 from edgenas.runs import RunFolder, read_json
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular, utf8
+from edgenas.runs.stages import BENCH
 from edgenas.training.curves import training_picture
 from edgenas.training.folder import LOG, weights_sha256
 
@@ -88,6 +90,12 @@ class Reader:
         folders = sorted(path.parent for path in self.run.export.glob("*/manifest.json"))
         found = (self.read(f"export {folder.name}", lambda folder=folder: self._export(folder)) for folder in folders)  # type: ignore[misc]
         return tuple(each for each in found if each is not None)
+
+    def bench(self, weights_sha256: str | None) -> BenchResult | None:
+        """How the artefacts were timed in turn, if it is of these weights."""
+        path = self.run.export / BENCH
+        found = self.read("bench", lambda: BenchResult.read(path)) if path.is_file() else None
+        return found if found is not None and found.weights_sha256 == weights_sha256 else None
 
     def curves(self) -> tuple[TrainingPicture, ...]:
         """How every training went that left a log."""

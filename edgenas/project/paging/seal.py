@@ -9,6 +9,7 @@ from edgenas.errors import RunFolderError
 from edgenas.project.results import RESULT
 from edgenas.records import PageSeal
 from edgenas.runs import RunFolder, sha256_file
+from edgenas.runs.stages import BENCH
 
 SEAL = "seal.json"
 REMAKE = "run `edgenas report`"
@@ -35,6 +36,7 @@ def _results(run: RunFolder) -> Iterator[Path]:
     yield from sorted(run.answers.glob("*.json"))
     yield from sorted(run.export.glob("*/manifest.json"))
     yield from sorted(run.export.glob("*/parity.json"))
+    yield run.export / BENCH
 
 
 def read_seal(run: RunFolder) -> PageSeal | None:

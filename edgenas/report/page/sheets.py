@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgenas.records import DataSheet, PageExport, ResultsPage
+from edgenas.records import BenchResult, DataSheet, PageExport, ResultsPage
 from edgenas.report.page.gallery import contact_sheet
 from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
 from edgenas.report.page.tiles import worst_verdict
@@ -90,7 +90,7 @@ def device(page: ResultsPage) -> Html:
     parts: list[Html] = []
     for each in page.exports:
         rows = []
-        sizes = {file.path: file.size_bytes for file in each.manifest.files}
+        sizes = {file.path: file.total_bytes for file in each.manifest.files}
         for file in each.parity.files:
             parity = file.parity
             numbers = f"{parity.num_images:,}" if parity.num_images else "–"
@@ -105,7 +105,27 @@ def device(page: ResultsPage) -> Html:
         reasons = dict.fromkeys(file.parity.reason for file in each.parity.files if file.parity.reason)
         parts += [note(first_upper(text)) for text in reasons]
         parts.append(_copied(page.run, each))
-    return join(parts)
+    return join([*_timed(page.bench), *parts])
+
+
+def _timed(bench: BenchResult | None) -> Iterator[Html]:
+    """All artefacts in turn, and which is the fastest with its gates passed; nothing where they were not timed."""
+    if bench is None:
+        return
+    rows = []
+    for row in bench.rows:
+        name = f"{row.artifact}/{row.path}" if row.path else "the net itself"
+        p99 = row.percentiles.get("p99")
+        shown = "–" if p99 is None else f"{p99.ms:.3g}"
+        gates = "–" if not row.path else "not judged" if row.parity is None else row.parity.replace("_", " ")
+        times = "1" if row.ratio.low == row.ratio.high == 1 else row.ratio.words
+        rows.append((name, row.runtime, row.precision, gates, f"{row.latency_ms:.3g}", shown, times))
+    yield tag("h3", "Timed in turn")
+    heads = ("file", "runtime", "precision", "gates", "p50, ms", "p99, ms", "of the baseline, 95 %")
+    yield rows_table(heads, rows, numbers_from=4)
+    threads = "" if bench.threads is None else f", {bench.threads} thread{'s' if bench.threads > 1 else ''}"
+    yield note(f"{bench.device}{threads}, batch {bench.batch_size}; baseline: {bench.baseline.words}")
+    yield note(f"Recommended: {bench.choice.words}" if bench.choice is not None else "No file is recommended: no gates passed.")
 
 
 def _copied(run: str, export: PageExport) -> Html:

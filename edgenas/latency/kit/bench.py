@@ -1,0 +1,176 @@
+"""Files of exported nets, timed in turn on a device without edgenas: what is sent there, and what comes back.
+
+The visits are those that `timing.take_turns` makes here: one live session at a time, rounds of random order, the reference around
+each; the device's script and this machine share the code (`edgenas.portable.rounds`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenas.deploy.contracts import Precision, RunnerInfo
+from edgenas.errors import LatencyTableError, RunFolderError
+from edgenas.latency.kit.pack import script
+from edgenas.latency.kit.script_bench import BENCH_KIND, BENCH_SCHEMA, PLAN_KIND, shuffled
+from edgenas.latency.table import machine_problems
+from edgenas.latency.timing import TimingSettings, Turns, timings_of
+from edgenas.portable.machine import Watches
+from edgenas.portable.rounds import Rounds
+from edgenas.portable.sealing import canonical_sha256, sealed
+from edgenas.runs import read_sealed, sha256_file, sha256_json, write_text
+
+BENCH_SCRIPTS = (
+    *(
+        f"portable/{name}.py"
+        for name in ("facts", "quota", "memory", "outside", "sealing", "journal", "machine", "calls", "rounds")
+    ),
+    *(f"latency/kit/script_{name}.py" for name in ("base", "runners", "bench")),
+)
+BENCH_RUNTIMES = ("onnxruntime-cpu", "openvino-cpu")
+HINT = "time the files again"
+LONGEST_MS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFile:
+    """A file that a device is to time.
+
+    Attributes:
+        path: of the file; one of OpenVINO's has its ``.bin`` beside it.
+        runtime: one of ``BENCH_RUNTIMES``.
+        precision: of the computation.
+        shape: of the input.
+        threads: None takes all usable cores of the device.
+    """
+
+    path: Path
+    runtime: str
+    precision: Precision
+    shape: tuple[int, ...]
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchKit:
+    """What is sent: files by their names there, and the plan that is among them."""
+
+    files: Mapping[str, Path]
+    plan: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnsThere:
+    """What came back.
+
+    Attributes:
+        infos: of the reference and every file's live session there; for one that does not work there, the reason.
+        turns: of the files that work, in order.
+    """
+
+    infos: tuple[RunnerInfo | str, ...]
+    turns: Turns
+
+
+def bench_kit(folder: Path, reference: TurnFile, others: Sequence[TurnFile], settings: TimingSettings, *, seed: int) -> BenchKit:
+    """Write plan and script into ``folder``; files of equal content are sent once."""
+    files: dict[str, Path] = {}
+
+    def sent(each: TurnFile) -> dict[str, Any]:
+        parts = [each.path, each.path.with_suffix(".bin")] if each.path.suffix == ".xml" else [each.path]
+        stem = sha256_json([sha256_file(part) for part in parts])[:16]
+        files.update({f"{stem}{part.suffix}": part for part in parts})
+        own = {"runtime": each.runtime, "precision": each.precision, "shape": list(each.shape), "threads": each.threads}
+        return {"path": f"{stem}{each.path.suffix}", **own}
+
+    plan = {"reference": sent(reference), "entrants": [sent(each) for each in others], "timing": asdict(settings), "seed": seed}
+    plan = json.loads(json.dumps(plan))
+    write_text(folder / "plan.json", json.dumps(sealed(PLAN_KIND, plan)))
+    write_text(folder / "bench.py", script(BENCH_SCRIPTS))
+    return BenchKit({**files, "plan.json": folder / "plan.json", "bench.py": folder / "bench.py"}, plan)
+
+
+def read_turns(path: Path, kit: BenchKit) -> TurnsThere:
+    """Read and check what the script wrote.
+
+    Raises:
+        LatencyTableError: naming what keeps it from being used: edited, of another plan, visits that are missing or no times.
+    """
+    try:
+        content = read_sealed(path, BENCH_KIND, schema_version=BENCH_SCHEMA, hint=HINT)
+        if content["plan_sha256"] != canonical_sha256(dict(kit.plan)):
+            raise LatencyTableError(f"{path} is of other files", hint=HINT)
+        tried, memory = content["tried"], content["memory"]
+        asked = [kit.plan["reference"], *kit.plan["entrants"]]
+        infos = tuple(_info(each, entrant) for each, entrant in zip(tried, asked, strict=True))
+        if isinstance(infos[0], str):
+            raise LatencyTableError(f"{path} says nothing of the file that the others are compared with", hint=HINT)
+        num = sum(isinstance(info, RunnerInfo) for info in infos) - 1
+        timing = TimingSettings(**kit.plan["timing"])
+        rounds = _replayed(memory, num, timing, int(kit.plan["seed"]), path)
+        seconds = content["seconds"]
+        if not _is_number(seconds):
+            raise LatencyTableError(f"{path}: seconds is {seconds!r:.40}", hint=HINT)
+        machine = rounds.watch.end(0)
+        problems = list(machine_problems("machine", machine))
+        if problems:
+            raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=HINT)
+        assert rounds.num_runs is not None
+        return TurnsThere(infos, Turns(*timings_of(rounds, num), rounds.num_runs, float(seconds), machine))
+    except RunFolderError as error:
+        raise LatencyTableError(error.message, hint=error.hint) from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise LatencyTableError(f"{path} holds no times of files: {type(error).__name__} {error}", hint=HINT) from error
+
+
+def _info(tried: Mapping[str, Any], asked: Mapping[str, Any]) -> RunnerInfo | str:
+    if "reason" in tried:
+        return str(tried["reason"])[:300]
+    info = RunnerInfo(**tried["info"])
+    if (info.runtime, info.precision) != (asked["runtime"], asked["precision"]):
+        raise ValueError(f"{asked['path']} was to run in {asked['runtime']} in {asked['precision']}, not in {info.runtime}")
+    if not all(isinstance(text, str) and text.strip() for text in (info.device, info.runtime_version)):
+        raise ValueError(f"a device is called {info.device!r:.40}")
+    return info
+
+
+@dataclass(frozen=True, slots=True)
+class _Recalled:
+    """The visits of a file of results; nothing is measured here."""
+
+    memory: Mapping[str, Any]
+    path: Path
+
+    def recall(self, key: str) -> Any | None:
+        return self.memory.get(key)
+
+    def record(self, key: str, value: Any) -> None:
+        raise LatencyTableError(f"{self.path} lacks {key!r}", hint=HINT)
+
+    def wake(self) -> int:
+        raise LatencyTableError(f"{self.path} lacks visits", hint=HINT)
+
+    def visit(self, net: int, num_runs: int) -> dict[str, Any]:
+        raise LatencyTableError(f"{self.path} lacks visits", hint=HINT)
+
+
+def _replayed(memory: Mapping[str, Any], num: int, timing: TimingSettings, seed: int, path: Path) -> Rounds:
+    """The rounds that the device made."""
+    recalled = _Recalled(memory, path)
+    rounds = Rounds(recalled, recalled, Watches(recalled), timing.reference_every)
+    for _ in rounds.run(shuffled(num, timing.visits, seed)):
+        pass
+    for visit in (*rounds.beside, *(visit for visits in rounds.visits.values() for visit in visits)):
+        times = visit["ms"]
+        if not isinstance(times, list) or len(times) != rounds.num_runs or not all(map(_is_number, times)):
+            raise ValueError("a visit holds no times")
+        if visit["compute_ms"] is not None:
+            raise ValueError("a visit holds other times")
+    return rounds
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and 0 < value < LONGEST_MS

@@ -1,0 +1,57 @@
+"""What a library's machine code writes to the terminal, kept from it: ExecuTorch logs from C++, past every setting of Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LOG_LINE = re.compile(r"^\[\w+\.(?:cpp|h):\d+\] ?")
+_STDERR = 2
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@contextmanager
+def log_kept() -> Iterator[list[str]]:
+    """Keep log lines of machine code off the terminal for a moment; they are in the list at the end, without their place.
+
+    Whatever else is written to standard error meanwhile, by any thread, is written there afterwards.
+    """
+    said: list[str] = []
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        before = os.dup(_STDERR)
+        os.dup2(kept.fileno(), _STDERR)
+        try:
+            yield said
+        finally:
+            os.dup2(before, _STDERR)
+            os.close(before)
+            kept.seek(0)
+            for line in kept.read().decode("utf-8", "replace").splitlines(keepends=True):
+                if _LOG_LINE.match(line):
+                    said.append(_LOG_LINE.sub("", line).strip())
+                else:
+                    os.write(_STDERR, line.encode("utf-8", "replace"))
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Ignore warnings and mute loggers by name; their errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,341 @@
+"""ExecuTorch: ``.pte`` files for phones and boards, run by XNNPACK where it can and by ExecuTorch's own operators where not.
+
+The graph is traced by `torch.export`. Attention is opened into its products and its softmax first: ExecuTorch would guard the
+softmax against rows that are masked as a whole, with five operators that XNNPACK does not take, and no net here masks one.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
+from edgenas.errors import ArtefactError, ExportError, MissingBackendError
+from edgenas.runs import atomic_path
+from edgenas.runs.outside import OutsideError, read_regular
+
+from ._files import MAX_FILE_BYTES, require_file, require_precision
+from ._host import cpu_name, usable_cores
+from ._native import log_kept, quiet
+from ._probe import first_line, tiny_module, try_runner
+from ._pte import LOGGERS, types_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import Tensor, nn
+
+METHOD = "forward"
+METADATA = "edgenas_"  # begins the names of the methods that answer with `ExportSpec.metadata`
+BACKEND = "XnnpackBackend"
+_FLOAT = 6  # ExecuTorch's number of float32
+_NO_WORK = ("getitem", "alloc")  # nodes that compute nothing
+_MISSING = "ExecuTorch is not installed"
+_HINT = "pip install 'edgenas[executorch]'"
+
+
+class ExecuTorchExporter:
+    """Writes ExecuTorch files for XNNPACK, for a fixed number of images a call."""
+
+    name = "executorch"
+    precisions: tuple[Precision, ...] = ("fp32",)
+    summary = "ExecuTorch's .pte for phones and boards, by XNNPACK"
+
+    def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
+        """Write one file, named after precision and batch size, e.g. ``model-fp32-b1.pte``.
+
+        Texts of ``spec.metadata`` become methods of the program: ``edgenas_classes`` answers with the classes. Its notes say which
+        share of the nodes XNNPACK took, and name those that it did not.
+
+        Raises:
+            MissingBackendError: without ExecuTorch.
+            UsageError: for a precision that is not among them.
+            ExportError: if the model cannot be traced or lowered, or a batch of any size is asked for.
+        """
+        require_precision(self, spec.precision)
+        if spec.batch_size is None:
+            raise ExportError("ExecuTorch files are for a fixed number of images a call", hint="give a batch size")
+        version = _version()
+        data, notes = _lowered(model, spec, spec.batch_size)
+        types = types_of(data)
+        if not types.is_float32:
+            raise ExportError(f"the ExecuTorch program is not float32 throughout: {types.words}")
+        path = folder / f"model-{spec.precision}-b{spec.batch_size}.pte"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+        notes |= {"executorch": version, "tensors": types.words}
+        return [ExportedFile(path, "executorch", ExecuTorchCpu.name, spec.precision, spec.batch_size, notes=notes)]
+
+
+def _lowered(model: nn.Module, spec: ExportSpec, batch_size: int) -> tuple[bytes, dict[str, str | int | float]]:
+    """The bytes of a program, and what became of its nodes."""
+    import torch
+
+    net = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+    sample = torch.zeros(batch_size, *spec.input_shape)
+    texts = {f"{METADATA}{name}": text for name, text in sorted(spec.metadata.items())}
+    with quiet(*LOGGERS), torch.no_grad():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        try:
+            program = torch.export.export(net, (sample,), strict=False)
+            program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: opened_attention})
+            edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=texts)
+            notes = delegation(edge.exported_program().graph_module)
+            with log_kept():
+                data = bytes(edge.to_executorch().buffer)
+        except Exception as error:  # torch.export and the passes of ExecuTorch raise whatever they meet
+            name = type(model).__name__
+            raise ExportError(f"{name} cannot be lowered to ExecuTorch: {first_line(_root(error))}") from error
+    return data, notes
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def opened_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """`torch.nn.functional.scaled_dot_product_attention` of a net that is not trained, as its products and its softmax.
+
+    Raises:
+        NotImplementedError: for masks and groupings that no vision transformer has.
+    """
+    import torch
+
+    if is_causal or enable_gqa or (attn_mask is not None and attn_mask.dtype == torch.bool):
+        raise NotImplementedError("attention that is causal, grouped or masked by truth values is not written for ExecuTorch")
+    factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = (query * factor) @ key.transpose(-2, -1)
+    attended: Tensor = torch.softmax(scores if attn_mask is None else scores + attn_mask, dim=-1) @ value
+    return attended
+
+
+def delegation(graph_module: Any) -> dict[str, str | int | float]:
+    """The share of nodes that XNNPACK took, and those that it did not, by operator."""
+    from executorch.devtools.backend_debug import get_delegation_info
+
+    info = get_delegation_info(graph_module)
+    left: dict[str, int] = {}
+    num_delegated = 0
+    for name, counts in info.delegation_by_operator.items():
+        if name in _NO_WORK:
+            continue
+        num_delegated += counts.delegated
+        if counts.non_delegated:
+            left[name.removeprefix("aten_").removesuffix("_default")] = counts.non_delegated
+    num = num_delegated + sum(left.values())
+    named = ", ".join(f"{count} {name}" for name, count in sorted(left.items(), key=lambda each: (-each[1], each[0])))
+    return {
+        "delegated_share": round(num_delegated / num, 4) if num else 0.0,
+        "num_nodes": num,
+        "num_subgraphs": int(info.num_delegated_subgraphs),
+        "not_delegated": named or "none",
+    }
+
+
+class ExecuTorchCpu:
+    """Runs ExecuTorch files on the CPU, through the runtime that comes with ExecuTorch's Python package."""
+
+    name = "executorch-cpu"
+    device_kind: Literal["cpu", "cuda"] = "cpu"
+    accepts: tuple[SourceKind, ...] = ("executorch",)
+    precisions: tuple[Precision, ...] = ("fp32",)
+    runs_apart = True  # a damaged file ends the process that loads it: those of strangers get one of their own
+
+    def probe(self) -> Probe:
+        """Lower a tiny net and run it."""
+        return try_runner(self._tiny, what=self.name)
+
+    def _tiny(self) -> Runner:
+        version = _version()
+        spec = ExportSpec((3, 4, 4))
+        return _Runner(_runtime(), _lowered(tiny_module(), spec, 1)[0], version, None)
+
+    def load(
+        self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
+    ) -> Runner:
+        """Load a file and run it once, on ``threads`` threads (default: every usable core).
+
+        ExecuTorch has one pool of threads a process: a call sets its size where another runner changed it. Whether idle threads
+        spin cannot be asked or chosen, and is reported as unknown.
+
+        Raises:
+            MissingBackendError: without ExecuTorch, or if it was built without XNNPACK.
+            ArtefactError: if the file cannot be loaded or run.
+            UsageError: for a module, or a precision that is not among them.
+        """
+        require_precision(self, precision)
+        path = require_file(source, self.name, "ExecuTorch files")
+        version = _version()
+        return _Runner(_runtime(), _bytes_of(path), version, threads)
+
+    def facts(self, path: Path) -> FileFacts:
+        """What an ExecuTorch file says of itself.
+
+        Raises:
+            MissingBackendError: without ExecuTorch.
+            ArtefactError: if it cannot be read.
+        """
+        data = _bytes_of(path)
+        found = types_of(data)
+        return FileFacts(("fp32",) if found.is_float32 else (), f"it holds tensors {found.words}", read_metadata(data))
+
+    def import_packages(self) -> None:
+        """Import what `load` needs, as far as it is there."""
+        _version()
+        _runtime()
+
+
+class _Runner:
+    def __init__(self, bindings: ModuleType, data: bytes, version: str, threads: int | None) -> None:
+        from executorch.runtime import Runtime, Verification
+
+        self._bindings, self._version = bindings, version
+        self._threads = usable_cores() if threads is None else threads
+        with log_kept() as said:
+            try:
+                self._program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
+                self._method = self._program.load_method(METHOD)
+                self._shape = self._checked()
+                self._set_threads()
+                self(np.zeros(self._shape, dtype=np.float32))
+                problem = ""
+            except (RuntimeError, ValueError, TypeError) as error:
+                problem = first_line(error)
+        if problem:
+            reason = next((line for line in said if line and "cpu" not in line.lower()), "")
+            raise ArtefactError(f"ExecuTorch cannot load the file: {problem}" + (f" ({reason})" if reason else ""))
+
+    def _checked(self) -> tuple[int, ...]:
+        """The shape that the program reads.
+
+        Raises:
+            ValueError: if it does not read one float32 image tensor and give one float32 tensor.
+        """
+        if self._method is None:
+            raise ValueError(f"it has no method {METHOD!r}")
+        about = self._method.metadata
+        if (about.num_inputs(), about.num_outputs()) != (1, 1):
+            raise ValueError(f"it reads {about.num_inputs()} and gives {about.num_outputs()} tensors, expected one each")
+        types = about.input_tensor_meta(0).dtype(), about.output_tensor_meta(0).dtype()
+        if types != (_FLOAT, _FLOAT):
+            raise ValueError("it does not read and give float32")
+        shape = tuple(int(size) for size in about.input_tensor_meta(0).sizes())
+        if math.prod(shape) > 1 << 28:
+            raise ValueError(f"it reads images of shape {shape}")
+        return shape
+
+    def _set_threads(self) -> None:
+        if self._bindings._threadpool_get_thread_count() != self._threads:
+            with log_kept():
+                self._bindings._unsafe_reset_threadpool(self._threads)
+
+    @property
+    def info(self) -> RunnerInfo:
+        self._set_threads()
+        return RunnerInfo(
+            device=cpu_name(),
+            device_kind="cpu",
+            runtime=ExecuTorchCpu.name,
+            runtime_version=self._version,
+            precision="fp32",
+            threads=int(self._bindings._threadpool_get_thread_count()),
+            spinning=None,
+            details={"delegate": BACKEND, "images_a_call": self._shape[0]},
+        )
+
+    def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        if images_NCHW.shape != self._shape:
+            raise ArtefactError(f"the file reads images of shape {self._shape}, not {images_NCHW.shape}")
+        if self._bindings._threadpool_get_thread_count() != self._threads:
+            self._set_threads()
+        image = torch.from_numpy(np.require(images_NCHW, requirements=("W", "C")))
+        result: NDArray[np.float32] = self._method.execute([image])[0].numpy()
+        return result
+
+    def compute_ms(self, images_NCHW: NDArray[np.float32]) -> float | None:
+        return None
+
+    def close(self) -> None:
+        self._method = self._program = None
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The texts that `ExecuTorchExporter` put into a program.
+
+    Raises:
+        ArtefactError: if it cannot be loaded.
+    """
+    _runtime()
+    from executorch.runtime import Runtime, Verification
+
+    with log_kept():
+        try:
+            program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
+            names = sorted(name for name in program.method_names if name.startswith(METADATA))
+            return {name.removeprefix(METADATA): str(program.load_method(name).execute([])[0]) for name in names}
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise ArtefactError(f"ExecuTorch cannot load the file: {first_line(error)}") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_FILE_BYTES)
+    except OutsideError as error:
+        raise ArtefactError(f"{path} {error}") from error
+
+
+def _runtime() -> ModuleType:
+    """ExecuTorch's bindings.
+
+    Raises:
+        MissingBackendError: if they are not there, or hold no XNNPACK.
+    """
+    try:
+        with quiet(*LOGGERS), log_kept():
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime
+
+            names = Runtime.get().backend_registry.registered_backend_names
+    except ImportError as error:
+        raise MissingBackendError(_MISSING, hint=_HINT) from error
+    if BACKEND not in names:
+        raise MissingBackendError(f"this ExecuTorch was built without XNNPACK; it has {', '.join(names) or 'no backend'}")
+    return cast("ModuleType", portable_lib)
+
+
+def _version() -> str:
+    """Of the package.
+
+    Raises:
+        MissingBackendError: if it is not installed.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
+    try:
+        if find_spec("executorch") is None:
+            raise PackageNotFoundError("executorch")
+        return version("executorch")
+    except PackageNotFoundError as error:
+        raise MissingBackendError(_MISSING, hint=_HINT) from error

@@ -1,0 +1,201 @@
+"""int8 files: fitted on calibrate, tried there before they are written, run by ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from edgenas.exporters._int8 import effect_of
+from edgenas.exporters._int8_openvino import live_products, openvino_int8
+from edgenas.exporters.onnx import OnnxExporter
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
+from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
+from torch import nn
+
+from edgenas.deploy.calibrating import Calibration, chosen_rows
+from edgenas.deploy.contracts import ExportSpec
+from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
+from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
+
+CALIBRATION = Calibration(images(48, seed=1), max_changed=0.05)
+SPEC = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CALIBRATION)
+
+
+def outlier_net() -> nn.Module:
+    """The tiny net with a hidden channel of 10,000 that nothing reads: eight bits over it leave nothing for the others."""
+    net = tiny_net()
+    with torch.no_grad():
+        first, last = net.mlp[0], net.mlp[3]
+        first.weight.mul_(8)
+        last.weight.mul_(8)
+        first.bias[0] = 1e4
+        last.weight[:, 0] = 0
+        net.head.bias -= net(torch.from_numpy(images(48, seed=1))).mean(dim=0)  # so that all classes are decided
+    return net
+
+
+class Sole(nn.Module):
+    """One product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(int(np.prod(INPUT_SHAPE)), 3)
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        logits: torch.Tensor = self.head(image_NCHW.flatten(1))
+        return logits
+
+
+class Pool(nn.Module):
+    """No product at all."""
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        """Means of channels."""
+        return image_NCHW.mean(dim=(2, 3))
+
+
+def test_a_layer_that_loses_decisions_stays_float_and_is_named(tmp_path: Path) -> None:
+    net, x_NCHW = outlier_net(), images(48, seed=1)
+    file = OnnxExporter().export(net, SPEC, tmp_path)[0]
+    assert file.notes["int8_layers"] == 4
+    assert file.notes["int8_layers_possible"] == 5
+    assert "alone" in str(file.notes["int8_left_out"])
+    assert "changed" in str(file.notes["int8_effect_of_all"])
+    runner = OnnxRuntimeCpu().load(file.path, precision="int8", threads=1)
+    decided_N = np.concatenate([runner(x_NCHW[row : row + 1]) for row in range(len(x_NCHW))]).argmax(1)
+    assert runner.info.precision == "int8"
+    assert runner.info.details["int8_products"] == 4
+    assert runner.info.details["float_products"] == 1
+    runner.close()
+    assert (decided_N != reference_logits(net, x_NCHW).argmax(1)).sum() <= 2
+
+
+def test_a_net_that_int8_destroys_is_refused_by_the_gate(tmp_path: Path) -> None:
+    x_NCHW = images(48, seed=1)
+    x_NCHW[0, 0, 0, 0] = 1e6
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        net = Sole()
+    with torch.no_grad():
+        net.head.weight[:, 0] = 0
+    with pytest.raises(GateError, match="int8 changes decisions on calibrate however many layers stay float") as caught:
+        OnnxExporter().export(net, replace(SPEC, calibration=Calibration(x_NCHW)), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_net_without_products_has_nothing_to_quantise(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="nothing to quantise"):
+        OnnxExporter().export(Pool(), SPEC, tmp_path)
+
+
+def test_layers_that_are_named_stay_float(tmp_path: Path) -> None:
+    file = OnnxExporter().export(tiny_net(), replace(SPEC, kept=("Conv",)), tmp_path)[0]
+    assert file.notes["int8_layers"] == file.notes["int8_layers_possible"] == 4
+    with pytest.raises(ExportError, match="beside Conv, MatMul, Gemm, which stay float"):
+        OnnxExporter().export(tiny_net(), replace(SPEC, kept=("Conv", "MatMul", "Gemm")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "says"),
+    [
+        (None, "none were given"),
+        (Calibration(images(0)), "calibrate, which has 0; it takes 8 or more"),
+        (Calibration(images(3)), "which has 3"),
+        (Calibration(np.full((9, *INPUT_SHAPE), np.nan, dtype=np.float32)), "9 of 9 images of calibrate hold what is not a number"),
+    ],
+    ids=["none", "empty", "few", "nan"],
+)
+def test_images_that_say_nothing_are_refused_before_anything_is_written(
+    tmp_path: Path, calibration: Calibration | None, says: str
+) -> None:
+    with pytest.raises(ExportError, match=says):
+        OnnxExporter().export(tiny_net(), replace(SPEC, calibration=calibration), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plain_images_will_do(tmp_path: Path) -> None:
+    files = OnnxExporter().export(tiny_net(), replace(SPEC, calibration=images(32)), tmp_path)
+    assert files[0].notes["calibration"] == "minmax over 32 images of calibrate"
+
+
+def test_engines_hold_symmetric_integers_amid_float16_and_emulate_them(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    x_NCHW = images(8)
+    file = TensorRtRtxExporter().export(tiny_net(), replace(SPEC, targets=("sm86",)), tmp_path)[0]
+    assert file.precision == "int8"
+    assert file.notes["int8_layers"] == file.notes["int8_layers_possible"] == 4  # the logits' layer stays float
+    assert file.notes["opset"] == 19
+    assert file.emulation is not None
+    runner = OnnxRuntimeCpu().load(file.emulation)
+    logits_NK = np.concatenate([runner(x_NCHW[row : row + 1]) for row in range(8)])
+    runner.close()
+    np.testing.assert_allclose(logits_NK, reference_logits(tiny_net(), x_NCHW), atol=0.05)
+
+
+def test_openvino_runs_what_nncf_quantised() -> None:
+    x_NCHW = images(16)
+    model, notes = openvino_int8(openvino.Core().read_model(tiny_onnx(), b""), SPEC)
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    integer, floats = live_products(compiled)
+    assert integer >= 4
+    assert integer > floats
+    logits_NK = np.concatenate([np.array(compiled([x_NCHW[row : row + 1]])[0]) for row in range(16)])
+    difference = np.abs(logits_NK - reference_logits(tiny_net(), x_NCHW)).max()
+    assert 0 < difference < 0.1
+    assert notes["calibration"] == "minmax over 48 images of calibrate"
+
+
+def test_openvino_puts_back_what_loses_decisions_or_refuses(tmp_path: Path) -> None:
+    path = OnnxExporter().export(outlier_net(), ExportSpec(INPUT_SHAPE), tmp_path)[0].path
+    _, notes = openvino_int8(openvino.Core().read_model(path), SPEC)
+    assert 0 < int(notes["int8_layers"]) < int(notes["int8_layers_possible"])
+    assert notes["int8_left_out"]
+
+
+def test_openvino_says_which_ranges_it_takes() -> None:
+    spec = replace(SPEC, calibration=replace(CALIBRATION, method="entropy"))
+    with pytest.raises(UsageError, match="by minmax or percentile, not by entropy"):
+        openvino_int8(openvino.Core().read_model(tiny_onnx(), b""), spec)
+
+
+def test_a_float_file_is_not_called_int8(tmp_path: Path) -> None:
+    path = tmp_path / "float.onnx"
+    path.write_bytes(tiny_onnx())
+    with pytest.raises(ArtefactError, match="the file computes in fp32, asked for was int8"):
+        OnnxRuntimeCpu().load(path, precision="int8")
+
+
+def test_misses_are_of_the_class_that_must_not_be_missed() -> None:
+    before_NK = np.array([[0.0, 4.0], [0.0, 4.0], [4.0, 0.0], [4.0, 0.0]])
+    after_NK = np.array([[0.0, 4.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
+    calibration = Calibration(images(4), np.array([1, 1, 0, 0]), positive=1, threshold=0.5)
+    effect = effect_of(before_NK, after_NK, calibration)
+    assert (effect.new_misses, effect.changed, effect.num) == (1, 2, 4)
+    assert effect.error == pytest.approx(0.5 * (1 / (1 + np.exp(-4)) - 1 / (1 + np.exp(4))))
+    assert not replace(calibration, max_changed=0.5).holds(effect)
+    assert replace(calibration, max_changed=0.5, max_new_misses=1).holds(effect)
+
+
+def test_answers_that_are_not_finite_never_hold() -> None:
+    logits_NK = np.zeros((9, 3))
+    broken_NK = logits_NK.copy()
+    broken_NK[4, 1] = np.nan
+    effect = effect_of(logits_NK, broken_NK, CALIBRATION)
+    assert not replace(CALIBRATION, max_changed=1.0).holds(effect)
+
+
+def test_rows_to_calibrate_with_hold_half_of_the_positive_class() -> None:
+    labels_N = np.array([1] * 30 + [0] * 970)
+    rows_N = chosen_rows(labels_N, 1, 40)
+    assert len(set(rows_N.tolist())) == 40
+    assert labels_N[rows_N].sum() == 20
+    assert len(chosen_rows(labels_N, 1, 100)) == 100
+    assert labels_N[chosen_rows(labels_N, 1, 100)].sum() == 30
+    assert chosen_rows(labels_N, None, 5).tolist() == [0, 249, 499, 749, 999]
+    assert len(chosen_rows(labels_N, 1, 5000)) == 1000

@@ -1,0 +1,76 @@
+"""Which layers stay out of int8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+import pytest
+
+from edgenas.graphs.leaving import MAX_GROUPS, Effect, Group, groups_of, plan
+
+HARM = {"a": (0, 0, 0.01), "b": (3, 5, 0.2), "c": (0, 2, 0.1), "d": (0, 0, 0.02)}
+GROUPS = tuple(Group(name, (f"{name}/MatMul",)) for name in HARM)
+
+
+def measure(nodes: Sequence[str]) -> Effect:
+    """Harm that adds up."""
+    harms = [HARM[node.partition("/")[0]] for node in nodes]
+    return Effect(sum(h[0] for h in harms), sum(h[1] for h in harms), sum(h[2] for h in harms), 100)
+
+
+def names_of(found: Sequence[tuple[Group, Effect]]) -> list[str]:
+    """Of groups that were left out."""
+    return [group.name for group, _ in found]
+
+
+def test_nothing_is_left_out_where_everything_holds() -> None:
+    found = plan(GROUPS, measure, lambda effect: effect.changed <= 10, budget_s=60)
+    assert found.holds
+    assert found.left_out == ()
+    assert len(found.nodes) == 4
+
+
+def test_the_layer_that_causes_misses_goes_first_and_no_more_than_needed() -> None:
+    found = plan(GROUPS, measure, lambda effect: effect.new_misses == 0, budget_s=60)
+    assert names_of(found.left_out) == ["b"]
+    assert found.left_out[0][1] == Effect(3, 5, 0.2, 100)
+    assert found.nodes == ("a/MatMul", "c/MatMul", "d/MatMul")
+    assert (found.all_quantised.changed, found.effect.changed) == (7, 2)
+    strict = plan(GROUPS, measure, lambda effect: effect.changed == 0, budget_s=60)
+    assert names_of(strict.left_out) == ["b", "c"]
+
+
+def test_what_nothing_helps_is_said() -> None:
+    found = plan(GROUPS, measure, lambda effect: False, budget_s=60)
+    assert not found.holds
+    assert found.nodes == ()
+
+
+def test_time_is_bounded() -> None:
+    clock = (10.0 * each for each in count())
+    asked: list[tuple[str, ...]] = []
+
+    def counted(nodes: Sequence[str]) -> Effect:
+        asked.append(tuple(nodes))
+        return measure(nodes)
+
+    found = plan(GROUPS, counted, lambda effect: effect.changed == 0, budget_s=15, clock=lambda: next(clock))
+    assert not found.holds
+    assert len(asked) < 1 + len(GROUPS) + len(GROUPS)
+
+
+def test_groups_are_blocks_of_the_net_as_fine_as_the_limit_allows() -> None:
+    names = [f"stages.{s}.blocks.{b}.{part}/MatMul" for s in range(4) for b in range(2) for part in ("q", "kv", "fc1", "fc2")]
+    groups = groups_of(names)
+    assert len(groups) == 8
+    assert groups[0] == Group("stages.0.blocks.0", tuple(names[:4]))
+    assert groups_of(names[:8]) == tuple(Group(name, (name,)) for name in names[:8])
+
+
+@pytest.mark.parametrize("num", [25, 100, 1000])
+def test_nameless_nodes_are_grouped_by_neighbours(num: int) -> None:
+    names = [f"node_{position}" for position in range(num)]
+    groups = groups_of(names)
+    assert 1 < len(groups) <= MAX_GROUPS
+    assert [node for group in groups for node in group.nodes] == names
