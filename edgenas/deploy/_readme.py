@@ -40,6 +40,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport |
         _notes(manifest.files),
         _precision(manifest.files),
         _reduced(manifest.repair, ranges),
+        _graphs(manifest.files),
         beside(manifest),
         "## Input",
         _input(manifest),
@@ -129,6 +130,19 @@ def _precision(files: Sequence[ModelFile]) -> str:
         if "rebuild_words" in notes:
             lines.append(f"- {markdown_code(file.path)}: {notes['rebuild_words']}")
     return "What they compute in:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _graphs(files: Sequence[ModelFile]) -> str:
+    """How files were rewritten, and how equal their answers stayed."""
+    found = [(markdown_code(file.path), file.notes) for file in files if file.notes.get("rewrites")]
+    if not found:
+        return ""
+    listed = "; ".join(f"{path}: {notes['rewrites']}" for path, notes in found)
+    worst = max(float(notes["rewrites_proof"]) for _, notes in found)
+    return (
+        f"Graphs were rewritten so that they run faster and compute the same ({listed}): their outputs differ from those of the "
+        f"traced graph by {worst:.1g} of the largest at most, on noise."
+    )
 
 
 def _input(manifest: Manifest) -> str:
