@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
-from edgenas.exporters.onnx import OnnxExporter
+from edgenas.exporters.onnx import OnnxExporter, save, typed_graph
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
 from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
-from edgenas.deploy.contracts import Exporter, Runtime
-from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
+from edgenas.deploy.calibrating import Calibration
+from edgenas.deploy.contracts import Exporter, ExportSpec, Runtime
+from edgenas.graphs.quantizing import SYMMETRIC
+from edgenas.testing.exporters import INPUT_SHAPE, ExporterConformance, RuntimeConformance, images, tiny_net
 
 
 class TestOnnxExporter(ExporterConformance):
@@ -83,13 +85,23 @@ class TestTorchCudaGraph(RuntimeConformance):
         return TorchCudaGraph()
 
 
-class TestTensorRt(RuntimeConformance):
+class QuantizedAsTensorRtReads(RuntimeConformance):
+    """Its integers are symmetric, and what is around them is half."""
+
+    def quantized(self, folder: Path) -> Path:
+        spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
+        path = folder / "symmetric.onnx"
+        save(typed_graph(tiny_net(), spec, int8=SYMMETRIC).graph, path)
+        return path
+
+
+class TestTensorRt(QuantizedAsTensorRtReads):
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TensorRt()
 
 
-class TestTensorRtRtx(RuntimeConformance):
+class TestTensorRtRtx(QuantizedAsTensorRtReads):
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TensorRtRtx()
