@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "search.md": "Search",
         "compare.md": "Compare with rivals",
         "verdicts.md": "Export: verdicts",
+        "tensorrt.md": "Export: TensorRT",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
     },
