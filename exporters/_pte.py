@@ -6,6 +6,7 @@ Read with ExecuTorch's own schemas. A file of unknown origin is read in a proces
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ._probe import first_line
 
 LOGGERS = ("torch", "torchao", "executorch", "root")
 _TYPES = {"FLOAT": "float32", "HALF": "float16", "BFLOAT16": "bfloat16", "DOUBLE": "float64"}
+_NOT_FINITE = re.compile(rb"(?<=[\s:,\[])-?(?:inf|nan)(?=[\s,\]}])")  # bounds of clamps; flatc writes them so, JSON has none
 _DATATYPES = {"xnn_datatype_fp32": "float32", "xnn_datatype_pfp32": "float32", "xnn_datatype_fp16": "float16"}
 
 
@@ -117,7 +119,7 @@ def _delegated(blobs: list[bytes]) -> Counter[str]:
         flags = ["--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", name, str(schema), "--"]
         _run_flatc([*flags, *map(str, paths)])
         for path in paths:
-            graph = json.loads(path.with_suffix(".json").read_bytes())
+            graph = json.loads(_NOT_FINITE.sub(b"null", path.with_suffix(".json").read_bytes()))
             for value in graph["xvalues"]:
                 inner = value["xvalue_union"]
                 kind = str(inner.get("tensor_value", inner)["datatype"])

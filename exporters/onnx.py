@@ -21,12 +21,14 @@ from edgenas.errors import ExportError
 from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
+from edgenas.graphs.rewriting import rewrites_for
 from edgenas.graphs.shares import shares_of
 from edgenas.runs import atomic_path
 
 from ._files import require_precision
 from ._int8 import int8_graph
 from ._probe import first_line
+from ._rewriting import rewritten
 from .onnxruntime import in_precision
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ class OnnxExporter:
         import onnx
 
         require_precision(self, spec.precision)
-        typed = typed_graph(model, spec)
+        runtime = "onnxruntime-cuda" if spec.precision == "fp16" else "onnxruntime-cpu"
+        typed = typed_graph(model, spec, runtime)
         path = folder / f"{typed.stem}.onnx"
         emulation = None
         if typed.emulation is not None:
@@ -67,7 +70,6 @@ class OnnxExporter:
             save(typed.emulation, emulation)
         onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
-        runtime = "onnxruntime-cuda" if spec.precision == "fp16" else "onnxruntime-cpu"
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
 
     def in_precision(self, data: bytes, precision: Precision) -> bytes:
@@ -95,24 +97,27 @@ class TypedGraph:
     notes: dict[str, str | int | float]
 
 
-def typed_graph(model: nn.Module, spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> TypedGraph:
-    """Trace ``model`` as ``spec`` asks; what is around integers of TensorRT's kind is float16.
+def typed_graph(model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-cpu", *, int8: Scheme = ASYMMETRIC) -> TypedGraph:
+    """Trace ``model``, rewrite and type it as ``spec`` asks; what is around integers of TensorRT's kind is float16.
 
     Args:
         model: in eval mode.
         spec: what is to be written.
+        runtime: that the file is for, whose rewrites are made where ``spec`` names none.
         int8: how the runtime that the file is for wants its integers.
 
     Raises:
-        ExportError: if it cannot be traced, holds values outside the range of float16, or cannot be calibrated.
+        ExportError: if it cannot be traced, holds values outside the range of float16, or cannot be calibrated; or if a rewrite
+            would change what it computes.
         PrecisionError: if too little of it computes in the precision asked for, naming what does not.
         GateError: if int8 changes decisions whichever layers stay float.
     """
     opset = max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
-    graph = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset)
+    traced = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset)
+    graph, changes = rewritten(traced, rewrites_for(runtime, spec.rewrites))
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
-    notes: dict[str, str | int | float] = {"opset": opset, "num_nodes": len(graph.graph.node)}
+    notes: dict[str, str | int | float] = {"opset": opset, "num_nodes": len(graph.graph.node), **changes}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
     if spec.precision == "int8":

@@ -60,7 +60,7 @@ class OpenVinoExporter:
 
         require_precision(self, spec.precision)
         package = package_of()
-        typed = typed_graph(model, replace(spec, precision="fp32"))
+        typed = typed_graph(model, replace(spec, precision="fp32"), OpenVinoCpu.name)
         try:
             converted = package.Core().read_model(typed.graph.SerializeToString(), b"")
         except _REFUSED as error:

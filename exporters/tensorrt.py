@@ -158,7 +158,7 @@ def _rtx_target(gpu: Gpu) -> str:
 
 def _build_here(model: nn.Module, spec: ExportSpec, folder: Path, gpu: Gpu) -> Sequence[ExportedFile]:
     trt = _package()
-    typed = typed_graph(model, spec, int8=SYMMETRIC)
+    typed = typed_graph(model, spec, TensorRt.name, int8=SYMMETRIC)
     emulation = folder / f"{typed.stem}.emulated.onnx"
     save(typed.graph if typed.emulation is None else typed.emulation, emulation)
     data = typed.graph.SerializeToString()

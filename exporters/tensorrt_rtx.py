@@ -101,7 +101,7 @@ def typed_for_engines(model: nn.Module, spec: ExportSpec) -> TypedGraph:
     """The graph that engines are built from, as `typed_graph`, which raises."""
     if spec.precision not in TensorRtRtxExporter.precisions:
         raise UsageError(f"engines are built in {', '.join(TensorRtRtxExporter.precisions)}, not in {spec.precision}")
-    return typed_graph(model, spec, int8=SYMMETRIC)
+    return typed_graph(model, spec, TensorRtRtx.name, int8=SYMMETRIC)
 
 
 def needs_half_head(precision: Precision, targets: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "training.md": "Train and retrain",
         "search.md": "Search",
         "compare.md": "Compare with rivals",
+        "export.md": "Export",
         "verdicts.md": "Export: verdicts",
         "tensorrt.md": "Export: TensorRT",
         "report.md": "Report",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from edgenas.deploy._example_cpp import example_cpp, onnx_for_one_image
 from edgenas.deploy.sbom import SBOM
-from edgenas.escaping import markdown_code
-from edgenas.records import Manifest
-
+from edgenas.escaping import markdown, markdown_code
+from edgenas.percents import percent
+from edgenas.records import Manifest, ModelFile
 
 BUILD_ENGINE = "build_engine.py"
 
@@ -16,7 +18,7 @@ def beside(manifest: Manifest) -> str:
     lines = {
         "manifest.json": "what this page says, for programs: classes, preprocessing, threshold, figures, versions, hashes",
         "labels.txt": "the classes, one a line, in the order of the outputs; control characters are written as `\\x1b`",
-        "example.py": "reads images, runs the model, decides; needs onnxruntime, numpy and pillow",
+        "example.py": f"reads images, runs the model, decides; needs {packages(manifest.files, ', ')}, numpy and pillow",
         "example.cpp": "" if example_cpp(manifest) is None else "the same in C++, with ONNX Runtime alone",
         BUILD_ENGINE: ""
         if all(file.kind != "onnx" for file in manifest.files)
@@ -33,6 +35,9 @@ def beside(manifest: Manifest) -> str:
 def elsewhere(manifest: Manifest) -> str:
     """Lines to copy for whoever does not use ONNX Runtime in Python; nothing where there are none."""
     model = onnx_for_one_image(manifest.files)
+    own = [_OWN[file.kind](file) for file in manifest.files if file.kind in _OWN and file.batch_size == 1]
+    if model is None and own:
+        return "\n\n".join(["## In other programs", *own])
     if model is None:
         engines = [file.path for file in manifest.files if file.kind == "engine" and file.runtime == "tensorrt"]
         lines = "\n".join(f"trtexec --loadEngine={path}" for path in engines)
@@ -61,6 +66,61 @@ def elsewhere(manifest: Manifest) -> str:
     )
     parts.append("What these build was not compared with the net: check its answers on own images before they are relied on.")
     return "\n\n".join(parts)
+
+
+def packages(files: Sequence[ModelFile], parted: str = " ") -> str:
+    """What runs the file that `example.py` takes, as pip calls it."""
+    kinds = {file.kind for file in files}
+    if "onnx" not in kinds and "openvino" in kinds:
+        return "openvino"
+    return f"torch{parted}executorch" if "executorch" in kinds and "onnx" not in kinds else "onnxruntime"
+
+
+def _openvino(file: ModelFile) -> str:
+    """How the model is run from C++ and Python."""
+    hint = "bf16" if file.precision == "bf16" else "f32"
+    texts = "`classes`, `preprocessing`, `decision`, `positive` and `threshold`"
+    return (
+        f"The model holds {texts} in its `rt_info`, section `edgenas`. `INFERENCE_PRECISION_HINT` belongs to it: without the hint "
+        "OpenVINO chooses a precision of its own on some CPUs, in which the model was not judged. The `.bin` stays beside the "
+        "`.xml`.\n\nC++ with [OpenVINO](https://docs.openvino.ai):\n\n"
+        "```cpp\n#include <openvino/openvino.hpp>\n\nov::Core core;\n"
+        f'auto compiled = core.compile_model("{file.path}", "CPU",\n'
+        f"    ov::hint::inference_precision(ov::element::{hint}),\n"
+        f"    ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY));\n"
+        "auto request = compiled.create_infer_request();\n"
+        "request.set_input_tensor(ov::Tensor(ov::element::f32, compiled.input().get_shape(), image.data()));\n"
+        "request.infer();\nconst float* logits = request.get_output_tensor().data<float>();\n```\n\n"
+        "Python:\n\n```python\nimport openvino\n\n"
+        f'model = openvino.compile_model("{file.path}", "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})\n'
+        "logits = model(image)[0]\n```"
+    )
+
+
+def _executorch(file: ModelFile) -> str:
+    """How the program is run on Android, iOS and from C++ and Python; what XNNPACK does not run of it."""
+    left = markdown(str(file.notes.get("not_delegated", "unknown")))
+    share = file.notes.get("delegated_share")
+    took = f"XNNPACK runs {percent(share)} of its nodes" if isinstance(share, float) else "XNNPACK runs most of it"
+    return (
+        f"{took}; ExecuTorch's own operators run the rest ({left}), so whatever runs the program is built with both: XNNPACK and "
+        "the portable or optimised operators. The program answers with its texts by methods, e.g. `edgenas_classes`.\n\n"
+        "Android, with `org.pytorch:executorch-android`:\n\n"
+        f'```java\nModule module = Module.load("{file.path}");\n'
+        "float[] logits = module.forward(EValue.from(Tensor.fromBlob(image, shape)))[0].toTensor().getDataAsFloatArray();\n```\n\n"
+        "iOS and macOS, with the Swift package `executorch` and its targets `backend_xnnpack` and `kernels_optimized`:\n\n"
+        f'```swift\nlet module = Module(filePath: "{file.path}")\n'
+        "let logits = try module.forward(Tensor<Float>(image, shape: shape))\n```\n\n"
+        "C++ on Linux:\n\n"
+        f"```cpp\n#include <executorch/extension/module/module.h>\n#include <executorch/extension/tensor/tensor.h>\n\n"
+        f'executorch::extension::Module module("{file.path}");\n'
+        "auto input = executorch::extension::from_blob(image.data(), shape);\n"
+        "const float* logits = module.forward(input)->at(0).toTensor().const_data_ptr<float>();\n```\n\n"
+        "Of these only Python on x86 was run when it was exported (`example.py` shows how)."
+    )
+
+
+_OWN: dict[str, Callable[[ModelFile], str]] = {"openvino": _openvino, "executorch": _executorch}
 
 
 def _trtexec(manifest: Manifest, model: str) -> str:

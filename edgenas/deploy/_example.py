@@ -1,6 +1,7 @@
 """Classify images with the model in this folder: a line with path, class and probability for each, separated by tabs.
 
-Needs nothing but: pip install onnxruntime numpy pillow
+Needs nothing but numpy, pillow and what runs the model: pip install onnxruntime numpy pillow (OpenVINO's .xml: openvino in
+onnxruntime's place; ExecuTorch's .pte: torch and executorch).
 """
 
 from __future__ import annotations
@@ -130,15 +131,15 @@ def is_referred(logits_C: Array, manifest: dict[str, Any]) -> bool:
     return bool(zone[0] <= exponential_C[manifest["classes"].index(manifest["positive"])] / exponential_C.sum() <= zone[1])
 
 
-def model_path(manifest: dict[str, Any]) -> Path:
-    """The ONNX file to run: float32 before float16; beside TensorRT engines lies an ONNX file that computes the same."""
-    models = [file for file in manifest["files"] if file["kind"] == "onnx"]
-    models.sort(key=lambda file: (file["precision"] != "fp32", file["batch_size"] != 1))
-    paths: list[str] = [file["path"] for file in models]
-    paths += [file["emulation"]["path"] for file in manifest["files"] if file["emulation"] is not None]
-    if not paths:
-        raise SystemExit("example.py: this folder holds no ONNX file")
-    return HERE / paths[0]
+def model_file(manifest: dict[str, Any]) -> tuple[Path, str, str]:
+    """Path, kind and precision of the file to run, float32 first; beside TensorRT engines lies an ONNX file that computes alike."""
+    models = [file for file in manifest["files"] if file["kind"] in SESSIONS]
+    models.sort(key=lambda file: (list(SESSIONS).index(file["kind"]), file["precision"] != "fp32", file["batch_size"] != 1))
+    found: list[tuple[str, str, str]] = [(file["path"], file["kind"], file["precision"]) for file in models]
+    found += [(file["emulation"]["path"], "onnx", "fp32") for file in manifest["files"] if file["emulation"] is not None]
+    if not found:
+        raise SystemExit("example.py: this folder holds no file that runs on a CPU")
+    return HERE / found[0][0], found[0][1], found[0][2]
 
 
 def images_in(paths: list[str]) -> Iterator[str]:
@@ -166,25 +167,80 @@ def one_line(name: str) -> str:
     return ACTIVE.sub(lambda found: names[found.group()], name)
 
 
-class Model:
-    """The model of this folder in ONNX Runtime, on the CPU."""
+class OnnxSession:
+    """A model in ONNX Runtime, on the CPU."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
         """Open it; 0 threads are as many as ONNX Runtime likes."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
-        self.path = model_path(self.manifest)
-        self.session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         model_input = self.session.get_inputs()[0]
         self.input_name = model_input.name
         self.batch = model_input.shape[0] if isinstance(model_input.shape[0], int) else 1
+        self.threads = self.session.get_session_options().intra_op_num_threads or "default"
+
+    def __call__(self, images_NCHW: Array) -> Array:
+        """The logits of a batch."""
+        return self.session.run(None, {self.input_name: images_NCHW})[0]
+
+
+class OpenVinoSession:
+    """A model in OpenVINO, on the CPU, in the precision that it was judged in: left to itself, OpenVINO may choose another."""
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        """Open it; 0 threads are as many as OpenVINO likes."""
+        import openvino
+
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        settings["INFERENCE_PRECISION_HINT"] = "bf16" if precision == "bf16" else "f32"
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self.compiled = openvino.compile_model(str(path), "CPU", settings)
+        size = self.compiled.inputs[0].get_partial_shape()[0]
+        self.batch = size.get_length() if size.is_static else 1
+        self.threads = threads or "default"
+
+    def __call__(self, images_NCHW: Array) -> Array:
+        """The logits of a batch."""
+        return np.array(self.compiled(images_NCHW)[0])
+
+
+class ExecuTorchSession:
+    """A model in ExecuTorch's own runtime, on the CPU, with as many threads as it likes."""
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        """Open it."""
+        import torch
+        from executorch.runtime import Runtime
+
+        self.tensor = torch.from_numpy
+        self.method: Any = Runtime.get().load_program(str(path)).load_method("forward")
+        self.batch = int(self.method.metadata.input_tensor_meta(0).sizes()[0])
+        self.threads = "default"
+
+    def __call__(self, images_NCHW: Array) -> Array:
+        """The logits of a batch."""
+        return self.method.execute([self.tensor(images_NCHW)])[0].numpy()
+
+
+SESSIONS: dict[str, Any] = {"onnx": OnnxSession, "openvino": OpenVinoSession, "executorch": ExecuTorchSession}
+
+
+class Model:
+    """The model of this folder in the runtime of its kind."""
+
+    def __init__(self, threads: int) -> None:
+        """Open it; 0 threads are as many as the runtime likes."""
+        self.manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+        self.path, kind, precision = model_file(self.manifest)
+        self.session = SESSIONS[kind](self.path, precision, threads)
 
     def __call__(self, image_NCHW: Array) -> Array:
         """The logits (classes) of one image (1, 3, H, W)."""
-        return self.session.run(None, {self.input_name: np.repeat(image_NCHW, self.batch, axis=0)})[0][0]
+        return self.session(np.repeat(image_NCHW, self.session.batch, axis=0))[0]
 
     def prepared(self, path: str) -> Array:
         """An image file as the model reads it."""
@@ -220,10 +276,9 @@ def benchmark(model: Model, calls: int) -> None:
         taken_ms.append(1000 * (time.perf_counter() - start))
     kept_ms = np.array(taken_ms[WARM_UP:])
     low, middle, high = np.percentile(kept_ms, [5, 50, 95])
-    threads = model.session.get_session_options().intra_op_num_threads or "default"
     rows = {
         "model": model.path.name,
-        "threads": threads,
+        "threads": model.session.threads,
         "calls": calls,
         "median_ms": f"{middle:.4f}",
         "p5_ms": f"{low:.4f}",
@@ -254,7 +309,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--benchmark", action="store_true", help="time calls of the model: a line a figure, separated by a tab")
     parser.add_argument("--calls", type=int, default=CALLS, metavar="N", help="that are timed (%(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="of ONNX Runtime; as many as it likes where none are given"
+        "--threads", type=int, default=0, metavar="N", help="of the runtime; as many as it likes where none are given"
     )
     return parser
 

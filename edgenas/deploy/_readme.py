@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgenas.deploy._elsewhere import beside, elsewhere
+from edgenas.deploy._elsewhere import beside, elsewhere, packages
 from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
 from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
@@ -30,7 +30,8 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         "## Intended use",
         intended_use(manifest),
         "## Try it",
-        "```\npip install onnxruntime numpy pillow\npython example.py IMAGE_OR_FOLDER...\npython example.py --benchmark\n```",
+        f"```\npip install {packages(manifest.files)} numpy pillow\npython example.py IMAGE_OR_FOLDER...\n"
+        "python example.py --benchmark\n```",
         f"Each line holds path, class and probability, separated by tabs{_marked(manifest)}; `--benchmark` times the model on the "
         "machine at hand, and `--help` says the rest.",
         "## Files",
@@ -68,7 +69,8 @@ def _table(files: Sequence[ModelFile], parities: Sequence[Parity]) -> str:
         if parity.emulated is not None:
             verdict += f" (emulated: {parity.emulated.verdict})"
         targets = ", ".join(file.targets) or "–"
-        cells = (markdown_code(file.path), *map(markdown, (file.runtime, file.precision, batch, targets, verdict)))
+        names = " with ".join(map(markdown_code, (file.path, *(part.path for part in file.parts or ()))))
+        cells = (names, *map(markdown, (file.runtime, file.precision, batch, targets, verdict)))
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 

@@ -40,9 +40,9 @@ def require_possible(extras: Sequence[str], format_name: str) -> None:
         if name not in EXTRAS:
             raise UsageError(f"--with {name} is unknown; allowed: {', '.join(EXTRAS)}")
     if "triton" in extras and format_name not in ("onnx", "trt"):
-        raise UsageError(f"Triton has no backend for {format_name}; export --format onnx or trt --with triton")
+        raise UsageError(f"no Triton repository is written for {format_name}; export --format onnx or trt --with triton")
     if "docker" in extras and format_name != "onnx":
-        raise UsageError("--with docker is for --format onnx: engines need the GPU and the version that they were built for")
+        raise UsageError("--with docker is for --format onnx: the image holds ONNX Runtime")
 
 
 def _triton(folder: Path, manifest: Manifest) -> list[str]:

@@ -59,7 +59,7 @@ class ExportSpec:
     input_shape: tuple[Count, ...]
     batch_size: Count | None = 1
     precision: Precision = "fp32"
-    opset: Annotated[int, Range(ge=18)] = 18
+    opset: Annotated[int, Range(ge=18)] = 20
     targets: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     rewrites: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""One pass over an ONNX graph that keeps, beside each value, the view of a tensor that it is; tensors are made where needed.
+"""One pass over an ONNX graph that keeps, beside each value, the view of a tensor that it is, and makes tensors for readers.
 
 Reshape and Transpose make no nodes: they change views. An operator that works on numbers takes the tensor behind its view wherever
 the order of the numbers does not matter to it, and the steps to the layout that it wants otherwise. Projections wait until
@@ -563,12 +563,21 @@ class Lowering:
             name = self._place(view)
             if name == value.name:
                 continue
+            self._rename(value.name, f"{value.name}:inner")
             maker = next((node for node in self.nodes if name in node.output), None)
             if maker is None or any(name in node.input for node in self.nodes):
                 self._emit("Identity", [name], value.name)
             else:
-                maker.output[list(maker.output).index(name)] = value.name
-                self.lies[value.name] = self.lies[name]
+                self._rename(name, value.name)
+
+    def _rename(self, name: str, other: str) -> None:
+        """Give a tensor of the new graph another name."""
+        if name not in self.lies:
+            return
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [other if each == name else each for each in names]
+        self.lies[other] = self.lies.pop(name)
 
     def _assembled(self) -> onnx.ModelProto:
         """The new graph without what nothing reads."""

@@ -24,18 +24,20 @@ class Rewrite:
     Attributes:
         name: that settings and manifests know it by.
         says: what it does and why.
+        needs: rewrites that are made with it.
         min_opset: from which on it can be made.
     """
 
     name: str
     says: str
+    needs: tuple[str, ...] = ("moves",)
     min_opset: int = 18
 
 
 REWRITES: Mapping[str, Rewrite] = {
     each.name: each
     for each in (
-        Rewrite("moves", "chains of Reshape and Transpose become the fewest that move as much, or none: each is a copy"),
+        Rewrite("moves", "chains of Reshape and Transpose become the fewest that move as much, or none: each is a copy", ()),
         Rewrite(
             "matrix",
             "a linear layer with its bias becomes one Gemm over rows, and what is around it takes the rows too: no Reshape around "
@@ -46,8 +48,16 @@ REWRITES: Mapping[str, Rewrite] = {
             "a linear layer beside a depthwise convolution becomes a 1x1 convolution: the hidden features of a block stay in the "
             "layout of convolutions, and what is turned is narrow",
         ),
-        Rewrite("heads", "queries, keys and values that are sliced out of one projection get projections of their own: no slices"),
-        Rewrite("scale", "the factors of attention go into the weights of queries and keys: two operators a block less"),
+        Rewrite(
+            "heads",
+            "queries, keys and values that are sliced out of one projection get projections of their own: no slices",
+            ("moves", "matrix"),
+        ),
+        Rewrite(
+            "scale",
+            "the factors of attention go into the weights of queries and keys: two operators a block less",
+            ("moves", "matrix"),
+        ),
     )
 }
 
@@ -76,8 +86,17 @@ def default_rewrites(runtime: str) -> tuple[str, ...]:
     return DEFAULTS.get(runtime, ())
 
 
+def rewrites_for(runtime: str, names: Iterable[str] | None) -> tuple[str, ...]:
+    """The rewrites that are named, or `default_rewrites` where none are.
+
+    Raises:
+        ExportError: for a name that is not among `REWRITES`.
+    """
+    return default_rewrites(runtime) if names is None else known_rewrites(names)
+
+
 def known_rewrites(names: Iterable[str]) -> tuple[str, ...]:
-    """The names in the order of `REWRITES`, each once.
+    """The names in the order of `REWRITES`, each once, with what they need.
 
     Raises:
         ExportError: naming those that are not among them.
@@ -88,11 +107,12 @@ def known_rewrites(names: Iterable[str]) -> tuple[str, ...]:
         raise ExportError(
             f"there is no rewrite of graphs {', '.join(map(repr, strange))}", hint=f"known are: {', '.join(REWRITES)}"
         )
+    wanted |= {need for name in wanted for need in REWRITES[name].needs}
     return tuple(name for name in REWRITES if name in wanted)
 
 
 def rewrite(model: onnx.ModelProto, names: Iterable[str]) -> Rewritten:
-    """A copy of ``model`` with the rewrites that are named, where they apply; any of them includes ``moves``.
+    """A copy of ``model`` with the rewrites that are named, with what they need, where they apply.
 
     Graphs with operators that hold graphs, and of opsets older than a rewrite can be made in, stay as they are.
 

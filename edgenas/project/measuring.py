@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import MissingBackendError
 from edgenas.latency import MeasuringSettings, Memory, TimingSettings
 from edgenas.latency.measuring import Measured, OtherNet, Workshop, is_elsewhere, measure
+from edgenas.latency.timing import Context
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, run_table
 from edgenas.project.settings import ProfileSettings
@@ -36,14 +37,30 @@ def timing_settings(table: ProfileSettings) -> MeasuringSettings:
     )
 
 
+def graphs_of(context: Context) -> tuple[int, tuple[str, ...]]:
+    """Opset and rewrites of the graphs that a table was measured with, so that nets beside it are timed alike.
+
+    Tables of before rewrites were made have none.
+    """
+    return int(context.details.get("opset", 18)), context.rewrites
+
+
 @contextmanager
 def workshop_in(
-    run: RunFolder, space: SearchSpace, task: Task, runtime: Runtime, precision: str, batch_size: int, *, opset: int
+    run: RunFolder,
+    space: SearchSpace,
+    task: Task,
+    runtime: Runtime,
+    precision: str,
+    batch_size: int,
+    *,
+    opset: int,
+    rewrites: Sequence[str] | None,
 ) -> Iterator[Workshop]:
     """A workshop whose traced components are kept in the run folder; files of whole nets are gone when the block ends."""
     with scratch(run.path) as folder:
         cache = run.latency / "components"
-        yield Workshop(space, task, runtime, precision, batch_size, opset=opset, cache=cache, scratch=folder)
+        yield Workshop(space, task, runtime, precision, batch_size, opset=opset, rewrites=rewrites, cache=cache, scratch=folder)
 
 
 def measure_archs(
@@ -70,8 +87,10 @@ def measure_archs(
         return None
     try:
         runtime = get_runtime(context.runtime)
-        opset = project.settings.export.opset
-        with workshop_in(project.run, project.space, task, runtime, context.precision, context.batch_size, opset=opset) as workshop:
+        opset, rewrites = graphs_of(context)
+        with workshop_in(
+            *(project.run, project.space, task, runtime, context.precision, context.batch_size), opset=opset, rewrites=rewrites
+        ) as workshop:
             seed = project.settings.profile.seed
             nets = yield from measure(workshop, genes_AG, chosen.table, label, seed, memory, others, attempts)
     except MissingBackendError as error:

@@ -12,8 +12,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import LatencyTableError, MissingBackendError, UsageError
 from edgenas.latency import LatencyTable, named_table
 from edgenas.latency.measuring import Workshop, device_name
-from edgenas.project.measuring import workshop_in
-from edgenas.project.settings import ExportSettings
+from edgenas.project.measuring import graphs_of, workshop_in
 from edgenas.records import SessionFacts
 from edgenas.runs import RunFolder, locked
 from edgenas.spaces import SearchSpace, get_space
@@ -76,12 +75,12 @@ def workshop_of(run: Path, table: LatencyTable, space: SearchSpace, runtime: Run
     """A workshop for a table's nets: in the run folder where there is one, so that traced components are found; else in one of
     the moment."""
     context, folder = table.context, RunFolder(run)
-    opset = int(context.details.get("opset", ExportSettings().opset))
+    opset, rewrites = graphs_of(context)
     with ExitStack() as stack:
         if folder.config.exists():
             stack.enter_context(locked(folder))
         else:
             folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgenas-"))))
         yield stack.enter_context(
-            workshop_in(folder, space, table.task, runtime, context.precision, context.batch_size, opset=opset)
+            workshop_in(folder, space, table.task, runtime, context.precision, context.batch_size, opset=opset, rewrites=rewrites)
         )

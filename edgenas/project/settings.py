@@ -382,6 +382,8 @@ class ExportSettings:
         targets: GPU architectures that engines are built for where no GPU is; ``sm86+sm89`` is one engine for both, ``portable``
             one for every architecture from Ampere on.
         opset: version of ONNX's operators.
+        rewrites: of the graph, by name, that change how fast it runs and not what it computes; None for those that were measured
+            to be fastest on the runtime that a file is for, [] for none. `profile` times the graphs that `export` writes.
         bench_visits: that ``--bench`` makes to every file, in turn; fewer than 6 give no interval.
         calibration: how int8 takes the ranges of activations from images of calibrate: minmax (the extremes), percentile (all but
             one in 100,000 values), entropy (what loses least information in 8 bits).
@@ -391,7 +393,8 @@ class ExportSettings:
     net: str = "auto"
     precision: Precision | None = None
     targets: tuple[str, ...] = ("sm86", "sm89", "sm120")
-    opset: Annotated[int, Range(ge=18, le=25)] = 18
+    opset: Annotated[int, Range(ge=18, le=25)] = 20
+    rewrites: tuple[str, ...] | None = None
     bench_visits: Nets = 21
     calibration: CalibrationMethod = "minmax"
     calibration_images: Annotated[int, Range(ge=8, le=2048)] = 256

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import UsageError
+from edgenas.graphs.rewriting import rewrites_for
 from edgenas.latency import ProfileResult
 from edgenas.latency.kit import RUNTIMES, KitPlan, Request, is_kit, kit_plan, read_results, table_of, write_kit
 from edgenas.project.measuring import timing_settings, workshop_in
@@ -78,7 +79,9 @@ def packed(project: Project, request: Request, path: Path) -> Generator[Note | P
     yield Note(_announcement(planned))
     runtime = get_runtime(request.runtime)
     with workshop_in(
-        project.run, project.space, request.task, runtime, request.precision, request.batch_size, opset=request.opset
+        *(project.run, project.space, request.task, runtime, request.precision, request.batch_size),
+        opset=request.opset,
+        rewrites=request.rewrites,
     ) as workshop:
         yield from workshop.prepare(planned.plan)
         yield from write_kit(path, planned, workshop.graph)
@@ -114,6 +117,7 @@ def request_of(project: Project, task: Task, *, has_trtexec: bool = False) -> Re
         batch_size=settings.batch_size or 1,
         threads=settings.threads if RUNTIMES[name] == "cpu" else None,
         opset=project.settings.export.opset,
+        rewrites=rewrites_for(name, project.settings.export.rewrites),
         seed=settings.seed,
         settings=timing_settings(settings),
     )

@@ -96,6 +96,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                 settings.precision or "fp32",
                 settings.batch_size or 1,
                 opset=project.settings.export.opset,
+                rewrites=project.settings.export.rewrites,
             ) as workshop,
             journal(project.run.latency / JOURNAL, _identity(project, images.task, runtime)) as memory,
         ):
@@ -109,7 +110,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                 workshop.build,
                 settings=timing_settings(settings),
                 rng=np.random.default_rng(settings.seed),
-                details={"opset": project.settings.export.opset, "command": " ".join(["edgenas", *sys.argv[1:]])},
+                details={**workshop.graph_details, "command": " ".join(["edgenas", *sys.argv[1:]])},
                 prepare=workshop.prepare,
                 memory=memory,
             ):
@@ -142,5 +143,6 @@ def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:
         **({"cpu_quota": quota} if quota is not None and runtime.device_kind == "cpu" else {}),
         "settings": asdict(project.settings.profile),
         "opset": project.settings.export.opset,
+        "rewrites": project.settings.export.rewrites,
         "edgenas": __version__,
     }

@@ -66,6 +66,7 @@ class BenchedRow(BenchedName):
     Attributes:
         runtime_version: of the package.
         device: as its live session says.
+        threads: of that session; None on a GPU.
         batch_size: of the file; None for any number.
         size_bytes: of the file; None for the net itself.
         sha256: of the file; None for the net itself.
@@ -73,12 +74,14 @@ class BenchedRow(BenchedName):
         is_own: whether it is of the net that is exported now; a rival's is timed, and never recommended.
         latency_ms: median of its calls.
         mad_ms: their median absolute deviation.
+        compute_ms: median without copies, on a GPU; None where the runtime cannot tell.
         percentiles: p90 and p99 with what the number of calls allows to say.
         ratio: to the baseline, whose own is 1.
     """
 
     runtime_version: str
     device: str
+    threads: int | None = None
     batch_size: int | None = None
     size_bytes: int | None = None
     sha256: str | None = None
@@ -86,6 +89,7 @@ class BenchedRow(BenchedName):
     is_own: bool = True
     latency_ms: float
     mad_ms: float
+    compute_ms: float | None = None
     calls: int
     percentiles: Mapping[str, Percentile]
     ratio: TimeRatio

@@ -57,6 +57,8 @@ def test_spaces_recipes_formats_and_runtimes_are_offered(complete: Complete) -> 
     assert "autoformer-tiny" in complete("edgenas spaces autoformer-")
     assert complete("edgenas train --recipe covit") == ["covit-teacher", "covitpp"]
     assert complete("edgenas export --format trt") == ["trt", "trt-rtx"]
+    assert complete("edgenas export --format onnx,tr") == ["onnx,trt", "onnx,trt-rtx"]
+    assert complete("edgenas export --precision fp32,fp") == ["fp32,fp16"]
     assert complete("edgenas profile --runtime onnxruntime-cp") == ["onnxruntime-cpu"]
 
 

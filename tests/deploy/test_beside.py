@@ -127,7 +127,7 @@ def test_dockerfiles_are_read_by_a_parser_and_run_without_a_shell_in_between(mak
 def test_what_is_not_possible_is_refused_before_any_work() -> None:
     with pytest.raises(UsageError, match="--with helm is unknown; allowed: triton, docker"):
         require_possible(["helm"], "onnx")
-    with pytest.raises(UsageError, match="Triton has no backend for trt-rtx"):
+    with pytest.raises(UsageError, match="no Triton repository is written for trt-rtx"):
         require_possible(["triton"], "trt-rtx")
     with pytest.raises(UsageError, match="--with docker is for --format onnx"):
         require_possible(["docker"], "trt")

@@ -26,6 +26,8 @@ class TestOnnxExporter(ExporterConformance):
 
 
 class TestOpenVinoExporter(ExporterConformance):
+    int8_tolerance = 0.3
+
     @pytest.fixture
     def exporter(self) -> Exporter:
         return OpenVinoExporter()

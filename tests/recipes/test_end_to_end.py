@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from edgenas.cli import main
+from edgenas.deploy.signing import SIGNATURE, load_signatory
 from edgenas.project.exporting import writing
 from edgenas.project.retraining import equal_cnn
 from edgenas.records import BenchResult
@@ -31,6 +34,7 @@ from tests.latency.kits import resealed, run_bare
 from tests.recipes.zygote import FEW_WIDTHS
 from tests.settings_file import add_settings
 
+KEY = Ed25519PrivateKey.generate()  # signs an export
 SPACE = "pvt-nano[pool_size=2]"  # half as many components are traced as of the whole
 SMALL = {
     "teacher.epochs": 2,
@@ -520,7 +524,9 @@ def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run,
 
 @pytest.mark.usefixtures("one_batch_size")
 def test_several_precisions_are_written_apart_timed_in_turn_and_one_is_recommended(edgenas: Run, project: Path) -> None:
-    asked = ("export", "--precision", "fp32,fp16", "--bench-net", "--set", "export.bench_visits=6")
+    (project / "key").write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (project / "key.pub").write_bytes(KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    asked = ("export", "--precision", "fp32,fp16", "--bench-net", "--set", "export.bench_visits=6", "--sign", "key")
     code, value, _ = edgenas(*asked)
     assert code == 0, value["error"]
     result, folder = value["result"], project / "edgenas-run" / "export"
@@ -544,6 +550,9 @@ def test_several_precisions_are_written_apart_timed_in_turn_and_one_is_recommend
     if not any(row["device"] != rows["", "torch-cpu"]["device"] for row in bench["rows"]):  # no GPU runs the half precision file
         assert [each["artifact"] for each in bench["left_out"]] == ["export/onnx-fp16"]
     assert not list(folder.glob(".*.parts"))
+    for each in result["artifacts"]:
+        manifest, signature = (project / "edgenas-run" / each["artifact"] / name for name in ("manifest.json", SIGNATURE))
+        assert load_signatory(project / "key.pub").doubt(manifest.read_bytes(), signature.read_text()) is None
 
 
 def test_timing_alone_writes_nothing_anew(edgenas: Run, project: Path) -> None:

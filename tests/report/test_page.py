@@ -18,7 +18,7 @@ from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
 from edgenas.report.terminal import Screen
 from edgenas.runs import Outcome, Picture
 from tests.report.pages import WRITTEN, a_page, data_sheet, image, judged, nothing_yet
-from tests.report.test_views import POSITIVE, retrain
+from tests.report.test_views import POSITIVE, benched, retrain
 
 NASTY = ("<script>alert(1)</script>", '"onload="alert(1)', "=cmd|' /C calc'!A0", "</title><img src=x>", "\x1b[31m\u202ered")
 
@@ -172,6 +172,18 @@ def test_an_export_of_other_weights_does_not_count() -> None:
     page = a_page(exports=(other,))
     assert four_tiles(page)[3].under == "these weights are not exported yet: edgenas export"
     assert "These are other weights than those of the net above." in Reading(document(page)).text
+
+
+def test_artefacts_that_were_timed_in_turn_are_shown_with_what_is_recommended() -> None:
+    assert "Timed in turn" not in Reading(document(a_page())).text
+    bench = benched().result.bench
+    assert bench is not None
+    text = " ".join(Reading(document(a_page(bench=bench))).text.split())
+    assert "Timed in turn" in text
+    assert "0.64 [0.62, 0.66]" in text
+    assert "Recommended: fastest here with its gates passed: export/openvino/model-fp32-b1.xml in openvino-cpu" in text
+    none = a_page(bench=replace(bench, choice=None))
+    assert "No file is recommended: no gates passed." in Reading(document(none)).text
 
 
 def test_an_empty_class_has_no_share() -> None:

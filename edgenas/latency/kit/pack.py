@@ -51,6 +51,7 @@ class Request:
         runtime: a key of ``RUNTIMES``.
         threads: on a CPU; None takes all usable cores of the device.
         seed: draws nets and orders.
+        rewrites: of the graphs.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class Request:
     opset: int
     seed: int
     settings: MeasuringSettings
+    rewrites: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the plan follows from; `from_json` reads it back."""
@@ -73,6 +75,7 @@ class Request:
                 "space": {"name": self.space.name, "sha256": space_hash(self.space)},
                 "task": asdict(self.task),
                 **own,
+                **({"rewrites": self.rewrites} if self.rewrites else {}),
                 "settings": asdict(self.settings),
             }
         )
@@ -84,6 +87,7 @@ class Request:
         settings = dict(value["settings"])
         timing = TimingSettings(**settings.pop("timing"))
         own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
+        own["rewrites"] = tuple(value.get("rewrites", ()))
         return cls(space=space, task=Task(**value["task"]), settings=MeasuringSettings(timing=timing, **settings), **own)
 
 

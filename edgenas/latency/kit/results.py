@@ -17,7 +17,7 @@ from edgenas.latency.kit.pack import RUNTIMES, KitPlan, Request, kit_plan
 from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
 from edgenas.latency.profiling import ProfileResult, profile
 from edgenas.latency.table import machine_problems, space_hash
-from edgenas.latency.timing import Target
+from edgenas.latency.timing import Target, graph_details
 from edgenas.runs import Note, Progress, read_sealed
 from edgenas.spaces import SearchSpace, Task
 
@@ -198,7 +198,7 @@ def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progre
         lambda chain: Path(repr(chain)),
         settings=request.settings,
         rng=np.random.default_rng(request.seed),
-        details={"opset": request.opset, **details},
+        details=graph_details(request.opset, request.rewrites) | dict(details),
         memory=results,
         machine=machine,
     ):

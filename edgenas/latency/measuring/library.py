@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,8 @@ def measure_table(
     precision: Precision = "fp32",
     batch_size: int = 1,
     threads: int | None = None,
-    opset: int = 18,
+    opset: int = 20,
+    rewrites: Sequence[str] | None = None,
     seed: int = 0,
     cache: Path | None = None,
     memory: Memory | None = None,
@@ -50,6 +51,7 @@ def measure_table(
         batch_size: images a call.
         threads: on a CPU; None takes all usable cores.
         opset: of the ONNX files that are timed.
+        rewrites: of their graphs, by name; None for those that `export` makes for the runtime.
         seed: draws nets and orders.
         cache: folder for traced components, which are then not traced again; None keeps none.
         memory: visits of an interrupted call with equal arguments, which are not made again.
@@ -72,7 +74,7 @@ def measure_table(
     with tempfile.TemporaryDirectory(prefix="edgenas-") as name:
         scratch = Path(name)
         kept = cache if cache is not None else scratch / "components"
-        workshop = Workshop(space, task, loader, precision, batch_size, opset=opset, cache=kept, scratch=scratch)
+        workshop = Workshop(space, task, loader, precision, batch_size, opset=opset, rewrites=rewrites, cache=kept, scratch=scratch)
         yield from profile(
             space,
             task,
@@ -80,7 +82,7 @@ def measure_table(
             workshop.build,
             settings=settings,
             rng=np.random.default_rng(seed),
-            details={"opset": opset},
+            details=workshop.graph_details,
             prepare=workshop.prepare,
             memory=memory,
         )

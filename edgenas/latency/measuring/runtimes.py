@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from edgenas.deploy.contracts import Runtime
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import MissingBackendError
+from edgenas.errors import MissingBackendError, UsageError
 from edgenas.latency.timing import cpu_model
 from edgenas.runs import Note
 
@@ -40,12 +40,17 @@ def choose_runtime(device: str, name: str | None) -> Generator[Note, None, Runti
 
     Raises:
         MissingBackendError: if the device or the runtime that was asked for does not work here.
-        UsageError: for an unknown runtime.
+        UsageError: for an unknown runtime, or one that loads files of a format alone.
     """
     if name is not None:
         runtime = get_runtime(name)
         if device not in ("auto", runtime.device_kind):
             raise MissingBackendError(f"runtime {name} runs on {runtime.device_kind}, not on {device}")
+        if not {"onnx", "module"}.intersection(runtime.accepts):
+            raise UsageError(
+                f"runtime {name} loads {' and '.join(runtime.accepts)} files alone; nets are timed as ONNX graphs or as modules",
+                hint=f"profile with {CPU_RUNTIME} or openvino-cpu, and time the exported file",
+            )
         probe = runtime.probe()
         if not probe.works:
             raise MissingBackendError(f"runtime {name} does not work here: {probe.reason}", hint=probe.fix)

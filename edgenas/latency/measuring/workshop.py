@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from edgenas.deploy.contracts import ExportSpec, Precision, Runtime, TypedExporter
 from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import LatencyTableError, MissingBackendError
+from edgenas.graphs.rewriting import rewrite, rewrites_for
 from edgenas.latency.nets import ComponentGraphs, ComposedOnnx, TimingPlan
-from edgenas.latency.timing import Target, cpu_quota, usable_cores, usable_threads
+from edgenas.latency.timing import Target, cpu_quota, graph_details, usable_cores, usable_threads
 from edgenas.runs import Progress
 from edgenas.runs.background import watched
 from edgenas.spaces import SearchSpace, Task
@@ -55,6 +56,7 @@ class Workshop:
         precision: of the computation, one of the runtime's.
         batch_size: images a call.
         opset: of ONNX files.
+        rewrites: of their graphs; None for those that `export` makes for the runtime.
         cache: folder of the components' graphs, so that each is traced once.
         scratch: folder of the moment, where files of whole nets are written.
     """
@@ -68,6 +70,7 @@ class Workshop:
         batch_size: int,
         *,
         opset: int,
+        rewrites: Sequence[str] | None = None,
         cache: Path,
         scratch: Path,
     ) -> None:
@@ -76,12 +79,18 @@ class Workshop:
         self.runtime = runtime
         self.precision = cast(Precision, precision)
         self.batch_size = batch_size
+        self.rewrites = () if "module" in runtime.accepts else rewrites_for(runtime.name, rewrites)
         self._inputs: dict[Path | nn.Module, NDArray[np.float32]] = {}
         self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._folder = scratch
         input_shape = family(space).component_input_shape
         graphs = ComponentGraphs(self._trace, cache / f"b{batch_size}", opset=opset, input_shape=input_shape)
-        self._composed = ComposedOnnx(graphs, self._folder)
+        self._composed = ComposedOnnx(graphs, self._folder, self.rewrites)
+
+    @property
+    def graph_details(self) -> dict[str, Any]:
+        """What the context of a table keeps of the graphs."""
+        return graph_details(self._composed.graphs.opset, self.rewrites)
 
     def target(self, threads: int | None, fps: float | None = None) -> Target:
         """Runtime, input and pace for timing.
@@ -163,7 +172,7 @@ class Workshop:
                 raise MissingBackendError(f"{self.runtime.name} loads no ONNX files: {source} cannot be timed by it")
         elif "module" not in self.runtime.accepts:
             net = source
-            spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
+            spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset, rewrites=self.rewrites)
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
             source = self._typed(get_exporter("onnx").export(net, spec, folder)[0].path)
@@ -182,7 +191,7 @@ class Workshop:
             raise LatencyTableError(
                 "kits time nets in fp32 and fp16, not in int8", hint="run `edgenas profile` on the device itself"
             )
-        composed = self._composed.graphs.net(components)
+        composed = rewrite(self._composed.graphs.net(components), self.rewrites).model
         if self.precision != "fp16":
             return composed
         exporter = cast(TypedExporter, get_exporter("onnx"))
@@ -212,7 +221,7 @@ class Workshop:
             ]:
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.04 + 0.01)
         shape = family(self.space).component_input_shape(components[0])
-        spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset)
+        spec = ExportSpec(shape, self.batch_size, "fp32", self._composed.graphs.opset, rewrites=())
         with tempfile.TemporaryDirectory() as folder:
             files = get_exporter("onnx").export(chain, spec, Path(folder))
             return onnx.load(files[0].path)

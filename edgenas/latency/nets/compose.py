@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgenas.graphs.rewriting import rewrite
 from edgenas.latency.nets.drawn import HIGHEST, LOWEST, drawn_kind
 from edgenas.latency.nets.stitching import cut_chain, stitch
 from edgenas.runs import atomic_path
@@ -140,10 +141,12 @@ class ComposedOnnx:
     Attributes:
         graphs: of every component that will be asked for.
         folder: where the files go; the caller removes it.
+        rewrites: that are made of the graph of a whole net.
     """
 
     graphs: ComponentGraphs
     folder: Path
+    rewrites: tuple[str, ...] = ()
     _bare: dict[Hashable, onnx.ModelProto] = field(default_factory=dict, repr=False, compare=False)
     _bytes: dict[Path, int] = field(default_factory=dict, repr=False, compare=False)
 
@@ -151,7 +154,7 @@ class ComposedOnnx:
         """The file of the net, written unless it is there."""
         path = self.folder / f"net-{hashlib.sha256(repr(tuple(components)).encode()).hexdigest()[:24]}.onnx"
         if path not in self._bytes:
-            model = stitch([self._without_weights(component) for component in components])
+            model = rewrite(stitch([self._without_weights(component) for component in components]), self.rewrites).model
             needed = _placed(model)
             _extend(self.folder / WEIGHTS, needed)
             data = model.SerializeToString(deterministic=True)

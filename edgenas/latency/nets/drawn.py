@@ -24,6 +24,7 @@ def drawn_kind(tensor: onnx.TensorProto) -> str | None:
     if kind is None or len(data) < INLINE_BYTES:
         return None
     values: NDArray[Any] = np.frombuffer(data, dtype=f"<{kind}")
-    if not LOWEST <= float(values.min()) <= float(values.max()) <= HIGHEST:
+    lowest, highest = float(values.min()), float(values.max())
+    if not 0 < lowest <= highest <= lowest * HIGHEST / LOWEST:  # a rewrite may have multiplied them
         return None
     return kind if len(np.unique(values[: 64 * DISTINCT])) >= min(DISTINCT, len(values) // 2) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edgenas.graphs.rewriting import default_rewrites
 from edgenas.latency.table.table import LatencyTable
 from edgenas.percents import percent
 
@@ -18,7 +19,22 @@ SLOW_GOVERNORS = ("powersave", "conservative")
 
 def remarks(table: LatencyTable) -> tuple[str, ...]:
     """What whoever relies on a table should know of how it was measured; nothing for a quiet machine."""
-    return (*_spread(table), *_launches(table), *machine_remarks(table.measuring.get("machine", []), table.context.threads))
+    return (
+        *_graphs(table),
+        *_spread(table),
+        *_launches(table),
+        *machine_remarks(table.measuring.get("machine", []), table.context.threads),
+    )
+
+
+def _graphs(table: LatencyTable) -> Iterator[str]:
+    context = table.context
+    shipped = default_rewrites(context.runtime)
+    if shipped and not context.rewrites:
+        yield (
+            f"its nets were timed as they are traced; `export` writes graphs for {context.runtime} that were measured to be faster "
+            f"({', '.join(shipped)}), so nets may ship faster than it says: `edgenas profile` measures what ships"
+        )
 
 
 def _spread(table: LatencyTable) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Timing nets: what is loaded how, sessions of interleaved visits, the pace and the machine they were made on."""
 
-from edgenas.latency.timing.context import SCOPE, Context, context_of
+from edgenas.latency.timing.context import SCOPE, Context, context_of, graph_details
 from edgenas.latency.timing.duty import Duty, Soaked, fps_of, soak
 from edgenas.latency.timing.gpu import gpu_state
 from edgenas.latency.timing.measure import FINALIST_TIMING, Measurement, Measurements, measure_nets
@@ -38,6 +38,7 @@ __all__ = [
     "cpu_quota",
     "fps_of",
     "gpu_state",
+    "graph_details",
     "measure_nets",
     "probe_visit",
     "soak",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -47,8 +47,14 @@ class Context:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells contexts apart, whatever the versions; what a kit measured is another one."""
-        return (self.device, self.runtime, self.precision, self.batch_size, self.threads, self.scope, "kit" in self.details)
+        """What tells contexts apart, whatever the versions: a kit makes another one, and so do other graphs."""
+        key = (self.device, self.runtime, self.precision, self.batch_size, self.threads, self.scope, "kit" in self.details)
+        return (*key, self.rewrites) if self.rewrites else key
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """Of the graphs that were timed; none in a table of before graphs were rewritten."""
+        return tuple(self.details.get("rewrites", ()))
 
     def __str__(self) -> str:
         threads = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
@@ -90,6 +96,11 @@ def context_of(
         spinning=info.spinning,
         details=dict(info.details) | dict(machine_details(info.device_kind) if machine is None else machine) | dict(details or {}),
     )
+
+
+def graph_details(opset: int, rewrites: Sequence[str]) -> dict[str, Any]:
+    """What a context keeps of the graphs that were timed."""
+    return {"opset": opset, **({"rewrites": list(rewrites)} if rewrites else {})}
 
 
 def machine_details(device_kind: str) -> dict[str, Any]:

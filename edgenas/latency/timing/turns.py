@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import Precision, Runner, RunnerInfo, Runtime
+from edgenas.latency.timing.gpu import gpu_state
 from edgenas.latency.timing.samples import NetTiming
 from edgenas.latency.timing.sessions import timings_of
 from edgenas.latency.timing.target import TimingSettings
@@ -147,11 +148,13 @@ def take_turns(
     """
     start, kept = clock(), Forgetful() if memory is None else memory
     timer = CallTimer(clock, time.sleep, 0, settings.runs, settings.visit_ms, settings.warmup_ms)
-    rounds = Rounds(_Visitor(entrants, reference, timer), kept, Watches(kept, None), settings.reference_every)
+    has_gpu = any(each.runtime.device_kind == "cuda" for each in (reference, *entrants))
+    watch = Watches(kept, gpu_state if has_gpu else None)
+    rounds = Rounds(_Visitor(entrants, reference, timer), kept, watch, settings.reference_every)
     orders = [rng.permutation(len(entrants)).tolist() for _ in range(settings.visits)]
     for done in rounds.run(orders):
         yield Progress(label, done, settings.visits * len(entrants))
     assert rounds.num_runs is not None
-    seconds = (clock() - start) / 1e9 + rounds.watch.seconds_before
-    machine = dict(rounds.watch.end(rounds.num_made))
+    seconds = (clock() - start) / 1e9 + watch.seconds_before
+    machine = dict(watch.end(rounds.num_made))
     yield Turns(*timings_of(rounds, len(entrants)), rounds.num_runs, seconds, machine)

@@ -71,8 +71,10 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
 
         @contextmanager
         def shop(space: SearchSpace, task: Task) -> Iterator[Workshop]:
-            opset = project.settings.export.opset
-            with workshop_in(project.run, space, task, runtime, precision, batch_size, opset=opset) as workshop:
+            own = project.settings.export
+            with workshop_in(
+                project.run, space, task, runtime, precision, batch_size, opset=own.opset, rewrites=own.rewrites
+            ) as workshop:
                 yield workshop
 
         pace = partial(_pace, project, wanted.num_images, memory)
@@ -172,5 +174,6 @@ def _identity(project: Project, runtime: Runtime) -> dict[str, Any]:
         "cores": [usable_cores(), cpu_quota()] if runtime.device_kind == "cpu" else None,
         "settings": {name: settings[name] for name in ("precision", "batch_size", "threads")},
         "opset": project.settings.export.opset,
+        "rewrites": project.settings.export.rewrites,
         "edgenas": __version__,
     }

@@ -171,7 +171,9 @@ def _false_alarms(decided_N: NDArray[np.int64], is_positive_N: NDArray[np.bool_]
 def _parity(project: Project, each: Contender, net: nn.Module, judge: Judge) -> Generator[Record, None, Parity]:
     """Of the ONNX file for one image a call, against the net as it was trained."""
     images, settings = each.images, project.settings.export
-    spec = ExportSpec((images.task.in_channels, each.image_px, each.image_px), 1, "fp32", settings.opset)
+    spec = ExportSpec(
+        (images.task.in_channels, each.image_px, each.image_px), 1, "fp32", settings.opset, rewrites=settings.rewrites
+    )
     with scratch(project.run.path) as folder:
         writing = (get_exporter("onnx").export(net, spec, folder) for _ in range(1))
         try:

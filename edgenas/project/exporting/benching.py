@@ -7,8 +7,9 @@ things: another device times the same entries.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from edgenas.deploy.orders import BASELINE_FORMAT
 from edgenas.errors import ArtefactError, EdgeNASError
 from edgenas.latency.kit import BENCH_RUNTIMES, TurnFile
 from edgenas.latency.measuring import percentiles_of
-from edgenas.latency.timing import NetTiming, TimingSettings, Turns, take_turns, upper_ms
+from edgenas.latency.table import machine_remarks
+from edgenas.latency.timing import Memory, NetTiming, TimingSettings, Turns, take_turns, upper_ms
 from edgenas.project.devices import There, time_files_there
 from edgenas.project.exporting.choosing import Contender, choose, time_ratio
 from edgenas.project.exporting.entries import (
@@ -35,9 +37,11 @@ from edgenas.project.exporting.entries import (
 )
 from edgenas.project.exporting.source import Source
 from edgenas.project.exporting.writing import judge_of
+from edgenas.project.journals import journal
 from edgenas.records import BenchedRow, BenchResult, ExportedModel, ExportResult, LeftOutFile, Percentile, TimeRatio, Verdict
 from edgenas.runs import Note, Progress, Record, RunFolder
 from edgenas.runs.stages import BENCH
+from edgenas.runs.versions import versions
 
 
 def bench_file(run: RunFolder, there: There | None) -> Path:
@@ -49,6 +53,8 @@ def bench(
     source: Source, settings: TimingSettings, *, with_net: bool = False, seed: int = 0, there: There | None = None
 ) -> Generator[Record, None, BenchResult]:
     """Time all artefacts of the run in turn, choose among them, and keep what was found in `bench_file`.
+
+    Visits are kept as they are made: the same command goes on after a kill.
 
     Args:
         source: the net that is exported.
@@ -65,13 +71,17 @@ def bench(
     artefacts, unusable = artefacts_in(run)
     entries, left = yield from entries_of(artefacts, source, how, with_net=with_net)
     baseline = baseline_of(entries)
-    others = [entry for entry in entries if entry is not baseline]
-    if there is None:
-        timed = yield from _timed_here(baseline, others, settings, seed)
-    else:
-        timed = yield from _timed_there(there, baseline, others, settings, seed)
-    result = yield from bench_of(source, how, timed.entries, timed.infos, timed.turns, [*unusable, *left, *timed.left])
-    result.write(bench_file(run, there))
+    ordered = [baseline, *(entry for entry in entries if entry is not baseline)]
+    kept = bench_file(run, there)
+    with journal(kept.with_suffix(".jsonl"), _identity(source, how, ordered, settings, seed)) as memory:
+        if there is None:
+            timed = yield from _timed_here(ordered, settings, seed, memory)
+        else:
+            timed = yield from _timed_there(there, ordered, settings, seed)
+        result = yield from bench_of(source, how, timed.entries, timed.infos, timed.turns, [*unusable, *left, *timed.left])
+        result.write(kept)
+    for remark in machine_remarks([timed.turns.machine], how.threads):
+        yield Note(remark, is_warning=True)
     yield Note(f"{settings.visits} visits to each of {len(timed.entries)} in {timed.turns.seconds:.0f} s")
     return result
 
@@ -93,22 +103,19 @@ class _Timed:
     left: list[LeftOutFile]
 
 
-def _timed_here(baseline: Entry, others: Sequence[Entry], settings: TimingSettings, seed: int) -> Generator[Record, None, _Timed]:
-    rng, turns = np.random.default_rng(seed), None
-    for record in take_turns([each.entrant for each in others], baseline.entrant, settings, rng=rng):
+def _timed_here(entries: list[Entry], settings: TimingSettings, seed: int, memory: Memory) -> Generator[Record, None, _Timed]:
+    """In turn on this machine, the first as the reference of the others."""
+    baseline, *others = (entry.entrant for entry in entries)
+    for record in take_turns(others, baseline, settings, rng=np.random.default_rng(seed), memory=memory):
         if isinstance(record, Turns):
-            turns = record
-        else:
-            yield record
-    assert turns is not None
-    entries = [baseline, *others]
-    return _Timed(entries, [entry.entrant.tried() for entry in entries], turns, [])
+            return _Timed(entries, [entry.entrant.tried() for entry in entries], record, [])
+        yield record
+    raise AssertionError("the last record is the turns")
 
 
-def _timed_there(
-    there: There, baseline: Entry, others: Sequence[Entry], settings: TimingSettings, seed: int
-) -> Generator[Record, None, _Timed]:
+def _timed_there(there: There, entries: Sequence[Entry], settings: TimingSettings, seed: int) -> Generator[Record, None, _Timed]:
     """A file that a kit cannot time, or that does not work there, is left out."""
+    baseline, *others = entries
     sent = [entry for entry in others if entry.file is not None and entry.runtime.name in BENCH_RUNTIMES]
     left = [_left(entry, "only ONNX Runtime and OpenVINO time over the network") for entry in others if entry not in sent]
     files = [_turn_file(entry) for entry in (baseline, *sent)]
@@ -133,6 +140,18 @@ def _turn_file(entry: Entry) -> TurnFile:
 def _left(entry: Entry, reason: str) -> LeftOutFile:
     name = entry.name
     return LeftOutFile(artifact=name.artifact, path=name.path, runtime=name.runtime, reason=reason)
+
+
+def _identity(source: Source, how: Conditions, entries: Sequence[Entry], settings: TimingSettings, seed: int) -> dict[str, Any]:
+    """Everything that the visits depend on."""
+    return {
+        "entries": [[each.name.as_json(), None if each.file is None else each.file.sha256] for each in entries],
+        "weights": source.final.sha256,
+        "how": asdict(how),
+        "settings": asdict(settings),
+        "seed": seed,
+        "versions": versions(),
+    }
 
 
 def bench_of(
@@ -237,6 +256,7 @@ def _contender(entry: Entry, info: RunnerInfo, timing: NetTiming, *, is_first: b
         precision=name.precision,
         runtime_version=info.runtime_version,
         device=info.device,
+        threads=info.threads,
         batch_size=None if file is None else file.batch_size,
         size_bytes=None if file is None else file.size_bytes,
         sha256=None if file is None else file.sha256,
@@ -244,6 +264,7 @@ def _contender(entry: Entry, info: RunnerInfo, timing: NetTiming, *, is_first: b
         is_own=entry.is_own,
         latency_ms=timing.median_ms,
         mad_ms=timing.mad_ms,
+        compute_ms=float(np.median(timing.compute_V)) if timing.compute_V.size else None,
         calls=timing.num_runs,
         percentiles=_percentiles(timing),
         ratio=ratio,

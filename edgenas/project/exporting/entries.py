@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,8 +173,14 @@ def _runtimes_of(file: ModelFile, how: Conditions, *, with_others: bool) -> Iter
         except EdgeNASError:
             continue
         reads = file.kind in runtime.accepts and file.precision in runtime.precisions
-        if name == file.runtime or (reads and runtime.probe().works):
+        if name == file.runtime or (reads and _works(name)):
             yield runtime
+
+
+@cache
+def _works(name: str) -> bool:
+    """Whether a runtime works here, tried once."""
+    return get_runtime(name).probe().works
 
 
 def _net_entry(net: nn.Module, source: Source, how: Conditions) -> Entry:

@@ -106,8 +106,9 @@ def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[Exp
     sizes = batch_sizes(order.exporter)
     positive = None if images.positive is None else images.class_names[images.positive]
     texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
-    spec = ExportSpec(source.shape, None, order.precision, settings.opset, order.targets, texts, rebuilds=order.rebuilds)
-    spec = replace(spec, ahead=tuple(settings.targets), calibration=calibration_for(source, order.precision, settings))
+    spec = ExportSpec(source.shape, None, order.precision, settings.opset, order.targets, texts, rewrites=settings.rewrites)
+    spec = replace(spec, rebuilds=order.rebuilds, ahead=tuple(settings.targets))
+    spec = replace(spec, calibration=calibration_for(source, order.precision, settings))
     return [replace(spec, batch_size=size) for size in sizes]
 
 

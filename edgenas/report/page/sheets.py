@@ -117,14 +117,15 @@ def _timed(bench: BenchResult | None) -> Iterator[Html]:
         name = f"{row.artifact}/{row.path}" if row.path else "the net itself"
         p99 = row.percentiles.get("p99")
         shown = "–" if p99 is None else f"{p99.ms:.3g}"
-        gates = "–" if row.parity is None else row.parity.replace("_", " ")
-        rows.append((name, row.runtime, row.precision, gates, f"{row.latency_ms:.3g}", shown, row.ratio.words))
+        gates = "–" if not row.path else "not judged" if row.parity is None else row.parity.replace("_", " ")
+        times = "1" if row.ratio.low == row.ratio.high == 1 else row.ratio.words
+        rows.append((name, row.runtime, row.precision, gates, f"{row.latency_ms:.3g}", shown, times))
     yield tag("h3", "Timed in turn")
     heads = ("file", "runtime", "precision", "gates", "p50, ms", "p99, ms", "of the baseline, 95 %")
     yield rows_table(heads, rows, numbers_from=4)
     threads = "" if bench.threads is None else f", {bench.threads} thread{'s' if bench.threads > 1 else ''}"
-    yield note(f"{bench.device}{threads}, batch {bench.batch_size}; baseline: {bench.baseline.words}.")
-    yield note(first_upper(bench.choice.words) + "." if bench.choice is not None else "No file is recommended: no gates passed.")
+    yield note(f"{bench.device}{threads}, batch {bench.batch_size}; baseline: {bench.baseline.words}")
+    yield note(f"Recommended: {bench.choice.words}" if bench.choice is not None else "No file is recommended: no gates passed.")
 
 
 def _copied(run: str, export: PageExport) -> Html:

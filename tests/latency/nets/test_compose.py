@@ -13,12 +13,16 @@ import onnx
 import pytest
 import torch
 from edgenas.exporters._files import read_source
-from edgenas.exporters.onnx import export_graph
+from edgenas.exporters.onnx import OnnxExporter, export_graph
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision
 from torch import nn
 
+from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ArtefactError, ExportError
+from edgenas.graphs.rewriting import ALL
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
+from edgenas.latency.measuring import Workshop
+from edgenas.latency.nets import INLINE_BYTES, drawn_kind
 from edgenas.latency.nets.compose import PORTION
 from edgenas.latency.nets.plan import components_of, is_block
 from edgenas.latency.nets.stitching import cut_chain
@@ -265,3 +269,32 @@ def test_nodes_are_called_after_their_place_and_their_module(graphs: ComponentGr
     assert len(set(names)) == len(names)
     repeated = [*SPEC.components[:2], BLOCK, *SPEC.components[2:]]
     assert "2.attn.q/MatMul" in [node.name for node in graphs.net(repeated).graph.node]
+
+
+@pytest.mark.parametrize("name", ["pvt-nano", "autoformer-nano"])
+def test_what_is_timed_is_rewritten_as_what_ships(name: str, tmp_path: Path) -> None:
+    space = get_space(name)
+    shop = Workshop(space, space.default_task, OnnxRuntimeCpu(), "fp32", 1, opset=20, cache=tmp_path / "cache", scratch=tmp_path)
+    net = components_of(space, space.sample(1, np.random.default_rng(3))[0], space.default_task)
+    for _ in shop.prepare_chains([net]):
+        pass
+    assert shop.rewrites == ALL
+    assert shop.graph_details == {"opset": 20, "rewrites": list(ALL)}
+    path = shop.build(net)
+    assert isinstance(path, Path)
+    timed, packed = onnx.load(path, load_external_data=False), shop.graph(net)
+    whole = drawn(net, space)
+    (shipped,) = OnnxExporter().export(whole, ExportSpec(input_shape(space, net[0])), tmp_path)
+    expected = Counter(node.op_type for node in onnx.load(shipped.path).graph.node)
+    assert Counter(node.op_type for node in timed.graph.node) == expected
+    assert Counter(node.op_type for node in packed.graph.node) == expected
+    scaled = [each for each in packed.graph.initializer if each.name.endswith(":weight") and len(each.raw_data) >= INLINE_BYTES]
+    assert scaled
+    assert all(drawn_kind(tensor) == "f4" for tensor in scaled)
+    runner = OnnxRuntimeCpu().load(path, threads=1)
+    assert np.isfinite(runner(np.ones((1, *input_shape(space, net[0])), dtype=np.float32))).all()
+    runner.close()
+    plain = Workshop(
+        space, space.default_task, OnnxRuntimeCpu(), "fp32", 1, opset=20, rewrites=(), cache=tmp_path, scratch=tmp_path
+    )
+    assert plain.graph_details == {"opset": 20}

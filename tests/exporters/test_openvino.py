@@ -1,0 +1,100 @@
+"""OpenVINO's own format: what is in it, what the runtime computes in, and files that are not what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgenas.exporters._ir import read_ir
+from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter, _Runner
+
+from edgenas.deploy.contracts import ExportedFile, ExportSpec
+from edgenas.deploy.plugins import get_runtime
+from edgenas.errors import ArtefactError, MissingBackendError
+from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net, tiny_onnx
+
+TEXTS = {"classes": '["größe", "b"]', "decision": "argmax"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> ExportedFile:
+    spec = ExportSpec(INPUT_SHAPE, metadata=TEXTS)
+    return OpenVinoExporter().export(tiny_net(), spec, tmp_path_factory.mktemp("openvino"))[0]
+
+
+@pytest.fixture
+def copied(written: ExportedFile, tmp_path: Path) -> Path:
+    for path in (written.path, *written.parts):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path / written.path.name
+
+
+def test_a_file_has_its_weights_beside_it_in_float32_and_texts_inside(written: ExportedFile) -> None:
+    assert [part.name for part in written.parts] == ["model-fp32-b1.bin"]
+    facts = OpenVinoCpu().facts(written.path)
+    assert facts.precisions == ("fp32", "bf16")
+    assert facts.metadata == TEXTS
+    assert "f16" not in facts.words
+
+
+def test_openvino_and_onnx_runtime_agree(written: ExportedFile, tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx())
+    ours, theirs = OpenVinoCpu().load(written.path), get_runtime("onnxruntime-cpu").load(tmp_path / "tiny.onnx")
+    np.testing.assert_allclose(ours(images(1)), theirs(images(1)), atol=1e-6)
+    ours.close()
+    theirs.close()
+
+
+def test_bfloat16_is_what_the_compiled_model_says_or_it_is_refused(written: ExportedFile) -> None:
+    try:
+        runner = OpenVinoCpu().load(written.path, precision="bf16", threads=1)
+    except MissingBackendError as error:
+        assert "computes in fp32" in str(error)
+        return
+    assert runner.info.precision == "bf16"
+    assert runner.info.details["share_bf16"] > 0.5
+    runner.close()
+
+
+def test_a_precision_that_did_not_happen_is_refused(written: ExportedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.exporters.openvino.HINTS", {"bf16": "f32"})  # what a CPU without bfloat16 makes of it
+    with pytest.raises(MissingBackendError, match="computes in fp32 on .*, asked for was bf16"):
+        OpenVinoCpu().load(written.path, precision="bf16")
+
+
+def test_an_int8_file_is_no_float32_file(written: ExportedFile) -> None:
+    runner = OpenVinoCpu().load(written.path)
+    assert isinstance(runner, _Runner)
+    runner._layers.update({"u8": 1})
+    with pytest.raises(ArtefactError, match="the file is quantised"):
+        runner._require("fp32")
+    runner.close()
+
+
+@pytest.mark.parametrize("what", ["weights cut", "weights gone", "description cut", "another root", "entities"])
+def test_damaged_files_are_refused_in_one_line(copied: Path, what: str) -> None:
+    weights, data = copied.with_suffix(".bin"), copied.read_bytes()
+    if what == "weights cut":
+        weights.write_bytes(weights.read_bytes()[:100])
+    elif what == "weights gone":
+        weights.unlink()
+    else:
+        entities = b'<!DOCTYPE net [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
+        new = {"description cut": data[:500], "another root": b"<a/>", "entities": entities + data.split(b"?>", 1)[1]}
+        copied.write_bytes(new[what])
+    with pytest.raises(ArtefactError) as caught:
+        OpenVinoCpu().load(copied)
+    assert "\n" not in str(caught.value)
+    assert "Exception from" not in str(caught.value)
+
+
+def test_descriptions_are_read_without_trust() -> None:
+    with pytest.raises(ArtefactError, match="declaration"):
+        read_ir(b'<?xml version="1.0"?><!DOCTYPE net SYSTEM "file:///etc/passwd"><net/>')
+    with pytest.raises(ArtefactError, match="levels"):
+        read_ir(b"<net>" + b"<a>" * 100 + b"</a>" * 100 + b"</net>")
+    half = b'<net><layer type="Const"><data element_type="f16" shape="2, 3"/></layer></net>'
+    assert not read_ir(half).is_float32
+    assert read_ir(half).words == "it stores 6 f16"
+    assert read_ir(b'<net><layer type="FakeQuantize"/></net>').is_quantized

@@ -1,0 +1,152 @@
+"""Rewrites: each where it applies and where it does not, always with equal outputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from edgenas.exporters._rewriting import TOLERANCE, rewritten
+from edgenas.exporters.onnx import OnnxExporter, export_graph
+from torch import nn
+
+from edgenas.deploy.contracts import ExportSpec
+from edgenas.errors import ExportError
+from edgenas.graphs.rewriting import ALL, REWRITES, Rewritten, default_rewrites, rewrite
+from edgenas.spaces import get_space
+from edgenas.supernets import build_net
+
+from .nets import Convolutions, Net, drawn, kinds, outputs
+
+IMAGE = (3, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def static() -> onnx.ModelProto:
+    return export_graph(drawn(Net()), IMAGE, opset=20)
+
+
+@pytest.fixture(scope="module")
+def dynamic() -> onnx.ModelProto:
+    return export_graph(drawn(Net()), IMAGE, batch_size=None, opset=20)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_rewrite_alone_and_all_together_leave_the_outputs(
+    name: str, static: onnx.ModelProto, dynamic: onnx.ModelProto
+) -> None:
+    for names in ([name], ALL):
+        for model, batches in ((static, (1,)), (dynamic, (1, 3))):
+            result = rewrite(model, names)
+            onnx.checker.check_model(result.model, full_check=True)
+            for batch in batches:
+                np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+
+
+def test_all_rewrites_make_their_places(static: onnx.ModelProto, dynamic: onnx.ModelProto) -> None:
+    for model in (static, dynamic):
+        result = rewrite(model, ALL)
+        # of a block: q, k, v and proj; two convolutions of the MLP; and the head of the net
+        assert {name: result.counts[name] for name in ALL[1:]} == {"matrix": 9, "pointwise": 4, "heads": 6, "scale": 4}
+        after = kinds(result.model)
+        assert after["Conv"] == 1 + 2 * 3
+        assert after["Gemm"] == 9
+        assert not {"Slice", "Squeeze", "Mul", "Shape", "Concat"} & after.keys()
+        assert "pointwise 4" in str(result)
+
+
+def test_projections_next_to_no_depthwise_convolution_become_none() -> None:
+    mlp = drawn(nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 6)))
+    result = rewrite(export_graph(mlp, (16, 6), opset=20), ["pointwise"])
+    assert "pointwise" not in result.counts
+    assert "Conv" not in kinds(result.model)
+
+
+def test_a_net_of_convolutions_stays_as_it_is() -> None:
+    model = export_graph(drawn(Convolutions()), IMAGE, opset=20)
+    assert rewrite(model, ALL).counts == {}
+    assert kinds(rewrite(model, ALL).model) == kinds(model)
+
+
+class Shared(nn.Module):
+    """What is multiplied is also read as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 6)
+
+    def forward(self, x_NLC: torch.Tensor) -> torch.Tensor:
+        y_NLC = self.fc(x_NLC)
+        return y_NLC * 0.5 + y_NLC.relu()
+
+
+def test_a_factor_of_what_something_else_reads_stays() -> None:
+    model = export_graph(drawn(Shared()), (4, 6), opset=20)
+    result = rewrite(model, ALL)
+    assert "scale" not in result.counts
+    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-5, atol=1e-6)
+
+
+def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelProto) -> None:
+    assert rewrite(static, []).model is static
+    assert default_rewrites("onnxruntime-cpu") == ALL
+    assert default_rewrites("tensorrt-rtx") == ()
+    with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:
+        rewrite(static, ["gelu"])
+    assert "moves, matrix, pointwise, heads, scale" in str(caught.value.hint)
+    assert all(each.says and each.min_opset >= 18 for each in REWRITES.values())
+
+
+def test_nodes_keep_the_modules_they_come_from(static: onnx.ModelProto) -> None:
+    names = [node.name for node in rewrite(static, ALL).model.graph.node]
+    assert {"blocks.0.qkv/Gemm", "blocks.0.qkv/Gemm_3", "blocks.1.fc1/Conv", "blocks.1.fc2/Conv", "head/Gemm"} < set(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+@pytest.mark.parametrize("name", ["pvt-nano", "pvt-elastic-nano", "autoformer-nano", "vitas-nano", "pvt-mobile-nano", "pit-nano"])
+@pytest.mark.slow  # every family is traced
+def test_nets_of_every_family_give_what_they_gave(name: str, batch_size: int | None) -> None:
+    space = get_space(name)
+    task = replace(space.default_task, num_classes=3)
+    for genes in space.sample(2, np.random.default_rng(5)):
+        net = drawn(build_net(space, task, tuple(int(gene) for gene in genes)))
+        model = export_graph(net, (task.in_channels, task.image_px, task.image_px), batch_size=batch_size, opset=20)
+        _, notes = rewritten(model, ALL)
+        assert float(notes.get("rewrites_proof", 0.0)) < TOLERANCE / 10
+
+
+def test_a_rewrite_that_changes_the_net_is_caught_and_named(static: onnx.ModelProto) -> None:
+    def wrong(model: onnx.ModelProto, names: object) -> Rewritten:
+        result = rewrite(model, names)  # type: ignore[arg-type]
+        if "heads" in names:  # type: ignore[operator]
+            bias = next(tensor for tensor in result.model.graph.initializer if tensor.name.endswith(":bias"))
+            values = onnx.numpy_helper.to_array(bias) + 0.1
+            bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+        return result
+
+    with pytest.raises(ExportError, match=r"rewrite 'heads' would change the net: outputs differ by .* at most 0.0001"):
+        rewritten(static, ALL, wrong)
+
+
+def test_what_is_not_finite_after_a_rewrite_is_a_change(static: onnx.ModelProto) -> None:
+    def broken(model: onnx.ModelProto, names: object) -> Rewritten:
+        result = rewrite(model, names)  # type: ignore[arg-type]
+        tensor = next(each for each in result.model.graph.initializer if each.name == "head.bias")
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(3, np.nan, np.float32), tensor.name))
+        return result
+
+    with pytest.raises(ExportError, match="differ by inf"):
+        rewritten(static, ALL, broken)
+
+
+def test_files_note_what_was_rewritten_and_how_equal_it_is(tmp_path: Path) -> None:
+    (file,) = OnnxExporter().export(drawn(Net()), ExportSpec(IMAGE), tmp_path)
+    assert "pointwise 4" in str(file.notes["rewrites"])
+    assert 0 <= float(file.notes["rewrites_proof"]) < TOLERANCE / 10
+    (plain,) = OnnxExporter().export(drawn(Net()), ExportSpec(IMAGE, rewrites=()), tmp_path)
+    assert "rewrites" not in plain.notes
+    assert int(plain.notes["num_nodes"]) > int(file.notes["num_nodes"])
