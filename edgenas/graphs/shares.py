@@ -111,9 +111,9 @@ class Shares:
         if self.rest:
             notes["precision_rest"] = self.rest_words
         for kind, macs in sorted(self.macs.items()):
-            notes[f"macs_share_{kind}"] = round(macs / max(1, sum(self.macs.values())), 4)
+            notes[f"macs_share_{kind}"] = round(macs / max(1, sum(self.macs.values())), 6)
         for kind, num in sorted(self.nodes.items()):
-            notes[f"nodes_share_{kind}"] = round(num / max(1, sum(self.nodes.values())), 4)
+            notes[f"nodes_share_{kind}"] = round(num / max(1, sum(self.nodes.values())), 6)
         return notes
 
     def require(self) -> None:
