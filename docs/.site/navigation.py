@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "compare.md": "Compare with rivals",
         "export.md": "Export",
         "verdicts.md": "Export: verdicts",
+        "half-precision.md": "Export: half precision",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
     },
