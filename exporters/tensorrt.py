@@ -104,7 +104,7 @@ class TensorRt:
 
         Raises:
             MissingBackendError: without TensorRT or a GPU.
-            ArtefactError: if the file cannot be loaded.
+            ArtefactError: if the file cannot be loaded, or holds no integers and is asked for in int8.
         """
         gpu, trt = _require_gpu(), _package()
         require_precision(self, precision, hint="use torch-cuda-graph")

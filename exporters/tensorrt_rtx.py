@@ -181,7 +181,7 @@ class TensorRtRtx:
 
         Raises:
             MissingBackendError: without TensorRT-RTX or a GPU that it supports.
-            ArtefactError: if the file cannot be loaded.
+            ArtefactError: if the file cannot be loaded, or holds no integers and is asked for in int8.
         """
         trt = load_package()
         gpu = _require_gpu(trt)
