@@ -13,7 +13,7 @@ from edgenas.deploy.calibrating import Calibration
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.decisions import probabilities
 from edgenas.errors import ExportError, GateError
-from edgenas.graphs import leaving, quantizing
+from edgenas.graphs import leaving, observing, quantizing
 from edgenas.graphs.leaving import Effect, Plan
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def int8_graph(graph: onnx.ModelProto, spec: ExportSpec, scheme: quantizing.Sche
     if not names:
         kept = f" beside {', '.join(spec.kept)}, which stay float" if spec.kept else ""
         raise ExportError(
-            f"the net has nothing to quantise: no {', '.join(quantizing.WEIGHTED)} with constant weights{kept}",
+            f"the net has nothing to quantise: no {', '.join(observing.WEIGHTED)} with constant weights{kept}",
             hint="export with precision fp32",
         )
-    ranges = quantizing.measured_ranges(plain, calibration, calibration.method)
+    ranges = observing.measured_ranges(plain, calibration, calibration.method)
     before_NK = _logits(plain, calibration)
 
     def measure(nodes: Sequence[str]) -> Effect:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import ExportError
-from edgenas.graphs import quantizing
+from edgenas.graphs import observing, quantizing
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
+from edgenas.records import CalibrationMethod
 from edgenas.testing.exporters import images, tiny_onnx
 
 NUM = 7  # products of the tiny net: patches, q, k, v, two of the MLP, the logits
@@ -44,13 +45,13 @@ def test_products_with_constant_weights_can_be_quantised_and_nothing_else(graph:
 def test_nodes_are_left_out_by_the_start_of_their_name_and_by_their_type(graph: onnx.ModelProto) -> None:
     everything = quantizing.quantizable(graph)
     assert quantizing.quantizable(graph, (everything[0],)) == everything[1:]
-    assert quantizing.quantizable(graph, quantizing.WEIGHTED) == ()
+    assert quantizing.quantizable(graph, observing.WEIGHTED) == ()
 
 
 @pytest.mark.parametrize("method", ["minmax", "percentile", "entropy"])
-def test_ranges_hold_what_the_images_give(graph: onnx.ModelProto, method: quantizing.CalibrationMethod) -> None:
+def test_ranges_hold_what_the_images_give(graph: onnx.ModelProto, method: CalibrationMethod) -> None:
     x_NCHW = images(12)
-    low, high = quantizing.measured_ranges(graph, x_NCHW, method)["image"]
+    low, high = observing.measured_ranges(graph, x_NCHW, method)["image"]
     assert x_NCHW.min() * 1.001 <= low < 0 < high <= x_NCHW.max() * 1.001
     assert high - low > 0.5 * np.ptp(x_NCHW)
     if method == "minmax":
@@ -61,15 +62,15 @@ def test_ranges_refuse_what_is_not_a_number_and_no_images_at_all(graph: onnx.Mod
     x_NCHW = images(9)
     x_NCHW[8, 0, 0, 0] = np.nan
     with pytest.raises(ExportError, match="not a number"):
-        quantizing.measured_ranges(graph, x_NCHW)
+        observing.measured_ranges(graph, x_NCHW)
     with pytest.raises(ExportError, match="there are none"):
-        quantizing.measured_ranges(graph, x_NCHW[:0])
+        observing.measured_ranges(graph, x_NCHW[:0])
 
 
 @pytest.mark.parametrize("scheme", [ASYMMETRIC, SYMMETRIC], ids=["asymmetric", "symmetric"])
 def test_an_int8_graph_answers_nearly_the_same(graph: onnx.ModelProto, scheme: Scheme) -> None:
     x_NCHW = images(16)
-    model = quantizing.quantized(graph, quantizing.measured_ranges(graph, x_NCHW), scheme, quantizing.quantizable(graph))
+    model = quantizing.quantized(graph, observing.measured_ranges(graph, x_NCHW), scheme, quantizing.quantizable(graph))
     assert quantizing.int8_products(model) == (NUM, NUM)
     difference = np.abs(answers(model, x_NCHW) - answers(graph, x_NCHW)).max()
     assert 0 < difference < 0.05
