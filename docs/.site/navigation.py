@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "verdicts.md": "Export: verdicts",
         "half-precision.md": "Export: half precision",
         "faults.md": "Export: when it goes wrong",
+        "tensorrt.md": "Export: TensorRT",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
     },

@@ -242,6 +242,13 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
         yield Text(f"why: {reason}")
     if result.repair is not None and result.repair.verdict == "repaired":
         yield Text(f"repaired: {result.repair.words}")
+    rewritten = {
+        str(each.file.notes["rewrites"]): each.file.notes["rewrites_proof"]
+        for each in result.files
+        if "rewrites" in each.file.notes
+    }
+    for counts, difference in rewritten.items():
+        yield Text(f"graph rewritten: {counts}; outputs equal to {float(difference):.1g}", style="dim")
 
 
 def _evidence_lines(parities: Sequence[Parity]) -> Iterator[RenderableType]:

@@ -188,6 +188,11 @@ def within(folder: str, file: ModelFile) -> ModelFile:
 
 
 def notes_of(written: Written) -> list[Note]:
-    """Warnings of files whose parity could not run here."""
+    """Warnings of files whose parity could not run here, and which layers of int8 files stayed float."""
     unrun = [(file, parity) for file, parity in written.judged if parity.verdict == "not_run"]
-    return [Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True) for file, parity in unrun]
+    notes = [Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True) for file, parity in unrun]
+    for file, _ in written.judged:
+        if "int8_left_out" in file.notes:
+            layers = f"{file.notes['int8_layers']} of {file.notes['int8_layers_possible']} products are int8"
+            notes.append(Note(f"{file.path.name}: {layers}; float on calibrate's evidence: {file.notes['int8_left_out']}"))
+    return notes
