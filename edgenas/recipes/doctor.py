@@ -40,7 +40,7 @@ def run(config: DoctorConfig) -> Iterator[Record]:
     runtimes = []
     for position, name in enumerate(names):
         yield Progress("trying", position, total, {"runtime": name})
-        runtimes.append(ProbeRow(name=name, **asdict(try_runtime(name))))
+        runtimes.append(ProbeRow(name=name, **asdict(try_runtime(name)), measures=_measures(name)))
     written = []
     for position, name in enumerate(formats, len(names)):
         yield Progress("trying", position, total, {"format": name})
@@ -63,6 +63,12 @@ def try_runtime(name: str) -> Probe:
         return get_runtime(name).probe()
     except PluginError as error:
         return Probe(False, error.message, error.hint)
+
+
+def _measures(name: str) -> bool | None:
+    """False of a runtime that loads files of its own format alone, None of all others."""
+    runtime = RUNTIMES.usable().get(name)
+    return None if runtime is None or {"onnx", "module"}.intersection(runtime.accepts) else False
 
 
 def try_format(name: str) -> Probe:

@@ -76,6 +76,7 @@ class ProbeRow(JsonRecord):
         fix: the one command that fixes it, empty when it works or nothing can be done.
         version: of the package, empty when it is missing.
         device: what it ran on.
+        measures: False of a runtime that `edgenas profile` cannot time nets with: it loads files of its own format alone.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ProbeRow(JsonRecord):
     fix: str
     version: str
     device: str
+    measures: Annotated[bool | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

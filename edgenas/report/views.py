@@ -93,7 +93,8 @@ def _done_here(result: DoctorResult) -> Text:
     """In one line, what can be done here."""
     runtimes, formats = ([row.name for row in rows if row.works] for rows in (result.runtimes, result.formats))
     device = "the GPU" if "torch-cuda" in runtimes else "the CPU"
-    parts = [f"train on {device}", f"measure with {_listed(runtimes)}", f"export {_listed(formats)}"]
+    measuring = [row.name for row in result.runtimes if row.works and row.measures is not False]
+    parts = [f"train on {device}", f"measure with {_listed(measuring)}", f"export {_listed(formats)}"]
     broken = [row.name for row in (*result.runtimes, *result.formats) if not row.works]
     return Text(f"here you can {'; '.join(parts)}" + (f"; not {', '.join(broken)}" if broken else ""), style="bold")
 
