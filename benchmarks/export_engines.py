@@ -96,11 +96,8 @@ def _cell(row: Row | None, reasons: dict[str, str]) -> str:
 
 def _general(why: str) -> str:
     """A reason without the name of the layer that it was first seen at."""
-    for words in ("FP32 GEMM is not supported", "BF16"):
-        if words in why:
-            start = why.find("for Turing")
-            return f"refused by TensorRT-RTX {why[start:].partition('. In ')[0]}" if start >= 0 else why
-    return why
+    starts = [at for at in (why.find("for Turing"), why.find("because the model")) if at >= 0]
+    return f"refused by TensorRT-RTX {why[starts[0] :].partition('. In ')[0]}" if starts else why
 
 
 def document(result: Row, command: str) -> str:
@@ -119,8 +116,8 @@ def document(result: Row, command: str) -> str:
         f"{len(built)} of {len(rows)} engines were built; sizes are in MB (10⁶ bytes). *Work in it* and *operators in it* are the "
         "shares of multiply-accumulates and of operators that compute in that precision, by the types of the network, which are "
         "binding (layers of logits stay fp32; for sm75 they are half as well). `portable` is one engine for all architectures from "
-        f"sm80 on. Weights are drawn{', but for the demo' if result.get('has_trained_demo') else ''}; int8 is calibrated on noise: its rows say whether it builds and how large "
-        "it is, nothing of what it answers. No engine was run: there was no GPU.",
+        f"sm80 on. Weights are drawn{', but for the demo' if result.get('has_trained_demo') else ''}; int8 is calibrated on noise: "
+        "its rows say whether it builds and how large it is, nothing of what it answers. No engine was run: there was no GPU.",
         table(rows, result["targets"]),
         "## What is in another precision, and why",
         "\n".join(f"- {line}" for line in kept) or "Nothing.",

@@ -20,6 +20,7 @@ from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
 from edgenas.errors import ExportError
 from edgenas.graphs import half
 from edgenas.graphs.naming import name_nodes
+from edgenas.graphs.precisions import BF16_OPSET, Reduced
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
 from edgenas.graphs.rewriting import rewrites_for
 from edgenas.graphs.shares import shares_of
@@ -37,14 +38,15 @@ if TYPE_CHECKING:
 
 MIN_OPSET = 18
 HALF_SCALES = 19  # the opset from which integers may stand for float16
+_RUNTIMES = {"fp16": "onnxruntime-cuda", "bf16": "tensorrt"}  # that are meant to run a file; every other is for ONNX Runtime's CPU
 _CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
 
 
 class OnnxExporter:
-    """Writes ONNX files; ``fp16`` also writes the graph that emulates its rounding on a CPU."""
+    """Writes ONNX files; ``fp16`` and ``bf16`` also write the graph that emulates their rounding on a CPU."""
 
     name = "onnx"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
     batch_sizes: tuple[int | None, ...] = (1, None)
     summary = "ONNX, for ONNX Runtime and most others"
 
@@ -61,7 +63,7 @@ class OnnxExporter:
         import onnx
 
         require_precision(self, spec.precision)
-        runtime = "onnxruntime-cuda" if spec.precision == "fp16" else "onnxruntime-cpu"
+        runtime = _RUNTIMES.get(spec.precision, "onnxruntime-cpu")
         typed = typed_graph(model, spec, runtime)
         path = folder / f"{typed.stem}.onnx"
         emulation = None
@@ -71,6 +73,10 @@ class OnnxExporter:
         onnx.helper.set_model_props(typed.graph, dict(sorted(spec.metadata.items())))
         save(typed.graph, path)
         return [ExportedFile(path, "onnx", runtime, spec.precision, spec.batch_size, emulation=emulation, notes=typed.notes)]
+
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts."""
+        return float_graph(model, spec, _RUNTIMES.get(spec.precision, "onnxruntime-cpu"))[0]
 
     def in_precision(self, data: bytes, precision: Precision) -> bytes:
         """The bytes of a float32 file, converted to typed float16 if that is asked for.
@@ -107,17 +113,15 @@ def typed_graph(model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-
         int8: how the runtime that the file is for wants its integers.
 
     Raises:
-        ExportError: if it cannot be traced, holds values outside the range of float16, or cannot be calibrated; or if a rewrite
-            would change what it computes.
+        ExportError: if it cannot be traced, holds values outside the range of its precision, or cannot be calibrated; or if a
+            rewrite would change what it computes.
         PrecisionError: if too little of it computes in the precision asked for, naming what does not.
         GateError: if int8 changes decisions whichever layers stay float.
     """
-    opset = max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
-    traced = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset)
-    graph, changes = rewritten(traced, rewrites_for(runtime, spec.rewrites))
+    graph, changes = float_graph(model, spec, runtime, int8=int8)
     batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
     stem = f"model-{spec.precision}-{batch}"
-    notes: dict[str, str | int | float] = {"opset": opset, "num_nodes": len(graph.graph.node), **changes}
+    notes: dict[str, str | int | float] = {"opset": opset_of(spec, int8), "num_nodes": len(graph.graph.node), **changes}
     if spec.precision == "fp32":
         return TypedGraph(graph, None, stem, notes)
     if spec.precision == "int8":
@@ -127,10 +131,34 @@ def typed_graph(model: nn.Module, spec: ExportSpec, runtime: str = "onnxruntime-
             shares = shares_of(graph, "int8", kept=spec.kept)
             shares.require()
             return TypedGraph(graph, None, stem, notes | shares.as_notes())
-    typed = half.to_half(graph)
+    # around integers is float16, wherever nothing was left out
+    around: Reduced = "bf16" if spec.precision == "bf16" else "fp16"
+    kept = () if spec.precision == "int8" else spec.kept
+    typed = half.to_half(graph, precision=around, kept=kept)
     shares = shares_of(typed.model, spec.precision, kept=spec.kept)
     shares.require()
-    return TypedGraph(typed.model, half.emulate_half(graph), stem, notes | typed.notes | shares.as_notes())
+    emulation = half.emulate_half(graph, precision=around, kept=kept)
+    return TypedGraph(typed.model, emulation, stem, notes | typed.notes | shares.as_notes())
+
+
+def float_graph(
+    model: nn.Module, spec: ExportSpec, runtime: str, *, int8: Scheme = ASYMMETRIC
+) -> tuple[onnx.ModelProto, dict[str, str | int | float]]:
+    """The float32 graph of ``model`` that is converted to the precision of ``spec``, and what was rewritten in it.
+
+    Raises:
+        ExportError: if it cannot be traced, or if a rewrite would change what it computes.
+    """
+    traced = export_graph(model, spec.input_shape, batch_size=spec.batch_size, opset=opset_of(spec, int8))
+    graph, changes = rewritten(traced, rewrites_for(runtime, spec.rewrites))
+    return graph, dict(changes)
+
+
+def opset_of(spec: ExportSpec, int8: Scheme = ASYMMETRIC) -> int:
+    """The opset that is written: bfloat16 needs one that has it in convolutions, integers one where they stand for float16."""
+    if spec.precision == "bf16":
+        return max(spec.opset, BF16_OPSET)
+    return max(spec.opset, HALF_SCALES) if spec.precision == "int8" and int8 is SYMMETRIC else spec.opset
 
 
 def export_graph(

@@ -91,7 +91,7 @@ class OnnxRuntimeCuda:
 
 
 def in_precision(data: bytes, precision: Precision) -> bytes:
-    """An ONNX file's bytes, converted to typed float16 or to int8 if that is asked for and it is float32.
+    """An ONNX file's bytes, converted to typed float16 or bfloat16 or to int8 if that is asked for and it is float32.
 
     Integers get one range everywhere: such a net takes the time of a calibrated one and gives other answers.
 
@@ -99,13 +99,13 @@ def in_precision(data: bytes, precision: Precision) -> bytes:
         ArtefactError: if it is not ONNX, or in a reduced precision other than the one asked for.
     """
     model = _parsed(data)
-    found: Precision = "int8" if quantizing.is_quantized(model) else "fp16" if half.is_half(model) else "fp32"
+    found: Precision = "int8" if quantizing.is_quantized(model) else half.reduced_precision(model) or "fp32"
     if found == precision:
         return data
-    if found != "fp32" or precision not in ("fp16", "int8"):
+    if found != "fp32" or precision == "fp32":
         raise ArtefactError(f"the file computes in {found}, asked for was {precision}")
-    if precision == "fp16":
-        converted: bytes = half.to_half(model).model.SerializeToString()
+    if precision != "int8":
+        converted: bytes = half.to_half(model, precision=precision).model.SerializeToString()
         return converted
     plain = quantizing.named(model)
     quantized = quantizing.quantized(plain, quantizing.fixed_ranges(plain), quantizing.ASYMMETRIC, quantizing.quantizable(plain))

@@ -21,12 +21,13 @@ from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from ._rebuilding import build_repeatedly
-from .onnx import save, typed_graph
+from .onnx import float_graph, save, typed_graph
 from .onnxruntime import in_precision, require_integers
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import onnx
     from torch import nn
 
 INSTALL = "pip install 'edgenas[trt]'"
@@ -36,7 +37,7 @@ class TensorRtExporter:
     """What ``--format trt`` calls: a TensorRT engine where a GPU is, else TensorRT-RTX engines ahead of time."""
 
     name = "trt"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "bf16", "int8")
     summary = "TensorRT engines, for NVIDIA GPUs"
     builds_engines = True
 
@@ -70,6 +71,10 @@ class TensorRtExporter:
             targets = (_rtx_target(gpu),)
         return tensorrt_rtx.TensorRtRtxExporter().export(model, replace(spec, targets=targets), folder)
 
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts."""
+        return float_graph(model, spec, TensorRt.name)[0]
+
 
 class TensorRt:
     """Runs TensorRT engines, and ONNX files after building them for this GPU."""
@@ -77,7 +82,7 @@ class TensorRt:
     name = "tensorrt"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("onnx", "engine")
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
     def __init__(self) -> None:
         self._timing_cache = b""  # makes the second of several similar nets build faster

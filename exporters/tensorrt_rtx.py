@@ -19,12 +19,13 @@ from ._files import read_source, require_precision
 from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from ._rebuilding import build_repeatedly
-from .onnx import TypedGraph, save, typed_graph
+from .onnx import TypedGraph, float_graph, save, typed_graph
 from .onnxruntime import in_precision, require_integers
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import onnx
     from torch import nn
 
 DEFAULT_TARGETS = ("sm86", "sm89", "sm120")
@@ -37,7 +38,7 @@ class TensorRtRtxExporter:
     """Writes one engine a GPU architecture; needs no GPU."""
 
     name = "trt-rtx"
-    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "bf16", "int8")
     summary = "TensorRT-RTX engines, built without a GPU"
     builds_engines = True
 
@@ -87,6 +88,10 @@ class TensorRtRtxExporter:
             )
         return files
 
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts."""
+        return float_graph(model, spec, TensorRtRtx.name)[0]
+
 
 @dataclass(frozen=True, slots=True)
 class TypedSource:
@@ -132,7 +137,7 @@ def build_for(trt: ModuleType, source: TypedSource, precision: Precision, target
     try:
         return _trt.build(trt, source.data, precision=precision, targets=targets)
     except ExportError as error:
-        if precision == "fp32" and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets):
+        if precision in ("fp32", "bf16") and not WITHOUT_SINGLE_PRODUCTS.isdisjoint(targets):
             raise ExportError(error.message, problems=error.problems, hint="sm75 takes --precision fp16") from error
         raise
 
@@ -151,7 +156,7 @@ class TensorRtRtx:
     name = "tensorrt-rtx"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("onnx", "engine")
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
     def probe(self) -> Probe:
         """Build a tiny net and run it; without a GPU that it supports, only build it ahead of time."""

@@ -25,6 +25,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "export.md": "Export",
         "verdicts.md": "Export: verdicts",
         "tensorrt.md": "Export: TensorRT",
+        "half-precision.md": "Export: half precision",
         "report.md": "Report",
         "distributed.md": "Several GPUs and machines",
     },

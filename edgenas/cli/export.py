@@ -63,6 +63,7 @@ class _WithFormats(click.Command):
 )
 @click.option("--device", type=AnyDevice(here=False), help="With --bench: time them on a device over the network.")
 @click.option("--require-run", is_flag=True, help="Fail when a check could not run here.")
+@click.option("--no-repair", is_flag=True, help="In fp16 and bf16, keep nothing in fp32 that makes a gate fail.")
 @project_options
 def export(
     format_names: str | None,
@@ -77,6 +78,7 @@ def export(
     rebuild: int | None,
     device: Address | None,
     require_run: bool,
+    no_repair: bool,
     run: Path,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -94,7 +96,8 @@ def export(
         from edgenas.recipes import require_ready
 
         formats, precisions = listed(format_names), listed(precision)
-        flags = compact(export={"net": net, "targets": list(listed(gpu)) if gpu is not None else None})
+        targets = list(listed(gpu)) if gpu is not None else None
+        flags = compact(export={"net": net, "targets": targets, "repair": False if no_repair else None})
         # before PyTorch is imported
         require_ready(run, flags, overrides, "net", formats=formats or ("onnx",), precisions=precisions)
         from edgenas.recipes.export import ExportConfig

@@ -8,7 +8,8 @@ from typing import Any
 from edgenas.deploy._elsewhere import beside, elsewhere, packages
 from edgenas.deploy._quality import facts_table, intended_use, quality
 from edgenas.escaping import markdown, markdown_code
-from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity
+from edgenas.percents import percent
+from edgenas.records import LatencyFacts, Manifest, ModelFile, Parity, RangeReport, Repair
 
 _PRECISION_NOTES = ("precision_share", "precision_proof", "precision_rest", "rebuild_words")
 _STATUS = {
@@ -18,8 +19,8 @@ _STATUS = {
 }
 
 
-def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
-    """Markdown from a manifest and the parity of its files, in order."""
+def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport | None = None) -> str:
+    """Markdown from a manifest, the parity of its files, in order, and how far values reach in a reduced precision."""
     written = f" on {manifest.created_on}" if manifest.created_on is not None else ""
     sections = [
         f"# Image classifier, {len(manifest.classes)} classes",
@@ -38,6 +39,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity]) -> str:
         _table(manifest.files, parities),
         _notes(manifest.files),
         _precision(manifest.files),
+        _reduced(manifest.repair, ranges),
         beside(manifest),
         "## Input",
         _input(manifest),
@@ -84,6 +86,24 @@ def _notes(files: Sequence[ModelFile]) -> str:
         f"{listed}: the same net as ONNX in float32, rounded wherever the file it stands for computes in half precision. "
         "It checks what cannot run on a machine without that GPU; do not deploy it."
     )
+
+
+def _reduced(repair: Repair | None, ranges: RangeReport | None) -> str:
+    """What the reduced precision does to the net, where that was looked at."""
+    words = []
+    if repair is not None and repair.verdict != "not_needed":
+        words.append(markdown(f"{repair.words}."))
+    reaching = ranges.reduced if ranges is not None else ()
+    if ranges is not None and reaching:
+        flushed = max(each.flushed for each in reaching)
+        words.append(
+            markdown(
+                f"Of what {ranges.precision} holds, {reaching[0].words} ({ranges.limit:.6g}) on {ranges.num_images} images of "
+                f"{ranges.split}; at most {percent(flushed)} of a tensor's values are too small for it."
+            )
+            + " `ranges.json` lists every tensor."
+        )
+    return " ".join(words)
 
 
 def _precision(files: Sequence[ModelFile]) -> str:

@@ -52,6 +52,8 @@ from edgenas.records import (
     Parity,
     ParityFile,
     Precision,
+    RangeReport,
+    Repair,
     SplitMetrics,
     Verdict,
     WeightsFacts,
@@ -72,7 +74,7 @@ __all__ = [
     "write_artefact",
 ]
 
-REJECTED = "REJECTED"
+REJECTED, RANGES = "REJECTED", "ranges.json"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 _NUM_GOLDEN = 4
 _CELL_PX = 8  # golden images are noise in cells, which compresses
@@ -103,6 +105,8 @@ class Facts:
         net: ``searched``, ``baseline`` or a rival's name.
         extras: what else is written: ``triton``, ``docker``.
         ancestors: what the weights come from.
+        ranges: how far values reach, of a reduced precision.
+        repair: what stays float32 in it.
     """
 
     input_shape: tuple[int, int, int]
@@ -123,6 +127,8 @@ class Facts:
     net: str | None = None
     extras: tuple[str, ...] = ()
     ancestors: tuple[Ancestor, ...] = ()
+    ranges: RangeReport | None = None
+    repair: Repair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +238,9 @@ def _fill(
     word = _word([parity for _, parity in models])
     manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
+    if facts.ranges is not None:
+        write_json(folder / RANGES, facts.ranges)
+        support.append(RANGES)
     program = example_cpp(manifest)
     if program is not None:
         write_text(folder / "example.cpp", program)
@@ -240,7 +249,7 @@ def _fill(
         script = package_files("edgenas.deploy").joinpath("_build_engine.py").read_text(encoding="utf-8")
         write_text(folder / BUILD_ENGINE, script)
         support.append(BUILD_ENGINE)
-    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models]))
+    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models], facts.ranges))
     write_json(folder / SBOM, sbom(manifest, facts.ancestors))
     support += [SBOM, *write_beside(folder, manifest, facts.extras)]
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
@@ -282,6 +291,7 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         decision=facts.decision if facts.decision is not None else _rule(facts),
         gates=facts.gates,
         net=facts.net,
+        repair=facts.repair,
         created_on=datetime.now(tz=UTC).date().isoformat(),
     )
 

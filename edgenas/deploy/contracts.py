@@ -19,6 +19,7 @@ from edgenas.records import FileKind as FileKind
 from edgenas.records import Precision as Precision
 
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
 SourceKind = Literal[FileKind, "module"]
@@ -126,6 +127,19 @@ class Exporter(Protocol):
         Raises:
             MissingBackendError: if this machine lacks what the format needs; says the one command that fixes it.
             ExportError: if the model cannot be written.
+        """
+        ...
+
+
+@runtime_checkable
+class GraphExporter(Exporter, Protocol):
+    """An exporter that converts an ONNX graph, so that what a reduced precision does can be looked at before it is written."""
+
+    def graph(self, model: nn.Module, spec: ExportSpec) -> onnx.ModelProto:
+        """The float32 graph that ``export`` converts to the precision of ``spec``.
+
+        Raises:
+            ExportError: if the model cannot be traced.
         """
         ...
 

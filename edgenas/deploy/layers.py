@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgenas.deploy.contracts import ImageRows
+from edgenas.graphs.half import ROUNDED
 
 
 def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
@@ -43,17 +45,26 @@ def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
         results = session.run(list(producers), {session.get_inputs()[0].name: image})
     except (OSError, DecodeError, RuntimeError, ValueError, *failures):
         return None
+    kinds = {node.name: node.op_type for node in model.graph.node}
     for node, values in zip(producers.values(), results, strict=True):
         if not np.isfinite(values.astype(np.float64)).all():
-            return f"{node.name or node.output[0]} ({node.op_type})"
+            return _named(node, kinds)
     return None
+
+
+def _named(node: Any, kinds: Mapping[str, str]) -> str:
+    """Name and kind of an operator; where it only rounds what another one gives, those of that one."""
+    rounded = node.name.removesuffix(ROUNDED)
+    if node.op_type == "Cast" and rounded != node.name and rounded in kinds:
+        return f"{rounded} ({kinds[rounded]})"
+    return f"{node.name or node.output[0]} ({node.op_type})"
 
 
 def _add_outputs(model: Any) -> dict[str, Any]:
     """Make every float result an output of the graph; returns the operators by the name of their results, in order."""
     import onnx
 
-    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
     graph = onnx.shape_inference.infer_shapes(model).graph
     known = {value.name: value for value in (*graph.value_info, *graph.output)}
     already = {value.name for value in model.graph.output}

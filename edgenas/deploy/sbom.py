@@ -122,6 +122,8 @@ def _files(file: ModelFile) -> Iterator[dict[str, Any]]:
     said = {"kind": file.kind, "runtime": file.runtime, "precision": file.precision, "batch_size": batch}
     said |= {"targets": ",".join(file.targets)} if file.targets else {}
     yield _file(file, said)
+    for part in file.parts or ():
+        yield _file(part, {"part_of": file.path})
     if file.emulation is not None:
         yield _file(file.emulation, {"emulates": file.path})
 

@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from edgenas.errors import PrecisionError
+from edgenas.graphs.precisions import is_kept
 from edgenas.percents import percent
 from edgenas.records import Precision
 
@@ -170,7 +171,7 @@ def _reason(node: onnx.NodeProto, kind: Precision, precision: Precision, *, is_h
         return f"computes in {kind}"
     if is_head:
         return "gives the logits"
-    if any(node.op_type == name or node.name.startswith(name) for name in kept):
+    if is_kept(node.name, node.op_type, kept):
         return "kept in a higher precision"
     if node.op_type in _PRODUCTS:
         return f"left in {kind}" if precision == "int8" else f"its factors are {kind}"

@@ -388,6 +388,7 @@ class ExportSettings:
         calibration: how int8 takes the ranges of activations from images of calibrate: minmax (the extremes), percentile (all but
             one in 100,000 values), entropy (what loses least information in 8 bits).
         calibration_images: of calibrate at most, that int8 is fitted and tried on; half of them positive where there are as many.
+        repair: where a gate fails in fp16 or bf16 on calibrate, let those blocks and operators stay fp32 that make it fail.
     """
 
     net: str = "auto"
@@ -398,6 +399,7 @@ class ExportSettings:
     bench_visits: Nets = 21
     calibration: CalibrationMethod = "minmax"
     calibration_images: Annotated[int, Range(ge=8, le=2048)] = 256
+    repair: bool = True
 
     def __post_init__(self) -> None:
         if not self.targets:

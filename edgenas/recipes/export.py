@@ -205,7 +205,7 @@ def _write(
             written.append(done)
             failure = failure_of(done.parities, folder, require_run=config.require_run)
         if failure is not None and is_tried:
-            yield Note(f"{order.name}: {failure}", is_warning=True)
+            yield Note(f"{order.name}: {failure.message}", is_warning=True)
         elif failure is not None:
             failures.append((order.name, failure))
     if orders and not written:

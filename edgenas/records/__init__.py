@@ -129,6 +129,7 @@ from edgenas.records.plan import (
     PlannedTraining,
     PlanResult,
 )
+from edgenas.records.precision import RangeReport, Repair, RepairTrial, TensorRange
 from edgenas.records.predict import Deployed, Prediction, PredictResult, ServeResult
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
@@ -348,6 +349,7 @@ __all__ = [
     "PublishedRow",
     "Quantile",
     "RacedRow",
+    "RangeReport",
     "RankedNet",
     "RatioFacts",
     "RecipeRow",
@@ -357,6 +359,8 @@ __all__ = [
     "ReferralZone",
     "Reliability",
     "ReliabilityBin",
+    "Repair",
+    "RepairTrial",
     "ReportResult",
     "ReportedFacts",
     "ResultsPage",
@@ -410,6 +414,7 @@ __all__ = [
     "TeacherProbe",
     "TeacherResult",
     "TeachingProbe",
+    "TensorRange",
     "ThresholdChoice",
     "TimeRatio",
     "TimedNet",

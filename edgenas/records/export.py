@@ -9,6 +9,7 @@ from edgenas.records.bench import BenchResult
 from edgenas.records.codec import FLAT, OMITTED, JsonRecord
 from edgenas.records.manifest import ModelFile, Parity, Verdict
 from edgenas.records.metrics import SplitMetrics
+from edgenas.records.precision import Repair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class ExportResult(JsonRecord):
         files: with their parity, paths as the folder's.
         metrics: of the source on test.
         word: the verdict in a word for people.
+        repair: what had to stay float32 in a reduced precision; None where that was not looked at.
         artifacts: every artefact, the first too, where several were asked for.
         bench: all artefacts of the run, timed in turn, where that was asked for.
     """
@@ -42,4 +44,5 @@ class ExportResult(JsonRecord):
     metrics: Annotated[SplitMetrics | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
     artifacts: Annotated[tuple[ExportResult, ...] | None, OMITTED] = None
+    repair: Annotated[Repair | None, OMITTED] = None
     bench: Annotated[BenchResult | None, OMITTED] = None

@@ -10,6 +10,7 @@ from edgenas.errors import ParityError
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.metrics import SplitMetrics, ThresholdChoice
+from edgenas.records.precision import Repair
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
@@ -339,6 +340,7 @@ class Manifest(JsonRecord):
         quick: stages behind the net that took a few steps only; None where none did, and in manifests of before.
         net: ``searched``, ``baseline`` or a rival's name.
         created_on: day in UTC, as 2026-11-29.
+        repair: what had to stay float32 in a reduced precision; None where that was not looked at.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -367,6 +369,7 @@ class Manifest(JsonRecord):
     quick: Annotated[tuple[str, ...] | None, OMITTED] = None
     net: Annotated[str | None, OMITTED] = None
     created_on: Annotated[str | None, OMITTED] = None
+    repair: Annotated[Repair | None, OMITTED] = None
 
     @property
     def refer(self) -> tuple[float, float] | None:

@@ -151,6 +151,7 @@ def _done(device: Device, job: Job, poll_s: tuple[float, ...]) -> Shown:
             yield from pausing(poll_s[min(looks, len(poll_s) - 1)], log.step)
             looks += 1
         elif code == 0:
+            yield from log.end()
             return
         elif code is not None and (starts > 0 or is_attached):
             raise _failed(device, code, log.last)
@@ -167,8 +168,7 @@ class _Log:
 
     def __init__(self, device: Device) -> None:
         self.at = 0
-        self.step = Progress(f"starting on {device.address.host}", 0, 1)
-        self._starting: Progress | None = self.step
+        self.step = Progress(f"starting on {device.address.host}", 0, 1)  # what is waited for: never something finished
         self.last = "nothing"
         self._address = device.address
         self._rest = ""
@@ -181,17 +181,23 @@ class _Log:
         self._rest = self._rest[-MAX_SAID:]
         for line in (one_line(line.strip())[:MAX_SAID] for line in lines):
             found = SAID_BY_KITS.fullmatch(line)
-            if line and self._starting is not None:
-                yield replace(self._starting, done=1)
-                self._starting = None
             if found is not None and 0 <= int(found["done"]) <= int(found["total"]) > 0:
-                self.step = Progress(found["label"], int(found["done"]), int(found["total"]))
-                yield self.step
+                yield from self._advance(Progress(found["label"], int(found["done"]), int(found["total"])))
             elif line and not line.startswith(UNSAID):
                 self.last = line
                 self._told += 1
                 if self._told <= MOST_LINES:
                     yield Note(f"{self._address.host}: {line}")
+
+    def end(self) -> Iterator[Progress]:
+        """Nothing is waited for any more."""
+        yield replace(self.step, done=self.step.total)
+
+    def _advance(self, step: Progress) -> Iterator[Progress]:
+        if step.label != self.step.label:
+            yield from self.end()
+        self.step = step if step.done < step.total else Progress(f"working on {self._address.host}", 0, 1)
+        yield step
 
 
 def _failed(device: Device, code: object, last: str) -> RemoteError:

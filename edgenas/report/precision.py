@@ -17,11 +17,13 @@ def precision_lines(files: Sequence[ExportedModel]) -> Iterator[Text]:
     shares: dict[str, None] = {}
     builds: dict[str, None] = {}
     for each in files:
-        notes = each.file.notes
-        if "precision_share" in notes:
-            proof = f" (proof: {notes['precision_proof']})" if "precision_proof" in notes else ""
-            rest = f"; not: {notes['precision_rest']}" if "precision_rest" in notes else ""
-            shares[f"precision: {notes['precision_share']}{proof}{rest}"] = None
-        if "rebuild_words" in notes:
-            builds[f"{each.file.path.rsplit('/', 1)[-1]}: {notes['rebuild_words']}"] = None
+        share, by, left, rebuilt = map(
+            each.file.notes.get, ("precision_share", "precision_proof", "precision_rest", "rebuild_words")
+        )
+        if share is not None:
+            proof = f" (proof: {by})" if by is not None else ""
+            rest = f"; not: {left}" if left is not None else ""
+            shares[f"precision: {share}{proof}{rest}"] = None
+        if rebuilt is not None:
+            builds[f"{each.file.path.rsplit('/', 1)[-1]}: {rebuilt}"] = None
     yield from (Text(words) for words in (*shares, *builds))

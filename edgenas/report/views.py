@@ -235,6 +235,8 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
         yield Text(f"{EQUAL_WORD}: {words}")
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
+    if result.repair is not None and result.repair.verdict == "repaired":
+        yield Text(f"repaired: {result.repair.words}")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:

@@ -102,7 +102,9 @@ def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[
 def test_an_unknown_format_lists_those_there_are(edgenas: Run) -> None:
     code, out, err = edgenas("export", "--format", "onx")
     assert (code, out) == (2, "")
-    assert err.startswith("edgenas: there is no format 'onx'; did you mean 'onnx'? known are: onnx, trt, trt-rtx")
+    assert err.startswith(
+        "edgenas: there is no format 'onx'; did you mean 'onnx'? known are: executorch, onnx, openvino, trt, trt-rtx"
+    )
     code, out, _ = edgenas("export", "--format", "tflite", "--json")
     assert (code, as_object(out)["status"]) == (2, "usage")
 

@@ -34,7 +34,7 @@ def test_all_that_is_unknown_is_named_at_once() -> None:
         orders_of(["onnx", "onx"], ["fp32", "fp9"])
     first, second = caught.value.problems
     assert "'onx'" in first
-    assert second == "precision fp9 is unknown; allowed: fp32, fp16, bf16, int8, auto"
+    assert second == "precision 'fp9' is unknown; known are: fp32, fp16, bf16, int8, auto"
 
 
 def test_a_format_that_writes_none_of_the_precisions_is_refused() -> None:

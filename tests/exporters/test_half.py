@@ -13,6 +13,7 @@ from edgenas.exporters.onnx import export_graph
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from edgenas.errors import ExportError
 from edgenas.graphs import half as halving
@@ -109,13 +110,21 @@ def test_infinite_masks_are_allowed() -> None:
     assert halving.is_half(halving.to_half(model).model)
 
 
-def test_subgraphs_are_refused() -> None:
-    branch = helper.make_graph([], "branch", [], [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4])])
-    node = helper.make_node("If", ["yes"], ["logits"], name="choice", then_branch=branch, else_branch=branch)
-    model = graph_of([node], {})
+def test_graphs_inside_an_operator_stay_float32_and_read_float32() -> None:
+    def branch(factor: str) -> onnx.GraphProto:
+        nodes = [helper.make_node("Mul", ["doubled", factor], [f"by.{factor}"], name=f"mul.{factor}")]
+        return helper.make_graph(nodes, factor, [], [helper.make_tensor_value_info(f"by.{factor}", TensorProto.FLOAT, [1, 4])])
+
+    nodes = [
+        helper.make_node("Mul", ["image", "two"], ["doubled"], name="double"),
+        helper.make_node("If", ["yes"], ["chosen"], name="choice", then_branch=branch("two"), else_branch=branch("one")),
+        helper.make_node("Add", ["chosen", "one"], ["logits"], name="last"),
+    ]
+    model = graph_of(nodes, {"two": np.full(1, 2, np.float32), "one": np.ones(1, np.float32)})
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
-    with pytest.raises(ExportError, match="If 'choice' holds a subgraph"):
-        halving.to_half(model)
+    image = np.array([[1, 2, 3, 4]], np.float32)
+    for graph in (halving.to_half(model).model, halving.emulate_half(model)):
+        np.testing.assert_array_equal(ReferenceEvaluator(graph).run(None, {"image": image})[0], 4 * image + 1)
 
 
 def test_an_overflow_shows_in_the_emulation_but_not_in_float32(tmp_path: Path) -> None:

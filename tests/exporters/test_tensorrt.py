@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -193,6 +194,24 @@ def test_a_machine_with_a_gpu_builds_for_it_whatever_is_built_ahead_elsewhere(
 def test_fp32_engines_hold_no_half_layer(rtx: Any, tmp_path: Path) -> None:
     (file,) = TensorRtRtxExporter().export(tiny_net(), ExportSpec(INPUT_SHAPE, targets=("sm86",)), tmp_path)
     assert file.notes["network_half_share"] == 0
+
+
+def test_bf16_engines_are_built_where_the_architecture_has_it(rtx: Any, tmp_path: Path) -> None:
+    spec = ExportSpec(INPUT_SHAPE, precision="bf16", targets=("sm86",))
+    (file,) = TensorRtRtxExporter().export(tiny_net(), spec, tmp_path)
+    assert file.path.name == "model-bf16-b1-sm86.engine"
+    assert float(file.notes["macs_share_bf16"]) > 0.9
+    assert file.emulation == tmp_path / "model-bf16-b1.emulated.onnx"
+    with pytest.raises(ExportError, match=r"sm75 takes --precision fp16"):
+        TensorRtRtxExporter().export(tiny_net(), replace(spec, targets=("sm75",)), tmp_path)
+
+
+def test_what_stays_fp32_on_request_does_so_in_the_engines_graph(rtx: Any, tmp_path: Path) -> None:
+    spec = ExportSpec(INPUT_SHAPE, precision="fp16", targets=("sm86",))
+    plain, kept = (TensorRtRtxExporter().export(tiny_net(), each, tmp_path)[0] for each in (spec, replace(spec, kept=("mlp",))))
+    assert "kept_fp32" not in plain.notes
+    assert kept.notes["kept_fp32"] == "mlp"
+    assert float(kept.notes["macs_share_fp16"]) < float(plain.notes["macs_share_fp16"])
 
 
 def test_what_cannot_be_built_is_an_error_in_tensorrts_words(rtx: Any, tmp_path: Path) -> None:

@@ -522,6 +522,54 @@ def test_trt_builds_ahead_of_time_and_says_that_parity_did_not_run(edgenas: Run,
     assert "sm86" in value["error"]["message"] + value["error"]["hint"]
 
 
+def widen_queries(path: Path) -> str:
+    """Multiply queries of the net's last attention by 2^17 and divide its keys by that: an equal net; returns its block."""
+    import torch
+
+    from edgenas.training.checkpoints import load_weights, save_tensors
+
+    tensors, facts = load_weights(path)
+    block = max(name for name in tensors if name.endswith(".attn.q.weight")).removesuffix(".attn.q.weight")
+    for name, tensor in tensors.items():
+        if name.startswith(f"{block}.attn.q."):
+            tensors[name] = tensor * 2.0**17
+        elif name.startswith(f"{block}.attn.kv."):
+            keys, values = tensor.chunk(2)
+            tensors[name] = torch.cat([keys * 2.0**-17, values])
+    save_tensors(path, tensors, {"kind": "weights", "facts": facts})
+    return block
+
+
+@pytest.mark.usefixtures("one_batch_size")
+def test_half_precision_is_repaired_on_calibrate_and_judged_on_test(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "edgenas-run", tmp_path / "edgenas-run", ignore=shutil.ignore_patterns("export"))
+    block = widen_queries(tmp_path / "edgenas-run" / "retrain" / "weights.safetensors")
+    plain = ("export", "--net", "searched", "--precision", "fp16", "--output", "half")
+    code, value, _ = edgenas_in(tmp_path, *plain, "--no-repair")
+    assert (code, value["result"]["files"][0]["parity"]["verdict"]) == (4, "failed")
+    assert f"first in {block}.attn.q" in value["error"]["message"]
+    assert "repair" not in value["result"]
+    code, value, _ = edgenas_in(tmp_path, *plain)
+    (file,) = value["result"]["files"]
+    repair = value["result"]["repair"]
+    assert file["parity"]["emulated"]["verdict"] != "failed", value["error"]
+    assert (repair["verdict"], repair["split"], repair["blocks"]) == ("repaired", "calibrate", [block])
+    assert all(name.startswith(block) for name in repair["kept"])
+    assert 0 < repair["macs_share"] < 0.1
+    assert (repair["trials"][0]["kept"], repair["trials"][0]["passed"]) == ([], False)
+    folder = tmp_path / "half"
+    manifest, ranges = (json.loads((folder / name).read_text()) for name in ("manifest.json", "ranges.json"))
+    assert manifest["repair"] == repair
+    assert "ranges.json" in [each["path"] for each in manifest["support_files"]]
+    assert ranges["num_images"] == repair["num_images"]
+    overflowing = [each for each in ranges["tensors"] if each["share"] > 1]
+    assert overflowing
+    assert not any(each["is_reduced"] for each in overflowing)
+    assert "stay fp32" in (folder / "README.md").read_text()
+    code, value, _ = edgenas_in(tmp_path, "verify", "half")
+    assert {check["verdict"] for check in value["result"]["checks"]} <= {"passed", "not_run"}
+
+
 @pytest.mark.usefixtures("one_batch_size")
 def test_several_precisions_are_written_apart_timed_in_turn_and_one_is_recommended(edgenas: Run, project: Path) -> None:
     (project / "key").write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

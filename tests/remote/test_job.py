@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,22 +21,22 @@ from edgenas.runs import Note, Progress
 from tests.remote.servers import Server
 
 POLL_S = (0.05,)
-# counts to a number that it is given, goes on where it was, and says how often it was started
+# counts to a number, goes on where it was, and says how often it was started; half-way it waits for a file, if one is named
 WORK = """
-import json, os, sys, time
+import json, sys, time
 from pathlib import Path
-count, seconds = int(sys.argv[1]), float(sys.argv[2])
-kept = Path("count.txt")
-starts = Path("starts.txt")
+count, gate = int(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+kept, starts = Path("count.txt"), Path("starts.txt")
 starts.write_text(str(int(starts.read_text()) + 1 if starts.exists() else 1))
 done = int(kept.read_text()) if kept.exists() else 0
 print("hello \\x1b[31mred", file=sys.stderr)
 try:
     while done < count:
-        time.sleep(seconds)
         done += 1
         kept.write_text(str(done))
         print(f"counting: {done}/{count}, 0.1 min left", file=sys.stderr, flush=True)
+        while done >= count // 2 and not all(path.exists() for path in gate):
+            time.sleep(0.01)
 except KeyboardInterrupt:
     print("stopped", file=sys.stderr)
     sys.exit(130)
@@ -50,15 +49,30 @@ print("done: type something", file=sys.stderr)
 def job(tmp_path: Path) -> Callable[..., Job]:
     """Makes jobs of a script; every test's are others."""
 
-    def make(script: str = WORK, *arguments: str, more: bytes = b"") -> Job:
+    def make(script: str = WORK, *arguments: str, more: bytes = b"", is_held: bool = False) -> Job:
         (tmp_path / "here").mkdir(exist_ok=True)
         path, data = tmp_path / "here" / "work.py", tmp_path / "here" / "data.bin"
         path.write_text(script)
         data.write_bytes(str(tmp_path).encode() + more)
         files = {"work.py": path, "deep/data.bin": data}
-        return Job(files, (PYTHON, "work.py", *arguments), ("results.json",), ("count.txt", "starts.txt"))
+        gate = (str(tmp_path / "gate"),) if is_held else ()
+        return Job(files, (PYTHON, "work.py", *arguments, *gate), ("results.json",), ("count.txt", "starts.txt"))
 
     return make
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Callable[[], None]:
+    """Lets work that is held go on."""
+    return (tmp_path / "gate").touch
+
+
+def counted(records: Iterator[Any], number: int = 1) -> None:
+    """Follow work until it has counted so far."""
+    for record in records:
+        if isinstance(record, Progress) and record.label == "counting" and record.done >= number:
+            return
+    raise AssertionError("the work has ended")
 
 
 @pytest.fixture
@@ -88,7 +102,7 @@ def there(server: Server, job: Job) -> Path:
 
 
 def test_files_go_there_a_command_runs_and_results_come_back(server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
-    work = job(WORK, "3", "0.01", more=os.urandom(300_000))
+    work = job(WORK, "3", more=os.urandom(300_000))
     with Device(server.address()) as device:
         seen, found = done(run_job(device, work, tmp_path, poll_s=POLL_S))
         assert (there(server, work) / "deep" / "data.bin").read_bytes() == work.files["deep/data.bin"].read_bytes()
@@ -106,7 +120,7 @@ def test_files_go_there_a_command_runs_and_results_come_back(server: Server, job
 
 
 def test_a_folder_that_is_kept_keeps_its_files_and_starts_anew(server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
-    work = job(WORK, "1", "0.01")
+    work = job(WORK, "1")
     for _ in range(2):
         with Device(server.address()) as device:
             seen, found = done(run_job(device, work, tmp_path, poll_s=POLL_S))
@@ -118,7 +132,7 @@ def test_a_folder_that_is_kept_keeps_its_files_and_starts_anew(server: Server, j
 
 
 def test_sending_goes_on_within_a_file(device: Device, server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
-    work = job(WORK, "1", "0.01", more=os.urandom(700_000))
+    work = job(WORK, "1", more=os.urandom(700_000))
     records = run_job(device, work, tmp_path, poll_s=POLL_S)
     for record in records:
         if isinstance(record, Progress) and record.label == "sending, kB" and record.done > 250:
@@ -131,93 +145,121 @@ def test_sending_goes_on_within_a_file(device: Device, server: Server, job: Call
 
 
 def test_a_line_that_drops_while_it_runs_is_made_again(
-    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path
+    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path, release: Callable[[], None]
 ) -> None:
-    work = job(WORK, "20", "0.05")
+    work = job(WORK, "4", is_held=True)
     records = run_job(device, work, tmp_path, poll_s=POLL_S)
-    dropped = 0
-    for record in records:
-        if isinstance(record, Progress) and record.label == "counting" and record.done in (2, 10) and not dropped:
-            dropped = server.drop()
-    assert dropped == 1
-    assert json.loads((tmp_path / "results.json").read_text()) == {"done": 20, "starts": 1}
+    counted(records, 2)
+    assert server.drop() == 1
+    release()
+    seen, _ = done(records)
+    assert any("trying again" in record.text for record in seen if isinstance(record, Note))
+    assert json.loads((tmp_path / "results.json").read_text()) == {"done": 4, "starts": 1}
 
 
-def test_a_server_that_is_gone_for_a_moment_is_waited_for_and_one_that_stays_away_is_named(
-    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_stays_away_is_named_while_the_work_goes_on(
+    device: Device,
+    server: Server,
+    job: Callable[..., Job],
+    tmp_path: Path,
+    release: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(device_module, "WAITS_S", (0.1, 0.3))
-    work = job(WORK, "15", "0.1")
+    work = job(WORK, "4", is_held=True)
     device.patience_s = 1.0
     records = run_job(device, work, tmp_path, poll_s=POLL_S)
-    next(record for record in records if isinstance(record, Progress) and record.label == "counting")
+    counted(records)
     server.stop()
     with pytest.raises(UnreachableError) as caught:
         done(records)
     assert caught.value.exit_code == 5
     assert "refuses the connection; it did not come back within 1\xa0s" in caught.value.message
     assert "what was begun there goes on" in caught.value.hint
+    release()
     server.start()
     _, result = results_of(server, work, tmp_path)
-    assert result == {"done": 15, "starts": 1}  # it went on alone
+    assert result == {"done": 4, "starts": 1}  # it went on alone
 
 
-def test_a_second_command_follows_what_runs(device: Device, server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
-    work = job(WORK, "15", "0.1")
+def test_a_second_command_follows_what_runs(
+    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path, release: Callable[[], None]
+) -> None:
+    work = job(WORK, "4", is_held=True)
     first = run_job(device, work, tmp_path, poll_s=POLL_S)
-    next(record for record in first if isinstance(record, Progress) and record.label == "counting")
-    seen, result = results_of(server, work, tmp_path)
-    assert result == {"done": 15, "starts": 1}
-    assert any("it runs on ssh://" in record.text for record in seen if isinstance(record, Note))
+    counted(first)
+    with Device(server.address()) as another:
+        second = run_job(another, work, tmp_path, poll_s=POLL_S)
+        notes = next(record.text for record in second if isinstance(record, Note) and "it runs on" in record.text)
+        assert notes == f"it runs on {server.address()} already: following it"
+        release()
+        done(second)
+    assert json.loads((tmp_path / "results.json").read_text()) == {"done": 4, "starts": 1}
     done(first)
 
 
 def test_ctrl_c_stops_the_work_there_and_the_same_command_goes_on(
-    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path
+    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path, release: Callable[[], None]
 ) -> None:
-    work = job(WORK, "12", "0.1")
+    work = job(WORK, "4", is_held=True)
     records = run_job(device, work, tmp_path, poll_s=POLL_S)
-    next(record for record in records if isinstance(record, Progress) and record.label == "counting" and record.done >= 2)
+    counted(records, 2)
     with pytest.raises(KeyboardInterrupt):
         records.throw(KeyboardInterrupt())
-    kept = int((there(server, work) / "count.txt").read_text())
-    time.sleep(0.3)
-    assert int((there(server, work) / "count.txt").read_text()) == kept < 12
     assert (there(server, work) / "run.exit").read_text() == "130"
+    assert (there(server, work) / "count.txt").read_text() == "2"
+    release()
     _, result = results_of(server, work, tmp_path)
-    assert result == {"done": 12, "starts": 2}
+    assert result == {"done": 4, "starts": 2}
 
 
 def test_ctrl_c_without_a_line_says_that_the_work_goes_on(
-    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path
+    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path, release: Callable[[], None]
 ) -> None:
-    work = job(WORK, "5", "0.1")
+    work = job(WORK, "4", is_held=True)
     records = run_job(device, work, tmp_path, poll_s=POLL_S)
-    next(record for record in records if isinstance(record, Progress) and record.label == "counting")
+    counted(records)
     server.stop()
     with pytest.raises(InterruptedRunError, match="could not be told, so the work goes on there") as caught:
         records.throw(KeyboardInterrupt())
     assert caught.value.exit_code == 130
+    release()
     server.start()
-    assert results_of(server, work, tmp_path)[1] == {"done": 5, "starts": 1}
+    assert results_of(server, work, tmp_path)[1] == {"done": 4, "starts": 1}
 
 
-def test_a_command_here_that_is_killed_leaves_the_work_running(server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
-    work = job(WORK, "15", "0.1")
+def test_a_command_here_that_is_killed_leaves_the_work_running(
+    server: Server, job: Callable[..., Job], tmp_path: Path, release: Callable[[], None]
+) -> None:
+    work = job(WORK, "4", is_held=True)
+    files = {name: str(path) for name, path in work.files.items()}
     code = (
-        "import sys; from pathlib import Path; from edgenas.remote import *\n"
-        f"work = Job({ {k: str(v) for k, v in work.files.items()} }, {work.command}, {work.results}, {work.others})\n"
-        "work = Job({k: Path(v) for k, v in work.files.items()}, work.command, work.results, work.others)\n"
+        "from pathlib import Path; from edgenas.remote import *\n"
+        f"files = {{name: Path(path) for name, path in {files}.items()}}\n"
+        f"work = Job(files, {work.command}, {work.results}, {work.others})\n"
         f"for record in run_job(Device({server.address()!r}), work, Path({str(tmp_path)!r}), poll_s=(0.05,)):\n"
         "    print(record, flush=True)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("counting" in line for line in process.stdout)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
+    release()
     _, result = results_of(server, work, tmp_path)
-    assert result == {"done": 15, "starts": 1}
+    assert result == {"done": 4, "starts": 1}
+
+
+def test_what_a_device_ends_together_with_the_line_is_started_again(
+    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path, release: Callable[[], None]
+) -> None:
+    work = job(WORK, "4", is_held=True)
+    records = run_job(device, work, tmp_path, poll_s=POLL_S)
+    counted(records, 2)
+    os.killpg(int((there(server, work) / "run.pid").read_text()), signal.SIGKILL)  # as systemd does at logout, and a power cut
+    release()
+    done(records)
+    assert json.loads((tmp_path / "results.json").read_text()) == {"done": 4, "starts": 2}
 
 
 @pytest.mark.parametrize(
@@ -236,17 +278,6 @@ def test_work_that_fails_there_is_one_line(
     assert caught.value.exit_code == 1
     assert hint in caught.value.hint
     assert "\n" not in str(caught.value)
-
-
-def test_what_a_device_ends_together_with_the_line_is_started_again(
-    device: Device, server: Server, job: Callable[..., Job], tmp_path: Path
-) -> None:
-    work = job(WORK, "12", "0.1")
-    records = run_job(device, work, tmp_path, poll_s=POLL_S)
-    next(record for record in records if isinstance(record, Progress) and record.label == "counting" and record.done >= 2)
-    os.killpg(int((there(server, work) / "run.pid").read_text()), signal.SIGKILL)  # as systemd does at logout, and a power cut
-    done(records)
-    assert json.loads((tmp_path / "results.json").read_text()) == {"done": 12, "starts": 2}
 
 
 def refused(address: Address) -> MissingBackendError | RemoteError:
@@ -331,13 +362,13 @@ def test_a_shell_that_greets_is_listened_past_and_one_that_never_stops_is_not(se
 def test_folders_that_cannot_be_used(server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
     def error_of(folder: Path | str) -> RemoteError:
         with pytest.raises(RemoteError) as caught:
-            results_of(server, job(WORK, "1", "0"), tmp_path, folder=str(folder))
+            results_of(server, job(WORK, "1"), tmp_path, folder=str(folder))
         assert caught.value.exit_code == 1
         assert "?dir=" in caught.value.hint
         return caught.value
 
     assert "/proc/edgenas" in error_of("/proc/edgenas").message
-    work = job(WORK, "1", "0")
+    work = job(WORK, "1")
     (tmp_path / "full" / work.name).mkdir(parents=True)
     (tmp_path / "full" / work.name / "own.txt").write_text("of somebody")
     assert "holds other things" in error_of(tmp_path / "full").message
@@ -361,7 +392,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_named_and_gone_on_with(server: Server, job: Callable[..., Job], tmp_path: Path, small_disk: Path) -> None:
-    work = job(WORK, "1", "0.01", more=os.urandom(100_000))
+    work = job(WORK, "1", more=os.urandom(100_000))
     with pytest.raises(RemoteError, match="No space left on device") as caught:
         results_of(server, work, tmp_path, folder=str(small_disk))
     assert caught.value.hint == "free space there; the same command goes on"

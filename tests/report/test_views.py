@@ -865,6 +865,26 @@ def test_the_export_s_verdict_is_repeated_in_its_own_word() -> None:
     assert "1.0e-08 of the logits' range; nearest other decision 0.03 away, 150,000 times that" in " ".join(text.split())
 
 
+def test_what_stays_fp32_and_what_that_costs_is_said_with_the_export() -> None:
+    kept = ["blocks.1.attn/MatMul", *(f"blocks.1.mlp/Mul_{i}" for i in range(2, 7))]
+    trials = [{"kept": [], "passed": False, "reason": "r"}, {"kept": kept, "passed": True, "reason": ""}]
+    repair = {"precision": "fp16", "verdict": "repaired", "split": "calibrate", "num_images": 145, "kept": kept, "trials": trials}
+    repair |= {
+        "blocks": ["blocks.1"],
+        "macs_share": 0.0051,
+        "reason": "non_finite_images 3 > 0; first in [blocks.1]/MatMul; and more",
+    }
+    result = ExportResult.from_json(export().result.as_json() | {"repair": repair})
+    words = " ".join(drawn("export", replace(export(), result=result), 80).split())
+    listed = "repaired: blocks.1.attn/MatMul, blocks.1.mlp/Mul_2, blocks.1.mlp/Mul_3, blocks.1.mlp/Mul_4 and 2 more stay fp32"
+    assert listed in words
+    assert "(0.5 % of the multiply-accumulates, 2 attempts on 145 images of calibrate)" in words
+    assert words.count("first in [blocks.1]/MatMul") == 1
+    assert "and more" not in words.partition("repaired:")[2]
+    needless = ExportResult.from_json(export().result.as_json() | {"repair": repair | {"verdict": "not_needed"}})
+    assert "repaired" not in drawn("export", replace(export(), result=needless), 80)
+
+
 @pytest.mark.parametrize("width", [60, 80, 110, 160])
 def test_artefacts_in_turn_are_shown_with_calls_gates_and_what_is_recommended(width: int) -> None:
     text = drawn("export", benched(), width)

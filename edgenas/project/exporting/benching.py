@@ -36,7 +36,7 @@ from edgenas.project.exporting.entries import (
     is_own,
 )
 from edgenas.project.exporting.source import Source
-from edgenas.project.exporting.writing import judge_of
+from edgenas.project.exporting.writing import judge_of, within
 from edgenas.project.journals import journal
 from edgenas.records import BenchedRow, BenchResult, ExportedModel, ExportResult, LeftOutFile, Percentile, TimeRatio, Verdict
 from edgenas.runs import Note, Progress, Record, RunFolder
@@ -215,10 +215,7 @@ def _standing_result(artefact: Artefact, source: Source) -> ExportResult:
     missing = [file.path for file in manifest.files if file.path not in artefact.parities]
     if missing:
         raise ArtefactError(f"{artefact.folder / 'parity.json'} is not what was exported", hint="export it again")
-    files = tuple(
-        ExportedModel(file=replace(file, path=f"{artefact.name}/{file.path}"), parity=artefact.parities[file.path])
-        for file in manifest.files
-    )
+    files = tuple(ExportedModel(file=within(artefact.name, file), parity=artefact.parities[file.path]) for file in manifest.files)
     return ExportResult(
         artifact=artefact.name,
         verdict=overall([each.parity for each in files]),

@@ -200,12 +200,21 @@ def _why_not(entry: Entry, how: Conditions) -> str | None:
     if file is not None and file.batch_size not in (None, how.batch_size):
         return f"it is for {file.batch_size} images a call, timed are {how.batch_size}"
     try:
-        if file is not None and isinstance(entry.entrant.source, Path) and sha256_file(entry.entrant.source) != file.sha256:
+        if not _is_as_exported(entry):
             return "it is not the file that was exported: its sha256 is not the manifest's"
         entry.entrant.tried()
     except (EdgeNASError, OSError) as error:
         return str(error)
     return None
+
+
+def _is_as_exported(entry: Entry) -> bool:
+    """Whether a file and its parts are those of the manifest; so is the net itself, which is no file."""
+    if entry.artefact is None or entry.file is None:
+        return True
+    folder, file = entry.artefact.folder, entry.file
+    whole = ((file.path, file.sha256), *((part.path, part.sha256) for part in file.parts or ()))
+    return all(sha256_file(folder / path) == sha256 for path, sha256 in whole)
 
 
 def is_own(artefact: Artefact, source: Source) -> bool:

@@ -18,11 +18,12 @@ from edgenas.deploy.plugins import batch_sizes
 from edgenas.deploy.signing import Signer
 from edgenas.project.exporting.calibrating import calibration_for
 from edgenas.project.exporting.facts import facts_of
+from edgenas.project.exporting.reducing import reduced
 from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
-from edgenas.records import ExportResult, ModelFile, Parity, SplitMetrics
+from edgenas.records import ExportResult, ModelFile, Parity, Repair, SplitMetrics
 from edgenas.runs import Note, Progress, Record, RunFolder
 from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
@@ -36,12 +37,14 @@ class Written:
     Attributes:
         order: what was asked for.
         staging: what its steps have left, to be removed when everything that was asked for stands.
+        repair: what stays float32 in a reduced precision; None where that was not looked at.
     """
 
     order: Order
     artefact: Artefact
     judged: tuple[tuple[ExportedFile, Parity], ...]
     staging: Staging
+    repair: Repair | None = None
 
     @property
     def parities(self) -> list[Parity]:
@@ -72,13 +75,17 @@ def write_one(
     """
     specs = specs_of(source, order, source.project.settings.export)
     staging = Staging.open(source.project.run, order.name, _identity(source, order, specs))
+    reduction = yield from reduced(source, order.exporter, specs, staging)
     source.known(staging.array("source", source.answered))
-    parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
+    parts = (
+        staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(reduction.specs)
+    )
     written = yield from watched(parts, f"writing {order.name}", total=len(specs))
     judged = yield from judge_all(source, [file for part in written for file in part], staging)
+    facts = replace(facts_of(source, extras), ranges=reduction.ranges, repair=reduction.repair)
     reference = partial(logits, source.final.net)
-    artefact = write_artefact(folder, judged, facts_of(source, extras), reference=reference, signer=signer)
-    return Written(order, artefact, tuple(judged), staging)
+    artefact = write_artefact(folder, judged, facts, reference=reference, signer=signer)
+    return Written(order, artefact, tuple(judged), staging, reduction.repair)
 
 
 def judge_all(
@@ -125,6 +132,7 @@ def _identity(source: Source, order: Order, specs: Sequence[ExportSpec]) -> dict
         "versions": versions(),
         "edgenas": __version__,
         "space": source.project.space.name,
+        "repair": source.project.settings.export.repair,
     }
 
 
@@ -132,7 +140,7 @@ def result_of(source: Source, written: Written) -> ExportResult:
     """What `export` answers of an artefact, paths as the run folder's."""
     artefact = written.artefact
     shown = source.project.run.relative(artefact.folder)
-    files = tuple(replace(each, file=_within(shown, each.file)) for each in artefact.files)
+    files = tuple(replace(each, file=within(shown, each.file)) for each in artefact.files)
     return ExportResult(
         artifact=shown,
         verdict=artefact.verdict,
@@ -141,10 +149,11 @@ def result_of(source: Source, written: Written) -> ExportResult:
         files=files,
         metrics=SplitMetrics(split="test", metrics=source.metrics),
         word=artefact.word,
+        repair=written.repair,
     )
 
 
-def _within(folder: str, file: ModelFile) -> ModelFile:
+def within(folder: str, file: ModelFile) -> ModelFile:
     """A file and its parts, with the artefact's folder before their names."""
     parts = tuple(replace(part, path=f"{folder}/{part.path}") for part in file.parts or ())
     return replace(file, path=f"{folder}/{file.path}", parts=parts or None)
