@@ -96,11 +96,8 @@ def _cell(row: Row | None, reasons: dict[str, str]) -> str:
 
 def _general(why: str) -> str:
     """A reason without the name of the layer that it was first seen at."""
-    for words in ("FP32 GEMM is not supported", "BF16"):
-        if words in why:
-            start = why.find("for Turing")
-            return f"refused by TensorRT-RTX {why[start:].partition('. In ')[0]}" if start >= 0 else why
-    return why
+    starts = [at for at in (why.find("for Turing"), why.find("because the model")) if at >= 0]
+    return f"refused by TensorRT-RTX {why[starts[0] :].partition('. In ')[0]}" if starts else why
 
 
 def document(result: Row, command: str) -> str:
