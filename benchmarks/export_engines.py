@@ -23,20 +23,23 @@ from edgenas.exporters import tensorrt_rtx
 from edgenas.exporters.onnx import TypedGraph
 
 from benchmarks.export_nets import NAMES, Net, nets
+from edgenas.deploy.calibrating import Calibration
 from edgenas.deploy.contracts import ExportSpec, Precision
 from edgenas.errors import EdgeNASError
 from edgenas.runs import read_json, write_json, write_text
 from edgenas.runs.versions import versions
 
 SCHEMA = 1  # first
-PRECISIONS = tuple(sorted(tensorrt_rtx.TensorRtRtxExporter.precisions, key=["fp32", "fp16", "bf16", "int8"].index))
+ORDER: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = tuple(sorted(tensorrt_rtx.TensorRtRtxExporter.precisions, key=ORDER.index))
 Row = dict[str, Any]
 
 
 def typed_of(net: Net, precision: Precision) -> tuple[TypedGraph, ExportSpec]:
     """The typed graph that all of a net's engines of a precision are built from; int8 is calibrated on noise, for size alone."""
     noise_NCHW = np.random.default_rng(0).standard_normal((16, *net.shape)).astype(np.float32)
-    spec = ExportSpec(net.shape, 1, precision, calibration=noise_NCHW if precision == "int8" else None)
+    anything_goes = Calibration(noise_NCHW, max_changed=1.0) if precision == "int8" else None
+    spec = ExportSpec(net.shape, 1, precision, calibration=anything_goes)
     return tensorrt_rtx.typed_for_engines(net.module, spec), spec
 
 
@@ -72,11 +75,10 @@ def table(rows: Sequence[Row], targets: Sequence[str]) -> str:
     for net, precision in dict.fromkeys((row["net"], row["precision"]) for row in rows):
         found = {row["target"]: row for row in rows if (row["net"], row["precision"]) == (net, precision)}
         any_row = next(iter(found.values()))
-        named = next((row for row in found.values() if "macs_share_" + precision in row and not row["half_head"]), any_row)
-        shares = [named.get(f"{what}_share_{precision}") for what in ("macs", "nodes")]
-        if precision == "fp32" and any(row["size_bytes"] for row in found.values()):
-            shares = [1.0, 1.0]
-        cells = ["–" if share is None else f"{100 * share:.1f} %" for share in shares]
+        named = next((row for row in found.values() if "precision_share" in row and not row["half_head"]), any_row)
+        words = str(named.get("precision_share", "100 % of multiply-accumulates and 100 % of operators"))
+        is_built = any(row["size_bytes"] for row in found.values())
+        cells = [part.partition(" of ")[0] if is_built else "–" for part in words.split(" and ")]
         cells.append("–" if "onnx_bytes" not in named else f"{named['onnx_bytes'] / 1e6:.1f}")
         cells += [_cell(found.get(target), reasons) for target in targets]
         lines.append(f"| {net} | {precision} | " + " | ".join(cells) + " |")
@@ -103,16 +105,22 @@ def _general(why: str) -> str:
 
 def document(result: Row, command: str) -> str:
     """The page, from what is kept."""
-    rows, used = result["rows"], result["versions"]
+    place = {name: number for number, name in enumerate(NAMES)}
+    rows = sorted(result["rows"], key=lambda row: (place.get(row["net"], len(place)), ORDER.index(row["precision"])))
+    used = result["versions"]
     built = [row for row in rows if row["size_bytes"] is not None]
-    kept = dict.fromkeys(f"{row['net']} {row['precision']}: {row['precision_rest']}" for row in built if "precision_rest" in row)
+    said = [row for row in built if "precision_rest" in row]
+    kept = dict.fromkeys(
+        f"{row['net']} {row['precision']}{' for sm75' if row['half_head'] else ''}: {row['precision_rest']}" for row in said
+    )
+    drawn = "Weights are drawn, but for the demo" if result.get("has_trained_demo") else "Weights are drawn"
     paragraphs = [
         "# Engines of TensorRT-RTX, built ahead of time without a GPU",
         f"`{command}`, {result['date']}, {', '.join(f'{name} {version}' for name, version in used.items())}.",
         f"{len(built)} of {len(rows)} engines were built; sizes are in MB (10⁶ bytes). *Work in it* and *operators in it* are the "
         "shares of multiply-accumulates and of operators that compute in that precision, by the types of the network, which are "
         "binding (layers of logits stay fp32; for sm75 they are half as well). `portable` is one engine for all architectures from "
-        "sm80 on. Weights are drawn, but for the demo's; int8 is calibrated on noise: its rows say whether it builds and how large "
+        f"sm80 on. {drawn}; int8 is calibrated on noise: its rows say whether it builds and how large "
         "it is, nothing of what it answers. No engine was run: there was no GPU.",
         table(rows, result["targets"]),
         "## What is in another precision, and why",
@@ -140,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 result["rows"].append(row)
                 said = f"{row['size_bytes']} bytes" if row["size_bytes"] is not None else row["why"][:150]
                 sys.stderr.write(f"{net.name} {precision} {row['target']}: {said}\n")
+            result["has_trained_demo"] = options.demo is not None
             result |= {"date": f"{datetime.now(tz=UTC):%Y-%m-%d}", "versions": {k: v for k, v in versions().items() if v}}
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, result)

@@ -22,7 +22,7 @@ from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from ._rebuilding import build_repeatedly
 from .onnx import float_graph, save, typed_graph
-from .onnxruntime import in_precision
+from .onnxruntime import runnable_in
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -82,7 +82,7 @@ class TensorRt:
     name = "tensorrt"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("onnx", "engine")
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
     def __init__(self) -> None:
         self._timing_cache = b""  # makes the second of several similar nets build faster
@@ -104,13 +104,13 @@ class TensorRt:
 
         Raises:
             MissingBackendError: without TensorRT or a GPU.
-            ArtefactError: if the file cannot be loaded.
+            ArtefactError: if the file cannot be loaded, or holds no integers and is asked for in int8.
         """
         gpu, trt = _require_gpu(), _package()
         require_precision(self, precision, hint="use torch-cuda-graph")
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
-            typed = in_precision(data, precision)
+            typed = runnable_in(data, precision)
             built = _trt.build(trt, typed, precision=precision, timing_cache=self._timing_cache)
             self._timing_cache = built.timing_cache
             return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision=precision, built=built)

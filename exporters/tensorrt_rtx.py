@@ -20,7 +20,7 @@ from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from ._rebuilding import build_repeatedly
 from .onnx import TypedGraph, float_graph, save, typed_graph
-from .onnxruntime import in_precision
+from .onnxruntime import runnable_in
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -156,7 +156,7 @@ class TensorRtRtx:
     name = "tensorrt-rtx"
     device_kind: Literal["cpu", "cuda"] = "cuda"
     accepts: tuple[SourceKind, ...] = ("onnx", "engine")
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
     def probe(self) -> Probe:
         """Build a tiny net and run it; without a GPU that it supports, only build it ahead of time."""
@@ -181,14 +181,14 @@ class TensorRtRtx:
 
         Raises:
             MissingBackendError: without TensorRT-RTX or a GPU that it supports.
-            ArtefactError: if the file cannot be loaded.
+            ArtefactError: if the file cannot be loaded, or holds no integers and is asked for in int8.
         """
         trt = load_package()
         gpu = _require_gpu(trt)
         require_precision(self, precision, hint="use torch-cuda-graph")
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
-            built = _trt.build(trt, in_precision(data, precision), precision=precision, targets=(gpu.target,))
+            built = _trt.build(trt, runnable_in(data, precision), precision=precision, targets=(gpu.target,))
             return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision=precision, built=built)
         require_valid(trt, data, gpu)
         return _trt.EngineRunner(trt, data, name=self.name, gpu=gpu, precision=precision)

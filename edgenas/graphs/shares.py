@@ -20,6 +20,7 @@ from edgenas.records import Precision
 if TYPE_CHECKING:
     import onnx
 
+OTHERS = "other operators"  # that nobody wants in int8
 FLOOR = 0.5  # of the multiply-accumulates in the precision asked for; the layer that gives the logits may stay float32
 SHARE_NOTES = ("precision_", "macs_share_", "nodes_share_")  # what keys of `Shares.as_notes` begin with
 _CONVERSIONS = frozenset({"Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
@@ -111,9 +112,9 @@ class Shares:
         if self.rest:
             notes["precision_rest"] = self.rest_words
         for kind, macs in sorted(self.macs.items()):
-            notes[f"macs_share_{kind}"] = round(macs / max(1, sum(self.macs.values())), 4)
+            notes[f"macs_share_{kind}"] = round(macs / max(1, sum(self.macs.values())), 6)
         for kind, num in sorted(self.nodes.items()):
-            notes[f"nodes_share_{kind}"] = round(num / max(1, sum(self.nodes.values())), 4)
+            notes[f"nodes_share_{kind}"] = round(num / max(1, sum(self.nodes.values())), 6)
         return notes
 
     def require(self) -> None:
@@ -153,7 +154,10 @@ def shares_of(model: onnx.ModelProto, precision: Precision, *, kept: Sequence[st
         if is_head and kind == "fp32":
             head_macs += work
         if kind != precision:
-            key = (node.op_type, _reason(node, kind, precision, is_head=is_head, kept=kept))
+            is_aside = precision == "int8" and node.op_type not in _PRODUCTS
+            key = (
+                (OTHERS, "no products") if is_aside else (node.op_type, _reason(node, kind, precision, is_head=is_head, kept=kept))
+            )
             rest[key] += 1
             rest_macs[key] += work
     total = max(1, sum(macs.values()))
@@ -171,8 +175,6 @@ def _reason(node: onnx.NodeProto, kind: Precision, precision: Precision, *, is_h
         return "kept in a higher precision"
     if node.op_type in _PRODUCTS:
         return f"left in {kind}" if precision == "int8" else f"its factors are {kind}"
-    if precision == "int8":
-        return f"no product, {kind}"
     if "Normalization" in node.op_type:
         return "sums of squares"
     return _REASONS.get(node.op_type, f"between {kind} operators")

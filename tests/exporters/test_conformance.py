@@ -86,12 +86,16 @@ class TestTorchCudaGraph(RuntimeConformance):
 
 
 class TestTensorRt(RuntimeConformance):
+    int8_format = "trt"
+
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TensorRt()
 
 
 class TestTensorRtRtx(RuntimeConformance):
+    int8_format = "trt-rtx"
+
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TensorRtRtx()

@@ -61,7 +61,7 @@ def test_the_table_of_engines_says_what_was_built_and_why_others_were_not(rtx: A
     arguments = ["--targets", "sm75", "sm86", "portable", "--precisions", "fp32", "fp16", "--output", str(tmp_path / "engines")]
     assert export_engines.main(arguments) == 0
     page = (tmp_path / "engines.md").read_text()
-    assert "| tiny | fp32 | 100.0 % | 100.0 % | 0.0 | a | " in page
+    assert "| tiny | fp32 | 100 % | 100 % | 0.0 | a | " in page
     assert "- a: refused by TensorRT-RTX for Turing (SM75): FP32 GEMM is not supported" in page
     assert "5 of 6 engines were built" in page
     assert "- tiny fp16: 1 Gemm (gives the logits)" in page

@@ -469,7 +469,7 @@ def test_onnx_export_passes_parity_and_verifies(project: Path) -> None:
     verified = stored(project, "verify")
     assert verified["verdict"] == "passed"
     assert result["word"] == verified["exported"] == "equal within rounding"
-    assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "parity"}
+    assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "acceptance", "parity"}
     manifest = json.loads((project / "edgenas-run" / result["artifact"] / "manifest.json").read_text())
     assert manifest["metrics"]["top1"] == stored(project, "evaluate")["top1"]
     assert manifest["decision"]["threshold"] == manifest["threshold"] == stored(project, "evaluate")["threshold"]
