@@ -207,7 +207,7 @@ def _write(
         if failure is not None and is_tried:
             yield Note(f"{order.name}: {failure.message}", is_warning=True)
         elif failure is not None:
-            failures.append((order.name, failure))
+            failures.append((order.name if len(orders) > 1 else "", failure))
     if orders and not written:
         raise joined(failures) or UsageError("nothing was written")
     return written[::-1], failures[::-1]

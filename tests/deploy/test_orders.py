@@ -37,9 +37,9 @@ def test_all_that_is_unknown_is_named_at_once() -> None:
     assert second == "precision 'fp9' is unknown; known are: fp32, fp16, bf16, int8, auto"
 
 
-def test_a_format_that_writes_none_of_the_precisions_is_refused() -> None:
-    written = ", ".join(get_exporter("trt").precisions)
-    with pytest.raises(UsageError, match=f"trt writes {written}, not bf16"):
+def test_a_format_that_writes_none_of_the_precisions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(get_exporter("trt")), "precisions", ("fp16", "fp32"))
+    with pytest.raises(UsageError, match="trt writes fp16, fp32, not bf16"):
         orders_of(["trt"], ["bf16"])
 
 

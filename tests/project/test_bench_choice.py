@@ -54,10 +54,7 @@ def test_float32_in_onnx_runtime_is_a_valid_answer() -> None:
     assert found.choice is not None
     assert found.choice.words == "fp32 in onnxruntime-cpu is fastest here: export/onnx/fp32.onnx"
     assert asked == ["fp32.onnx"]
-    assert found.why == (
-        "export/onnx/int8.onnx in onnxruntime-cpu, int8, is not shown to be faster than the baseline: "
-        "1.10 [1.10, 1.10] of its time",
-    )
+    assert found.why == ()  # the table says that it is slower
 
 
 def test_the_fastest_whose_gates_pass_is_taken_and_the_faster_one_that_fails_is_named() -> None:

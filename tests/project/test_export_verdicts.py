@@ -8,7 +8,10 @@ from edgenas.project.exporting.verdicts import joined
 
 def test_one_failure_is_said_as_it_is_and_none_is_none() -> None:
     error = ParityError("parity failed over 400 images", hint="it is marked rejected")
-    assert joined([("onnx-int8", error)]) is error
+    for name, words in (("", "parity failed over 400 images"), ("onnx-int8", "onnx-int8: parity failed over 400 images")):
+        found = joined([(name, error)])
+        assert isinstance(found, ParityError)
+        assert (found.message, found.hint) == (words, error.hint)
     assert joined([]) is None
 
 

@@ -26,9 +26,16 @@ def failure_of(parities: Sequence[Parity], folder: Path, *, require_run: bool) -
 
 
 def joined(failures: Sequence[tuple[str, EdgeNASError]]) -> EdgeNASError | None:
-    """One error of several artefacts' by name: the only one as it is; of more, the worst class with all of them."""
-    if len(failures) <= 1:
-        return failures[0][1] if failures else None
+    """One error of several artefacts' by name: the only one as it is, after its name if it has one; of more, all of them.
+
+    A failed gate among several decides the exit status.
+    """
+    if not failures:
+        return None
+    if len(failures) == 1:
+        name, error = failures[0]
+        said = f"{name}: {error.message}" if name else error.message
+        return type(error)(said, problems=error.problems, hint=error.hint, result=error.result)
     gates = [error for _, error in failures if isinstance(error, GateError)]
     kind = GateError if gates else type(failures[0][1])
     return kind(f"{len(failures)} artefacts are not as asked", problems=[f"{name}: {error}" for name, error in failures])
