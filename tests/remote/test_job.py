@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,9 @@ import pytest
 from edgenas.errors import InterruptedRunError, MissingBackendError
 from edgenas.remote import PYTHON, Address, Device, Job, RemoteError, UnreachableError, clear, run_job
 from edgenas.remote import device as device_module
+from edgenas.remote.line import OPTIONS, agent_source
 from edgenas.runs import Note, Progress
+from tests.latency.kits import old_python
 from tests.remote.servers import Server
 
 POLL_S = (0.05,)
@@ -294,6 +299,27 @@ def test_a_device_says_what_it_has(server: Server) -> None:
     assert facts.modules["json"] is not None
     assert facts.modules["no_such_module"] is None
     assert facts.programs == {"a": "/bin/sh", "b": None}
+
+
+def test_the_oldest_python_does_the_work(server: Server, job: Callable[..., Job], tmp_path: Path) -> None:
+    tree = ast.parse(agent_source(), feature_version=(3, 8))
+    used = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert used <= sys.stdlib_module_names
+    program = old_python()
+    if program is None:
+        pytest.skip("needs Python 3.8")
+    assert results_of(server, job(WORK, "2"), tmp_path, python=program)[1] == {"done": 2, "starts": 1}
+
+
+def test_a_host_that_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIONS, "ConnectTimeout", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        error = refused(replace(server.address(), port=int(silent.getsockname()[1])))
+    assert error.exit_code == 5
+    assert "does not answer" in error.message
 
 
 def test_a_host_that_is_not_known(server: Server) -> None:
