@@ -279,7 +279,6 @@ OPENS: dict[str, str] = {
     "training/foreign.py": "PyTorch opens by name, after a check that it is regular",
     "training/outside.py": "ONNX opens by name, after `require_regular`",
     "supernets/autoformer_files.py": "PyTorch opens by name",
-    "exporters/_pte.py": "what its own call of flatc wrote, in a folder that it made",
     "deploy/_apart.py": "/proc of a process that it started",
     "deploy/_example_cpp.py": "a packaged file",
     "deploy/_example.py": "stands alone beside an artefact, without edgenas",
