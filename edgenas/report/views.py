@@ -243,7 +243,7 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     if result.repair is not None and result.repair.verdict == "repaired":
         yield Text(f"repaired: {result.repair.words}")
     rewritten = {
-        str(each.file.notes.get("rewrites")): each.file.notes.get("rewrites_proof")
+        str(each.file.notes.get("rewrites")): each.file.notes.get("rewrites_proof", 0.0)
         for each in result.files
         if "rewrites" in each.file.notes
     }
