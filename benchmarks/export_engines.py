@@ -110,14 +110,15 @@ def document(result: Row, command: str) -> str:
     kept = dict.fromkeys(
         f"{row['net']} {row['precision']}{' for sm75' if row['half_head'] else ''}: {row['precision_rest']}" for row in said
     )
+    drawn = "Weights are drawn, but for the demo" if result.get("has_trained_demo") else "Weights are drawn"
     paragraphs = [
         "# Engines of TensorRT-RTX, built ahead of time without a GPU",
         f"`{command}`, {result['date']}, {', '.join(f'{name} {version}' for name, version in used.items())}.",
         f"{len(built)} of {len(rows)} engines were built; sizes are in MB (10⁶ bytes). *Work in it* and *operators in it* are the "
         "shares of multiply-accumulates and of operators that compute in that precision, by the types of the network, which are "
         "binding (layers of logits stay fp32; for sm75 they are half as well). `portable` is one engine for all architectures from "
-        f"sm80 on. Weights are drawn{', but for the demo' if result.get('has_trained_demo') else ''}; int8 is calibrated on noise: "
-        "its rows say whether it builds and how large it is, nothing of what it answers. No engine was run: there was no GPU.",
+        f"sm80 on. {drawn}; int8 is calibrated on noise: its rows say whether it builds and how large "
+        "it is, nothing of what it answers. No engine was run: there was no GPU.",
         table(rows, result["targets"]),
         "## What is in another precision, and why",
         "\n".join(f"- {line}" for line in kept) or "Nothing.",

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from edgenas.records.proportion import Proportion as Proportion  # what all of these give
 
 DEFAULT_SENSITIVITY = 0.95  # that a threshold must find of its class where no floor is asked for
+BESIDE = 1e-12  # a difference of shares that is none
+MAX_TO_SHOW = 1 << 24  # images that are worth naming
+NUM_BINS = 15  # of the calibration error, as Guo et al. take
 
 
 def normal_quantile(probability: float) -> float:
@@ -209,6 +212,71 @@ def paired_difference(
     return Proportion(value, min(float(low), value), max(float(high), value), n)
 
 
+def paired_score(only_first: int, only_second: int, n: int, *, confidence: float = 0.95) -> Proportion:
+    """How much more often the first of two classifiers is right on the same images, with Tango's score interval.
+
+    It holds the differences that the score test of the paired table does not refuse (Tango, Statistics in Medicine 17, 1998), and
+    so keeps its level where few images, or none, are right in just one of the two: of none it is what `wilson` says of 0 of ``n``.
+    Nothing is drawn: the same counts give the same interval.
+
+    Args:
+        only_first: images that just the first got right.
+        only_second: images that just the second got right.
+        n: images in all; 0 gives NaN in [-1, 1].
+        confidence: two-sided, in (0, 1).
+    """
+    if min(only_first, only_second) < 0 or only_first + only_second > n:
+        raise ValueError(f"{only_first} and {only_second} of {n} images")
+    if n == 0:
+        return Proportion(math.nan, -1.0, 1.0, 0)
+    z = normal_quantile(0.5 + confidence / 2)
+    value = (only_first - only_second) / n
+
+    def above(difference: float) -> float:
+        """The score of ``difference`` as the true one, less the quantile on its side of what was seen."""
+        linear = (2 * n - only_first + only_second) * difference - only_first - only_second
+        root = math.sqrt(max(0.0, linear**2 + 8 * n * only_second * difference * (1 - difference)))
+        spread = (root - linear) / (2 * n) + difference * (1 - difference)
+        side = 1.0 if difference > value else -1.0
+        return n * (difference - value) - side * z * math.sqrt(n * max(0.0, spread))
+
+    # beside the value the score is all but nothing, at the ends of [-1, 1] the spread is
+    low = -1.0 if value <= -1.0 else scipy.optimize.brentq(above, -1.0, value - BESIDE, xtol=BESIDE)
+    high = 1.0 if value >= 1.0 else scipy.optimize.brentq(above, value + BESIDE, 1.0, xtol=BESIDE)
+    return Proportion(value, min(float(low), value), max(float(high), value), n)
+
+
+def images_to_show(only_first: int, only_second: int, n: int, margin: float, *, confidence: float = 0.95) -> int | None:
+    """How many images would show that the second of two classifiers loses at most ``margin``, at the rates that were seen.
+
+    Args:
+        only_first, only_second, n: as `paired_score` takes them; without images no rate was seen, and none is taken.
+        margin: largest loss of the second, in (0, 1).
+        confidence: of the interval whose upper end must be at the margin or below.
+
+    Returns:
+        The least number; None where the loss that was seen is not below the margin, so that no number would.
+    """
+    if n and (only_first - only_second) / n >= margin:
+        return None
+
+    def shown(num: int) -> bool:
+        first, second = (math.ceil(each * num / n) if n else 0 for each in (only_first, only_second))
+        second = min(second, num - first)
+        return first <= num and paired_score(first, second, num, confidence=confidence).high <= margin
+
+    most = 1
+    while not shown(most):
+        most *= 2
+        if most > MAX_TO_SHOW:
+            return None
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if shown(middle) else (middle, most)
+    return most
+
+
 def behind(first: int, second: int, *, seen: int, total: int, margin: float = 0.0) -> float:
     """How likely a classifier would seem to be as far behind another on some images, if on all of them it were not behind.
 
@@ -339,6 +407,19 @@ def _ends(
     else:
         kept, wrong = (len(each) - np.searchsorted(each, ends, side="right") for each in (sorted_all, sorted_wrong))
     return ends, kept.astype(np.int64), wrong - max_error * kept
+
+
+def expected_calibration_error(sure_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> float:
+    """How far shares of right answers are from the confidence in them (Guo et al., ICML 2017, arXiv:1706.04599), in [0, 1].
+
+    The same as torchmetrics' `multiclass_calibration_error`, whose import takes longer than a small net's whole evaluation.
+
+    Args:
+        sure_N: probability of the likeliest class.
+        right_N: whether that is the image's; bins of confidence are of equal width, their mean gap is weighted by their images.
+    """
+    bins_N = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1), sure_N, side="right") - 1
+    return float(np.abs(np.bincount(bins_N, weights=right_N - sure_N)).sum() / len(sure_N))
 
 
 def most_frequent(labels_N: NDArray[np.integer]) -> tuple[int, Proportion]:

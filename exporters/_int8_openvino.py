@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'edgenas[openvino]'"
 _SHOWN = 6  # layers left out that a note names
 _PRODUCTS = ("Convolution", "GroupConvolution", "MatMul")
-_LIVE_PRODUCTS = ("Convolution", "FullyConnected")
 _TYPES = {"Conv": ("Convolution", "GroupConvolution"), "Gemm": ("MatMul",), "MatMul": ("MatMul",)}  # OpenVINO's by ONNX' name
 _TAIL = 1e-5  # share of values that a percentile leaves out, as ONNX Runtime's does
 
@@ -164,21 +163,6 @@ def _is_faked(node: Any) -> bool:
     while node.get_type_name() in ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Convert"):  # move values, change none
         node = node.input_value(0).get_node()
     return bool(node.get_type_name() == "FakeQuantize")
-
-
-def live_products(compiled: Any) -> tuple[int, int]:
-    """How many products of a compiled model run in integers, and how many in floats, by its execution graph."""
-    kinds = []
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if _text(info["layerType"]) in _LIVE_PRODUCTS:
-            kinds.append(_text(info["runtimePrecision"]))
-    integer = sum(kind in ("u8", "i8") for kind in kinds)
-    return integer, len(kinds) - integer
-
-
-def _text(value: Any) -> str:
-    return str(value.astype(str) if hasattr(value, "astype") else value)
 
 
 def _compiled(model: Any) -> Any:

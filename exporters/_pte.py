@@ -5,7 +5,6 @@ Read with ExecuTorch's own schemas. A file of unknown origin is read in a proces
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError
+from edgenas.runs.outside import MAX_JSON_BYTES, parse_json, read_regular
 
 from ._native import log_kept, quiet
 from ._probe import first_line
@@ -61,6 +61,8 @@ def types_of(data: bytes) -> PteTypes:
         MissingBackendError: without ExecuTorch.
         ArtefactError: if it cannot be read.
     """
+    import torch  # noqa: F401 - sets up its loggers, which are muted next
+
     try:
         with quiet(*LOGGERS):
             from executorch.exir._serialize._program import deserialize_pte_binary
@@ -119,7 +121,8 @@ def _delegated(blobs: list[bytes]) -> Counter[str]:
         flags = ["--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", name, str(schema), "--"]
         _run_flatc([*flags, *map(str, paths)])
         for path in paths:
-            graph = json.loads(_NOT_FINITE.sub(b"null", path.with_suffix(".json").read_bytes()))
+            text = read_regular(path.with_suffix(".json"), MAX_JSON_BYTES)
+            graph = parse_json(_NOT_FINITE.sub(b"null", text))
             for value in graph["xvalues"]:
                 inner = value["xvalue_union"]
                 kind = str(inner.get("tensor_value", inner)["datatype"])

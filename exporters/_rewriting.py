@@ -46,7 +46,7 @@ def rewritten(graph: onnx.ModelProto, names: Sequence[str], make: Rewriting = re
         raise ExportError(
             f"{what} would change the net: outputs differ by {alone if culprit else difference:.2g} of the largest, "
             f"at most {TOLERANCE:g} is allowed",
-            hint='export the graph as it was traced: --set export.rewrites="[]"',
+            hint="export the graph as it was traced: --set export.rewrites=[]",
         )
     return result.model, {"rewrites": str(result), "rewrites_proof": float(f"{difference:.2g}")}
 

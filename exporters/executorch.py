@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -174,8 +175,8 @@ class ExecuTorchCpu:
     ) -> Runner:
         """Load a file and run it once, on ``threads`` threads (default: every usable core).
 
-        ExecuTorch has one pool of threads a process: a call sets its size where another runner changed it. Whether idle threads
-        spin cannot be asked or chosen, and is reported as unknown.
+        ExecuTorch has one pool of threads a process: runners of different numbers load their programs anew in turn. Whether idle
+        threads spin cannot be asked or chosen, and is reported as unknown.
 
         Raises:
             MissingBackendError: without ExecuTorch, or if it was built without XNNPACK.
@@ -205,22 +206,43 @@ class ExecuTorchCpu:
 
 
 class _Runner:
+    """A loaded program.
+
+    XNNPACK keeps the pool of threads that was there when it was loaded: whoever needs another size releases what is loaded first,
+    and a released runner loads its program again when it is called.
+    """
+
     def __init__(self, bindings: ModuleType, data: bytes, version: str, threads: int | None) -> None:
+        self._bindings, self._version = bindings, version
+        self._data: bytes | None = data
+        self._threads = usable_cores() if threads is None else threads
+        self._method: Any = None
+        self._program: Any = None
+        self._shape: tuple[int, ...] = ()
+        self._open()
+        _LIVE.add(self)
+
+    def _open(self) -> None:
+        """Load the program for this runner's number of threads, and run it once.
+
+        Raises:
+            ArtefactError: if that does not work.
+        """
         from executorch.runtime import Runtime, Verification
 
-        self._bindings, self._version = bindings, version
-        self._threads = usable_cores() if threads is None else threads
+        assert self._data is not None, "the runner is closed"
         with log_kept() as said:
             try:
-                self._program = Runtime.get().load_program(data, verification=Verification.InternalConsistency)
+                self._set_threads()
+                self._program = Runtime.get().load_program(self._data, verification=Verification.InternalConsistency)
                 self._method = self._program.load_method(METHOD)
                 self._shape = self._checked()
-                self._set_threads()
                 self(np.zeros(self._shape, dtype=np.float32))
                 problem = ""
             except (RuntimeError, ValueError, TypeError) as error:
                 problem = first_line(error)
         if problem:
+            self.close()
             reason = next((line for line in said if line and "cpu" not in line.lower()), "")
             raise ArtefactError(f"ExecuTorch cannot load the file: {problem}" + (f" ({reason})" if reason else ""))
 
@@ -244,13 +266,20 @@ class _Runner:
         return shape
 
     def _set_threads(self) -> None:
-        if self._bindings._threadpool_get_thread_count() != self._threads:
-            with log_kept():
-                self._bindings._unsafe_reset_threadpool(self._threads)
+        if self._bindings._threadpool_get_thread_count() == self._threads:
+            return
+        for other in list(_LIVE):
+            other.release()
+        self._bindings._unsafe_reset_threadpool(self._threads)
+
+    def release(self) -> None:
+        """Let go of what is loaded, until the next call."""
+        self._method = self._program = None
 
     @property
     def info(self) -> RunnerInfo:
-        self._set_threads()
+        if self._method is None:
+            self._open()
         return RunnerInfo(
             device=cpu_name(),
             device_kind="cpu",
@@ -265,10 +294,10 @@ class _Runner:
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         import torch
 
+        if self._method is None:
+            self._open()
         if images_NCHW.shape != self._shape:
             raise ArtefactError(f"the file reads images of shape {self._shape}, not {images_NCHW.shape}")
-        if self._bindings._threadpool_get_thread_count() != self._threads:
-            self._set_threads()
         image = torch.from_numpy(np.require(images_NCHW, requirements=("W", "C")))
         result: NDArray[np.float32] = self._method.execute([image])[0].numpy()
         return result
@@ -277,7 +306,11 @@ class _Runner:
         return None
 
     def close(self) -> None:
-        self._method = self._program = None
+        self.release()
+        self._data = None
+
+
+_LIVE: weakref.WeakSet[_Runner] = weakref.WeakSet()
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
@@ -311,6 +344,8 @@ def _runtime() -> ModuleType:
     Raises:
         MissingBackendError: if they are not there, or hold no XNNPACK.
     """
+    import torch  # noqa: F401 - sets up its loggers, which are muted next
+
     try:
         with quiet(*LOGGERS), log_kept():
             from executorch.extension.pybindings import portable_lib

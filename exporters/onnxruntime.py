@@ -113,6 +113,17 @@ def in_precision(data: bytes, precision: Precision) -> bytes:
     return integers
 
 
+def runnable_in(data: bytes, precision: Precision) -> bytes:
+    """What a runtime that builds engines takes for a file: `in_precision`, but no integers that were not calibrated.
+
+    Raises:
+        ArtefactError: as `in_precision`, and for a float32 file that is asked for in int8.
+    """
+    if precision == "int8":
+        require_integers(data)
+    return in_precision(data, precision)
+
+
 def _parsed(data: bytes) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError

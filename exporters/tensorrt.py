@@ -22,7 +22,7 @@ from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from ._rebuilding import build_repeatedly
 from .onnx import float_graph, save, typed_graph
-from .onnxruntime import in_precision, require_integers
+from .onnxruntime import runnable_in
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -110,9 +110,7 @@ class TensorRt:
         require_precision(self, precision, hint="use torch-cuda-graph")
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
-            if precision == "int8":
-                require_integers(data)
-            typed = in_precision(data, precision)
+            typed = runnable_in(data, precision)
             built = _trt.build(trt, typed, precision=precision, timing_cache=self._timing_cache)
             self._timing_cache = built.timing_cache
             return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision=precision, built=built)

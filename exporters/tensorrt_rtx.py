@@ -20,7 +20,7 @@ from ._host import NO_GPU, Gpu, find_gpu
 from ._probe import tiny_onnx, try_runner
 from ._rebuilding import build_repeatedly
 from .onnx import TypedGraph, float_graph, save, typed_graph
-from .onnxruntime import in_precision, require_integers
+from .onnxruntime import runnable_in
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -188,9 +188,7 @@ class TensorRtRtx:
         require_precision(self, precision, hint="use torch-cuda-graph")
         data = read_source(source, self.name, "ONNX files and engines")
         if isinstance(source, Path) and source.suffix == ".onnx":
-            if precision == "int8":
-                require_integers(data)
-            built = _trt.build(trt, in_precision(data, precision), precision=precision, targets=(gpu.target,))
+            built = _trt.build(trt, runnable_in(data, precision), precision=precision, targets=(gpu.target,))
             return _trt.EngineRunner(trt, built.engine, name=self.name, gpu=gpu, precision=precision, built=built)
         require_valid(trt, data, gpu)
         return _trt.EngineRunner(trt, data, name=self.name, gpu=gpu, precision=precision)

@@ -13,11 +13,13 @@ from edgenas.stats import (
     clopper_pearson,
     decide,
     holm,
+    images_to_show,
     kendall_tau,
     mcnemar,
     median_interval,
     most_frequent,
     paired_difference,
+    paired_score,
     pick_threshold,
     sensitivities,
     trials_to_prove,
@@ -175,6 +177,45 @@ def test_tests_are_corrected_for_their_number() -> None:
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "n", "confidence", "low", "high"),
+    [
+        (1, 7, 21, 0.95, -0.517, -0.026),  # Bentur et al. 2009, in Fagerland, Lydersen & Laake, Statistics in Medicine 33, 2014
+        (48, 41, 549, 0.90, -0.0157, 0.0414),  # PropCIs::scoreci.mp of R
+    ],
+)
+def test_the_paired_score_interval_is_the_published_one(
+    first: int, second: int, n: int, confidence: float, low: float, high: float
+) -> None:
+    found = paired_score(first, second, n, confidence=confidence)
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-5 if n > 100 else 5e-4))
+
+
+def test_with_one_kind_of_change_alone_the_paired_interval_s_end_is_wilson_s() -> None:
+    for lost in (0, 3):
+        assert paired_score(lost, 0, 100).high == pytest.approx(wilson(lost, 100).high, abs=1e-9)
+    nothing = paired_score(0, 0, 0)
+    assert (math.isnan(nothing.value), nothing.low, nothing.high) == (True, -1, 1)
+    with pytest.raises(ValueError, match="6 and 5 of 10 images"):
+        paired_score(6, 5, 10)
+
+
+@given(st.integers(0, 400), st.integers(0, 400), st.integers(1, 4000))
+def test_a_paired_loss_is_never_above_the_share_of_images_that_changed(first: int, second: int, more: int) -> None:
+    n = first + second + more
+    loss, gain = paired_score(first, second, n), paired_score(second, first, n)
+    assert loss.low <= loss.value <= loss.high <= wilson(first + second, n).high + 1e-9
+    assert (loss.low, loss.high) == (pytest.approx(-gain.high, abs=1e-9), pytest.approx(-gain.low, abs=1e-9))
+
+
+def test_the_images_that_would_show_a_margin_do_show_it() -> None:
+    assert images_to_show(0, 0, 10, 0.02) == trials_to_prove(0.98) == 189
+    assert images_to_show(2, 0, 100, 0.02) is None  # the loss is the margin
+    needed = images_to_show(1, 0, 100, 0.03)
+    assert needed is not None
+    assert paired_score(math.ceil(needed / 100), 0, needed).high <= 0.03
 
 
 @pytest.mark.parametrize("n", [6, 9, 12, 21])

@@ -112,6 +112,9 @@ def _absurd(manifest: Manifest) -> Iterator[str]:
         most = MAX_INT8_ERROR if name == "int8" else MAX_ERROR
         if not 0 <= limit <= most:
             yield f"golden.max_error.{name:.20} is {limit!r:.40}, expected at most {most:g}"
+    plan = manifest.acceptance
+    if plan is not None and plan.path not in {file.path for file in manifest.support_files}:
+        yield f"acceptance.path {plan.path!r} is not among support_files"
     num_parts = sum(len(file.parts or ()) for file in manifest.files)
     if len(manifest.files) + num_parts + len(manifest.support_files) > MAX_LISTED:
         yield f"more than {MAX_LISTED} files are listed"

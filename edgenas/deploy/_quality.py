@@ -94,7 +94,14 @@ def quality(manifest: Manifest, parities: Sequence[Parity]) -> str:
     if not manifest.metrics:  # a folder that was made without a report
         return ""
     metrics = manifest.metrics.metrics
-    lines = [_rule(manifest), *_conversion(parities), *_accuracy(metrics, manifest.metrics.split), *_not_judged(manifest, metrics)]
+    lines = [
+        _rule(manifest),
+        _plan(manifest),
+        *_conversion(parities),
+        *_unseen(parities),
+        *_accuracy(metrics, manifest.metrics.split),
+        *_not_judged(manifest, metrics),
+    ]
     return "\n".join(f"- {line}" for line in lines if line)
 
 
@@ -103,6 +110,23 @@ def _rule(manifest: Manifest) -> str:
     if decision is None or decision.choice is None:
         return ""
     return f"Threshold {decision.choice.threshold:.6g}: {markdown(decision.choice.words)}."
+
+
+def _plan(manifest: Manifest) -> str:
+    """That the gates stood before anything was known of the images, or that they did not."""
+    facts = manifest.acceptance
+    if facts is None:
+        return ""
+    when = "" if facts.sealed_at is None else f", {facts.sealed_at}"
+    said = f"Judged by the plan in {markdown_code(facts.path)} (SHA-256 {facts.plan_sha256[:12]}…{when}): {markdown(facts.words)}."
+    return f"**Not the first plan.** {said}" if facts.was_changed else said
+
+
+def _unseen(parities: Sequence[Parity]) -> list[str]:
+    """What is to be expected of other images, where numbers were changed."""
+    shown = [parity.emulated if parity.emulated is not None and not parity.gates else parity for parity in parities]
+    found = [parity.unseen.words("images") for parity in shown if parity.unseen is not None and parity.word != EQUAL_WORD]
+    return [f"Images that were not seen: {words}." for words in dict.fromkeys(found)]
 
 
 def _conversion(parities: Sequence[Parity]) -> list[str]:

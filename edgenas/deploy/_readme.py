@@ -40,6 +40,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport |
         _notes(manifest.files),
         _precision(manifest.files),
         _reduced(manifest.repair, ranges),
+        _graphs(manifest.files),
         beside(manifest),
         "## Input",
         _input(manifest),
@@ -106,6 +107,15 @@ def _reduced(repair: Repair | None, ranges: RangeReport | None) -> str:
     return " ".join(words)
 
 
+def _integers(notes: Mapping[str, object]) -> str:
+    """Which products of an int8 file are integers, on which images it was fitted, and which layers stay float."""
+    told = {key: markdown(str(value)) for key, value in notes.items()}
+    words = f"{told['int8_layers']} of {told.get('int8_layers_possible', '?')} products in int8"
+    if "calibration" in told:
+        words += f", ranges by {told['calibration']}"
+    return words + (f"; stay float for what they change alone: {told['int8_left_out']}" if "int8_left_out" in told else "")
+
+
 def _precision(files: Sequence[ModelFile]) -> str:
     """What files of a reduced precision compute in, by which proof, and how far several builds of an engine differ."""
     lines = []
@@ -115,9 +125,24 @@ def _precision(files: Sequence[ModelFile]) -> str:
             proof = f", by the {notes['precision_proof']}" if "precision_proof" in notes else ""
             rest = f"; in another precision: {notes['precision_rest']}" if "precision_rest" in notes else ""
             lines.append(f"- {markdown_code(file.path)}: {notes['precision_share']}{proof}{rest}")
+        if "int8_layers" in file.notes:
+            lines.append(f"- {markdown_code(file.path)}: {_integers(file.notes)}")
         if "rebuild_words" in notes:
             lines.append(f"- {markdown_code(file.path)}: {notes['rebuild_words']}")
     return "What they compute in:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _graphs(files: Sequence[ModelFile]) -> str:
+    """How files were rewritten, and how equal their answers stayed."""
+    found = [(markdown_code(file.path), file.notes) for file in files if file.notes.get("rewrites")]
+    if not found:
+        return ""
+    listed = "; ".join(f"{path}: {notes['rewrites']}" for path, notes in found)
+    worst = max(float(notes["rewrites_proof"]) for _, notes in found)
+    return (
+        f"Graphs were rewritten so that they run faster and compute the same ({listed}): their outputs differ from those of the "
+        f"traced graph by {worst:.1g} of the largest at most, on noise."
+    )
 
 
 def _input(manifest: Manifest) -> str:

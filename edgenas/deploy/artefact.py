@@ -27,6 +27,7 @@ from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
+from edgenas.deploy.acceptance import ACCEPTANCE
 from edgenas.deploy.beside import write_beside
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.recorded import RecordedAnswers
@@ -36,6 +37,8 @@ from edgenas.errors import ArtefactError
 from edgenas.escaping import one_line
 from edgenas.portable.journal import alone
 from edgenas.records import (
+    AcceptanceFacts,
+    AcceptancePlan,
     ArchitectureFacts,
     Check,
     DataFacts,
@@ -104,6 +107,7 @@ class Facts:
         quick: stages behind the net that took a few steps only.
         net: ``searched``, ``baseline`` or a rival's name.
         extras: what else is written: ``triton``, ``docker``.
+        acceptance: the plan that was sealed before test was read, and what its history says of it.
         ancestors: what the weights come from.
         ranges: how far values reach, of a reduced precision.
         repair: what stays float32 in it.
@@ -126,6 +130,7 @@ class Facts:
     quick: tuple[str, ...] = ()
     net: str | None = None
     extras: tuple[str, ...] = ()
+    acceptance: tuple[AcceptancePlan, AcceptanceFacts] | None = None
     ancestors: tuple[Ancestor, ...] = ()
     ranges: RangeReport | None = None
     repair: Repair | None = None
@@ -237,10 +242,14 @@ def _fill(
     answers = facts.answers.write(folder) if facts.answers is not None else None
     word = _word([parity for _, parity in models])
     manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
+    if facts.acceptance is not None:
+        facts.acceptance[0].write(folder / ACCEPTANCE)
+        manifest = replace(manifest, acceptance=facts.acceptance[1])
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     if facts.ranges is not None:
         write_json(folder / RANGES, facts.ranges)
         support.append(RANGES)
+    support += [] if manifest.acceptance is None else [manifest.acceptance.path]
     program = example_cpp(manifest)
     if program is not None:
         write_text(folder / "example.cpp", program)

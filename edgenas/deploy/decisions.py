@@ -13,7 +13,7 @@ import scipy
 from numpy.typing import NDArray
 
 from edgenas import stats
-from edgenas.deploy.gates import Gates, Help, count_gate, floor_gate, mcnemar_gate, rare_gate, share_gate
+from edgenas.deploy.gates import Gates, Help, count_gate, floor_gate, loss_gate, mcnemar_gate, rare_gate, share_gate
 from edgenas.deploy.margins import flip_bound, margins
 from edgenas.records import Equality, Gate
 
@@ -130,6 +130,24 @@ def decision_gates(seen: Seen, gates: Gates, positive: int | None, helps: Helps)
         before_N, after_N = seen.before_N == seen.labels_N, seen.after_N == seen.labels_N
         judged.append(mcnemar_gate(before_N, after_N, gates.min_p_mcnemar, helped=helps.all))
     return judged
+
+
+def loss_gates(seen: Seen, gates: Gates, positive: int | None, helps: Helps) -> list[Gate]:
+    """Whether the candidate is inferior to its source by more than a margin: in accuracy, and in finding what must be found."""
+    right = (seen.before_N == seen.labels_N, seen.after_N == seen.labels_N)
+    judged = [_loss("accuracy_margin", right, gates.accuracy_loss, "images", helps.all)]
+    if positive is not None and gates.sensitivity_loss is not None and gates.sensitivity_loss < 1:
+        mine_N = seen.labels_N == positive
+        found = (right[0][mine_N], right[1][mine_N])
+        judged.append(_loss("sensitivity_margin", found, gates.sensitivity_loss, "positives", helps.positives))
+    return judged
+
+
+def _loss(name: str, right: tuple[NDArray[np.bool_], NDArray[np.bool_]], margin: float, kind: str, helped: Help) -> Gate:
+    """The gate on what is right only before, less what is right only after."""
+    before_N, after_N = right
+    lost, won = int((before_N & ~after_N).sum()), int((after_N & ~before_N).sum())
+    return loss_gate(name, lost, won, len(before_N), margin, kind, helped=helped)
 
 
 def _positive_gates(seen: Seen, gates: Gates, positive: int, helps: Helps) -> list[Gate]:

@@ -9,7 +9,7 @@ bound the share that does (`margins.flip_bound`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Gates:
         min_p_mcnemar: least p-value that source and export are equally often right, where the export is less often right.
         min_sensitivity: share of positives that the export finds.
         max_abs_logit: largest absolute difference of two logits.
+        accuracy_margin: largest loss of accuracy against the source; None takes what ``min_agreement`` leaves.
+        sensitivity_margin: largest loss of the positive class's sensitivity; None takes ``max_new_false_negative_share``.
         floors: least sensitivity by class, of a search.
         floor_confidence: of the interval that proves a floor; None holds the share itself against it.
     """
@@ -50,6 +52,8 @@ class Gates:
     max_new_false_positives: int | None = None
     max_new_false_positive_share: float | None = 0.02
     min_p_mcnemar: float | None = 0.05
+    accuracy_margin: float | None = None
+    sensitivity_margin: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("min_agreement", "min_top1_agreement", "min_sensitivity"):
@@ -60,8 +64,29 @@ class Gates:
             share = getattr(self, name)
             if share is not None and not 0 < share <= 1:
                 raise ValueError(f"{name} {share} is not in (0, 1]: no number of images proves 0")
+        for name in ("accuracy_margin", "sensitivity_margin"):
+            margin = getattr(self, name)
+            if margin is not None and not 0 < margin < 1:
+                raise ValueError(f"{name} {margin} is not in (0, 1): no number of images proves that nothing is lost")
         if self.min_p_mcnemar is not None and not 0 <= self.min_p_mcnemar < 1:
             raise ValueError(f"min_p_mcnemar {self.min_p_mcnemar} is not in [0, 1)")
+
+    @classmethod
+    def from_limits(cls, limits: Mapping[str, float], floor_confidence: float | None) -> Gates:
+        """The gates whose `limits` these are; a limit that is not among them is no gate.
+
+        Raises:
+            ValueError: if a limit is out of range.
+        """
+        names = [each.name for each in fields(cls) if each.name not in ("floors", "floor_confidence")]
+        floors = {name[12:-1]: limit for name, limit in limits.items() if name.startswith("sensitivity[") and name.endswith("]")}
+        made = cls(**{name: limits.get(name) for name in names}, floors=floors, floor_confidence=floor_confidence)  # type: ignore[arg-type]
+        plain = replace(made, accuracy_margin=None, sensitivity_margin=None)
+        followed = {
+            "accuracy_margin": None if made.accuracy_margin == plain.accuracy_loss else made.accuracy_margin,
+            "sensitivity_margin": None if made.sensitivity_margin == plain.sensitivity_loss else made.sensitivity_margin,
+        }
+        return replace(made, **followed)  # type: ignore[arg-type]
 
     @property
     def agreement(self) -> float:
@@ -71,11 +96,27 @@ class Gates:
         return 0.99 if self.min_top1_agreement is None else self.min_top1_agreement
 
     @property
+    def accuracy_loss(self) -> float:
+        """How much accuracy the export may lose; without a margin of its own what the agreement asked for leaves."""
+        return round(1 - self.agreement, 12) if self.accuracy_margin is None else self.accuracy_margin
+
+    @property
+    def sensitivity_loss(self) -> float | None:
+        """How much of the positive class's sensitivity it may lose; None where neither that nor its misses are limited."""
+        return self.max_new_false_negative_share if self.sensitivity_margin is None else self.sensitivity_margin
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """Margins that follow from other limits."""
+        return tuple(name for name in ("accuracy_margin", "sensitivity_margin") if getattr(self, name) is None)
+
+    @property
     def limits(self) -> dict[str, float | int]:
         """The limits in force by the name of their gate, for the manifest."""
         names: tuple[str, ...] = ("min_top1_agreement", "max_new_false_negatives", "max_new_false_negative_share")
         names += ("max_new_false_positives", "max_new_false_positive_share", "min_p_mcnemar", "min_sensitivity", "max_abs_logit")
         limits = {"min_agreement": self.agreement} | {name: getattr(self, name) for name in names}
+        limits |= {"accuracy_margin": self.accuracy_loss, "sensitivity_margin": self.sensitivity_loss}
         return {name: limit for name, limit in limits.items() if limit is not None} | {
             f"sensitivity[{name}]": floor for name, floor in self.floors.items()
         }
@@ -115,7 +156,7 @@ def share_gate(
         confidence: of the interval.
         helped: what decides in its stead.
     """
-    judged = Gate(name, limit, share.value, share.low, share.high, "passed")
+    judged = Gate(name, limit, share.value, share.low, share.high, "passed", n=share.n)
     if share.low >= limit:
         return judged
     by_other = None if helped is None else _helped(judged, helped, lambda bound: 1 - bound >= limit)
@@ -124,8 +165,10 @@ def share_gate(
     numbers = f"{share.value:.4f} of {share.n} ({100 * confidence:g} % interval {share.low:.4f} to {share.high:.4f})"
     if share.high < limit:
         return replace(judged, verdict="failed", reason=f"{numbers} is below {limit:g}")
-    needed = f"{stats.trials_to_prove(limit, confidence=confidence)} {trials}" if limit < 1 else f"no number of {trials}"
-    return replace(judged, verdict="undecided", reason=f"{numbers} does not decide {limit:g}; {needed} would{_more(helped)}")
+    needs = stats.trials_to_prove(limit, confidence=confidence) if limit < 1 else None
+    needed = f"no number of {trials}" if needs is None else f"{needs} {trials}"
+    reason = f"{numbers} does not decide {limit:g}; {needed} would, there are {share.n}{_more(helped)}"
+    return replace(judged, verdict="undecided", reason=reason, needs=needs)
 
 
 def rare_gate(name: str, num: int, total: int, limit: float, trials: str, *, helped: Help) -> Gate:
@@ -140,21 +183,52 @@ def rare_gate(name: str, num: int, total: int, limit: float, trials: str, *, hel
         helped: what decides in its stead.
     """
     share = stats.wilson(num, total)
-    judged = Gate(name, limit, None if total == 0 else share.value, share.low, share.high, "passed")
+    judged = Gate(name, limit, None if total == 0 else share.value, share.low, share.high, "passed", n=total)
+    needs = stats.trials_to_prove(1 - limit) if limit < 1 else 1
     if total > 0 and share.high <= limit:
         return judged
     by_other = _helped(judged, helped, lambda bound: total > 0 and bound <= limit)
     if by_other is not None:
         return by_other
     if total == 0:
-        return replace(judged, verdict="undecided", reason=f"there are no {trials.split(maxsplit=1)[0]}")
+        kind = trials.split(maxsplit=1)[0]
+        return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs} {trials} would decide it", needs=needs)
     numbers = f"{num} of {total} (95 % interval {share.low:.4f} to {share.high:.4f})"
     if share.low > limit:
         return replace(judged, verdict="failed", reason=f"{numbers} is above {limit:g}")
-    needed = stats.trials_to_prove(1 - limit) if limit < 1 else 1
-    return replace(
-        judged, verdict="undecided", reason=f"{numbers} does not decide {limit:g}; {needed} {trials} would{_more(helped)}"
-    )
+    reason = f"{numbers} does not decide {limit:g}; {needs} {trials} would, there are {total}{_more(helped)}"
+    return replace(judged, verdict="undecided", reason=reason, needs=needs)
+
+
+def loss_gate(name: str, lost: int, won: int, total: int, margin: float, kind: str, *, helped: Help) -> Gate:
+    """Whether an export is not inferior: what it finds less often than its source is at most a margin, by the paired interval.
+
+    Args:
+        name: of the gate.
+        lost: images that only the source gets right.
+        won: images that only the export gets right.
+        total: of so many.
+        margin: largest loss, as a share.
+        kind: what the images are called.
+        helped: what decides in the interval's stead: no decision changed, so that none is lost.
+    """
+    loss = stats.paired_score(lost, won, total)
+    judged = Gate(name, margin, None if total == 0 else loss.value, loss.low, loss.high, "passed", n=total)
+    if total > 0 and loss.high <= margin:
+        return judged
+    by_other = _helped(judged, helped, lambda bound: total > 0 and bound <= margin)
+    if by_other is not None:
+        return by_other
+    interval = f"(95 % interval {loss.low:.4f} to {loss.high:.4f})"
+    found = f"a loss of {lost} less {won} gained of {total} {kind} {interval}"
+    if total > 0 and loss.low > margin:
+        return replace(judged, verdict="failed", reason=f"{found} is above {margin:g}")
+    needs = stats.images_to_show(lost, won, total, margin)
+    if total == 0:
+        return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs} would decide it", needs=needs)
+    needed = f"no number of {kind}" if needs is None else f"{needs} {kind}"
+    reason = f"{found} does not decide {margin:g}; at these rates {needed} would, there are {total}{_more(helped)}"
+    return replace(judged, verdict="undecided", reason=reason, needs=needs)
 
 
 def _helped(judged: Gate, helped: Help, suffices: Callable[[float], bool]) -> Gate | None:

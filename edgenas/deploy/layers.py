@@ -1,12 +1,16 @@
-"""Which layer of an ONNX file first gives numbers that are not finite."""
+"""Results inside an ONNX graph: which layer first gives numbers that are not finite, and what any of them gives.
+
+Graphs run in ONNX Runtime on the CPU without optimisations, which would merge operators.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ImageRows
 from edgenas.graphs.half import ROUNDED
@@ -15,8 +19,7 @@ from edgenas.graphs.half import ROUNDED
 def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
     """The first operator, in the order of computation, with a result that is not finite on some images, by name and kind.
 
-    Every result of the graph is asked for, in ONNX Runtime on the CPU without optimisations, which would merge operators. Meant for
-    few images.
+    Every result of the graph is asked for. Meant for few images.
 
     Args:
         path: of an ONNX file.
@@ -25,28 +28,12 @@ def first_not_finite(path: Path, images_NCHW: ImageRows) -> str | None:
     Returns:
         E.g. ``blocks.0.mlp/MatMul (MatMul)``; None where all results are finite, or the packages or the file do not allow to look.
     """
-    try:
-        import onnx
-        import onnxruntime
-        from google.protobuf.message import DecodeError
-        from onnxruntime.capi import onnxruntime_pybind11_state as states
-    except ImportError:
+    model = read_graph(path)
+    if model is None:
         return None
-    # ONNX Runtime's exceptions have no common base but Exception
-    failures = tuple(each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-        producers = _add_outputs(model)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        image = np.ascontiguousarray(images_NCHW, dtype=np.float32)
-        results = session.run(list(producers), {session.get_inputs()[0].name: image})
-    except (OSError, DecodeError, RuntimeError, ValueError, *failures):
-        return None
-    kinds = {node.name: node.op_type for node in model.graph.node}
-    for node, values in zip(producers.values(), results, strict=True):
+    producers, kinds = float_results(model), {node.name: node.op_type for node in model.graph.node}
+    results = results_of(model, np.ascontiguousarray(images_NCHW, dtype=np.float32), list(producers))
+    for node, values in zip(producers.values(), results if results is not None else (), strict=results is not None):
         if not np.isfinite(values.astype(np.float64)).all():
             return _named(node, kinds)
     return None
@@ -60,21 +47,62 @@ def _named(node: Any, kinds: Mapping[str, str]) -> str:
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
-def _add_outputs(model: Any) -> dict[str, Any]:
-    """Make every float result an output of the graph; returns the operators by the name of their results, in order."""
+def read_graph(path: Path) -> Any | None:
+    """An ONNX graph; None where the package or the file does not allow to read it."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        return None
+    try:
+        return onnx.load_model_from_string(path.read_bytes())
+    except (OSError, DecodeError, ValueError):
+        return None
+
+
+def float_results(model: Any) -> dict[str, Any]:
+    """The operators of a graph by the names of their float results, in the order of computation."""
     import onnx
 
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    known = {value.name: value for value in (*graph.value_info, *graph.output)}
+    known = _values(model)
+    return {
+        name: node
+        for node in model.graph.node
+        for name in node.output
+        if name in known and known[name].type.tensor_type.elem_type in kinds
+    }
+
+
+def results_of(model: Any, images_NCHW: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[Any]] | None:
+    """Some results of a graph on as many images as it takes at once; None where it cannot be run here."""
+    try:
+        import onnx
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+    except ImportError:
+        return None
+    # ONNX Runtime's exceptions have no common base but Exception
+    own = (each for each in vars(states).values() if isinstance(each, type) and issubclass(each, Exception))
+    failures: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *own)
+    known, asked = _values(model), onnx.ModelProto()
+    asked.CopyFrom(model)
     already = {value.name for value in model.graph.output}
-    producers: dict[str, Any] = {}
-    for node in model.graph.node:
-        for name in node.output:
-            value = known.get(name)
-            if value is None or value.type.tensor_type.elem_type not in kinds:
-                continue
-            producers[name] = node
-            if name not in already:
-                model.graph.output.append(value)
-    return producers
+    asked.graph.output.extend(known[name] for name in names if name not in already)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        results: list[NDArray[Any]] = session.run(list(names), {session.get_inputs()[0].name: images_NCHW})
+    except failures:
+        return None
+    return results
+
+
+def _values(model: Any) -> dict[str, Any]:
+    """Types and shapes of a graph's values by their names, as far as they can be inferred."""
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {value.name: value for value in (*graph.value_info, *graph.output)}

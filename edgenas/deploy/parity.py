@@ -6,8 +6,10 @@ other; without one the argmax. Shares are judged by intervals, so that few image
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from edgenas.deploy.decisions import (
     finite_decisions,
     finite_gate,
     help_for,
+    loss_gates,
     new_alarms,
     new_misses,
     p_mcnemar,
@@ -26,9 +29,11 @@ from edgenas.deploy.decisions import (
     sensitivity_gates,
 )
 from edgenas.deploy.gates import Gates, count_gate, floor_gate, life_gates, overall
-from edgenas.deploy.margins import equality
+from edgenas.deploy.margins import equality, margins
+from edgenas.deploy.shifts import calibration_shift, logit_errors
+from edgenas.deploy.unseen import margins_of, reach_of, unseen_flips
 from edgenas.errors import ParityError
-from edgenas.records import DecisionAgreement, LogitErrors, Parity
+from edgenas.records import DecisionAgreement, Gate, LogitErrors, Parity, Verdict
 
 __all__ = ["Gates", "compare", "compare_decisions", "floor_gate", "not_run", "probabilities"]
 
@@ -126,19 +131,22 @@ def _judged(seen: Seen, task: _Task, layer_of: Callable[[int], str | None] | Non
     """All gates, and what was seen."""
     gates, positive, labels_N = task.gates, task.positive, seen.labels_N
     equal = None
-    max_abs, mean_abs, min_cosine = float("nan"), float("nan"), float("nan")
+    distances = LogitErrors(max_abs=math.nan, mean_abs=math.nan, min_cosine=math.nan)
     logits, decisions = {THE_FILE: seen.candidate_NC}, {THE_SOURCE: seen.before_N, THE_FILE: seen.after_N}
     if seen.reference_NC is not None:
         equal = equality(seen.reference_NC, seen.candidate_NC, positive, task.threshold)
-        max_abs, mean_abs, min_cosine = _distances(seen.reference_NC, seen.candidate_NC)
+        distances = logit_errors(seen.reference_NC, seen.candidate_NC)
         logits = {THE_SOURCE: seen.reference_NC, **logits}
     judged = [finite_gate(seen, layer_of)]
-    judged += decision_gates(seen, gates, positive, help_for(seen, equal, positive, task.threshold))
+    helps = help_for(seen, equal, positive, task.threshold)
+    judged += decision_gates(seen, gates, positive, helps)
+    judged += loss_gates(seen, gates, positive, helps)
     judged += life_gates(logits, decisions, labels_N)
     judged += sensitivity_gates(seen, gates, positive, task.class_names)
     if gates.max_abs_logit is not None and seen.reference_NC is not None:
+        max_abs = math.nan if distances.max_abs is None else distances.max_abs
         judged.append(count_gate("max_abs_logit", max_abs, gates.max_abs_logit))
-    verdict, reason = overall(judged)
+    verdict, reason = _worst(judged, gates)
     same_N = seen.same_argmax_N
     return Parity(
         verdict=verdict,
@@ -149,13 +157,39 @@ def _judged(seen: Seen, task: _Task, layer_of: Callable[[int], str | None] | Non
         top1_agreement=float(same_N.mean()) if same_N is not None and same_N.size else None,
         flips={name: int(seen.flipped_N[labels_N == index].sum()) for index, name in enumerate(task.class_names)},
         new_false_negatives=None if positive is None else int(new_misses(seen, positive).sum()),
-        logits=LogitErrors(max_abs=max_abs, mean_abs=mean_abs, min_cosine=min_cosine),
+        logits=distances,
         gates=tuple(judged),
         decision=_agreement(seen.flipped_N),
         new_false_positives=None if positive is None else int(new_alarms(seen, positive).sum()),
         p_mcnemar=p_mcnemar(seen),
         equality=equal,
+        **_evidence(seen, task),
     )
+
+
+def _worst(judged: Sequence[Gate], gates: Gates) -> tuple[Verdict, str]:
+    """As `overall`; a margin that nobody has set follows from another gate, whose reason is enough."""
+    verdict, reason = overall(judged)
+    by_set, reason_of_set = overall([each for each in judged if each.name not in gates.followed])
+    return verdict, reason_of_set if by_set == verdict else reason
+
+
+def _evidence(seen: Seen, task: _Task) -> dict[str, Any]:
+    """What is known beyond the verdict, by the names of `Parity`: nothing of it decides a gate."""
+    margin_N = reach_N = None
+    found: dict[str, Any] = {}
+    if seen.reference_NC is not None:
+        with np.errstate(invalid="ignore"):
+            margin_N = margins(seen.reference_NC, task.positive, task.threshold)
+            reach_N = reach_of(seen.reference_NC, seen.candidate_NC) if len(margin_N) else margin_N
+        found["margins"] = margins_of(seen.reference_NC, seen.candidate_NC, seen.flipped_N, task.positive, task.threshold)
+        found["calibration"] = calibration_shift(seen.reference_NC, seen.candidate_NC, seen.labels_N)
+    found["unseen"] = unseen_flips(seen.flipped_N, margin_N, reach_N)
+    if task.positive is not None:
+        mine_N = seen.labels_N == task.positive
+        of_mine = (None, None) if margin_N is None or reach_N is None else (margin_N[mine_N], reach_N[mine_N])
+        found["unseen_positives"] = unseen_flips(seen.flipped_N[mine_N], *of_mine)
+    return found
 
 
 def _agreement(flipped_N: NDArray[np.bool_]) -> DecisionAgreement:
@@ -177,14 +211,3 @@ def _require_shapes(
         raise ValueError(f"labels lie in [{labels_N.min()}, {labels_N.max()}], there are {len(class_names)} classes")
     if candidate_NC.shape != reference_NC.shape:
         raise ParityError(f"the exported model gives logits of shape {candidate_NC.shape}, its source {reference_NC.shape}")
-
-
-def _distances(reference_NC: NDArray[np.floating], candidate_NC: NDArray[np.floating]) -> tuple[float, float, float]:
-    if not reference_NC.size:
-        return float("nan"), float("nan"), float("nan")
-    first_NC, second_NC = reference_NC.astype(np.float64), candidate_NC.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        difference_NC = np.abs(first_NC - second_NC)
-        norms_N = np.linalg.norm(first_NC, axis=1) * np.linalg.norm(second_NC, axis=1)
-        cosine_N = np.where(norms_N == 0, 1.0, (first_NC * second_NC).sum(axis=1) / norms_N)
-    return float(difference_NC.max()), float(difference_NC.mean()), float(cosine_N.min())

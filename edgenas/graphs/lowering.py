@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +120,10 @@ class Lowering:
             self._module = module_of(node.name)
             self._lower(node)
         self._finish()
-        return self._assembled()
+        result = self._assembled()
+        num_before = len(graph.node) - len(nodes) + _num_moves(nodes)
+        self.counts["moves"] = max(0, num_before - _num_moves(result.graph.node))
+        return result
 
     def _needed_nodes(self) -> list[onnx.NodeProto]:
         """What the outputs follow from, without what only makes shapes that are known."""
@@ -602,6 +605,10 @@ class Lowering:
                     shape = free(self.lies[name]) if self.is_free else self.lies[name]
                     graph.value_info.append(onnx.helper.make_tensor_value_info(name, kind, shape))
         return result
+
+
+def _num_moves(nodes: Iterable[onnx.NodeProto]) -> int:
+    return sum(node.op_type in MOVES for node in nodes)
 
 
 def _shell(model: onnx.ModelProto) -> onnx.ModelProto:

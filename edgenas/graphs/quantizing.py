@@ -67,9 +67,9 @@ class Scheme:
     logits: bool
 
 
-# Of ONNX Runtime on a CPU. A product with a float output it would first join with its bias to a Gemm of dequantised floats, which
-# is slower than float32 alone.
-ASYMMETRIC = Scheme("unsigned asymmetric activations, int8 weights by channel", "uint8", WEIGHTED, True, True, True)
+# Of ONNX Runtime on a CPU: a Gemm of integers may give floats. A MatMul that does is first joined with its bias to a Gemm of
+# dequantised floats, which is slower than float32 alone.
+ASYMMETRIC = Scheme("unsigned asymmetric activations, int8 weights by channel", "uint8", ("Conv", "MatMul"), True, True, True)
 # of TensorRT, which refuses other zero points
 SYMMETRIC = Scheme("symmetric int8 activations and weights, weights by channel", "int8", (), False, False, False)
 

@@ -420,6 +420,9 @@ class GateSettings:
         min_p_mcnemar: least p of McNemar's exact test where the export is less often right than the source; 0 for no gate.
         min_top1_agreement: share of images with the same argmax as the source, proven by its interval; None for no gate.
         min_sensitivity: of the positive class, for the exported model; None for no gate.
+        accuracy_margin: largest loss of accuracy against the source, proven by the interval of the paired difference; None takes
+            what min_agreement leaves.
+        sensitivity_margin: the same of the positive class's sensitivity; None takes max_new_false_negative_share.
     """
 
     min_agreement: float | None = None
@@ -430,6 +433,8 @@ class GateSettings:
     min_p_mcnemar: PartialShare = 0.05
     min_top1_agreement: float | None = None
     min_sensitivity: float | None = None
+    accuracy_margin: Annotated[float, Range(gt=0, lt=1)] | None = None
+    sensitivity_margin: Annotated[float, Range(gt=0, lt=1)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile
-from edgenas.errors import RunFolderError
+from edgenas.errors import EdgeNASError, RunFolderError
 from edgenas.records import HashedFile, StagedArray, StagedFile, StagedFiles
 from edgenas.runs import RunFolder, atomic_path, cannot_write, sha256_file, sha256_json
 
@@ -56,7 +57,13 @@ class Staging:
         except RunFolderError:  # not finished, or changed since: it is written again
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        written = list(write(folder))
+        try:
+            written = list(write(folder))
+        except EdgeNASError:  # the same command would end alike: nothing of it is kept
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.rmdir()  # if nothing else is in it
+            raise
         StagedFiles(files=tuple(_staged(file) for file in written)).write(folder / _LISTING)
         return written
 

@@ -14,6 +14,7 @@ import numpy as np
 from edgenas import __version__
 from edgenas.config import Flags
 from edgenas.deploy.contracts import Runtime
+from edgenas.graphs.rewriting import rewrites_for
 from edgenas.latency import (
     ProfileResult,
     profile,
@@ -143,6 +144,6 @@ def _identity(project: Project, task: Task, runtime: Runtime) -> dict[str, Any]:
         **({"cpu_quota": quota} if quota is not None and runtime.device_kind == "cpu" else {}),
         "settings": asdict(project.settings.profile),
         "opset": project.settings.export.opset,
-        "rewrites": project.settings.export.rewrites,
+        "rewrites": rewrites_for(runtime.name, project.settings.export.rewrites),
         "edgenas": __version__,
     }

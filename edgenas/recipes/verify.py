@@ -25,9 +25,10 @@ from edgenas.deploy.parity import Gates
 from edgenas.deploy.recorded import read_answers
 from edgenas.deploy.signing import SIGNATURE, load_signatory, read_signature
 from edgenas.errors import ArtefactError, DataError, EdgeNASError, GateError, ParityError, RunFolderError, StoppedError, UsageError
+from edgenas.project.acceptance import history_checks, plan_of
 from edgenas.project.gates import gates_of
 from edgenas.project.opening import load_settings
-from edgenas.records import EQUAL_WORD, Check, Manifest, Parity, VerifyResult
+from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity, VerifyResult
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_text
 from edgenas.runs.background import watched
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, read_regular
@@ -101,8 +102,13 @@ def _verified(config: VerifyConfig) -> Iterator[Record]:
         raise
     found = yield from watched(verify_files(config.folder), "verifying", total=1 + len(manifest.files))
     checks = _distinct((*signed, *(check for part in found for check in part)))
+    checks += history_checks(RunFolder(config.run), config.folder, manifest)
     if config.data is not None and overall(checks) != "failed":  # what failed here is not run again
-        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label)
+        plan = plan_of(config.folder, manifest)
+        if plan is not None and any(each.startswith("gates.") for each in config.overrides):
+            yield Note("parity is judged by the gates given here, not by those that the plan was sealed with", is_warning=True)
+            plan = None
+        repeated = _repeat_parity(config.run, config.overrides, config.folder, manifest, config.data, config.map_label, plan)
         checks += yield from watched(repeated, "parity", total=len(manifest.files))
     judged_anew = any(check.name == "parity" and check.verdict != "not_run" for check in checks)
     if not judged_anew:
@@ -170,11 +176,18 @@ def _renames_of(run: Path, overrides: Sequence[str], data: str) -> Mapping[str, 
 
 
 def _repeat_parity(
-    run: Path, overrides: Sequence[str], folder: Path, manifest: Manifest, data: str, map_label: Mapping[str, str]
+    run: Path,
+    overrides: Sequence[str],
+    folder: Path,
+    manifest: Manifest,
+    data: str,
+    map_label: Mapping[str, str],
+    plan: AcceptancePlan | None,
 ) -> Iterator[Check]:
     """Parity of every file of an artefact folder on a data set, against what its source answered when it was exported.
 
-    The test split of ``run`` is taken where it divides just these data; else every image. Those count that the export knew.
+    The test split of ``run`` is taken where it divides just these data; else every image. Those count that the export knew. The
+    gates are those of the plan, else of the run's settings.
 
     Yields:
         One check a file, as `verify` lists them, with ``parity`` added.
@@ -188,6 +201,8 @@ def _repeat_parity(
     if source.class_names != classes:
         raise DataError(f"{data} has classes {', '.join(source.class_names)}; the artefact knows {', '.join(classes)}")
     source, indices_N, gates = _images_of(run, overrides, source, manifest)
+    if plan is not None:
+        gates = Gates.from_limits(plan.gates, plan.floor_confidence)
     files = [exported_file(folder, entry) for entry in manifest.files]
     reference, reason = _reference(folder, manifest, source, indices_N)
     if reference is None:

@@ -1,5 +1,13 @@
 """Typed records of everything that travels between stages, and the only place that knows their JSON."""
 
+from edgenas.records.acceptance import (
+    AcceptanceFacts,
+    AcceptancePlan,
+    PlanLine,
+    PlannedFile,
+    PlannedImages,
+    PlannedNeed,
+)
 from edgenas.records.answers import SplitAnswers
 from edgenas.records.bench import BenchChoice, BenchedName, BenchedRow, BenchResult, LeftOutFile, TimeRatio
 from edgenas.records.candidates import (
@@ -39,7 +47,16 @@ from edgenas.records.commands import (
     TaskFacts,
 )
 from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
+from edgenas.records.decision import DecisionRule
 from edgenas.records.demo import DemoResult, VerdictRow
+from edgenas.records.evidence import (
+    BlockDifference,
+    BlockDifferences,
+    CalibrationShift,
+    MarginBin,
+    Margins,
+    UnseenFlips,
+)
 from edgenas.records.export import ExportedModel, ExportResult
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
@@ -54,7 +71,6 @@ from edgenas.records.manifest import (
     Check,
     DataFacts,
     DecisionAgreement,
-    DecisionRule,
     Equality,
     FileIdentity,
     FileKind,
@@ -212,6 +228,8 @@ __all__ = [
     "EQUAL_WORD",
     "MANIFEST_SCHEMA",
     "SEARCHED",
+    "AcceptanceFacts",
+    "AcceptancePlan",
     "AnalysisPicture",
     "AnswersFacts",
     "Arch",
@@ -220,9 +238,12 @@ __all__ = [
     "BenchResult",
     "BenchedName",
     "BenchedRow",
+    "BlockDifference",
+    "BlockDifferences",
     "BreakdownFacts",
     "CalibrationFacts",
     "CalibrationMethod",
+    "CalibrationShift",
     "CandidateRow",
     "Check",
     "CheckpointFacts",
@@ -302,6 +323,8 @@ __all__ = [
     "LookedSpace",
     "MachineFacts",
     "Manifest",
+    "MarginBin",
+    "Margins",
     "MemberFacts",
     "Metrics",
     "ModelFile",
@@ -327,7 +350,11 @@ __all__ = [
     "ParityFile",
     "PartFacts",
     "Percentile",
+    "PlanLine",
     "PlanResult",
+    "PlannedFile",
+    "PlannedImages",
+    "PlannedNeed",
     "PlannedNet",
     "PlannedProbe",
     "PlannedProof",
@@ -426,6 +453,7 @@ __all__ = [
     "TrainingPicture",
     "TriedLesson",
     "TriedTeacher",
+    "UnseenFlips",
     "ValidationFacts",
     "ValidationFigures",
     "Verdict",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from edgenas.records.acceptance import AcceptanceFacts
 from edgenas.records.bench import BenchResult
 from edgenas.records.codec import FLAT, OMITTED, JsonRecord
 from edgenas.records.manifest import ModelFile, Parity, Verdict
@@ -32,6 +33,7 @@ class ExportResult(JsonRecord):
         metrics: of the source on test.
         word: the verdict in a word for people.
         repair: what had to stay float32 in a reduced precision; None where that was not looked at.
+        acceptance: the plan that judged.
         artifacts: every artefact, the first too, where several were asked for.
         bench: all artefacts of the run, timed in turn, where that was asked for.
     """
@@ -43,6 +45,7 @@ class ExportResult(JsonRecord):
     files: tuple[ExportedModel, ...]
     metrics: Annotated[SplitMetrics | None, OMITTED] = None
     word: Annotated[str | None, OMITTED] = None
+    acceptance: Annotated[AcceptanceFacts | None, OMITTED] = None
     artifacts: Annotated[tuple[ExportResult, ...] | None, OMITTED] = None
     repair: Annotated[Repair | None, OMITTED] = None
     bench: Annotated[BenchResult | None, OMITTED] = None

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from edgenas.errors import ParityError
+from edgenas.records.acceptance import AcceptanceFacts
 from edgenas.records.candidates import Percentile
 from edgenas.records.codec import OMITTED, Arch, JsonRecord
-from edgenas.records.metrics import SplitMetrics, ThresholdChoice
+from edgenas.records.decision import DecisionRule
+from edgenas.records.evidence import BlockDifferences, CalibrationShift, Margins, UnseenFlips
+from edgenas.records.metrics import SplitMetrics
 from edgenas.records.precision import Repair
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
@@ -31,6 +34,8 @@ class Gate(JsonRecord):
     Attributes:
         reason: why it is not passed; of one that margins decide, how.
         basis: what decided in the interval's stead: ``rounding`` (the conversion is equal within rounding) or ``margins``.
+        n: images that a share is of; None for counts and distances.
+        needs: images that would decide it, of an undecided share that more of them can decide.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Gate(JsonRecord):
     verdict: Verdict
     reason: str = ""
     basis: Annotated[Literal["rounding", "margins"] | None, OMITTED] = None
+    n: Annotated[int | None, OMITTED] = None
+    needs: Annotated[int | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +84,13 @@ class LogitErrors(JsonRecord):
     Attributes:
         max_abs, mean_abs: of the differences.
         min_cosine: smallest cosine between the two logit vectors of an image.
+        snr_db: power of the source's logits over that of the differences, in decibels; None where there are no differences.
     """
 
     max_abs: float | None = None
     mean_abs: float | None = None
     min_cosine: float | None = None
+    snr_db: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +118,11 @@ class Parity(JsonRecord):
         new_false_positives: other images that only the candidate decides as positive, None without a positive class.
         p_mcnemar: that both are equally often right, by the decision rule; exact.
         equality: whether they are equal within rounding; None where nothing was compared.
+        margins: how far images are from another decision, beside the errors.
+        unseen: what is to be expected of images that were not seen.
+        unseen_positives: the same of positives.
+        calibration: how right the probabilities are, before and after.
+        blocks: where in the net numbers part; None for a conversion that is equal within rounding, and where nothing could look.
     """
 
     verdict: Verdict
@@ -126,6 +140,11 @@ class Parity(JsonRecord):
     new_false_positives: Annotated[int | None, OMITTED] = None
     p_mcnemar: Annotated[float | None, OMITTED] = None
     equality: Annotated[Equality | None, OMITTED] = None
+    margins: Annotated[Margins | None, OMITTED] = None
+    unseen: Annotated[UnseenFlips | None, OMITTED] = None
+    unseen_positives: Annotated[UnseenFlips | None, OMITTED] = None
+    calibration: Annotated[CalibrationShift | None, OMITTED] = None
+    blocks: Annotated[BlockDifferences | None, OMITTED] = None
 
     @property
     def word(self) -> str:
@@ -286,23 +305,6 @@ class GoldenFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRule(JsonRecord):
-    """The rule that the artefact carries, and that its gates judge.
-
-    Attributes:
-        rule: ``threshold`` (``positive`` from the threshold on, else the best other class) or ``argmax``.
-        choice: how the threshold was chosen; None without one.
-        refer: least and largest probability of ``positive`` at which a person is to decide, both included; None refers nothing.
-    """
-
-    rule: Literal["threshold", "argmax"]
-    positive: str | None = None
-    threshold: float | None = None
-    choice: Annotated[ThresholdChoice | None, OMITTED] = None
-    refer: Annotated[tuple[float, float] | None, OMITTED] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersFacts(JsonRecord):
     """What the source answered to the images that judged the export: no image, but a hash of each.
 
@@ -341,6 +343,7 @@ class Manifest(JsonRecord):
         net: ``searched``, ``baseline`` or a rival's name.
         created_on: day in UTC, as 2026-11-29.
         repair: what had to stay float32 in a reduced precision; None where that was not looked at.
+        acceptance: the plan that the files were judged by, sealed before test was read.
     """
 
     schema_version: int = MANIFEST_SCHEMA
@@ -370,6 +373,7 @@ class Manifest(JsonRecord):
     net: Annotated[str | None, OMITTED] = None
     created_on: Annotated[str | None, OMITTED] = None
     repair: Annotated[Repair | None, OMITTED] = None
+    acceptance: Annotated[AcceptanceFacts | None, OMITTED] = None
 
     @property
     def refer(self) -> tuple[float, float] | None:
@@ -384,7 +388,7 @@ class Manifest(JsonRecord):
 
 @dataclass(frozen=True, slots=True)
 class Check(JsonRecord):
-    """One thing that was checked of one file: ``sha256``, ``precision``, ``golden`` or ``parity``, the last with its numbers."""
+    """One thing that was checked of one file: ``sha256``, ``precision``, ``golden``, ``acceptance``, or ``parity`` with numbers."""
 
     path: str
     name: str

@@ -12,6 +12,7 @@ from rich.text import Text
 from edgenas.percents import numeral
 from edgenas.records import (
     EQUAL_WORD,
+    AcceptanceFacts,
     Check,
     DoctorResult,
     EvaluateResult,
@@ -21,6 +22,7 @@ from edgenas.records import (
     InitResult,
     KitFacts,
     LookResult,
+    Parity,
     PlanResult,
     ProbeRow,
     ProfileAnswer,
@@ -233,10 +235,37 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
         yield Text(f"{EQUAL_WORD}: {words}")
+    yield from _evidence_lines(parities)
+    yield from _plan_lines(result.acceptance)
     for reason in dict.fromkeys(parity.reason for parity in parities if parity.reason):
         yield Text(f"why: {reason}")
     if result.repair is not None and result.repair.verdict == "repaired":
         yield Text(f"repaired: {result.repair.words}")
+    rewritten = {
+        str(each.file.notes["rewrites"]): each.file.notes["rewrites_proof"]
+        for each in result.files
+        if "rewrites" in each.file.notes
+    }
+    for counts, difference in rewritten.items():
+        yield Text(f"graph rewritten: {counts}; outputs equal to {float(difference):.1g}", style="dim")
+
+
+def _evidence_lines(parities: Sequence[Parity]) -> Iterator[RenderableType]:
+    """Of conversions that changed numbers: what unseen images may do, and where in the net numbers part."""
+    shown = [parity.emulated if parity.emulated is not None and not parity.gates else parity for parity in parities]
+    changed = [parity for parity in shown if parity.word != EQUAL_WORD]
+    unseen = [parity.unseen.words("images") for parity in changed if parity.unseen is not None]
+    unseen += [parity.unseen_positives.words("positives") for parity in changed if parity.unseen_positives is not None]
+    for words in dict.fromkeys(unseen):
+        yield Text(f"unseen: {words}", style="dim")
+    for words in dict.fromkeys(parity.blocks.words for parity in changed if parity.blocks is not None):
+        yield Text(f"blocks: {words}", style="dim")
+
+
+def _plan_lines(facts: AcceptanceFacts | None) -> Iterator[RenderableType]:
+    """By which plan the files were judged."""
+    if facts is not None:
+        yield Text(f"plan {facts.plan_sha256[:8]}: {facts.words}", style="bold yellow" if facts.was_changed else "dim")
 
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
@@ -244,6 +273,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     rows = table("file", "sha256", "precision", "golden", "parity")
     by_file: dict[str, dict[str, Check]] = {}
     for check in outcome.result.checks:
+        if check.name == "acceptance" and check.verdict == "passed":
+            continue
         by_file.setdefault(check.path, {})[check.name] = check
     for path, checks in by_file.items():
         if set(checks) == {"signature"}:
@@ -263,6 +294,8 @@ def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     for words in dict.fromkeys(c.reason for c in outcome.result.checks if c.parity is not None and c.verdict == "passed"):
         yield Text(f"parity: {words}")
     for check in outcome.result.checks:
+        if check.name == "acceptance" and check.verdict == "passed":
+            yield Text(f"{check.path}: {check.reason}", style="dim")
         if check.verdict != "passed":
             yield Text(f"{check.path}: {check.name} {check.verdict.replace('_', ' ')}: {check.reason}", style="yellow")
 

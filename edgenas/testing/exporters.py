@@ -61,9 +61,9 @@ def tiny_net(*, seed: int = 0, num_classes: int = 3) -> nn.Module:
 
 @cache
 def tiny_onnx() -> bytes:
-    """The tiny net as an ONNX file's bytes, batch 1, float32."""
+    """The tiny net as an ONNX file's bytes, as it is traced: batch 1, float32."""
     with TemporaryDirectory() as folder:
-        return get_exporter("onnx").export(tiny_net(), ExportSpec(INPUT_SHAPE), Path(folder))[0].path.read_bytes()
+        return get_exporter("onnx").export(tiny_net(), ExportSpec(INPUT_SHAPE, rewrites=()), Path(folder))[0].path.read_bytes()
 
 
 def images(num: int, *, seed: int = 0) -> NDArray[np.float32]:
@@ -155,7 +155,13 @@ class ExporterConformance:
 
 
 class RuntimeConformance:
-    """Contract of a runtime."""
+    """Contract of a runtime.
+
+    Attributes:
+        int8_format: whose int8 files it runs.
+    """
+
+    int8_format = "onnx"
 
     @pytest.fixture
     def runtime(self) -> Runtime:
@@ -179,7 +185,7 @@ class RuntimeConformance:
     def quantized(self, folder: Path) -> Path:
         """The tiny net in int8: nothing makes it of a float32 file without images."""
         spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
-        return get_exporter("onnx").export(tiny_net(), spec, folder)[0].path
+        return get_exporter(self.int8_format).export(tiny_net(), spec, folder)[0].path
 
     def test_refuses_int8_of_what_was_not_calibrated(self, runtime: Runtime, probe: Probe, source: Path | nn.Module) -> None:
         self._require(probe)

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.records import ClassScores, Proportion, Scores
-from edgenas.stats import normal_quantile, wilson
+from edgenas.stats import expected_calibration_error, normal_quantile, wilson
 
 NUM_RESAMPLES = 400  # of images, for what has no formula of its interval
-NUM_BINS = 15  # of the calibration error, as Guo et al. take
 TOP = 5
 
 Number = Callable[[NDArray[np.int64]], float]  # of the images with these indices
@@ -73,19 +72,6 @@ def scores(
         top5=_top5(probabilities_NC, labels_N, confidence) if num_classes > TOP else None,
         prevalence=prevalence,
     )
-
-
-def expected_calibration_error(sure_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> float:
-    """How far shares of right answers are from the confidence in them (Guo et al., ICML 2017, arXiv:1706.04599), in [0, 1].
-
-    The same as torchmetrics' `multiclass_calibration_error`, whose import takes longer than a small net's whole evaluation.
-
-    Args:
-        sure_N: probability of the likeliest class.
-        right_N: whether that is the image's; bins of confidence are of equal width, their mean gap is weighted by their images.
-    """
-    bins_N = np.searchsorted(np.linspace(0, 1, NUM_BINS + 1), sure_N, side="right") - 1
-    return float(np.abs(np.bincount(bins_N, weights=right_N - sure_N)).sum() / len(sure_N))
 
 
 class _Resampled:

@@ -6,6 +6,7 @@ import pytest
 
 from edgenas.cli import COMMANDS
 from edgenas.cli.options import parse_count
+from edgenas.deploy.plugins import exporter_names
 from tests.cli.conftest import Run, as_object
 from tests.settings_file import add_settings
 
@@ -97,6 +98,14 @@ def test_usage_errors_exit_2_as_text_and_as_json(edgenas: Run, arguments: tuple[
     code, out, _ = edgenas(*arguments, "--json")
     value = as_object(out)
     assert (code, value["status"], value["exit_code"]) == (2, "usage", 2)
+
+
+def test_the_help_of_export_lists_every_format_with_a_line(edgenas: Run) -> None:
+    code, out, _ = edgenas("export", "--help")
+    assert code == 0
+    listed = out.partition("Formats:")[2]
+    assert [name for name in exporter_names() if f"\n  {name} " not in listed] == []
+    assert "fp32, bf16" in listed
 
 
 def test_an_unknown_format_lists_those_there_are(edgenas: Run) -> None:

@@ -197,13 +197,14 @@ def test_without_positives_new_false_negatives_are_undecided() -> None:
     labels = labels_of(1000) // 2 * 2  # healthy and other
     parity = judge(logits(labels), shaken(labels), labels)
     assert parity.verdict == "undecided"
-    assert parity.reason == "max_new_false_negative_share there are no positives"
+    expected = "max_new_false_negative_share there are no positives; 189 positives without a new miss would decide it"
+    assert parity.reason == expected
 
 
 def test_without_a_positive_class_its_gates_are_absent() -> None:
     labels = labels_of(1000)
     parity = judge(logits(labels), logits(labels), labels, positive=None, gates=Gates(min_sensitivity=0.9))
-    names = ["non_finite_images", "min_agreement", "min_p_mcnemar", "varies_with_image", "above_most_frequent"]
+    names = ["non_finite_images", "min_agreement", "min_p_mcnemar", "accuracy_margin", "varies_with_image", "above_most_frequent"]
     assert [gate.name for gate in parity.gates] == names
     assert (parity.verdict, parity.num_positives, parity.new_false_negatives) == ("passed", None, None)
 
@@ -299,9 +300,77 @@ def test_json_has_the_keys_of_the_contract() -> None:
         "new_false_positives",
         "p_mcnemar",
         "equality",
+        "margins",
+        "unseen",
+        "unseen_positives",
+        "calibration",
     ]
     assert set(value["gates"][0]) == {"name", "limit", "value", "low", "high", "verdict", "reason"}
     assert value["decision"]["agreement"]["n"] == 9
+
+
+def drifted(labels: NDArray[np.int64], lost: int, won: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A source and a file of which just one finds some positives: the first ``lost`` and the next ``won``."""
+    mine, miss = np.flatnonzero(labels == 1), np.float32([4, 0, 0])
+    before, after = logits(labels), shaken(labels, error=0.1)
+    after[mine[:lost]], before[mine[lost : lost + won]] = miss, miss
+    return before, after
+
+
+MANY = {"min_agreement": 0.5, "max_new_false_negatives": None, "max_new_false_negative_share": 1.0, "min_p_mcnemar": 0}
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "verdict", "words"),
+    [
+        (0, 0, "passed", ""),
+        (6, 6, "undecided", "a loss of 6 less 6 gained of 300 positives"),
+        (40, 5, "failed", "a loss of 40 less 5 gained of 300 positives (95 % interval 0.0771 to 0.1621) is above 0.02"),
+    ],
+)
+def test_a_file_is_not_inferior_only_where_the_paired_interval_shows_it(lost: int, won: int, verdict: str, words: str) -> None:
+    labels = labels_of(3000, positives=300)
+    gates = Gates(**MANY, sensitivity_margin=0.02, accuracy_margin=0.05)
+    parity = judge(*drifted(labels, lost, won), labels, gates=gates)
+    judged = gate(parity, "sensitivity_margin")
+    assert (judged.verdict, gate(parity, "accuracy_margin").verdict) == (verdict, "passed")
+    assert judged.reason.startswith(words)
+    assert (judged.limit, judged.n) == (0.02, 300)
+    assert judged.value == pytest.approx((lost - won) / 300)
+
+
+def test_an_undecided_loss_says_how_many_positives_would_decide_it() -> None:
+    labels = labels_of(3000, positives=300)
+    parity = judge(*drifted(labels, 6, 6), labels, gates=Gates(**MANY, sensitivity_margin=0.02))
+    judged = gate(parity, "sensitivity_margin")
+    assert "at these rates 475 positives would, there are 300" in judged.reason
+    assert judged.needs == 475
+    more = labels_of(3000, positives=500)
+    decided = judge(*drifted(more, 10, 10), more, gates=Gates(**MANY, sensitivity_margin=0.02))
+    assert gate(decided, "sensitivity_margin").verdict == "passed"
+
+
+def test_a_margin_that_is_not_set_follows_from_the_other_gates_and_repeats_no_reason() -> None:
+    labels = labels_of(60)
+    parity = judge(logits(labels), shaken(labels), labels)
+    assert (gate(parity, "accuracy_margin").limit, gate(parity, "sensitivity_margin").limit) == (pytest.approx(0.01), 0.02)
+    assert gate(parity, "accuracy_margin").verdict == "undecided"
+    assert "_margin" not in parity.reason
+    assert "accuracy_margin" in judge(logits(labels), shaken(labels), labels, gates=Gates(accuracy_margin=0.005)).reason
+
+
+@given(
+    flips=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 2)), max_size=12),
+    limit=st.floats(0.8, 0.99),
+)
+def test_a_margin_that_is_not_set_never_refuses_what_agreement_proves(flips: list[tuple[int, int]], limit: float) -> None:
+    labels = labels_of(200)
+    candidate = shaken(labels)
+    for index, decided in flips:
+        candidate[index] = logits(np.array([decided]))[0]
+    parity = judge(logits(labels), candidate, labels, positive=None, gates=Gates(min_agreement=limit))
+    if gate(parity, "min_agreement").verdict == "passed":
+        assert gate(parity, "accuracy_margin").verdict == "passed"
 
 
 def test_impossible_gates_are_refused() -> None:

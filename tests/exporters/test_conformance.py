@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
-from edgenas.exporters.onnx import OnnxExporter, save, typed_graph
+from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
 from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
-from edgenas.deploy.calibrating import Calibration
-from edgenas.deploy.contracts import Exporter, ExportSpec, Runtime
-from edgenas.graphs.quantizing import SYMMETRIC
-from edgenas.testing.exporters import INPUT_SHAPE, ExporterConformance, RuntimeConformance, images, tiny_net
+from edgenas.deploy.contracts import Exporter, Runtime
+from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
 
 class TestOnnxExporter(ExporterConformance):
@@ -87,23 +85,17 @@ class TestTorchCudaGraph(RuntimeConformance):
         return TorchCudaGraph()
 
 
-class QuantizedAsTensorRtReads(RuntimeConformance):
-    """Its integers are symmetric, and what is around them is half."""
+class TestTensorRt(RuntimeConformance):
+    int8_format = "trt"
 
-    def quantized(self, folder: Path) -> Path:
-        spec = ExportSpec(INPUT_SHAPE, precision="int8", calibration=Calibration(images(32, seed=1), max_changed=0.2))
-        path = folder / "symmetric.onnx"
-        save(typed_graph(tiny_net(), spec, int8=SYMMETRIC).graph, path)
-        return path
-
-
-class TestTensorRt(QuantizedAsTensorRtReads):
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TensorRt()
 
 
-class TestTensorRtRtx(QuantizedAsTensorRtReads):
+class TestTensorRtRtx(RuntimeConformance):
+    int8_format = "trt-rtx"
+
     @pytest.fixture
     def runtime(self) -> Runtime:
         return TensorRtRtx()

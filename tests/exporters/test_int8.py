@@ -10,9 +10,10 @@ import openvino
 import pytest
 import torch
 from edgenas.exporters._int8 import effect_of
-from edgenas.exporters._int8_openvino import live_products, openvino_int8
+from edgenas.exporters._int8_openvino import openvino_int8
 from edgenas.exporters.onnx import OnnxExporter
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
+from edgenas.exporters.openvino import weighted_layers
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from torch import nn
 
@@ -22,6 +23,7 @@ from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
 CALIBRATION = Calibration(images(48, seed=1), max_changed=0.05)
+NUM = 7  # products of the tiny net
 SPEC = ExportSpec(INPUT_SHAPE, precision="int8", calibration=CALIBRATION)
 
 
@@ -62,14 +64,14 @@ class Pool(nn.Module):
 def test_a_layer_that_loses_decisions_stays_float_and_is_named(tmp_path: Path) -> None:
     net, x_NCHW = outlier_net(), images(48, seed=1)
     file = OnnxExporter().export(net, SPEC, tmp_path)[0]
-    assert file.notes["int8_layers"] == 4
-    assert file.notes["int8_layers_possible"] == 5
+    assert file.notes["int8_layers"] == NUM - 1
+    assert file.notes["int8_layers_possible"] == NUM
     assert "alone" in str(file.notes["int8_left_out"])
     assert "changed" in str(file.notes["int8_effect_of_all"])
     runner = OnnxRuntimeCpu().load(file.path, precision="int8", threads=1)
     decided_N = np.concatenate([runner(x_NCHW[row : row + 1]) for row in range(len(x_NCHW))]).argmax(1)
     assert runner.info.precision == "int8"
-    assert runner.info.details["int8_products"] == 4
+    assert runner.info.details["int8_products"] == NUM - 1
     assert runner.info.details["float_products"] == 1
     runner.close()
     assert (decided_N != reference_logits(net, x_NCHW).argmax(1)).sum() <= 2
@@ -96,7 +98,7 @@ def test_a_net_without_products_has_nothing_to_quantise(tmp_path: Path) -> None:
 
 def test_layers_that_are_named_stay_float(tmp_path: Path) -> None:
     file = OnnxExporter().export(tiny_net(), replace(SPEC, kept=("Conv",)), tmp_path)[0]
-    assert file.notes["int8_layers"] == file.notes["int8_layers_possible"] == 4
+    assert file.notes["int8_layers"] == file.notes["int8_layers_possible"] == NUM - 1
     with pytest.raises(ExportError, match="beside Conv, MatMul, Gemm, which stay float"):
         OnnxExporter().export(tiny_net(), replace(SPEC, kept=("Conv", "MatMul", "Gemm")), tmp_path)
 
@@ -129,7 +131,7 @@ def test_engines_hold_symmetric_integers_amid_float16_and_emulate_them(tmp_path:
     x_NCHW = images(8)
     file = TensorRtRtxExporter().export(tiny_net(), replace(SPEC, targets=("sm86",)), tmp_path)[0]
     assert file.precision == "int8"
-    assert file.notes["int8_layers"] == file.notes["int8_layers_possible"] == 4  # the logits' layer stays float
+    assert file.notes["int8_layers"] == file.notes["int8_layers_possible"] == NUM - 1  # the logits' layer stays float
     assert file.notes["opset"] == 19
     assert file.emulation is not None
     runner = OnnxRuntimeCpu().load(file.emulation)
@@ -142,9 +144,8 @@ def test_openvino_runs_what_nncf_quantised() -> None:
     x_NCHW = images(16)
     model, notes = openvino_int8(openvino.Core().read_model(tiny_onnx(), b""), SPEC)
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    integer, floats = live_products(compiled)
-    assert integer >= 4
-    assert integer > floats
+    layers = weighted_layers(compiled)
+    assert layers["u8"] + layers["i8"] >= 4
     logits_NK = np.concatenate([np.array(compiled([x_NCHW[row : row + 1]])[0]) for row in range(16)])
     difference = np.abs(logits_NK - reference_logits(tiny_net(), x_NCHW)).max()
     assert 0 < difference < 0.1
@@ -169,6 +170,10 @@ def test_a_float_file_is_not_called_int8(tmp_path: Path) -> None:
     path.write_bytes(tiny_onnx())
     with pytest.raises(ArtefactError, match="the file computes in fp32, asked for was int8"):
         OnnxRuntimeCpu().load(path, precision="int8")
+    with pytest.raises(ArtefactError, match="asked for was int8"):
+        runnable_in(tiny_onnx(), "int8")
+    with pytest.raises(ArtefactError, match="computes in int8, asked for was fp32"):
+        runnable_in(in_precision(tiny_onnx(), "int8"), "fp32")
 
 
 def test_misses_are_of_the_class_that_must_not_be_missed() -> None:

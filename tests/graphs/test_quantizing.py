@@ -15,6 +15,8 @@ from edgenas.graphs import quantizing
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
 from edgenas.testing.exporters import images, tiny_onnx
 
+NUM = 7  # products of the tiny net: patches, q, k, v, two of the MLP, the logits
+
 
 @pytest.fixture(scope="module")
 def graph() -> onnx.ModelProto:
@@ -32,7 +34,7 @@ def test_products_with_constant_weights_can_be_quantised_and_nothing_else(graph:
     weights = {tensor.name for tensor in graph.graph.initializer}
     kinds = {node.name: node for node in graph.graph.node}
     names = quantizing.quantizable(graph)
-    assert len(names) == 5
+    assert len(names) == NUM
     assert all(kinds[name].op_type in ("Conv", "Gemm", "MatMul") and kinds[name].input[1] in weights for name in names)
     attention = [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] not in weights]
     assert attention
@@ -68,7 +70,7 @@ def test_ranges_refuse_what_is_not_a_number_and_no_images_at_all(graph: onnx.Mod
 def test_an_int8_graph_answers_nearly_the_same(graph: onnx.ModelProto, scheme: Scheme) -> None:
     x_NCHW = images(16)
     model = quantizing.quantized(graph, quantizing.measured_ranges(graph, x_NCHW), scheme, quantizing.quantizable(graph))
-    assert quantizing.int8_products(model) == (5, 5)
+    assert quantizing.int8_products(model) == (NUM, NUM)
     difference = np.abs(answers(model, x_NCHW) - answers(graph, x_NCHW)).max()
     assert 0 < difference < 0.05
 
@@ -76,7 +78,7 @@ def test_an_int8_graph_answers_nearly_the_same(graph: onnx.ModelProto, scheme: S
 def test_only_the_nodes_that_were_named_are_quantised(graph: onnx.ModelProto) -> None:
     names = quantizing.quantizable(graph)
     model = quantizing.quantized(graph, quantizing.fixed_ranges(graph), ASYMMETRIC, names[:1])
-    assert quantizing.int8_products(model) == (1, 5)
+    assert quantizing.int8_products(model) == (1, NUM)
 
 
 def test_symmetric_integers_have_no_zero_point(graph: onnx.ModelProto) -> None:
@@ -94,7 +96,7 @@ def test_onnx_runtime_multiplies_integers(graph: onnx.ModelProto, tmp_path_facto
     options.log_severity_level = 4
     model = quantizing.quantized(graph, quantizing.fixed_ranges(graph), ASYMMETRIC, quantizing.quantizable(graph))
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    assert live_products(onnx.load(path)) == (5, 0)
+    assert live_products(onnx.load(path)) == (NUM, 0)
 
 
 def test_a_tensor_that_others_read_too_stays_float_for_them() -> None:
@@ -132,7 +134,7 @@ def test_names_are_made_different_and_good_ones_stay() -> None:
 
 def test_nets_that_are_only_timed_get_the_integers_that_ship() -> None:
     model = onnx.load_model_from_string(in_precision(tiny_onnx(), "int8"))
-    assert quantizing.int8_products(model) == (5, 5)
+    assert quantizing.int8_products(model) == (NUM, NUM)
     data = model.SerializeToString()
     assert in_precision(data, "int8") == data
 

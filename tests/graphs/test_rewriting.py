@@ -11,6 +11,7 @@ import pytest
 import torch
 from edgenas.exporters._rewriting import TOLERANCE, rewritten
 from edgenas.exporters.onnx import OnnxExporter, export_graph
+from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from torch import nn
 
 from edgenas.deploy.contracts import ExportSpec
@@ -93,7 +94,7 @@ def test_a_factor_of_what_something_else_reads_stays() -> None:
 def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelProto) -> None:
     assert rewrite(static, []).model is static
     assert default_rewrites("onnxruntime-cpu") == ALL
-    assert default_rewrites("tensorrt-rtx") == ()
+    assert default_rewrites("openvino-cpu") == default_rewrites("tensorrt-rtx") == ()
     with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:
         rewrite(static, ["gelu"])
     assert "moves, matrix, pointwise, heads, scale" in str(caught.value.hint)
@@ -150,3 +151,20 @@ def test_files_note_what_was_rewritten_and_how_equal_it_is(tmp_path: Path) -> No
     (plain,) = OnnxExporter().export(drawn(Net()), ExportSpec(IMAGE, rewrites=()), tmp_path)
     assert "rewrites" not in plain.notes
     assert int(plain.notes["num_nodes"]) > int(file.notes["num_nodes"])
+
+
+def test_shapes_of_a_free_batch_are_not_made_while_it_runs(dynamic: onnx.ModelProto) -> None:
+    result = rewrite(dynamic, ["moves"])
+    assert {"Shape", "Concat"} <= kinds(dynamic).keys()
+    assert not {"Shape", "Concat"} & kinds(result.model).keys()
+    assert result.counts["moves"] > 0
+
+
+@pytest.mark.slow  # an engine is built
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_tensorrt_rtx_reads_rewritten_graphs(batch_size: int | None, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    spec = ExportSpec(IMAGE, batch_size, precision="fp16", targets=("sm86",), rewrites=ALL)
+    (file,) = TensorRtRtxExporter().export(drawn(Net(1)), spec, tmp_path)
+    assert file.path.stat().st_size > 0
+    assert "pointwise 2" in str(file.notes["rewrites"])

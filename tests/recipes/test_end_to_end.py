@@ -469,7 +469,7 @@ def test_onnx_export_passes_parity_and_verifies(project: Path) -> None:
     verified = stored(project, "verify")
     assert verified["verdict"] == "passed"
     assert result["word"] == verified["exported"] == "equal within rounding"
-    assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "parity"}
+    assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "acceptance", "parity"}
     manifest = json.loads((project / "edgenas-run" / result["artifact"] / "manifest.json").read_text())
     assert manifest["metrics"]["top1"] == stored(project, "evaluate")["top1"]
     assert manifest["decision"]["threshold"] == manifest["threshold"] == stored(project, "evaluate")["threshold"]
@@ -596,7 +596,7 @@ def test_several_precisions_are_written_apart_timed_in_turn_and_one_is_recommend
     chosen = rows[bench["choice"]["path"], bench["choice"]["runtime"]]
     assert chosen["parity"] == "passed"
     if not any(row["device"] != rows["", "torch-cpu"]["device"] for row in bench["rows"]):  # no GPU runs the half precision file
-        assert [each["artifact"] for each in bench["left_out"]] == ["export/onnx-fp16"]
+        assert "export/onnx-fp16" in [each["artifact"] for each in bench["left_out"]]
     assert not list(folder.glob(".*.parts"))
     for each in result["artifacts"]:
         manifest, signature = (project / "edgenas-run" / each["artifact"] / name for name in ("manifest.json", SIGNATURE))

@@ -1317,3 +1317,44 @@ def test_images_for_a_person_are_said_with_what_they_are_worth() -> None:
         "referred to a person from 0.2 to 0.4 (chosen for at most 1 % wrong): on calibrate 44 of 440 images are referred" in words
     )
     assert "referred: on test 44 of 440 images are referred; of the others 4 of 396 are wrongly decided" in words
+
+
+PLAN = {
+    "path": "acceptance.json",
+    "plan_sha256": "5a6c7cde" + "0" * 56,
+    "line_sha256": "1" * 64,
+    "sealed_at": "2026-11-29T22:53:12+00:00",
+    "number": 2,
+    "num_plans": 2,
+    "num_nets": 1,
+    "changes": ["min_agreement 0.9 instead of 0.99"],
+}
+
+
+def test_export_says_by_which_plan_and_what_unseen_images_may_do() -> None:
+    judged = parity("failed", "min_agreement 0.9 is below 0.99") | {
+        "unseen": {"seen": share(0.0019, 0.0, 0.0103, 540), "independent": share(0.004, 0.0, 0.012, 540)},
+        "blocks": {
+            "first": "stages.0.mlp",
+            "limit": 0.01,
+            "steepest": "stages.0.mlp",
+            "matched_by": "modules",
+            "num_images": 2,
+            "blocks": [{"block": "stages.0.mlp", "max_abs": 4.0, "relative": 0.31}],
+        },
+    }
+    result = {**export().result.as_json(), "files": [exported("model-fp16-b1.onnx", judged)], "acceptance": PLAN}
+    text = " ".join(drawn("export", Outcome(ExportResult.from_json(result)), 110).split())
+    assert "unseen: 1 of 540 images changed, so at most 1 % of unseen ones drawn alike; 0.4 % (at most 1.2 %) if errors" in text
+    assert "blocks: first block that differs by more than 1 %: stages.0.mlp (31 %)" in text
+    words = "plan 5a6c7cde: the plan was changed after test was read: 2nd plan for these images (min_agreement 0.9 instead of 0.99)"
+    assert words in text
+
+
+def test_verify_says_what_the_plan_is_without_a_row_of_its_own() -> None:
+    check = {"path": "acceptance.json", "name": "acceptance", "verdict": "passed", "reason": "the only plan for these images"}
+    result = VerifyResult.from_json({**verify().result.as_json(), "checks": [check]})
+    text = drawn("verify", Outcome(result), 100)
+    assert [line.strip() for line in text.splitlines() if "acceptance" in line] == [
+        "acceptance.json: the only plan for these images"
+    ]

@@ -13,8 +13,8 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgenas.records import Proportion, Scores
-from edgenas.stats import wilson
-from edgenas.training.scores import NUM_BINS, expected_calibration_error, predictive_values, scores
+from edgenas.stats import NUM_BINS, expected_calibration_error, wilson
+from edgenas.training.scores import predictive_values, scores
 
 NAMES = ("a", "b", "c")
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+INT8_RUNTIME = "onnxruntime-cpu"  # whose int8 is made of parts of nets as of whole ones
+
+
 def input_array(shape: tuple[int, ...], batch_size: int) -> NDArray[np.float32]:
     """Seeded noise, a batch of images of shape (C, H, W)."""
     rng = np.random.default_rng(0)
@@ -96,9 +99,14 @@ class Workshop:
         """Runtime, input and pace for timing.
 
         Raises:
-            LatencyTableError: for a precision that the runtime does not compute in.
+            LatencyTableError: for a precision that the runtime does not compute in, or for int8 that is not of the kind that ships.
             MissingBackendError: for more threads than cores.
         """
+        if self.precision == "int8" and self.runtime.name != INT8_RUNTIME and "int8" in self.runtime.precisions:
+            raise LatencyTableError(
+                f"nets are timed in int8 by {INT8_RUNTIME} alone: what ships for {self.runtime.name} is quantised as a whole",
+                hint="`edgenas export --bench` times int8 files of every runtime",
+            )
         if self.precision not in self.runtime.precisions:
             known = ", ".join(self.runtime.precisions)
             raise LatencyTableError(f"{self.runtime.name} does not compute in {self.precision}", hint=f"it knows {known}")

@@ -13,6 +13,7 @@ from typing import Any
 from edgenas import __version__
 from edgenas.deploy.contracts import Runtime
 from edgenas.errors import InfeasibleError
+from edgenas.graphs.rewriting import rewrites_for
 from edgenas.latency import Memory
 from edgenas.latency.measuring import Workshop, choose_runtime, device_name
 from edgenas.latency.table import machine_remarks, space_hash
@@ -174,6 +175,6 @@ def _identity(project: Project, runtime: Runtime) -> dict[str, Any]:
         "cores": [usable_cores(), cpu_quota()] if runtime.device_kind == "cpu" else None,
         "settings": {name: settings[name] for name in ("precision", "batch_size", "threads")},
         "opset": project.settings.export.opset,
-        "rewrites": project.settings.export.rewrites,
+        "rewrites": rewrites_for(runtime.name, project.settings.export.rewrites),
         "edgenas": __version__,
     }

@@ -224,6 +224,7 @@ def _standing_result(artefact: Artefact, source: Source) -> ExportResult:
         files=files,
         metrics=manifest.metrics,
         word=manifest.verdict_word,
+        acceptance=manifest.acceptance,
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from edgenas.deploy.artefact import Facts
 from edgenas.deploy.sbom import Ancestor
+from edgenas.project.acceptance import Sealed, decision_of
 from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
 from edgenas.records import (
     ArchitectureFacts,
     CheckpointFacts,
     DataFacts,
-    DecisionRule,
     SplitMetrics,
     WeightsFacts,
 )
@@ -21,12 +21,13 @@ from edgenas.runs.versions import versions
 from edgenas.training.headers import facts_in
 
 
-def facts_of(source: Source, extras: tuple[str, ...] = ()) -> Facts:
+def facts_of(source: Source, extras: tuple[str, ...] = (), sealed: Sealed | None = None) -> Facts:
     """Everything that the manifest says beside its files.
 
     Args:
         source: what is exported.
         extras: what else is written.
+        sealed: the plan that the files were judged by.
     """
     settings, images, final = source.project.settings, source.images, source.final
     counts = {name: sum(classes.values()) for name, classes in images.splits.class_counts.items()}
@@ -42,13 +43,14 @@ def facts_of(source: Source, extras: tuple[str, ...] = ()) -> Facts:
         metrics=SplitMetrics(split="test", metrics=source.metrics),
         latency=final.latency,
         versions=versions(),
-        decision=decision_of(source),
+        decision=decision_of(settings.data.positive, final),
         gates=source.gates.limits,
         answers=source.answers,
         quick=tuple(stage for stage in quick_stages(source.project.run) if stage in ORDER),
         net=final.source,
         extras=extras,
         ancestors=ancestors_of(source),
+        acceptance=None if sealed is None else (sealed.plan, sealed.facts),
     )
 
 
@@ -73,16 +75,3 @@ def _licence(name: str) -> str | None:
     published = timm.get_pretrained_cfg(name.removeprefix("timm:"), allow_unregistered=True)
     licence: str | None = None if published is None else published.license
     return licence
-
-
-def decision_of(source: Source) -> DecisionRule:
-    """The rule that ships."""
-    final = source.final
-    refer = None if final.choice is None or final.choice.refer is None else (final.choice.refer.low, final.choice.refer.high)
-    return DecisionRule(
-        rule="argmax" if final.threshold is None else "threshold",
-        positive=source.project.settings.data.positive,
-        threshold=final.threshold,
-        choice=final.choice,
-        refer=refer,
-    )

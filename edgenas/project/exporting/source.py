@@ -15,6 +15,7 @@ from edgenas.data.images import Images, decode
 from edgenas.data.loaders import LazyImages
 from edgenas.deploy.parity import Gates, probabilities
 from edgenas.deploy.recorded import RecordedAnswers, kept
+from edgenas.project.acceptance import require_threshold
 from edgenas.project.deployed import FinalNet, final_images, load_final
 from edgenas.project.opening import Project
 from edgenas.records import Metrics, ThresholdChoice
@@ -32,16 +33,28 @@ class Source:
         images: of the run, at the net's resolution.
         final: the net.
         gates: limits that every file is held to.
-        images_NCHW, labels_N: of test.
     """
 
     project: Project
     images: Images
     final: FinalNet
     gates: Gates
-    images_NCHW: NDArray[np.float32] | LazyImages
-    labels_N: NDArray[np.int64]
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def images_NCHW(self) -> NDArray[np.float32] | LazyImages:  # noqa: N802 - shape suffix
+        """The images of test, which are not read before a plan is sealed."""
+        return self.images.arrays("test")[0]
+
+    @property
+    def labels_N(self) -> NDArray[np.int64]:  # noqa: N802 - shape suffix
+        """Their labels."""
+        return self.images.labels("test")
+
+    @cached_property
+    def hashes_N(self) -> list[str]:  # noqa: N802 - shape suffix
+        """SHA-256 of every one of them as it is stored."""
+        return content_hashes(self.images.source, self.images.splits["test"])
 
     def answered(self) -> NDArray[np.float32]:
         """Logits (N, classes) for the images of test, asked for once."""
@@ -63,7 +76,7 @@ class Source:
     def answers(self) -> RecordedAnswers:
         """What `verify --data` compares with later: the answers to the test images, by their hash."""
         decided_N = decide(probabilities(self.answered()), self.images.positive, self.final.threshold)
-        return kept(content_hashes(self.images.source, self.images.splits["test"]), decided_N, self.answered())
+        return kept(self.hashes_N, decided_N, self.answered())
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,21 +91,22 @@ class Source:
 
 
 def opened_source(project: Project, images: Images, gates: Gates) -> Generator[Record, None, Source]:
-    """Load the final net of a run folder and decode the images that choose its threshold and judge it.
+    """Load the final net of a run folder and decode the images that choose its threshold.
 
     Raises:
         MissingInputError: if there is nothing to export yet.
         CheckpointError, ArchError: if a file belongs to another project.
+        GateError: if the net's answers to calibrate are no numbers.
     """
     images = final_images(project, images)
-    yield from decode(images, "calibrate", "test")
+    yield from decode(images, "calibrate")
     final = load_final(project, images)
     for warning in final.warnings:
         yield Note(warning, is_warning=True)
     for note in final.notes:
         yield Note(note)
-    images_NCHW, labels_N = images.arrays("test")
-    return Source(project, images, final, gates, images_NCHW, labels_N)
+    require_threshold(final)
+    return Source(project, images, final, gates)
 
 
 def metrics_of(

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from edgenas import __version__
+from edgenas.data.images import Images, decode
 from edgenas.deploy.artefact import Artefact, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.metadata import metadata
 from edgenas.deploy.orders import Order
-from edgenas.deploy.plugins import batch_sizes
+from edgenas.deploy.parity import Gates
+from edgenas.deploy.plugins import batch_sizes, get_exporter
 from edgenas.deploy.signing import Signer
+from edgenas.errors import EdgeNASError
+from edgenas.project.acceptance import seal_plan
+from edgenas.project.deployed import FinalNet
 from edgenas.project.exporting.calibrating import calibration_for
 from edgenas.project.exporting.facts import facts_of
 from edgenas.project.exporting.reducing import reduced
@@ -23,7 +28,7 @@ from edgenas.project.exporting.source import Source
 from edgenas.project.rival_nets import OWN
 from edgenas.project.settings import ExportSettings
 from edgenas.project.staging import Staging
-from edgenas.records import ExportResult, ModelFile, Parity, Repair, SplitMetrics
+from edgenas.records import AcceptanceFacts, ExportResult, ModelFile, Parity, Repair, SplitMetrics
 from edgenas.runs import Note, Progress, Record, RunFolder
 from edgenas.runs.background import watched
 from edgenas.runs.versions import versions
@@ -38,12 +43,14 @@ class Written:
         order: what was asked for.
         staging: what its steps have left, to be removed when everything that was asked for stands.
         repair: what stays float32 in a reduced precision; None where that was not looked at.
+        acceptance: the plan that judged.
     """
 
     order: Order
     artefact: Artefact
     judged: tuple[tuple[ExportedFile, Parity], ...]
     staging: Staging
+    acceptance: AcceptanceFacts
     repair: Repair | None = None
 
     @property
@@ -72,20 +79,24 @@ def write_one(
     Raises:
         MissingBackendError: if this machine cannot write the format.
         ExportError, ArtefactError: if the net or the folder cannot be written.
+        RunFolderError: if the history of plans was edited.
     """
     specs = specs_of(source, order, source.project.settings.export)
     staging = Staging.open(source.project.run, order.name, _identity(source, order, specs))
     reduction = yield from reduced(source, order.exporter, specs, staging)
-    source.known(staging.array("source", source.answered))
-    parts = (
-        staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(reduction.specs)
-    )
+    specs = list(reduction.specs)
+    parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
     written = yield from watched(parts, f"writing {order.name}", total=len(specs))
+    # nothing of test is read until its plan is sealed
+    sealed = seal_plan(*_sides(source), format_name=order.name, specs=specs, versions=versions(), hashes_N=source.hashes_N)
+    yield from sealed.notes()
+    yield from decode(source.images, "test")
+    source.known(staging.array("source", source.answered))
     judged = yield from judge_all(source, [file for part in written for file in part], staging)
-    facts = replace(facts_of(source, extras), ranges=reduction.ranges, repair=reduction.repair)
     reference = partial(logits, source.final.net)
+    facts = replace(facts_of(source, extras, sealed), ranges=reduction.ranges, repair=reduction.repair)
     artefact = write_artefact(folder, judged, facts, reference=reference, signer=signer)
-    return Written(order, artefact, tuple(judged), staging, reduction.repair)
+    return Written(order, artefact, tuple(judged), staging, sealed.facts, reduction.repair)
 
 
 def judge_all(
@@ -104,7 +115,23 @@ def judge_of(source: Source, staging: Staging | None = None) -> Judge:
     """What compares a file with the source."""
     images, final = source.images, source.final
     sides = (source.images_NCHW, source.labels_N, source.answered())
-    return Judge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
+    judge = Judge(*sides, images.class_names, images.positive, final.threshold, source.gates, staging=staging)
+    return judge if staging is None else replace(judge, plain_graph=partial(_plain_graph, source, staging))
+
+
+def _plain_graph(source: Source, staging: Staging, precision: str) -> Path | None:
+    """The net as ONNX in float32 for one image, beside which a file's blocks are looked at; of a float32 file as it was traced."""
+    spec = ExportSpec(source.shape, opset=source.project.settings.export.opset, rewrites=() if precision == "fp32" else None)
+    try:
+        (file,) = staging.files(f"plain-{precision}", partial(get_exporter("onnx").export, source.final.net, spec))
+    except EdgeNASError:  # no verdict depends on it
+        return None
+    return file.path
+
+
+def _sides(source: Source) -> tuple[RunFolder, Images, FinalNet, Gates]:
+    """What a plan is about."""
+    return source.project.run, source.images, source.final, source.gates
 
 
 def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[ExportSpec]:
@@ -150,6 +177,7 @@ def result_of(source: Source, written: Written) -> ExportResult:
         metrics=SplitMetrics(split="test", metrics=source.metrics),
         word=artefact.word,
         repair=written.repair,
+        acceptance=written.acceptance,
     )
 
 
@@ -160,6 +188,11 @@ def within(folder: str, file: ModelFile) -> ModelFile:
 
 
 def notes_of(written: Written) -> list[Note]:
-    """Warnings of files whose parity could not run here."""
+    """Warnings of files whose parity could not run here, and which layers of int8 files stayed float."""
     unrun = [(file, parity) for file, parity in written.judged if parity.verdict == "not_run"]
-    return [Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True) for file, parity in unrun]
+    notes = [Note(f"{file.path.name}: parity not run, {parity.reason}", is_warning=True, in_view=True) for file, parity in unrun]
+    for file, _ in written.judged:
+        if "int8_left_out" in file.notes:
+            layers = f"{file.notes['int8_layers']} of {file.notes['int8_layers_possible']} products are int8"
+            notes.append(Note(f"{file.path.name}: {layers}; float on calibrate's evidence: {file.notes['int8_left_out']}"))
+    return notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edgenas.records import BenchResult, DataSheet, PageExport, ResultsPage
+from edgenas.records import EQUAL_WORD, BenchResult, DataSheet, PageExport, ResultsPage
 from edgenas.report.page.gallery import contact_sheet
 from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
 from edgenas.report.page.tiles import worst_verdict
@@ -104,6 +104,10 @@ def device(page: ResultsPage) -> Html:
         parts.append(rows_table(("file", "size", "verdict", "test images", "same decision, 95 %"), rows))
         reasons = dict.fromkeys(file.parity.reason for file in each.parity.files if file.parity.reason)
         parts += [note(first_upper(text)) for text in reasons]
+        plan = each.manifest.acceptance
+        if plan is not None:
+            parts.append(note(f"Judged by plan {plan.plan_sha256[:8]}: {plan.words}.", kind="warn" if plan.was_changed else "note"))
+        parts += _margins(each)
         parts.append(_copied(page.run, each))
     return join([*_timed(page.bench), *parts])
 
@@ -126,6 +130,27 @@ def _timed(bench: BenchResult | None) -> Iterator[Html]:
     threads = "" if bench.threads is None else f", {bench.threads} thread{'s' if bench.threads > 1 else ''}"
     yield note(f"{bench.device}{threads}, batch {bench.batch_size}; baseline: {bench.baseline.words}")
     yield note(f"Recommended: {bench.choice.words}" if bench.choice is not None else "No file is recommended: no gates passed.")
+
+
+def _margins(export: PageExport) -> Iterator[Html]:
+    """How near other decisions are, and which images changed theirs, of files whose numbers are not those of the source."""
+    for file in export.parity.files:
+        shown = file.parity.emulated if file.parity.emulated is not None and not file.parity.gates else file.parity
+        if shown.margins is None or shown.word == EQUAL_WORD:
+            continue
+        cells = [
+            (
+                f"{each.at_least:g} or more" if each.below is None else f"{each.at_least:g} to {each.below:g}",
+                f"{each.images:,}",
+                f"{each.flips:,}",
+            )
+            for each in shown.margins.bins
+        ]
+        reach = f"an image may move by {shown.margins.median_reach:.2g} (median) to {shown.margins.largest_reach:.2g} (largest)"
+        yield folded(
+            f"{file.path}: how near other decisions are; {reach}",
+            rows_table(("distance, logits", "images", "decided otherwise"), cells),
+        )
 
 
 def _copied(run: str, export: PageExport) -> Html:
