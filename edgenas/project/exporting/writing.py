@@ -83,10 +83,14 @@ def write_one(
     """
     specs = specs_of(source, order, source.project.settings.export)
     staging = Staging.open(source.project.run, order.name, _identity(source, order, specs))
-    reduction = yield from reduced(source, order.exporter, specs, staging)
-    specs = list(reduction.specs)
-    parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
-    written = yield from watched(parts, f"writing {order.name}", total=len(specs))
+    try:
+        reduction = yield from reduced(source, order.exporter, specs, staging)
+        specs = list(reduction.specs)
+        parts = (staging.files(f"spec-{i}", partial(order.exporter.export, source.final.net, spec)) for i, spec in enumerate(specs))
+        written = yield from watched(parts, f"writing {order.name}", total=len(specs))
+    except EdgeNASError:  # the same command would end alike: nothing of it is kept
+        staging.remove()
+        raise
     # nothing of test is read until its plan is sealed
     sealed = seal_plan(*_sides(source), format_name=order.name, specs=specs, versions=versions(), hashes_N=source.hashes_N)
     yield from sealed.notes()
