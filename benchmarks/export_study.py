@@ -22,6 +22,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.export_nets import NAMES, PX
+from benchmarks.export_nets import nets as nets_of
 from edgenas.data.divide import Division
 from edgenas.data.images import Images, open_images
 from edgenas.deploy.calibrating import Calibration
@@ -32,10 +34,8 @@ from edgenas.errors import EdgeNASError
 from edgenas.latency.timing import BENCH_TIMING, Entrant, Turns, take_turns
 from edgenas.project.exporting.choosing import time_ratio
 from edgenas.runs import read_json, write_json
-from edgenas.spaces import Task, get_space
-from edgenas.spaces.named import NAMED
 
-PX, CLASSES, POSITIVE, TARGETS = 224, 10, "shirt", ("sm75", "sm80", "sm86", "sm89", "sm120")
+CLASSES, POSITIVE, TARGETS = 10, "shirt", ("sm75", "sm80", "sm86", "sm89", "sm120")
 NUM_CALIBRATE, NUM_TEST = 200, 600
 TRIED: tuple[tuple[str, Precision], ...] = (
     ("onnx", "fp32"),
@@ -67,38 +67,12 @@ class Net:
 
 def module_of(name: str, weights: Path | None) -> Any:
     """A net of ten classes with drawn weights, or pvt_v2_b0 with trained ones."""
-    import timm
-    import torch
+    (drawn,) = nets_of([name])
+    if name == "pvt_v2_b0" and weights is not None:
+        from safetensors.torch import load_file
 
-    torch.manual_seed(0)
-    if name in ("pvt_v2_b0", "mobilenetv4_conv_small"):
-        net = timm.create_model(name, num_classes=CLASSES)
-        if name == "pvt_v2_b0" and weights is not None:
-            from safetensors.torch import load_file
-
-            net.load_state_dict(load_file(weights))
-        return net.eval()
-    from edgenas.supernets import build_net
-
-    named = {"COViT++": "COViT++", "AutoFormer-T": "AutoFormer-T"}.get(name)
-    if named is not None:
-        space = get_space(NAMED[named].space)
-        genes = space.from_json(NAMED[named].arch)[0]
-    else:
-        space = get_space("pvt-elastic")
-        genes = middle(space)
-    return build_net(space, Task(CLASSES, 3, PX), tuple(int(gene) for gene in genes)).eval()
-
-
-def middle(space: Any) -> NDArray[Any]:
-    """Of 2000 drawn nets at 224 px the one of 600 million MACs or nearest to it."""
-    from edgenas.costs import cost_models
-
-    drawn = space.sample(2000, np.random.default_rng(0))
-    side = [cast(Mapping[str, Any], arch)["resolution_px"] for arch in map(space.to_json, drawn)]
-    drawn = drawn[np.array(side) == PX]
-    macs = cost_models(space, Task(CLASSES, 3, PX))["macs"](drawn)
-    return cast(NDArray[Any], drawn[int(np.abs(np.asarray(macs) - 600e6).argmin())])
+        drawn.module.load_state_dict(load_file(weights))
+    return drawn.module
 
 
 def fit_head(net: Any, images: Images) -> None:
@@ -385,8 +359,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, nargs="+", default=list(THREADS))
     made.add_argument("--visits", type=int, default=BENCH_TIMING.visits)
     made.add_argument("--per-class", type=int, default=300)
-    known = ["pvt_v2_b0", "mobilenetv4_conv_small", "COViT++", "AutoFormer-T", "pvt-elastic", "demo"]
-    made.add_argument("--nets", nargs="+", choices=known, default=known)
+    made.add_argument("--nets", nargs="+", choices=NAMES, default=list(NAMES))
     return made
 
 
