@@ -180,6 +180,23 @@ def _reason(node: onnx.NodeProto, kind: Precision, precision: Precision, *, is_h
     return _REASONS.get(node.op_type, f"between {kind} operators")
 
 
+def _of_one_image(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph for one image where any number goes: rows of a product over all tokens of a batch would have no size."""
+    import onnx
+
+    axes = [value.type.tensor_type.shape.dim for value in (*model.graph.input, *model.graph.output)]
+    if not any(dims and dims[0].dim_param for dims in axes):
+        return model
+    one = onnx.ModelProto()
+    one.CopyFrom(model)
+    for value in (*one.graph.input, *one.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims and dims[0].dim_param:
+            dims[0].dim_value = 1  # of a choice of fields: the name goes
+    del one.graph.value_info[:]  # said for any number; the inference says it anew
+    return one
+
+
 class _Graph:
     """Types and shapes of a graph's values by name."""
 
@@ -192,7 +209,7 @@ class _Graph:
             onnx.TensorProto.BFLOAT16: "bf16",
             onnx.TensorProto.DOUBLE: "fp32",
         }
-        graph = _inferred(model).graph
+        graph = _inferred(_of_one_image(model)).graph
         self.nodes = list(graph.node)
         self._outputs = [value.name for value in graph.output]
         self._makers = {name: node for node in self.nodes for name in node.output if name}
