@@ -175,6 +175,8 @@ def write_files(net: Net, kept: Kept, options: argparse.Namespace) -> None:
     for format_name, precision in TRIED:
         images = calibration if precision == "int8" else None
         targets = TARGETS if format_name.startswith("trt") else ()
+        if precision in ("fp32", "bf16"):  # which Turing's engines have no matrix products for
+            targets = tuple(each for each in targets if each != "sm75")
         asked = ExportSpec(spec.input_shape, precision=precision, targets=targets, calibration=images)
         plans.append((f"{format_name}-{precision}", format_name, asked))
     for name, format_name, asked in plans:
