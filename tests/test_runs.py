@@ -49,6 +49,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(RunFolderError, match="it is a device or a pipe"), atomic_path(path):
+        pytest.fail("nothing is to be written")
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_a_written_file_is_complete_readable_by_others_and_alone_in_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "file.txt"
     write_text(path, "größer ≥ 1\n")

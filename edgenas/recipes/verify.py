@@ -70,12 +70,12 @@ def run(config: VerifyConfig) -> Iterator[Record]:
             if isinstance(record, Outcome):
                 seconds = time.monotonic() - start
                 manifest = load_manifest(config.folder)
-                write_text(config.junit, junit(name, record.result.checks, manifest=manifest, seconds=seconds))
+                write_text(config.junit.resolve(), junit(name, record.result.checks, manifest=manifest, seconds=seconds))
                 record = replace(record, outputs={**record.outputs, "junit": config.junit})
             yield record
     except EdgeNASError as error:
         if not isinstance(error, RunFolderError):
-            write_text(config.junit, junit(name, (), error=str(error), seconds=time.monotonic() - start))
+            write_text(config.junit.resolve(), junit(name, (), error=str(error), seconds=time.monotonic() - start))
         raise
 
 
@@ -83,8 +83,11 @@ def _require_place(path: Path, folder: Path) -> None:
     """Check that a file can be written beside the artefact, before work is done for it.
 
     Raises:
-        UsageError: if its folder is not there, or is the artefact's, where it would be a file that does not belong.
+        UsageError: if its folder is not there, or is the artefact's, where it would be a file that does not belong; if a
+            device or a pipe stands there.
     """
+    if path.exists() and not path.resolve().is_file():
+        raise UsageError(f"--junit {path} cannot be written: it is no file")
     if not path.parent.is_dir():
         raise UsageError(f"--junit {path} cannot be written: {path.parent} is no folder")
     if path.resolve().is_relative_to(folder.resolve()):

@@ -57,9 +57,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of ``path``; sync it and move it there unless the block raised.
 
     Raises:
-        RunFolderError: if the folder cannot be written.
+        RunFolderError: if the folder cannot be written, or a device or a pipe stands there, which a file would take away.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise RunFolderError(f"{path} cannot be written: it is a device or a pipe", hint="name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_beside(path)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)

@@ -328,3 +328,17 @@ def test_where_the_checks_cannot_be_written_is_said_before_anything_is_checked(t
         outcome_of(folder, junit=folder / "checks.xml")
     with pytest.raises(RunFolderError, match="cannot be written"):
         outcome_of(folder, junit=Path("/proc/checks.xml"))
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null, which a file moved there would take away from everybody
+    for taken in (tmp_path / "pipe", folder.parent):
+        with pytest.raises(UsageError, match="is no file"):
+            outcome_of(folder, junit=taken)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_checks_go_where_a_link_leads_which_stays(tmp_path: Path, data: Path) -> None:
+    folder, link, target = artefact(tmp_path / "art", data), tmp_path / "link.xml", tmp_path / "checks.xml"
+    target.write_text("of before")
+    link.symlink_to(target)
+    outcome_of(folder, junit=link)
+    assert link.is_symlink()
+    assert JUnitXml.fromstring(target.read_bytes())
