@@ -10,7 +10,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 _LOG_LINE = re.compile(r"^\[\w+\.(?:cpp|h):\d+\] ?")
 _STDERR = 2
@@ -21,7 +21,8 @@ _ONE_AT_A_TIME = threading.RLock()
 def log_kept() -> Iterator[list[str]]:
     """Keep log lines of machine code off the terminal for a moment; they are in the list at the end, without their place.
 
-    Whatever else is written to standard error meanwhile, by any thread, is written there afterwards.
+    Whatever else is written to standard error meanwhile, by any thread, is written there afterwards. Bindings may send a line
+    piecewise to ``sys.stderr``, where a progress bar would draw itself between the pieces: they go past it.
     """
     said: list[str] = []
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
@@ -29,7 +30,8 @@ def log_kept() -> Iterator[list[str]]:
         before = os.dup(_STDERR)
         os.dup2(kept.fileno(), _STDERR)
         try:
-            yield said
+            with os.fdopen(os.dup(_STDERR), "w", encoding="utf-8", errors="replace") as plain, redirect_stderr(plain):
+                yield said
         finally:
             os.dup2(before, _STDERR)
             os.close(before)

@@ -12,6 +12,8 @@ import pytest
 import torch
 from edgenas.exporters._native import log_kept
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter, opened_attention
+from rich.console import Console
+from rich.live import Live
 from torch import nn
 
 from edgenas.deploy._asking import ApartRunner
@@ -124,6 +126,15 @@ def test_what_others_write_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[st
             pass  # one within another
     assert said == ["it failed"]
     assert capfd.readouterr().err == "progress\n"
+
+
+def test_a_line_in_pieces_goes_past_a_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    console = Console(stderr=True, force_terminal=True, width=60)
+    with Live("bar", console=console, auto_refresh=False), log_kept() as said:  # takes sys.stderr, as edgenas' own bars do
+        for piece in ("[", "threadpool.cpp", ":", "66", "] ", "Resetting threadpool", "\n"):
+            sys.stderr.write(piece)
+    assert said == ["Resetting threadpool"]
+    assert "threadpool" not in capfd.readouterr().err
 
 
 def test_a_file_that_runs_apart_answers_alike_and_a_damaged_one_ends_no_process_but_its_own(tiny_pte: Path, tmp_path: Path) -> None:
