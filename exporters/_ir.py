@@ -7,6 +7,7 @@ number of elements are bounded.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from edgenas.errors import ArtefactError
 
 METADATA = "edgenas"  # the section of rt_info that holds `ExportSpec.metadata`
 MAX_DEPTH, MAX_ELEMENTS = 64, 10_000_000
+MAX_TYPES, MAX_NUMBERS = 32, 1 << 48  # of elements, OpenVINO has 25; in one constant
+_SIZE = re.compile("[0-9]{1,15}")
 _FLOATS = ("f64", "f32", "f16", "bf16")
 _QUANTIZED = ("i8", "u8", "i4", "u4")
 
@@ -96,8 +99,16 @@ class _Reader:
             self._layer = attributes.get("type", "")
             self.facts.num_quantizers += self._layer in ("FakeQuantize", "FakeConvert")
         elif name == "data" and self._layer == "Const" and self._path[-2:-1] == ["layer"]:
-            shape = [int(size) for size in attributes.get("shape", "").replace(" ", "").split(",") if size]
-            self.facts.numbers[attributes.get("element_type", "no type")[:20]] += math.prod(shape[:16])
+            self._count(attributes.get("element_type", "no type")[:20], attributes.get("shape", ""))
+
+    def _count(self, kind: str, shape: str) -> None:
+        """Add a constant's numbers; a size below zero would take away those of another."""
+        sizes = [size for size in shape.replace(" ", "").split(",") if size]
+        if len(sizes) > 16 or not all(map(_SIZE.fullmatch, sizes)) or math.prod(map(int, sizes)) > MAX_NUMBERS:
+            raise ValueError("a constant's shape cannot be")
+        self.facts.numbers[kind] += math.prod(map(int, sizes))
+        if len(self.facts.numbers) > MAX_TYPES:
+            raise ValueError(f"its constants have more than {MAX_TYPES} types")
 
     def end(self, name: str) -> None:
         self._path.pop()

@@ -243,7 +243,7 @@ class _Runner:
                 problem = first_line(error)
         if problem:
             self.close()
-            reason = next((line for line in said if line and "cpu" not in line.lower()), "")
+            reason = next((line for line in said if line and "cpu" not in line.lower() and "/sys/" not in line), "")
             raise ArtefactError(f"ExecuTorch cannot load the file: {problem}" + (f" ({reason})" if reason else ""))
 
     def _checked(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgenas.deploy.recorded import read_answers
 from edgenas.errors import ArtefactError, RunFolderError
-from edgenas.records import AcceptancePlan, Check, Manifest, ParityFile
+from edgenas.records import AcceptancePlan, Check, FileParity, Manifest, ParityFile
 from edgenas.runs import read_json, sha256_json
 
 ACCEPTANCE = "acceptance.json"
@@ -60,7 +60,10 @@ def _contradictions(folder: Path, manifest: Manifest, plan: AcceptancePlan) -> I
     gates = changes_between(plan.gates, manifest.gates or {})
     if gates:
         yield f"the manifest's gates are not those of the plan: {', '.join(gates)}"
-    judged = _judged_by(folder, plan)
+    listed = ParityFile.from_json(read_json(folder / "parity.json")).files
+    if [each.path for each in listed] != [each.path for each in manifest.files]:
+        yield "parity.json is of other files than the manifest's"
+    judged = _judged_by(listed, plan)
     if judged:
         yield f"the files were judged by other limits than the plan's: {', '.join(judged)}"
     rule = manifest.decision
@@ -74,9 +77,8 @@ def _contradictions(folder: Path, manifest: Manifest, plan: AcceptancePlan) -> I
             yield f"{manifest.answers.path} holds answers to other images than the plan's"
 
 
-def _judged_by(folder: Path, plan: AcceptancePlan) -> list[str]:
+def _judged_by(listed: Sequence[FileParity], plan: AcceptancePlan) -> list[str]:
     """Limits in ``parity.json`` that are other than the plan's."""
-    listed = ParityFile.from_json(read_json(folder / "parity.json")).files
     parities = [shown for file in listed for shown in (file.parity, file.parity.emulated) if shown is not None]
     limits = {(gate.name, gate.limit) for parity in parities for gate in parity.gates if gate.name in plan.gates}
     return sorted(f"{name} {limit:g}, planned {plan.gates[name]:g}" for name, limit in limits if limit != plan.gates[name])

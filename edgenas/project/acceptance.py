@@ -206,7 +206,9 @@ def read_history(path: Path) -> Iterator[PlanLine]:
         return
     try:
         text = read_regular(path, MAX_JSON_BYTES).decode()
-    except (OutsideError, UnicodeDecodeError) as error:
+    except OutsideError as error:
+        raise RunFolderError(f"{path} {error}", hint=_HINT) from error
+    except UnicodeDecodeError as error:
         raise RunFolderError(f"{path} cannot be read: {error}", hint=_HINT) from error
     before = ""
     for number, each in enumerate(text.removesuffix("\n").split("\n"), 1):  # a name may hold what else ends a line

@@ -115,6 +115,15 @@ def test_the_hash_in_the_manifest_is_the_one_in_the_plan_s_file(make_artefact: M
     assert listed.sha256 == sha256_file(folder / "acceptance.json")
 
 
+def test_parity_of_another_artefact_s_files_contradicts_the_plan(make_artefact: Make) -> None:
+    folder = planned(make_artefact)
+    path = folder / "parity.json"
+    value = json.loads(path.read_text())
+    value["files"][0]["path"] = "model-fp16-b1.onnx"
+    path.write_text(json.dumps(value))
+    assert acceptance_of(folder) == ("failed", "parity.json is of other files than the manifest's")
+
+
 def test_gates_come_back_from_their_limits() -> None:
     for gates in (Gates(), Gates(min_agreement=0.9, max_new_false_positives=2, floors={"a": 0.8}), Gates(sensitivity_margin=0.01)):
         again = Gates.from_limits(gates.limits, gates.floor_confidence)

@@ -97,3 +97,19 @@ def test_descriptions_are_read_without_trust() -> None:
     assert not read_ir(half).is_float32
     assert read_ir(half).words == "it stores 6 f16"
     assert read_ir(b'<net><layer type="FakeQuantize"/></net>').is_quantized
+
+
+@pytest.mark.parametrize(
+    "shape", ["-7", "7,-7", "1e9", "9" * 20, ",".join(["9" * 15] * 16), "1,2x", "\N{ARABIC-INDIC DIGIT SEVEN}"]
+)
+def test_a_constant_s_shape_is_plain_so_that_none_hides_another(shape: str) -> None:
+    """OpenVINO loads a constant of -7 numbers, which would be counted against 7 others."""
+    layer = '<layer type="Const"><data element_type="f16" shape="{}"/></layer>'
+    with pytest.raises(ArtefactError, match="a constant's shape cannot be"):
+        read_ir(f"<net>{layer.format('7')}{layer.format(shape)}</net>".encode())
+
+
+def test_kinds_of_numbers_are_as_few_as_openvino_has() -> None:
+    layers = "".join(f'<layer type="Const"><data element_type="t{number}" shape="1"/></layer>' for number in range(40))
+    with pytest.raises(ArtefactError, match="more than 32 types"):
+        read_ir(f"<net>{layers}</net>".encode())

@@ -157,3 +157,9 @@ def test_an_artefact_elsewhere_has_no_history_to_be_in(run: RunFolder, tmp_path:
         acceptance = None
 
     assert history_checks(run, tmp_path, NoPlan()) == []  # type: ignore[arg-type]
+
+
+def test_a_history_that_is_a_folder_is_said_once(run: RunFolder, images: Images) -> None:
+    (run.export / HISTORY).mkdir(parents=True)
+    with pytest.raises(RunFolderError, match=r"acceptance\.jsonl cannot be read: Is a directory\. "):
+        seal(run, images)
