@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from edgenas.deploy.acceptance import ACCEPTANCE, changes_between, images_sha256
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.parity import Gates
 from edgenas.errors import GateError, RunFolderError
-from edgenas.project.deployed import FinalNet
 from edgenas.records import (
     AcceptanceFacts,
     AcceptancePlan,
@@ -37,6 +37,9 @@ from edgenas.records import (
 from edgenas.runs import Note, RunFolder, dump_json, sha256_json, write_text
 from edgenas.runs.files import jsonable
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, parse_json, read_regular
+
+if TYPE_CHECKING:
+    from edgenas.project.deployed import FinalNet
 
 HISTORY = "acceptance.jsonl"
 _HINT = "put it back as it was; moved away, a new history starts, and the artefacts that are there are taken into it"

@@ -16,7 +16,7 @@ from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
 from edgenas.records import CalibrationMethod
 from edgenas.testing.exporters import images, tiny_onnx
 
-NUM = 7  # products of the tiny net: patches, q, k, v, two of the MLP, the logits
+NUM = 5  # products of the tiny net: patches, q, k and v together, two of the MLP, the logits
 
 
 @pytest.fixture(scope="module")
