@@ -1,7 +1,7 @@
 """Resizing with antialias in OpenVINO's models.
 
-ONNX' ``Resize`` has an attribute for it, OpenVINO's converter takes it over, and the CPU plug-in computes another function: it differs
-by as much as the image where it makes an image smaller. Its modes after Pillow compute what PyTorch and ONNX Runtime do.
+ONNX' `Resize` has an attribute for it that the converter of OpenVINO takes over, and the CPU plug-in computes another function: it
+differs by as much as the image where it makes an image smaller. Its modes after Pillow compute what PyTorch and ONNX Runtime do.
 """
 
 from __future__ import annotations

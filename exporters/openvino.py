@@ -231,7 +231,10 @@ class _Plans:
             self._is_free = len(self._model.inputs) == 1 and _has_free_batch(self._model.inputs[0])
         except _REFUSED as error:
             raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
-        resize_as_pillow(self._model)  # ONNX files, and descriptions that others wrote
+        try:
+            resize_as_pillow(self._model)  # ONNX files, and descriptions that others wrote
+        except ExportError as error:
+            raise ArtefactError(error.message, hint=error.hint) from error
         self.first = self._compile(1 if self._is_free else _ANY)
         self._requests[1 if self._is_free else _ANY] = self.first.create_infer_request()
         if not self._is_free:

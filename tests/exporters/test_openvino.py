@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.plugins import get_runtime
-from edgenas.errors import ArtefactError, ExportError, MissingBackendError
+from edgenas.errors import ArtefactError, MissingBackendError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
+
 
 class Resizing(nn.Module):
     """Images of `INPUT_SHAPE` made smaller, one row an image."""
@@ -90,9 +91,7 @@ def test_images_are_made_smaller_as_pytorch_does_it(tmp_path: Path, mode: str, b
         runner.close()
 
 
-def test_without_the_mode_after_pillow_openvino_computes_another_function(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_mode_after_pillow_openvino_computes_another_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, OpenVINO has been mended: the replacement and its lines in the documentation can go."""
     (file,) = OnnxExporter().export(Resizing("bilinear"), ExportSpec(INPUT_SHAPE), tmp_path)
     monkeypatch.setattr("edgenas.exporters.openvino.resize_as_pillow", lambda model: 0)
@@ -107,7 +106,7 @@ def test_an_antialias_that_openvino_lacks_is_refused(tmp_path: Path) -> None:
     (node,) = (node for node in graph.graph.node if node.op_type == "Resize")
     next(entry for entry in node.attribute if entry.name == "cubic_coeff_a").f = -0.75
     onnx.save(graph, file.path)
-    with pytest.raises(ExportError, match="does not compute the antialias of"):
+    with pytest.raises(ArtefactError, match="does not compute the antialias of"):
         OpenVinoCpu().load(file.path)
 
 
