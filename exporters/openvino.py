@@ -25,6 +25,7 @@ from ._files import MAX_FILE_BYTES, read_source, require_file, require_precision
 from ._host import cpu_name, usable_cores
 from ._ir import METADATA, read_ir
 from ._probe import first_line, tiny_onnx, try_runner
+from ._resizing import resize_as_pillow
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # INFERENCE_PRECISION_HINT
 MAX_XML_BYTES = 256 << 20
+MAX_SIZES = 4  # batch sizes with a plan of their own: each holds the packed weights once more
+_ANY = 0  # the batch size that stands for all without one
 _WEIGHTED = ("Convolution", "GroupConvolution", "FullyConnected", "MatMul")  # layers of a compiled model that hold its MACs
 _REFUSED = (RuntimeError, TypeError, ValueError, AttributeError)  # what OpenVINO raises for files that it cannot read
 
@@ -53,7 +56,7 @@ class OpenVinoExporter:
         Raises:
             MissingBackendError: without OpenVINO, or without NNCF for int8.
             UsageError: for a precision that is not among them.
-            ExportError: if the model cannot be traced, converted or quantised.
+            ExportError: if the model cannot be traced, converted or quantised, or resizes as OpenVINO cannot.
             GateError: if int8 changes decisions on *calibrate* whatever stays float32.
         """
         from .onnx import typed_graph
@@ -65,6 +68,7 @@ class OpenVinoExporter:
             converted = package.Core().read_model(typed.graph.SerializeToString(), b"")
         except _REFUSED as error:
             raise ExportError(f"OpenVINO cannot convert the graph: {reason_of(error)}") from error
+        resize_as_pillow(converted)
         notes = typed.notes
         if spec.precision == "int8":
             from ._int8_openvino import openvino_int8
@@ -150,15 +154,11 @@ class _Runner:
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(usable_cores() if threads is None else threads),
         }
-        core = package.Core()
-        try:
-            self._compiled = core.compile_model(core.read_model(model, weights), "CPU", settings)
-        except _REFUSED as error:
-            raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
+        self._plans = _Plans(package.Core(), model, weights, settings)
         self._version: str = package.__version__
+        self._compiled = self._plans.first
         self._layers = weighted_layers(self._compiled)
         self._require(precision)
-        self._request = self._compiled.create_infer_request()
 
     def _require(self, precision: Precision) -> None:
         """Check what the compiled model computes in; OpenVINO takes another precision without a word where a CPU lacks one."""
@@ -201,7 +201,7 @@ class _Runner:
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        outputs = self._request.infer([images_NCHW])
+        outputs = self._plans.request_for(len(images_NCHW)).infer([images_NCHW])
         result: NDArray[np.float32] = np.array(outputs[0])
         return result
 
@@ -209,8 +209,69 @@ class _Runner:
         return None
 
     def close(self) -> None:
-        self._request = None
+        self._plans.close()
         self._compiled = None
+
+
+class _Plans:
+    """A model compiled once a batch size: with a free batch OpenVINO takes longer for the same images.
+
+    The first `MAX_SIZES` sizes that are called, one image among them, get a plan of their own; all others share that of the free
+    batch, which is compiled when it is needed. A model with a fixed batch has one plan.
+
+    Attributes:
+        first: what was compiled first: for one image where the batch is free.
+    """
+
+    def __init__(self, core: Any, model: bytes, weights: bytes, settings: Mapping[str, str]) -> None:
+        self._core, self._settings = core, settings
+        self._requests: dict[int, Any] = {}
+        try:
+            self._model = core.read_model(model, weights)
+            self._is_free = len(self._model.inputs) == 1 and _has_free_batch(self._model.inputs[0])
+        except _REFUSED as error:
+            raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
+        try:
+            resize_as_pillow(self._model)  # ONNX files, and descriptions that others wrote
+        except ExportError as error:
+            raise ArtefactError(error.message, hint=error.hint) from error
+        self.first = self._compile(1 if self._is_free else _ANY)
+        self._requests[1 if self._is_free else _ANY] = self.first.create_infer_request()
+        if not self._is_free:
+            self._model = None  # the compiled one has its own weights
+
+    def request_for(self, batch_size: int) -> Any:
+        """The request of the plan for so many images, compiled if it is new."""
+        size = batch_size
+        if not self._is_free or batch_size < 1 or (batch_size not in self._requests and self._num_own() >= MAX_SIZES):
+            size = _ANY
+        if size not in self._requests:
+            self._requests[size] = self._compile(size).create_infer_request()
+        return self._requests[size]
+
+    def close(self) -> None:
+        self._requests.clear()
+        self.first = self._model = None
+
+    def _num_own(self) -> int:
+        return sum(size != _ANY for size in self._requests)
+
+    def _compile(self, size: int) -> Any:
+        try:
+            model = self._model
+            if size != _ANY:
+                model = model.clone()
+                shape = model.inputs[0].get_partial_shape()
+                shape[0] = size
+                model.reshape(shape)
+            return self._core.compile_model(model, "CPU", self._settings)
+        except _REFUSED as error:
+            raise ArtefactError(f"OpenVINO cannot load the file: {reason_of(error)}") from error
+
+
+def _has_free_batch(port: Any) -> bool:
+    shape = port.get_partial_shape()
+    return bool(shape.rank.is_static and len(shape) > 0 and shape[0].is_dynamic)
 
 
 def weighted_layers(compiled: Any) -> Counter[str]:

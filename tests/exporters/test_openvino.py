@@ -5,14 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
 from edgenas.exporters._ir import read_ir
+from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter, _Runner
+from torch import nn
+from torch.nn import functional
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, MissingBackendError
-from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net, tiny_onnx
+from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
+
+
+class Resizing(nn.Module):
+    """Images of `INPUT_SHAPE` made smaller, one row an image."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(images_NCHW, (5, 5), mode=self.mode, antialias=True).flatten(1)
+
 
 TEXTS = {"classes": '["größe", "b"]', "decision": "argmax"}
 
@@ -44,6 +61,53 @@ def test_openvino_and_onnx_runtime_agree(written: ExportedFile, tmp_path: Path) 
     np.testing.assert_allclose(ours(images(1)), theirs(images(1)), atol=1e-6)
     ours.close()
     theirs.close()
+
+
+def test_a_free_batch_is_compiled_for_the_sizes_that_are_called_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.exporters.openvino.MAX_SIZES", 2)
+    (file,) = OpenVinoExporter().export(tiny_net(), ExportSpec(INPUT_SHAPE, None), tmp_path)
+    runner = OpenVinoCpu().load(file.path, threads=1)
+    assert isinstance(runner, _Runner)
+    for size in (3, 1, 5, 2, 3, 5):
+        np.testing.assert_allclose(runner(images(size)), reference_logits(tiny_net(), images(size)), rtol=1e-5, atol=1e-6)
+    shapes = [request.model_inputs[0].get_partial_shape()[0] for request in runner._plans._requests.values()]
+    assert [dim.get_length() if dim.is_static else None for dim in shapes] == [1, 3, None]
+    with pytest.raises(RuntimeError, match="shape"):  # another size of images is no other plan
+        runner(np.zeros((1, 3, 16, 16), np.float32))
+    runner.close()
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_images_are_made_smaller_as_pytorch_does_it(tmp_path: Path, mode: str, batch_size: int | None) -> None:
+    resizing = Resizing(mode)
+    images_NCHW = images(1)
+    expected = resizing(torch.from_numpy(images_NCHW)).numpy()
+    (file,) = OpenVinoExporter().export(resizing, ExportSpec(INPUT_SHAPE, batch_size), tmp_path)
+    (other,) = OnnxExporter().export(resizing, ExportSpec(INPUT_SHAPE, batch_size), tmp_path)
+    for path in (file.path, other.path):
+        runner = OpenVinoCpu().load(path, threads=1)
+        np.testing.assert_allclose(runner(images_NCHW), expected, rtol=0, atol=1e-5)
+        runner.close()
+
+
+def test_without_the_mode_after_pillow_openvino_computes_another_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, OpenVINO has been mended: the replacement and its lines in the documentation can go."""
+    (file,) = OnnxExporter().export(Resizing("bilinear"), ExportSpec(INPUT_SHAPE), tmp_path)
+    monkeypatch.setattr("edgenas.exporters.openvino.resize_as_pillow", lambda model: 0)
+    runner = OpenVinoCpu().load(file.path, threads=1)
+    assert np.abs(runner(images(1)) - Resizing("bilinear")(torch.from_numpy(images(1))).numpy()).max() > 0.1
+    runner.close()
+
+
+def test_an_antialias_that_openvino_lacks_is_refused(tmp_path: Path) -> None:
+    (file,) = OnnxExporter().export(Resizing("bicubic"), ExportSpec(INPUT_SHAPE), tmp_path)
+    graph = onnx.load(file.path)
+    (node,) = (node for node in graph.graph.node if node.op_type == "Resize")
+    next(entry for entry in node.attribute if entry.name == "cubic_coeff_a").f = -0.75
+    onnx.save(graph, file.path)
+    with pytest.raises(ArtefactError, match="does not compute the antialias of"):
+        OpenVinoCpu().load(file.path)
 
 
 def test_bfloat16_is_what_the_compiled_model_says_or_it_is_refused(written: ExportedFile) -> None:
