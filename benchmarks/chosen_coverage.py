@@ -36,7 +36,7 @@ from edgenas.latency.nets import components_of, reference_net
 from edgenas.latency.table import SAME_SPEED, same_timing
 from edgenas.latency.timing import Session, fps_of, probe_visit, time_nets
 from edgenas.portable.budget import round_seconds
-from edgenas.project.measuring import workshop_in
+from edgenas.project.measuring import graphs_of, workshop_in
 from edgenas.project.of_table import open_table, runtime_of
 from edgenas.runs import Journal, RunFolder
 from edgenas.search import EvolutionSettings, UpperLimit, evolve
@@ -164,9 +164,9 @@ def run(study: Study, folder: RunFolder, *, log: Any) -> dict[str, Any]:
     num = min(map(len, groups.values()))
     pairs = zip(*(rows[:num] for rows in groups.values()), strict=True)
     genes_AG = np.array([row for pair in pairs for row in pair], dtype=np.int16)
-    opset = int(context.details.get("opset", 18))
+    opset, rewrites = graphs_of(context)
     with workshop_in(
-        folder, study.space, table.task, runtime_of(table), context.precision, context.batch_size, opset=opset
+        *(folder, study.space, table.task, runtime_of(table), context.precision, context.batch_size), opset=opset, rewrites=rewrites
     ) as workshop:
         _time(study, workshop, genes_AG, memory, log)
     sessions = {name: memory.recall(f"session {name}") for name in memory.recall("sessions") or []}

@@ -73,7 +73,7 @@ def run(study: Study, run: RunFolder, *, log: Any) -> dict[str, Any]:
     """Measure everything and return the report."""
     began = time.perf_counter()
     runtime = get_runtime(study.runtime)
-    with workshop_in(run, study.space, study.task, runtime, study.precision, 1, opset=OPSET) as workshop:
+    with workshop_in(run, study.space, study.task, runtime, study.precision, 1, opset=OPSET, rewrites=None) as workshop:
         target = workshop.target(study.threads)
         memory = Journal(run.path / "study.jsonl", _identity(study))
         result = _profile(study, workshop, target, memory, log)

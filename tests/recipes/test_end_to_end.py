@@ -540,6 +540,7 @@ def widen_queries(path: Path) -> str:
     return block
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_batch_size")
 def test_half_precision_is_repaired_on_calibrate_and_judged_on_test(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project / "edgenas-run", tmp_path / "edgenas-run", ignore=shutil.ignore_patterns("export"))
@@ -570,6 +571,7 @@ def test_half_precision_is_repaired_on_calibrate_and_judged_on_test(project: Pat
     assert {check["verdict"] for check in value["result"]["checks"]} <= {"passed", "not_run"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_batch_size")
 def test_several_precisions_are_written_apart_timed_in_turn_and_one_is_recommended(edgenas: Run, project: Path) -> None:
     (project / "key").write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

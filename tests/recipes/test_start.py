@@ -9,7 +9,7 @@ from tests.recipes.killing import Reference
 
 LIGHT = {"numpy", "rich", "PIL"}
 PYTORCH = {"torch", "sympy"}
-SCORES = {"sklearn", "scipy.stats", "scipy.optimize"}
+SCORES = {"sklearn", "scipy.stats", "scipy.optimize", "pandas"}  # pandas by scikit-learn, where it is installed
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,10 @@ def edgenas_in(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        pytest.MonkeyPatch.context() as environment,
         pytest.raises(SystemExit) as ended,
     ):
+        environment.setenv("COLUMNS", "400")  # no path is broken
         main([*arguments, "--json"])
     return int(ended.value.code or 0), json.loads(out.getvalue()), err.getvalue()
 
