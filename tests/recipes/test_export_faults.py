@@ -243,7 +243,7 @@ def test_data_of_other_classes_or_too_few_are_refused(artefact: Path, tmp_path: 
     printed = edgenas(tmp_path, "init", "--data", data)
     assert_as_written("no image in *calibrate*", printed)
     assert any("calibrate 0" in line for line in printed.lines)
-    assert not (tmp_path / RUN / "data").exists()
+    assert not (tmp_path / RUN / "data" / "splits.json").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_any_work(work: Path) -> None:

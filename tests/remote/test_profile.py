@@ -43,10 +43,8 @@ def edgenas_in(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        pytest.MonkeyPatch.context() as environment,
         pytest.raises(SystemExit) as ended,
     ):
-        environment.setenv("COLUMNS", "400")  # no path is broken
         main([*arguments, "--json"])
     return int(ended.value.code or 0), json.loads(out.getvalue()), err.getvalue()
 
@@ -57,6 +55,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     assert edgenas_in(folder, "init", "--data", "digits", "--image-px", "16", "--space", SPACE)[0] == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No path is broken."""
+    monkeypatch.setenv("COLUMNS", "400")
 
 
 @pytest.fixture(autouse=True)
