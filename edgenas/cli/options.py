@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from edgenas.cli.completion import complete_runs, complete_settings, complete_tables
+from edgenas.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -100,8 +101,15 @@ def parse_renames(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def listed(*texts: str | None) -> tuple[str, ...]:
-    """Names of texts such as ``onnx,openvino``, in order; none of what was not given."""
-    return tuple(name.strip() for text in texts if text is not None for name in text.split(",") if name.strip())
+    """Names of texts such as ``onnx,openvino``, in order; none of what was not given.
+
+    Raises:
+        UsageError: where a name is empty, as of an empty variable of a shell.
+    """
+    names = tuple(name.strip() for text in texts if text is not None for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"a name is empty in {', '.join(repr(text) for text in texts if text is not None)}")
+    return names
 
 
 def compact(**tables: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def images(tmp_path: Path) -> Path:
             "did you mean 'amd-epyc_onnxruntime-cpu_fp32_b1_pvt-covidx'?",
         ),
         (("export", "--format", "onx"), 2, "did you mean 'onnx'?"),
+        (("export", "--format", ","), 2, "a name is empty in ','"),
         (("run", "--until", "exprot"), 2, "'exprot' is none of them; did you mean 'export'? known are: init,"),
         (("evaluate", "--split", "tset"), 2, "did you mean 'test'?"),
         (("export", "--precision", "fp61"), 2, "did you mean 'fp16'?"),
