@@ -62,9 +62,9 @@ REWRITES: Mapping[str, Rewrite] = {
 }
 
 ALL = tuple(REWRITES)
-DEFAULTS: Mapping[str, tuple[str, ...]] = {"onnxruntime-cpu": ALL}
-"""Fastest of what was measured, by runtime (`benchmarks/export_graphs.py`). On OpenVINO no set of rewrites was faster for every
-net and both kinds of batch; on GPUs nothing was measured: they get the graph as it was traced."""
+DEFAULTS: Mapping[str, tuple[str, ...]] = {"onnxruntime-cpu": ALL, "openvino-cpu": ("moves", "matrix", "pointwise")}
+"""Fastest of what was measured, by runtime (docs/measurements/export.md). On GPUs nothing was measured: they get the graph as it
+was traced."""
 
 
 @dataclass(frozen=True, slots=True)

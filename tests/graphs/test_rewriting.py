@@ -94,7 +94,7 @@ def test_a_factor_of_what_something_else_reads_stays() -> None:
 def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelProto) -> None:
     assert rewrite(static, []).model is static
     assert default_rewrites("onnxruntime-cpu") == ALL
-    assert default_rewrites("openvino-cpu") == default_rewrites("tensorrt-rtx") == ()
+    assert default_rewrites("onnxruntime-cuda") == default_rewrites("tensorrt-rtx") == ()
     with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:
         rewrite(static, ["gelu"])
     assert "moves, matrix, pointwise, heads, scale" in str(caught.value.hint)
