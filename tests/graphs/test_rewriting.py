@@ -177,6 +177,23 @@ def test_a_rewrite_that_changes_the_net_is_caught_and_named(static: onnx.ModelPr
         rewritten(static, ALL, wrong)
 
 
+class Steep(nn.Module):
+    """The last digits of a sum, made large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 8)
+
+    def forward(self, x_NLC: torch.Tensor) -> torch.Tensor:
+        return torch.sin((self.fc(x_NLC) * 1e6).mean(1) * 3.0)
+
+
+def test_a_net_that_makes_rounding_large_is_said_to_do_so() -> None:
+    model = export_graph(drawn(Steep()), (16, 64), opset=20)
+    with pytest.raises(ExportError, match="cannot be proven on this net, which makes rounding large: noise that differs"):
+        rewritten(model, ALL)
+
+
 def test_what_is_not_finite_after_a_rewrite_is_a_change(static: onnx.ModelProto) -> None:
     def broken(model: onnx.ModelProto, names: object) -> Rewritten:
         result = rewrite(model, names)  # type: ignore[arg-type]
