@@ -17,9 +17,15 @@ SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dim
 VERDICT_STYLES = {"passed": "green", EQUAL_WORD: "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """A borderless table; columns that start with ``>`` are aligned right."""
-    return Cells(columns, title)
+def table(*columns: str, title: str | None = None, names: int | None = None) -> Table:
+    """A borderless table; columns that start with ``>`` are aligned right.
+
+    Args:
+        columns: their headers.
+        title: above.
+        names: least columns of the first one's names, which may be parted; None never parts one.
+    """
+    return Cells(columns, title, names=names)
 
 
 def percent(value: float | None) -> str:
