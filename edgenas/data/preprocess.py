@@ -20,6 +20,7 @@ from edgenas.errors import DataError
 Resize = Literal["bilinear", "bicubic", "lanczos", "box"]
 ResizeMode = Literal["squash", "crop", "letterbox"]
 Background = Literal["white", "grey", "black"]
+Unforeseen = Literal["range", "ground"]  # that an image needs, and the steps do not name
 Augmentation = Literal["none", "light", "crop", "base", "autoaug", "randaug", "deit", "torchio"]  # of training: `augment` has them
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -154,6 +155,14 @@ class Preprocess:
             problems.append(f"grey_range is {list(self.grey_range)}; two finite values are needed, the lower one first")
         if problems:
             raise DataError("this preprocessing is impossible", problems=problems)
+
+    def unforeseen(self, image: Image.Image) -> Unforeseen | None:
+        """What an image holds that these steps were not decided for: values without a range, transparent pixels without a ground."""
+        if is_wide(image) and self.grey_range is None and SHOWN not in image.info:
+            return "range"
+        if self.background is None and has_alpha(image) and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            return "ground"
+        return None
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """The image after resize and crop, uint8, shape (3, image_px, image_px). What a cache holds."""

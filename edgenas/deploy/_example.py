@@ -109,6 +109,16 @@ def upright_rgb(image: Image.Image, how: dict[str, Any], low: Image.Image | None
     return image.convert("RGB")
 
 
+def unforeseen(image: Image.Image, how: dict[str, Any]) -> str:
+    """What an image holds that the steps were not decided for; empty where there is nothing."""
+    if how.get("grey_range") is None and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return "its values of more than 8 bits have no range in the manifest: 0 to 65535 (of floats 0 to 255) is shown"
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
+    if how.get("background") is None and has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        return "its transparent pixels have no ground in the manifest: alpha is ignored"
+    return ""
+
+
 def resized(image: Image.Image, how: dict[str, Any]) -> Image.Image:
     """Squashed to a square, its shorter side on it (crop), or as a whole laid on it (letterbox); then the middle of that."""
     size, target, mode = how["image_px"], math.floor(how["image_px"] / how["crop_pct"]), how["resize_mode"]
@@ -131,6 +141,8 @@ def preprocess(path: Path, how: dict[str, Any]) -> Array:
     """An image file as the float32 tensor (1, 3, H, W) that the model reads; ``how`` is the manifest's ``preprocessing``."""
     low = None if how.get("grey_range") is None else lower_bits(path)
     with Image.open(path) as file:
+        if words := unforeseen(file, how):
+            sys.stderr.write(f"example.py: {one_line(str(path))}: {words}\n")
         image = resized(upright_rgb(file, how, low), how)
     mean_C11 = np.array(how["mean"], dtype=np.float32)[:, None, None]
     std_C11 = np.array(how["std"], dtype=np.float32)[:, None, None]
