@@ -16,7 +16,9 @@ from tests.tracing import read_operators_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
-GARBAGE = 20_000  # new objects between two looks of the garbage collector; with Python's 700, exports spend a fifth of their time there
+GARBAGE = (
+    20_000  # new objects between two looks of the garbage collector; with Python's 700, exports spend a fifth of their time there
+)
 FIRST = (
     "training/test_ranks.py",  # forks and trains, which PyTorch refuses where a net was traced and trained before
     "recipes/test_end_to_end.py",  # these are long: begun early, so that no worker waits for another at the end
