@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,11 @@ FIRST = (
 )
 
 gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
+
+os.environ.pop(
+    "PYTHONDONTWRITEBYTECODE", None
+)  # 300 processes are started here: compiling edgenas takes each a quarter of a second
+sys.dont_write_bytecode = False
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTorch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
