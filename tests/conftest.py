@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,22 @@ from tests.tracing import read_operators_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
+GARBAGE = (
+    20_000  # new objects between two looks of the garbage collector; with Python's 700, exports spend a fifth of their time there
+)
 FIRST = (
     "training/test_ranks.py",  # forks and trains, which PyTorch refuses where a net was traced and trained before
     "recipes/test_end_to_end.py",  # these are long: begun early, so that no worker waits for another at the end
     "recipes/test_kills.py",
     "project/test_teaching.py",
 )
+
+gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
+
+os.environ.pop(
+    "PYTHONDONTWRITEBYTECODE", None
+)  # 300 processes are started here: compiling edgenas takes each a quarter of a second
+sys.dont_write_bytecode = False
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTorch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,6 +51,8 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the 700,000 objects that were imported and collected; it took 0.4 s to walk them."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
