@@ -69,11 +69,12 @@ def run(config: RunConfig) -> Iterator[Record]:
     """Take every stage that is not done, up to ``until``; the first that fails ends it, and the page still shows what there is.
 
     Raises:
-        UsageError: if no limit on a cost is set, a new project has no source, or several processes were started together.
+        UsageError: if a format is unknown, no limit on a cost is set, a new project has no source, or several processes were
+            started together.
         RunFolderError: if the folder holds a project on other images.
     """
     began = time.monotonic()
-    require_sense(RunFolder(config.run), config.flags, config.overrides)
+    require_sense(RunFolder(config.run), config.flags, config.overrides, config.formats)
     book = Book.open(RunFolder(config.run), _flags_of(config))
     walk = Walk(
         book,

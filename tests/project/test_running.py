@@ -181,6 +181,11 @@ def test_what_is_expected_is_said_as_a_range() -> None:
     assert expected(None) == ""
 
 
+def test_a_format_that_is_unknown_is_said_before_anything_begins(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no format 'onx'\. did you mean 'onnx'\?"):
+        require_sense(RunFolder(tmp_path / "new"), {"data": {"source": "digits"}}, ("search.max_macs=1",), ("openvino", "onx"))
+
+
 def test_a_new_project_needs_images_and_a_limit(tmp_path: Path) -> None:
     run, digits = RunFolder(tmp_path), {"data": {"source": "digits"}}
     with pytest.raises(UsageError, match="no images are named"):
