@@ -21,7 +21,7 @@ from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
 from edgenas.records import RunResult
-from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
+from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.quick import quick_overrides
 from edgenas.runs.stages import ORDER, product
 
@@ -159,13 +159,9 @@ def _evaluate(config: RunConfig) -> Iterator[Record]:
 
 
 def _export(config: RunConfig) -> Iterator[Record]:
-    """Every format; the first that fails is what the stage says."""
     from edgenas.recipes import export
 
-    outcomes = []
-    for name in config.formats:
-        outcomes.append((yield from quietly(export.run(export.ExportConfig(config.run, {}, config.all_overrides, (name,))))))
-    yield next((outcome for outcome in outcomes if outcome.failure is not None), outcomes[-1])
+    return export.run(export.ExportConfig(config.run, {}, config.all_overrides, config.formats))
 
 
 def _report(config: RunConfig) -> Iterator[Record]:

@@ -16,9 +16,9 @@ from edgenas.errors import ConfigError, GateError, InfeasibleError, RunFolderErr
 from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
-from edgenas.project.running.words import expected
+from edgenas.project.running.words import expected, headline
 from edgenas.project.settings import ProjectSettings
-from edgenas.records import Estimate, JsonRecord, StageRow
+from edgenas.records import Estimate, ExportResult, JsonRecord, StageRow
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.stages import ORDER
 from tests.test_stages import FILES
@@ -170,6 +170,13 @@ def test_a_device_that_tables_stand_for_is_not_measured(project: Project) -> Non
     assert "profile" not in project.taken
     assert states(walk)["profile"] == "not needed"
     assert "profile: not needed: --table says what nets take" in said
+
+
+def test_every_artefact_is_named_with_its_verdict() -> None:
+    one = ExportResult(artifact="export/onnx", verdict="passed", weights="finetuned", net="searched", files=())
+    two = replace(one, artifact="export/openvino", verdict="not_run")
+    assert headline(one) == "export/onnx: passed"
+    assert headline(replace(one, artifacts=(one, two))) == "export/onnx: passed; export/openvino: not run"
 
 
 def test_what_is_expected_is_said_as_a_range() -> None:

@@ -344,4 +344,4 @@ def final_words(best: Try, tries: Sequence[Try]) -> Iterator[str]:
 
 
 def _after(each: Try) -> str:
-    return f"{percent(each.select_top1.value)} on select after {each.way.epochs} epochs"
+    return f"{percent(each.select_top1.value)} on select after {each.way.epochs} epoch{'' if each.way.epochs == 1 else 's'}"
