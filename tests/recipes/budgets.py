@@ -19,7 +19,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, ProfileResult, profile
 from edgenas.latency import MeasuringSettings as ProfileSettings
 from edgenas.latency.measuring import device_name
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_supernet
