@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgenas.deploy._apart import Patience, check_apart
 from edgenas.deploy._facts import check_facts
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
+from edgenas.deploy._plausible import check_parity_file
 from edgenas.deploy.acceptance import check_acceptance
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
@@ -60,6 +61,7 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
     manifest = load_manifest(folder)
     checks = [_check_hash(folder, entry) for entry in manifest.support_files]
     checks += _check_unlisted(folder, manifest)
+    checks += check_parity_file(folder, manifest)
     checks += check_acceptance(folder, manifest)
     golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):
