@@ -232,9 +232,11 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     yield Text.assemble(f"artefact{name}: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
     num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
     yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
-    emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
+    emulated = [each for each in result.files if each.parity.emulated is not None]
     if emulated:
-        yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+        what = "engines" if all(each.file.kind == "engine" for each in emulated) else "files that cannot run here"
+        verdicts = sorted({each.parity.emulated.verdict for each in emulated if each.parity.emulated is not None})
+        yield Text(f"{what}: numbers of their emulation on this CPU, {', '.join(verdicts)}")
     yield from precision_lines(result.files)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
