@@ -100,7 +100,7 @@ def report(rows_AG: Genes, found: Scored, seeds: int, workers: int) -> str:
         f"{found.cpu_s:.0f} s CPU, {found.cpu_s / num:.3f} CPU s a net",
         f"TF-TAS states 5 h for 8,000, so {share:.0f} s for {num:,}: {share / found.wall_s:.1f} times faster by wall time, "
         f"{share / (found.cpu_s / workers):.1f} if {workers} cores are free",
-        f"winner: {costs['params'][best] / 1e6:.3f} M parameters ({'inside' if is_inside else 'outside'} the window of 5.0 to 6.0 M), "
+        f"winner: {costs['params'][best] / 1e6:.3f} M parameters ({'inside' if is_inside else 'outside'} 5.0 to 6.0 M), "
         f"DSS {found.scores_A[best]:.6g}: {SPACE.to_json(rows_AG[best])}",
         f"Kendall's tau of DSS: {taus}",
         f"{cpu_model()}, python {platform.python_version()}, torch {versions().get('torch')}",

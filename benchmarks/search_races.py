@@ -1,6 +1,6 @@
 """What races save and what they cost, replayed on a table of nets that were all evaluated once (`benchmarks.search_table`).
 
-Every algorithm that is registered searches the part of `pvt-elastic-nano` whose every net is in the table, at the default sizes,
+Every algorithm that draws searches the part of `pvt-elastic-nano` whose every net is in the table, at the default sizes,
 once without races and once with each setting, from the same seeds, each of which draws another order of the images: what share of
 the images is predicted, how often the winner is the same or one that cannot be told from it, what another winner loses, and how
 often a net was dropped though all images show it ahead of its rival. What is done is kept: the same command goes on.
@@ -41,7 +41,8 @@ from edgenas.stats import mcnemar
 
 NAME = "search-races_pvt-elastic-nano_{month}.md"
 KEPT, MARGIN = SearchSettings().num_finalists, SearchSettings().racing_margin
-RACES = ((0.2, KEPT, MARGIN), (0.05, KEPT, MARGIN))  # error, nets kept, margin
+RACES = ((0.2, KEPT, MARGIN),)  # error, nets kept, margin
+SAME_NETS = ("training-free",)  # of which all seeds evaluate the same ones here, where parameters score them
 NOISE = 0.05  # least p of two winners on the same images that cannot be told apart
 
 
@@ -101,7 +102,7 @@ def search(name: str, at: Scene, seed: int, settings: EvolutionSettings, race: t
 def searches(table: Table, seeds: int, settings: EvolutionSettings, journal: Journal) -> dict[tuple[Any, ...], list[Run]]:
     """A run for each seed, by limit, algorithm and race; an algorithm that refuses the part is left out."""
     scenes, done = [scene(table, quantile) for quantile in QUANTILES], {}
-    for at, name in product(scenes, ALGORITHMS.usable()):
+    for at, name in product(scenes, (each for each in ALGORITHMS.usable() if each not in SAME_NETS)):
         for race in (None, *RACES):
             runs = []
             try:
@@ -184,14 +185,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = [
         "# What races save, replayed on a table\n",
         f"`{command}`, {now:%Y-%m-%d}, {cpu_model()}.",
-        f"Every algorithm for accuracy at the default budget, {settings.budget} nets, {seeds_of(asked.seeds)}, each with another",
-        f"order of the {num_images:,} images of *select*. The table is that of `benchmarks.search_replay`. *Error* is the bound on",
-        "the probability of dropping a net that all images would show ahead of its rival by the *margin* (in standard errors of the",
-        "difference of the two); *ahead, but dropped* is how often that happened, over all nets that were ahead. *Kept* is how",
-        "many nets the rival is the last of. *Within noise*: the winner is the same, or McNemar's exact test on *select* cannot",
-        f"tell the two apart (p above {NOISE:g}). Losses are in points: of the winner without races less that of the winner with",
-        f"them, mean and standard error over seeds; one image is {100 / num_images:.2f} points, the standard error of one accuracy",
-        f"here about {noise(table):.1f}.\n",
+        f"Every algorithm that draws, for accuracy at the default budget: {settings.budget} nets, {seeds_of(asked.seeds)},",
+        f"each with another order of the {num_images:,} images of *select*. The table is that of `benchmarks.search_replay`.",
+        "*Error* is the bound on the probability of dropping a net that all images would show ahead of its rival by the *margin*",
+        "(in standard errors of the difference of the two); *ahead, but dropped* is how often that happened, over all nets that",
+        "were ahead. *Kept* is how many nets the rival is the last of. *Within noise*: the winner is the same, or McNemar's exact",
+        f"test on *select* cannot tell the two apart (p above {NOISE:g}). Losses are in points: of the winner without races less",
+        f"that of the winner with them, mean and standard error over seeds; one image is {100 / num_images:.2f} points, the standard",
+        f"error of one accuracy here about {noise(table):.1f}.\n",
         *lines(table, done),
     ]
     asked.output.mkdir(parents=True, exist_ok=True)
