@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.importing import imported
+from tests.importing import OFTEN, Imported, commands
 from tests.recipes.killing import Reference
 
 LIGHT = {"numpy", "rich", "PIL"}
 PYTORCH = {"torch", "sympy"}
 SCORES = {"sklearn", "scipy.stats", "scipy.optimize", "pandas"}  # pandas by scikit-learn, where it is installed
+
+
+@pytest.fixture(scope="module")
+def imported() -> Iterator[Imported]:
+    """What a command imports beside what is light."""
+    with commands([*sorted(LIGHT), *OFTEN]) as run:
+        yield run
 
 
 @pytest.mark.parametrize(
@@ -23,7 +32,9 @@ SCORES = {"sklearn", "scipy.stats", "scipy.optimize", "pandas"}  # pandas by sci
     ],
     ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate"],
 )
-def test_a_command_imports_what_it_uses(arguments: tuple[str, ...], allowed: set[str], code: int, reference: Reference) -> None:
+def test_a_command_imports_what_it_uses(
+    arguments: tuple[str, ...], allowed: set[str], code: int, imported: Imported, reference: Reference
+) -> None:
     exit_code, names = imported(*arguments, cwd=reference.after("retrain"))
     assert exit_code == code
     assert names <= LIGHT | allowed, names - LIGHT - allowed
