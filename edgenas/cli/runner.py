@@ -108,7 +108,9 @@ def execute(
     folder = RunFolder(run) if run is not None else None
     try:
         with stop.listening(), remembering(folder, command, quick=quick):
-            outcome = screen.follow(start(), stop)
+            with screen.starting():
+                records = start()
+            outcome = screen.follow(records, stop)
         doubt = quick_words(folder, command)
         screen.warnings += [] if doubt is None else [doubt]
     except EdgeNASError as error:

@@ -247,7 +247,7 @@ def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
     except (DecodeError, OutsideError):
         return [Check(file.path, "precision", "failed", "the file is not ONNX")]
     texts = {entry.key: entry.value for entry in model.metadata_props}
-    expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold)
+    expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold, manifest.refer)
     checks = [_check_types(model, file)]
     if wrong := contradictions(texts, expected):
         checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))

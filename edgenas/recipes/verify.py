@@ -32,6 +32,7 @@ from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity,
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_text
 from edgenas.runs.background import watched
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, read_regular
+from edgenas.runs.verified import keep_verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ def _verified(config: VerifyConfig) -> Iterator[Record]:
         failure = GateError(f"{config.folder}: some checks did not run, and --require-run was given")
     elif manifest.status == "rejected":
         failure = GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
+    if failure is None:
+        keep_verified(RunFolder(config.run), config.folder)
     word = manifest.verdict_word
     result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks), exported=word)
     yield Outcome(result, {"artifact": config.folder}, failure)

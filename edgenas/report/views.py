@@ -207,6 +207,9 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
 def export_view(outcome: Outcome[ExportResult]) -> Iterator[RenderableType]:
     """Files with their parity, artefact by artefact; what they took in turn, where they were timed."""
     result = outcome.result
+    if result.only_timed:
+        yield from bench_lines(result.bench)
+        return
     for artefact in result.artifacts or (result,):
         yield from _artefact_lines(artefact, with_name=result.artifacts is not None)
     notes = "missed, alarms: positives that only the file misses, others that only it calls positive; error: of a logit"

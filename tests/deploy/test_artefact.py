@@ -446,3 +446,13 @@ def test_a_net_of_a_quick_run_says_so(make_artefact: Callable[..., Path]) -> Non
     assert load_manifest(folder).quick == ("train", "search")
     assert "Not for a decision: train, search took a few steps only" in (folder / "README.md").read_text()
     assert load_manifest(make_artefact()).quick is None
+
+
+def test_a_folder_without_a_run_behind_it_says_what_is_not_known_and_can_be_checked(make_artefact: Make) -> None:
+    folder = make_artefact(architecture={}, weights={}, data=None, metrics={}, latency=None, versions={})
+    assert {check.verdict for check in verify(folder)} == {"passed"}
+    words = (folder / "README.md").read_text(encoding="utf-8")
+    for line in ("| Accuracy | never judged |", "| Net | nothing is written down of it |", "| Data | not written down |"):
+        assert line in words
+    assert "nan" not in words
+    assert load_manifest(folder).metrics.metrics.n == 0

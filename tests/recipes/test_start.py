@@ -11,7 +11,6 @@ from tests.recipes.killing import Reference
 
 LIGHT = {"numpy", "rich", "PIL"}
 PYTORCH = {"torch", "sympy"}
-SCORES = {"sklearn", "scipy.stats", "scipy.optimize", "pandas"}  # pandas by scikit-learn, where it is installed
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def imported() -> Iterator[Imported]:
         (("tables", "list"), {"scipy.stats", "scipy.optimize"}, 0),
         (("evaluate", "--set", "data.positive=11"), set(), 1),
         (("search", "--latency-ms", "5", "--min-sensitivity", "11=0.9"), set(), 1),
-        (("evaluate",), PYTORCH | SCORES, 0),
+        (("evaluate",), PYTORCH, 0),
     ],
     ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate"],
 )
