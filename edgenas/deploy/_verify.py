@@ -15,6 +15,7 @@ from edgenas.deploy._apart import Patience, check_apart
 from edgenas.deploy._facts import check_facts
 from edgenas.deploy._graphs import check_emulation, check_onnx
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
+from edgenas.deploy._plausible import check_parity_file
 from edgenas.deploy.acceptance import check_acceptance
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
@@ -59,6 +60,7 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
     manifest = load_manifest(folder)
     checks = [_check_hash(folder, entry) for entry in manifest.support_files]
     checks += _check_unlisted(folder, manifest)
+    checks += check_parity_file(folder, manifest)
     checks += check_acceptance(folder, manifest)
     golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):

@@ -54,6 +54,7 @@ from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
 MAX_CLASSES = 40  # listed one by one
+NAMES = 14  # least columns of the names of files
 
 
 def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
@@ -189,8 +190,7 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
     positives = next((shown.num_positives for shown in shown_of if shown.num_positives is not None), None)
     others = None if positives is None else max(shown.num_images for shown in shown_of) - positives
     heads = [">missed", ">alarms"] if positives is None else [f">missed\nof {positives}", f">alarms\nof {others}"]
-    rows = table("file", "parity", ">same\ndecision %", *heads, ">error", title=title)
-    rows.columns[0].overflow = "fold"  # a long name in two lines is whole
+    rows = table("file", "parity", ">same\ndecision %", *heads, ">error", title=title, names=NAMES)
     for each, shown in zip(files, shown_of, strict=True):
         parity = each.parity
         missed, alarms, error = shown.new_false_negatives, shown.new_false_positives, shown.logits.max_abs
@@ -276,7 +276,7 @@ def _plan_lines(facts: AcceptanceFacts | None) -> Iterator[RenderableType]:
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     """Every check of an artefact folder, and why those that did not pass did not."""
-    rows = table("file", "sha256", "precision", "golden", "parity")
+    rows = table("file", "sha256", "precision", "golden", "parity", names=NAMES)
     by_file: dict[str, dict[str, Check]] = {}
     for check in outcome.result.checks:
         if check.name == "acceptance" and check.verdict == "passed":

@@ -24,7 +24,7 @@ from edgenas.stats.intervals import (
     trials_to_prove,
     wilson,
 )
-from edgenas.stats.paired import BESIDE, MAX_TO_SHOW, behind, holm, images_to_show, mcnemar, paired_difference, paired_score
+from edgenas.stats.paired import BESIDE, MAX_TO_SHOW, holm, images_to_show, mcnemar, paired_difference, paired_score
 
 __all__ = [
     "BESIDE",
@@ -34,7 +34,6 @@ __all__ = [
     "Proportion",
     "accuracy",
     "beats_most_frequent",
-    "behind",
     "clopper_pearson",
     "decide",
     "difference_of_means",

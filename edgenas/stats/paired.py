@@ -148,25 +148,3 @@ def images_to_show(only_first: int, only_second: int, n: int, margin: float, *, 
         middle = (least + most) // 2
         least, most = (least, middle) if shown(middle) else (middle, most)
     return most
-
-
-def behind(first: int, second: int, *, seen: int, total: int, margin: float = 0.0) -> float:
-    """How likely a classifier would seem to be as far behind another on some images, if on all of them it were not behind.
-
-    Images are drawn without replacement from a set of known size, so that those on which just one of the two is right are balls of
-    two colours in an urn: their number in all is taken to be in proportion to the number seen, and the hypergeometric distribution
-    gives the probability (Fisher's exact test of the paired table; without the rest of the urn it would be McNemar's).
-
-    Args:
-        first: images seen that only the first, which may be behind, gets right.
-        second: images seen that only the second gets right.
-        seen: images that both were shown, drawn at random.
-        total: images of the set.
-        margin: by how many standard errors of the difference on all images the first is taken to be better there.
-    """
-    drawn = first + second
-    if drawn == 0:
-        return 1.0
-    balls = max(drawn, round(drawn * total / seen))
-    of_second = max(0, balls - round(margin * math.sqrt(balls))) // 2
-    return float(scipy.stats.hypergeom.sf(second - 1, balls, of_second, drawn))

@@ -128,7 +128,7 @@ def test_a_reader_that_leaves_early_ends_it_in_silence(artefact: Path, pictures:
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) == 0, err
+    assert process.wait(timeout=120) == 0, err
     assert "pipe" not in err
 
 
