@@ -132,7 +132,10 @@ def test_limits_that_pull_in_opposite_directions_are_met_together() -> None:
     assert (total_violation(impossible, rows_AG) > 0).all()
 
 
-@pytest.mark.parametrize("space", SPACES.own.values(), ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space",
+    [pytest.param(space, id=space.name, marks=[pytest.mark.slow] if "nano" in space.name else []) for space in SPACES.own.values()],
+)  # small ones are enumerated above
 def test_every_shipped_space_is_drawn_from_within_its_limits(space: SearchSpace) -> None:
     rng = np.random.default_rng(0)
     rows_AG = space.sample(4000, rng)
