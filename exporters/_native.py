@@ -46,12 +46,17 @@ def log_kept() -> Iterator[list[str]]:
 
 
 @contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Ignore warnings and mute loggers by name; their errors are raised all the same."""
+def quiet(*names: str, only: str = "") -> Iterator[None]:
+    """Ignore warnings and mute loggers by name; their errors are raised all the same.
+
+    Args:
+        names: of the loggers.
+        only: pattern of the modules whose warnings are ignored; of all where it is empty.
+    """
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module=only)
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
         try:
