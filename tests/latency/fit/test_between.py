@@ -36,8 +36,16 @@ def coverage(num_sessions: int, between: float, *, again: int = NUM, draws: int 
     return float(np.mean(kept))
 
 
-@pytest.mark.parametrize("num_sessions", [2, 3, 5])
-@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize(
+    ("num_sessions", "ratio"),
+    [
+        pytest.param(
+            num, ratio, marks=[] if (num, ratio) in ((2, 0.0), (2, 1.0), (2, 5.0), (3, 0.5), (5, 2.0)) else [pytest.mark.slow]
+        )
+        for num in (2, 3, 5)
+        for ratio in (0.0, 0.5, 1.0, 2.0, 5.0)
+    ],
+)
 def test_a_new_net_in_a_new_session_keeps_the_bound_of_several_sessions(num_sessions: int, ratio: float) -> None:
     found = coverage(num_sessions, ratio * NETS)
     assert 0.94 <= found <= 0.99, found
