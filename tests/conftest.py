@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
@@ -27,6 +28,9 @@ FIRST = (
     "recipes/test_kills.py",
     "project/test_teaching.py",
 )
+
+settings.register_profile("busy")  # a machine may be slow, and a first example imports
+settings.load_profile("busy")
 
 gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
 

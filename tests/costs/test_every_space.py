@@ -43,7 +43,7 @@ def test_counts_equal_the_built_module(seed: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_ends_bound_every_cost(name: str, seed: int) -> None:
     space = SPACES[name]
