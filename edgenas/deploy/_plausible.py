@@ -41,7 +41,13 @@ def implausible(manifest: Manifest) -> Iterator[str]:
     counts = {"architecture.params": manifest.architecture.params, "architecture.macs": manifest.architecture.macs}
     counts |= {f"data.splits.{name}": count for name, count in manifest.data.splits.items()}
     counts["golden.seed"] = manifest.golden.seed
-    counts |= {} if manifest.answers is None else {"answers.num_images": manifest.answers.num_images}
+    if manifest.answers is not None:
+        counts["answers.num_images"] = manifest.answers.num_images
+        if manifest.answers.path not in {file.path for file in manifest.support_files}:
+            yield f"answers.path {manifest.answers.path!r:.80} is not among support_files"
+    if manifest.acceptance is not None:
+        plan = manifest.acceptance
+        counts |= {f"acceptance.{name}": getattr(plan, name) for name in ("number", "num_plans", "num_nets")}
     for name, count in counts.items():
         if not 0 <= count <= MAX_COUNT:
             yield f"{name} is {count!r:.40}, expected 0 to {MAX_COUNT:.0e}"
@@ -110,6 +116,13 @@ def _decision(manifest: Manifest) -> Iterator[str]:
     if (rule.rule, rule.threshold, rule.positive) != (own.rule, own.threshold, manifest.positive):
         yield "decision is not the rule of positive and threshold"
     if rule.choice is not None:
+        for name, value in (
+            ("threshold", rule.choice.threshold),
+            ("floor", rule.choice.floor),
+            ("confidence", rule.choice.confidence),
+        ):
+            if value is not None and not 0 <= value <= 1:
+                yield f"decision.choice.{name} is {value!r:.40}, expected a share in [0, 1]"
         for name, share in (("sensitivity", rule.choice.sensitivity), ("false_alarms", rule.choice.false_alarms)):
             yield from _share(f"decision.choice.{name}", share)
 
@@ -174,7 +187,7 @@ def _share(name: str, share: Proportion) -> Iterator[str]:
     if share.n == 0 and math.isnan(share.value):
         return
     if (
-        not 0 <= share.n <= MAX_COUNT
+        not 1 <= share.n <= MAX_COUNT
         or not -_SLACK <= share.low <= share.value + _SLACK <= share.high + 2 * _SLACK <= 1 + 3 * _SLACK
     ):
         words = f"{share.value!r:.20} [{share.low!r:.20}, {share.high!r:.20}] of {share.n!r:.20}"

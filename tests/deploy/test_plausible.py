@@ -85,6 +85,7 @@ def test_what_an_export_writes_is_plausible(make_artefact: Make) -> None:
         (("metrics", "confusion_matrix", 0, 0), 51, "metrics.confusion_matrix counts 101 images, where there are 100"),
         (("metrics", "confusion_matrix"), [[100]], "metrics.confusion_matrix has not 3 rows and columns"),
         (("metrics", "balanced_accuracy"), 2.0, "metrics.balanced_accuracy is 2.0"),
+        (("metrics", "top1", "n"), 0, r"metrics.top1 is 0.95 \[.* of 0, expected a share"),
         (("metrics", "positive"), "flu", "metrics.positive 'flu' is not among the classes"),
         (
             ("latency",),
