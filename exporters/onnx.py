@@ -7,10 +7,7 @@ machine (stack traces with source paths) is removed: it is half the file of a sm
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +25,7 @@ from edgenas.runs import atomic_path
 
 from ._files import require_precision
 from ._int8 import int8_graph
+from ._native import quiet
 from ._probe import first_line
 from ._rewriting import rewritten
 from .onnxruntime import in_precision
@@ -40,6 +38,7 @@ MIN_OPSET = 18
 HALF_SCALES = 19  # the opset from which integers may stand for float16
 _RUNTIMES = {"fp16": "onnxruntime-cuda", "bf16": "tensorrt"}  # that are meant to run a file; every other is for ONNX Runtime's CPU
 _CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir")
+_CHATTY_MODULES = r"(torch|onnxscript|onnx_ir|copyreg|enum)(\..*)?$"  # whose warnings are the exporter's
 
 
 class OnnxExporter:
@@ -190,7 +189,7 @@ def export_graph(
     if batch_size is None:
         options["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1)},)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(*_CHATTY, only=_CHATTY_MODULES), torch.no_grad():
             program = torch.onnx.export(traced, (sample,), dynamo=True, verbose=False, **options)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         raise ExportError(f"{type(model).__name__} cannot be traced to ONNX: {first_line(_root(error))}") from error
@@ -212,22 +211,6 @@ def save(graph: onnx.ModelProto, path: Path) -> None:
     """Write a graph as one file, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(graph.SerializeToString(deterministic=True))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's warnings and log lines off the terminal; its errors are raised."""
-    loggers = [logging.getLogger(name) for name in _CHATTY]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(torch|onnxscript|onnx_ir|copyreg|enum)(\..*)?$")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def _strip(graph: onnx.ModelProto) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.tracing import read_operators_once
+from tests.sparing import compare_images_once
+from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
+GARBAGE = 20_000  # new objects between two looks of the garbage collector: with Python's 700, a fifth of an export's time
 FIRST = (
     "training/test_ranks.py",  # forks and trains, which PyTorch refuses where a net was traced and trained before
     "recipes/test_end_to_end.py",  # these are long: begun early, so that no worker waits for another at the end
@@ -23,8 +28,21 @@ FIRST = (
     "project/test_teaching.py",
 )
 
+gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
+
+# 300 processes are started here: compiling edgenas takes each a quarter of a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTorch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open a folder for what the session traces; workers are told of it by the environment."""
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="edgenas-traced-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER, ""), ignore_errors=True))
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -40,17 +58,33 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the 700,000 objects that were imported and collected; it took 0.4 s to walk them."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def operators_read_once() -> None:
-    """PyTorch's exporter collects the same operators for every net that it traces, a third of the time of a small one."""
+def quick_tracing() -> None:
+    """PyTorch's exporter collects the same operators for every net that it traces; and tests trace the same nets many times."""
     read_operators_once()
+    trace_each_net_once()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images_compared_once() -> None:
+    """Whoever divides a set of images looks for near-duplicates in it."""
+    compare_images_once()
 
 
 @pytest.fixture
-def short_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`plan` times one step of every net, for tests of something else than its estimates."""
+def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets are traced however often they were traced before, for tests of tracing itself."""
+    import torch
+
+    monkeypatch.setattr(torch.onnx, "export", getattr(torch.onnx.export, "__wrapped__", torch.onnx.export))
+
+
+def shorten_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `plan` time one step of every net."""
     from edgenas.project.planning import pace, plain_pace
     from edgenas.recipes import plan
     from edgenas.training import pace as training_pace
@@ -60,6 +94,12 @@ def short_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "NUM_TIMED", 1)
     monkeypatch.setattr(plain_pace, "SECONDS", 0.0)
     monkeypatch.setattr(pace, "time_job", partial(pace.time_job, seconds=0.0))
+
+
+@pytest.fixture
+def short_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plan` times one step of every net, for tests of something else than its estimates."""
+    shorten_pace(monkeypatch)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 HEAVY = (
@@ -28,19 +30,50 @@ HEAVY = (
     "sympy",
 )
 _SCRIPT = """
-import json, sys
+import importlib, json, os, sys
 from edgenas.cli import main
-try:
-    main(json.loads(sys.argv[1]))
-except SystemExit as done:
-    code = done.code
-print(json.dumps([code, sorted(set(json.loads(sys.argv[2])) & set(sys.modules))]), file=sys.stderr)
+beforehand, heavy = json.loads(sys.argv[1])
+for name in beforehand:
+    importlib.import_module(name)
+for line in sys.stdin:
+    cwd, arguments = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        answers = os.dup(1)
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        os.chdir(cwd)
+        try:
+            main(arguments)
+        except SystemExit as done:
+            code = done.code
+        os.write(answers, (json.dumps([code, sorted(set(heavy) & set(sys.modules))]) + chr(10)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
 """
+OFTEN = ("edgenas.report.terminal", "edgenas.project.early", "edgenas.data.images", "edgenas.search.limits", "edgenas.spaces")
+Imported = Callable[..., tuple[int, set[str]]]
 
 
-def imported(*arguments: str, cwd: Path) -> tuple[int, set[str]]:
-    """Exit code of a command, and which of `HEAVY` it imports."""
-    command = [sys.executable, "-c", _SCRIPT, json.dumps(arguments), json.dumps(HEAVY)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
-    code, names = json.loads(done.stderr.splitlines()[-1])
-    return code, set(names)
+@contextmanager
+def commands(beforehand: Sequence[str] = ()) -> Iterator[Imported]:
+    """Runs commands in forks of a process that has imported the command line, and what is allowed to every command.
+
+    What is yielded takes the arguments of a command and ``cwd``; it gives its exit code and which of `HEAVY` are imported then.
+    """
+    script = [sys.executable, "-c", _SCRIPT, json.dumps([list(beforehand), HEAVY])]
+    with subprocess.Popen(
+        script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        orders, answers = server.stdin, server.stdout
+
+        def imported(*arguments: str, cwd: Path) -> tuple[int, set[str]]:
+            orders.write(json.dumps([str(cwd), arguments]) + "\n")
+            orders.flush()
+            code, names = json.loads(answers.readline())
+            return code, set(names)
+
+        yield imported
+        orders.close()

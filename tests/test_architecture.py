@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,12 +64,37 @@ def modules() -> Iterator[tuple[str, Path]]:
         yield "exporters", path
 
 
-def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Absolute names that a module imports, outside of TYPE_CHECKING blocks where only its top level is asked for."""
+Import = ast.Import | ast.ImportFrom
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What the rules ask of a module; its tree, of which these are a small part, is not kept."""
+
+    imports: list[Import]
+    at_the_top: list[Import]
+    functions: set[str]
+    opened: list[int]
+
+
+@cache
+def parsed(path: Path) -> Parsed:
+    """Imports wherever they are and those of the top level, functions of the top level, and lines where a file is opened."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    nodes = list(ast.walk(tree))
+    return Parsed(
+        [node for node in nodes if isinstance(node, Import)],
+        [node for node in tree.body if isinstance(node, Import)],
+        {node.name for node in tree.body if isinstance(node, ast.FunctionDef)},
+        [node.lineno for node in nodes if isinstance(node, ast.Call) and opens(node)],
+    )
+
+
+@cache
+def imported(path: Path, *, top_level_only: bool = False) -> frozenset[str]:
+    """Absolute names that a module imports, outside of TYPE_CHECKING blocks where only its top level is asked for."""
     names: set[str] = set()
-    for node in nodes:
+    for node in parsed(path).at_the_top if top_level_only else parsed(path).imports:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -76,20 +103,21 @@ def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
                 if node.module == "edgenas"
                 else {node.module}
             )
-    return names
+    return frozenset(names)
 
 
 ALL = list(modules())
 RECIPES = {f"edgenas.recipes.{path.stem}" for layer, path in ALL if layer == "recipes" and path.stem != "__init__"}
 
 
-@pytest.mark.parametrize(("layer", "path"), ALL, ids=[str(path.relative_to(ROOT)) for _, path in ALL])
-def test_imports_follow_the_arrows(layer: str, path: Path) -> None:
-    if layer == "__init__":
-        return
-    allowed = ARROWS[layer] | SHARED | {layer, "__version__"}
-    used = {name.split(".")[1] for name in imported(path) if name.startswith("edgenas.")}
-    assert used <= allowed, f"{layer} imports {sorted(used - allowed)}"
+def test_imports_follow_the_arrows() -> None:
+    wrong = []
+    for layer, path in ALL:
+        if layer != "__init__":
+            allowed = ARROWS[layer] | SHARED | {layer, "__version__"}
+            used = {name.split(".")[1] for name in imported(path) if name.startswith("edgenas.")}
+            wrong += [f"{path.relative_to(ROOT)} imports {name}" for name in sorted(used - allowed)]
+    assert wrong == []
 
 
 def module_name(path: Path) -> str:
@@ -100,7 +128,7 @@ def module_name(path: Path) -> str:
 def imported_modules(path: Path, known: set[str]) -> set[str]:
     """Which of the ``known`` modules a file imports, wherever in it, for type checking alone too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in parsed(path).imports:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -124,6 +152,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
     return [set(names) for names in joined if len(names) > 1]
 
 
+@cache
 def import_graph() -> dict[str, set[str]]:
     """What every module of ``edgenas/`` imports of ``edgenas/``; its front door, which imports when it is asked, is left out."""
     paths = {module_name(path): path for layer, path in ALL if path.is_relative_to(ROOT / "edgenas") and layer != "__init__"}
@@ -179,9 +208,9 @@ def test_the_ground_floor_is_imported_without_numpy() -> None:
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-@pytest.mark.parametrize(("layer", "path"), ALL, ids=[str(path.relative_to(ROOT)) for _, path in ALL])
-def test_nothing_imports_the_bare_names_of_mapped_folders(layer: str, path: Path) -> None:
-    assert not {name.split(".")[0] for name in imported(path)} & {"exporters", "latency_tables", "tests"}
+def test_nothing_imports_the_bare_names_of_mapped_folders() -> None:
+    for _, path in ALL:
+        assert not {name.split(".")[0] for name in imported(path)} & {"exporters", "latency_tables", "tests"}, path
 
 
 def test_only_the_command_line_knows_click_and_only_it_and_report_know_rich() -> None:
@@ -208,8 +237,7 @@ def test_report_reads_fields_of_records_and_no_keys() -> None:
 
 @pytest.mark.parametrize("path", [path for layer, path in ALL if layer == "recipes" and path.stem != "__init__"], ids=str)
 def test_recipes_are_commands_and_take_no_other_apart(path: Path) -> None:
-    functions = {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)}
-    assert any(name == "run" or name.startswith("run_") for name in functions), path
+    assert any(name == "run" or name.startswith("run_") for name in parsed(path).functions), path
     within = {
         "demo": None,
         "run": None,
@@ -308,37 +336,33 @@ READS = {"read_text", "read_bytes", "open", "load_file", "safe_open"}
 LIBRARIES = {("np", "load"), ("torch", "load"), ("onnx", "load"), ("gzip", "open"), ("json", "load"), ("tomllib", "load")}
 
 
-def opened(path: Path) -> list[int]:
-    """Lines of a module where a file is opened by its path without the reader, as far as that is seen by names."""
-    lines = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.Call):
-            continue
-        call = node.func
-        if isinstance(call, ast.Name) and call.id in ("open", "load_file", "safe_open"):
-            lines.append(node.lineno)
-        elif isinstance(call, ast.Attribute):
-            owner = call.value.id if isinstance(call.value, ast.Name) else ""
-            is_class = owner[:1].isupper() and owner not in ("Image", "Path")  # a class method of ours, as `Bench.open`
-            of_library = (owner, call.attr) in LIBRARIES
-            if of_library or (call.attr in READS and not is_class and not (call.attr == "open" and owner in OWN_OPENS)):
-                lines.append(node.lineno)
-    return lines
+def opens(node: ast.Call) -> bool:
+    """Whether a file is opened by its path without the reader, as far as that is seen by names."""
+    call = node.func
+    if isinstance(call, ast.Name):
+        return call.id in ("open", "load_file", "safe_open")
+    if not isinstance(call, ast.Attribute):
+        return False
+    owner = call.value.id if isinstance(call.value, ast.Name) else ""
+    is_class = owner[:1].isupper() and owner not in ("Image", "Path")  # a class method of ours, as `Bench.open`
+    of_library = (owner, call.attr) in LIBRARIES
+    return of_library or (call.attr in READS and not is_class and not (call.attr == "open" and owner in OWN_OPENS))
 
 
 OWN_OPENS = {"_Divided", "archive", "self", "kind", "tarfile", "zipfile"}  # members of archives in memory, and methods of ours
 
 
-@pytest.mark.parametrize(
-    ("layer", "path"),
-    [(layer, path) for layer, path in ALL if layer not in ("testing",)],
-    ids=[str(path.relative_to(ROOT)) for layer, path in ALL if layer not in ("testing",)],
-)
-def test_files_from_outside_are_opened_by_the_reader_alone(layer: str, path: Path) -> None:
-    name = str(path.relative_to(ROOT / "edgenas" if layer != "exporters" else ROOT))
-    assert name in OPENS or not opened(path), f"{path} opens files at lines {opened(path)}; see edgenas.runs.outside"
+def test_files_from_outside_are_opened_by_the_reader_alone() -> None:
+    wrong = []
+    for layer, path in ALL:
+        name = str(path.relative_to(ROOT / "edgenas" if layer != "exporters" else ROOT))
+        if layer != "testing" and name not in OPENS and (lines := parsed(path).opened):
+            wrong.append(f"{path} opens files at lines {lines}; see edgenas.runs.outside")
+    assert wrong == []
 
 
 def test_every_exception_from_the_reader_is_still_one() -> None:
     for name in OPENS:
-        assert opened(ROOT / name if name.startswith("exporters/") else ROOT / "edgenas" / name), f"{name} opens nothing any more"
+        assert parsed(ROOT / name if name.startswith("exporters/") else ROOT / "edgenas" / name).opened, (
+            f"{name} opens nothing any more"
+        )

@@ -234,7 +234,7 @@ def test_a_second_process_is_refused_with_the_firsts_pid_and_let_in_after_its_ki
             assert "\n" not in str(caught.value)
         finally:
             holder.send_signal(signal.SIGKILL)
-            holder.wait(timeout=30)
+            holder.wait(timeout=120)
     with locked(run):
         pass
 

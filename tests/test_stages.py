@@ -9,6 +9,7 @@ import pytest
 
 from edgenas.runs import RunFolder
 from edgenas.runs.stages import ORDER, next_command, product
+from edgenas.runs.verified import is_verified, keep_verified
 
 FILES = {
     "init": "data/splits.json",
@@ -67,6 +68,38 @@ def test_where_all_is_done_the_artefact_can_be_verified(tmp_path: Path) -> None:
     run = taken(tmp_path, *FILES)
     assert next_command(run, "report") == f"edgenas verify {tmp_path}/export/onnx"
     assert next_command(run) == f"edgenas verify {tmp_path}/export/onnx"
+
+
+def test_what_has_been_verified_is_not_to_be_verified_again_until_it_is_another(tmp_path: Path) -> None:
+    run = taken(tmp_path, *FILES)
+    run.config.write_text("", encoding="utf-8")
+    artefact = tmp_path / "export" / "onnx"
+    keep_verified(RunFolder(tmp_path / "elsewhere"), artefact)  # the command was typed with the usual run folder
+    assert is_verified(run, artefact)
+    assert next_command(run) is None
+    assert next_command(run, "report") is None
+    (artefact / "manifest.json").write_text('{"another": 1}', encoding="utf-8")
+    assert next_command(run) == f"edgenas verify {artefact}"
+
+
+def test_an_artefact_written_elsewhere_is_the_one_to_verify(tmp_path: Path) -> None:
+    run, elsewhere = taken(tmp_path / "run", "init", "profile", "train", "search", "retrain", "report"), tmp_path / "my device"
+    elsewhere.mkdir()
+    (elsewhere / "manifest.json").write_text("{}", encoding="utf-8")
+    assert next_command(run, "export", elsewhere) == f"edgenas verify '{elsewhere}'"
+    run.config.write_text("", encoding="utf-8")
+    keep_verified(run, elsewhere)
+    assert next_command(run, "export", elsewhere) is None
+
+
+def test_a_run_folder_that_cannot_be_written_or_read_stops_no_verification(tmp_path: Path) -> None:
+    run = taken(tmp_path, *FILES)
+    run.config.write_text("", encoding="utf-8")
+    (tmp_path / "verified.json").write_text("{", encoding="utf-8")
+    assert not is_verified(run, tmp_path / "export" / "onnx")
+    keep_verified(run, tmp_path / "export" / "onnx")
+    assert is_verified(run, tmp_path / "export" / "onnx")
+    keep_verified(RunFolder(tmp_path / "none"), tmp_path / "nothing")
 
 
 def test_limits_of_the_settings_need_not_be_typed_and_another_run_folder_must_be(tmp_path: Path) -> None:

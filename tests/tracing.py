@@ -1,10 +1,18 @@
-"""Tracing many small nets to ONNX in one process."""
+"""Tracing many small nets to ONNX: quicker, and each of them once."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
+import os
+import pickle
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+FOLDER = "EDGENAS_TESTS_TRACED"  # environment variable: where a test session keeps what it traced
 
 
 def read_operators_once() -> None:
@@ -42,3 +50,58 @@ def _without_annotations(py_impl: Callable[..., Any], keys: Any) -> Callable[...
         return register
 
     return quick
+
+
+def trace_each_net_once() -> None:
+    """Keep what PyTorch's exporter makes of a net for as long as the test session lasts, for its other processes too.
+
+    A net is known by everything that it holds, weights included, and by the other arguments. One that cannot be pickled is
+    traced every time.
+    """
+    import torch
+
+    if FOLDER in os.environ and torch.onnx.export.__name__ != "once":
+        torch.onnx.export = _once(torch.onnx.export, Path(os.environ[FOLDER]))
+
+
+def _once(export: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    import onnx
+
+    @functools.wraps(export)
+    def once(model: Any, args: Any, **options: Any) -> Any:
+        name = _name(model, args, options) if options.get("dynamo") else None
+        if name is None:
+            return export(model, args, **options)
+        path = folder / name
+        if path.is_file():
+            return SimpleNamespace(model_proto=onnx.load_model_from_string(path.read_bytes()))
+        program = export(model, args, **options)
+        if program is not None:
+            written = path.with_suffix(f".{os.getpid()}")
+            written.write_bytes(program.model_proto.SerializeToString())
+            written.replace(path)
+        return program
+
+    once.__name__ = "once"
+    return once
+
+
+def _name(model: Any, args: Any, options: dict[str, Any]) -> str | None:
+    """SHA-256 of everything that a trace depends on, but for the code; None if something cannot be pickled."""
+    import torch
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, torch.Tensor):
+                values = thing.detach().contiguous().view(-1).view(torch.uint8)
+                return bytes, (f"{type(thing)} {thing.dtype} {tuple(thing.shape)} ".encode() + values.numpy().tobytes(),)
+            return NotImplemented
+
+    written = io.BytesIO()
+    pickler = Pickler(written, protocol=5)
+    pickler.fast = True  # equal things are written alike, whether they are one or two
+    try:
+        pickler.dump((model, args, sorted((key, repr(value)) for key, value in options.items())))
+    except (pickle.PicklingError, AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+    return hashlib.sha256(written.getvalue()).hexdigest()

@@ -20,6 +20,7 @@ def say_rest(command: str, outcome: Outcome[Any], run: RunFolder | None, doubt: 
         note(doubt)
     if run is None or outcome.failure is not None or "kit" in outcome.outputs or command not in (*ORDER, *LOOKED_AT):
         return
-    following = next_command(run, None if command in LOOKED_AT else command)
+    artefact = outcome.outputs.get("artifact") if command == "export" else None
+    following = next_command(run, None if command in LOOKED_AT else command, artefact)
     if following is not None:
         note(f"next: {following}")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from edgenas.data.deep import LOW, low_bits
 from edgenas.data.problems import Problem
 from edgenas.data.quiet import MAX_PIXELS, quietly
 from edgenas.errors import DataError
@@ -188,7 +189,10 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{name} is too large: {width} x {height} pixels, at most {MAX_PIXELS:,} are decoded")
+            low = low_bits(image, source)
             image.load()
+            if low is not None:
+                image.info[LOW] = low
             return image
     except UnidentifiedImageError:
         raise

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.data.base import ImageSource
-from edgenas.data.preprocess import Background, has_alpha, is_wide, to_rgb
+from edgenas.data.preprocess import Background, has_alpha, is_wide, to_rgb, wide_values
 from edgenas.data.sketches import BYTES, sketch
 from edgenas.data.tones import Tones, tones_of
 from edgenas.errors import DataError, RunFolderError
@@ -154,7 +154,8 @@ def _seen(decoded: Image.Image, tones: Tones) -> Image.Image:
     """The image at its clearest: grey values from its own darkest to its brightest, drawings on a ground that shows them."""
     ground: Background | None = None
     if tones.alpha_light is not None:
-        ground = "white" if tones.alpha_light < 128 else "black"
+        middle = (tones.low + tones.high) / 2 if tones.wide and tones.low < tones.high else 1 << 15 if tones.wide else 128
+        ground = "white" if tones.alpha_light < middle else "black"
     return to_rgb(decoded, (tones.low, tones.high) if tones.wide and tones.low < tones.high else None, ground)
 
 
@@ -164,10 +165,11 @@ def _digest(decoded: Image.Image) -> str:
     digest = hashlib.sha256(f"{image.size}".encode())
     digest.update(image.tobytes())
     if is_wide(decoded):
-        values_HW, levels_HW = np.asarray(decoded), np.asarray(image)[..., 0]
-        if values_HW.shape != levels_HW.shape or not np.array_equal(values_HW, levels_HW.astype(np.int64) * 257):
-            digest.update(values_HW.tobytes())
-    elif has_alpha(decoded):
+        values, levels_HW3 = wide_values(decoded), np.asarray(image)
+        levels = levels_HW3 if values.ndim == 3 else levels_HW3[..., 0]
+        if values.shape != levels.shape or not np.array_equal(values, levels.astype(np.int64) * 257):
+            digest.update(values.tobytes())
+    if has_alpha(decoded) and (not is_wide(decoded) or "A" in decoded.getbands()):
         alpha = decoded.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
             digest.update(alpha.tobytes())

@@ -12,13 +12,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from edgenas.data.deep import deep_values, is_deep, upright, with_colours
 from edgenas.errors import DataError
 
 Resize = Literal["bilinear", "bicubic", "lanczos", "box"]
 ResizeMode = Literal["squash", "crop", "letterbox"]
 Background = Literal["white", "grey", "black"]
+Unforeseen = Literal["range", "ground"]  # that an image needs, and the steps do not name
 Augmentation = Literal["none", "light", "crop", "base", "autoaug", "randaug", "deit", "torchio"]  # of training: `augment` has them
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -37,8 +39,13 @@ SHOWN = "shown"  # in `Image.info`: how the file itself says that its grey value
 
 
 def is_wide(image: Image.Image) -> bool:
-    """Whether an image holds grey values of more than 8 bits."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+    """Whether an image holds grey values or colours of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16") or is_deep(image)
+
+
+def wide_values(image: Image.Image) -> NDArray[Any]:
+    """The values of an image that `is_wide`, shape (H, W), of colours (H, W, C)."""
+    return deep_values(image) if is_deep(image) else np.asarray(image)
 
 
 def has_alpha(image: Image.Image) -> bool:
@@ -47,13 +54,15 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def narrowed(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Grey values as 8 bits: ``low`` and less become 0, ``high`` and more 255, what is no number 0; in float64, halves go up."""
+    """Values as 8 bits: ``low`` and less become 0, ``high`` and more 255, what is no number 0; in float64, halves go up."""
     wide_HW = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
     levels_HW = np.floor((np.clip(wide_HW, low, high) - low) * 255.0 / (high - low) + 0.5)
     return levels_HW.astype(np.uint8)
 
 
-def _grey(image: Image.Image, grey_range: tuple[float, float] | None) -> Image.Image:
+def _narrow(image: Image.Image, grey_range: tuple[float, float] | None) -> Image.Image:
+    if is_deep(image):  # without a range as Pillow gives it: the upper 8 bits
+        return image if grey_range is None else with_colours(image, narrowed(deep_values(image), *grey_range))
     if grey_range is not None:
         return Image.fromarray(narrowed(np.asarray(image), *grey_range))
     if SHOWN in image.info:
@@ -70,21 +79,21 @@ def _composited(image: Image.Image, background: Background) -> Image.Image:
 def to_rgb(image: Image.Image, grey_range: tuple[float, float] | None = None, background: Background | None = None) -> Image.Image:
     """Upright 8-bit RGB.
 
-    EXIF orientation is applied. Grey values of more than 8 bits become `narrowed` ones. Palettes are looked up, CMYK is converted
-    by Pillow's formula without colour profiles.
+    EXIF orientation is applied. Grey values and colours of more than 8 bits become `narrowed` ones. Palettes are looked up, CMYK is
+    converted by Pillow's formula without colour profiles.
 
     Args:
         image: decoded; not changed.
-        grey_range: which grey values become 0 and 255; None takes 0 and 65535, of a float image 0 and 255, and of a file that
-            says itself how it is shown just that.
+        grey_range: which values of more than 8 bits become 0 and 255; None takes 0 and 65535, of a float image 0 and 255, of
+            colours the upper 8 bits, and of a file that says itself how it is shown just that.
         background: what transparent pixels are laid on; None drops alpha.
 
     Raises:
         DataError: for a mode that Pillow cannot convert.
     """
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if is_wide(image):
-        image = _grey(image, grey_range)
+        image = _narrow(image, grey_range)
     try:
         if background is not None and has_alpha(image):
             return _composited(image, background)
@@ -146,6 +155,14 @@ class Preprocess:
             problems.append(f"grey_range is {list(self.grey_range)}; two finite values are needed, the lower one first")
         if problems:
             raise DataError("this preprocessing is impossible", problems=problems)
+
+    def unforeseen(self, image: Image.Image) -> Unforeseen | None:
+        """What an image holds that these steps do not name: a range for its values, a ground for its transparent pixels."""
+        if is_wide(image) and self.grey_range is None and SHOWN not in image.info:
+            return "range"
+        if self.background is None and has_alpha(image) and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            return "ground"
+        return None
 
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """The image after resize and crop, uint8, shape (3, image_px, image_px). What a cache holds."""

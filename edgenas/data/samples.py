@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgenas.data.base import ImageSource
-from edgenas.data.preprocess import Preprocess, has_alpha, is_wide, narrowed
+from edgenas.data.deep import is_deep, upright, with_colours
+from edgenas.data.preprocess import Preprocess, has_alpha, is_wide, narrowed, wide_values
 from edgenas.data.splits import Splits
 from edgenas.records import SamplePair, SamplePicture
 from edgenas.runs import Picture
@@ -66,15 +67,15 @@ def displayed(decoded: Image.Image, longest_px: int = SHOWN_PX) -> tuple[NDArray
     More than 8 bits are shown from the image's own lowest to its own highest value, transparent pixels on a chequered board; no
     side is longer than ``longest_px``.
     """
-    image = ImageOps.exif_transpose(decoded)
+    image = upright(decoded)
     words = f"{image.mode} {image.width} x {image.height}"
     if is_wide(image):
-        values_HW = np.asarray(image)
-        finite_N = values_HW[np.isfinite(values_HW)]
+        values = wide_values(image)
+        finite_N = values[np.isfinite(values)]
         low, high = float(finite_N.min()), float(finite_N.max())
-        words += f", {low:g} to {high:g}"
-        image = Image.fromarray(narrowed(values_HW, low, high if high > low else low + 1))
-    elif has_alpha(image):
+        words += f"{', 16 bits' if is_deep(image) else ''}, {low:g} to {high:g}"
+        image = with_colours(image, narrowed(values, low, high if high > low else low + 1))
+    if has_alpha(image):
         words += ", alpha"
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(_board(rgba.size), rgba)

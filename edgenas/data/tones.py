@@ -6,15 +6,15 @@ Shapes: H and W rows and columns, N images.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgenas.data.preprocess import BACKGROUNDS, SHOWN, Background, has_alpha, is_wide
+from edgenas.data.preprocess import BACKGROUNDS, SHOWN, Background, has_alpha, is_wide, wide_values
 from edgenas.data.problems import Problem
 from edgenas.errors import DataError
 from edgenas.percents import percent
@@ -33,15 +33,17 @@ class Tones:
     """What one image holds.
 
     Attributes:
-        wide: grey values of more than 8 bits.
+        wide: grey values or colours of more than 8 bits.
         is_integer: whole numbers alone.
         lowest, highest: finite value of all, of an 8-bit image of any channel.
         low, high: values that all but a share of `RARE` of the pixels lie between; of 8-bit images as lowest and highest.
         shown: the file says itself how its values are shown.
         shown_span: share of the 256 levels that all but a share of `RARE` of the pixels then lie within; 1 where it does not.
         num_missing: values that are no finite numbers.
-        alpha_light: brightness, 0 to 255, of what transparent pixels leave to see; None for an opaque image.
+        alpha_light: brightness of what transparent pixels leave to see, 0 to 255, of a wide image one of its values; None for an
+            opaque image.
         alpha_carries: whether the colours are all the same, so that alpha alone draws something.
+        is_colour: colours, not grey values, of more than 8 bits.
     """
 
     wide: bool
@@ -55,6 +57,7 @@ class Tones:
     num_missing: int = 0
     alpha_light: float | None = None
     alpha_carries: bool = False
+    is_colour: bool = False
 
 
 def tones_of(image: Image.Image) -> Tones:
@@ -69,15 +72,16 @@ def tones_of(image: Image.Image) -> Tones:
         lowest, highest = float(min(low for low, _ in pairs)), float(max(high for _, high in pairs))
         light, carries = _alpha_of(image)
         return Tones(False, True, lowest, highest, lowest, highest, alpha_light=light, alpha_carries=carries)
-    values_HW = np.asarray(image)
-    flat_N = values_HW.reshape(-1)
+    values = wide_values(image)
+    flat_N = values.reshape(-1)
     finite_N = flat_N[np.isfinite(flat_N)]
     if not len(finite_N):
         raise DataError("none of its grey values is a finite number")
     low, high = np.quantile(finite_N, [RARE, 1 - RARE], method="nearest")
+    light, carries = _alpha_of(image, values) if "A" in image.getbands() else (None, False)
     return Tones(
         wide=True,
-        is_integer=values_HW.dtype.kind in "iu" or bool((finite_N == np.floor(finite_N)).all()),
+        is_integer=values.dtype.kind in "iu" or bool((finite_N == np.floor(finite_N)).all()),
         lowest=float(finite_N.min()),
         highest=float(finite_N.max()),
         low=float(low),
@@ -85,6 +89,9 @@ def tones_of(image: Image.Image) -> Tones:
         shown=SHOWN in image.info,
         shown_span=_span(np.asarray(image.info[SHOWN])) if SHOWN in image.info else 1.0,
         num_missing=len(flat_N) - len(finite_N),
+        alpha_light=light,
+        alpha_carries=carries,
+        is_colour=values.ndim == 3,
     )
 
 
@@ -93,19 +100,28 @@ def _span(levels_HW: NDArray[np.uint8]) -> float:
     return float(int(high) - int(low)) / 255
 
 
-def _alpha_of(image: Image.Image) -> tuple[float | None, bool]:
-    """Brightness of what is to be seen, and whether only alpha draws; None where everything is opaque."""
+def _alpha_of(image: Image.Image, values: NDArray[Any] | None = None) -> tuple[float | None, bool]:
+    """Brightness of what is to be seen, and whether only alpha draws; None where everything is opaque.
+
+    Args:
+        image: as it was decoded.
+        values: its colours, shape (H, W, C), or grey (H, W), where they have more than 8 bits; the brightness is one of these.
+    """
     if not has_alpha(image):
         return None, False
     rgba_HW4 = np.asarray(image.convert("RGBA"))
     alpha_HW = rgba_HW4[..., 3].astype(np.float64)
     if alpha_HW.min() == 255:
         return None, False
-    grey_HW = np.asarray(Image.fromarray(rgba_HW4[..., :3].copy()).convert("L"), dtype=np.float64)
+    if values is None:
+        values = rgba_HW4[..., :3]
+        grey_HW = np.asarray(Image.fromarray(values.copy()).convert("L"), dtype=np.float64)
+    else:
+        grey_HW = values.mean(axis=2) if values.ndim == 3 else values.astype(np.float64)
     total = alpha_HW.sum()
     light = float((grey_HW * alpha_HW).sum() / total) if total else float(grey_HW.mean())
-    seen_N3 = rgba_HW4[alpha_HW > 0][:, :3]
-    return light, bool(alpha_HW.min() < alpha_HW.max() and (seen_N3 == seen_N3[:1]).all())
+    seen = values[alpha_HW > 0]
+    return light, bool(alpha_HW.min() < alpha_HW.max() and (seen == seen[:1]).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +155,7 @@ def decide(tones: Mapping[str, Tones], grey_range: GreyRange = "auto", alpha: Al
     """
     wide = {name: each for name, each in tones.items() if each.wide}
     chosen, notes = _grey_range(wide, grey_range)
-    background, more = _background([each for each in tones.values() if each.alpha_light is not None], alpha)
+    background, more = _background([each for each in tones.values() if each.alpha_light is not None], alpha, chosen)
     notes += more
     warnings = _warnings(tones, wide, chosen, background)
     return Conversion(chosen, background, tuple(notes), tuple(warnings), tuple(_problems(tones, background)))
@@ -150,7 +166,7 @@ def _grey_range(wide: Mapping[str, Tones], asked: GreyRange) -> tuple[tuple[floa
         return (asked[0], asked[1]) if isinstance(asked, tuple) else None, []
     lowest, highest = min(each.lowest for each in wide.values()), max(each.highest for each in wide.values())
     kind = "whole" if all(each.is_integer for each in wide.values()) else "real"
-    seen = f"{len(wide):,} image(s) have {kind} grey values of more than 8 bits, from {lowest:g} to {highest:g}"
+    seen = f"{len(wide):,} image(s) have {kind} {_what(wide.values())} of more than 8 bits, from {lowest:g} to {highest:g}"
     if isinstance(asked, tuple):
         return (asked[0], asked[1]), [f"{seen}; data.grey_range shows {asked[0]:g} as black and {asked[1]:g} as white"]
     own = sum(each.shown for each in wide.values())
@@ -168,6 +184,11 @@ def _grey_range(wide: Mapping[str, Tones], asked: GreyRange) -> tuple[tuple[floa
     return (low, high), [words]
 
 
+def _what(wide: Iterable[Tones]) -> str:
+    kinds = {each.is_colour for each in wide}
+    return "grey values and colours" if len(kinds) == 2 else "colours" if True in kinds else "grey values"
+
+
 def _own_range(wide: Sequence[Tones], is_whole: bool) -> tuple[float, float]:
     low = float(np.quantile([each.low for each in wide], RARE_IMAGES, method="lower"))
     high = float(np.quantile([each.high for each in wide], 1 - RARE_IMAGES, method="higher"))
@@ -175,21 +196,26 @@ def _own_range(wide: Sequence[Tones], is_whole: bool) -> tuple[float, float]:
         low, high = min(each.lowest for each in wide), max(each.highest for each in wide)
     if is_whole and low >= 0:
         top = next((2**bits - 1 for bits in BIT_DEPTHS if high < 2**bits), None)
-        if top is not None and low < top / 4:
+        if top is not None and (low < top / 4 or high <= low):  # one value alone says nothing of a range
             return 0.0, float(top)
     if not is_whole and low >= 0 and high <= 1 and high - low > DARK:
         return 0.0, 1.0
     return (low, high) if high > low else (low, low + 1)
 
 
-def _background(transparent: Sequence[Tones], asked: Alpha) -> tuple[Background | None, list[str]]:
+def _background(
+    transparent: Sequence[Tones], asked: Alpha, chosen: tuple[float, float] | None
+) -> tuple[Background | None, list[str]]:
     if asked == "drop" or (asked == "auto" and not transparent):
         return None, [f"{len(transparent):,} image(s) have transparent pixels; data.alpha drop ignores that"] if transparent else []
     if asked != "auto":
         return asked, [
             f"{len(transparent):,} image(s) have transparent pixels, laid on {asked} (data.alpha)"
         ] if transparent else []
+    low, high = (0.0, 65535.0) if chosen is None else chosen
     lights_N = np.array([each.alpha_light for each in transparent], dtype=np.float64)
+    wide_N = np.array([each.wide for each in transparent], dtype=bool)
+    lights_N[wide_N] = 255 * (np.clip(lights_N[wide_N], low, high) - low) / (high - low)
     contrast = {name: float(np.abs(lights_N - value).min()) for name, value in BACKGROUNDS.items()}
     best = max(BACKGROUNDS, key=lambda name: contrast[name])  # of equals the first: white
     drawn = sum(each.alpha_carries for each in transparent)
@@ -202,11 +228,13 @@ def _warnings(
     tones: Mapping[str, Tones], wide: Mapping[str, Tones], chosen: tuple[float, float] | None, background: Background | None
 ) -> list[str]:
     lines = []
-    ranged = [each for each in wide.values() if chosen is not None or not each.shown]
+    ranged = [each for each in wide.values() if (chosen is not None or not each.shown) and not each.alpha_carries]
     if ranged:
         floats = any(not each.is_integer for each in ranged)
         low, high = chosen if chosen is not None else (0.0, 255.0 if floats else 65535.0)
-        lines += _dark([(each.high - low) / (high - low) for each in ranged], "wide grey values", "data.grey_range = [low, high]")
+        lines += _dark(
+            [(each.high - low) / (high - low) for each in ranged], f"wide {_what(ranged)}", "data.grey_range = [low, high]"
+        )
         lines += _outside(ranged, low, high)
     flat = sum(each.shown_span == 0 for each in wide.values()) if chosen is None else 0
     if flat:
@@ -251,6 +279,6 @@ def _problems(tones: Mapping[str, Tones], background: Background | None) -> list
         if each.highest == each.lowest and each.alpha_light is None:
             rows.append(Problem(name, f"all of its values are {each.lowest:g}", "used as it is"))
         if len(usual) == 2 and (usual[each.wide], not each.wide) < (usual[not each.wide], each.wide):  # of as many the wide
-            kind = "more than 8 bits" if each.wide else "8 bits"
-            rows.append(Problem(name, f"grey values of {kind} among images of another depth", "used as it is"))
+            kind = f"{_what([each])} of more than 8 bits" if each.wide else "values of 8 bits"
+            rows.append(Problem(name, f"{kind} among images of another depth", "used as it is"))
     return rows

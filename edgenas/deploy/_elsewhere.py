@@ -42,9 +42,10 @@ def elsewhere(manifest: Manifest) -> str:
         engines = [file.path for file in manifest.files if file.kind == "engine" and file.runtime == "tensorrt"]
         lines = "\n".join(f"trtexec --loadEngine={path}" for path in engines)
         return f"## In other programs\n\nTensorRT's own timing of an engine:\n\n```\n{lines}\n```" if engines else ""
+    zone = ", `refer`" if manifest.refer is not None else ""
     parts = [
         "## In other programs",
-        "The ONNX files hold `classes`, `preprocessing`, `decision`, `positive` and `threshold` as `metadata_props`, after "
+        f"The ONNX files hold `classes`, `preprocessing`, `decision`, `positive` and `threshold`{zone} as `metadata_props`, after "
         "`schema_version`; in Python: `session.get_modelmeta().custom_metadata_map`.",
     ]
     if example_cpp(manifest) is not None:

@@ -15,6 +15,7 @@ import re
 import sys
 import time
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,46 @@ FILTERS = {
 }
 
 
-def narrowed(values_HW: Array, low: float, high: float) -> Image.Image:
-    """Grey values of more than 8 bits as 8: ``low`` and less become 0, ``high`` and more 255, what is no number 0."""
-    wide_HW = np.nan_to_num(values_HW.astype(np.float64), nan=low, posinf=high, neginf=low)
-    return Image.fromarray(np.floor((np.clip(wide_HW, low, high) - low) * 255.0 / (high - low) + 0.5).astype(np.uint8))
+def narrowed(values: Array, low: float, high: float) -> Image.Image:
+    """Values of more than 8 bits as 8: ``low`` and less become 0, ``high`` and more 255, what is no number 0."""
+    wide = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+    return Image.fromarray(np.floor((np.clip(wide, low, high) - low) * 255.0 / (high - low) + 0.5).astype(np.uint8))
 
 
-def upright_rgb(image: Image.Image, how: dict[str, Any]) -> Image.Image:
-    """EXIF orientation applied, wide grey values scaled to 8 bits, palettes looked up, alpha laid on the ground or dropped."""
+def lower_bits(path: Path) -> Image.Image | None:
+    """The lower 8 bits of colours of 16 bits, of which Pillow gives the upper 8: its decoder is told to pick the other byte."""
+    data, swap = path.read_bytes(), {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+    if data[:4] == b"\x89PNG" and data[24:26] == b"\x10\x04":  # grey with alpha: four bytes a pixel, read as four channels
+        header = data[12:24] + b"\x08\x06" + data[26:29]
+        with Image.open(io.BytesIO(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])) as image:
+            return ImageOps.exif_transpose(image).getchannel(1)
+    with Image.open(io.BytesIO(data)) as image:
+        args = [(tile[3],) if isinstance(tile[3], str) else tile[3] or ("",) for tile in image.tile]
+        if image.mode not in ("RGB", "RGBA", "RGBX") or not args or not all(str(arg[0])[-4:-1] == ";16" for arg in args):
+            return None
+        for place, (tile, arg) in enumerate(zip(image.tile, args, strict=True)):
+            other = arg[0][:-1] + swap[arg[0][-1]]
+            parts: Any = (*tile[:3], other if isinstance(tile[3], str) else (other, *arg[1:]))
+            image.tile[place] = type(tile)(*parts) if hasattr(tile, "_fields") else parts  # by the version of Pillow
+        return ImageOps.exif_transpose(image.convert("RGB"))
+
+
+def with_lower_bits(image: Image.Image, low: Image.Image, grey_range: list[float]) -> Image.Image:
+    """Colours of 16 bits as 8, with the image's alpha, if it has any; ``image`` holds their upper bits."""
+    low_bits = np.asarray(low)
+    high_bits = np.asarray(image)[..., : 1 if low_bits.ndim == 2 else 3].reshape(low_bits.shape)
+    result = narrowed(high_bits.astype(np.uint16) << 8 | low_bits, *grey_range)
+    if "A" in image.getbands():
+        result.putalpha(image.getchannel("A"))
+    return result
+
+
+def upright_rgb(image: Image.Image, how: dict[str, Any], low: Image.Image | None = None) -> Image.Image:
+    """EXIF orientation applied, wide values scaled to 8 bits, palettes looked up, alpha laid on the ground or dropped."""
     image = ImageOps.exif_transpose(image)
     grey_range, ground = how.get("grey_range"), how.get("background")
+    if low is not None and grey_range is not None:
+        image = with_lower_bits(image, low, grey_range)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         if grey_range is not None:
             image = narrowed(np.asarray(image), *grey_range)
@@ -76,6 +107,16 @@ def upright_rgb(image: Image.Image, how: dict[str, Any]) -> Image.Image:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def unforeseen(image: Image.Image, how: dict[str, Any]) -> str:
+    """What an image holds that the steps were not decided for; empty where there is nothing."""
+    if how.get("grey_range") is None and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return "its values of more than 8 bits have no range in the manifest: 0 to 65535 (of floats 0 to 255) is shown"
+    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
+    if how.get("background") is None and has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        return "its transparent pixels have no ground in the manifest: alpha is ignored"
+    return ""
 
 
 def resized(image: Image.Image, how: dict[str, Any]) -> Image.Image:
@@ -98,8 +139,11 @@ def resized(image: Image.Image, how: dict[str, Any]) -> Image.Image:
 
 def preprocess(path: Path, how: dict[str, Any]) -> Array:
     """An image file as the float32 tensor (1, 3, H, W) that the model reads; ``how`` is the manifest's ``preprocessing``."""
+    low = None if how.get("grey_range") is None else lower_bits(path)
     with Image.open(path) as file:
-        image = resized(upright_rgb(file, how), how)
+        if words := unforeseen(file, how):
+            sys.stderr.write(f"example.py: {one_line(str(path))}: {words}\n")
+        image = resized(upright_rgb(file, how, low), how)
     mean_C11 = np.array(how["mean"], dtype=np.float32)[:, None, None]
     std_C11 = np.array(how["std"], dtype=np.float32)[:, None, None]
     pixels_CHW = np.asarray(image, dtype=np.uint8).transpose(2, 0, 1).astype(np.float32) / np.float32(255)

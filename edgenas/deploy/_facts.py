@@ -25,7 +25,7 @@ def check_facts(path: Path, manifest: Manifest, file: ModelFile, runtime: Runtim
     is_right = file.precision in facts.precisions
     words = f"{facts.words}, the manifest says {file.precision}"
     checks = [Check(file.path, "precision", "passed" if is_right else "failed", words)]
-    expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold)
+    expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold, manifest.refer)
     if wrong := contradictions(facts.metadata, expected):
         checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))
     return checks

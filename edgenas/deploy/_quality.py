@@ -13,9 +13,7 @@ _MANY = 12  # classes that are named in a sentence
 
 def facts_table(manifest: Manifest) -> str:
     """Accuracy, sensitivity, false alarms, threshold, latency, data, net and date: a row each, as far as they are known."""
-    rows = {**_figures(manifest), "Latency": _speed(manifest.latency), "Data": _data(manifest)}
-    made = manifest.architecture
-    rows["Net"] = markdown(f"{made.space}, {made.params:,} parameters, {made.macs:,} MACs, weights {manifest.weights.origin}")
+    rows = {**_figures(manifest), "Latency": _speed(manifest.latency), "Data": _data(manifest), "Net": _net(manifest)}
     rows["Date"] = manifest.created_on or "not written down"
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items() if text)])
 
@@ -23,6 +21,8 @@ def facts_table(manifest: Manifest) -> str:
 def _figures(manifest: Manifest) -> dict[str, str]:
     """What was found on the images that judged it; a share with its 95 % interval and the images that it is of."""
     metrics, split = manifest.metrics.metrics, markdown(manifest.metrics.split)
+    if not metrics.n:
+        return {"Accuracy": "never judged"}
     top1 = metrics.top1 if metrics.threshold is None else metrics.top1_decision
     rows = {"Accuracy": f"{_share(top1)} of {metrics.n:,} images of {split}, by the rule below"}
     if metrics.positive is not None and metrics.positive in metrics.sensitivity:
@@ -64,7 +64,16 @@ def _speed(latency: LatencyFacts | None) -> str:
     return "never measured"
 
 
+def _net(manifest: Manifest) -> str:
+    made = manifest.architecture
+    if not made.params:
+        return "nothing is written down of it"
+    return markdown(f"{made.space}, {made.params:,} parameters, {made.macs:,} MACs, weights {manifest.weights.origin}")
+
+
 def _data(manifest: Manifest) -> str:
+    if not manifest.data.fingerprint:
+        return "not written down"
     splits = ", ".join(f"{count:,} {name}" for name, count in manifest.data.splits.items())
     return markdown(f"{manifest.data.source}: {splits} images; fingerprint {manifest.data.fingerprint[:12]}")
 
@@ -74,8 +83,9 @@ def intended_use(manifest: Manifest) -> str:
     names = ", ".join(map(markdown_code, manifest.classes[:_MANY]))
     if len(manifest.classes) > _MANY:
         names += f" and {len(manifest.classes) - _MANY:,} others"
+    origin = f"those of {markdown(manifest.data.source)}" if manifest.data.fingerprint else "those it was trained on"
     lines = [
-        f"For images like those of {markdown(manifest.data.source)}, taken in the same way, each of which shows one of {names}. "
+        f"For images like {origin}, taken in the same way, each of which shows one of {names}. "
         "Whoever deploys it decides whether the figures above are enough for that, and has it judged on own images first.",
         "It always answers one of these classes, also for an image that shows none of them, and its probabilities are the net's "
         "own: nobody showed that 90 % of the answers of 0.9 are right.",
@@ -91,9 +101,9 @@ def intended_use(manifest: Manifest) -> str:
 
 def quality(manifest: Manifest, parities: Sequence[Parity]) -> str:
     """A section of Markdown without its heading, from a manifest and the parity of its files."""
-    if not manifest.metrics:  # a folder that was made without a report
-        return ""
     metrics = manifest.metrics.metrics
+    if not metrics.n:
+        return ""
     lines = [
         _rule(manifest),
         _plan(manifest),

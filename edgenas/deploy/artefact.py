@@ -26,6 +26,7 @@ from edgenas.deploy._elsewhere import BUILD_ENGINE
 from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
 from edgenas.deploy._readme import readme
+from edgenas.deploy._unknown import NO_DATA, NO_METRICS, NO_NET, NO_WEIGHTS
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
 from edgenas.deploy.acceptance import ACCEPTANCE
 from edgenas.deploy.beside import write_beside
@@ -95,10 +96,10 @@ class Facts:
         preprocessing: `Preprocess.as_json()`, exact enough to write in another language.
         positive: name of the class that must not be missed, None without one.
         threshold: probability from which ``positive`` is decided.
-        architecture: space and readable architecture.
-        weights: where the weights come from, with the checkpoint's hash.
-        data: name, fingerprint and split sizes.
-        metrics: with intervals.
+        architecture: space and readable architecture; nothing (None, or an empty object) where there is no run folder behind it.
+        weights: where the weights come from, with the checkpoint's hash; nothing likewise.
+        data: name, fingerprint and split sizes; nothing likewise.
+        metrics: with intervals; nothing likewise.
         latency: predicted and measured, with the table's hash; None if never profiled.
         versions: packages that had a part in it.
         decision: the rule that ships, and how its threshold was chosen; None takes it from ``positive`` and ``threshold``.
@@ -118,10 +119,10 @@ class Facts:
     classes: tuple[str, ...]
     positive: str | None
     threshold: float | None
-    architecture: ArchitectureFacts
-    weights: WeightsFacts
-    data: DataFacts
-    metrics: SplitMetrics
+    architecture: ArchitectureFacts | None
+    weights: WeightsFacts | None
+    data: DataFacts | None
+    metrics: SplitMetrics | None
     latency: LatencyFacts | None
     versions: Mapping[str, str]
     decision: DecisionRule | None = None
@@ -288,11 +289,11 @@ def _manifest(facts: Facts, verdict: Verdict, entries: Sequence[ModelFile], gold
         classes=facts.classes,
         positive=facts.positive,
         threshold=facts.threshold,
-        architecture=facts.architecture,
-        weights=facts.weights,
-        data=facts.data,
-        metrics=facts.metrics,
-        latency=facts.latency,
+        architecture=facts.architecture if facts.architecture else NO_NET,
+        weights=facts.weights if facts.weights else NO_WEIGHTS,
+        data=facts.data if facts.data else NO_DATA,
+        metrics=facts.metrics if facts.metrics else NO_METRICS,
+        latency=facts.latency if facts.latency else None,
         versions=facts.versions,
         golden=golden,
         files=tuple(entries),

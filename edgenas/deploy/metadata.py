@@ -2,7 +2,8 @@
 
 Every value is text. ``schema_version`` names the keys' meaning, ``classes`` is a JSON list in the order of the logits,
 ``preprocessing`` a JSON object as in the manifest, ``decision`` is ``threshold`` or ``argmax``; ``positive`` and ``threshold`` are
-there where the rule needs them. ONNX Runtime gives them as ``session.get_modelmeta().custom_metadata_map``.
+there where the rule needs them, ``refer``, a JSON list of two probabilities of ``positive``, where a person decides what is between
+them. ONNX Runtime gives them as ``session.get_modelmeta().custom_metadata_map``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ METADATA_SCHEMA = 1  # 1: first
 
 
 def metadata(
-    classes: Sequence[str], preprocessing: Mapping[str, Any], positive: str | None, threshold: float | None
+    classes: Sequence[str],
+    preprocessing: Mapping[str, Any],
+    positive: str | None,
+    threshold: float | None,
+    refer: tuple[float, float] | None = None,
 ) -> dict[str, str]:
     """Texts by name, for `ExportSpec.metadata`.
 
@@ -24,6 +29,7 @@ def metadata(
         preprocessing: `Preprocess.as_json()`.
         positive: name of the class that must not be missed; None without one.
         threshold: probability from which ``positive`` is decided; None where the most probable class is.
+        refer: the least and the highest probability of ``positive`` at which a person decides; None where none does.
     """
     texts = {
         "schema_version": str(METADATA_SCHEMA),
@@ -34,14 +40,16 @@ def metadata(
     if positive is None or threshold is None:
         return texts
     name = positive.encode("utf-8", "backslashreplace").decode("utf-8")  # of a folder whose name is no UTF-8
-    return {**texts, "decision": "threshold", "positive": name, "threshold": repr(float(threshold))}
+    zone = {} if refer is None else {"refer": json.dumps([float(end) for end in refer])}
+    return {**texts, "decision": "threshold", "positive": name, "threshold": repr(float(threshold)), **zone}
 
 
 def contradictions(texts: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
     """Names whose text in a file is not the manifest's, in order; none for a file that carries no metadata.
 
-    A newer schema is not compared.
+    A newer schema is not compared, nor is a zone of referral in a file that names none: those of before did not.
     """
     if texts.get("schema_version") != expected["schema_version"]:
         return []
-    return [name for name in sorted({*expected, "positive", "threshold"}) if texts.get(name) != expected.get(name)]
+    names = {*expected, "positive", "threshold", "refer"} - ({"refer"} - set(texts))
+    return [name for name in sorted(names) if texts.get(name) != expected.get(name)]

@@ -102,17 +102,18 @@ def _net(manifest: Manifest, ancestors: Sequence[Ancestor]) -> dict[str, Any]:
         "inputs": [{"format": f"{manifest.input.dtype} {manifest.input.layout} {_shape(manifest.input.shape)}"}],
         "outputs": [{"format": f"{manifest.output.dtype} {_shape(manifest.output.shape)}"}],
     }
-    measured = {"type": "top-1", "value": f"{top1.value:.6f}", "slice": manifest.metrics.split}
-    measured |= {"confidenceInterval": {"lowerBound": f"{top1.low:.6f}", "upperBound": f"{top1.high:.6f}"}}  # type: ignore[dict-item]
+    measured: dict[str, Any] = {"type": "top-1", "value": f"{top1.value:.6f}", "slice": manifest.metrics.split}
+    measured |= {"confidenceInterval": {"lowerBound": f"{top1.low:.6f}", "upperBound": f"{top1.high:.6f}"}}
+    figures = {"quantitativeAnalysis": {"performanceMetrics": [measured]}} if top1.n else {}
     said = {"weights": manifest.weights.origin, "status": manifest.status, "parameters": facts.params, "macs": facts.macs}
     return {
         "type": "machine-learning-model",
         "bom-ref": _NET,
         "name": f"image classifier, {len(manifest.classes)} classes",
-        "version": manifest.weights.sha256[:12],
+        **({"version": manifest.weights.sha256[:12]} if manifest.weights.sha256 else {}),
         "hashes": _hashes(manifest.weights.sha256),
         **({"pedigree": {"ancestors": [_as_ancestor(each) for each in ancestors]}} if ancestors else {}),
-        "modelCard": {"modelParameters": described, "quantitativeAnalysis": {"performanceMetrics": [measured]}},
+        "modelCard": {"modelParameters": described, **figures},
         "properties": _properties(said),
     }
 
@@ -140,7 +141,7 @@ def _data(manifest: Manifest) -> dict[str, Any]:
         "type": "data",
         "bom-ref": _data_ref(manifest),
         "name": manifest.data.source,
-        "version": manifest.data.fingerprint[:12],
+        **({"version": manifest.data.fingerprint[:12]} if manifest.data.fingerprint else {}),
         "data": [{"type": "dataset", "name": manifest.data.source}],
         "properties": _properties({"fingerprint": manifest.data.fingerprint, **counts}),
     }

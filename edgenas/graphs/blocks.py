@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgenas.graphs.opening import Shape, shapes_of
+from edgenas.graphs.macs import macs_of
+from edgenas.graphs.opening import shapes_of
 
 if TYPE_CHECKING:
     import onnx
@@ -96,33 +96,6 @@ def _block(name: str | None, parts: Sequence[Part]) -> Part:
 
 def node_macs(model: onnx.ModelProto) -> dict[str, int]:
     """Multiply-accumulates of every operator that has any, by name, for one image; a size that is not known counts as 1."""
-    shapes = shapes_of(model.graph)
-    found = {node.name: _macs(node, shapes) for node in model.graph.node}
+    sizes = {name: tuple(size or 1 for size in shape) for name, shape in shapes_of(model.graph).items()}
+    found = {node.name: macs_of(node, sizes) for node in model.graph.node}
     return {name: macs for name, macs in found.items() if macs}
-
-
-def _macs(node: Any, shapes: Mapping[str, Shape]) -> int:
-    if node.op_type not in ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"):
-        return 0
-    first, second = (_sizes(shapes.get(name, ())) for name in node.input[:2])
-    out = _sizes(shapes.get(node.output[0], ()))
-    if node.op_type == "Conv":
-        return prod(out) * prod(second[1:])
-    if node.op_type == "ConvTranspose":
-        return prod(first) * prod(second[1:])
-    if node.op_type == "Einsum":
-        return _einsum(node, (first, second))
-    is_turned = any(each.name == "transA" and each.i for each in node.attribute)
-    return prod(out) * (first[0 if is_turned else -1] if first else 1)
-
-
-def _einsum(node: Any, sizes: Sequence[tuple[int, ...]]) -> int:
-    equation = next((each.s.decode() for each in node.attribute if each.name == "equation"), "").replace(" ", "")
-    axes: dict[str, int] = {}
-    for letters, size in zip(equation.split("->")[0].split(","), sizes, strict=False):
-        axes |= dict(zip(letters, size, strict=False))
-    return prod(axes.values())
-
-
-def _sizes(shape: Shape) -> tuple[int, ...]:
-    return tuple(size or 1 for size in shape)

@@ -7,12 +7,12 @@ this is the proof of precision where no engine can be opened.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 from edgenas.errors import PrecisionError
+from edgenas.graphs.macs import INTEGER, PRODUCTS, factors, macs_of
 from edgenas.graphs.precisions import is_kept
 from edgenas.percents import percent
 from edgenas.records import Precision
@@ -26,8 +26,6 @@ SHARE_NOTES = ("precision_", "macs_share_", "nodes_share_")  # what keys of `Sha
 _CONVERSIONS = frozenset({"Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 _VALUES = frozenset({"Constant", "ConstantOfShape", "Identity", "Shape", "Range"})  # they hold or pass on, and compute nothing
 _MOVES = frozenset({"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Cast"})
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention"})
-_INTEGER = {"QLinearConv": "Conv", "ConvInteger": "Conv", "QLinearMatMul": "MatMul", "MatMulInteger": "MatMul", "QGemm": "Gemm"}
 _REASONS = {
     "Softmax": "exponentials",
     "LogSoftmax": "exponentials",
@@ -154,7 +152,7 @@ def shares_of(model: onnx.ModelProto, precision: Precision, *, kept: Sequence[st
         if is_head and kind == "fp32":
             head_macs += work
         if kind != precision:
-            is_aside = precision == "int8" and node.op_type not in _PRODUCTS
+            is_aside = precision == "int8" and node.op_type not in PRODUCTS
             key = (
                 (OTHERS, "no products") if is_aside else (node.op_type, _reason(node, kind, precision, is_head=is_head, kept=kept))
             )
@@ -173,7 +171,7 @@ def _reason(node: onnx.NodeProto, kind: Precision, precision: Precision, *, is_h
         return "gives the logits"
     if is_kept(node.name, node.op_type, kept):
         return "kept in a higher precision"
-    if node.op_type in _PRODUCTS:
+    if node.op_type in PRODUCTS:
         return f"left in {kind}" if precision == "int8" else f"its factors are {kind}"
     if "Normalization" in node.op_type:
         return "sums of squares"
@@ -228,11 +226,11 @@ class _Graph:
 
     def precision(self, node: onnx.NodeProto) -> Precision | None:
         """What a node computes in; None if it computes nothing on numbers with a point."""
-        if node.op_type in _INTEGER:
+        if node.op_type in INTEGER:
             return "int8"
         if node.op_type in _CONVERSIONS or node.op_type in _VALUES:
             return None
-        if node.op_type in _PRODUCTS and all(self._is_dequantised(name) for name in _factors(node)):
+        if node.op_type in PRODUCTS and all(self._is_dequantised(name) for name in factors(node)):
             return "int8"
         return next((self._kinds[name] for name in node.output if name in self._kinds), None)
 
@@ -252,52 +250,13 @@ class _Graph:
             if name in found or node is None:
                 continue
             found.add(name)
-            if _INTEGER.get(node.op_type, node.op_type) not in _PRODUCTS:
+            if INTEGER.get(node.op_type, node.op_type) not in PRODUCTS:
                 waiting += [each for each in node.input if each]
         return found
 
     def macs(self, node: onnx.NodeProto) -> int:
         """Multiply-accumulates of one node; a size that the graph does not say counts as 1."""
-        kind = _INTEGER.get(node.op_type, node.op_type)
-        if kind not in _PRODUCTS:
-            return 0
-        out = self._shapes.get(node.output[0], ())
-        if kind == "Attention":
-            return self._attention(node)
-        if kind == "Einsum":
-            return self._einsum(node)
-        first, second = (self._shapes.get(name, ()) for name in _factors(node))
-        if kind == "Conv":
-            return prod(out) * prod(second[1:])
-        if kind == "ConvTranspose":
-            return prod(first) * prod(second[1:])
-        if kind == "Gemm":
-            transposed = any(each.name == "transB" and each.i for each in node.attribute)
-            return prod(out) * (second[1 if transposed else 0] if second else 1)
-        inner = first[-1] if first else second[-2] if len(second) > 1 else 1
-        return prod(out) * inner
-
-    def _attention(self, node: onnx.NodeProto) -> int:
-        query, key, value = (self._shapes.get(name, ()) for name in node.input[:3])
-        if not query or not key or not value:
-            return 0
-        queries = prod(query)  # tokens times width over all heads
-        return queries * key[-2] + queries // query[-1] * value[-1] * value[-2]
-
-    def _einsum(self, node: onnx.NodeProto) -> int:
-        equation = next((each.s.decode() for each in node.attribute if each.name == "equation"), "")
-        sizes: dict[str, int] = {}
-        for letters, name in zip(equation.replace(" ", "").split("->")[0].split(","), node.input, strict=False):
-            sizes |= dict(zip(letters, self._shapes.get(name, ()), strict=False))
-        return prod(sizes.values()) if sizes else 0
-
-
-def _factors(node: onnx.NodeProto) -> Iterator[str]:
-    """The inputs that a product multiplies."""
-    if node.op_type.startswith("QLinear") or node.op_type == "QGemm":
-        yield from (node.input[0], node.input[3])
-    else:
-        yield from node.input[: 3 if node.op_type == "Attention" else 2]
+        return macs_of(node, self._shapes)
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -5,6 +5,8 @@ Shapes: N images, C channels, H and W rows and columns, K classes.
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgenas.data.files import decode_file
-from edgenas.data.preprocess import Preprocess
+from edgenas.data.preprocess import Preprocess, Unforeseen
 from edgenas.deploy.artefact import run_in_batches
 from edgenas.deploy.decisions import probabilities
 from edgenas.errors import ArtefactError, DataError
@@ -37,6 +39,7 @@ class Predictor:
         deployed: what answers, and how.
         warnings: what is to be said of the artefact.
         batch_size: most images of a call.
+        unforeseen: how many images so far held what the net's preprocessing was not decided for, by what it was.
     """
 
     def __init__(self, found: Found, *, batch_size: int = 1, spinning: bool = False) -> None:
@@ -46,6 +49,8 @@ class Predictor:
         self.warnings = (*found.warnings, *loaded.warnings)
         self.batch_size = batch_size if loaded.batch_size is None else loaded.batch_size
         self.preprocess = Preprocess.from_json(manifest.preprocessing)
+        self.unforeseen: Counter[Unforeseen] = Counter()
+        self._counting = threading.Lock()
         self._runner = loaded.runner
         self._is_fixed = loaded.batch_size is not None
         self._positive = None if manifest.positive is None else manifest.classes.index(manifest.positive)
@@ -97,7 +102,7 @@ class Predictor:
             raise ValueError(f"an image is a path, a PIL image or an array, not {type(images).__name__}")
         found = []
         for each in images:  # one after the other: decoded images may be large
-            (row,) = self.answers([_name(each)], [self.preprocess(_decoded(each))])
+            (row,) = self.answers([_name(each)], [self._prepared(_decoded(each))])
             if row.error is not None:
                 raise DataError(f"{row.path}: {row.error}")
             found.append(row)
@@ -106,11 +111,17 @@ class Predictor:
     def prepared(self, load: Callable[[], Image.Image]) -> Prepared:
         """An image as the net reads it, shape (C, H, W), or why it cannot be read; safe in any thread."""
         try:
-            return self.preprocess(load())
+            return self._prepared(load())
         except DataError as error:
             return str(error)
         except (OSError, ValueError, MemoryError) as error:  # of what Pillow makes of odd pixels
             return " ".join(str(error).split()) or type(error).__name__
+
+    def _prepared(self, image: Image.Image) -> NDArray[np.float32]:
+        if (what := self.preprocess.unforeseen(image)) is not None:
+            with self._counting:
+                self.unforeseen[what] += 1
+        return self.preprocess(image)
 
     def answers(self, names: Sequence[str], prepared: Sequence[Prepared]) -> list[Prediction]:
         """One row an image, in order; those that could not be read say why.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from itertools import islice
 from edgenas.predicting.paths import Item
 from edgenas.predicting.predictor import Predictor, Prepared
 from edgenas.records import Prediction
+from edgenas.runs.place import threads_here
 
 CHUNK = 16  # images that are asked about before anybody is told
 AHEAD = 2  # chunks that are being decoded
@@ -30,7 +30,7 @@ def predictions(
     Raises:
         ArtefactError: if the model does not run.
     """
-    threads = min(8, len(os.sched_getaffinity(0))) if workers is None else workers
+    threads = min(8, threads_here()) if workers is None else workers
     size, ahead = (1, 0) if live else (max(CHUNK, predictor.batch_size), AHEAD)
     waiting: deque[list[tuple[str, Future[Prepared]]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="decoding") as pool:

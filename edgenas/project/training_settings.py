@@ -39,7 +39,7 @@ class OptimizerSettings:
         mix_switch_prob: how often is pasted where both are asked for.
         erasing: probability that a rectangle of an image becomes noise.
         amp_dtype: of mixed precision: auto (on a GPU: bf16 where it has it, else fp16), bf16 or fp16, or off.
-        channels_last: keep images channels last, which some GPUs compute faster.
+        channels_last: keep images channels last, which some GPUs compute faster, and CPUs where a net is of convolutions.
     """
 
     final_learning_rate: AmountOrZero = 1e-5

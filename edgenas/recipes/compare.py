@@ -15,6 +15,7 @@ from edgenas.latency.measuring import is_here
 from edgenas.project.comparing.asking import Asked, parse_rivals
 from edgenas.project.comparing.contenders import Contender, Ours
 from edgenas.project.comparing.families import Limit, Looker
+from edgenas.project.comparing.files import NetFiles
 from edgenas.project.comparing.judging import judge_all, measure, named_apart
 from edgenas.project.comparing.outsiders import outsider
 from edgenas.project.comparing.ray_training import Order, train_apart
@@ -39,7 +40,7 @@ from edgenas.project.rival_nets import keep_compare
 from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.records import ComparePicture, CompareResult, LeftOut
-from edgenas.runs import Note, Outcome, Picture, Record, locked
+from edgenas.runs import Note, Outcome, Picture, Record, locked, scratch
 from edgenas.spaces import SearchSpace
 from edgenas.training.devices import torch_device
 from edgenas.training.timm_nets import TimmNet
@@ -106,8 +107,9 @@ def run(config: CompareConfig) -> Iterator[Record]:
         left_out += [each for each in trained if isinstance(each, LeftOut)]
         identity = {"nets": [[each.name, each.image_px] for each in contenders], "searched": ours.sha256, **device_facts}
         timings = stack.enter_context(journal(project.run.compare / JOURNAL, identity))
-        measured = yield from measure(project, contenders, ours.arch, table, timings)
-        rows = yield from judge_all(project, contenders, measured, limit)
+        files = NetFiles(project, stack.enter_context(scratch(project.run.path)))
+        measured = yield from measure(project, contenders, ours.arch, table, timings, files)
+        rows = yield from judge_all(project, contenders, measured, limit, files)
         result = CompareResult(
             limit_ms=limit.ms if limit is not None else None,
             quantile=limit.quantile if limit is not None and limit.quantile != "p50" else None,

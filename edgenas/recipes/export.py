@@ -114,7 +114,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
         yield Note(f"signed: minisign -V -P {signer.public_key} -m manifest.json, or edgenas verify --public-key FILE")
     results = [result_of(source, each) for each in written] or standing_results(source)
     several = tuple(results) if len(orders.each) > 1 or len(results) > 1 else None
-    result = replace(results[0], artifacts=several, bench=timed)
+    result = replace(results[0], artifacts=several, bench=timed, only_timed=None if written else True)
     outputs = {"artifact": project.run.path / result.artifact} if config.output is None else {"artifact": folders[0]}
     outputs |= {} if timed is None else {"bench": bench_file(project.run, there)}
     yield from _recommended(timed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgenas.data.files import EXTENSIONS
+from edgenas.data.preprocess import Unforeseen
 from edgenas.errors import DataError
 from edgenas.escaping import one_line
 from edgenas.predicting.paths import Frames as Frames  # what the command makes
@@ -21,6 +22,13 @@ from edgenas.runs import Note, Outcome, Progress, Record
 
 MAX_ROWS = 20  # that a terminal shows
 MAX_PROBLEMS = 20  # that an error names
+
+_UNFORESEEN: dict[Unforeseen, str] = {
+    "range": "with values of more than 8 bits, for which the net was given no range: 0 to 65535 (of floats 0 to 255) were shown "
+    "from black to white; give it 8 bits as in training, or train on such images",
+    "ground": "with transparent pixels, for which the net was given no ground: alpha was ignored; lay them on one as in "
+    "training, or train on such images",
+}
 
 Sink = Callable[[Sequence[Prediction], Sequence[str]], None]  # takes rows, and the names of the classes
 
@@ -101,6 +109,8 @@ def run(config: PredictConfig) -> Iterator[Record]:
         seconds = time.monotonic() - began
     done = counted.num_images
     yield Progress("predicting", done, done)
+    for what, num in sorted(predictor.unforeseen.items()):
+        yield Note(f"{images(num)} {_UNFORESEEN[what]}", is_warning=True)
     if not done:
         raise DataError(f"no image in {', '.join(config.paths)}")
     result = PredictResult(

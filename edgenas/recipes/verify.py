@@ -32,6 +32,7 @@ from edgenas.records import EQUAL_WORD, AcceptancePlan, Check, Manifest, Parity,
 from edgenas.runs import Note, Outcome, Record, RunFolder, write_text
 from edgenas.runs.background import watched
 from edgenas.runs.outside import MAX_JSON_BYTES, OutsideError, read_regular
+from edgenas.runs.verified import keep_verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ def _verified(config: VerifyConfig) -> Iterator[Record]:
         failure = GateError(f"{config.folder}: some checks did not run, and --require-run was given")
     elif manifest.status == "rejected":
         failure = GateError(f"{config.folder} was rejected by its gates when it was exported", hint="parity.json says why")
+    if failure is None:
+        keep_verified(RunFolder(config.run), config.folder)
     word = manifest.verdict_word
     result = VerifyResult(artifact=str(config.folder), verdict=verdict, checks=tuple(checks), exported=word)
     yield Outcome(result, {"artifact": config.folder}, failure)
@@ -144,7 +147,11 @@ def _check_signature(folder: Path, public_key: Path | None) -> list[Check]:
     """
     if public_key is None:
         return []
-    signatory, text = load_signatory(public_key), read_signature(folder)
+    signatory = load_signatory(public_key)
+    try:
+        text = read_signature(folder)
+    except ArtefactError as error:
+        return [Check(MANIFEST, "signature", "failed", f"it cannot be read: {error.message}")]
     if text is None:
         return [Check(MANIFEST, "signature", "failed", f"there is none: {SIGNATURE} is missing")]
     try:

@@ -19,6 +19,7 @@ from edgenas.records.candidates import (
     PromisedQuantile,
     ProofRow,
     RacedRow,
+    gene_words,
 )
 from edgenas.records.checkpoints import CheckpointFacts, MemberFacts, SamplingFacts, SpreadFacts, TrainedFor
 from edgenas.records.codec import Arch, JsonRecord, SealedRecord
@@ -460,6 +461,7 @@ __all__ = [
     "VerdictRow",
     "VerifyResult",
     "WeightsFacts",
+    "gene_words",
     "limit_text",
     "lower_name",
 ]

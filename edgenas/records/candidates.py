@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from edgenas.records.codec import OMITTED, Arch, JsonRecord
 from edgenas.records.proportion import Proportion
+
+
+def gene_words(value: Any) -> str:
+    """A gene of a readable architecture for people: a list joined by dots, an object's values in brackets, a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, Mapping):
+        return f"({' '.join(map(gene_words, value.values()))})"
+    return "·".join(map(gene_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

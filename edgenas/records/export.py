@@ -36,6 +36,7 @@ class ExportResult(JsonRecord):
         acceptance: the plan that judged.
         artifacts: every artefact, the first too, where several were asked for.
         bench: all artefacts of the run, timed in turn, where that was asked for.
+        only_timed: nothing was written, for that was all that was asked for.
     """
 
     artifact: str
@@ -49,3 +50,4 @@ class ExportResult(JsonRecord):
     artifacts: Annotated[tuple[ExportResult, ...] | None, OMITTED] = None
     repair: Annotated[Repair | None, OMITTED] = None
     bench: Annotated[BenchResult | None, OMITTED] = None
+    only_timed: Annotated[bool | None, OMITTED] = None

@@ -10,6 +10,8 @@ from rich.text import Text
 from edgenas.records import BenchedRow, BenchResult, Percentile
 from edgenas.report.cells import table, verdict
 
+NAMES = 18  # least columns of the files' names
+
 
 def bench_lines(result: BenchResult | None) -> Iterator[RenderableType]:
     """Every file with its calls, ratio and gates, then what is recommended; nothing where none was timed."""
@@ -17,9 +19,8 @@ def bench_lines(result: BenchResult | None) -> Iterator[RenderableType]:
         return
     threads = "" if result.threads is None else f", {result.threads} thread{'s' if result.threads > 1 else ''}"
     title = f"In turn on {result.device}{threads}, batch {result.batch_size}: {result.visits} visits to each"
-    columns = ("file", "runtime", "precision", ">p50 ms", ">p90", ">p99", ">of the baseline [95 %]", "gates")
-    rows = table(*columns, title=title)
-    rows.columns[0].overflow = "fold"
+    columns = ("file", ">p50 ms", ">p90", ">p99", ">of the baseline\n[95 %]", "gates")
+    rows = table(*columns, title=title, names=NAMES)
     for row in result.rows:
         rows.add_row(*_cells(row, result))
     yield rows
@@ -38,10 +39,9 @@ def _cells(row: BenchedRow, result: BenchResult) -> list[Text | str]:
     baseline = result.baseline
     is_baseline = (row.artifact, row.path, row.runtime) == (baseline.artifact, baseline.path, baseline.runtime)
     gates = Text("–") if not row.path else verdict(row.parity) if row.parity is not None else Text("not judged", style="dim")
+    how = f"{row.runtime}, {row.precision}"
     return [
-        name if row.is_own else f"{name} (another net)",
-        row.runtime,
-        row.precision,
+        f"{name if row.is_own else f'{name} (another net)'}\n  {how}",
         f"{row.latency_ms:.3g}",
         _percentile(row.percentiles.get("p90")),
         _percentile(row.percentiles.get("p99")),

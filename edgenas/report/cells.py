@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from edgenas import percents
-from edgenas.records import EQUAL_WORD, Arch, Percentile, Proportion
+from edgenas.records import EQUAL_WORD, Arch, Percentile, Proportion, gene_words
 from edgenas.report.folding import Cells
 
 SHORT = {"pool_size": "pool", "qkv_dims": "qkv", "mlp_ratios": "mlp", "embed_dims": "dims"}
 VERDICT_STYLES = {"passed": "green", EQUAL_WORD: "green", "failed": "bold red", "undecided": "yellow", "not_run": "yellow"}
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """A borderless table; columns that start with ``>`` are aligned right."""
-    return Cells(columns, title)
+def table(*columns: str, title: str | None = None, names: int | None = None) -> Table:
+    """A borderless table; columns that start with ``>`` are aligned right.
+
+    Args:
+        columns: their headers.
+        title: above.
+        names: least columns of the first one's names, which may be parted; None never parts one.
+    """
+    return Cells(columns, title, names=names)
 
 
 def percent(value: float | None) -> str:
@@ -70,13 +75,4 @@ def verdict(name: str) -> Text:
 
 def arch_line(arch: Arch) -> str:
     """An architecture on one line, e.g. ``pool 2  depths 2·2·1·1  qkv 4·8·32·16  mlp 4·4·4·4``."""
-    return "  ".join(f"{SHORT.get(name, name)} {arch_value(value)}" for name, value in arch.items())
-
-
-def arch_value(value: Any) -> str:
-    """A gene, a list of them joined by dots, or an object's in brackets; a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, Mapping):
-        return f"({' '.join(map(arch_value, value.values()))})"
-    return "·".join(map(arch_value, value)) if isinstance(value, list) else str(value)
+    return "  ".join(f"{SHORT.get(name, name)} {gene_words(value)}" for name, value in arch.items())

@@ -19,6 +19,7 @@ from edgenas.runs import Outcome
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAMES = 16  # least columns of the nets' names
 COLOURS = {
     "searched": "tab:red",
     "hand": "tab:orange",
@@ -45,10 +46,8 @@ def compare_view(outcome: Outcome[CompareResult]) -> Iterator[RenderableType]:
 
 
 def _table(*columns: str, title: str) -> Table:
-    """A table whose first column, of names, is folded where it is too long, not cut off."""
-    rows = table(*columns, title=title)
-    rows.columns[0].overflow = "fold"
-    return rows
+    """A table whose first column, of names, goes over several lines where it is too long."""
+    return table(*columns, title=title, names=NAMES)
 
 
 def _mark(result: CompareResult, net: ComparedNet) -> str:

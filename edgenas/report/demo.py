@@ -16,6 +16,7 @@ from edgenas.report.decisions import metrics_tables
 from edgenas.report.nets import net_rows, nets_of, verdict_lines
 from edgenas.runs import Outcome
 
+NAMES = 16  # least columns of the nets' names
 OLD_TASK = "1,797 digits"  # of results that do not say what their images are
 
 
@@ -46,9 +47,9 @@ def _found(result: DemoResult, compared: CompareResult) -> Iterator[RenderableTy
     images = compared.nets[0].metrics.n
     positive = compared.nets[0].metrics.positive
     found = [f">{positive}\nfound %"] if positive is not None else []
-    rows = table("net", ">ms", ">right %", *found, ">searched\nahead by", title=f"{images:,} test images, 95 % intervals")
-    for column in rows.columns:
-        column.overflow = "fold"  # nothing is cut off
+    rows = table(
+        "net", ">ms", ">right %", *found, ">searched\nahead by", title=f"{images:,} test images, 95 % intervals", names=NAMES
+    )
     for net in compared.nets:
         late = " !" if net.fits is False else ""
         shares = [interval(net.metrics.sensitivity[positive])] if positive is not None else []

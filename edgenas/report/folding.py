@@ -16,6 +16,7 @@ from rich.text import Text
 from edgenas.escaping import terminal
 
 LONGEST = 72  # a word of more characters (a path, a hash) goes over several lines of its cell
+PARTS = " _/:@-"  # characters after which a name goes on in the next line
 
 
 class Cells(Table):
@@ -24,10 +25,13 @@ class Cells(Table):
     Args:
         headers: of the columns; those that start with ``>`` are aligned right.
         title: over the table, as wide as the terminal.
+        names: least width of the first column, whose names then go over several lines, where nothing else keeps columns beside each
+            other; None never parts a name.
     """
 
-    def __init__(self, headers: Sequence[str], title: str | None = None) -> None:
+    def __init__(self, headers: Sequence[str], title: str | None = None, *, names: int | None = None) -> None:
         super().__init__(box=box.SIMPLE_HEAD, pad_edge=False)
+        self.names = names
         self.heading = None if title is None else Text(title, style="bold")
         for header in headers:
             self.add_column(
@@ -39,17 +43,24 @@ class Cells(Table):
         super().add_row(*map(_readable, cells), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title, then columns as far as they fit without cutting a word, else every row as a block of lines."""
+        """The title, then columns as far as they fit, cutting no word but of names, else every row as a block of lines."""
         if self.heading is not None:
             yield Text()
             yield self.heading
         room = options.max_width - (3 * len(self.columns) - 1)  # what paddings and the edges of the box take
-        widths = shared([_needs(console, options, column) for column in self.columns], room)
+        needs = [_needs(console, options, column) for column in self.columns]
+        widths = shared(needs, room)
+        if widths is None and self.names is not None:
+            others = sum(least for least, _ in needs[1:])
+            if room - others >= self.names:
+                widths = shared([(min(needs[0][0], room - others), needs[0][1]), *needs[1:]], room)
         if widths is None:
             yield from self._blocks()
             return
         table = copy.copy(self)
         table.columns = [replace(column, width=width) for column, width in zip(self.columns, widths, strict=True)]
+        if self.names is not None:
+            table.columns[0]._cells = [parted(cell, widths[0]) for cell in self.columns[0].cells]
         yield from Table.__rich_console__(table, console, options)
 
     def _blocks(self) -> Iterator[RenderableType]:
@@ -64,6 +75,23 @@ class Cells(Table):
             yield Text()
             yield from [first] if str(first) else []
             yield lines
+
+
+def parted(cell: RenderableType, width: int) -> RenderableType:
+    """A name over as many lines as it needs, parted after one of `PARTS` where it can be; what follows is indented as it is."""
+    if not isinstance(cell, Text):
+        return cell
+    return Text("\n").join(_parted(line, width) for line in cell.split("\n", allow_blank=True))
+
+
+def _parted(line: Text, width: int) -> Text:
+    name, start, ends = line.plain, 0, []
+    indent = len(name) - len(name.lstrip(" →"))
+    while len(name) - start > (room := max(1, width - (indent if start else 0))):
+        last = max(name.rfind(character, start, start + room) for character in PARTS) + 1
+        start = last if last > start + (0 if start else indent) else start + room
+        ends.append(start)
+    return Text("\n" + " " * indent).join(line.divide(ends))
 
 
 def shared(needs: Sequence[tuple[int, int]], room: int) -> list[int] | None:

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.percents import numeral
-from edgenas.records import FinalTraining, Metrics, MostFrequent, NetReport, PublishedRow, RetrainResult, StageCosts
-from edgenas.report.cells import arch_value, interval, milliseconds, table
+from edgenas.records import FinalTraining, Metrics, MostFrequent, NetReport, PublishedRow, RetrainResult, StageCosts, gene_words
+from edgenas.report.cells import interval, milliseconds, table
 from edgenas.report.decisions import always, confusion, metrics_tables
 from edgenas.runs import Outcome
 
@@ -57,7 +57,7 @@ def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = Non
     """
     rows, each = table("", *(f">{name}" for name in nets)), list(nets.values())
     for name in each[0].arch or ():
-        rows.add_row(name.replace("_", " "), *("–" if net.arch is None else arch_value(net.arch[name]) for net in each))
+        rows.add_row(name.replace("_", " "), *("–" if net.arch is None else gene_words(net.arch[name]) for net in each))
     if any(net.width for net in each):
         rows.add_row("width", *(_or_dash(net.width) for net in each))
     rows.add_row("parameters", *(f"{net.params:,}" for net in each))

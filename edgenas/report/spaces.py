@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgenas.records import ChoiceFacts, CountResult, CountRow, NamedFacts, ReportedFacts, SpacesResult
-from edgenas.report.cells import arch_line, arch_value, count, table
+from edgenas.records import ChoiceFacts, CountResult, CountRow, NamedFacts, ReportedFacts, SpacesResult, gene_words
+from edgenas.report.cells import arch_line, count, table
 from edgenas.runs import Outcome
 
 MAX_ROWS = 100  # architectures listed one by one
@@ -70,13 +69,13 @@ def _choices(choices: Sequence[ChoiceFacts]) -> Table:
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for choice in choices:
         when = choice.active_when
-        options = ", ".join(map(_option, choice.options))
+        options = ", ".join(map(gene_words, choice.options))
         before, number, after = re.fullmatch(r"(.*?)(\d*)(\D*)", choice.name).groups()  # type: ignore[union-attr]  # fits all
         condition = ""
         if when is not None:
             name, own = when.choice, f"{before}{number}]."
             name = f"its {name.removeprefix(own)}" if name.startswith(own) else name  # alike for every number
-            condition = f"{name} is {' or '.join(map(_option, when.values))}"
+            condition = f"{name} is {' or '.join(map(gene_words, when.values))}"
         groups.setdefault((before, after, options, condition), []).append(number)
     rows = table("gene", "options", "exists when")
     rows.columns[0].no_wrap = True
@@ -96,10 +95,6 @@ def _ranges(numbers: list[str]) -> str:
         else:
             runs.append([number])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-
-
-def _option(value: Any) -> str:
-    return arch_value(list(value) if isinstance(value, tuple) else value)
 
 
 def _named(named: Sequence[NamedFacts]) -> Iterator[RenderableType]:

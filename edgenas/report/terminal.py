@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -20,6 +22,7 @@ from edgenas.runs import Epoch, Front, Note, Outcome, Picture, Record
 from edgenas.runs import Progress as Step
 
 ROOMY = 80  # columns from which on a line of progress has room for more than numbers
+PAUSE_S = 0.7  # of silence before a command says that it is starting
 PACE_S = 1800.0  # the pace of so long tells the time left: steps of work may take minutes each
 
 
@@ -35,6 +38,23 @@ class Screen:
         self.results = results or console or LiteralConsole()
         self.console = console or LiteralConsole(stderr=True)
         self.warnings: list[str] = []
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Say on a terminal that a command is starting, once that takes `PAUSE_S`: PyTorch alone takes seconds to import."""
+        if not self.console.is_terminal:
+            yield
+            return
+        status = self.console.status("starting", spinner_style="cyan")
+        timer = Timer(PAUSE_S, status.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+            status.stop()
 
     def follow(self, records: Iterator[Record], stop: object = False) -> Outcome[Any]:
         """Draw progress and notes until the outcome comes; warnings are kept for ``--json``.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgenas.runs.folder import RunFolder
 from edgenas.runs.outside import MAX_TOML_BYTES, OutsideError, parse_toml, read_regular
+from edgenas.runs.verified import is_verified
 
 ORDER = ("init", "profile", "plan", "train", "search", "retrain", "evaluate", "export", "report")
 DEFAULT_RUN = Path("edgenas-run")
@@ -57,21 +58,23 @@ def typed(run: RunFolder, stage: str) -> str:
     return text if run.path == DEFAULT_RUN else f"{text} --run {shlex.quote(str(run.path))}"
 
 
-def next_command(run: RunFolder, after: str | None = None) -> str | None:
-    """What comes next in a run folder, as it is typed; None where every stage is done.
+def next_command(run: RunFolder, after: str | None = None, artefact: Path | None = None) -> str | None:
+    """What comes next in a run folder, as it is typed; None where every stage is done and its artefact verified.
 
     Args:
         run: is looked at.
         after: the stage that has just been taken; None asks what the folder lacks.
+        artefact: that has just been written; None takes the newest in the run folder.
     """
-    stage = _next_stage(run, after)
+    stage = _next_stage(run, after, artefact)
     if stage is not None:
         return typed(run, stage)
     manifest = product(run, "export")
-    return None if manifest is None or after == "verify" else f"edgenas verify {shlex.quote(str(manifest.parent))}"
+    artefact = artefact if artefact is not None or manifest is None else manifest.parent
+    return None if artefact is None or is_verified(run, artefact) else f"edgenas verify {shlex.quote(str(artefact))}"
 
 
-def _next_stage(run: RunFolder, after: str | None) -> str | None:
+def _next_stage(run: RunFolder, after: str | None, artefact: Path | None) -> str | None:
     """The first stage that is missing or older than what has just been made."""
     if after is None:
         return next((stage for stage in ORDER if stage not in _LEAVE_NOTHING and product(run, stage) is None), None)
@@ -83,7 +86,7 @@ def _next_stage(run: RunFolder, after: str | None) -> str | None:
             if ORDER.index(stage) < place and product(run, stage) is None:
                 return stage
     made = product(run, _REST_ON.get(after, after))
-    if made is None and after not in _LEAVE_NOTHING:
+    if made is None and after not in _LEAVE_NOTHING and artefact is None:
         return after  # a part of it was made, e.g. a teacher
     for stage in ORDER[place + 1 :]:
         there = product(run, stage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from edgenas.errors import EdgeNASError
 from edgenas.predicting.predictor import Predictor
 from edgenas.records import Prediction
+from edgenas.runs.place import threads_here
 from edgenas.serving.metrics import Metrics
 from edgenas.serving.uploads import Limits, RefusedError, Upload, decoded
 
@@ -44,7 +44,7 @@ class Desk:
         self.is_open = False
         self._inside = 0
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._decoders = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), thread_name_prefix="decoding")
+        self._decoders = ThreadPoolExecutor(min(4, threads_here()), thread_name_prefix="decoding")
 
     def warm_up(self) -> None:
         """Ask the model once, in its thread; from then on requests are taken.

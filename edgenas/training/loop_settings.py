@@ -44,7 +44,7 @@ class LoopSettings:
         sam_rho: radius of sharpness-aware minimisation, see `edgenas.training.sharpness`; None does without.
         accumulate: parts that a batch is run in, one after the other, whose gradients add up to the batch's.
         amp_dtype: of mixed precision; auto as ``amp`` says, off is none, bf16 is possible on a CPU, too.
-        channels_last: keep images and convolutions' weights channels last, which some GPUs compute faster.
+        channels_last: keep images and convolutions' weights channels last, which some GPUs and CPUs compute faster.
         compile: let `torch.compile` translate the net; for a plain net.
     """
 

@@ -1,5 +1,7 @@
 """What the reports of classifiers hold beside accuracy and sensitivity: predictive values, F1, AUROC, calibration.
 
+The numbers are those of scikit-learn, which tests compare; importing it takes longer than the evaluation of a small net.
+
 Shapes: N images, C classes.
 """
 
@@ -52,11 +54,8 @@ def scores(
     resamples = [rng.integers(len(labels_N), size=len(labels_N)) for _ in range(num_resamples)] if len(labels_N) else []
     sure_N, right_N = probabilities_NC.max(axis=1, initial=0.0), probabilities_NC.argmax(axis=1) == labels_N
 
-    from sklearn.metrics import f1_score
-
-    def macro_f1(rows: NDArray[np.int64]) -> float:
-        present = np.unique(labels_N[rows])
-        return float(f1_score(labels_N[rows], decided_N[rows], labels=present, average="macro", zero_division=0.0))
+    def f1(rows: NDArray[np.int64]) -> float:
+        return macro_f1(decided_N[rows], labels_N[rows], num_classes)
 
     def calibration_error(rows: NDArray[np.int64]) -> float:
         return expected_calibration_error(sure_N[rows], right_N[rows])
@@ -67,7 +66,7 @@ def scores(
             name: _of_class(probabilities_NC[:, index], decided_N == index, labels_N == index, prevalence, confidence)
             for index, name in enumerate(class_names)
         },
-        macro_f1=interval(macro_f1),
+        macro_f1=interval(f1),
         calibration_error=interval(calibration_error),
         top5=_top5(probabilities_NC, labels_N, confidence) if num_classes > TOP else None,
         prevalence=prevalence,
@@ -93,11 +92,9 @@ def _top5(probabilities_NC: NDArray[np.floating], labels_N: NDArray[np.int64], c
     """Share of images whose class is among the five likeliest."""
     if not len(labels_N):
         return wilson(0, 0, confidence=confidence)
-    from sklearn.metrics import top_k_accuracy_score
-
-    every = np.arange(probabilities_NC.shape[1])
-    right = top_k_accuracy_score(labels_N, probabilities_NC, k=TOP, labels=every, normalize=False)
-    return wilson(int(right), len(labels_N), confidence=confidence)
+    likeliest_N5 = np.argsort(probabilities_NC, axis=1, kind="stable")[:, -TOP:]
+    right = int((likeliest_N5 == labels_N[:, None]).any(axis=1).sum())
+    return wilson(right, len(labels_N), confidence=confidence)
 
 
 def _of_class(
@@ -162,14 +159,29 @@ def _or(value: float, other: float) -> float:
     return other if math.isnan(value) else value
 
 
+def macro_f1(decided_N: NDArray[np.int64], labels_N: NDArray[np.int64], num_classes: int) -> float:
+    """Mean over the classes that some image has of the harmonic mean of their precision and sensitivity.
+
+    Args:
+        decided_N: the class that was decided.
+        labels_N: class indices.
+        num_classes: above all of them.
+    """
+    right_C, decided_C, there_C = (
+        np.bincount(each, minlength=num_classes) for each in (labels_N[decided_N == labels_N], decided_N, labels_N)
+    )
+    is_there_C = there_C > 0
+    return float((2 * right_C / np.maximum(decided_C + there_C, 1))[is_there_C].mean())
+
+
 def auroc(p_N: NDArray[np.floating], is_it_N: NDArray[np.bool_], confidence: float) -> Proportion:
     """How often an image of the class is thought likelier to be of it than one of another, with Hanley and McNeil's interval."""
     positives, negatives = int(is_it_N.sum()), int((~is_it_N).sum())
     if not positives or not negatives:
         return Proportion(math.nan, 0.0, 1.0, len(is_it_N))
-    from sklearn.metrics import roc_auc_score
-
-    area = float(roc_auc_score(is_it_N, p_N))
+    _, place_N, num_V = np.unique(p_N, return_inverse=True, return_counts=True)
+    rank_V = np.cumsum(num_V) - (num_V - 1) / 2  # equal ones share the mean of their ranks: half a pair is right
+    area = float(rank_V[place_N[is_it_N]].sum() - positives * (positives + 1) / 2) / (positives * negatives)
     both_above, both_below = area / (2 - area), 2 * area**2 / (1 + area)
     spread = area * (1 - area) + (positives - 1) * (both_above - area**2) + (negatives - 1) * (both_below - area**2)
     half = normal_quantile(0.5 + confidence / 2) * math.sqrt(max(0.0, spread) / (positives * negatives))

@@ -22,11 +22,11 @@ def test_a_sigterm_ends_a_command_that_waits_for_something(has_begun: bool, monk
     def waiting() -> None:
         assert not has_begun or not stop  # the first sign of life
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(10)
+        time.sleep(240)
 
     with stop.listening(), pytest.raises(KeyboardInterrupt):
         waiting()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 120
 
 
 KILLED = """

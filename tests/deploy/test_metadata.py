@@ -30,6 +30,15 @@ def test_the_texts_are_enough_to_use_the_model_without_its_folder() -> None:
     assert (TEXTS["decision"], TEXTS["positive"], float(TEXTS["threshold"])) == ("threshold", "covid-19", 0.4)
 
 
+def test_what_a_person_decides_is_in_the_texts_and_must_be_what_the_manifest_says() -> None:
+    texts = metadata(CLASSES, HOW, "covid-19", 0.4, (0.25, 0.75))
+    assert json.loads(texts["refer"]) == [0.25, 0.75]
+    assert "refer" not in TEXTS
+    assert contradictions(texts, TEXTS) == ["refer"]
+    assert contradictions(texts, metadata(CLASSES, HOW, "covid-19", 0.4, (0.25, 0.5))) == ["refer"]
+    assert contradictions(TEXTS, texts) == []  # a file of before
+
+
 @pytest.mark.parametrize(("positive", "threshold"), [(None, None), ("covid-19", None)])
 def test_without_a_threshold_the_most_probable_class_is_decided(positive: str | None, threshold: float | None) -> None:
     texts = metadata(CLASSES, HOW, positive, threshold)

@@ -61,11 +61,13 @@ def test_nothing_of_this_machine_is_written() -> None:
     assert model.producer_name == "edgenas"
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_two_exports_are_the_same_bytes() -> None:
     first, second = (export_graph(tiny_net(), INPUT_SHAPE).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_the_exporter_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

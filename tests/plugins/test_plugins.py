@@ -258,7 +258,7 @@ def test_a_package_on_the_path_of_a_process_is_found(site: Path, tmp_path: Path)
     value = json.loads(shown.stdout)
     assert {"toy-pit", "pit-nano"} <= {space["name"] for space in value["result"]["spaces"]}
     assert ["'absent'" in value["warnings"][0], "'number'" in value["warnings"][1], len(value["warnings"])] == [True, True, 2]
-    counting = [*call, "count", "--space", "toy-pit", "--arch", "largest", "--check", "--json"]
+    counting = [*call, "count", "--space", "toy-pit", "--arch", "largest", "--json"]
     counted = subprocess.run(counting, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(counted.stdout)["result"]["rows"][0]["params"] > 0
 

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgenas.cli import main
 from edgenas.predicting.predictor import Predictor
@@ -126,7 +128,7 @@ def test_a_reader_that_leaves_early_ends_it_in_silence(artefact: Path, pictures:
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) == 0, err
+    assert process.wait(timeout=120) == 0, err
     assert "pipe" not in err
 
 
@@ -249,3 +251,24 @@ def test_one_image_is_spoken_of_as_one(artefact: Path, pictures: Pictures, tmp_p
     assert (code, out.splitlines()[-1].startswith("1 image, ")) == (0, True)
     _, _, err = edgenas("predict", tmp_path / "gone.png", "--artifact", artefact)
     assert "1 of 1 image could not be read" in err
+
+
+def test_values_and_alpha_that_the_net_was_never_shown_are_warnings(artefact: Path, tmp_path: Path) -> None:
+    wide, clear = tmp_path / "wide.png", tmp_path / "clear.png"
+    Image.fromarray(np.full((9, 9), 4000, dtype=np.uint16)).save(wide)
+    Image.fromarray(np.dstack([np.zeros((9, 9, 3)), np.eye(9) * 255]).astype(np.uint8)).save(clear)
+    code, out, _ = edgenas("predict", wide, wide, clear, "--artifact", artefact, "--json")
+    value = json.loads(out)
+    assert code == 0
+    assert [each.split(":")[0] for each in value["warnings"]] == [
+        "1 image with transparent pixels, for which the net was given no ground",
+        "2 images with values of more than 8 bits, for which the net was given no range",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-I", artefact / "example.py", wide, clear], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    no_range = "its values of more than 8 bits have no range in the manifest: 0 to 65535 (of floats 0 to 255) is shown"
+    assert done.stderr.splitlines() == [
+        f"example.py: {wide}: {no_range}",
+        f"example.py: {clear}: its transparent pixels have no ground in the manifest: alpha is ignored",
+    ]

@@ -244,8 +244,16 @@ def test_what_is_missing_is_told_before_anything_is_tried(tmp_path: Path, flags:
     assert "trying" not in err
 
 
+@pytest.mark.usefixtures("short_pace")
 def test_where_labels_alone_teach_there_is_no_teacher(tmp_path: Path) -> None:
-    labels = ("train.kd_weight=0", "train.epochs=1", "train.threads=1", "teacher.probe_steps=2", "retrain.epochs=1")
+    labels = (
+        "data.max_per_class=80",
+        "train.kd_weight=0",
+        "train.epochs=1",
+        "train.threads=1",
+        "teacher.probe_steps=2",
+        "retrain.epochs=1",
+    )
     short = ("retrain.scratch_epochs=1", "search.num_generations=0", "search.population=4", "search.proof_epochs=1")
     few = ("search.proof_nets=1", "search.proof_hand=1", "search.max_params=130000", "teacher.epochs=1", "teacher.name=cnn")
     sets = [part for setting in (*labels, *short, *few) for part in ("--set", setting)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
+import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,13 +21,14 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, ProfileResult, profile
 from edgenas.latency import MeasuringSettings as ProfileSettings
 from edgenas.latency.measuring import device_name
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_supernet
 from edgenas.training.checkpoints import save_weights
 from edgenas.training.folder import WEIGHTS
 from tests.latency.toy import ToyRuntime, build
+from tests.sparing import blank_pictures
 
 TASK = PVT_NANO.default_task
 SMALL = (
@@ -37,18 +40,22 @@ SMALL = (
     "search.num_finalists=3",
     "search.proof_epochs=0",  # there is no teacher
 )
+DECIDED = ("teacher.name=cnn", "train.kd_weight=0.5", "train.temperature=2.0", "train.flip=false")  # nothing is tried out
 
 
-def edgenas_in(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """Exit code, the JSON object and stderr of a command."""
+def edgenas_in(folder: Path, *arguments: str, decided: tuple[str, ...] = DECIDED) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the JSON object and stderr of a command, which draws nothing; its own settings win over those ``decided``."""
     out, err = io.StringIO(), io.StringIO()
+    own = {argument.partition("=")[0] for argument in arguments}
+    settings = (*(each for each in decided if each.partition("=")[0] not in own), *SMALL)
     with (
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        blank_pictures(),
         pytest.raises(SystemExit) as ended,
     ):
-        main([*arguments, *(part for setting in SMALL for part in ("--set", setting)), "--json"])
+        main([*arguments, *(part for setting in settings for part in ("--set", setting)), "--json"])
     return int(ended.value.code or 0), json.loads(out.getvalue()), err.getvalue()
 
 
@@ -66,7 +73,14 @@ def scaled(table: LatencyTable, factor: float) -> LatencyTable:
     """The table of a device that is so many times slower."""
     calibration = table.calibration
     slower = replace(calibration, scale=calibration.scale * factor, offset_ms=calibration.offset_ms * factor)
-    return replace(table, calibration=slower)
+    rows = [_slower(row, factor) for row in table.validation["rows"]]
+    bound_nets = tuple(_slower(net, factor) for net in table.bound_nets)
+    return replace(table, calibration=slower, validation=table.validation | {"rows": rows}, bound_nets=bound_nets)
+
+
+def _slower(row: dict[str, Any], factor: float) -> dict[str, Any]:
+    """A net's times on such a device."""
+    return {name: value * factor if name.endswith("_ms") and value is not None else value for name, value in row.items()}
 
 
 def of_this_machine(table: LatencyTable) -> LatencyTable:
@@ -78,7 +92,16 @@ def of_this_machine(table: LatencyTable) -> LatencyTable:
 
 def make_project(folder: Path) -> Path:
     """A divided data set, an untrained supernet, and this machine's table in the run folder."""
-    code, value, _ = edgenas_in(folder, "init", "--data", "digits")
+    shutil.copytree(Path(_made().name) / "edgenas-run", folder / "edgenas-run")
+    return folder
+
+
+@cache
+def _made() -> tempfile.TemporaryDirectory[str]:
+    """Such a project, made once in a process and copied."""
+    place = tempfile.TemporaryDirectory(prefix="edgenas-project-")
+    folder = Path(place.name)
+    code, value, _ = edgenas_in(folder, "init", "--data", "digits", decided=())  # it writes down what it is told
     assert code == 0, value["error"]
     project = open_project(folder / "edgenas-run", {}, SMALL)
     images = open_images(project)
@@ -86,4 +109,4 @@ def make_project(folder: Path) -> Path:
     save_weights(project.run.supernet / WEIGHTS, build_supernet(PVT_NANO, images.task), facts_of(project.space, images, "supernet"))
     project.run.latency.mkdir(exist_ok=True)
     of_this_machine(toy_table()).save(project.run.latency)
-    return folder
+    return place

@@ -9,6 +9,7 @@ import pytest
 
 from edgenas.latency.measuring import whole
 from edgenas.latency.timing import TimingSettings
+from edgenas.project.exporting import writing
 from edgenas.recipes import info
 from tests.recipes.killing import SMALL, STAGES, Reference, Zygote, zygote
 from tests.recipes.zygote import FEW_VISITS, LOADER_SECONDS
@@ -25,6 +26,13 @@ def few_visits() -> Iterator[None]:
         patch.setattr(whole, "FINALIST_TIMING", TimingSettings(**FEW_VISITS))
         patch.setattr(info, "LOADER_SECONDS", LOADER_SECONDS)
         yield
+
+
+@pytest.fixture
+def one_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the file for one image a call is written; the README's own export writes both."""
+    both = writing.specs_of
+    monkeypatch.setattr(writing, "specs_of", lambda *arguments: both(*arguments)[:1])
 
 
 @pytest.fixture(scope="session")

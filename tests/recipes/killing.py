@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SPACE = "pvt-nano[depths[2]=1,depths[3]=1,mlp_ratios[3]=2,pool_size=2]"  # fewer components are traced
 SMALL = (
-    'space.name="pvt-nano[depths[2]=1,depths[3]=1,mlp_ratios[3]=2,pool_size=2]"',  # fewer components are traced
+    f'space.name="{SPACE}"',
     "teacher.epochs=2",
     "teacher.name=self",
     "train.kd_weight=0.9",
@@ -27,8 +28,9 @@ SMALL = (
     "retrain.epochs=1",
     "retrain.start=inherited",
     "retrain.teaching=labels",
+    "retrain.scratch_epochs=1",
     "retrain.race_epochs=1",
-    "search.max_params=130000",  # few hand-made nets meet it
+    "search.max_params=100000",  # few hand-made nets meet it
     "profile.visits=2",
     "profile.calibration_nets=6",
     "profile.bound_nets=2",
@@ -141,7 +143,7 @@ class Zygote:
     def close(self) -> None:
         assert self.server.stdin is not None
         self.server.stdin.close()
-        self.server.wait(timeout=60)
+        self.server.wait(timeout=120)
         assert self.server.stdout is not None
         self.server.stdout.close()
 

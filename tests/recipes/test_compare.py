@@ -25,6 +25,7 @@ def compared(zygote_edgenas: Zygote, reference: Reference, tmp_path_factory: pyt
     work = tmp_path_factory.mktemp("compared") / "work"
     ended = compare_in(work, zygote_edgenas, reference)
     (work / "compare.json").write_text(ended.out)
+    (work / "compare.err").write_text(ended.err)
     return work
 
 
@@ -87,6 +88,11 @@ def test_exports_answer_as_their_sources_and_a_strangers_file_is_only_judged(com
     ours, resnet, stranger = result_in(compared)["nets"]
     assert (ours["parity"], resnet["parity"], stranger["parity"]) == ("passed", "passed", "not_run")
     assert "only judged and timed" in stranger["notes"][0]
+
+
+def test_a_net_is_written_once_to_be_timed_and_judged(compared: Path) -> None:
+    said = (compared / "compare.err").read_text()
+    assert [said.count(f"writing {name}: 1/1\n") for name in ("searched", "test_resnet", "stranger")] == [1, 1, 0]
 
 
 def test_a_file_of_our_own_net_is_as_good_as_that_net(compared: Path) -> None:

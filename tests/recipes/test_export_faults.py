@@ -36,6 +36,7 @@ ROWS = {
     what: (command, int(code), line)
     for what, command, code, line in re.findall(r"^\| (.+?) \| `(.+?)` \| (\d+) \| `(.+?)` \|$", PAGE, flags=re.MULTILINE)
 }
+pytestmark = pytest.mark.usefixtures("one_batch_size")
 FC1, DEEP = "stages.0.blocks.0.mlp.fc1.weight", "stages.0.blocks.0.mlp.dwconv.weight"
 NET = ("--net", "baseline")
 
@@ -80,13 +81,6 @@ def assert_no_artefact(work: Path) -> None:
     left = [path for path in (work / RUN / "export").glob("*") if path.is_dir()] if (work / RUN / "export").exists() else []
     assert left == []
     assert not [path for path in work.rglob(".*") if path.name != ".lock"]
-
-
-@pytest.fixture(autouse=True)
-def one_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the file for one image a call is written."""
-    both = writing.specs_of
-    monkeypatch.setattr(writing, "specs_of", lambda *arguments: both(*arguments)[:1])
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ QUICK = [
         "teacher.epochs=1",
         "train.epochs=1",
         "train.kd_weight=0.5",
+        "train.flip=false",
         "search.num_generations=0",
         "search.proof_epochs=0",
     )

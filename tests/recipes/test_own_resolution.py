@@ -22,6 +22,7 @@ SMALL = {
     "train.epochs": 1,
     "retrain.epochs": 1,
     "retrain.start": "inherited",
+    "retrain.teaching": "labels",
     "retrain.race_epochs": 1,
     "search.num_generations": 1,
     "search.population": 4,
@@ -88,6 +89,7 @@ def test_the_winner_is_exported_at_its_own_resolution(project: Path) -> None:
     assert exported_px(project) == winner["resolution_px"]
 
 
+@pytest.mark.usefixtures("one_batch_size")
 @pytest.mark.parametrize("resolution_px", [24, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_retrained_net_is_judged_and_exported_at_its_own_resolution(project: Path, resolution_px: int) -> None:
     arch = NANO.to_json(NANO.extreme(largest=False)[0]) | {"resolution_px": resolution_px}

@@ -157,7 +157,7 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monk
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     sets = ("train.epochs=3", "teacher.probe_steps=13", 'teacher.candidates=["cnn"]')
     flags = [part for setting in sets for part in ("--set", setting)]
-    code, value, err = edgenas_in(folder, "plan", "--latency-ms", "1000", "--max-params", "150k", *flags)
+    code, value, err = edgenas_in(folder, "plan", "--latency-ms", "1000", "--max-params", "150k", *flags, decided=())
     assert code == 0, value["error"]
     result = value["result"]
     assert result["limits"] == {"latency_ms": 1000.0, "params": 150_000}

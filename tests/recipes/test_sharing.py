@@ -10,7 +10,14 @@ from tests.recipes.test_end_to_end import edgenas_in
 SMALL = (
     "data.max_per_class=80",
     *("teacher.name=self", "teacher.epochs=1", "train.epochs=1", "train.threads=1", "train.kd_weight=0.5", "train.flip=false"),
-    *("retrain.epochs=1", "retrain.scratch_epochs=1", "search.num_generations=1", "search.proof_epochs=0"),
+    *(
+        "retrain.start=inherited",
+        "retrain.teaching=labels",
+        "retrain.epochs=1",
+        "retrain.scratch_epochs=1",
+        "search.num_generations=1",
+        "search.proof_epochs=0",
+    ),
     *("search.population=4", "search.num_mutations=2", "search.num_crossovers=2", "search.num_finalists=1"),
 )
 CLASSICAL = ("--set", "train.sharing=classical")

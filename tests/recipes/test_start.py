@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.importing import imported
+from tests.importing import OFTEN, Imported, commands
 from tests.recipes.killing import Reference
 
 LIGHT = {"numpy", "rich", "PIL"}
 PYTORCH = {"torch", "sympy"}
-SCORES = {"sklearn", "scipy.stats", "scipy.optimize", "pandas"}  # pandas by scikit-learn, where it is installed
+
+
+@pytest.fixture(scope="module")
+def imported() -> Iterator[Imported]:
+    """What a command imports beside what is light."""
+    with commands([*sorted(LIGHT), *OFTEN]) as run:
+        yield run
 
 
 @pytest.mark.parametrize(
@@ -19,11 +27,14 @@ SCORES = {"sklearn", "scipy.stats", "scipy.optimize", "pandas"}  # pandas by sci
         (("tables", "list"), {"scipy.stats", "scipy.optimize"}, 0),
         (("evaluate", "--set", "data.positive=11"), set(), 1),
         (("search", "--latency-ms", "5", "--min-sensitivity", "11=0.9"), set(), 1),
-        (("evaluate",), PYTORCH | SCORES, 0),
+        (("evaluate",), PYTORCH, 0),
+        (("report",), {"scipy.stats", "scipy.optimize"}, 0),
     ],
-    ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate"],
+    ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate", "report"],
 )
-def test_a_command_imports_what_it_uses(arguments: tuple[str, ...], allowed: set[str], code: int, reference: Reference) -> None:
+def test_a_command_imports_what_it_uses(
+    arguments: tuple[str, ...], allowed: set[str], code: int, imported: Imported, reference: Reference
+) -> None:
     exit_code, names = imported(*arguments, cwd=reference.after("retrain"))
     assert exit_code == code
     assert names <= LIGHT | allowed, names - LIGHT - allowed

@@ -12,7 +12,7 @@ import os
 import sys
 from importlib import import_module
 
-from tests.tracing import read_operators_once
+from tests.tracing import read_operators_once, trace_each_net_once
 
 HEAVY = (
     "torch",
@@ -32,8 +32,7 @@ RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate"
 
 
 def child(order: dict[str, object]) -> None:
-    """Become the command."""
-    os.setsid()
+    """Become the command. From when it leads a group it may be sent signals, of which the earliest meet no handler yet."""
     os.chdir(str(order["cwd"]))
     for descriptor, name in ((1, "out"), (2, "err")):
         opened = os.open(str(order[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -44,9 +43,12 @@ def child(order: dict[str, object]) -> None:
     assert isinstance(arguments, list)
     code = 0
     try:
+        os.setsid()
         main([*map(str, arguments), "--json"])
     except SystemExit as error:
         code = int(error.code or 0)
+    except KeyboardInterrupt:
+        code = 130
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -72,12 +74,17 @@ def serve() -> None:
     for name in (*HEAVY, "edgenas.cli.runner", "edgenas.report.terminal", *(f"edgenas.recipes.{name}" for name in RECIPES)):
         import_module(name)
     read_operators_once()
+    trace_each_net_once()
     trace_once()
     import_module("edgenas.project.retraining.equal_cnn").WIDTHS = FEW_WIDTHS
     import_module("edgenas.recipes.info").LOADER_SECONDS = LOADER_SECONDS
+    writing = import_module("edgenas.project.exporting.writing")
+    both = writing.specs_of
+    writing.specs_of = lambda *arguments: both(*arguments)[:1]  # the file for one image a call
     whole = import_module("edgenas.latency.measuring.whole")
     whole.ATTEMPTS, whole.FINALIST_TIMING = 1, import_module("edgenas.latency.timing").TimingSettings(**FEW_VISITS)
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     say("ready")
     for line in sys.stdin:
         pid = os.fork()

@@ -66,7 +66,7 @@ class Server:
         assert SSHD is not None
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(path)], stderr=log, stdin=subprocess.DEVNULL)
-        ends = time.monotonic() + 10
+        ends = time.monotonic() + 120
         while time.monotonic() < ends:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

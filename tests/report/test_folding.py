@@ -8,10 +8,11 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.text import Text
 
 from edgenas.report.cells import table
 from edgenas.report.console import LiteralConsole
-from edgenas.report.folding import LONGEST, shared
+from edgenas.report.folding import LONGEST, parted, shared
 
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 PATH = "/data/somebody/images/edgenas-run/export/onnx-with-a-long-name/model.onnx"
@@ -47,6 +48,35 @@ def test_no_word_is_cut_at_any_width(width: int, rows: list[tuple[str, ...]]) ->
     words = {word for row in rows for cell in row for word in cell.split() if len(word) <= min(LONGEST, width - 12)}
     assert words <= set(text.split())
     assert "…" not in text
+
+
+NET = "timm:mobilenetv4_conv_small_035@16"
+INTERVAL = "84.9 [82.5, 87.0]"
+
+
+def test_a_name_goes_over_several_lines_where_that_keeps_columns_beside_each_other() -> None:
+    file, shown = io.StringIO(), table("net", ">right %", ">found %", title="nets", names=12)
+    shown.add_row(f"→ {NET}", INTERVAL, INTERVAL)
+    shown.add_row("  hand\n  cpu", INTERVAL, INTERVAL)
+    LiteralConsole(file=file, width=66).print(shown)
+    rows = [re.split("  +", line.strip())[0] for line in file.getvalue().splitlines() if line.strip()][3:]
+    assert rows == ["→ timm:mobilenetv4_conv_", "small_035@16", "hand", "cpu"]
+    assert f"{INTERVAL}   {INTERVAL}" in file.getvalue()
+
+
+@pytest.mark.parametrize("names", [None, 12])
+def test_where_even_parted_names_leave_no_room_rows_become_blocks(names: int | None) -> None:
+    file, shown = io.StringIO(), table("net", ">right %", ">found %", title="nets", names=names)
+    shown.add_row(NET, INTERVAL, INTERVAL)
+    LiteralConsole(file=file, width=50 if names is None else 48).print(shown)
+    assert NET in file.getvalue().splitlines()
+
+
+@given(st.text("ab _/:@-", min_size=1, max_size=60), st.integers(3, 40))
+def test_a_parted_name_is_whole_and_as_narrow_as_asked_for(name: str, width: int) -> None:
+    lines = str(parted(Text(name), width)).splitlines()
+    assert all(len(line) <= max(width, len(name) - len(name.lstrip()) + 1) for line in lines)
+    assert "".join(line.strip() for line in lines).replace(" ", "") == name.replace(" ", "")
 
 
 def test_a_pipe_has_no_width(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,24 @@ def test_an_export_of_other_weights_does_not_count() -> None:
     assert "These are other weights than those of the net above." in Reading(document(page)).text
 
 
+def test_before_a_comparison_the_searched_net_stands_with_what_the_search_measured_of_it() -> None:
+    page = a_page(compare=None)
+    assert page.retrain is not None
+    assert page.search is not None
+    assert page.search.winner is not None
+    net = replace(page.retrain.net, latency_ms_measured=None)
+    alone = replace(page.retrain, net=net, baseline=None, comparison=None, cnn=None)
+    winner = replace(page.search.winner, arch=net.arch, latency_ms_measured=0.153)
+    text = Reading(document(replace(page, retrain=alone, search=replace(page.search, winner=winner)))).text
+    assert "searched 0.153 ms" in text
+    assert "Trained to the end: judged on test" in text
+    another = replace(winner, arch={"depths": [9]})
+    assert (
+        "searched –"
+        in Reading(document(replace(page, retrain=alone, search=replace(page.search, winner=another, finalists=())))).text
+    )
+
+
 def test_artefacts_that_were_timed_in_turn_are_shown_with_what_is_recommended() -> None:
     assert "Timed in turn" not in Reading(document(a_page())).text
     bench = benched().result.bench

@@ -906,6 +906,18 @@ def test_artefacts_in_turn_are_shown_with_calls_gates_and_what_is_recommended(wi
     assert words.endswith("fp32, 0.64 [0.62, 0.66] of the time")
 
 
+def test_where_nothing_was_written_what_was_timed_is_all_that_is_shown() -> None:
+    text = drawn("export", Outcome(replace(benched().result, only_timed=True), {}), 80)
+    assert "artefact" not in text
+    assert "In turn on AMD EPYC" in text
+    assert "fastest here with its gates passed" in " ".join(text.split())
+
+
+def test_what_was_timed_is_a_table_at_80_columns() -> None:
+    rows = [line.split() for line in drawn("export", benched(), 80).splitlines()]
+    assert ["openvino/model-fp32-b1.xml", "1.6", "1.76", "1.92", "0.64", "[0.62,", "0.66]", "passed"] in rows
+
+
 def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
     text = drawn("search", proven_search(), 160)
     assert "→ 1 hand" in text

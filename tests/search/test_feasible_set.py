@@ -298,7 +298,7 @@ def test_rows_that_several_limits_leave_next_to_nothing_of_are_mended_from_near_
     assert (total_violation(limits, rows_AG) == 0).all()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_corner_that_two_limits_leave_fills_what_a_search_may_evaluate(seed: int) -> None:
     """Mending alone found 3 to 19 of these 24."""
     space = get_space("pvt-elastic")

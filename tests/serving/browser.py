@@ -103,7 +103,7 @@ class Page:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def until(self, script: str, seconds: float = 20.0) -> None:
+    def until(self, script: str, seconds: float = 120.0) -> None:
         """Wait until an expression in the page is true."""
         ends = time.monotonic() + seconds
         while not self.ask(script):

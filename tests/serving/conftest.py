@@ -20,6 +20,7 @@ from tests.predicting.conftest import artefact, models, pictures
 
 __all__ = ["artefact", "models", "pictures"]
 BOUNDARY = "0123456789"
+PATIENCE_S = 120  # which stands for "does not hang", on a machine that does other things, too
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Served:
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Status, heads and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score, top_k_accuracy_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgenas.records import Proportion, Scores
@@ -45,6 +45,23 @@ def test_shares_are_those_of_scikit_learn() -> None:
             assert 0 <= share.low <= share.value <= share.high <= 1
             assert share.high - share.low > 0.005
     assert found.top5 is None
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")  # its, of classes that no image has
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), num=st.integers(2, 60))
+def test_equal_probabilities_and_absent_classes_are_counted_as_scikit_learn_counts_them(seed: int, num: int) -> None:
+    rng = np.random.default_rng(seed)
+    p_NC = rng.integers(4, size=(num, 7)).astype(np.float32) / 4  # few values: many are equal
+    decided_N, labels_N = rng.integers(7, size=num), rng.integers(1, 6, size=num)
+    found = scores(p_NC, decided_N, labels_N, tuple("abcdefg"), num_resamples=2)
+    present = np.unique(labels_N)
+    assert found.macro_f1.value == pytest.approx(f1_score(labels_N, decided_N, labels=present, average="macro", zero_division=0.0))
+    for index in present if len(present) > 1 else ():
+        theirs = roc_auc_score(labels_N == index, p_NC[:, index])
+        assert found.classes["abcdefg"[index]].auroc.value == pytest.approx(theirs)
+    assert found.top5 is not None
+    assert found.top5.value == pytest.approx(top_k_accuracy_score(labels_N, p_NC, k=5, labels=np.arange(7)))
 
 
 def test_confidence_that_is_accuracy_has_no_calibration_error_and_too_much_has() -> None:

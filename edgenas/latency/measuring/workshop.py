@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+TRACING = "tracing components"
 INT8_RUNTIME = "onnxruntime-cpu"  # whose int8 is made of parts of nets as of whole ones
 
 
@@ -144,7 +145,9 @@ class Workshop:
             graphs.prepare(portion, always=always) for chain, always in chains for portion in graphs.portions(chain, always=always)
         )
         if total:
-            yield from watched(traced, "tracing components", total=total, count=int)
+            counts = yield from watched(traced, TRACING, total=total, count=int)
+            if sum(counts) < total:  # what was traced brought others with it
+                yield Progress(TRACING, total, total)
 
     def build(self, components: Sequence[Hashable]) -> Path | nn.Module:
         """What the runtime loads: an ONNX file, or a module."""

@@ -18,6 +18,7 @@ from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency.fit import APART_H, MILLION, Again, Bound, Calibration, Promise
 from edgenas.latency.table.content import content_problems, moment_of
 from edgenas.latency.table.entries import Entry, component_key, entry_keys
+from edgenas.latency.table.plausible import implausible, interval_problems
 from edgenas.latency.timing import SCOPE, Context
 from edgenas.runs import jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
@@ -155,10 +156,11 @@ class LatencyTable:
                 validation=content["validation"],
                 reference=content["reference"],
                 measuring=content["measuring"],
-                bound_nets=tuple(content.get("promise", {}).get("nets", ())),
+                bound_nets=tuple(map(_with_level, content.get("promise", {}).get("nets", ()))),
                 sessions=tuple(content.get("sessions", ())),
             )
-            problems = content_problems(table)
+            bounds = content.get("promise", {}).get("bounds", [])
+            problems = content_problems(table) or [*implausible(table), *interval_problems("promise: bound", bounds)]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
         if problems:
@@ -275,6 +277,12 @@ class LatencyTable:
             if value != getattr(self.task, key):
                 problems.append(f"{key}: measured for {getattr(self.task, key)}, asked for {value}")
         return problems
+
+
+def _with_level(net: Any) -> Any:
+    """A net behind promises with the level that it measured; the first tables with such nets have its median alone."""
+    lacks_level = isinstance(net, dict) and "measured_ms" not in net and "p50_ms" in net
+    return {**net, "measured_ms": net["p50_ms"]} if lacks_level else net
 
 
 def _kind_of_file(path: Path) -> dict[str, Any] | None:

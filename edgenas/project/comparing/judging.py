@@ -10,23 +10,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgenas.data.images import decode
-from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.judging import Judge
 from edgenas.deploy.parity import Gates, probabilities
-from edgenas.deploy.plugins import get_exporter
 from edgenas.errors import ExportError
 from edgenas.latency import Memory
-from edgenas.latency.measuring import Measured, OtherNet
+from edgenas.latency.measuring import Measured
 from edgenas.project.comparing.contenders import Contender
 from edgenas.project.comparing.families import Limit
+from edgenas.project.comparing.files import NetFiles
 from edgenas.project.deployed import choose_threshold
 from edgenas.project.gates import floors_in, gates_of
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch, ComparedNet, Metrics, Parity, Proportion
-from edgenas.runs import Progress, Record, scratch
-from edgenas.runs.background import watched
+from edgenas.runs import Progress, Record
 from edgenas.stats import decide, holm, mcnemar, paired_difference, wilson
 from edgenas.training.evaluation import logits, report
 
@@ -34,11 +32,12 @@ FILE = "as a file"  # parity of what nobody here has exported
 
 
 def measure(
-    project: Project, contenders: Sequence[Contender], winner: Arch, table: RunTable | None, memory: Memory
+    project: Project, contenders: Sequence[Contender], winner: Arch, table: RunTable | None, memory: Memory, files: NetFiles
 ) -> Generator[Record, None, list[Measured | None]]:
     """Latency of every net, the searched one first, in turn in one session; None where nothing can be measured."""
-    rows = project.space.from_json(winner)
-    others = {f"{number}-{each.image_px}": OtherNet(each.source, each.image_px) for number, each in enumerate(contenders[1:], 1)}
+    rows, others = project.space.from_json(winner), {}
+    for number, each in enumerate(contenders[1:], 1):
+        others[f"{number}-{each.image_px}"] = yield from files.timed(each, table)
     task = contenders[0].images.task
     nets = yield from measure_archs(project, task, rows, label="timing all in turn", table=table, memory=memory, others=others)
     return [None] * len(contenders) if nets is None else list(nets)
@@ -60,14 +59,18 @@ class Answers:
 
 
 def judge_all(
-    project: Project, contenders: Sequence[Contender], measured: Sequence[Measured | None], limit: Limit | None
+    project: Project,
+    contenders: Sequence[Contender],
+    measured: Sequence[Measured | None],
+    limit: Limit | None,
+    files: NetFiles,
 ) -> Generator[Record, None, list[ComparedNet]]:
     """Read test once: every net with its costs, its accuracy, the parity of its export, and its difference to the first."""
     answers = []
     gates = gates_of(project.settings.gates, floors_in(project.run, contenders[0].images.class_names))
     for number, (each, latency) in enumerate(zip(contenders, measured, strict=True)):
         yield Progress("judging on test", number, len(contenders), {"net": each.name})
-        answers.append((yield from _answers(project, each, latency, limit, gates)))
+        answers.append((yield from _answers(project, each, latency, limit, gates, files)))
     yield Progress("judging on test", len(contenders), len(contenders))
     return compared(answers, seed=project.settings.retrain.seed)
 
@@ -93,7 +96,7 @@ def _p_mcnemar(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> float
 
 
 def _answers(
-    project: Project, each: Contender, latency: Measured | None, limit: Limit | None, gates: Gates
+    project: Project, each: Contender, latency: Measured | None, limit: Limit | None, gates: Gates, files: NetFiles
 ) -> Generator[Record, None, Answers]:
     images = each.images
     yield from decode(images, "calibrate", "test")
@@ -115,7 +118,7 @@ def _answers(
     parity = Parity("not_run", FILE)
     if isinstance(each.source, nn.Module):
         judge = Judge(images_NCHW, labels_N, logits_NK, images.class_names, images.positive, threshold, gates)
-        parity = yield from _parity(project, each, each.source, judge)
+        parity = yield from _parity(files, each, each.source, judge)
     decided_N = decide(p_NK, images.positive, threshold)
     is_positive_N = labels_N == images.positive if images.positive is not None else np.zeros(len(labels_N), dtype=np.bool_)
     row = _row(project, each, latency, limit, parity, metrics, _false_alarms(decided_N, is_positive_N, images.positive))
@@ -168,19 +171,13 @@ def _false_alarms(decided_N: NDArray[np.int64], is_positive_N: NDArray[np.bool_]
     return wilson(int((others_N == positive).sum()), len(others_N))
 
 
-def _parity(project: Project, each: Contender, net: nn.Module, judge: Judge) -> Generator[Record, None, Parity]:
+def _parity(files: NetFiles, each: Contender, net: nn.Module, judge: Judge) -> Generator[Record, None, Parity]:
     """Of the ONNX file for one image a call, against the net as it was trained."""
-    images, settings = each.images, project.settings.export
-    spec = ExportSpec(
-        (images.task.in_channels, each.image_px, each.image_px), 1, "fp32", settings.opset, rewrites=settings.rewrites
-    )
-    with scratch(project.run.path) as folder:
-        writing = (get_exporter("onnx").export(net, spec, folder) for _ in range(1))
-        try:
-            (files,) = yield from watched(writing, f"writing {each.name}", total=1)
-        except ExportError as error:
-            return Parity("failed", f"it cannot be exported: {error}")
-        return judge(files[0])
+    try:
+        file = yield from files.of(each, net)
+    except ExportError as error:
+        return Parity("failed", f"it cannot be exported: {error}")
+    return judge(file)
 
 
 def named_apart(contenders: Sequence[Contender]) -> list[Contender]:

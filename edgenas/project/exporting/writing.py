@@ -143,7 +143,9 @@ def specs_of(source: Source, order: Order, settings: ExportSettings) -> list[Exp
     images = source.images
     sizes = batch_sizes(order.exporter)
     positive = None if images.positive is None else images.class_names[images.positive]
-    texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold)
+    choice = source.final.choice
+    refer = None if choice is None or choice.refer is None else (choice.refer.low, choice.refer.high)
+    texts = metadata(images.class_names, source.preprocessing, positive, source.final.threshold, refer)
     spec = ExportSpec(source.shape, None, order.precision, settings.opset, order.targets, texts, rewrites=settings.rewrites)
     spec = replace(spec, rebuilds=order.rebuilds, ahead=tuple(settings.targets))
     spec = replace(spec, calibration=calibration_for(source, order.precision, settings))

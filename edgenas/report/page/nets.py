@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgenas.records import CandidateRow, ComparedNet, Metrics, NetReport, Proportion, ResultsPage, SearchResult
+from edgenas.records import SEARCHED, CandidateRow, ComparedNet, Metrics, NetReport, Proportion, ResultsPage, SearchResult
 from edgenas.report.page.axes import Axis, Plot, per_cent
 from edgenas.report.page.marks import Point, figure, legend, limit, line, points
 from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
@@ -149,14 +149,22 @@ def _trained(page: ResultsPage) -> Iterator[Row]:
     retrain = page.retrain
     if retrain is None:
         return
-    rivals: list[tuple[str, str, NetReport | None, Proportion | None]] = [("searched", "k-winner", retrain.net, None)]
+    rivals: list[tuple[str, str, NetReport | None, Proportion | None]] = [(SEARCHED, "k-winner", retrain.net, None)]
     by = retrain.comparison.difference if retrain.comparison is not None else None
     rivals.append(("hand-made", "k-hand", retrain.baseline.net if retrain.baseline is not None else None, by))
     of_cnn = retrain.cnn.comparison.difference if retrain.cnn is not None and retrain.cnn.comparison is not None else None
     rivals.append(("plain CNN", "k-cnn", retrain.cnn.net if retrain.cnn is not None else None, of_cnn))
     for name, kind, net, difference in rivals:
         if net is not None:
-            yield name, net.latency_ms_measured, kind, net.metrics, net.params, _points(difference)
+            yield name, _measured(page, name, net), kind, net.metrics, net.params, _points(difference)
+
+
+def _measured(page: ResultsPage, name: str, net: NetReport) -> float | None:
+    """What was measured of a net when it was trained, else of the searched one among the finalists."""
+    if net.latency_ms_measured is not None or name != SEARCHED or page.search is None:
+        return net.latency_ms_measured
+    of_search = (row for row in (page.search.winner, *page.search.finalists) if row is not None and row.arch == net.arch)
+    return next((row.latency_ms_measured for row in of_search), None)
 
 
 def _difference(net: ComparedNet) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from edgenas.percents import numeral, percent, with_interval
-from edgenas.records import Arch, DeployedNet, Proportion
+from edgenas.records import Arch, DeployedNet, Proportion, gene_words
 
 NETS = {"searched": "the searched net", "baseline": "the hand-made net"}
 COSTS = {
@@ -73,13 +71,4 @@ def count(value: float) -> str:
 
 def arch_line(arch: Arch) -> str:
     """An architecture on one line, e.g. ``depths 2·2·1·1, qkv_dims 4·8·32·16``."""
-    return ", ".join(f"{name} {_gene(value)}" for name, value in arch.items())
-
-
-def _gene(value: Any) -> str:
-    """A gene, a list of them joined by dots, or an object's in brackets; a dash where there is none."""
-    if value is None:
-        return "–"
-    if isinstance(value, Mapping):
-        return f"({' '.join(map(_gene, value.values()))})"
-    return "·".join(map(_gene, value)) if isinstance(value, list | tuple) else str(value)
+    return ", ".join(f"{name} {gene_words(value)}" for name, value in arch.items())

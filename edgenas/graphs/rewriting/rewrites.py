@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgenas.errors import ExportError
-from edgenas.graphs.lowering import Lowering
+from edgenas.graphs.rewriting.running import lowered
 
 if TYPE_CHECKING:
     import onnx
@@ -57,6 +57,12 @@ REWRITES: Mapping[str, Rewrite] = {
             "scale",
             "the factors of attention go into the weights of queries and keys: two operators a block less",
             ("moves", "matrix"),
+        ),
+        Rewrite(
+            "absorb",
+            "in attention of one head over few keys, as over a reduced image, the weights of queries go into the keys' and those "
+            "of the output into the values': two products of many rows less",
+            ("moves", "matrix", "heads", "scale"),
         ),
     )
 }
@@ -125,10 +131,8 @@ def rewrite(model: onnx.ModelProto, names: Iterable[str]) -> Rewritten:
     wanted = [name for name in known_rewrites(names) if REWRITES[name].min_opset <= opset]
     if not wanted or _holds_graphs(model) or len(model.graph.input) != 1:
         return Rewritten(model, {})
-    lowering = Lowering(model, wanted)
-    result = lowering.run()
-    counts = {name: lowering.counts[name] for name in wanted}
-    return Rewritten(result, {name: num for name, num in counts.items() if num})
+    result, places = lowered(model, wanted)
+    return Rewritten(result, {name: places[name] for name in wanted if places[name]})
 
 
 def _holds_graphs(model: onnx.ModelProto) -> bool:
