@@ -191,8 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "(in standard errors of the difference of the two); *ahead, but dropped* is how often that happened, over all nets that",
         "were ahead. *Kept* is how many nets the rival is the last of. *Within noise*: the winner is the same, or McNemar's exact",
         f"test on *select* cannot tell the two apart (p above {NOISE:g}). Losses are in points: of the winner without races less",
-        f"that of the winner with them, mean and standard error over seeds; one image is {100 / num_images:.2f} points, the standard",
-        f"error of one accuracy here about {noise(table):.1f}.\n",
+        f"that of the winner with them, mean and standard error over seeds; one image is {100 / num_images:.2f} points, the",
+        f"standard error of one accuracy here about {noise(table):.1f}.\n",
         *lines(table, done),
     ]
     asked.output.mkdir(parents=True, exist_ok=True)

@@ -191,7 +191,8 @@ class Promise:
         by_hour: dict[int, list[int]] = {}
         for number, hour in enumerate(self._hours):
             by_hour.setdefault(hour, []).append(number)
-        changes, kept = [change(logs[0], each) for each in logs], []
+        changes = [change(logs[0], each) for each in logs]
+        kept: list[Mapping[str, float]] = []
         for hour, numbers in by_hour.items():
             slowest = max(numbers, key=lambda number: changes[number])
             if hour == 0:
