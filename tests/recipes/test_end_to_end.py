@@ -477,7 +477,8 @@ def test_onnx_export_passes_parity_and_verifies(project: Path) -> None:
         assert (project / "edgenas-run" / file["path"]).stat().st_size == file["size_bytes"]
     verified = stored(project, "verify")
     assert verified["verdict"] == "passed"
-    assert result["word"] == verified["exported"] == "equal within rounding"
+    assert result["word"] == verified["exported"]
+    assert result["word"] in ("equal within rounding", "passed")  # by the net, and that hangs on what was measured
     assert {check["name"] for check in verified["checks"]} == {"sha256", "precision", "golden", "acceptance", "parity"}
     manifest = json.loads((project / "edgenas-run" / result["artifact"] / "manifest.json").read_text())
     assert manifest["metrics"]["top1"] == stored(project, "evaluate")["top1"]
@@ -653,12 +654,12 @@ def test_cuda_without_a_gpu_exits_5_in_one_line(edgenas: Run) -> None:
         assert "\n" not in value["error"]["message"]
 
 
-def test_info_lists_every_stage(edgenas: Run) -> None:
+def test_info_lists_every_stage(edgenas: Run, project: Path) -> None:
     code, value, _ = edgenas("info")
     assert code == 0
     states = {stage["name"]: stage["state"] for stage in value["result"]["stages"]}
     assert states["supernet"] == states["latency table"] == states["search"] == "there"
-    assert value["result"]["exports"]["onnx"] == "equal within rounding"
+    assert value["result"]["exports"]["onnx"] == stored(project, "export")["word"]
 
 
 def test_changed_data_are_noticed(edgenas: Run, project: Path) -> None:
