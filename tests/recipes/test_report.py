@@ -40,7 +40,8 @@ def test_search_retrain_and_export_write_the_page_themselves(reference: Referenc
         sentence(after["retrain"]),
     )
     assert "not exported yet" in after["retrain"]
-    assert "answers as the net does" in sentence(after["export"])
+    words = "answers as the net does|every exported file passed its gates"  # by the net, and that hangs on what was measured
+    assert re.search(words, sentence(after["export"]))
     assert all(len(text) < 5_000_000 for text in after.values())
 
 
