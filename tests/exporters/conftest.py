@@ -10,7 +10,6 @@ from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.plugins import get_exporter
 from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
 
-
 REPEATED = ("[fp32-None]", "[int8-None]")  # both precisions are written for one image, and any number in float16
 
 

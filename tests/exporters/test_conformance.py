@@ -18,7 +18,6 @@ from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 from edgenas.deploy.contracts import Exporter, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
-
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
 
 
