@@ -158,7 +158,7 @@ def why_unusable(name: str, value: Tensor) -> str | None:
         return None
     try:
         finite = value if value.element_size() > 1 else value.float()  # of 8-bit floats PyTorch does not say it
-        parts = finite.reshape(-1).split(_CHECKED)  # of a large tensor all at once would take three times its memory
+        parts = torch.split(finite.reshape(-1), _CHECKED)  # of a large tensor all at once would take three times its memory
         num = value.numel() - sum(int(torch.isfinite(part).sum()) for part in parts)
     except (RuntimeError, NotImplementedError):
         return f"{shown} is of type {value.dtype}, which cannot be read"
