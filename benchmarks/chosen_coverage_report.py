@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from edgenas.latency.fit import bootstrap_mean
 from edgenas.latency.table import slug
 from edgenas.runs import write_json, write_text
 from edgenas.spaces import Genes, SearchSpace
-from edgenas.stats import wilson
+from edgenas.stats import Proportion, wilson
 
 CONFIDENCE, WANTED = 0.95, (0.93, 0.97)
 GROUPS = ("chosen", "random")
@@ -45,7 +46,8 @@ def coverage_report(table: LatencyTable, space: SearchSpace, genes_AG: Genes, se
     for at, group in enumerate(GROUPS):
         measured_AQ = np.concatenate([np.array(session["ms"])[at::2] for session in sessions.values()])
         same_A = np.concatenate([predicted_A[: len(session["ms"])][at::2] for session in sessions.values()])
-        pooled.append(_judged("all", group, measured_AQ, same_A, factors))
+        num_nets = max(len(np.array(session["ms"])[at::2]) for session in sessions.values())
+        pooled.append(_judged("all", group, measured_AQ, same_A, factors, num_nets))
     return {
         "schema_version": 1,
         "table_sha256": table.sha256,
@@ -69,20 +71,34 @@ def coverage_report(table: LatencyTable, space: SearchSpace, genes_AG: Genes, se
 
 
 def _judged(
-    session: str, group: str, measured_AQ: Floats, predicted_A: Floats, factors: Mapping[str, Mapping[str, float]]
+    session: str,
+    group: str,
+    measured_AQ: Floats,
+    predicted_A: Floats,
+    factors: Mapping[str, Mapping[str, float]],
+    num_nets: int | None = None,
 ) -> dict[str, Any]:
-    """Coverage of a group's nets in a session, by the bounds of all sessions of the table, and of its first alone."""
-    by_quantile = {}
+    """Coverage of a group's nets in a session, by the bounds of all sessions of the table, and of its first alone.
+
+    Where rows are of several sessions, ``num_nets`` is how many different nets they are of.
+    """
+    by_quantile, num = {}, len(predicted_A) if num_nets is None else num_nets
     for place, quantile in enumerate(QUANTILES):
         ratio_A = measured_AQ[:, place] / predicted_A
         kept = {name: int((ratio_A <= of[quantile]).sum()) for name, of in factors.items()}
         by_quantile[quantile] = {
-            "coverage": wilson(kept["all"], len(ratio_A)).as_json(),
-            "coverage_by_first": wilson(kept["first"], len(ratio_A)).as_json(),
+            "coverage": _of_nets(kept["all"] / len(ratio_A), num).as_json(),
+            "coverage_by_first": _of_nets(kept["first"] / len(ratio_A), num).as_json(),
             "slack": bootstrap_mean(factors["all"][quantile] / ratio_A - 1.0),
             "ratio": bootstrap_mean(ratio_A),
         }
-    return {"session": session, "group": group, "num_nets": len(predicted_A), "quantiles": by_quantile}
+    return {"session": session, "group": group, "num_nets": num, "quantiles": by_quantile}
+
+
+def _of_nets(share: float, num: int) -> Proportion:
+    """A share with Wilson's interval of so many nets; between two numbers of nets it reaches over both."""
+    low, high = (wilson(int(whole), num) for whole in (math.floor(share * num + 1e-9), math.ceil(share * num - 1e-9)))
+    return Proportion(share, low.low, high.high, num)
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -97,8 +113,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"`{report['command']}`",
         "",
         f"Bounds asked for {report['confidence']:.0%}, from {report['num_bound_nets']} nets in {report['num_table_sessions']} "
-        f"session(s) of the table; wanted {low:.0%} to {high:.0%}. Intervals (Wilson, 95 %) take nets as independent; those of one",
-        "session share its speed, so a session by itself is above or below together.",
+        f"session(s) of the table; wanted {low:.0%} to {high:.0%}. Intervals (Wilson, 95 %) are over nets: those of one session",
+        "share its speed and are above or below together, and a net that several sessions timed counts once. So no interval here",
+        "says how another session would fare; how far sessions lie apart is seen by comparing their rows.",
         "",
         "| session | began | times as long as the table's | calls a net | nets |",
         "|---|---|---|---|---|",

@@ -31,7 +31,8 @@ from edgenas.data.base import ImageSource
 from edgenas.data.images import Images
 from edgenas.data.loaders import ImageStore, arrays
 from edgenas.data.preprocess import Preprocess
-from edgenas.project.nets import images_for, load_supernet
+from edgenas.project.net_facts import images_for
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.run_tables import run_table
 from edgenas.project.trainings.loaded_teacher import load_teacher

@@ -1,33 +1,71 @@
 """What races save and what they cost, replayed on a table of nets that were all evaluated once (`benchmarks.search_table`).
 
-An evolution of the default sizes searches the part of `pvt-elastic-nano` whose every net is in the table, once without races and
-once with each setting, from the same seeds: images predicted, how often the winner is the same, and what another winner loses.
+Every algorithm that draws searches the part of `pvt-elastic-nano` whose every net is in the table, at the default sizes,
+once without races and once with each setting, from the same seeds, each of which draws another order of the images: what share of
+the images is predicted, how often the winner is the same or one that cannot be told from it, what another winner loses, and how
+often a net was dropped though all images show it ahead of its rival. What is done is kept: the same command goes on.
 
-    python -m benchmarks.search_races --seeds 20
+    python -m benchmarks.search_races --seeds 50
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.search_replay import QUANTILES, SPLIT, Replay, Scene, scene
+from benchmarks.search_replay import QUANTILES, SPLIT, Replay, Scene, extra_arguments, scene, source_sha256
 from benchmarks.search_table import TABLE, Table, load
 from edgenas.costs import cost_models
+from edgenas.errors import EdgeNASError
 from edgenas.portable.facts import cpu_model
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.settings import SearchSettings
-from edgenas.search import EvolutionSettings, Raced, UpperLimit, evolve
+from edgenas.runs import Journal
+from edgenas.search import ALGORITHMS, EvolutionSettings, Raced, UpperLimit
+from edgenas.search.base import Candidate
+from edgenas.search.constraints import MetricConstraint
+from edgenas.search.racing import Seen
+from edgenas.spaces import Genes
+from edgenas.stats import mcnemar
 
 NAME = "search-races_pvt-elastic-nano_{month}.md"
-RACES = ((0.05, 10, 0.0), (0.2, 10, 0.0), (0.2, 10, 1.0), (0.2, 10, 1.645), (0.5, 10, 1.645), (0.5, 5, 2.0), (0.5, 5, 3.0))
+KEPT, MARGIN = SearchSettings().num_finalists, SearchSettings().racing_margin
+RACES = ((0.2, KEPT, MARGIN),)  # error, nets kept, margin
+SAME_NETS = ("training-free",)  # of which all seeds evaluate the same ones here, where parameters score them
+NOISE = 0.05  # least p of two winners on the same images that cannot be told apart
+
+
+class Watched(Raced):
+    """Races of which it is known what all images would have said."""
+
+    def __init__(self, replay: Replay, race: tuple[float, int, float], order: int) -> None:
+        super().__init__(replay, error=race[0], keep=race[1], margin=race[2], order=order)
+        self.replay, self.num_ahead, self.num_lost = replay, 0, 0
+
+    def run(self, genes_AG: Genes, labels_N: NDArray[np.int64], floors: Sequence[MetricConstraint]) -> list[Seen]:
+        """As a race, and count the nets that are ahead of their rival by the margin, and those of them that were dropped."""
+        rival = self._best[self.keep - 1] if len(self._best) >= self.keep else None
+        seen = super().run(genes_AG, labels_N, floors)
+        if rival is not None:
+            right_AN = self.replay(genes_AG, np.arange(len(labels_N))).argmax(axis=2) == labels_N
+            self.replay.num_images -= right_AN.size
+            for right_N, shown in zip(right_AN, seen, strict=True):
+                noise = math.sqrt(float((right_N != rival.right_N).mean()) / len(labels_N))
+                if right_N.mean() - rival.right_N.mean() > self.margin * noise:
+                    self.num_ahead += 1
+                    self.num_lost += shown.images_M is not None
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +75,91 @@ class Run:
     Attributes:
         share: of the images that it would predict without races.
         winner: its place in the table.
+        ahead: nets that all images show ahead of their rival.
+        lost: how many of these were dropped.
     """
 
     share: float
     winner: int
+    ahead: int = 0
+    lost: int = 0
 
 
-def search(at: Scene, seed: int, settings: EvolutionSettings, race: tuple[float, int, float] | None) -> Run:
-    """An evolution whose nets are raced, if they are, with an error, so many nets to keep and a margin."""
+def search(name: str, at: Scene, seed: int, settings: EvolutionSettings, race: tuple[float, int, float] | None) -> Run:
+    """A search for accuracy whose nets are raced, if they are, with an error, so many nets to keep and a margin."""
     part, replay = at.table.part, Replay(at.table)
     limit = UpperLimit("macs", at.limit, cost_models(part, part.default_task)["macs"])
-    evaluate = replay if race is None else Raced(replay, error=race[0], keep=race[1], margin=race[2])
-    *_, last = evolve(part, evaluate, replay.labels_N, [limit], rng=np.random.default_rng(seed), settings=settings)
-    winner = int(replay.places(np.array([last.elite[0].genes], dtype=np.int16))[0])
-    return Run(replay.num_images / (last.num_evaluated * len(replay.labels_N)), winner)
+    watched = None if race is None else Watched(replay, race, seed)
+    rng, extra = np.random.default_rng(seed), extra_arguments(name, "accuracy", at)
+    evaluate = replay if watched is None else watched
+    *_, last = ALGORITHMS[name](part, evaluate, replay.labels_N, [limit], rng=rng, settings=settings, **extra)
+    best: Candidate = last.elite[0]
+    winner = int(replay.places(np.array([best.genes], dtype=np.int16))[0])
+    share = replay.num_images / (last.num_evaluated * len(replay.labels_N))
+    return Run(share, winner) if watched is None else Run(share, winner, watched.num_ahead, watched.num_lost)
 
 
-def lines(table: Table, seeds: int, settings: EvolutionSettings, races: Sequence[tuple[float, int, float]]) -> Iterator[str]:
+def searches(table: Table, seeds: int, settings: EvolutionSettings, journal: Journal) -> dict[tuple[Any, ...], list[Run]]:
+    """A run for each seed, by limit, algorithm and race; an algorithm that refuses the part is left out."""
+    scenes, done = [scene(table, quantile) for quantile in QUANTILES], {}
+    for at, name in product(scenes, (each for each in ALGORITHMS.usable() if each not in SAME_NETS)):
+        for race in (None, *RACES):
+            runs = []
+            try:
+                for seed in range(seeds):
+                    key = f"{name} {at.quantile} {race} {seed}"
+                    kept = journal.recall(key)
+                    run = search(name, at, seed, settings, race) if kept is None else Run(**kept)
+                    if kept is None:
+                        journal.record(key, asdict(run))
+                    runs.append(run)
+            except EdgeNASError:  # exhaustive: more nets than the budget
+                break
+            done[at.quantile, name, race] = runs
+        print(f"{name} under the {at.quantile:.0%} quantile is done", file=sys.stderr)  # noqa: T201 - a script's screen
+    return done
+
+
+def lines(table: Table, done: dict[tuple[Any, ...], list[Run]]) -> Iterator[str]:
     """A table for each limit."""
+    right = {split: table.right(split) for split in (SPLIT, "confirm")}
     for quantile in QUANTILES:
         at = scene(table, quantile)
-        plain = [search(at, seed, settings, None) for seed in range(seeds)]
         yield f"## At most {at.limit / 1e6:.2f} M MACs: {int((at.macs_A <= at.limit).sum()):,} nets\n"
-        yield "| error | kept | margin | images predicted | the same winner | winner's loss on select | on confirm |"
-        yield "|---|---|---|---|---|---|---|"
-        for race in races:
-            raced = [search(at, seed, settings, race) for seed in range(seeds)]
-            pairs = list(zip(plain, raced, strict=True))
-            same = sum(before.winner == after.winner for before, after in pairs)
-            lost = [
-                mean_of([scores_A[b.winner] - scores_A[a.winner] for b, a in pairs]) for scores_A in (at.scores_A, at.confirm_A)
-            ]
-            share = float(np.mean([run.share for run in raced]))
-            told = f"{race[0]:g} | {race[1]} | {race[2]:g} | {100 * share:.0f} % | {same} of {seeds}"
-            yield f"| {told} | {lost[0]} | {lost[1]} |"
+        yield (
+            "| algorithm | error | kept | margin | images predicted | the same winner | within noise | "
+            "winner's loss on select | on confirm | ahead, but dropped |"
+        )
+        yield "|---|---|---|---|---|---|---|---|---|---|"
+        for (of, name, race), runs in done.items():
+            if of == quantile and race is not None:
+                yield _row(name, race, done[of, name, None], runs, right)
         yield ""
+
+
+def _row(
+    name: str,
+    race: tuple[float, int, float],
+    plain: Sequence[Run],
+    raced: Sequence[Run],
+    right: dict[str, NDArray[np.bool_]],
+) -> str:
+    pairs = [(before.winner, after.winner) for before, after in zip(plain, raced, strict=True)]
+    same = sum(before == after for before, after in pairs)
+    alike = sum(_alike(right[SPLIT][before], right[SPLIT][after]) for before, after in pairs)
+    lost = [mean_of([float(each[before].mean() - each[after].mean()) for before, after in pairs]) for each in right.values()]
+    share = float(np.mean([run.share for run in raced]))
+    ahead, dropped = sum(run.ahead for run in raced), sum(run.lost for run in raced)
+    told = f"{race[0]:g} | {race[1]} | {race[2]:g} | {100 * share:.0f} % | {same} of {len(pairs)} | {alike} of {len(pairs)}"
+    wrong = f"{dropped} of {ahead}" + (f" ({100 * dropped / ahead:.0f} %)" if ahead else "")
+    return f"| {name} | {told} | {lost[0]} | {lost[1]} | {wrong} |"
+
+
+def _alike(first_N: NDArray[np.bool_], second_N: NDArray[np.bool_]) -> bool:
+    """Whether two nets cannot be told apart on the same images."""
+    return bool(
+        np.array_equal(first_N, second_N) or mcnemar(int((first_N & ~second_N).sum()), int((second_N & ~first_N).sum())) > NOISE
+    )
 
 
 def mean_of(values: Sequence[float]) -> str:
@@ -81,22 +169,31 @@ def mean_of(values: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Replay and report."""
+    """Replay what is missing, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--journal", type=Path, default=Path("search-races.jsonl"), help="of what is done")
     parser.add_argument("--output", type=Path, default=Path("docs/measurements"), help="folder of the report")
     asked = parser.parse_args(arguments)
     table, settings, now = load(TABLE), evolution_settings(SearchSettings()), datetime.now(UTC)
+    identity = {"table": hashlib.sha256(TABLE.read_bytes()).hexdigest(), "code": source_sha256(), "sizes": asdict(settings)}
+    journal = Journal(asked.journal, identity)
+    done = searches(table, asked.seeds, settings, journal)
+    journal.close()
     num_images = int((table.split_N == SPLIT).sum())
     command = " ".join(["python -m benchmarks.search_races", *(sys.argv[1:] if arguments is None else arguments)])
     told = [
         "# What races save, replayed on a table\n",
         f"`{command}`, {now:%Y-%m-%d}, {cpu_model()}.",
-        f"Evolution at the default budget, {settings.budget} nets, {seeds_of(asked.seeds)}, on {num_images:,} images of *select*.",
-        "The table is that of `benchmarks.search_replay`. *Kept* is how many nets the rival is the last of. Losses are in points:",
-        "of the winner without races less that of the winner with them, mean and standard error over seeds; one image is",
-        f"{100 / num_images:.2f} points, the standard error of one accuracy here about {noise(table):.1f}.\n",
-        *lines(table, asked.seeds, settings, RACES),
+        f"Every algorithm that draws, for accuracy at the default budget: {settings.budget} nets, {seeds_of(asked.seeds)},",
+        f"each with another order of the {num_images:,} images of *select*. The table is that of `benchmarks.search_replay`.",
+        "*Error* is the bound on the probability of dropping a net that all images would show ahead of its rival by the *margin*",
+        "(in standard errors of the difference of the two); *ahead, but dropped* is how often that happened, over all nets that",
+        "were ahead. *Kept* is how many nets the rival is the last of. *Within noise*: the winner is the same, or McNemar's exact",
+        f"test on *select* cannot tell the two apart (p above {NOISE:g}). Losses are in points: of the winner without races less",
+        f"that of the winner with them, mean and standard error over seeds; one image is {100 / num_images:.2f} points, the",
+        f"standard error of one accuracy here about {noise(table):.1f}.\n",
+        *lines(table, done),
     ]
     asked.output.mkdir(parents=True, exist_ok=True)
     path = asked.output / NAME.format(month=f"{now:%Y%m}")

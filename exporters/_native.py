@@ -1,4 +1,4 @@
-"""What a library's machine code writes to the terminal, kept from it: ExecuTorch logs from C++, past every setting of Python."""
+"""ExecuTorch's machine code alone: without its compiler, and without what it writes to the terminal past Python's settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from types import ModuleType
 
 _LOG_LINE = re.compile(r"^\[\w+\.(?:cpp|h):\d+\] ?")
 _STDERR = 2
@@ -62,3 +64,25 @@ def quiet(*names: str, only: str = "") -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def compiler_left_out() -> Iterator[None]:
+    """Import ExecuTorch's bindings without `executorch.exir`, of which they want one class of warnings.
+
+    That package is the compiler, and takes four times as long as all that runs a file. A bare package stands in for it meanwhile:
+    its modules are found in it, one by one.
+    """
+    import executorch  # type: ignore[import-untyped, unused-ignore]
+
+    name = "executorch.exir"
+    if name in sys.modules:
+        yield
+        return
+    bare = sys.modules[name] = ModuleType(name)
+    bare.__path__ = [str(Path(folder) / "exir") for folder in executorch.__path__]
+    try:
+        yield
+    finally:
+        for module in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+            del sys.modules[module]

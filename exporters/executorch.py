@@ -10,6 +10,8 @@ import copy
 import math
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -23,7 +25,7 @@ from edgenas.runs.outside import OutsideError, read_regular
 
 from ._files import MAX_FILE_BYTES, require_file, require_precision
 from ._host import cpu_name, usable_cores
-from ._native import log_kept, quiet
+from ._native import compiler_left_out, log_kept, quiet
 from ._probe import first_line, tiny_module, try_runner
 from ._pte import LOGGERS, types_of
 
@@ -348,6 +350,8 @@ def _runtime() -> ModuleType:
 
     try:
         with quiet(*LOGGERS), log_kept():
+            with suppress(ImportError, AttributeError), compiler_left_out():  # whoever needs more of it gets it next
+                import_module("executorch.runtime")
             from executorch.extension.pybindings import portable_lib
             from executorch.runtime import Runtime
 

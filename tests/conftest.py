@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -13,18 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
+GARBAGE = 20_000  # new objects between two looks of the garbage collector: with Python's 700, a fifth of an export's time
 FIRST = (
     "training/test_ranks.py",  # forks and trains, which PyTorch refuses where a net was traced and trained before
     "recipes/test_end_to_end.py",  # these are long: begun early, so that no worker waits for another at the end
     "recipes/test_kills.py",
     "project/test_teaching.py",
 )
+
+settings.register_profile("busy")  # a machine may be slow, and a first example imports
+settings.load_profile("busy")
+
+gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
+
+# 300 processes are started here: compiling edgenas takes each a quarter of a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTorch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,13 +59,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the 700,000 objects that were imported and collected; it took 0.4 s to walk them.
-
-    What is made later is looked through less often: tracing a net takes a seventh less time.
-    """
+    """Spare the garbage collector the 700,000 objects that were imported and collected; it took 0.4 s to walk them."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(GARBAGE, 10, 10)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

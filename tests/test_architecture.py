@@ -316,6 +316,7 @@ OPENS: dict[str, str] = {
     "serving/uploads.py": "Pillow opens bytes that came by HTTP",
     "deploy/layers.py": "a file that was loaded just before",
     "deploy/recorded.py": "bytes of the reader, whose sizes unpacked were compared with the manifest",
+    "data/deep.py": "an image once more that the reader of images has opened and found regular",
     "data/files.py": "Pillow opens by name, after a check that it is regular",
     "project/comparing/outsiders.py": "a file that was loaded just before",
     "project/searching/proof_workers.py": "a lock that it made",

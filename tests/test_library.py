@@ -19,7 +19,7 @@ import edgenas
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError, ConfigError, LatencyTableError, MissingInputError
 from edgenas.project import loading
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import images_of, open_project
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_net, build_supernet

@@ -15,6 +15,7 @@ from edgenas.cli.options import (
     device_option,
     limit_options,
     limit_settings,
+    listed,
     map_label_option,
     parse_floors,
     parse_renames,
@@ -45,9 +46,9 @@ from edgenas.cli.options import (
 @click.option(
     *("--format", "formats"),
     multiple=True,
-    metavar="NAME",
+    metavar="NAMES",
     shell_complete=complete_formats,
-    help="What to write; repeatable.  [default: onnx]",
+    help="What to write, one or several, e.g. onnx,openvino.  [default: onnx]",
 )
 @click.option(
     "--until",
@@ -114,14 +115,11 @@ def run(
             train={"device": device},
             retrain={"baseline": baseline, "device": device},
         )
-        require_runnable(run, flags, overrides)  # before PyTorch is imported
+        names = listed(*formats) or ("onnx",)
+        require_runnable(run, flags, overrides, names)  # before PyTorch is imported
         from edgenas.recipes.run import RunConfig
         from edgenas.recipes.run import run as recipe
 
-        return recipe(
-            RunConfig(
-                run, flags, overrides, parse_tables(table), allow_foreign_table, formats or ("onnx",), until=until, quick=quick
-            )
-        )
+        return recipe(RunConfig(run, flags, overrides, parse_tables(table), allow_foreign_table, names, until=until, quick=quick))
 
     execute("run", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

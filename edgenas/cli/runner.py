@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
 TOGETHER = ("train",)  # commands that several processes run together; the others are run by the first one alone
 SILENCE_S = 5.0
+_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory")  # of libraries
 PATIENCE_S = 5.0  # between a SIGTERM and the next sign of a command that is alive
 
 
@@ -132,8 +133,7 @@ def execute(
         raise
     except Exception as error:
         logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
-        text = " ".join(str(error).split())[:300]
-        emit_failure(command, _bug(f"{type(error).__name__}: {text}"), run=run, warnings=screen.warnings, as_json=as_json)
+        emit_failure(command, _unforeseen(error), run=run, warnings=screen.warnings, as_json=as_json)
         sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
     exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
@@ -236,10 +236,15 @@ def _say(rank: int, why: str) -> None:
         note(f"edgenas: rank {rank}: {why}")
 
 
-def _bug(text: str) -> EdgeNASError:
-    """An error that nobody foresaw; installed packages that took part are named."""
+def _unforeseen(error: Exception) -> EdgeNASError:
+    """An error that nobody foresaw: there was not enough memory, or it is a bug; installed packages that took part are named."""
     from edgenas.registries import in_use
 
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+        hint = "end other programs, or take smaller images, nets or batches"
+        return EdgeNASError(f"there is not enough memory{f': {text}' if text else ''}", hint=hint)
+    text = f"{type(error).__name__}: {text}"
     if packages := in_use():
         why = f"{text}; in use {'were' if len(packages) > 1 else 'was'} {' and '.join(packages)}"
         return EdgeNASError(f"a bug in edgenas, or in a package that it used: {why}", hint="--verbose shows where")

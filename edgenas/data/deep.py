@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edgenas.data.quiet import quietly
+from edgenas.runs.outside import MAX_IMAGE_BYTES, OutsideError, read_regular
 
 LOW = "low"  # in `Image.info`: an image of the lower 8 bits of the colour channels
 _MODES = ("RGB", "RGBX", "RGBA")  # grey with alpha is among them
@@ -75,7 +76,7 @@ def _other_byte(tile: Any) -> Any:
 
 def _low_of_grey(source: Path | io.BytesIO) -> Image.Image | None:
     """The lower 8 bits of a grey PNG with alpha, read as one whose four channels are the bytes of its two."""
-    data = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
+    data = source.getvalue() if isinstance(source, io.BytesIO) else _whole(source)
     if data[24:26] != _GREY_ALPHA_16:
         return None
     header = data[12:24] + _COLOUR_ALPHA_8 + data[26:29]
@@ -84,6 +85,13 @@ def _low_of_grey(source: Path | io.BytesIO) -> Image.Image | None:
         low = image.getchannel(1)
         low.info = dict(image.info)
         return low
+
+
+def _whole(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_IMAGE_BYTES)
+    except OutsideError as error:
+        raise OSError(str(error)) from error
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -6,10 +6,19 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 # as programs write what they have no value for, in lower case
 _MISSING = frozenset({"", "nan", "-nan", "none", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "nil", "1.#qnan", "-1.#ind"})
 _NUMBER = re.compile(r"([+-]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
+_POWER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)e[+-]?[0-9]{1,2}")
+# Letters and signs that are drawn as those of ASCII, in lower case; of two of one script no two become one.
+_DRAWN_ALIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u043a\u043c\u0442\u043d\u0432"  # Cyrillic
+    "\u03bf\u03b1\u03c1\u03b9\u03b5\u03ba\u03c4\u03c7\u03b2"  # Greek
+    "\u2010\u2011\u2012\u2013\u2014\u2212\u2018\u2019\u02bc",
+    "aeopcyxijskmthboapiektxb" + "-" * 6 + "'" * 3,
+)
 _FLOAT = re.compile(r"([0-9]+)\.0+")
 
 
@@ -31,12 +40,14 @@ def _is_unseen(char: str) -> bool:
 def look(name: str) -> str:
     """What names that look alike have in common: compatible forms, case, spaces and invisible characters do not count.
 
-    Coarser than Unicode's NFKC, case folding and stripping one after another. Numbers are taken by their value, so that 1, 1.0 and
-    01 look alike.
+    Coarser than Unicode's NFKC, case folding and stripping one after another. Cyrillic and Greek letters count as the Latin ones
+    that they are drawn as, dashes as hyphens. Numbers are taken by their value, so that 1, 1.0, 01 and 1e0 look alike.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).casefold()
     seen = unicodedata.normalize("NFKC", "".join(char for char in folded if unicodedata.category(char) != "Cf"))
-    text = " ".join(seen.split())
+    text = " ".join(seen.split()).translate(_DRAWN_ALIKE)
+    if _POWER.fullmatch(text) is not None:
+        text = f"{Decimal(text):f}"
     number = _NUMBER.fullmatch(text)
     if number is None or not any(char in "0123456789" for char in text):
         return text

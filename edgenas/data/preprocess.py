@@ -157,7 +157,7 @@ class Preprocess:
             raise DataError("this preprocessing is impossible", problems=problems)
 
     def unforeseen(self, image: Image.Image) -> Unforeseen | None:
-        """What an image holds that these steps were not decided for: values without a range, transparent pixels without a ground."""
+        """What an image holds that these steps do not name: a range for its values, a ground for its transparent pixels."""
         if is_wide(image) and self.grey_range is None and SHOWN not in image.info:
             return "range"
         if self.background is None and has_alpha(image) and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):

@@ -63,12 +63,15 @@ def narrowed(values: Array, low: float, high: float) -> Image.Image:
 
 def lower_bits(path: Path) -> Image.Image | None:
     """The lower 8 bits of colours of 16 bits, of which Pillow gives the upper 8: its decoder is told to pick the other byte."""
-    data, swap = path.read_bytes(), {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+    swap = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+    with path.open("rb") as file:
+        data = file.read(33)
     if data[:4] == b"\x89PNG" and data[24:26] == b"\x10\x04":  # grey with alpha: four bytes a pixel, read as four channels
+        data = path.read_bytes()
         header = data[12:24] + b"\x08\x06" + data[26:29]
         with Image.open(io.BytesIO(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])) as image:
             return ImageOps.exif_transpose(image).getchannel(1)
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(path) as image:
         args = [(tile[3],) if isinstance(tile[3], str) else tile[3] or ("",) for tile in image.tile]
         if image.mode not in ("RGB", "RGBA", "RGBX") or not args or not all(str(arg[0])[-4:-1] == ";16" for arg in args):
             return None

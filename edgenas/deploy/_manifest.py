@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
+from edgenas.deploy._plausible import implausible
 from edgenas.errors import ArtefactError, RunFolderError
 from edgenas.records import MANIFEST_SCHEMA, FileKind, Manifest, Precision
 from edgenas.runs import read_json, sha256_json
@@ -86,7 +87,7 @@ def load_manifest(folder: Path) -> Manifest:
         read = Manifest.from_json(manifest)
     except RunFolderError as error:
         raise ArtefactError(f"{path} is not valid", problems=error.problems) from error
-    if absurd := list(_absurd(read)):
+    if absurd := [*_absurd(read), *implausible(read)]:
         raise ArtefactError(f"{path} is not valid", problems=absurd)
     return read
 

@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 
 from edgenas.deploy._apart import Patience, check_apart
 from edgenas.deploy._facts import check_facts
+from edgenas.deploy._graphs import check_emulation, check_onnx
 from edgenas.deploy._manifest import MANIFEST, MAX_GOLDEN_BYTES, load_manifest
+from edgenas.deploy._plausible import check_parity_file
 from edgenas.deploy.acceptance import check_acceptance
 from edgenas.deploy.contracts import ImageRows, Precision, Runner, Runtime
 from edgenas.deploy.gates import SPREAD, spread_of
-from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_runtime
 from edgenas.deploy.signing import SIGNATURE
 from edgenas.errors import ArtefactError, EdgeNASError, MissingBackendError, PluginError, PrecisionError, UsageError
-from edgenas.graphs.shares import shares_of
 from edgenas.percents import percent
 from edgenas.records import Check, FileIdentity, Manifest, ModelFile, Verdict
 from edgenas.runs import sha256_file
 from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, parse_npz, read_regular, require_regular
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 EMULATION_RUNTIME = "onnxruntime-cpu"
 MAX_FILES, MAX_SHOWN = 10_000, 20  # in a folder that are looked at; that are named
@@ -60,6 +60,7 @@ def verify_files(folder: Path, runtimes: Mapping[str, Runtime] | None = None) ->
     manifest = load_manifest(folder)
     checks = [_check_hash(folder, entry) for entry in manifest.support_files]
     checks += _check_unlisted(folder, manifest)
+    checks += check_parity_file(folder, manifest)
     checks += check_acceptance(folder, manifest)
     golden = _load_golden(folder, manifest, checks)
     if isinstance(golden, Check):
@@ -176,12 +177,13 @@ def _check_live(
     *,
     is_emulation: bool,
 ) -> list[Check]:
-    """Precision and golden outputs of one file; those of an emulation are the outputs alone."""
+    """Precision and golden outputs of one file; of an emulation, what it rounds."""
     path = file.path
     runtime_name = EMULATION_RUNTIME if is_emulation else file.runtime
     precision: Precision = "fp32" if is_emulation else file.precision
     is_engine = file.kind == "engine" and not is_emulation
-    checks = _check_onnx(folder / path, manifest, file) if file.kind == "onnx" and not is_emulation else []
+    checks = check_onnx(folder / path, manifest, file) if file.kind == "onnx" and not is_emulation else []
+    checks += check_emulation(folder / path, file) if is_emulation else []
     try:
         runtime = get_runtime(runtime_name) if runtimes is None else runtimes[runtime_name]
         checks += [] if is_emulation else check_facts(folder / path, manifest, file, runtime)
@@ -235,36 +237,6 @@ def _check_engine(path: str, runner: Runner, precision: str, what: str) -> Check
         return Check(path, "precision", "not_run", f"the engine was opened, but its precision is not proven: {proof}")
     listed = f" ({', '.join(shares)} of its inner tensors)" if shares else ""
     return Check(path, "precision", "passed", f"the live {what} computes in {precision}{listed}, by {proof}")
-
-
-def _check_onnx(path: Path, manifest: Manifest, file: ModelFile) -> list[Check]:
-    """What can be read off an ONNX file without running it."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load_model_from_string(read_regular(path, MAX_MODEL_BYTES))
-    except (DecodeError, OutsideError):
-        return [Check(file.path, "precision", "failed", "the file is not ONNX")]
-    texts = {entry.key: entry.value for entry in model.metadata_props}
-    expected = metadata(manifest.classes, manifest.preprocessing, manifest.positive, manifest.threshold, manifest.refer)
-    checks = [_check_types(model, file)]
-    if wrong := contradictions(texts, expected):
-        checks.append(Check(file.path, "metadata", "failed", f"what it says of {', '.join(wrong)} is not what the manifest says"))
-    return checks
-
-
-def _check_types(model: onnx.ModelProto, file: ModelFile) -> Check:
-    """What the operators compute in, by the types in the file."""
-    import onnx
-
-    try:
-        shares = shares_of(model, file.precision)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, IndexError) as error:
-        return Check(file.path, "precision", "failed", f"its types cannot be read: {' '.join(str(error).split())[:200]}")
-    rest = f"; the rest: {shares.rest_words}" if shares.rest else ""
-    reason = f"{shares.words}, the manifest says {file.precision}{rest}"
-    return Check(file.path, "precision", "passed" if shares.happened else "failed", reason)
 
 
 def _check_golden(file: ModelFile, runner: Runner, golden: tuple[NDArray[np.float32], ...]) -> Check:

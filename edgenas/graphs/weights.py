@@ -39,6 +39,17 @@ def derived(tensor: onnx.TensorProto, name: str, shape: Sequence[int], change: C
     return outside
 
 
+def combined(tensors: Sequence[onnx.TensorProto], name: str, shape: Sequence[int], change: Callable[..., Any]) -> onnx.TensorProto:
+    """A float initialiser that ``change`` makes of the arrays of several, of the shape that it gives; see `derived`."""
+    import onnx
+
+    outside = next((tensor for tensor in tensors if is_outside(tensor)), None)
+    if outside is not None:
+        return derived(outside, name, shape, lambda values: values)
+    others = [onnx.numpy_helper.to_array(tensor) for tensor in tensors[1:]]
+    return derived(tensors[0], name, shape, lambda values: change(values, *others))
+
+
 def scalar(tensor: onnx.TensorProto | None) -> float | None:
     """The number of a float initialiser that holds one; None for others."""
     import onnx

@@ -1,12 +1,11 @@
-"""Which net of a run folder is deployed, and that net."""
+"""The net of a run folder that is deployed, built with its weights, its threshold and what is known of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +14,20 @@ from torch import nn
 from edgenas import stats
 from edgenas.costs import cost_models
 from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images
-from edgenas.errors import CheckpointError, ConfigError, MissingInputError
-from edgenas.project.nets import (
-    BASELINE,
-    HAND_DESIGNED,
-    Divided,
-    facts_of,
-    genes_of,
-    images_for,
-    load_supernet,
-    require_facts,
-)
+from edgenas.errors import ConfigError
+from edgenas.project.chosen import Choice, chosen
+from edgenas.project.net_facts import Divided, genes_of, images_for
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import SET_POSITIVE, Project
-from edgenas.project.results import RESULT, outdated_net, read_retrain, searched, winner_of
-from edgenas.project.rival_nets import OWN, KeptRival, find_rival
+from edgenas.project.results import read_retrain, searched
+from edgenas.project.rival_nets import KeptRival
 from edgenas.project.settings import DecisionSettings
-from edgenas.records import Arch, CandidateRow, CheckpointFacts, LatencyFacts, ReferralZone, ThresholdChoice, limit_text
+from edgenas.records import Arch, CandidateRow, LatencyFacts, ReferralZone, ThresholdChoice
 from edgenas.runs import RunFolder, sha256_file
-from edgenas.search import FLOOR
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict, referral_of
-from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
+from edgenas.training.folder import WEIGHTS
 from edgenas.training.recalibration import recalibrate
 
 CONFIDENCE = 0.95  # of the interval that shows a floor, where none is asked for
@@ -71,26 +62,6 @@ class FinalNet:
     source: str = "searched"
     space: str = ""
     choice: ThresholdChoice | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which net is deployed.
-
-    Attributes:
-        arch: readable.
-        folder: of its own weights; None for those of the supernet.
-        facts: that these say of themselves.
-        rival: the net of a comparison that it is; None for one of `search` or `retrain`.
-    """
-
-    arch: Arch
-    folder: Path | None = None
-    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
-    source: str = "searched"
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    rival: KeptRival | None = None
 
 
 def final_images(project: Project, images: Images) -> Images:
@@ -156,100 +127,6 @@ def net_of(project: Project, images: Divided, choice: Choice, norm_images: Calla
     net = cast(Supernet, load_supernet(project, images)).extract(genes)
     recalibrate(net, norm_images())
     return net.eval()
-
-
-def chosen(project: Project, images: Divided) -> Choice:
-    """The searched net, unless the hand-designed one is asked for, or was better where `retrain` chose.
-
-    A net of an earlier winner or supernet is not taken by itself.
-    """
-    asked = project.settings.export.net
-    if asked not in OWN:
-        rival = find_rival(project, images, asked)
-        return Choice(rival.arch, rival.folder, source=asked, rival=rival)
-    if asked == "baseline":
-        return _hand_designed(project, images, (), _other_limits(project.run))
-    choice = _searched(project, images)
-    if choice.folder is None:
-        return choice
-    result = read_retrain(project.run)
-    by = result.chosen_by if result is not None else None
-    if by is None:
-        return choice
-    if result is None or result.chosen != "baseline":
-        return replace(choice, notes=(by.words,))
-    baseline = project.run.retrain / BASELINE
-    if by.weights_sha256 != {"searched": weights_sha256(choice.folder), "baseline": weights_sha256(baseline)}:
-        text = f"{project.run.retrain / RESULT} is of other weights than are there; taking the searched net: run `edgenas retrain`"
-        return replace(choice, warnings=(*choice.warnings, text))
-    other = _other_limits(project.run)
-    if other and asked == "auto":
-        texts = [f"{text}; taking the searched net: run `edgenas retrain --baseline`" for text in other]
-        return replace(choice, warnings=(*choice.warnings, *texts))
-    if asked == "searched":
-        return replace(choice, notes=(f"taking the searched net as asked for; {by.words}",))
-    return _hand_designed(project, images, (by.words,))
-
-
-def _other_limits(run: RunFolder) -> tuple[str, ...]:
-    """In words, that the hand-designed net was chosen under other limits than those of today's search; empty if it was not."""
-    retrained, result = read_retrain(run), searched(run)
-    baseline = retrained.baseline if retrained is not None else None
-    if baseline is None or not baseline.limits or result is None:
-        return ()
-    chosen_under, today = baseline.limits, result.limits
-    other = [limit_text(name, f"{limit:g}") for name, limit in chosen_under.items() if limit != today.get(name, limit)]
-    other += [f"no {name}" for name in today if name.startswith(FLOOR) and name not in chosen_under]
-    return (f"the hand-made net was chosen under {', '.join(other)}, not under the limits of the last search",) if other else ()
-
-
-def _hand_designed(project: Project, images: Divided, notes: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Choice:
-    """The hand-designed net that `retrain --baseline` trained.
-
-    Raises:
-        MissingInputError: if there is none.
-        CheckpointError: if it belongs to another project.
-    """
-    folder = project.run.retrain / BASELINE
-    if not has_weights(folder):
-        raise MissingInputError(
-            f"{folder / WEIGHTS} does not exist: there is no hand-made net", hint="run `edgenas retrain --baseline`"
-        )
-    command = "edgenas retrain --baseline --force"
-    arch, facts = _said_by(folder / WEIGHTS, facts_of(project.space, images, HAND_DESIGNED), command)
-    return Choice(arch, folder, facts, "baseline", warnings, notes)
-
-
-def _said_by(path: Path, expected: Mapping[str, Any], command: str) -> tuple[Arch, CheckpointFacts]:
-    """Architecture and facts of a trained net.
-
-    Raises:
-        CheckpointError: if it is of another project, or does not say what net it is.
-    """
-    _, plain = load_weights(path)
-    require_facts(plain, expected, path, command)
-    facts = CheckpointFacts.from_json(plain)
-    if facts.arch is None:
-        raise CheckpointError(f"{path} does not say which net it holds", hint=f"run `{command}`")
-    return facts.arch, facts
-
-
-def _searched(project: Project, images: Divided) -> Choice:
-    """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
-    retrained = project.run.retrain / WEIGHTS
-    is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)
-    winner = winner_of(project) if is_searched or not is_retrained else None
-    warnings: tuple[str, ...] = ()
-    if is_retrained:
-        arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
-        outdated = outdated_net(project, facts, winner)
-        if outdated is None:
-            return Choice(arch, project.run.retrain, facts)
-        if winner is None or not facts.from_search:
-            raise CheckpointError(f"{retrained} {outdated}", hint="run `edgenas retrain` again")
-        warnings = (f"{retrained} {outdated}; taking the winner with inherited weights: run `edgenas retrain`",)
-    assert winner is not None
-    return Choice(winner.arch, warnings=warnings)
 
 
 def _final(

@@ -13,8 +13,9 @@ from edgenas.data import open_source
 from edgenas.data.images import NUM_FINAL_NORM_IMAGES
 from edgenas.data.splits import Splits, load_splits
 from edgenas.predicting.predictor import OneImage, Predictor
-from edgenas.project.deployed import chosen, net_of
-from edgenas.project.nets import BASELINE
+from edgenas.project.chosen import chosen
+from edgenas.project.deployed import net_of
+from edgenas.project.net_facts import BASELINE
 from edgenas.project.opening import Project, image_px_of, images_of, no_splits, open_project
 from edgenas.records import Prediction
 from edgenas.spaces import Task

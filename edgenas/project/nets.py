@@ -1,22 +1,18 @@
-"""The trained nets of a run folder, what they say of themselves, and the results that chose them."""
+"""Supernets of a run folder: built as its settings say, and loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
 from edgenas.costs import decompose
-from edgenas.data.images import Images
-from edgenas.data.splits import Splits
-from edgenas.errors import CheckpointError
+from edgenas.project.net_facts import Divided, facts_of, require_facts
 from edgenas.project.opening import Project
 from edgenas.project.results import require_supernet
 from edgenas.project.training_settings import TrainSettings
-from edgenas.records import Arch, CheckpointFacts
-from edgenas.spaces import SearchSpace, Task
+from edgenas.records import CheckpointFacts
+from edgenas.spaces import Task
 from edgenas.supernets import build_supernet
 from edgenas.supernets.bilateral import with_both_sides
 from edgenas.supernets.classical import ClassicalSupernet
@@ -24,60 +20,6 @@ from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.training.checkpoints import copy_into, load_weights
 from edgenas.training.folder import WEIGHTS, has_weights
 from edgenas.training.sampling import SAMPLING_RULES, WithIdentities
-
-BASELINE = "baseline"  # folder of the hand-designed net, in that of `retrain`
-HAND_DESIGNED = "hand-designed"  # kind of net in its checkpoint
-
-
-class Divided(Protocol):
-    """What trained nets are of: the task that images set, and which image is in which split."""
-
-    @property
-    def task(self) -> Task:
-        """Classes, channels and resolution of the project."""
-        ...
-
-    @property
-    def splits(self) -> Splits:
-        """With the fingerprint of the data."""
-        ...
-
-
-def facts_of(space: SearchSpace, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
-    """What a checkpoint says of itself, and what it must say to be used."""
-    task = images.task
-    return {
-        "net": kind,
-        "space": space.name,
-        "num_classes": task.num_classes,
-        "in_channels": task.in_channels,
-        "image_px": task.image_px,
-        "data_fingerprint": images.splits.fingerprint,
-        "splits_sha256": images.splits.sha256,
-        **more,
-    }
-
-
-def require_facts(found: Mapping[str, Any], expected: Mapping[str, Any], path: Path, command: str) -> None:
-    """Check that a checkpoint belongs to this project.
-
-    Raises:
-        CheckpointError: naming every difference.
-    """
-    problems = [
-        f"{name} is {found.get(name)!r} there, {value!r} here" for name, value in expected.items() if found.get(name) != value
-    ]
-    if problems:
-        raise CheckpointError(f"{path} belongs to another project", problems=problems, hint=f"run `{command}`")
-
-
-def genes_of(space: SearchSpace, arch: Arch) -> tuple[int, ...]:
-    """Genes of a readable architecture.
-
-    Raises:
-        ArchError: naming every gene that is not in the space.
-    """
-    return tuple(int(gene) for gene in space.from_json(arch)[0])
 
 
 def new_supernet(project: Project, task: Task) -> nn.Module:
@@ -106,11 +48,6 @@ def sharing_of(settings: TrainSettings) -> str:
 def sharing_facts(sharing: str) -> dict[str, Any]:
     """What a supernet's checkpoint says of its weights besides `facts_of`; nothing where they are entangled."""
     return {} if sharing == "entangled" else {"sharing": sharing}
-
-
-def images_for(space: SearchSpace, images: Images, arch: Arch) -> Images:
-    """The images as the net of a readable architecture reads them: at its own resolution where a gene chooses that."""
-    return images.at(space.task_of(genes_of(space, arch), images.task).image_px)
 
 
 def load_supernet(project: Project, images: Divided) -> nn.Module:

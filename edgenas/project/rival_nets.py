@@ -1,4 +1,4 @@
-"""Rivals of the searched net that `edgenas compare` trained: built again from what their checkpoints say."""
+"""Rivals of the searched net that `edgenas compare` trained: built again, with PyTorch, from what their checkpoints say."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from edgenas.errors import CheckpointError, UsageError
-from edgenas.project.nets import Divided, facts_of, genes_of, require_facts
+from edgenas.project.net_facts import Divided, facts_of, genes_of, require_facts, told_by
 from edgenas.project.opening import Project
 from edgenas.project.results import RESULT
 from edgenas.records import SEARCHED, Arch, ComparedNet, CompareResult, RivalFacts, TableFacts
 from edgenas.runs import RunFolder
 from edgenas.spaces import Task
-from edgenas.supernets import build_net
-from edgenas.training.checkpoints import load_weights
-from edgenas.training.cnn import cnn_for
 from edgenas.training.folder import WEIGHTS, has_weights
-from edgenas.training.timm_nets import AsItWasTrained, TimmNet, deployable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgenas.training.timm_nets import TimmNet
 
 OWN = ("auto", "searched", "baseline")  # what `export.net` may be without any comparison
 EARLIER = "earlier"  # folder of what comparisons reported of nets that the last one does not name
@@ -39,6 +38,9 @@ def build_rival(facts: RivalFacts, task: Task, pretrained: Path | None = None) -
     Raises:
         UsageError, CheckpointError: if it cannot be built, or its given weights cannot be read.
     """
+    from edgenas.training.cnn import cnn_for
+    from edgenas.training.timm_nets import AsItWasTrained
+
     if facts.kind != "timm":
         assert facts.width is not None
         return cnn_for(replace(task, image_px=facts.image_px), facts.width)
@@ -54,6 +56,8 @@ def build_rival(facts: RivalFacts, task: Task, pretrained: Path | None = None) -
 
 def timm_net(facts: RivalFacts) -> TimmNet:
     """The net of timm that a rival is."""
+    from edgenas.training.timm_nets import TimmNet
+
     assert facts.model is not None
     return TimmNet(facts.model, facts.image_px, facts.stem_stride)
 
@@ -104,6 +108,10 @@ class KeptRival:
 
     def load(self, project: Project, task: Task) -> nn.Module:
         """The net as it is deployed, in eval mode, on the CPU."""
+        from edgenas.supernets import build_net
+        from edgenas.training.checkpoints import load_weights
+        from edgenas.training.timm_nets import deployable
+
         if self.facts is None:
             assert self.row.arch is not None
             net = build_net(project.space, task, genes_of(project.space, self.row.arch))
@@ -136,7 +144,7 @@ def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
     folder = project.run.path / row.folder
     if not has_weights(folder):
         raise CheckpointError(f"{folder / WEIGHTS} does not exist", hint="run `edgenas compare` again")
-    _, plain = load_weights(folder / WEIGHTS)
+    plain = told_by(folder / WEIGHTS)
     kind = str(plain.get("net"))
     require_facts(plain, facts_of(project.space, images, kind), folder / WEIGHTS, "edgenas compare")
     return KeptRival(row, None if result is None else result.table, folder, _said(plain))

@@ -11,6 +11,7 @@ from edgenas.costs import CostModel
 from edgenas.errors import LatencyTableError, RunFolderError
 from edgenas.latency import LatencyTable, find_tables, named_table, one_context, shipped_tables, tables_that_fit
 from edgenas.latency.measuring import device_of, is_usual, uses_all_cores, usual, version_changes
+from edgenas.latency.table import require_sound
 from edgenas.latency.timing import Duty
 from edgenas.project.opening import Project
 from edgenas.records import TableFacts
@@ -82,7 +83,12 @@ def run_table(project: Project, task: Task, sha256: str | None = None) -> RunTab
 
 
 def as_run_table(space: SearchSpace, task: Task, path: Path, table: LatencyTable, warnings: tuple[str, ...]) -> RunTable:
-    """A table that fits, with its cost models."""
+    """A table that fits, with its cost models.
+
+    Raises:
+        LatencyTableError: if its entries do not give the predictions that it was validated with.
+    """
+    require_sound(path, table, space)
     return RunTable(path, table, table.to_cost_model(space, task), table.upper(space, task), warnings)
 
 

@@ -187,9 +187,10 @@ class SearchSettings:
             these are no more than the budget), nsga2 (for several objectives, needs the extra nsga), surrogate (guided by a model
             that is fitted to what was evaluated), training-free (the best by ``proxy`` of ``num_samples`` nets), or one that an
             installed package brings.
-        racing: none, or the probability at most of dropping a net before it has seen all of select though it would be no worse than
-            the last that is kept; nets that cannot win are dropped as soon as that is shown.
-        racing_margin: standard errors of select by which a net must be able to be better, else it may be dropped.
+        racing: none, or the probability at most of dropping a net before it has seen all of select though it would be better there
+            than the last of ``num_finalists`` by ``racing_margin``; nets that cannot win are dropped as soon as that is shown.
+        racing_margin: standard errors of the difference by which a net must be able to be better, else it may be dropped; 1.645:
+            by more than chance (one-sided, 0.05).
         proxy: a training-free indicator, which `plan` shows of the nets that fit and a training-free search takes (None: dss).
         prefilter: a training-free indicator by which the nets are chosen that a search starts with, of ``num_samples`` that meet
             the limits; None starts with nets spread evenly over cost.
@@ -225,7 +226,7 @@ class SearchSettings:
     minimize: tuple[str, ...] = ()
     algorithm: Annotated[str, OneOf(ALGORITHMS)] = "evolution"
     racing: Literal["none"] | Annotated[float, Range(gt=0, lt=1)] = "none"
-    racing_margin: Annotated[float, Range(ge=0, le=5)] = 0.0
+    racing_margin: Annotated[float, Range(ge=0, le=5)] = 1.645
     proxy: Annotated[str, OneOf(PROXIES)] | None = None
     prefilter: Annotated[str, OneOf(PROXIES)] | None = None
     num_samples: Count = 8000

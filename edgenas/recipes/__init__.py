@@ -31,9 +31,9 @@ def require_ready(
     early.require_ready(run, flags, overrides, need, formats=formats, precisions=precisions)
 
 
-def require_runnable(run: Path, flags: Flags, overrides: Sequence[str]) -> None:
+def require_runnable(run: Path, flags: Flags, overrides: Sequence[str], formats: Sequence[str]) -> None:
     """As `project.running.asking.require_sense`, likewise."""
     from edgenas.project.running import asking
     from edgenas.runs import RunFolder
 
-    asking.require_sense(RunFolder(run), flags, overrides)
+    asking.require_sense(RunFolder(run), flags, overrides, formats)

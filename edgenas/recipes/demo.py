@@ -50,7 +50,6 @@ SHORT = (  # minutes, not more
     "retrain.start=scratch",
     "retrain.scratch_epochs=12",
     "retrain.teaching=labels",
-    "retrain.channels_last=true",
     "retrain.race_epochs=2",
     'export.targets=["sm86"]',
 )

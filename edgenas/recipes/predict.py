@@ -24,10 +24,10 @@ MAX_ROWS = 20  # that a terminal shows
 MAX_PROBLEMS = 20  # that an error names
 
 _UNFORESEEN: dict[Unforeseen, str] = {
-    "range": "with values of more than 8 bits, for which the net was given no range: 0 to 65535 (of floats 0 to 255) were shown from "
-    "black to white; give it 8 bits as in training, or train on such images",
-    "ground": "with transparent pixels, for which the net was given no ground: alpha was ignored; lay them on one as in training, or "
-    "train on such images",
+    "range": "with values of more than 8 bits, for which the net was given no range: 0 to 65535 (of floats 0 to 255) were shown "
+    "from black to white; give it 8 bits as in training, or train on such images",
+    "ground": "with transparent pixels, for which the net was given no ground: alpha was ignored; lay them on one as in "
+    "training, or train on such images",
 }
 
 Sink = Callable[[Sequence[Prediction], Sequence[str]], None]  # takes rows, and the names of the classes

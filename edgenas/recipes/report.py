@@ -11,6 +11,7 @@ from edgenas.errors import RunFolderError
 from edgenas.project.opening import open_project
 from edgenas.project.paging.pdf import browser, print_pdf
 from edgenas.project.paging.seal import older_than, read_seal
+from edgenas.project.paging.writing import num_images, write_page
 from edgenas.records import ReportResult, ResultsPage
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked
 
@@ -40,8 +41,6 @@ def run(config: ReportConfig) -> Iterator[Record]:
     chromium = browser() if config.pdf else None
     project = open_project(config.run, config.flags, config.overrides)
     folder = project.run
-    from edgenas.project.paging.writing import num_images, write_page  # with PyTorch: not before there is a project
-
     with locked(folder):
         before = yield from _before(folder)
         yield Progress("gathering results", 0, 1)

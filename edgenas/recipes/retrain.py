@@ -18,7 +18,7 @@ from edgenas.project.deployed import choose_threshold
 from edgenas.project.gates import failure_of, floors_in
 from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import measure_archs
-from edgenas.project.nets import BASELINE, HAND_DESIGNED, genes_of
+from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, genes_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT, finals_of, searched

@@ -21,7 +21,7 @@ from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
 from edgenas.records import RunResult
-from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
+from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.quick import quick_overrides
 from edgenas.runs.stages import ORDER, product
 
@@ -69,11 +69,12 @@ def run(config: RunConfig) -> Iterator[Record]:
     """Take every stage that is not done, up to ``until``; the first that fails ends it, and the page still shows what there is.
 
     Raises:
-        UsageError: if no limit on a cost is set, a new project has no source, or several processes were started together.
+        UsageError: if a format is unknown, no limit on a cost is set, a new project has no source, or several processes were
+            started together.
         RunFolderError: if the folder holds a project on other images.
     """
     began = time.monotonic()
-    require_sense(RunFolder(config.run), config.flags, config.overrides)
+    require_sense(RunFolder(config.run), config.flags, config.overrides, config.formats)
     book = Book.open(RunFolder(config.run), _flags_of(config))
     walk = Walk(
         book,
@@ -158,13 +159,9 @@ def _evaluate(config: RunConfig) -> Iterator[Record]:
 
 
 def _export(config: RunConfig) -> Iterator[Record]:
-    """Every format; the first that fails is what the stage says."""
     from edgenas.recipes import export
 
-    outcomes = []
-    for name in config.formats:
-        outcomes.append((yield from quietly(export.run(export.ExportConfig(config.run, {}, config.all_overrides, (name,))))))
-    yield next((outcome for outcome in outcomes if outcome.failure is not None), outcomes[-1])
+    return export.run(export.ExportConfig(config.run, {}, config.all_overrides, config.formats))
 
 
 def _report(config: RunConfig) -> Iterator[Record]:

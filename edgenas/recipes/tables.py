@@ -21,6 +21,7 @@ from edgenas.latency.table import (
     merge_tables,
     origins,
     remarks,
+    require_sound,
     typical_nets,
 )
 from edgenas.latency.timing import cpu_model
@@ -146,10 +147,11 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
     """Where the predicted time goes, and how the table was measured.
 
     Raises:
-        LatencyTableError: as `open_table`, or if a net needs an entry that the table lacks.
+        LatencyTableError: as `open_table` and `require_sound`, or if a net needs an entry that the table lacks.
         ArchError: if ``arch`` is none of the space.
     """
     path, table, space = open_table(config.run, config.table)
+    require_sound(path, table, space)
     nets = [break_down(table, space, genes_G, name) for name, genes_G in _chosen(config, table, space).items()]
     for text in remarks(table):
         yield Note(text, is_warning=True, in_view=True)
@@ -189,7 +191,7 @@ def run_diff(config: DiffConfig) -> Iterator[Record]:
     """Compare contexts, entries and predictions of two tables, the second to the first.
 
     Raises:
-        LatencyTableError: as `open_table`.
+        LatencyTableError: as `open_table` and `require_sound`.
     """
     (first_path, first, space), (second_path, second, _) = (open_table(config.run, name) for name in (config.first, config.second))
     different = differences(first, second)
@@ -197,6 +199,8 @@ def run_diff(config: DiffConfig) -> Iterator[Record]:
     if other_nets:
         problems = [str(difference) for difference in other_nets]
         raise LatencyTableError("the tables are of different nets, so their costs cannot be compared", problems=problems)
+    require_sound(first_path, first, space)
+    require_sound(second_path, second, space)
     result = TablesCompared(
         first=header(first_path, first),
         second=header(second_path, second),

@@ -147,7 +147,11 @@ def _check_signature(folder: Path, public_key: Path | None) -> list[Check]:
     """
     if public_key is None:
         return []
-    signatory, text = load_signatory(public_key), read_signature(folder)
+    signatory = load_signatory(public_key)
+    try:
+        text = read_signature(folder)
+    except ArtefactError as error:
+        return [Check(MANIFEST, "signature", "failed", f"it cannot be read: {error.message}")]
     if text is None:
         return [Check(MANIFEST, "signature", "failed", f"there is none: {SIGNATURE} is missing")]
     try:

@@ -141,11 +141,13 @@ class RacedRow(JsonRecord):
         images: that it has seen.
         of: as many.
         dropped_for: ``accuracy``, or the floor that it was certain to miss.
+        expected_top1: its accuracy on all images, as nets that have seen all let expect; nets that were dropped are ordered by it.
     """
 
     images: int
     of: int
     dropped_for: str
+    expected_top1: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,11 +37,12 @@ class PromisedBound(JsonRecord):
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets that kept it, of every session that measured them.
+        coverage: share of the validation nets that kept it, over every session that measured them; ``n`` counts nets.
         slack: mean relative excess of the bound over what these nets measured.
         num_sessions: that it comes from.
         covers_days: whether what hours and days differ by is in it: never by one session.
-        between: standard deviation of the sessions, as a share; None of one.
+        between: standard deviation of the sessions, as a share; None of one hour.
+        num_hours: that the sessions were in, where these are fewer; those of one hour count as one, as slow as the slowest.
         left_out: per later session the share of its nets that kept the bound of the others; None where these are fewer than two.
     """
 
@@ -56,6 +57,7 @@ class PromisedBound(JsonRecord):
     covers_days: bool = False
     between: Annotated[float | None, OMITTED] = None
     left_out: Annotated[tuple[float, ...] | None, OMITTED] = None
+    num_hours: Annotated[int | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,7 @@ class FrontPicture:
         front = self._front()
         low, high = _range(min(float(np.quantile(top1_A, SHOWN)), float(top1_A[front].min())), float(top1_A.max()))
         left, right = _range(float(costs_A.min()), float(max(costs_A.max(), self.limit or 0.0)))
+        left = max(left, 0.0)  # nothing costs less
         x_A = np.clip((costs_A - left) / (right - left), 0, 1)
         y_A = np.clip((top1_A - low) / (high - low), 0, 1)
         signs = _dots(x_A, y_A, width, plain=plain)

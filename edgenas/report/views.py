@@ -54,6 +54,7 @@ from edgenas.report.tables import tables_view
 from edgenas.runs import Outcome
 
 MAX_CLASSES = 40  # listed one by one
+NAMES = 14  # least columns of the names of files
 
 
 def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
@@ -189,8 +190,7 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
     positives = next((shown.num_positives for shown in shown_of if shown.num_positives is not None), None)
     others = None if positives is None else max(shown.num_images for shown in shown_of) - positives
     heads = [">missed", ">alarms"] if positives is None else [f">missed\nof {positives}", f">alarms\nof {others}"]
-    rows = table("file", "parity", ">same\ndecision %", *heads, ">error", title=title)
-    rows.columns[0].overflow = "fold"  # a long name in two lines is whole
+    rows = table("file", "parity", ">same\ndecision %", *heads, ">error", title=title, names=NAMES)
     for each, shown in zip(files, shown_of, strict=True):
         parity = each.parity
         missed, alarms, error = shown.new_false_negatives, shown.new_false_positives, shown.logits.max_abs
@@ -232,9 +232,11 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     yield Text.assemble(f"artefact{name}: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
     num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
     yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
-    emulated = {parity.emulated.verdict for parity in parities if parity.emulated is not None}
+    emulated = [each for each in result.files if each.parity.emulated is not None]
     if emulated:
-        yield Text(f"engines: numbers of their emulation on this CPU, {', '.join(sorted(emulated))}")
+        what = "engines" if all(each.file.kind == "engine" for each in emulated) else "files that cannot run here"
+        verdicts = sorted({each.parity.emulated.verdict for each in emulated if each.parity.emulated is not None})
+        yield Text(f"{what}: numbers of their emulation on this CPU, {', '.join(verdicts)}")
     yield from precision_lines(result.files)
     equal = (parity.equality.words for parity in parities if parity.word == EQUAL_WORD and parity.equality is not None)
     for words in dict.fromkeys(equal):
@@ -274,7 +276,7 @@ def _plan_lines(facts: AcceptanceFacts | None) -> Iterator[RenderableType]:
 
 def verify_view(outcome: Outcome[VerifyResult]) -> Iterator[RenderableType]:
     """Every check of an artefact folder, and why those that did not pass did not."""
-    rows = table("file", "sha256", "precision", "golden", "parity")
+    rows = table("file", "sha256", "precision", "golden", "parity", names=NAMES)
     by_file: dict[str, dict[str, Check]] = {}
     for check in outcome.result.checks:
         if check.name == "acceptance" and check.verdict == "passed":

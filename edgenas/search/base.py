@@ -43,6 +43,7 @@ class Candidate:
         dropped_for: why it was dropped.
         rejected_by: names of the metric constraints that it breaks.
         losses: its objectives, turned so that smaller is better; empty for accuracy alone.
+        expected_top1: where a race dropped it, its accuracy on all images as estimated, by which it is ordered among such nets.
     """
 
     genes: tuple[int, ...]
@@ -56,6 +57,7 @@ class Candidate:
     images_M: NDArray[np.int64] | None = field(default=None, repr=False)
     dropped_for: str | None = None
     losses: tuple[float, ...] = ()
+    expected_top1: float | None = None
 
     @property
     def missed(self) -> float:
@@ -65,7 +67,8 @@ class Candidate:
     @property
     def rank(self) -> tuple[float, ...]:
         """Smaller is better: shortfall, whether a race dropped it, objectives in their order (accuracy by default), likelihood."""
-        return (self.shortfall, self.dropped_for is not None, *(self.losses or (-self.top1,)), -self.log_likelihood)
+        top1 = self.top1 if self.expected_top1 is None else self.expected_top1
+        return (self.shortfall, self.dropped_for is not None, *(self.losses or (-top1,)), -self.log_likelihood)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ class Judge:
         of_label_M = p_MC[np.arange(len(labels_M)), labels_M].astype(np.float64)
         own = judging(self.floors, row_G if shown.images_M is None else None)
         violations = {floor.name: least_violation(floor, p_MC, images_M, self.labels_N) for floor in own}
-        losses_AO = losses_of(self.objectives, row_G[None], p_MC[None], labels_M)
+        losses_O = losses_of(self.objectives, row_G[None], p_MC[None], labels_M)[0]
+        if shown.expected_top1 is not None:  # races are for accuracy alone
+            losses_O = np.array([-shown.expected_top1])
         return Candidate(
             genes=tuple(int(gene) for gene in row_G),
             generation=generation,
@@ -67,5 +69,6 @@ class Judge:
             rejected_by=tuple(name for name, violation in violations.items() if violation > 0),
             images_M=shown.images_M,
             dropped_for=shown.dropped_for,
-            losses=tuple(float(loss) for loss in losses_AO[0]),
+            losses=tuple(float(loss) for loss in losses_O),
+            expected_top1=shown.expected_top1,
         )

@@ -175,7 +175,7 @@ def one_hot(space: SearchSpace, genes_AG: Genes) -> NDArray[np.float64]:
 def _targets(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     """The losses of candidates; of those that miss a floor they lie behind all others, by as much as is missed."""
     losses_AO = np.array([candidate.losses for candidate in candidates])
-    missed_A = np.array([candidate.missed for candidate in candidates])
+    missed_A = np.array([candidate.shortfall for candidate in candidates])
     behind_A = missed_A > 0
     if not behind_A.any():
         return losses_AO

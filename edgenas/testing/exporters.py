@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 INPUT_SHAPE = (3, 8, 8)
 _TOLERANCES: dict[str, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1, "int8": 1e-1}
+_PROBES: dict[str, Probe] = {}  # by runtime: some build or lower a net for it
 _HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
 
 
@@ -170,8 +171,10 @@ class RuntimeConformance:
 
     @pytest.fixture
     def probe(self, runtime: Runtime) -> Probe:
-        """Its probe."""
-        return runtime.probe()
+        """Its probe, made once for all tests."""
+        if runtime.name not in _PROBES:
+            _PROBES[runtime.name] = runtime.probe()
+        return _PROBES[runtime.name]
 
     @pytest.fixture
     def source(self, runtime: Runtime, tmp_path: Path) -> Path | nn.Module:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from tests.cli.conftest import Run, as_object
@@ -59,6 +58,8 @@ def test_the_schema_lies_beside_the_settings_and_takes_them(edgenas: Run, projec
     code, out, _ = edgenas("settings", "--schema", "--json")
     assert (code, as_object(out)["outputs"]) == (0, {"schema": "edgenas.schema.json"})
     schema = json.loads((project / "edgenas.schema.json").read_text(encoding="utf-8"))
+    import jsonschema  # takes a second
+
     jsonschema.validate({"data": {"source": "digits"}, "train": {"epochs": 7}}, schema)
     code, _, _ = edgenas("settings", "--schema", "--output", "here.json")
     assert code == 0

@@ -158,6 +158,25 @@ def test_every_command_has_help(edgenas: Run, command: str) -> None:
     assert "Usage: edgenas" in out
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError("Cannot allocate memory (os error 12)"),
+    ],
+)
+def test_too_little_memory_is_no_bug(edgenas: Run, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def greedy(config: object) -> None:
+        raise error
+
+    monkeypatch.setattr("edgenas.recipes.info.run", greedy)
+    code, out, err = edgenas("info")
+    assert (code, out) == (1, "")
+    assert err.startswith("edgenas: there is not enough memory")
+    assert "end other programs, or take smaller images, nets or batches" in err
+
+
 def test_a_bug_is_one_line_and_one_object(edgenas: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(config: object) -> None:
         raise RuntimeError("two\nlines")

@@ -11,7 +11,7 @@ from tests.costs.bounds import exact_bounds
 from tests.spaces.reference import spaces
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data(), space=spaces().filter(lambda space: space.cardinality < 5000))
 def test_eliminating_genes_finds_what_looking_at_every_row_finds(data: st.DataObject, space: SearchSpace) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))

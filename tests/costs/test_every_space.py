@@ -17,9 +17,16 @@ from tests.costs.bounds import exact_bounds
 from tests.macs import fvcore_macs
 
 NAMES = sorted(SPACES)
+ALONE = ("pvt-mobile-mqa",)  # large, and no small space has its blocks
 COSTS = {name: cost_models(space, space.default_task) for name, space in SPACES.items()}
+
+
+def is_large(name: str) -> bool:
+    return SPACES[name].default_task.image_px > 64
+
+
 DRAWN = [
-    pytest.param(seed, name, marks=[pytest.mark.slow] if seed and SPACES[name].default_task.image_px > 64 else [])
+    pytest.param(seed, name, marks=[pytest.mark.slow] if seed or (is_large(name) and name not in ALONE) else [])
     for seed in (0, 1)
     for name in NAMES
 ]
@@ -36,7 +43,7 @@ def test_counts_equal_the_built_module(seed: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_ends_bound_every_cost(name: str, seed: int) -> None:
     space = SPACES[name]

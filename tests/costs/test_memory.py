@@ -52,7 +52,10 @@ def written(space: SearchSpace, task: Task, row_G: np.ndarray) -> tuple[int, int
     return sum(p.numel() for p in net.parameters()), max(*sizes, scores.largest, task.in_channels * side**2)
 
 
-@pytest.mark.parametrize(("name", "image_px"), [*((name, None) for name in NANO), *OTHERS])
+@pytest.mark.parametrize(
+    ("name", "image_px"),
+    [*((name, None) for name in NANO), *(pytest.param(*other, marks=pytest.mark.slow) for other in OTHERS)],
+)
 def test_memory_is_what_a_built_net_holds(name: str, image_px: int | None) -> None:
     space = get_space(name)
     task = space.default_task if image_px is None else Task(3, 1, image_px)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenas.costs import CostModel, Factor
@@ -36,7 +36,6 @@ def models(draw: st.DrawFn, space: SearchSpace, *, integers: bool) -> CostModel:
     return CostModel("cost", "ms", tuple(factors), draw(st.sampled_from((1.0, 1.1))), draw(st.sampled_from((0.0, 0.3))))
 
 
-@settings(deadline=None)
 @given(data=st.data(), space=spaces(), integers=st.booleans(), num=st.integers(0, 60), order=st.sampled_from("CF"))
 def test_a_cost_is_the_sum_of_its_tables(
     data: st.DataObject, space: SearchSpace, integers: bool, num: int, order: Literal["C", "F"]

@@ -135,6 +135,14 @@ def test_a_cut_file_is_named(tmp_path: Path) -> None:
         decode_file(path)
 
 
+def test_a_file_of_endless_size_is_not_read_whole(tmp_path: Path) -> None:
+    path = png(tmp_path / "a.png", noise(9, 7, 2))
+    with path.open("ab") as file:
+        file.truncate(20 << 30)
+    with pytest.raises(Exception, match=r"a\.png cannot be decoded: .*larger than 1024 MB"):
+        decode_file(path)
+
+
 @pytest.mark.parametrize("background", ["black", "white", None])
 @pytest.mark.parametrize(("suffix", "channels"), [(".png", 2), (".png", 3), (".png", 4), (".tif", 3), (".tif", 4)])
 @pytest.mark.parametrize("grey_range", [(0.0, 4095.0), None])

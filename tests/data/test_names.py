@@ -37,7 +37,7 @@ def labelled(names: list[str]) -> ArrayImages:
 
 
 TEXT = st.text(max_size=6) | st.sampled_from(
-    [" a", "A", "a\u200b", "ﬁ", "fi", "FI ", "1", "1.0", "01", " 1", "１", "1.", "ß", "SS"]
+    [" a", "A", "a\u200b", "ﬁ", "fi", "FI ", "1", "1.0", "01", " 1", "１", "1.", "ß", "SS", "1e1", "10", "\u0430", "a"]
 )
 
 
@@ -68,6 +68,10 @@ def test_tidying_twice_is_tidying_once_and_keeps_the_look(name: str) -> None:
         ((COMPOSED, DECOMPOSED), COMPOSED),
         (("cat", " cat", "cat\u00a0"), "cat"),
         (("01", "1"), None),
+        (("1000", "1e3", "1.0E+03"), None),
+        (("cat", "\u0441at"), None),  # the second begins with a Cyrillic letter
+        (("ALPHA", "\u0391LPHA"), None),  # with a Greek one
+        (("covid-19", "covid\u201319"), None),
         (("1.0", "01"), None),
         (("Cat", "cat"), None),
         (("straße", "STRASSE"), None),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenas.data import open_source
@@ -52,7 +52,6 @@ def test_splits_are_a_stratified_partition(counts: list[int], seed: int) -> None
             assert abs(found - total * DEFAULT_FRACTIONS[name]) < (1 if total >= 40 else 3)
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=40, max_size=80),
     seed=st.integers(0, 2**32 - 1),

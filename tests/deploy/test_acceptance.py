@@ -76,7 +76,7 @@ def test_an_artefact_of_before_there_were_plans_has_no_such_check(make_artefact:
             {"gates": FAR},
             "the manifest's gates are not those of the plan: min_agreement 0.9",
         ),
-        ({"decision": replace(RULE, threshold=0.3)}, "the manifest's decision rule is not the plan's"),
+        ({"decision": replace(RULE, threshold=0.3), "threshold": 0.3}, "the manifest's decision rule is not the plan's"),
         ({"laid_down": plan(weights_sha256="4" * 64)}, "the weights are not those that the plan is for"),
         (
             {"answers": kept(HASHES[:3], np.zeros(3, dtype=np.int64), np.zeros((3, len(CLASSES)), dtype=np.float32))},

@@ -92,6 +92,26 @@ def test_a_fresh_artefact_verifies(make_artefact: Make) -> None:
     assert all(check.reason for check in checks)
 
 
+def test_a_float32_graph_does_not_pass_for_an_emulation(make_artefact: Make) -> None:
+    folder = make_artefact(precisions=("fp32", "fp16"))
+    name = "model-fp16-dynamic.emulated.onnx"
+    assert verdicts(verify(folder))[name, "precision"] == "passed"
+    plain = onnx.load(folder / name)
+    for node in plain.graph.node:
+        if node.op_type == "Cast":
+            node.op_type = "Identity"
+            del node.attribute[:]
+    del plain.graph.value_info[:]  # which say float16
+    onnx.save(plain, folder / name)
+    found = {"sha256": sha256_file(folder / name), "size_bytes": (folder / name).stat().st_size}
+    change_manifest(folder, lambda value: next(each for each in value["files"] if each["emulation"])["emulation"].update(found))
+    checks = verify(folder)
+    assert verdicts(checks)[name, "golden"] == "passed"
+    (failed,) = (check for check in checks if check.verdict == "failed")
+    assert (failed.path, failed.name) == (name, "precision")
+    assert failed.reason.startswith("it computes 0.0 % of the multiply-accumulates as in fp16, recorded are")
+
+
 def test_a_failed_gate_marks_the_folder(make_artefact: Make) -> None:
     folder = make_artefact(parity=parity_of(broken=True))
     assert load_manifest(folder).status == "rejected"

@@ -173,7 +173,7 @@ def test_an_interrupt_ends_it_without_a_traceback(make_artefact: Make, tmp_path:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert (process.returncode, said) == (130, "")
 
 

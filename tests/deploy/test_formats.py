@@ -84,6 +84,7 @@ def test_example_and_readme_name_what_they_need(artefact: Path) -> None:
     assert "onnxruntime" not in page
 
 
+@pytest.mark.parametrize("artefact", ONE_FAST, indirect=True)
 def test_what_is_damaged_fails_its_check_and_stops_no_other_process(artefact: Path) -> None:
     file = load_manifest(artefact).files[0]
     name = file.parts[0].path if file.parts else file.path

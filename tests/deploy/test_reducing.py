@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -55,6 +57,13 @@ def repair(model: onnx.ModelProto, folder: Path, judge: Judge | None = None) -> 
             return trials, end.value
 
 
+@cache
+def once(fault: Fault) -> tuple[list[RepairTrial], Repair]:
+    """The repair of a net, which several tests look at."""
+    with TemporaryDirectory() as folder:
+        return repair(net(fault), Path(folder))
+
+
 def test_a_net_of_moderate_numbers_needs_no_repair(tmp_path: Path) -> None:
     model = net()
     trials, found = repair(model, tmp_path)
@@ -68,7 +77,7 @@ def test_a_net_of_moderate_numbers_needs_no_repair(tmp_path: Path) -> None:
 def test_plain_half_precision_fails_a_gate_and_the_repaired_graph_passes_on_other_images(fault: Fault, tmp_path: Path) -> None:
     model = net(fault)
     assert judged(model, emulate_half(model), tmp_path)[0] == "failed"
-    _, found = repair(model, tmp_path)
+    _, found = once(fault)
     assert (found.verdict, found.blocks) == ("repaired", ("blocks.1",))
     others = noise(400, seed=7)
     assert judged(model, emulate_half(model), tmp_path, others)[0] == "failed"
@@ -76,21 +85,21 @@ def test_plain_half_precision_fails_a_gate_and_the_repaired_graph_passes_on_othe
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_exactly_the_guilty_operators_stay_float32(fault: Fault, tmp_path: Path) -> None:
-    _, found = repair(net(fault), tmp_path)
+def test_exactly_the_guilty_operators_stay_float32(fault: Fault) -> None:
+    _, found = once(fault)
     assert set(found.kept) == GUILTY[fault]
     assert found.trials[-1].passed or any(trial.passed and trial.kept == found.kept for trial in found.trials)
     assert len(found.trials) <= 40
 
 
-def test_what_a_repair_costs_is_said(tmp_path: Path) -> None:
-    _, norm = repair(net("layer_norm"), tmp_path)
+def test_what_a_repair_costs_is_said() -> None:
+    _, norm = once("layer_norm")
     assert norm.macs_share == 0
-    _, attention = repair(net("attention"), tmp_path)
+    _, attention = once("attention")
     block = 4 * 6 * 8 * 8 + 2 * 6 * 6 * 8 + 2 * 6 * 8 * 16  # projections, attention, MLP
     total = 3 * block + 8 * 8 + 8 * CLASSES
     assert attention.macs_share == pytest.approx(6 * 6 * 8 / total)
-    _, mlp = repair(net("mlp"), tmp_path)
+    _, mlp = once("mlp")
     assert mlp.macs_share == pytest.approx(2 * 6 * 8 * 16 / total)
     assert f"{len(mlp.trials)} attempts on 400 images of calibrate" in mlp.words
     assert "13.9 % of the multiply-accumulates" in mlp.words

@@ -20,7 +20,7 @@ import torch
 from edgenas.cli import main
 from edgenas.data.images import Images
 from edgenas.project import loading
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import images_of, open_project
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_net

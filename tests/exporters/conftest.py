@@ -10,6 +10,18 @@ from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.plugins import get_exporter
 from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
 
+REPEATED = ("[fp32-None]", "[int8-None]")  # both precisions are written for one image, and any number in float16
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make slow` what a test beside it shows; who runs the suite on a format of their own gets all of it."""
+    for item in items:
+        if "exporters/test_conformance.py" not in item.nodeid or "ExecuTorch" in item.nodeid:
+            continue
+        if item.name.endswith(REPEATED) or "test_constructing_one_imports_nothing_heavy" in item.name:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def tiny_pte(tmp_path_factory: pytest.TempPathFactory) -> Path:

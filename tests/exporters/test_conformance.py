@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,17 @@ from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
 from edgenas.deploy.contracts import Exporter, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
+
+HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
+
+
+def test_constructing_any_runtime_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from edgenas.deploy.plugins import get_runtime, runtime_names; [get_runtime(n) for n in runtime_names()]; "
+        f"print(*sorted(set({HEAVY!r}) & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 class TestOnnxExporter(ExporterConformance):

@@ -29,6 +29,7 @@ def rtx() -> Any:
     return pytest.importorskip("tensorrt_rtx")
 
 
+@pytest.mark.slow  # compiles with PyTorch; what is built is looked at below
 def test_a_dry_run_goes_through_and_calls_stand_ins_so(rtx: Any, tmp_path: Path) -> None:
     assert gpu_export.main(["--dry-run", "--visits", "2", "--output", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "gpu-export-dry-run.json").read_text())

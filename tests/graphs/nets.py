@@ -57,6 +57,35 @@ class Net(nn.Module):
         return self.head(self.norm(x_NLC).mean(1))
 
 
+class OneHead(nn.Module):
+    """Attention of one head over a reduced image, with a residual, on images of 8 px.
+
+    Args:
+        border: of the convolution that reduces; with one, it cannot take up what a normalisation adds.
+        bias: of queries, keys and values.
+        is_read: whether something else reads what attention gives.
+    """
+
+    def __init__(self, *, border: int = 0, bias: bool = True, is_read: bool = False) -> None:
+        super().__init__()
+        self.embed, self.norm1 = nn.Conv2d(3, DIM, 1), nn.LayerNorm(DIM)
+        self.sr, self.norm = nn.Conv2d(DIM, DIM, 2, 2, padding=border), nn.LayerNorm(DIM)
+        self.q, self.kv, self.proj = nn.Linear(DIM, DIM, bias=bias), nn.Linear(DIM, 2 * DIM, bias=bias), nn.Linear(DIM, DIM)
+        self.head, self.is_read = nn.Linear(DIM, 3), is_read
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x_NLC = self.embed(image).flatten(2).transpose(1, 2)
+        y_NLC = self.norm1(x_NLC)
+        num, length, dim = x_NLC.shape
+        reduced_NCHW = self.sr(y_NLC.transpose(1, 2).reshape(num, dim, image.shape[2], image.shape[3]))
+        z_NMC = self.norm(reduced_NCHW.flatten(2).transpose(1, 2))
+        q = self.q(y_NLC).reshape(num, length, 1, dim).transpose(1, 2)
+        k, v = self.kv(z_NMC).reshape(num, -1, 2, 1, dim).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed_NLC = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(num, length, dim)
+        result_NLC = x_NLC + self.proj(mixed_NLC)
+        return self.head((result_NLC + mixed_NLC if self.is_read else result_NLC).mean(1))
+
+
 class Convolutions(nn.Module):
     """A net without tokens."""
 

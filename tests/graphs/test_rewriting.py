@@ -17,10 +17,11 @@ from torch import nn
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError
 from edgenas.graphs.rewriting import ALL, REWRITES, Rewritten, default_rewrites, rewrite
+from edgenas.graphs.rewriting.absorbing import pays
 from edgenas.spaces import get_space
 from edgenas.supernets import build_net
 
-from .nets import Convolutions, Net, drawn, kinds, outputs
+from .nets import DIM, Convolutions, Net, OneHead, drawn, kinds, outputs
 
 IMAGE = (3, 8, 8)
 
@@ -51,7 +52,12 @@ def test_all_rewrites_make_their_places(static: onnx.ModelProto, dynamic: onnx.M
     for model in (static, dynamic):
         result = rewrite(model, ALL)
         # of a block: q, k, v and proj; two convolutions of the MLP; and the head of the net
-        assert {name: result.counts[name] for name in ALL[1:]} == {"matrix": 9, "pointwise": 4, "heads": 6, "scale": 4}
+        assert {name: num for name, num in result.counts.items() if name != "moves"} == {
+            "matrix": 9,
+            "pointwise": 4,
+            "heads": 6,
+            "scale": 4,
+        }
         after = kinds(result.model)
         assert after["Conv"] == 1 + 2 * 3
         assert after["Gemm"] == 9
@@ -64,6 +70,44 @@ def test_projections_next_to_no_depthwise_convolution_become_none() -> None:
     result = rewrite(export_graph(mlp, (16, 6), opset=20), ["pointwise"])
     assert "pointwise" not in result.counts
     assert "Conv" not in kinds(result.model)
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_head_over_few_keys_needs_no_products_of_its_own_for_queries_and_output(bias: bool, batch_size: int | None) -> None:
+    model = export_graph(drawn(OneHead(bias=bias)), IMAGE, batch_size=batch_size, opset=20)
+    result = rewrite(model, ALL)
+    assert result.counts["absorb"] == 2
+    onnx.checker.check_model(result.model, full_check=True)
+    products = [node.name for node in result.model.graph.node if node.op_type in ("Gemm", "MatMul")]
+    assert not [name for name in products if name.startswith(("q/", "proj/"))], products
+    assert len(products) == 2 + 2 + 1  # keys and values, scores and what they weight, and the head
+    for batch in (1, 3) if batch_size is None else (1,):
+        np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("net", "places"),
+    [
+        (OneHead(border=1), 1),  # the normalisation keeps its bias, and with it the queries theirs: only the output goes
+        (OneHead(border=1, bias=False), 2),  # queries without a bias need no such normalisation
+        (OneHead(is_read=True), 0),  # what attention gives has to be made
+    ],
+)
+def test_what_cannot_be_absorbed_stays(net: OneHead, places: int) -> None:
+    model = export_graph(drawn(net), IMAGE, opset=20)
+    result = rewrite(model, ALL)
+    assert result.counts.get("absorb", 0) == places
+    np.testing.assert_allclose(outputs(result.model), outputs(model), rtol=1e-4, atol=1e-5)
+
+
+def test_several_heads_keep_their_products(static: onnx.ModelProto) -> None:
+    assert "absorb" not in rewrite(static, ALL).counts
+
+
+def test_a_head_absorbs_where_that_takes_fewer_multiply_accumulates() -> None:
+    assert pays(num_queries=64, num_keys=16, width=DIM, outside=DIM, num_in=DIM)
+    assert not pays(num_queries=64, num_keys=64, width=DIM, outside=8 * DIM, num_in=8 * DIM)  # one narrow head of a wide net
 
 
 def test_a_net_of_convolutions_stays_as_it_is() -> None:
@@ -97,7 +141,7 @@ def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelPro
     assert default_rewrites("onnxruntime-cuda") == default_rewrites("tensorrt-rtx") == ()
     with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:
         rewrite(static, ["gelu"])
-    assert "moves, matrix, pointwise, heads, scale" in str(caught.value.hint)
+    assert "moves, matrix, pointwise, heads, scale, absorb" in str(caught.value.hint)
     assert all(each.says and each.min_opset >= 18 for each in REWRITES.values())
 
 
@@ -131,6 +175,23 @@ def test_a_rewrite_that_changes_the_net_is_caught_and_named(static: onnx.ModelPr
 
     with pytest.raises(ExportError, match=r"rewrite 'heads' would change the net: outputs differ by .* at most 0.0001"):
         rewritten(static, ALL, wrong)
+
+
+class Steep(nn.Module):
+    """The last digits of a sum, made large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 8)
+
+    def forward(self, x_NLC: torch.Tensor) -> torch.Tensor:
+        return torch.sin((self.fc(x_NLC) * 1e6).mean(1) * 3.0)
+
+
+def test_a_net_that_makes_rounding_large_is_said_to_do_so() -> None:
+    model = export_graph(drawn(Steep()), (16, 64), opset=20)
+    with pytest.raises(ExportError, match="cannot be proven on this net, which makes rounding large: noise that differs"):
+        rewritten(model, ALL)
 
 
 def test_what_is_not_finite_after_a_rewrite_is_a_change(static: onnx.ModelProto) -> None:

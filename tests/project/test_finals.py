@@ -14,7 +14,7 @@ from rich.console import Console
 from edgenas.data.images import Images, decode
 from edgenas.data.splits import load_splits
 from edgenas.project.deployed import load_final
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.results import finals_of
 from edgenas.project.retraining.ways import Bench, Net, Try, best_of, final_words

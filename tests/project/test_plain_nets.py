@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from edgenas.data.images import Images, decode
-from edgenas.project.nets import genes_of, load_supernet
+from edgenas.project.net_facts import genes_of
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teaching import CUTMIX, CUTMIX_STEPS, teaching_of

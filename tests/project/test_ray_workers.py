@@ -60,6 +60,17 @@ def test_two_workers_one_of_them_killed_take_the_way_of_one_process() -> None:
         assert np.array_equal(alone, divided)  # one net is divided between the two at a batch's end
 
 
+def test_a_cluster_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore of that.")
+
+    monkeypatch.setattr(ray, "init", late)
+    with pytest.raises(ClusterError, match=r"^Ray does not start here: The current node timed out during startup\. the machine"):
+        cluster(Workers(2, None)).__enter__()
+
+
 def test_without_ray_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingBackendError, match="Ray, which is not installed"), cluster(Workers(2)):

@@ -16,9 +16,9 @@ from edgenas.errors import ConfigError, GateError, InfeasibleError, RunFolderErr
 from edgenas.project.running.asking import require_sense
 from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
-from edgenas.project.running.words import expected
+from edgenas.project.running.words import expected, headline
 from edgenas.project.settings import ProjectSettings
-from edgenas.records import Estimate, JsonRecord, StageRow
+from edgenas.records import Estimate, ExportResult, JsonRecord, StageRow
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.stages import ORDER
 from tests.test_stages import FILES
@@ -172,6 +172,13 @@ def test_a_device_that_tables_stand_for_is_not_measured(project: Project) -> Non
     assert "profile: not needed: --table says what nets take" in said
 
 
+def test_every_artefact_is_named_with_its_verdict() -> None:
+    one = ExportResult(artifact="export/onnx", verdict="passed", weights="finetuned", net="searched", files=())
+    two = replace(one, artifact="export/openvino", verdict="not_run")
+    assert headline(one) == "export/onnx: passed"
+    assert headline(replace(one, artifacts=(one, two))) == "export/onnx: passed; export/openvino: not run"
+
+
 def test_what_is_expected_is_said_as_a_range() -> None:
     assert (
         expected(Estimate(value=300.0, low=240.0, high=420.0, n=3)).replace("\N{NO-BREAK SPACE}", " ")
@@ -179,6 +186,11 @@ def test_what_is_expected_is_said_as_a_range() -> None:
     )
     assert expected(Estimate(value=3.0, low=3.0, high=3.0, n=3)).replace("\N{NO-BREAK SPACE}", " ") == "about 3 s"
     assert expected(None) == ""
+
+
+def test_a_format_that_is_unknown_is_said_before_anything_begins(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no format 'onx'\. did you mean 'onnx'\?"):
+        require_sense(RunFolder(tmp_path / "new"), {"data": {"source": "digits"}}, ("search.max_macs=1",), ("openvino", "onx"))
 
 
 def test_a_new_project_needs_images_and_a_limit(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from edgenas.costs import cost_models
 from edgenas.errors import CheckpointError, ConfigError, InfeasibleError, MissingInputError
-from edgenas.project.nets import facts_of, load_supernet
+from edgenas.project.net_facts import facts_of
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.run_tables import run_table
 from edgenas.project.trainings.sampling import sampling_of

@@ -6,7 +6,6 @@ import re
 import tomllib
 from typing import Any
 
-import jsonschema
 import pytest
 
 from edgenas.config import build
@@ -91,6 +90,8 @@ def test_comments_are_short_and_cut_where_a_part_ends() -> None:
 
 
 def test_the_schema_takes_what_edgenas_takes() -> None:
+    import jsonschema  # takes a second, which no other test needs
+
     checked = jsonschema.Draft7Validator(schema())
     jsonschema.Draft7Validator.check_schema(schema())
     checked.validate(CHOSEN | {"train": {"sampling": "sandwich", "temperature": "auto", "near_share": 1}})
@@ -119,6 +120,8 @@ def test_the_schema_refuses_what_edgenas_refuses(wrong: dict[str, Any]) -> None:
     tables = wrong | {"data": {"source": "digits"} | wrong.get("data", {})}
     with pytest.raises(ConfigError):
         build(ProjectSettings, tables, source="the file")
+    import jsonschema
+
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(tables, schema())
 

@@ -18,7 +18,7 @@ from edgenas.costs import cost_models
 from edgenas.data.images import Images, decode
 from edgenas.errors import MissingInputError
 from edgenas.project.deployed import load_final
-from edgenas.project.nets import BASELINE, HAND_DESIGNED, facts_of
+from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, facts_of
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.results import RESULT
 from edgenas.project.retraining.baselines import Limits, find_best, limits_for, within

@@ -108,8 +108,16 @@ def parts_of(score: Dss) -> list[float]:
     return [score.qkv_stacked, score.qkv_split, score.proj, score.mlp, score.reduction, score.depthwise]
 
 
-@pytest.mark.parametrize("name", list(TASKS))
-@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize(
+    ("name", "absolute"),
+    [
+        pytest.param(
+            name, absolute, marks=[pytest.mark.slow] if name == "pvt-covidx" or not (absolute or name == "pit-nano") else []
+        )
+        for name in TASKS
+        for absolute in (True, False)
+    ],
+)
 def test_every_familys_score_is_the_definitions_on_the_extracted_net(name: str, absolute: bool) -> None:
     space, task = get_space(name), TASKS[name]
     supernet: Any = awakened_supernet(space, task)

@@ -21,7 +21,7 @@ from edgenas.deploy.plugins import get_runtime
 from edgenas.latency import LatencyTable, ProfileResult, profile
 from edgenas.latency import MeasuringSettings as ProfileSettings
 from edgenas.latency.measuring import device_name
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.spaces.pvt import PVT_NANO
 from edgenas.supernets import build_supernet
@@ -73,7 +73,14 @@ def scaled(table: LatencyTable, factor: float) -> LatencyTable:
     """The table of a device that is so many times slower."""
     calibration = table.calibration
     slower = replace(calibration, scale=calibration.scale * factor, offset_ms=calibration.offset_ms * factor)
-    return replace(table, calibration=slower)
+    rows = [_slower(row, factor) for row in table.validation["rows"]]
+    bound_nets = tuple(_slower(net, factor) for net in table.bound_nets)
+    return replace(table, calibration=slower, validation=table.validation | {"rows": rows}, bound_nets=bound_nets)
+
+
+def _slower(row: dict[str, Any], factor: float) -> dict[str, Any]:
+    """A net's times on such a device."""
+    return {name: value * factor if name.endswith("_ms") and value is not None else value for name, value in row.items()}
 
 
 def of_this_machine(table: LatencyTable) -> LatencyTable:

@@ -28,8 +28,9 @@ def imported() -> Iterator[Imported]:
         (("evaluate", "--set", "data.positive=11"), set(), 1),
         (("search", "--latency-ms", "5", "--min-sensitivity", "11=0.9"), set(), 1),
         (("evaluate",), PYTORCH, 0),
+        (("report",), {"scipy.stats", "scipy.optimize"}, 0),
     ],
-    ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate"],
+    ids=["info", "tables", "a wrong class", "a floor of a wrong class", "evaluate", "report"],
 )
 def test_a_command_imports_what_it_uses(
     arguments: tuple[str, ...], allowed: set[str], code: int, imported: Imported, reference: Reference

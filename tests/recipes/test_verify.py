@@ -27,7 +27,7 @@ from edgenas.deploy.artefact import Facts, write_artefact
 from edgenas.deploy.contracts import ExportedFile
 from edgenas.deploy.parity import Gates, compare
 from edgenas.deploy.recorded import kept
-from edgenas.deploy.signing import SIGNATURE, load_signer
+from edgenas.deploy.signing import MAX_BYTES, SIGNATURE, load_signer
 from edgenas.errors import ArtefactError, EdgeNASError, GateError, RunFolderError, UsageError
 from edgenas.recipes import verify
 from edgenas.recipes.verify import VerifyConfig, run
@@ -273,12 +273,14 @@ def test_a_signature_is_checked_where_a_key_is_given(tmp_path: Path, data: Path)
     assert "signature" not in {check.name for check in outcome_of(folder).result.checks}
 
 
-@pytest.mark.parametrize("what", ["missing", "another key", "changed", "damaged"])
+@pytest.mark.parametrize("what", ["missing", "too large", "another key", "changed", "damaged"])
 def test_what_is_not_signed_as_it_is_fails_in_one_line(tmp_path: Path, data: Path, what: str) -> None:
     folder = artefact(tmp_path / "art", data)
     public, path = signed(folder, tmp_path), folder / "manifest.json"
     if what == "missing":
         (folder / SIGNATURE).unlink()
+    elif what == "too large":
+        (folder / SIGNATURE).write_bytes(b"\0" * (MAX_BYTES + 1))
     elif what == "another key":
         public = signed(artefact(tmp_path / "other", data), tmp_path)
     else:
@@ -295,7 +297,8 @@ def test_what_is_not_signed_as_it_is_fails_in_one_line(tmp_path: Path, data: Pat
         found = outcome_of(folder, public_key=public).failure
         assert found is not None
         failure = found
-    words = {"missing": "manifest.json.minisig is missing"}.get(what, "it is not this key's, or what was signed was changed since")
+    said = {"missing": "manifest.json.minisig is missing", "too large": "signature it cannot be read: "}
+    words = said.get(what, "it is not this key's, or what was signed was changed since")
     assert failure.exit_code == 4
     assert words in str(failure)
     assert "\n" not in str(failure)

@@ -53,6 +53,11 @@ def test_costs_without_a_unit_are_counted_in_millions() -> None:
     assert found.line == "front of 1 nets: 2.5 M 50.0 %"
 
 
+def test_far_below_a_limit_no_cost_is_negative() -> None:
+    (axis,) = [line for line in drawn(picture(Found(0.1, 0.5), Found(0.2, 0.6), limit=8.0)).splitlines() if "predicted" in line]
+    assert axis.split()[:2] == ["0", "ms"]
+
+
 @pytest.mark.parametrize("width", [60, 80, 110])
 def test_the_picture_fits_and_shows_front_hand_made_nets_and_limit(width: int) -> None:
     text = drawn(picture(CHEAP, BEATEN, GOOD, DEAR), width=width)

@@ -132,7 +132,10 @@ def test_limits_that_pull_in_opposite_directions_are_met_together() -> None:
     assert (total_violation(impossible, rows_AG) > 0).all()
 
 
-@pytest.mark.parametrize("space", SPACES.own.values(), ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space",
+    [pytest.param(space, id=space.name, marks=[pytest.mark.slow] if "nano" in space.name else []) for space in SPACES.own.values()],
+)  # small ones are enumerated above
 def test_every_shipped_space_is_drawn_from_within_its_limits(space: SearchSpace) -> None:
     rng = np.random.default_rng(0)
     rows_AG = space.sample(4000, rng)
@@ -198,9 +201,9 @@ def test_a_share_that_no_sample_shows_is_told_and_drawn_from_at_once() -> None:
     space = get_space("pvt-elastic")
     macs = cost_models(space, space.default_task)["macs"]
     limit = UpperLimit("macs", 2.5e8, macs)
-    began = time.monotonic()
+    began = time.process_time()
     found = survey(space, [limit], np.random.default_rng(0), max_rows=20_000)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert not found.is_mended
     assert found.counted is not None
     assert 0 < found.counted.low < found.share < found.counted.high < 1e-7
@@ -227,9 +230,9 @@ def test_that_nothing_meets_a_limit_is_proven_in_seconds_with_the_least_that_can
     models = cost_models(space, space.default_task)
     least = float(models["macs"](space.corners(largest=False)).min())
     limits: list[CostConstraint] = [UpperLimit("macs", 0.99 * least, models["macs"]), UpperLimit("params", 1e12, models["params"])]
-    began = time.monotonic()
+    began = time.process_time()
     found = survey(space, limits, np.random.default_rng(0), max_rows=20_000)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert found.impossible == ("macs",)
     assert found.binding == ("macs",)
     assert float(models["macs"](found.genes_AG).min()) == least
@@ -298,7 +301,7 @@ def test_rows_that_several_limits_leave_next_to_nothing_of_are_mended_from_near_
     assert (total_violation(limits, rows_AG) == 0).all()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_corner_that_two_limits_leave_fills_what_a_search_may_evaluate(seed: int) -> None:
     """Mending alone found 3 to 19 of these 24."""
     space = get_space("pvt-elastic")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edgenas.search import Candidate, EvolutionSettings, Judge, Raced, SensitivityFloor, evolve, random_search
-from edgenas.search.racing import FIRST_LOOK, least_violation, looks_at, racing_order
+from edgenas.search.expecting import KnownNets
+from edgenas.search.racing import FIRST_LOOK, NUM_KNOWN, least_violation, looks_at, racing_order
 from edgenas.spaces import Choice, Genes, SearchSpace, Task
-from edgenas.stats import behind
 
 NUM = 1000
 LABELS = np.random.default_rng(5).permutation(np.repeat([0, 1], [300, 700]))
@@ -42,8 +43,17 @@ def judged(evaluate: Raced, rows: Sequence[Sequence[int]], floors: Sequence[Sens
     return Judge(evaluate, LABELS, floors)(np.array(rows, dtype=np.int16), 0, "test")
 
 
-def test_looks_double_until_all_images_are_seen() -> None:
-    assert looks_at(1000) == (64, 128, 256, 512, 1000)
+def raced(evaluate: Answers, *whole: Sequence[int], error: float = 0.05, floors: Sequence[SensitivityFloor] = ()) -> Raced:
+    """A race against the best of nets that have seen everything: those given, and as many bad ones as a race asks for."""
+    race = Raced(evaluate, error=error, keep=1)
+    bad = [row for row in np.ndindex(3, 3, 3) if row not in whole]
+    first = judged(race, [*whole, *bad[: NUM_KNOWN[0] - len(whole)]], floors)
+    assert all(candidate.images_M is None for candidate in first)
+    return race
+
+
+def test_looks_grow_until_all_images_are_seen() -> None:
+    assert looks_at(1000) == (64, 96, 144, 216, 324, 486, 729, 1000)
     assert looks_at(64) == (64,)
 
 
@@ -57,49 +67,47 @@ def test_beginnings_of_the_order_have_every_class_in_its_share() -> None:
 
 def test_a_bad_net_is_dropped_early_and_a_good_one_sees_everything() -> None:
     evaluate = answers()
-    race = Raced(evaluate, error=0.05, keep=1)
-    (rival,) = judged(race, [[4, 4, 4]])
-    bad, good = judged(race, [[0, 0, 0], [5, 5, 5]])
-    assert rival.images_M is None
+    race = raced(evaluate, (4, 4, 4))
+    bad, good = judged(race, [[2, 2, 3], [5, 5, 5]])
     assert (good.images_M, good.dropped_for) == (None, None)
     assert bad.dropped_for == "accuracy"
     assert bad.images_M is not None
-    assert len(bad.images_M) == len(bad.probabilities_NC) <= 2 * FIRST_LOOK
+    assert len(bad.images_M) == len(bad.probabilities_NC) <= 3 * FIRST_LOOK
+    whole = answers()(np.array([[2, 2, 3]], dtype=np.int16), np.arange(NUM))[0].argmax(axis=1) == LABELS
+    assert bad.expected_top1 == pytest.approx(whole.mean(), abs=0.1)
     right_M = bad.probabilities_NC.argmax(axis=1) == LABELS[bad.images_M]
     assert bad.top1 == right_M.mean()
-    assert evaluate.num_asked == 2 * NUM + len(bad.images_M)
+    assert evaluate.num_asked == (NUM_KNOWN[0] + 1) * NUM + len(bad.images_M)
 
 
 def test_a_net_that_sees_everything_is_the_candidate_that_it_is_without_a_race() -> None:
-    race = Raced(answers(), error=0.05, keep=1)
-    judged(race, [[0, 0, 0]])
-    (raced,) = judged(race, [[3, 5, 7]])
+    (whole,) = judged(raced(answers(), (0, 0, 0)), [[3, 5, 7]])
     (plain,) = Judge(answers(), LABELS, ())(np.array([[3, 5, 7]], dtype=np.int16), 0, "test")
-    assert np.array_equal(raced.probabilities_NC, plain.probabilities_NC)
-    assert (raced.rank, raced.genes) == (plain.rank, plain.genes)
+    assert np.array_equal(whole.probabilities_NC, plain.probabilities_NC)
+    assert (whole.rank, whole.genes) == (plain.rank, plain.genes)
 
 
-def test_nothing_is_dropped_before_as_many_nets_as_are_kept_have_seen_everything() -> None:
-    race = Raced(answers(), error=0.05, keep=3)
-    first = judged(race, [[7, 7, 7], [6, 6, 6]])
-    second = judged(race, [[0, 0, 0]])
-    assert all(candidate.images_M is None for candidate in (*first, *second))
-    assert judged(race, [[0, 0, 1]])[0].images_M is None  # the rival is the third best, which is as bad
+def test_nothing_is_dropped_before_enough_nets_have_seen_everything() -> None:
+    race = Raced(answers(), error=0.05, keep=20)
+    rows = list(np.ndindex(3, 3, 3))
+    first = judged(race, [(7, 7, 7), *rows[:19]])
+    assert all(candidate.images_M is None for candidate in first)  # fewer than are kept
+    assert judged(race, [(2, 2, 2)])[0].images_M is None  # the rival is the worst of twenty
 
 
 def test_a_dropped_net_ranks_behind_all_that_have_seen_everything_and_miss_no_floor() -> None:
-    race = Raced(answers(), error=0.05, keep=1)
-    judged(race, [[7, 7, 7]])
-    (bad,) = judged(race, [[0, 0, 0]])
+    race = raced(answers(), (7, 7, 7))
+    (bad,) = judged(race, [[2, 2, 3]])
+    assert bad.expected_top1 is not None
+    better = replace(bad, losses=(-bad.expected_top1 - 0.01,))
+    assert better.rank < bad.rank  # whatever of the images seen it gets right
     lucky = Candidate((9,), 0, "test", bad.probabilities_NC, 0.99, -0.1, 0.0, (), bad.images_M, "accuracy")
-    (whole,) = Judge(answers(), LABELS, ())(np.array([[0, 0, 0]], dtype=np.int16), 0, "test")
+    (whole,) = Judge(answers(), LABELS, ())(np.array([[2, 2, 3]], dtype=np.int16), 0, "test")
     assert whole.rank < lucky.rank < bad.rank
 
 
 def test_a_net_that_is_certain_to_miss_a_floor_is_dropped_for_it() -> None:
-    race = Raced(answers(), error=1e-200, keep=1)  # accuracy drops nobody
-    best = judged(race, [[7, 7, 7]], [FLOOR])[0]
-    assert best.shortfall == 0
+    race = raced(answers(), (7, 7, 7), error=1e-200, floors=[FLOOR])  # accuracy drops nobody
     (low,) = judged(race, [[4, 4, 4]], [FLOOR])
     assert low.dropped_for == "sensitivity[ill]"
     assert low.rejected_by == ("sensitivity[ill]",)
@@ -108,10 +116,9 @@ def test_a_net_that_is_certain_to_miss_a_floor_is_dropped_for_it() -> None:
 
 
 def test_where_no_net_meets_a_floor_none_is_dropped_for_its_accuracy() -> None:
-    race = Raced(answers(), error=0.5, keep=1)
     impossible = SensitivityFloor("ill", 0, 1.0, positive=None, threshold=None)
-    judged(race, [[7, 7, 6]], [impossible])
-    for candidate in judged(race, [[0, 0, 0], [7, 7, 7]], [impossible]):
+    race = raced(answers(), (7, 7, 6), error=0.5, floors=[impossible])
+    for candidate in judged(race, [[2, 2, 3], [7, 7, 7]], [impossible]):
         assert candidate.dropped_for in (None, "sensitivity[ill]")
 
 
@@ -123,26 +130,41 @@ def test_what_is_certain_of_a_floor_counts_unseen_images_as_found() -> None:
 
 
 @pytest.mark.parametrize("error", [0.05, 0.2])
-def test_no_more_nets_as_good_as_their_rival_are_dropped_than_the_error_says(error: float) -> None:
-    rng, dropped, num = np.random.default_rng(1), 0, 800
-    looks = looks_at(NUM)
-    level = error / (len(looks) - 1)
-    for _ in range(num):
-        balls = np.repeat([1, -1, 0], [40, 40, NUM - 80])  # equally good on all images
-        drawn = rng.permutation(balls)
-        for seen in looks[:-1]:
-            first, second = int((drawn[:seen] == 1).sum()), int((drawn[:seen] == -1).sum())
-            if behind(first, second, seen=seen, total=NUM) <= level:
-                dropped += 1
-                break
+def test_no_more_nets_ahead_of_their_rival_are_dropped_than_the_error_says(error: float) -> None:
+    rng, dropped, num = np.random.default_rng(1), 0, 60
+    rows = np.array([[2, 2, 2], *[(a, b, 2) for a in range(4) for b in range(3)]], dtype=np.int16)
+    for order in range(num):
+        evaluate = Answers(rng.random(NUM))
+        right_AN = evaluate(rows, np.arange(NUM)).argmax(axis=2) == LABELS
+        net = int(np.argsort(-right_AN.mean(axis=1), kind="stable")[0])  # ahead of the best of the others, or as good
+        race = Raced(evaluate, error=error, keep=1, order=order)
+        judged(race, np.delete(rows, net, axis=0).tolist())
+        dropped += judged(race, [rows[net].tolist()])[0].images_M is not None
     assert dropped / num <= error + 3 * np.sqrt(error / num)
 
 
-def test_with_a_margin_a_net_must_be_able_to_be_better_by_it() -> None:
-    assert behind(10, 10, seen=500, total=1000) > 0.5
-    assert behind(10, 10, seen=500, total=1000, margin=2.0) < 0.1
-    assert behind(0, 0, seen=500, total=1000) == 1.0
-    assert behind(0, 20, seen=500, total=1000) < 1e-4
+def test_what_is_expected_of_a_net_is_near_what_it_reaches_and_its_error_says_how_near() -> None:
+    rng = np.random.default_rng(2)
+    rows = np.array(list(np.ndindex(8, 5)), dtype=np.int16)
+    right_AN = answers()(np.column_stack([rows, rows[:, :1]]), np.arange(NUM)).argmax(axis=2) == LABELS
+    known, apart = KnownNets.of(right_AN[:-1][::2]), []
+    for right_N in right_AN[1:-1][::2]:
+        images_M = rng.permutation(NUM)[:150]
+        expected = known.expected(right_N[images_M], images_M)
+        apart.append(((expected.value - right_N.mean()) / expected.error, expected.error))
+    far_A, errors_A = np.array(apart).T
+    assert 0.6 < np.sqrt((far_A**2).mean()) < 1.5
+    assert errors_A.mean() < 0.8 * np.sqrt(0.2 * (1 / 150 - 1 / NUM))  # less than without known nets
+
+
+def test_with_a_margin_a_net_must_be_able_to_be_ahead_by_it() -> None:
+    seen = []
+    for margin in (0.0, 3.0):
+        race = Raced(answers(), error=0.05, keep=1, margin=margin)
+        judged(race, [(4, 4, 4), *list(np.ndindex(3, 2, 2))])
+        (candidate,) = judged(race, [[4, 4, 3]])
+        seen.append(NUM if candidate.images_M is None else len(candidate.images_M))
+    assert seen[1] < seen[0]
 
 
 @pytest.mark.parametrize("search", [evolve, random_search])
@@ -151,16 +173,16 @@ def test_a_raced_search_finds_the_winner_with_fewer_images_and_takes_the_same_wa
 
     def found(race: bool) -> tuple[list[Candidate], int]:
         evaluate = answers()
-        asked = Raced(evaluate, error=0.1, keep=5) if race else evaluate
+        asked = Raced(evaluate, error=0.1, keep=5, margin=1.0) if race else evaluate
         *_, last = search(LADDER, asked, LABELS, (), rng=np.random.default_rng(0), settings=sizes)  # type: ignore[operator]
         return list(last.elite), evaluate.num_asked
 
     plain, all_images = found(race=False)
-    raced, images = found(race=True)
+    with_races, images = found(race=True)
     again, _ = found(race=True)
-    assert [c.rank for c in raced] == [c.rank for c in again]
-    assert raced[0].images_M is None
-    assert raced[0].top1 >= plain[0].top1 - 0.02
+    assert [c.rank for c in with_races] == [c.rank for c in again]
+    assert with_races[0].images_M is None
+    assert with_races[0].top1 >= plain[0].top1 - 0.02
     assert images < 0.8 * all_images
 
 

@@ -26,7 +26,7 @@ def noise(space: SearchSpace, num: int, rng: np.random.Generator) -> Genes:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS, prob=st.floats(0, 1))
 def test_operators_stay_in_the_space(name: str, seed: int, prob: float) -> None:
     space, rng = SPACES[name], np.random.default_rng(seed)
@@ -41,7 +41,7 @@ def test_operators_stay_in_the_space(name: str, seed: int, prob: float) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_readable_architectures_come_back_as_the_same_row(name: str, seed: int) -> None:
     space, rng = SPACES[name], np.random.default_rng(seed)

@@ -18,14 +18,12 @@ from tests.spaces import reference
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None)
 @given(space=reference.spaces(), seed=SEEDS, num=st.integers(0, 50))
 def test_draws_are_those_of_a_search_among_shares(space: SearchSpace, seed: int, num: int) -> None:
     drawn = space.sample(num, np.random.default_rng(seed))
     assert np.array_equal(drawn, reference.sample(space, num, np.random.default_rng(seed)))
 
 
-@settings(deadline=None)
 @given(space=reference.spaces(), seed=SEEDS, num=st.integers(0, 50), order=st.sampled_from("CF"))
 def test_canonical_rows_are_those_found_row_by_row(space: SearchSpace, seed: int, num: int, order: Literal["C", "F"]) -> None:
     sizes = [len(choice.options) for choice in space.choices]
@@ -50,14 +48,13 @@ GENES = arrays.arrays(
 )
 
 
-@settings(deadline=None)
 @given(genes=GENES, order=st.sampled_from("CF"))
 def test_distinct_rows_keep_their_order(genes: np.ndarray, order: Literal["C", "F"]) -> None:
     genes = np.concatenate([genes, genes[::2]]).astype(np.int16, order=order)
     assert np.array_equal(unique_rows(genes), reference.unique_rows(genes))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=SEEDS, num_genes=st.integers(1, 70), num_options=st.integers(1, 12), order=st.sampled_from("CF"))
 def test_distinct_rows_of_many(seed: int, num_genes: int, num_options: int, order: Literal["C", "F"]) -> None:
     """Keys of one word and of several, with and without repetitions, more rows than a piece."""

@@ -29,6 +29,7 @@ class TestClassicalPvtNano(SupernetConformance):
         return NANO
 
 
+@pytest.mark.slow  # the same code as of the family above; a subnet of another family is compared below
 class TestClassicalAutoFormerNano(SupernetConformance):
     max_steps = 256
     make = staticmethod(classical)
@@ -38,7 +39,9 @@ class TestClassicalAutoFormerNano(SupernetConformance):
         return get_space("autoformer-nano")
 
 
-@pytest.mark.parametrize("name", ["pvt-elastic-nano", "vitas-nano", pytest.param("pvt-covidx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["vitas-nano", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pvt-elastic-nano", "pvt-covidx"))]
+)
 def test_other_families_need_no_code(name: str) -> None:
     space = get_space(name)
     task = Task(3, 3, 64) if name == "pvt-covidx" else space.default_task

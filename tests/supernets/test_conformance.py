@@ -16,6 +16,7 @@ class TestPvtNano(SupernetConformance):
         return get_space("pvt-nano")
 
 
+@pytest.mark.slow  # the family's contract is kept by its smallest space, above
 class TestPvtCovidx(SupernetConformance):
     num_random = 2
 
@@ -199,6 +200,10 @@ class TestPvtMobileNano(SupernetConformance):
         """The largest, as the sandwich rule draws it, then every gene uniformly."""
         largest = tuple(int(gene) for gene in space.extreme(largest=True)[0])
         return [largest, *uniform_genes(space, np.random.default_rng(0), self.max_steps)]
+
+    @pytest.mark.slow  # 150 steps; a smaller space of the family learns below
+    def test_everything_learns_within_a_few_drawn_subnets(self, space: SearchSpace, task: Task) -> None:
+        super().test_everything_learns_within_a_few_drawn_subnets(space, task)
 
 
 class TestPvtMobilePico(SupernetConformance):

@@ -48,7 +48,7 @@ def space(request: pytest.FixtureRequest) -> SearchSpace:
     return SPACES[request.param] if request.param in SPACES else smallest_space(request.param)
 
 
-@pytest.fixture(params=["smallest", "largest"])
+@pytest.fixture(params=[pytest.param("smallest", marks=pytest.mark.slow), "largest"])
 def genes(request: pytest.FixtureRequest, space: SearchSpace) -> tuple[int, ...]:
     return tuple(int(gene) for gene in space.extreme(largest=request.param == "largest")[0])
 

@@ -138,17 +138,23 @@ def test_blocks_that_the_source_lacks_change_nothing() -> None:
     assert any(note.startswith("without a counterpart, and so fresh: stages.") for note in notes)
 
 
-@pytest.mark.parametrize(
-    ("name", "source"),
-    [
-        ("pvt-nano", "pvt_v2_b0"),
-        ("pvt-nano", "pvt_v2_b2_li"),
-        ("pvt-elastic-nano", "pvt_v2_b0"),
-        ("autoformer-nano", "deit_tiny_distilled_patch16_224"),
-        ("vitas-nano", "deit_tiny_patch16_224"),
-    ],
+PAIRS = (
+    ("pvt-nano", "pvt_v2_b0"),
+    ("pvt-nano", "pvt_v2_b2_li"),
+    ("pvt-elastic-nano", "pvt_v2_b0"),
+    ("autoformer-nano", "deit_tiny_distilled_patch16_224"),
+    ("vitas-nano", "deit_tiny_patch16_224"),
 )
-@pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "method"),
+    [
+        pytest.param(*pair, method, marks=[] if place % len(METHODS) == number else [pytest.mark.slow])
+        for place, pair in enumerate(PAIRS)
+        for number, method in enumerate(METHODS)
+    ],
+)  # every pair and every method by default, but not all of both
 def test_a_supernets_largest_net_is_filled_as_a_plain_one(name: str, source: str, method: str) -> None:
     space, net = get_space(name), timm_net(source)
     genes = tuple(int(gene) for gene in space.extreme(largest=True)[0])

@@ -87,7 +87,15 @@ def whole() -> TrainState:
     return state
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 6], ids=["after a step", "before an epoch's end", "at an epoch's end", "later"])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(1, marks=pytest.mark.slow, id="after a step"),
+        pytest.param(3, id="before an epoch's end"),
+        pytest.param(4, id="at an epoch's end"),
+        pytest.param(6, marks=pytest.mark.slow, id="later"),
+    ],
+)
 def test_a_run_continued_from_any_record_ends_with_the_same_bits(tmp_path: Path, whole: TrainState, stop: int) -> None:
     first, again = fresh(), fresh(seed=9)
     list(itertools.islice(taught(first), stop))
@@ -237,8 +245,7 @@ def falling(value: float = 0.5) -> Evaluate:
     return lambda model: {"top1": value}
 
 
-@pytest.mark.parametrize("weights", [None, [0.2, 1.0, 5.0]])
-@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(("weights", "in_place"), [(None, False), ([0.2, 1.0, 5.0], True)])
 def test_a_batch_in_parts_gives_the_gradients_of_the_whole(weights: list[float] | None, in_place: bool) -> None:
     def trained(accumulate: int) -> torch.Tensor:
         settings = replace(SETTINGS, epochs=1, accumulate=accumulate, ema_decay=None)

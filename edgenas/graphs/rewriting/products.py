@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edgenas.graphs.rewriting.absorbing import absorb_output, absorb_queries
 from edgenas.graphs.rewriting.around import spatial_of
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.kinds import attribute_of
@@ -21,6 +22,8 @@ def product(draft: Draft, node: onnx.NodeProto) -> bool:
     if weight is not None and len(weight.dims) == 2 and left in draft.views:
         return _project(draft, node, weight, None, is_turned=False)
     if left in draft.views and right in draft.views and len(draft.views[right].counts) > 1:
+        if "absorb" in draft.wanted and (absorb_queries(draft, node) or absorb_output(draft, node)):
+            return True
         draft.emit_like(node, [draft.place(draft.views[left]), draft.place_turned(draft.views[right])])
         return True
     return False

@@ -58,6 +58,12 @@ REWRITES: Mapping[str, Rewrite] = {
             "the factors of attention go into the weights of queries and keys: two operators a block less",
             ("moves", "matrix"),
         ),
+        Rewrite(
+            "absorb",
+            "in attention of one head over few keys, as over a reduced image, the weights of queries go into the keys' and those "
+            "of the output into the values': two products of many rows less",
+            ("moves", "matrix", "heads", "scale"),
+        ),
     )
 }
 

@@ -10,6 +10,7 @@ from edgenas.graphs.naming import module_of
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.features import parted, picked, sliced
 from edgenas.graphs.rewriting.kinds import EACH, MOVES, PAIRS, attribute_of
+from edgenas.graphs.rewriting.norms import with_unit_norms
 from edgenas.graphs.rewriting.numbers import along_last, each, normalise, pair
 from edgenas.graphs.rewriting.products import gemm, product
 from edgenas.graphs.shapes import free, known_shapes
@@ -35,10 +36,12 @@ HANDLERS: Mapping[str, Handler] = {
 
 def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.ModelProto, Counter[str]]:
     """The graph of ``model``, made anew, and how many places each of the ``wanted`` rewrites changed; ``model`` is only read."""
-    draft = Draft(model, wanted)
-    draft.shapes, draft.is_free = known_shapes(model)
-    nodes = _needed_nodes(draft)
-    draft.survey(nodes)
+    draft, nodes = _begun(model, wanted)
+    if "absorb" in wanted:
+        changed, units = with_unit_norms(draft)
+        if units:
+            draft, nodes = _begun(changed, wanted)
+            draft.units = units
     for node in nodes:
         draft.module = module_of(node.name)
         _lower(draft, node)
@@ -47,6 +50,15 @@ def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.Model
     num_before = len(model.graph.node) - len(nodes) + _num_moves(nodes)
     draft.counts["moves"] = max(0, num_before - _num_moves(result.graph.node))
     return result, draft.counts
+
+
+def _begun(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[Draft, list[onnx.NodeProto]]:
+    """A draft that knows the graph of ``model``, and the nodes that are to be made anew."""
+    draft = Draft(model, wanted)
+    draft.shapes, draft.is_free = known_shapes(model)
+    nodes = _needed_nodes(draft)
+    draft.survey(nodes)
+    return draft, nodes
 
 
 def _needed_nodes(draft: Draft) -> list[onnx.NodeProto]:
@@ -61,6 +73,8 @@ def _needed_nodes(draft: Draft) -> list[onnx.NodeProto]:
 
 
 def _lower(draft: Draft, node: onnx.NodeProto) -> None:
+    if draft.done.issuperset(node.output):
+        return
     handler = HANDLERS.get(node.op_type)
     if node.op_type in MOVES and _move(draft, node):
         return

@@ -71,6 +71,18 @@ class Spread:
         return math.exp(float(self.shifts_S.mean()) + float(scipy.optimize.brentq(missing, low, high, xtol=1e-12)))
 
 
+def change(first: Mapping[str, float], later: Mapping[str, float]) -> float:
+    """By how much the nets that two sessions measured became slower, on average, as a logarithm.
+
+    Raises:
+        ValueError: if they share no net.
+    """
+    changes = [value - first[net] for net, value in later.items() if net in first]
+    if not changes:
+        raise ValueError("a session shares no net with the first")
+    return float(np.mean(changes))
+
+
 def spread_of(sessions: Sequence[Mapping[str, float]]) -> Spread:
     """Take logarithms of measured over predicted apart.
 
@@ -88,11 +100,7 @@ def spread_of(sessions: Sequence[Mapping[str, float]]) -> Spread:
     first = sessions[0]
     start = float(np.mean(list(first.values())))
     shifts = [start]
-    for later in sessions[1:]:
-        changes = [value - first[net] for net, value in later.items() if net in first]
-        if not changes:
-            raise ValueError("a session shares no net with the first")
-        shifts.append(start + float(np.mean(changes)))
+    shifts += [start + change(first, later) for later in sessions[1:]]
     times = {net: sum(net in session for session in sessions) for net in first}
     rests, weights = [], []
     for shift, session in zip(shifts, sessions, strict=True):

@@ -6,7 +6,8 @@ with at least that confidence, whatever the distribution of errors (Vovk et al.,
 et al., JASA 2018, arXiv:1604.04173, section 2). A confidence that so few nets cannot give is refused.
 
 The guarantee is over random nets measured as these were: in the same session. Where nets were measured again in others, what
-sessions differ by is part of the bound (`fit.between`). A search picks nets, and may pick those that are predicted too fast; so
+sessions differ by is part of the bound (`fit.between`). Sessions of the same hour say nothing of that: together they count as one,
+as slow as the slowest of them. A search picks nets, and may pick those that are predicted too fast; so
 finalists are measured.
 """
 
@@ -22,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency.fit.between import spread_of
+from edgenas.latency.fit.between import change, spread_of
 from edgenas.latency.fit.calibration import Calibration
 from edgenas.latency.fit.validation import bootstrap_mean
 from edgenas.percents import numeral, percent
-from edgenas.stats import clopper_pearson
+from edgenas.stats import Proportion, clopper_pearson
 
 Quantile = Literal["p50", "p90", "p95", "p99"]
 QUANTILES: tuple[Quantile, ...] = get_args(Quantile)
@@ -47,13 +48,15 @@ class Bound:
         factor: without unit.
         num_nets: that it comes from; they fitted nothing.
         num_runs: fewest calls behind a quantile.
-        coverage: share of the validation nets, which fitted nothing either, that kept it, with its exact interval; of every
-            session that measured them, as if they were other nets.
+        coverage: share of the validation nets, which fitted nothing either, that kept it, over every session that measured them,
+            with the exact interval of so many nets: the same net in several sessions is no other net.
         slack: mean relative excess of the bound over what these nets measured, with its interval.
         num_sessions: that it comes from; one says nothing about other hours and days.
-        between: standard deviation of what all nets of a session shift by together, as a share; None of one session.
+        between: standard deviation of what all nets of a session shift by together, as a share; None of sessions of one hour.
         left_out: per later session the share of its validation nets that kept the bound of all other sessions; empty where
-            fewer than two would be left.
+            fewer than two hours would be left.
+        hours: between the first session and the last.
+        num_hours: that its sessions were in; those less than an hour apart were in the same.
     """
 
     quantile: Quantile
@@ -67,6 +70,7 @@ class Bound:
     between: float | None = None
     left_out: tuple[float, ...] = ()
     hours: float = math.inf
+    num_hours: int = 1
 
     @property
     def covers_days(self) -> bool:
@@ -81,22 +85,28 @@ class Bound:
     def as_json(self) -> dict[str, Any]:
         """Plain values; those about several sessions only where there are several, as in tables of earlier versions."""
         own = asdict(self)
-        num_sessions, between, left_out, _ = (own.pop(name) for name in ("num_sessions", "between", "left_out", "hours"))
+        names = ("num_sessions", "between", "left_out", "hours", "num_hours")
+        num_sessions, between, left_out, _, num_hours = (own.pop(name) for name in names)
         if num_sessions == 1:
             return own
         several = {"num_sessions": num_sessions, "covers_days": self.covers_days, "between": between}
+        several |= {"num_hours": num_hours} if num_hours < num_sessions else {}
         return own | several | ({"left_out": list(left_out)} if left_out else {})
 
     @property
     def _days(self) -> str:
         """How far it holds beyond the moment it was measured in."""
-        if self.between is None:
+        if self.num_sessions == 1:
             return "in 1 session: other hours and days are not covered (`edgenas profile --again` adds one)"
-        few = ", few to know that by" if self.num_sessions < FEW_SESSIONS else ""
+        if self.between is None:
+            near = f"all within {60 * self.hours:.0f} min, which count as one"
+            return f"in {self.num_sessions} sessions, {near}: other hours and days are not covered"
+        few = ", few to know that by" if self.num_hours < FEW_SESSIONS else ""
         kept = ", ".join(numeral(share) for share in self.left_out)
         judged = f"; of sessions left out in turn {kept} % of the nets kept it" if kept else ""
         near = "" if self.covers_days else f", all within {60 * self.hours:.0f} min: other hours and days are not covered"
-        return f"in {self.num_sessions} sessions that differ by {percent(self.between)}{few}{near}{judged}"
+        of = f" of {self.num_hours} hours" if self.num_hours < self.num_sessions else ""
+        return f"in {self.num_sessions} sessions{of} that differ by {percent(self.between)}{few}{near}{judged}"
 
     def __str__(self) -> str:
         kept, slack = self.coverage, self.slack
@@ -111,10 +121,14 @@ class Bound:
 
 
 class Again(NamedTuple):
-    """What a later session measured of a table's nets; described as in `Promise`."""
+    """What a later session measured of a table's nets; described as in `Promise`.
+
+    ``hour`` is the number of the hour that it was in, 0 that of the table itself; None for one of its own.
+    """
 
     nets: Rows
     checks: Rows
+    hour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +154,27 @@ class Promise:
             LatencyTableError: if there are too few nets for the confidence.
         """
         key, logs = f"{quantile}_ms", self._logs(quantile) if self.later else []
+        hourly = self._hourly(logs) if logs else []
         factor = conformal_factor(_column(self.nets, key) / _column(self.nets, "predicted_ms"), confidence)
-        if self.later:
-            factor = spread_of(logs).factor(confidence)
+        if len(hourly) > 1:
+            factor = spread_of(hourly).factor(confidence)
+        elif hourly:
+            factor *= math.exp(change(logs[0], hourly[0]))
         checks = [row for rows in (self.checks, *(again.checks for again in self.later)) for row in rows if key in row]
         upper, measured = factor * _column(checks, "predicted_ms"), _column(checks, key)
+        num_nets = len({json.dumps(row["arch"]) for row in checks}) if self.later else len(checks)
         return Bound(
             quantile=quantile,
             confidence=confidence,
             factor=factor,
             num_nets=len(self.nets),
             num_runs=min(int(row["n"]) for rows in (self.nets, *(again.nets for again in self.later)) for row in rows),
-            coverage=clopper_pearson(int((measured <= upper).sum()), len(checks)).as_json(),
+            coverage=_share_of_nets(int((measured <= upper).sum()), len(checks), num_nets).as_json(),
             slack=bootstrap_mean(upper / measured - 1.0),
             num_sessions=1 + len(self.later),
             hours=self.hours,
-            between=spread_of(logs).between if self.later else None,
+            between=spread_of(hourly).between if len(hourly) > 1 else None,
+            num_hours=max(1, len(hourly)),
             left_out=self._left_out(key, logs, confidence),
         )
 
@@ -167,11 +186,34 @@ class Promise:
             for rows in (self.nets, *(again.nets for again in self.later))
         ]
 
+    def _hourly(self, logs: Sequence[Mapping[str, float]], without: int | None = None) -> list[Mapping[str, float]]:
+        """Of the sessions of every hour the slowest, the table's own first, but for one hour; only its own knows all nets."""
+        by_hour: dict[int, list[int]] = {}
+        for number, hour in enumerate(self._hours):
+            by_hour.setdefault(hour, []).append(number)
+        changes = [change(logs[0], each) for each in logs]
+        kept: list[Mapping[str, float]] = []
+        for hour, numbers in by_hour.items():
+            slowest = max(numbers, key=lambda number: changes[number])
+            if hour == 0:
+                kept.append({net: value + changes[slowest] for net, value in logs[0].items()})
+            elif hour != without:
+                kept.append(logs[slowest])
+        return kept
+
+    @property
+    def _hours(self) -> tuple[int, ...]:
+        """The hour of every session, those without a number apart from all others."""
+        return (0, *(-number if again.hour is None else again.hour for number, again in enumerate(self.later, 1)))
+
     def _left_out(self, key: str, logs: Sequence[Mapping[str, float]], confidence: float) -> tuple[float, ...]:
-        """Per later session the share of its validation nets that kept the bound of all others, where these are two or more."""
+        """Per session of a later hour the share of its validation nets that kept the bound of all other hours, if two or more."""
         shares = []
-        for number, again in enumerate(self.later if len(self.later) > 1 else (), 1):
-            factor = spread_of([*logs[:number], *logs[number + 1 :]]).factor(confidence)
+        for hour, again in zip(self._hours[1:], self.later, strict=True):
+            others = self._hourly(logs, without=hour)
+            if hour == 0 or len(others) < 2:
+                continue
+            factor = spread_of(others).factor(confidence)
             kept = [row[key] <= factor * row["predicted_ms"] for row in again.checks]
             shares += [float(np.mean(kept))] if kept else []
         return tuple(shares)
@@ -228,6 +270,17 @@ def conformal_factor(scores: NDArray[np.float64], confidence: float) -> float:
 def _below(share: float) -> str:
     """Three digits, rounded down, so that what is named is reached."""
     return f"{math.floor(share * 1000 + 1e-9) / 1000:g}"
+
+
+def _share_of_nets(num_kept: int, num_checks: int, num_nets: int) -> Proportion:
+    """The share of checks that were kept, with the exact interval of so many different nets: what they share in sessions is not
+    counted twice. Between two numbers of nets it reaches over both.
+    """
+    if num_nets == num_checks:
+        return clopper_pearson(num_kept, num_nets)
+    share = num_kept / num_checks
+    low, high = (clopper_pearson(int(whole), num_nets) for whole in (math.floor(share * num_nets), math.ceil(share * num_nets)))
+    return Proportion(share, low.low, high.high, num_nets)
 
 
 def _column(rows: Rows, key: str) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Latency tables: their file, where they are found, what they say of a net, and how they compare, merge and age."""
 
 from edgenas.latency.table.breakdown import break_down, typical_nets
-from edgenas.latency.table.check import check_table, origins
+from edgenas.latency.table.check import check_table, origins, require_sound
 from edgenas.latency.table.compare import compare_entries, compare_nets, differences
 from edgenas.latency.table.content import machine_problems
 from edgenas.latency.table.drift import SAME_SPEED, Drift, drift_of, nets_to_time, same_timing
@@ -36,6 +36,7 @@ __all__ = [
     "one_context",
     "origins",
     "remarks",
+    "require_sound",
     "same_timing",
     "session_of",
     "session_remarks",

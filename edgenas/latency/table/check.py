@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from edgenas.costs import decompose, distinct_components
-from edgenas.errors import ArchError
+from edgenas.errors import ArchError, LatencyTableError
 from edgenas.latency.table.content import ORIGINS
 from edgenas.latency.table.entries import component_key, entry_keys
 from edgenas.latency.table.table import LatencyTable, space_hash
+from edgenas.runs import dump_json
 from edgenas.spaces import SearchSpace
 
 EXACT = 1e-6  # relative difference between a stored prediction and the one that the entries give
@@ -48,9 +50,24 @@ def check_table(table: LatencyTable, space: SearchSpace) -> tuple[TableCheck, ..
     checks = [TableCheck("space", "passed" if same else "failed", "the choices are those it was measured for" if same else changed)]
     complete = _completeness(table, space)
     checks.append(complete)
-    if complete.verdict == "passed" and same:
+    if same:
+        checks.append(_nets(table, space))
+    if same and complete.verdict == checks[-1].verdict == "passed":
         return (*checks, _predictions(table, space))
     return (*checks, TableCheck("predictions", "not_run", "the space or its entries are not what they were"))
+
+
+def require_sound(path: Path, table: LatencyTable, space: SearchSpace) -> None:
+    """Refuse a table with entries or nets of no component of its space, or whose entries do not give the predictions that it was
+    validated and bounded with.
+
+    Raises:
+        LatencyTableError: naming them.
+    """
+    for check in check_table(table, space):
+        if check.name in ("nets", "predictions") and check.verdict == "failed":
+            hint = "measure again with `edgenas profile`, or take another table with --table"
+            raise LatencyTableError(f"{path} is not sound: {check.reason}", problems=check.problems, hint=hint)
 
 
 def origins(table: LatencyTable, space: SearchSpace) -> dict[str, int]:
@@ -78,6 +95,31 @@ def _completeness(table: LatencyTable, space: SearchSpace) -> TableCheck:
     return TableCheck("entries", "passed", f"{counted['measured']} components measured, {counted['interpolated']} interpolated")
 
 
+def _nets(table: LatencyTable, space: SearchSpace) -> TableCheck:
+    """Entries of no component of the space, and nets that are none of it."""
+    own = set(_keys_of(table, space))
+    wrong = [
+        f"entry {number}: {key:.200}"
+        for number, entry in enumerate(table.entries, 1)
+        for key in entry_keys(entry)
+        if key not in own
+    ]
+    reference = [dump_json(component, indent=None) for component in table.reference.get("components", [])]
+    wrong += [f"reference: {key:.200}" for key in reference if key not in own]
+    rows = [row["arch"] for row in table.measuring.get("calibration_rows", [])]
+    archs = [*rows, *table.measuring.get("calibration_archs", [])]
+    for number, arch in enumerate(archs, 1):
+        try:
+            if not isinstance(arch, Mapping):
+                raise ArchError(f"{arch!r:.40} is no architecture")
+            space.from_json(arch)
+        except ArchError as error:
+            wrong.append(f"calibration net {number}: {error.message:.200}")
+    if wrong:
+        return TableCheck("nets", "failed", f"{len(wrong)} of its entries and nets are of no net of {space.name}", _short(wrong))
+    return TableCheck("nets", "passed", f"{len(table.entries)} entries and {len(archs)} calibration nets are of {space.name}")
+
+
 def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
     """The stored predictions of validation nets and of those behind promises, in every session, against what the entries give."""
     again = [row for session in table.sessions for name in ("nets", "checks") for row in session[name]]
@@ -93,7 +135,7 @@ def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
     wrong = [
         f"net {number}: {was:.6g} ms stored, {now:.6g} ms by the entries"
         for number, (was, now) in enumerate(zip(stored, predicted, strict=True), 1)
-        if abs(was / now - 1) > EXACT
+        if not abs(was / now - 1) <= EXACT  # nor is what cannot be predicted
     ]
     if wrong:
         return TableCheck("predictions", "failed", f"{len(wrong)} of {len(rows)} stored predictions differ", _short(wrong))

@@ -107,6 +107,9 @@ def session_remarks(table: LatencyTable) -> Iterator[str]:
     last = table.sessions[-1]
     hours = [abs((moments[-1] - other).total_seconds()) / 3600 for other in moments[:-1]]
     if hours and min(hours) < APART_H:
-        yield f"the session before was {60 * min(hours):.0f} min ago: sessions hours or days apart say more of what they differ by"
+        yield (
+            f"a session was {60 * min(hours):.0f} min ago: sessions of one hour count as one, as slow as the slowest of them; "
+            "sessions hours or days apart say what these differ by"
+        )
     yield from machine_remarks([last["machine"]], table.context.threads)
     yield f"the machine took {last['speed']:.3f} times as long as when the table was measured, by the reference net"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable
+from bisect import bisect_right
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import numpy as np
 
 from edgenas.costs import CostModel, count_params, decompose, sum_of_components
 from edgenas.errors import LatencyTableError, RunFolderError
-from edgenas.latency.fit import MILLION, Again, Bound, Calibration, Promise
+from edgenas.latency.fit import APART_H, MILLION, Again, Bound, Calibration, Promise
 from edgenas.latency.table.content import content_problems, moment_of
 from edgenas.latency.table.entries import Entry, component_key, entry_keys
+from edgenas.latency.table.plausible import implausible, interval_problems
 from edgenas.latency.timing import SCOPE, Context
 from edgenas.runs import jsonable, read_json, sha256_json, write_json
 from edgenas.spaces import SearchSpace, Task
@@ -153,10 +156,11 @@ class LatencyTable:
                 validation=content["validation"],
                 reference=content["reference"],
                 measuring=content["measuring"],
-                bound_nets=tuple(content.get("promise", {}).get("nets", ())),
+                bound_nets=tuple(map(_with_level, content.get("promise", {}).get("nets", ()))),
                 sessions=tuple(content.get("sessions", ())),
             )
-            problems = content_problems(table)
+            bounds = content.get("promise", {}).get("bounds", [])
+            problems = content_problems(table) or [*implausible(table), *interval_problems("promise: bound", bounds)]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LatencyTableError(f"{path} is not a latency table: {error}", hint=_HINT) from error
         if problems:
@@ -178,8 +182,11 @@ class LatencyTable:
     @property
     def promise(self) -> Promise:
         """What bounds on quantiles of calls come from."""
-        later = tuple(Again(session["nets"], session["checks"]) for session in self.sessions)
         dates = [moment_of(str(each.get("date"))) for each in (self.measuring, *self.sessions)]
+        later = tuple(
+            Again(session["nets"], session["checks"], hour)
+            for session, hour in zip(self.sessions, _hours_of(dates)[1:], strict=True)
+        )
         known = [moment for moment in dates if moment is not None]
         hours = (max(known) - min(known)).total_seconds() / 3600 if known else math.inf
         return Promise(self.bound_nets, tuple(self.validation.get("rows", ())), later, hours)
@@ -272,12 +279,32 @@ class LatencyTable:
         return problems
 
 
+def _with_level(net: Any) -> Any:
+    """A net behind promises with the level that it measured; the first tables with such nets have its median alone."""
+    lacks_level = isinstance(net, dict) and "measured_ms" not in net and "p50_ms" in net
+    return {**net, "measured_ms": net["p50_ms"]} if lacks_level else net
+
+
 def _kind_of_file(path: Path) -> dict[str, Any] | None:
     """The kind of the table in a file; None where it cannot be used."""
     try:
         return LatencyTable.load(path)._kind()
     except LatencyTableError:
         return None
+
+
+def _hours_of(dates: Sequence[datetime | None]) -> tuple[int | None, ...]:
+    """Number of the hour that each of several sessions was in, 0 that of the first; None where its date is not known.
+
+    An hour begins with a session and holds those that follow it by less.
+    """
+    starts: list[datetime] = []
+    for moment in sorted(each for each in dates if each is not None):
+        if not starts or (moment - starts[-1]).total_seconds() >= 3600 * APART_H:
+            starts.append(moment)
+    blocks = [None if each is None else bisect_right(starts, each) - 1 for each in dates]
+    own = blocks[0]
+    return tuple(None if block is None else 0 if block == own else block + 1 for block in blocks)
 
 
 def space_hash(space: SearchSpace) -> str:

@@ -9,8 +9,10 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.errors import MissingInputError
-from edgenas.project.deployed import Choice, chosen, net_of
-from edgenas.project.nets import images_for, supernet_epochs
+from edgenas.project.chosen import Choice, chosen
+from edgenas.project.deployed import net_of
+from edgenas.project.net_facts import images_for
+from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.results import read_retrain, searched
 from edgenas.records import SEARCHED, Arch, NetReport, TrainedWay

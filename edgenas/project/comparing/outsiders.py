@@ -10,7 +10,7 @@ from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, UsageError
 from edgenas.project.comparing.asking import Asked
 from edgenas.project.comparing.contenders import Contender
-from edgenas.project.nets import BASELINE
+from edgenas.project.net_facts import BASELINE
 from edgenas.project.results import read_retrain
 from edgenas.project.retraining.ways import Bench
 from edgenas.project.trainings.outsiders import ONNX, RUN, Outsider, Reads, open_outsider

@@ -15,9 +15,9 @@ from edgenas.errors import EdgeNASError, LatencyTableError
 from edgenas.latency import LatencyTable
 from edgenas.latency.table import break_down, remarks
 from edgenas.project.answers import Answers, read_answers
-from edgenas.project.deployed import Choice, chosen
-from edgenas.project.nets import Divided, genes_of
-from edgenas.project.opening import Project, image_px_of, open_images
+from edgenas.project.chosen import Choice, chosen
+from edgenas.project.net_facts import Divided, genes_of
+from edgenas.project.opening import Project, image_px_of, images_of
 from edgenas.project.paging.judged import judged
 from edgenas.project.paging.reading import Reader
 from edgenas.project.paging.seal import results_of
@@ -76,7 +76,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
     reader, why = Reader(run, splits.sha256), ""
     if images is None:
         try:
-            images = open_images(project)
+            images = images_of(project)
         except EdgeNASError as error:
             why = f"the images cannot be read here: {error.message}"
             reader.unread.append(why)

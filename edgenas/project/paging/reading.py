@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
-from edgenas.project.nets import BASELINE
+from edgenas.project.net_facts import BASELINE
 from edgenas.project.results import RESULT
 from edgenas.records import (
     BenchResult,

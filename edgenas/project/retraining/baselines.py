@@ -9,7 +9,8 @@ import numpy as np
 
 from edgenas.costs import CostModel, cost_models
 from edgenas.data.images import Images
-from edgenas.project.nets import HAND_DESIGNED, supernet_epochs
+from edgenas.project.net_facts import HAND_DESIGNED
+from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.results import searched
 from edgenas.project.retraining.floors import held_to_floors

@@ -15,7 +15,8 @@ from torch import nn
 
 from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images, decode
 from edgenas.percents import percent
-from edgenas.project.nets import genes_of, images_for, supernet_epochs
+from edgenas.project.net_facts import genes_of, images_for
+from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.plain_nets import Build, plain_job
@@ -343,4 +344,4 @@ def final_words(best: Try, tries: Sequence[Try]) -> Iterator[str]:
 
 
 def _after(each: Try) -> str:
-    return f"{percent(each.select_top1.value)} on select after {each.way.epochs} epochs"
+    return f"{percent(each.select_top1.value)} on select after {each.way.epochs} epoch{'' if each.way.epochs == 1 else 's'}"

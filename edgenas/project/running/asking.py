@@ -8,6 +8,7 @@ from typing import Any
 from edgenas.config import Flags, merge, parse_overrides, read_toml
 from edgenas.data import absolute_source
 from edgenas.data.names import tidy
+from edgenas.deploy.orders import orders_of
 from edgenas.errors import RunFolderError, UsageError
 from edgenas.project.early import require_classes
 from edgenas.project.opening import open_project
@@ -18,17 +19,27 @@ from edgenas.runs.stages import UNFINISHED
 from edgenas.search.limits import SENSITIVITY
 
 
-def require_sense(folder: RunFolder, flags: Flags, overrides: Sequence[str]) -> None:
+def require_sense(folder: RunFolder, flags: Flags, overrides: Sequence[str], formats: Sequence[str] = ()) -> None:
     """Check what a stage would find out late.
 
+    Args:
+        folder: of the run.
+        flags: by table.
+        overrides: what ``--set`` says.
+        formats: that are to be written.
+
     Raises:
-        UsageError: if no limit on a cost is set, a new project has no source, or several processes were started together.
+        UsageError: if a format is unknown, no limit on a cost is set, a new project has no source, or several processes were
+            started together.
+        PluginError: naming the package that brings a format, if it cannot be used.
         RunFolderError: if the folder holds a project on other images.
         ConfigError: if its settings are wrong, or a sensitivity is asked for of no class of its images.
     """
     if place_of() is not None:
         hint = "start `edgenas train` on several processes, then `edgenas run` alone: it goes on with what is there"
         raise UsageError("`edgenas run` is for one process", hint=hint)
+    if formats:
+        orders_of(formats, ())
     is_new = not folder.config.exists() or folder.splits.with_name(UNFINISHED).exists()
     if is_new and "source" not in flags.get("data", {}):
         raise UsageError(

@@ -103,8 +103,8 @@ def _evaluate(result: EvaluateResult) -> str:
 
 
 def _export(result: ExportResult) -> str:
-    word = (result.word or result.verdict).replace("_", " ")
-    return f"{result.artifact}: {word}"
+    words = ((each.artifact, (each.word or each.verdict).replace("_", " ")) for each in result.artifacts or (result,))
+    return "; ".join(f"{artefact}: {word}" for artefact, word in words)
 
 
 def _report(result: ReportResult) -> str:

@@ -20,7 +20,7 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.project.journals import pack, unpack
-from edgenas.project.nets import images_for
+from edgenas.project.net_facts import images_for
 from edgenas.project.opening import Project
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.records import Arch, FidelityResult, FidelityRow, PackedPredictions

@@ -129,7 +129,12 @@ def raced_row(candidate: Candidate, num_images: int) -> RacedRow | None:
     """What the row of a net says of its race; None where it has seen all images."""
     if candidate.images_M is None or candidate.dropped_for is None:
         return None
-    return RacedRow(images=len(candidate.images_M), of=num_images, dropped_for=candidate.dropped_for)
+    return RacedRow(
+        images=len(candidate.images_M),
+        of=num_images,
+        dropped_for=candidate.dropped_for,
+        expected_top1=candidate.expected_top1,
+    )
 
 
 def require_algorithm(settings: SearchSettings) -> None:

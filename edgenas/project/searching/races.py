@@ -15,12 +15,13 @@ from edgenas.search.finalists import Finalist
 
 
 def raced(settings: SearchSettings, evaluate: Evaluator) -> Evaluator:
-    """The evaluator, its nets raced against the last that may become a parent or a finalist, where that is asked for."""
+    """The evaluator, its nets raced against the last of the finalists, where that is asked for.
+
+    Parents, and nets that are proven, may be among those that were dropped: these are ordered by what is expected of them.
+    """
     if settings.racing == "none":
         return evaluate
-    finalists = settings.proof_nets if settings.proof_epochs else settings.num_finalists
-    keep = max(settings.num_parents, finalists)
-    return Raced(evaluate, error=settings.racing, keep=keep, margin=settings.racing_margin)
+    return Raced(evaluate, error=settings.racing, keep=settings.num_finalists, margin=settings.racing_margin)
 
 
 def raced_facts(described: Sequence[CandidateRow], num_images: int) -> dict[str, Any]:

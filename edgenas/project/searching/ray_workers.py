@@ -62,7 +62,7 @@ def cluster(workers: Workers) -> Iterator[Any]:
 
     Raises:
         MissingBackendError: if Ray is not installed.
-        ClusterError: if there is no cluster at the address.
+        ClusterError: if there is no cluster at the address, or without one if none starts here.
     """
     if importlib.util.find_spec("ray") is None:
         raise MissingBackendError("several workers need Ray, which is not installed", hint="pip install 'edgenas[ray]'")
@@ -73,7 +73,7 @@ def cluster(workers: Workers) -> Iterator[Any]:
     with _own_signals():
         try:
             ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises just that where a node of its own does not start in time
             raise _unreached(workers.address, error) from error
     try:
         yield ray
@@ -98,6 +98,9 @@ def require_address(address: str | None) -> None:
 
 def _unreached(address: str | None, error: Exception) -> ClusterError:
     text = str(error).strip().partition("\n")[0]
+    if address is None:
+        hint = "the machine may be too busy: start the same command again, or leave out --workers"
+        return ClusterError(f"Ray does not start here: {text}", hint=hint)
     if "authentic" in str(error).lower() or "token" in str(error).lower():
         hint = "the cluster asks for a token: set RAY_AUTH_MODE=token here, and its RAY_AUTH_TOKEN; on its own machine take auto"
         return ClusterError(f"the Ray cluster at {address} refuses this process: {text}", hint=hint)

@@ -6,7 +6,7 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.errors import MissingInputError
-from edgenas.project.nets import facts_of, require_facts
+from edgenas.project.net_facts import facts_of, require_facts
 from edgenas.project.opening import Project
 from edgenas.project.trainings.teacher import teacher_net
 from edgenas.project.trainings.team import load_team

@@ -13,7 +13,7 @@ from edgenas.data.pixels import stored_preprocess
 from edgenas.data.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from edgenas.data.splits import load_splits
 from edgenas.errors import CheckpointError, EdgeNASError
-from edgenas.project.nets import BASELINE
+from edgenas.project.net_facts import BASELINE
 from edgenas.project.results import read_retrain, searched
 from edgenas.records import Manifest
 from edgenas.runs import RunFolder, read_json, sha256_file

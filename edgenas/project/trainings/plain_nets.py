@@ -12,7 +12,8 @@ from torch import nn
 
 from edgenas.costs import decompose, shape_models
 from edgenas.data.images import Images
-from edgenas.project.nets import facts_of, genes_of, images_for, load_supernet
+from edgenas.project.net_facts import facts_of, genes_of, images_for
+from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.project.trainings.starts import Given

@@ -10,7 +10,8 @@ from torch import nn
 
 from edgenas.costs import cost_models
 from edgenas.data.images import Images
-from edgenas.project.nets import facts_of, new_supernet, sharing_facts, sharing_of
+from edgenas.project.net_facts import facts_of
+from edgenas.project.nets import new_supernet, sharing_facts, sharing_of
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import AUTO, TrainSettings
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgenas.data.images import Images
 from edgenas.errors import CheckpointError
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.trainings.recipe import batches_for, loop_settings, objective_for
 from edgenas.records import CheckpointFacts, InitFacts

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgenas.costs import cost_models
 from edgenas.data.images import Images
-from edgenas.project.nets import images_for
+from edgenas.project.net_facts import images_for
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import TrainSettings
 from edgenas.project.trainings.plain_nets import plain_job

@@ -17,7 +17,7 @@ from edgenas.data.images import Images
 from edgenas.data.preprocess import Preprocess
 from edgenas.errors import CheckpointError, ConfigError
 from edgenas.percents import percent
-from edgenas.project.nets import facts_of
+from edgenas.project.net_facts import facts_of
 from edgenas.project.opening import Project
 from edgenas.project.training_settings import AUTO, TeacherSettings
 from edgenas.project.trainings.inputs import differs, given_normalisation

@@ -108,7 +108,7 @@ def test_calibration_of_nets_that_are_all_alike_has_no_offset() -> None:
         calibrate(np.array([]), np.array([]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), confidence=st.sampled_from([0.8, 0.9, 0.95]))
 def test_the_bound_is_an_order_statistic_that_covers_its_own_nets(seed: int, confidence: float) -> None:
     rng = np.random.default_rng(seed)

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -209,12 +208,8 @@ def test_the_script_needs_nothing_but_numpy_and_onnx_runtime_and_its_table_is_pr
 
 def test_a_killed_script_goes_on_where_it_was(home: Path, tmp_path: Path) -> None:
     journal = tmp_path / "results.progress.jsonl"
-    process = subprocess.Popen(bare_command(home / "kit", folder=home), cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while not journal.exists() or len(journal.read_text().splitlines()) < 12:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    killed = bare_command(home / "kit", folder=home, signalled=(12, signal.SIGKILL))
+    assert subprocess.run(killed, cwd=tmp_path, stderr=subprocess.DEVNULL, check=False).returncode == -signal.SIGKILL
     kept = journal.read_text()
     assert len(kept.splitlines()) < NUM_VISITS
     assert not (tmp_path / "results.json").exists()
@@ -236,16 +231,11 @@ def test_a_killed_script_goes_on_where_it_was(home: Path, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_keeps_what_there_is_and_partial_results_are_refused_with_how_much_is_missing(home: Path, tmp_path: Path) -> None:
-    journal = tmp_path / "results.progress.jsonl"
-    process = subprocess.Popen(bare_command(home / "kit", folder=home), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not journal.exists() or len(journal.read_text().splitlines()) < 12:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert "the same command goes on" in err
+    command = bare_command(home / "kit", folder=home, signalled=(12, signal.SIGINT))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert "the same command goes on" in done.stderr
     made = sum(
         "ms" in value for value in json.loads((tmp_path / "results.json").read_text())["memory"].values() if isinstance(value, dict)
     )

@@ -29,7 +29,7 @@ def kit_of(folder: Path, **changes: float) -> Path:
 def measure(kit: Path, program: Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     """The script, without anything but Python's own library."""
     command = [python, "-I", "-S", str(kit / "measure.py"), "--trtexec", str(program)]
-    return subprocess.run(command, cwd=kit.parent, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=kit.parent, capture_output=True, text=True, check=False, timeout=400)
 
 
 def imported(folder: Path) -> LatencyTable:

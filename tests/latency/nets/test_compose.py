@@ -219,7 +219,16 @@ def test_real_sessions_are_timed(graphs: ComponentGraphs, tmp_path: Path) -> Non
     assert last.info.runtime == "onnxruntime-cpu"
 
 
-@pytest.mark.parametrize("name", ["pvt-nano", "pvt-elastic-nano", "pvt-mobile-nano", "autoformer-nano", "vitas-nano", "pit-nano"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pvt-nano", "vitas-nano"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("pvt-elastic-nano", "pvt-mobile-nano", "autoformer-nano", "pit-nano")
+        ),
+    ],
+)  # that components chain into the net is asked of every family's supernet
 def test_nets_of_every_family_are_stitched_as_they_are_exported(name: str, tmp_path: Path) -> None:
     space = get_space(name)
     net = components_of(space, space.sample(1, np.random.default_rng(3))[0], space.default_task)
@@ -271,7 +280,7 @@ def test_nodes_are_called_after_their_place_and_their_module(graphs: ComponentGr
     assert "2.attn.q/MatMul" in [node.name for node in graphs.net(repeated).graph.node]
 
 
-@pytest.mark.parametrize("name", ["pvt-nano", "autoformer-nano"])
+@pytest.mark.parametrize("name", ["autoformer-nano", pytest.param("pvt-nano", marks=pytest.mark.slow)])
 def test_what_is_timed_is_rewritten_as_what_ships(name: str, tmp_path: Path) -> None:
     space = get_space(name)
     shop = Workshop(space, space.default_task, OnnxRuntimeCpu(), "fp32", 1, opset=20, cache=tmp_path / "cache", scratch=tmp_path)

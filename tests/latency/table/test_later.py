@@ -87,7 +87,7 @@ def test_sessions_near_each_other_are_called_so(first: LatencyTable, second: Lat
     (speed,) = session_remarks(with_session(first, quiet))
     assert "times as long as when the table was measured" in speed
     near, _ = session_remarks(with_session(first, {**quiet, "date": "2026-01-01T10:20:00+00:00"}))
-    assert near.startswith("the session before was 20 min ago")
+    assert near.startswith("a session was 20 min ago: sessions of one hour count as one")
     busy, _ = session_remarks(with_session(first, {**quiet, "machine": {"num_cores": 2, "other_cores": 1.9}}))
     assert "other processes used 1.9 of 2 core(s) while nets were timed" in busy
 

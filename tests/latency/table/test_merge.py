@@ -96,7 +96,7 @@ def test_ratios_of_entries_tell_which_moved() -> None:
 def test_a_merged_table_is_sound_and_predicts_better_than_its_parts() -> None:
     tables = [toy_table(seed, noise=0.3) for seed in (1, 2, 3, 4)]
     merged = merge_tables(tables, nano()).table
-    assert [check.verdict for check in check_table(merged, nano())] == ["passed"] * 3
+    assert [check.verdict for check in check_table(merged, nano())] == ["passed"] * 4
     genes_AG = nano().sample(300, np.random.default_rng(5))
     truth = np.array([sum(map(true_ms, components_of(nano(), genes_G, merged.task))) for genes_G in genes_AG])
 
@@ -176,7 +176,7 @@ def test_nets_that_one_table_fitted_validate_no_other() -> None:
     assert 8 < len(held_out) <= 16
     assert not [arch for arch in held_out if arch in fitted]
     again = merge_tables([merged, toy_table(5, draws=2)], nano()).table
-    assert [check.verdict for check in check_table(again, nano())] == ["passed"] * 3
+    assert [check.verdict for check in check_table(again, nano())] == ["passed"] * 4
 
 
 def test_other_contexts_are_refused_with_every_difference() -> None:
@@ -227,7 +227,7 @@ def test_on_a_gpu_merged_costs_stay_averages() -> None:
 def test_promises_are_made_again_from_nets_that_fitted_and_checked_nothing() -> None:
     one, other = toy_table(1, bound=20), toy_table(2, bound=20, draws=1)
     merged = merge_tables([one, scaled(other, 1.3)], nano()).table
-    assert [check.verdict for check in check_table(merged, nano())] == ["passed"] * 3
+    assert [check.verdict for check in check_table(merged, nano())] == ["passed"] * 4
     archs = [row["arch"] for row in merged.bound_nets]
     assert 20 < len(archs) <= 40
     used = [*merged.measuring["calibration_rows"], *merged.validation["rows"]]

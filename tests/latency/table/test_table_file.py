@@ -14,7 +14,7 @@ import pytest
 
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable
-from edgenas.latency.table.check import check_table, origins
+from edgenas.latency.table.check import check_table, origins, require_sound
 from edgenas.latency.table.remarks import remarks
 from edgenas.latency.table.store import load_table
 from edgenas.latency.table.table import SCHEMA_VERSION
@@ -163,7 +163,9 @@ def test_random_changes_of_sealed_values_never_crash(content: dict[str, Any], tm
 
 def test_a_whole_table_passes_every_check() -> None:
     checks = check_table(toy_table(), nano())
-    assert [(check.name, check.verdict) for check in checks] == [(name, "passed") for name in ("space", "entries", "predictions")]
+    assert [(check.name, check.verdict) for check in checks] == [
+        (name, "passed") for name in ("space", "entries", "nets", "predictions")
+    ]
     assert origins(toy_table(), nano()) == {"measured": 45, "interpolated": 0, "missing": 0}
 
 
@@ -192,7 +194,7 @@ def test_an_entry_that_was_made_faster_contradicts_the_stored_predictions() -> N
 def test_an_error_that_was_made_smaller_contradicts_its_rows() -> None:
     table = toy_table()
     better = replace(table, validation=table.validation | {"mape": table.validation["mape"] / 2})
-    assert [check.verdict for check in check_table(better, nano())] == ["passed", "passed", "failed"]
+    assert [check.verdict for check in check_table(better, nano())] == ["passed", "passed", "passed", "failed"]
 
 
 def test_a_space_whose_choices_changed_is_another_space() -> None:
@@ -200,3 +202,71 @@ def test_a_space_whose_choices_changed_is_another_space() -> None:
     found = {check.name: check for check in check_table(toy_table(), changed)}
     assert found["space"].verdict == "failed"
     assert "have changed" in found["space"].reason
+
+
+def sealed_anew(table: LatencyTable, path: Path, *way: Any, new: Any) -> Path:
+    """A file with one value replaced, and the hash made anew."""
+    table.write(path)
+    value = json.loads(path.read_text())
+    inner = value
+    for key in way[:-1]:
+        inner = inner[key]
+    inner[way[-1]] = new
+    del value["sha256"]
+    path.write_text(json.dumps({**value, "sha256": sha256_json(value)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("way", "new", "words"),
+    [
+        (("context", "device"), "x" * 1000, "a name of device, runtime or space is empty or has more than 256 characters"),
+        (("context", "batch_size"), 10**6, "batch_size is 1000000, expected at most 4096"),
+        (("task", "num_classes"), 10**9, "num_classes is 1000000000"),
+        (("calibration", "scale"), 1e9, "calibration: scale is 1e[+]09"),
+        (("calibration", "upper_factor"), 1e-7, "calibration: upper_factor is 1e-07"),
+        (("calibration", "num_nets"), -3, "calibration: num_nets is -3"),
+        (("entries", 0, "ms"), 1e200, "entry 1: ms is 1e[+]200"),
+        (("entries", 0, "mad_ms"), -1, "entry 1: mad_ms is -1"),
+        (("reference", "p50_ms"), 1e7, "reference: p50_ms is 1e[+]07, which is more than p90_ms"),
+        (("validation", "mape"), 0.0, "validation: mape is 0, its rows give"),
+        (("validation", "within_5"), 2.0, "validation: within_5 is 2, its rows give"),
+        (("validation", "kendall_tau"), 1.5, "validation: kendall_tau is 1.5, its rows give"),
+        (("validation", "num_subnets"), 10**6, "validation: num_subnets is 1e[+]06, its rows give 8"),
+        (("validation", "rows", 0, "min_ms"), -1, "validation: row 1: min_ms is -1"),
+        (("validation", "intervals", "within_5", "low"), 3, r"validation: intervals: within_5 is .* \[3, "),
+        (("promise", "bounds", 0, "coverage", "high"), -1, "promise: bound 1: coverage is"),
+        (("promise", "bounds", 0, "factor"), -2, "promise: bound 1: factor is -2"),
+        (("measuring", "seconds"), 1e300, "measuring: seconds is 1e[+]300"),
+    ],
+)
+def test_what_no_measurement_gives_is_refused_though_its_hash_fits(
+    tmp_path: Path, way: tuple[Any, ...], new: Any, words: str
+) -> None:
+    path = sealed_anew(toy_table(bound=20), tmp_path / "table.json", *way, new=new)
+    with pytest.raises(LatencyTableError, match=words):
+        LatencyTable.load(path)
+
+
+@pytest.mark.parametrize(
+    ("way", "new", "words"),
+    [
+        (("entries", 0, "ms"), -5.0, "stored predictions differ"),
+        (("entries", 3, "components", 0, "embed_dim"), 7, "of its entries and nets are of no net of pvt-nano"),
+        (("reference", "components", 0, "kind"), "Rocket", "of its entries and nets are of no net of pvt-nano"),
+        (("measuring", "calibration_rows", 0, "arch", "pool_size"), 77, "of its entries and nets are of no net of pvt-nano"),
+    ],
+)
+def test_what_contradicts_the_entries_is_refused_before_anything_rests_on_it(
+    tmp_path: Path, way: tuple[Any, ...], new: Any, words: str
+) -> None:
+    path = sealed_anew(toy_table(), tmp_path / "table.json", *way, new=new)
+    with pytest.raises(LatencyTableError, match=words):
+        require_sound(path, LatencyTable.load(path), nano())
+
+
+def test_nets_behind_promises_without_a_level_have_their_median(tmp_path: Path) -> None:
+    table = toy_table(bound=20)
+    plain = [{name: value for name, value in net.items() if name != "measured_ms"} for net in table.bound_nets]
+    read = LatencyTable.load(sealed_anew(table, tmp_path / "table.json", "promise", "nets", new=plain))
+    assert [net["measured_ms"] for net in read.bound_nets] == [net["p50_ms"] for net in table.bound_nets]
