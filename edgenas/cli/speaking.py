@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -94,8 +93,20 @@ def note(text: str, *, head: str = "") -> None:
     with suppress(OSError, ValueError):
         if head:
             click.secho(head, fg="red", bold=True, nl=False, err=True)
-        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
-        click.echo(wrapped(terminal(text), width, len(head)), err=True)
+        click.echo(wrapped(terminal(text), _stderr_width(), len(head)), err=True)
+
+
+def _stderr_width() -> int:
+    """Columns of the terminal that stderr is, whatever stdout is; 0 where it is none."""
+    if not sys.stderr.isatty():
+        return 0
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    with suppress(OSError, ValueError):
+        if columns := os.get_terminal_size(sys.stderr.fileno()).columns:
+            return columns
+    return 80
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> str:

@@ -37,7 +37,7 @@ def recipes_view(outcome: Outcome[RecipesResult]) -> Iterator[RenderableType]:
             yield from (Text(f"- {departure}") for departure in row.departures)
     if len(rows) == 1:
         yield Text(f"take it: edgenas {'retrain' if rows[0].trains == 'retrain' else 'train'} --recipe {rows[0].name}")
-        yield Text('or for good: recipe = "NAME" under [train] in edgenas.toml; what stands beside it there counts more')
+        yield Text(f'or for good: recipe = "{rows[0].name}" under [train] in edgenas.toml; what stands beside it there counts more')
     else:
         yield Text("one with every key: edgenas recipes NAME")
 

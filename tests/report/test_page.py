@@ -11,10 +11,12 @@ import pytest
 
 from edgenas.records import Manifest, Proportion
 from edgenas.report.page.axes import Axis, round_ticks
+from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
 from edgenas.report.page.markup import Html, rows_table, tag
 from edgenas.report.page.sheets import limits, quoted
 from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
+from edgenas.report.page.wording import first_upper
 from edgenas.report.terminal import Screen
 from edgenas.runs import Outcome, Picture
 from tests.report.pages import WRITTEN, a_page, data_sheet, image, judged, nothing_yet
@@ -226,6 +228,32 @@ def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:
     many = replace(plain.deployed.metrics, positive=None, threshold=None, sensitivity=shares, confusion_matrix=matrix)
     text = Reading(document(a_page(positive=None, deployed=replace(plain.deployed, metrics=many)))).text
     assert "20 of 30 pairs of 30 classes are shown." in text
+
+
+def test_the_tile_of_the_export_counts_the_files_that_images_went_through() -> None:
+    page = a_page()
+    (own,) = page.exports
+    file = replace(own.parity.files[0], parity=replace(own.parity.files[0].parity, num_images=466))
+    unrun = replace(file, path="other.engine", parity=replace(file.parity, num_images=0))
+    two = replace(own, parity=replace(own.parity, files=(file, unrun)))
+    both = replace(own, parity=replace(own.parity, files=(file, file)))
+    assert "2 files, 466 test images through each" in four_tiles(replace(page, exports=(both,)))[-1].under
+    assert "2 files, 466 test images through 1 of them" in four_tiles(replace(page, exports=(two,)))[-1].under
+
+
+def test_a_matrix_of_many_classes_has_a_row_of_its_own() -> None:
+    plain = a_page()
+    assert plain.deployed is not None
+    assert plain.deployed.metrics is not None
+    for num, is_wide in ((6, False), (7, True)):
+        shares = {f"c{i}": Proportion(0.75, 0.3, 0.95, 4) for i in range(num)}
+        many = replace(plain.deployed.metrics, sensitivity=shares, confusion_matrix=((1,) * num,) * num)
+        assert (' matrix wide"' in confusion(many)) is is_wide
+
+
+def test_the_name_of_a_net_is_written_as_it_is_where_it_begins_a_sentence() -> None:
+    assert first_upper("starnet_s050 takes 2 ms") == "starnet_s050 takes 2 ms."
+    assert first_upper("ahead of all") == "Ahead of all."
 
 
 def test_the_page_stays_small() -> None:

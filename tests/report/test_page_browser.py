@@ -12,6 +12,7 @@ import pytest
 
 from edgenas.errors import MissingBackendError
 from edgenas.project.paging.pdf import FLAGS, NAMES, browser, print_pdf
+from edgenas.records import Proportion
 from edgenas.report.page.document import write
 from tests.report.pages import a_page, data_sheet, judged
 from tests.report.test_views import retrain
@@ -138,6 +139,25 @@ def test_nothing_is_wider_than_the_window(chromium: Any, written: Path, width: i
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         texts = "all => Math.min(...all.map(each => each.getBoundingClientRect().height).filter(height => height > 0))"
         assert page.eval_on_selector_all("svg.plot text:not([transform])", texts) >= 9  # px, so that it can be read
+
+
+@pytest.mark.parametrize(("media", "width"), [("screen", 1280), ("print", 695)])  # A4 between its margins
+def test_a_matrix_of_twenty_classes_is_whole_and_covers_no_other_picture(
+    chromium: Any, tmp_path: Path, media: str, width: int
+) -> None:
+    page = a_page()
+    assert page.deployed is not None
+    assert page.deployed.metrics is not None
+    shares = {f"class number {i}": Proportion(0.75, 0.3, 0.95, 4) for i in range(20)}
+    plain = replace(page.deployed.metrics, positive=None, threshold=None)
+    metrics = replace(plain, sensitivity=shares, confusion_matrix=((400,) * 20,) * 20)
+    write(replace(page, positive=None, deployed=replace(page.deployed, metrics=metrics)), tmp_path / "index.html")
+    with Opened(chromium, tmp_path / "index.html", width) as opened:
+        opened.emulate_media(media=media)
+        table, room = opened.evaluate(
+            "['.matrix table', 'figure:has(.matrix)'].map(each => document.querySelector(each).getBoundingClientRect().width)"
+        )
+        assert table <= room
 
 
 def test_it_is_dark_where_that_is_wished(chromium: Any, written: Path) -> None:

@@ -189,6 +189,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "edgenas", "serve", *arguments], capture_output=True, text=True, check=False)
 
 
+def test_no_answer_waits_for_the_clients_word_that_its_head_has_come() -> None:
+    with (
+        bind("127.0.0.1", 0) as bound,
+        socket.create_connection(bound.getsockname(), timeout=PATIENCE_S),
+        bound.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_that_is_taken_is_one_line(artefact: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -11,6 +11,7 @@ from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
 from edgenas.report.page.wording import counted, share
 
 MATRIX_CLASSES = 20  # up to which a matrix is drawn
+NARROW_CLASSES = 6  # up to which it fits beside other pictures
 PAIRS = 20  # of confused classes that are listed beyond
 TENTHS = tuple(each / 5 for each in range(6))
 
@@ -86,8 +87,8 @@ def confusion(metrics: Metrics) -> Html:
     table = tag(
         "table", tag("caption", "Images of test by label and decision", class_="hidden"), tag("thead", head), tag("tbody", *cells)
     )
-    is_long = max(map(len, names)) > 8
-    return tag("div", table, class_="scroll matrix tall" if is_long else "scroll matrix")
+    looks = ["scroll", "matrix", *(["tall"] if max(map(len, names)) > 8 else [])]
+    return tag("div", table, class_=" ".join([*looks, *(["wide"] if len(names) > NARROW_CLASSES else [])]))
 
 
 def _cell(name: str, other: str, num: int, total: int) -> Html:

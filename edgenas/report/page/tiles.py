@@ -194,7 +194,9 @@ def _export_tile(page: ResultsPage) -> Tile:
     parities = [file.parity for each in exports for file in each.parity.files]
     missed = [parity.new_false_negatives for parity in parities if parity.new_false_negatives is not None]
     images = max((parity.num_images for parity in parities), default=0)
-    under = f"{len(parities)} file{'s' if len(parities) != 1 else ''}, {images:,} test images through each"
+    ran = sum(parity.num_images > 0 for parity in parities)
+    through = "each" if ran == len(parities) else f"{ran} of them"
+    under = f"{len(parities)} file{'s' if len(parities) != 1 else ''}, {images:,} test images through {through}"
     under += f"; {max(missed)} newly missed" if missed else ""
     return Tile("Export", word.replace("_", " "), under, state)
 

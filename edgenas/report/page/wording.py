@@ -53,8 +53,9 @@ def net_name(net: DeployedNet) -> str:
 
 
 def first_upper(text: str) -> str:
-    """A sentence with its first letter large, and with its full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """A sentence with its first letter large, unless a name such as ``starnet_s050`` begins it, and with its full stop."""
+    is_name = any(character == "_" or character.isdigit() for character in text.partition(" ")[0])
+    return (text[:1] if is_name else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def short_hash(sha256: str) -> str:
