@@ -47,9 +47,13 @@ def predict(
 
     PATH is a file, a folder (with all folders in it), a pattern in quotes, a video, the number of a camera, or - for
     paths on standard input. Images that cannot be read are rows with the reason; the command then ends with status 1.
+    A pipe or a file gets every row, with tabs between its cells.
     """
     from edgenas.cli.runner import execute
 
+    delimiter = ","
+    if csv is None and not as_json and not _is_read_by_a_person():
+        csv, delimiter = STDOUT, "\t"
     with ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) if as_json else None
 
@@ -62,7 +66,7 @@ def predict(
             if artifact is not None and net is not None:
                 raise UsageError("--net chooses among the nets of a run; leave it out beside --artifact")
             sinks: list[Callable[[Sequence[Prediction], Sequence[str]], None]] = [] if spool is None else [_Spool(spool)]
-            sinks += [] if csv is None else [_Csv(csv, stack)]
+            sinks += [] if csv is None else [_Csv(csv, stack, delimiter)]
             return recipe(
                 PredictConfig(
                     artifact if artifact is not None else run,
@@ -78,6 +82,11 @@ def predict(
 
         rows = None if spool is None else _lines(spool)
         execute("predict", start, run=run if artifact is None else None, as_json=as_json, verbose=verbose, rows=rows)
+
+
+def _is_read_by_a_person() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 class _Spool:
@@ -104,14 +113,14 @@ class _Csv:
         UsageError: for the name of an image, as ``--csv *.png`` gives it.
     """
 
-    def __init__(self, target: str, stack: ExitStack) -> None:
+    def __init__(self, target: str, stack: ExitStack, delimiter: str) -> None:
         from edgenas.recipes.predict import has_name_of_image
 
         if has_name_of_image(target):
             raise UsageError(
                 f"--csv {target} has the name of an image, which would be overwritten", hint="give it one that ends in .csv"
             )
-        self._target, self._stack = target, stack
+        self._target, self._stack, self._delimiter = target, stack, delimiter
         self._write: CsvRows | None = None
 
     def __call__(self, rows: Sequence[Prediction], classes: Sequence[str]) -> None:
@@ -120,7 +129,7 @@ class _Csv:
 
         try:
             if self._write is None:
-                self._write = CsvRows(self._opened())
+                self._write = CsvRows(self._opened(), delimiter=self._delimiter)
             self._write(rows, classes)
         except BrokenPipeError:
             if self._target != STDOUT:

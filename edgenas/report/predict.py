@@ -16,11 +16,16 @@ from edgenas.runs import Outcome
 
 
 class CsvRows:
-    """Writes rows as CSV while they come: a head, then a line an image; names are escaped as spreadsheets need it."""
+    """Writes rows as CSV while they come: a head, then a line an image; names are escaped as spreadsheets need it.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: they are written to.
+        delimiter: between cells; a tab for programs that read lines.
+    """
+
+    def __init__(self, stream: TextIO, *, delimiter: str = ",") -> None:
         self._stream = stream
-        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         self._has_head = False
 
     def __call__(self, rows: Sequence[Prediction], classes: Sequence[str]) -> None:

@@ -193,9 +193,21 @@ def test_a_hundred_thousand_images_in_one_folder_grow_by_their_names_alone(
     assert peaks[1] - peaks[0] < 40_000, peaks  # kB; the names of a folder are sorted
 
 
-def test_the_first_rows_are_shown_and_the_sums_of_all(artefact: Path, pictures: Pictures) -> None:
+def test_a_pipe_gets_every_row_with_tabs_between_its_cells(artefact: Path, pictures: Pictures) -> None:
     paths = pictures(30)
     code, out, err = edgenas("predict", paths[0].parent, "--artifact", artefact)
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out), delimiter="\t"))
+    assert [row["path"] for row in rows] == sorted(map(str, paths))
+    assert all(row["decision"] and 0 <= float(row["probability"]) <= 1 for row in rows)
+    assert "30 images, " in err
+
+
+def test_a_terminal_gets_the_first_rows_and_the_sums_of_all(
+    artefact: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgenas.cli.predict._is_read_by_a_person", lambda: True)
+    code, out, err = edgenas("predict", pictures(30)[0].parent, "--artifact", artefact)
     shown = out + err
     assert code == 0
     assert "10 more images; --csv FILE or --json has all" in shown
@@ -248,8 +260,8 @@ def test_csv_overwrites_no_image(artefact: Path, pictures: Pictures) -> None:
 
 
 def test_one_image_is_spoken_of_as_one(artefact: Path, pictures: Pictures, tmp_path: Path) -> None:
-    code, out, _ = edgenas("predict", *pictures(1), "--artifact", artefact)
-    assert (code, out.splitlines()[-1].startswith("1 image, ")) == (0, True)
+    code, _, err = edgenas("predict", *pictures(1), "--artifact", artefact)
+    assert (code, any(line.startswith("1 image, ") for line in err.splitlines())) == (0, True)
     _, _, err = edgenas("predict", tmp_path / "gone.png", "--artifact", artefact)
     assert "1 of 1 image could not be read" in err
 
