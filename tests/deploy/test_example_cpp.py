@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from edgenas.deploy import _example
-from edgenas.deploy._example_cpp import _text
+from edgenas.deploy._example_cpp import _text, example_cpp
 from edgenas.deploy.artefact import load_manifest
 from edgenas.deploy.parity import not_run
 from edgenas.records import DecisionRule
@@ -133,10 +134,10 @@ def test_nothing_in_a_name_can_end_the_text_that_it_is_in() -> None:
     assert _text("ü\\") == '"\\303\\274\\134"'
 
 
-def test_a_folder_without_an_onnx_file_for_one_image_has_none(make_artefact: Make) -> None:
+def test_it_runs_the_file_that_there_is_and_reads_colours_alone(make_artefact: Make) -> None:
     folder = make_artefact(precisions=("fp16",), parity=not_run("there is no GPU"))
     assert "model-fp16-dynamic.onnx" in (folder / "example.cpp").read_text()
-    grey = make_artefact(preprocessing={**facts().preprocessing, "channels": "L"})
-    assert not (grey / "example.cpp").exists()
-    assert "example.cpp" not in {file.path for file in load_manifest(grey).support_files}
-    assert "example.cpp" not in (grey / "README.md").read_text()
+    manifest = load_manifest(folder)
+    assert example_cpp(manifest) is not None
+    assert example_cpp(replace(manifest, preprocessing={**manifest.preprocessing, "channels": "L"})) is None
+    assert example_cpp(replace(manifest, files=())) is None

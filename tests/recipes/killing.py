@@ -128,8 +128,9 @@ class Zygote:
         self.server.stdin.write(json.dumps(order) + "\n")
         self.server.stdin.flush()
         pid = int(self._answer())
-        if kill_after_s is not None:
-            time.sleep(kill_after_s)
+        kills_at = None if kill_after_s is None else time.monotonic() + kill_after_s
+        while kills_at is not None and time.monotonic() < kills_at and Path(f"/proc/{pid}").exists():
+            time.sleep(min(0.02, max(0.0, kills_at - time.monotonic())))
         while kill_when is not None and not kill_when() and Path(f"/proc/{pid}").exists():
             time.sleep(0.02)
         if kill_after_s is not None or kill_when is not None:
