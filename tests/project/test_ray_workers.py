@@ -58,9 +58,11 @@ def test_two_workers_one_of_them_killed_take_the_way_of_one_process(capfd: pytes
         row = SPACE.sample(1, np.random.default_rng(9))
         alone, divided = (evaluate(row, np.arange(300)) for evaluate in (SupernetEvaluator(supernet, images_NCHW), evaluator))
         assert np.array_equal(alone, divided)  # one net is divided between the two at a batch's end
+        started = evaluator.workers[0].process.remote()
+        ray.get(started)
         never = ray.remote(num_cpus=1000)(lambda: None).remote()
-        with pytest.raises(ClusterError, match="^1 of 2 workers have started, and no other one for 1 s"):
-            _await_all(ray, [evaluator.workers[0].process.remote(), never], limit_s=1.0)
+        with pytest.raises(ClusterError, match=r"^1 of 2 workers have started, and no other one for 1 s"):
+            _await_all(ray, [started, never], limit_s=1.0)
     assert "core_worker" not in capfd.readouterr().err  # Ray writes there what it thinks of actors with arguments
 
 
