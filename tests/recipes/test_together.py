@@ -95,9 +95,7 @@ def test_a_killed_rank_ends_all_with_one_line_and_the_same_command_goes_on(alone
     code, out, _ = ended(process)
     assert code != 0
     assert time.monotonic() - began < 200
-    answer = json.loads(out)
-    assert "another process of this training is gone" in answer["error"]["message"]
-    assert "it goes on" in answer["error"]["hint"]
+    require_gone(json.loads(out)["error"])
     goes_on(folder, 3)
 
 
@@ -159,6 +157,12 @@ def goes_on(folder: Path, size: int) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
 
 
+def require_gone(error: dict[str, Any]) -> None:
+    """One line says that another process is gone, or that `torchrun`, which saw it first, has stopped this one."""
+    assert "another process of this training is gone" in error["message"] or error["message"] == "interrupted, state saved"
+    assert "goes on" in error["hint"]
+
+
 def rank_of(process: subprocess.Popen[str], rank: int) -> int:
     """The process of a rank."""
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
@@ -218,7 +222,7 @@ def test_a_rank_killed_in_retrain_ends_all_with_one_line_and_the_same_command_go
     os.kill(rank_of(process, 1), signal.SIGKILL)
     code, out, _ = ended(process)
     assert code != 0
-    assert "another process of this training is gone" in json.loads(out)["error"]["message"]
+    require_gone(json.loads(out)["error"])
     code, out, err = ended(launched(tmp_path, 3, command=("retrain",), sets=sets))
     assert code == 0, err
     assert "goes on after step" in err
