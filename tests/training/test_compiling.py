@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgenas.errors import MissingBackendError
+from edgenas.project.settings import RetrainSettings
 from edgenas.training.compiling import _Timer, compile_net, compile_where_faster
 from edgenas.training.distillation import Objective
 from edgenas.training.loop import EpochRecord, LoopSettings, start, train
@@ -71,3 +72,8 @@ def test_a_translated_net_learns_what_the_plain_one_does() -> None:
         assert not any("_orig_mod" in name for name in net.state_dict())
     assert losses[True] == pytest.approx(losses[False], rel=1e-3)
     assert torch.isfinite(torch.tensor(losses[True])).all()
+
+
+@pytest.mark.parametrize(("given", "read"), [(True, "on"), (False, "off"), ("auto", "auto")])
+def test_settings_of_before_are_read(given: Any, read: str) -> None:
+    assert RetrainSettings(compile=given).compile == read
