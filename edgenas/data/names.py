@@ -19,6 +19,7 @@ _DRAWN_ALIKE = str.maketrans(
     "\u2010\u2011\u2012\u2013\u2014\u2212\u2018\u2019\u02bc",
     "aeopcyxijskmthboapiektxb" + "-" * 6 + "'" * 3,
 )
+_TRUTHS = {"true": "1", "false": "0"}  # which programs write beside each other in one column
 _FLOAT = re.compile(r"([0-9]+)\.0+")
 
 
@@ -41,11 +42,12 @@ def look(name: str) -> str:
     """What names that look alike have in common: compatible forms, case, spaces and invisible characters do not count.
 
     Coarser than Unicode's NFKC, case folding and stripping one after another. Cyrillic and Greek letters count as the Latin ones
-    that they are drawn as, dashes as hyphens. Numbers are taken by their value, so that 1, 1.0, 01 and 1e0 look alike.
+    that they are drawn as, dashes as hyphens. Numbers are taken by their value, so that 1, 1.0, 01 and 1e0 look alike, and True.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).casefold()
     seen = unicodedata.normalize("NFKC", "".join(char for char in folded if unicodedata.category(char) != "Cf"))
     text = " ".join(seen.split()).translate(_DRAWN_ALIKE)
+    text = _TRUTHS.get(text, text)
     if _POWER.fullmatch(text) is not None:
         text = f"{Decimal(text):f}"
     number = _NUMBER.fullmatch(text)

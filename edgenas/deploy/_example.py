@@ -61,6 +61,12 @@ def narrowed(values: Array, low: float, high: float) -> Image.Image:
     return Image.fromarray(np.floor((np.clip(wide, low, high) - low) * 255.0 / (high - low) + 0.5).astype(np.uint8))
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image that is not loaded yet has colours, or grey with alpha, of 16 bits, of which Pillow gives the upper 8."""
+    args = [(tile[3],) if isinstance(tile[3], str) else tile[3] or ("",) for tile in getattr(image, "tile", [])]
+    return image.mode in ("RGB", "RGBA", "RGBX") and bool(args) and all(str(arg[0])[-4:-1] == ";16" for arg in args)
+
+
 def lower_bits(path: Path) -> Image.Image | None:
     """The lower 8 bits of colours of 16 bits, of which Pillow gives the upper 8: its decoder is told to pick the other byte."""
     swap = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
@@ -72,10 +78,10 @@ def lower_bits(path: Path) -> Image.Image | None:
         with Image.open(io.BytesIO(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])) as image:
             return ImageOps.exif_transpose(image).getchannel(1)
     with Image.open(path) as image:
-        args = [(tile[3],) if isinstance(tile[3], str) else tile[3] or ("",) for tile in image.tile]
-        if image.mode not in ("RGB", "RGBA", "RGBX") or not args or not all(str(arg[0])[-4:-1] == ";16" for arg in args):
+        if not is_deep(image):
             return None
-        for place, (tile, arg) in enumerate(zip(image.tile, args, strict=True)):
+        for place, tile in enumerate(image.tile):
+            arg: Any = (tile[3],) if isinstance(tile[3], str) else tile[3]
             other = arg[0][:-1] + swap[arg[0][-1]]
             parts: Any = (*tile[:3], other if isinstance(tile[3], str) else (other, *arg[1:]))
             image.tile[place] = type(tile)(*parts) if hasattr(tile, "_fields") else parts  # by the version of Pillow
@@ -113,8 +119,8 @@ def upright_rgb(image: Image.Image, how: dict[str, Any], low: Image.Image | None
 
 
 def unforeseen(image: Image.Image, how: dict[str, Any]) -> str:
-    """What an image holds that the steps were not decided for; empty where there is nothing."""
-    if how.get("grey_range") is None and (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+    """What an image that is not loaded yet holds that the steps were not decided for; empty where there is nothing."""
+    if how.get("grey_range") is None and (image.mode in ("I", "F") or image.mode.startswith("I;16") or is_deep(image)):
         return "its values of more than 8 bits have no range in the manifest: 0 to 65535 (of floats 0 to 255) is shown"
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info
     if how.get("background") is None and has_alpha and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):

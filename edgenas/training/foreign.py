@@ -24,6 +24,7 @@ from edgenas.training.headers import TIMM, is_file
 
 _NESTED = ("state_dict_ema", "state_dict", "model_ema", "model")  # where training scripts put weights
 _NAMED = 5  # tensors named in an error
+_CHECKED = 1 << 22  # values at a time
 _HINT = "save a plain state_dict, or a .safetensors file"
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrappers
 _COUNTER = "num_batches_tracked"
@@ -157,7 +158,8 @@ def why_unusable(name: str, value: Tensor) -> str | None:
         return None
     try:
         finite = value if value.element_size() > 1 else value.float()  # of 8-bit floats PyTorch does not say it
-        num = value.numel() - int(torch.isfinite(finite).sum())
+        parts = torch.split(finite.reshape(-1), _CHECKED)  # of a large tensor all at once would take three times its memory
+        num = value.numel() - sum(int(torch.isfinite(part).sum()) for part in parts)
     except (RuntimeError, NotImplementedError):
         return f"{shown} is of type {value.dtype}, which cannot be read"
     return f"{shown} holds {num:,} value(s) that are NaN or infinite" if num else None

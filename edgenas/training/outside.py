@@ -5,7 +5,7 @@ Shapes: N images, C channels, H and W rows and columns, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import CheckpointError, MissingBackendError
-from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, require_regular
+from edgenas.escaping import one_line
+from edgenas.runs.outside import MAX_MODEL_BYTES, OutsideError, require_regular, size_words
 from edgenas.supernets.resize import resized
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -84,9 +85,10 @@ class OnnxNet(nn.Module):
     def __init__(self, path: Path, image_px: int) -> None:
         super().__init__()
         try:
-            require_regular(path, MAX_MODEL_BYTES)
+            size_bytes = require_regular(path, MAX_MODEL_BYTES)
         except OutsideError as error:
             raise CheckpointError(f"{path} {error}") from error
+        _require_parts(path, MAX_MODEL_BYTES - size_bytes)
         self.path = path
         self.anchor = nn.Parameter(torch.zeros(()), requires_grad=False)  # so that the net is on a device
         self._sessions: dict[str, Any] = {}
@@ -129,7 +131,10 @@ class OnnxNet(nn.Module):
             part_NCHW = images_NCHW[start : start + size]
             missing = size - len(part_NCHW)
             whole_NCHW = np.concatenate([part_NCHW, np.repeat(part_NCHW[-1:], missing, axis=0)]) if missing else part_NCHW
-            (found_NK,) = session.run(None, {self._name: np.ascontiguousarray(whole_NCHW, dtype=self._dtype)})
+            try:
+                (found_NK,) = session.run(None, {self._name: np.ascontiguousarray(whole_NCHW, dtype=self._dtype)})
+            except Exception as error:  # its own kinds share no base
+                raise CheckpointError(f"{self.path} cannot be run by ONNX Runtime: {_first_line(error)}") from error
             parts.append(np.asarray(found_NK, dtype=np.float32)[: len(part_NCHW)])
         return np.concatenate(parts)
 
@@ -143,14 +148,55 @@ class OnnxNet(nn.Module):
             on_gpu = device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
-            options.log_severity_level = 3
+            options.log_severity_level = 4  # errors are raised; names of a stranger's file would go to the terminal as they are
             providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if on_gpu else ["CPUExecutionProvider"]
             try:
                 self._sessions[device] = onnxruntime.InferenceSession(str(self.path), options, providers=providers)
-            except Exception as error:  # ONNX Runtime's own kinds share no base
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise CheckpointError(f"{self.path} cannot be loaded by ONNX Runtime: {first}") from error
+            except Exception as error:  # its own kinds share no base
+                raise CheckpointError(f"{self.path} cannot be loaded by ONNX Runtime: {_first_line(error)}") from error
         return self._sessions[device]
+
+
+def _first_line(error: Exception) -> str:
+    return one_line((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def _require_parts(path: Path, max_bytes: int) -> None:
+    """Check that files beside an ONNX file that hold its weights are regular ones in its folder and together not too large.
+
+    Files that are no ONNX are left to ONNX Runtime.
+
+    Raises:
+        CheckpointError: naming the file that is not.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except DecodeError:
+        return
+    beside = {entry.value for tensor in _tensors(model.graph) for entry in tensor.external_data if entry.key == "location"}
+    for name in sorted(beside):
+        part = path.parent / name
+        try:
+            if not part.resolve().is_relative_to(path.parent.resolve()):
+                raise OutsideError("lies outside its folder")
+            max_bytes -= require_regular(part, MAX_MODEL_BYTES)
+            if max_bytes < 0:
+                raise OutsideError(f"makes it larger than {size_words(MAX_MODEL_BYTES)}, which nothing of its kind is")
+        except (OutsideError, OSError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path} cannot be loaded: its file of weights {one_line(str(name))} {error}") from error
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every constant of an ONNX graph, those of its nodes and of graphs within it included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
 
 
 def require_finite(path: Path) -> None:
@@ -172,8 +218,7 @@ def require_finite(path: Path) -> None:
             if not finite.all() and not is_mask:
                 problems.append(f"{each.name} holds {(~finite).sum():,} value(s) that are NaN or infinite")
     except (OSError, ValueError, TypeError, RuntimeError, onnx.checker.ValidationError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"the weights of {path} cannot be read: {first}") from error
+        raise CheckpointError(f"the weights of {path} cannot be read: {_first_line(error)}") from error
     if problems:
         more = [f"{len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
         raise CheckpointError(f"{path} holds weights that cannot be used", problems=[*problems[:_NAMED], *more])

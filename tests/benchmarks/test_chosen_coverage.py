@@ -30,6 +30,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: ToyRuntime, 
     return report
 
 
+@pytest.mark.slow  # the work of a study, not of a command
 def test_chosen_nets_are_near_their_limits_and_unknown_to_the_table() -> None:
     table, space = toy_table(bound=20), nano()
     asked = chosen_coverage.Study(table, space, 12, 20.0, "first", 0)
@@ -70,6 +71,7 @@ def test_sessions_are_kept_told_apart_and_pooled(tmp_path: Path, monkeypatch: py
     assert "| busy | 10 chosen | p50 | 0.0% (0.0% to 27.8%)" in text
 
 
+@pytest.mark.slow
 def test_minutes_mean_fewer_nets_of_both_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = study(tmp_path, monkeypatch, ToyRuntime(noise=0.02), "--minutes", "0.005")
     counts = {row["group"]: row["num_nets"] for row in report["rows"]}

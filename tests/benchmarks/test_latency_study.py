@@ -59,6 +59,7 @@ def test_scores_say_what_errors_are() -> None:
     assert found["num_near_budget"] == 40
 
 
+@pytest.mark.slow  # the work of a study, not of a command
 def test_other_ways_learn_from_whole_nets() -> None:
     genes_AG = PVT_NANO.sample(160, np.random.default_rng(0))
     chains = [components_of(PVT_NANO, genes_G, TASK) for genes_G in genes_AG]

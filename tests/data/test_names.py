@@ -69,6 +69,8 @@ def test_tidying_twice_is_tidying_once_and_keeps_the_look(name: str) -> None:
         (("cat", " cat", "cat\u00a0"), "cat"),
         (("01", "1"), None),
         (("1000", "1e3", "1.0E+03"), None),
+        (("1", "True"), None),
+        (("FALSE", "0.0"), None),
         (("cat", "\u0441at"), None),  # the second begins with a Cyrillic letter
         (("ALPHA", "\u0391LPHA"), None),  # with a Greek one
         (("covid-19", "covid\u201319"), None),

@@ -21,6 +21,7 @@ from edgenas.cli import main
 from edgenas.predicting.predictor import Predictor
 from edgenas.recipes.predict import PredictConfig, run
 from edgenas.runs import Outcome
+from tests.data.test_deep import png
 
 Pictures = Callable[..., list[Path]]
 
@@ -254,10 +255,11 @@ def test_one_image_is_spoken_of_as_one(artefact: Path, pictures: Pictures, tmp_p
 
 
 def test_values_and_alpha_that_the_net_was_never_shown_are_warnings(artefact: Path, tmp_path: Path) -> None:
-    wide, clear = tmp_path / "wide.png", tmp_path / "clear.png"
+    wide, clear, deep = (tmp_path / f"{name}.png" for name in ("wide", "clear", "deep"))
     Image.fromarray(np.full((9, 9), 4000, dtype=np.uint16)).save(wide)
     Image.fromarray(np.dstack([np.zeros((9, 9, 3)), np.eye(9) * 255]).astype(np.uint8)).save(clear)
-    code, out, _ = edgenas("predict", wide, wide, clear, "--artifact", artefact, "--json")
+    png(deep, np.full((9, 9, 3), 4000, dtype=np.uint16))
+    code, out, _ = edgenas("predict", wide, deep, clear, "--artifact", artefact, "--json")
     value = json.loads(out)
     assert code == 0
     assert [each.split(":")[0] for each in value["warnings"]] == [
@@ -265,10 +267,11 @@ def test_values_and_alpha_that_the_net_was_never_shown_are_warnings(artefact: Pa
         "2 images with values of more than 8 bits, for which the net was given no range",
     ]
     done = subprocess.run(
-        [sys.executable, "-I", artefact / "example.py", wide, clear], capture_output=True, text=True, cwd=tmp_path, check=True
+        [sys.executable, "-I", artefact / "example.py", wide, deep, clear], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     no_range = "its values of more than 8 bits have no range in the manifest: 0 to 65535 (of floats 0 to 255) is shown"
     assert done.stderr.splitlines() == [
         f"example.py: {wide}: {no_range}",
+        f"example.py: {deep}: {no_range}",
         f"example.py: {clear}: its transparent pixels have no ground in the manifest: alpha is ignored",
     ]

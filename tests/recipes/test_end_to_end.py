@@ -44,6 +44,7 @@ SMALL = {
     "teacher.epochs": 2,
     "teacher.probe_steps": 6,
     "train.epochs": 2,
+    "train.batch_size": 128,
     "train.kd_weight": 0.9,
     "train.flip": False,
     "retrain.epochs": 2,
@@ -270,8 +271,9 @@ def test_an_impossible_limit_exits_3_with_the_nearest_achievable(edgenas: Run, p
     assert (project / "edgenas-run" / "search" / "result.json").is_file()
 
 
-def test_a_floor_that_nothing_meets_exits_3(edgenas: Run) -> None:
-    code, value, _ = edgenas("search", "--latency-ms", "5", "--min-sensitivity", "8=1", "--strict-sensitivity")
+def test_a_floor_that_nothing_meets_exits_3(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "edgenas-run", tmp_path / "edgenas-run")  # whose search names no winner then
+    code, value, _ = edgenas_in(tmp_path, "search", "--latency-ms", "5", "--min-sensitivity", "8=1", "--strict-sensitivity")
     assert code == 3
     assert value["result"]["closest"]["sensitivity[8]"]["asked"] == 1.0
 

@@ -98,6 +98,49 @@ def test_onnx_files_that_cannot_teach_say_why(tmp_path: Path) -> None:
             OnnxNet(tmp_path / f"{name}.onnx", image_px=8)
 
 
+def weights_beside(path: Path, location: str) -> Path:
+    """An ONNX file whose matrix lies in another file."""
+    model = onnx.load(write_onnx(path, Linear()))
+    (weight,) = model.graph.initializer
+    values = weight.raw_data
+    onnx.external_data_helper.set_external_data(weight, location, offset=0, length=len(values))
+    weight.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    (path.parent / "good.bin").write_bytes(values)
+    return path
+
+
+def test_weights_beside_an_onnx_file_are_read_from_regular_files_of_a_limited_size(tmp_path: Path) -> None:
+    assert OnnxNet(weights_beside(tmp_path / "net.onnx", "good.bin"), image_px=8)(IMAGES[..., :8, :8]).shape == (5, 4)
+    os.mkfifo(tmp_path / "pipe.bin")
+    with (tmp_path / "hollow.bin").open("wb") as file:
+        file.truncate(2 << 30)
+    (tmp_path.parent / "above.bin").write_bytes(bytes(48))
+    refused = {
+        "pipe.bin": "is no regular file but a pipe",
+        "hollow.bin": "makes it larger than 2048 MB",
+        "../above.bin": "lies outside its folder",
+        "/dev/zero": "lies outside its folder",
+        "\x1b[31m.bin": "does not exist",
+    }
+    for location, words in refused.items():
+        with pytest.raises(CheckpointError) as caught:
+            OnnxNet(weights_beside(tmp_path / "net.onnx", location), image_px=8)
+        assert words in caught.value.message
+        assert "\x1b" not in caught.value.message
+
+
+def test_an_onnx_file_that_fails_when_it_runs_is_refused_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(write_onnx(tmp_path / "net.onnx", Linear()))
+    model.graph.node[1].CopyFrom(helper.make_node("Reshape", ["mean", "sizes"], ["flat"], name="\x1b[31mred"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([7, -1]), "sizes"))  # no image has a multiple of 7 channels
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(CheckpointError, match=r"net\.onnx cannot be run by ONNX Runtime: ") as caught:
+        OnnxNet(tmp_path / "net.onnx", image_px=8)
+    assert "\x1b" not in caught.value.message
+    assert capfd.readouterr().err == ""  # ONNX Runtime itself would print the name as it is
+
+
 def test_several_teachers_answer_with_their_geometric_mean() -> None:
     first, second = Linear(1), Linear(2)
     both = SeveralTeachers([first, second], [3.0, 1.0])(IMAGES)

@@ -97,6 +97,9 @@ def content_problems(table: TableContent) -> list[str]:
     positive = dict.fromkeys(("level_ms", "p50_ms", "p95_ms", "min_ms"), 0.0)
     problems += _numbers("reference", table.reference, positive, {})
     problems += _maybe_numbers("reference", table.reference, REFERENCE)
+    components = table.reference.get("components", [])
+    if not isinstance(components, list | tuple) or not all(isinstance(component, Mapping) for component in components):
+        problems.append(f"reference: components is {components!r:.40}, expected a list of objects")
     problems += [*_measuring_problems(table.measuring), *_row_problems(table)]
     return problems or list(_session_problems(table))
 

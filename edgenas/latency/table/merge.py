@@ -112,7 +112,7 @@ def _require_same(tables: Sequence[LatencyTable]) -> list[str]:
             {"refused": problems, "warns": warnings, "noted": []}[difference.weight].append(f"{where}{difference}")
     if problems:
         raise LatencyTableError("tables of different contexts are not mixed", problems=problems, hint="merge tables of one context")
-    if any(table.reference["components"] != tables[0].reference["components"] for table in tables):
+    if any(table.reference.get("components") != tables[0].reference.get("components") for table in tables):
         raise LatencyTableError("the tables share no reference net", hint="profile again with one version of edgenas")
     if any(not table.measuring.get("calibration_rows") for table in tables):
         raise LatencyTableError("a table does not hold the nets it was calibrated on", hint="profile again")

@@ -208,6 +208,9 @@ def test_what_cannot_be_merged_says_why() -> None:
     other = replace(toy_table(1), reference={**toy_table(1).reference, "components": []})
     with pytest.raises(LatencyTableError, match="share no reference net"):
         merge_tables([table, other], nano())
+    nameless = replace(toy_table(1), reference={k: v for k, v in table.reference.items() if k != "components"})
+    with pytest.raises(LatencyTableError, match="share no reference net"):
+        merge_tables([table, nameless], nano())
     swapped = replace(toy_table(1), validation={**table.validation, "rows": table.validation["rows"]})
     rows = [{**row, "n": 9} for row in table.validation["rows"]]
     swapped = replace(swapped, measuring={**swapped.measuring, "calibration_rows": rows})
