@@ -21,7 +21,7 @@ from edgenas.errors import EdgeNASError, RankError
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
-TOGETHER = ("train",)  # commands that several processes run together; the others are run by the first one alone
+TOGETHER = ("train", "retrain")  # commands that several processes run together; the others are run by the first one alone
 SILENCE_S = 5.0
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory")  # of libraries
 PATIENCE_S = 5.0  # between a SIGTERM and the next sign of a command that is alive

@@ -325,7 +325,8 @@ class RetrainSettings:
         race_epochs: of the first round in which hand-designed nets are compared on select until two are left, later rounds are
             longer; None takes a quarter of the epochs to the end, 0 trains all of them to the end.
         device, seed: as in ``[train]``.
-        compile: let `torch.compile` translate nets before they are trained, which pays for long trainings on GPUs.
+        compile: let `torch.compile` translate nets before they are trained: off, on, or auto, which tries it where much is left to
+            be trained and takes what ends sooner. true and false are on and off.
     """
 
     epochs: Count = 15
@@ -338,11 +339,13 @@ class RetrainSettings:
     baseline: bool = False
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None
-    compile: bool = False
+    compile: Literal["off", "on", "auto"] | bool = "off"
     device: Device = "auto"
     seed: Seed = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.compile, bool):
+            object.__setattr__(self, "compile", "on" if self.compile else "off")
         if self.start == "given" and self.init is None:
             raise ValueError("start given needs init: the weights that are given")
 

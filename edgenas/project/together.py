@@ -11,14 +11,15 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgenas.errors import UsageError
 from edgenas.training.ranks import Ranks
 
-_COPIED = ("data", "latency", "supernet", "teacher")  # what training reads
+_TRAINS = ("data", "latency", "supernet", "teacher")  # what training reads
+RETRAINS = (*_TRAINS, "search/result.json", "retrain/tries")  # what `edgenas retrain` reads
 _PREFIX = "edgenas-rank-"
 
 
@@ -40,17 +41,18 @@ def require_parts(batch_sizes: Mapping[str, int], ranks: Ranks) -> None:
 
 
 @contextmanager
-def own_folder(run: Path, ranks: Ranks) -> Iterator[Path]:
+def own_folder(run: Path, ranks: Ranks, reads: Sequence[str] = _TRAINS) -> Iterator[Path]:
     """The folder in which this rank runs the command.
 
     Args:
         run: the user's, which only rank 0 needs to see.
         ranks: that run it.
+        reads: files and folders within it that the command reads, beside its settings.
     """
     if ranks.size == 1:
         yield run
         return
-    packed = ranks.first(_packed(run) if ranks.rank == 0 else b"")
+    packed = ranks.first(_packed(run, reads) if ranks.rank == 0 else b"")
     if ranks.rank == 0:
         yield run
         return
@@ -64,11 +66,11 @@ def own_folder(run: Path, ranks: Ranks) -> Iterator[Path]:
         shutil.rmtree(copy, ignore_errors=True)
 
 
-def _packed(run: Path) -> bytes:
+def _packed(run: Path, reads: Sequence[str]) -> bytes:
     """Settings, splits, tables, weights and states of a run folder."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        files = [run / "edgenas.toml", *(path for name in _COPIED for path in sorted((run / name).rglob("*")))]
+        files = [run / "edgenas.toml", *(path for name in reads for path in (run / name, *sorted((run / name).rglob("*"))))]
         for path in files:
             if path.is_file() and not path.name.startswith("."):
                 archive.add(path, arcname=path.relative_to(run).as_posix())

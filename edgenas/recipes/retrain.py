@@ -27,6 +27,7 @@ from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
 from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
 from edgenas.project.retraining.ways import Bench, Net, Try, adopt, best_of, final_words, fit_all, ranker_words, short_name, ways_of
+from edgenas.project.together import RETRAINS, own_folder, require_parts
 from edgenas.records import Arch, FinalTraining, Metrics, NetReport, RetrainResult, RivalReport, TrainedWay
 from edgenas.runs import Note, Outcome, Record, locked
 from edgenas.search import floors_of
@@ -38,6 +39,7 @@ from edgenas.training.curves import curves_of
 from edgenas.training.devices import torch_device
 from edgenas.training.evaluation import most_frequent_class, predict, report
 from edgenas.training.folder import WEIGHTS, weights_sha256
+from edgenas.training.ranks import current, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,24 @@ class Kept:
 def run(config: RetrainConfig) -> Iterator[Record]:
     """Train the winner (and what it is compared with where asked for), keep the best on select, then read the test split once.
 
+    Started several times by `torchrun` or SLURM, all processes train together; what is measured and reported is the first one's.
+
     Raises:
+        RankError: if another of these processes is gone.
+        UsageError: if a batch has too few images for so many processes.
         MissingInputError: naming what an earlier command makes.
         ArchError: if ``arch`` is no name and no file of one architecture of the space.
     """
+    ranks = join(str(config.flags.get("retrain", {}).get("device", "auto")))
+    with own_folder(config.run, ranks, RETRAINS) as folder:
+        yield from _retrain(replace(config, run=folder))
+
+
+def _retrain(config: RetrainConfig) -> Iterator[Record]:
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.retrain.device)
     images = open_images(project)
+    require_parts({"train": project.settings.train.batch_size}, current())
     folder, from_search = project.run.retrain, config.arch is None
     if config.arch is not None:
         archs = [read_one(project.space, config.arch)]
@@ -94,9 +107,9 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         if project.settings.retrain.baseline:
             result = yield from _with_baseline(bench, winner, tries, said, from_search=from_search)
         else:
-            row, _ = yield from _report(bench, "searched", Kept(winner, _of_net(tries, winner)))
-            cost = costs(bench, tries, [], [], None, from_search=from_search)
-            result = RetrainResult(net=row, cost=cost, remarks=tuple(said))
+            result = yield from _alone(bench, winner, tries, said, from_search=from_search)
+        if result is None:
+            return
         if from_search:
             finals = tuple(FinalTraining(arch=arch, starts=_starts(tries, arch)) for arch in archs)
             result = replace(result, finals=finals)
@@ -109,6 +122,16 @@ def run(config: RetrainConfig) -> Iterator[Record]:
         yield Note(text, in_view=True)
     yield from (Note(text, is_warning=True, in_view=True) for text in result.doubts)
     yield Outcome(result, {"weights": folder / WEIGHTS, "result": folder / RESULT} | page, failure_of(gates))
+
+
+def _alone(
+    bench: Bench, winner: Try, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
+) -> Generator[Record, None, RetrainResult | None]:
+    """The winner's report; None in any process but the first, which has helped to train."""
+    if current().rank > 0:
+        return None
+    row, _ = yield from _report(bench, "searched", Kept(winner, _of_net(tries, winner)))
+    return RetrainResult(net=row, cost=costs(bench, tries, [], [], None, from_search=from_search), remarks=tuple(said))
 
 
 def _deployed(result: RetrainResult) -> Metrics:
@@ -140,8 +163,11 @@ def _starts(tries: Sequence[Try], arch: Arch) -> tuple[TrainedWay, ...]:
 
 def _with_baseline(
     bench: Bench, winner: Try, tries: Sequence[Try], said: Sequence[str], *, from_search: bool
-) -> Generator[Record, None, RetrainResult]:
-    """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included."""
+) -> Generator[Record, None, RetrainResult | None]:
+    """The winner's report beside those of the best hand-designed net and of a plain CNN, choice and verdict included.
+
+    None in any process but the first, which has helped to train them.
+    """
     project, folder = bench.project, bench.project.run.retrain
     limits = limits_for(project, bench.images, winner.net, from_search=from_search)
     archs, fits = yield from _allowed(project.space, limits)
@@ -154,6 +180,8 @@ def _with_baseline(
     assert baseline.net.arch is not None
     with journal(folder / JOURNAL, {"archs": [winner.net.arch, baseline.net.arch]}) as memory:
         cnn = yield from _cnn(bench, limits, winner.net.arch, epochs, memory=memory)
+        if current().rank > 0:
+            return None
         widths = [cnn.width] if cnn is not None and cnn.width is not None else []
         several = [winner.net.arch] if winner.net.arch == baseline.net.arch else [winner.net.arch, baseline.net.arch]
         latencies = yield from _measure(bench, several, widths, memory=memory)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from edgenas.records.codec import JsonRecord
+from edgenas.records.codec import OMITTED, JsonRecord
 from edgenas.records.proportion import Proportion
 
 
@@ -102,12 +103,13 @@ class PriceRow(JsonRecord):
 
     Attributes:
         metric: ``top1`` or ``sensitivity[CLASS]``.
-        cost: e.g. ``latency_ms_predicted``.
+        cost: e.g. ``latency_ms_predicted``, or a limit's name, e.g. ``params``.
         first, second: lines of `search.jsonl`, counted from 0.
         extra: cost of the second minus that of the first, in the cost's unit.
         gain: of the metric, paired on select.
         words: the same to read.
         is_whole: from the cheapest net of the front to the best, over several steps.
+        start: cost of the first.
     """
 
     metric: str
@@ -118,6 +120,7 @@ class PriceRow(JsonRecord):
     gain: Proportion
     words: str
     is_whole: bool = False
+    start: Annotated[float | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +130,7 @@ class SearchAnalysis(JsonRecord):
     Attributes:
         top: None without a positive class.
         importance: one a metric.
-        prices: steps along the front of the first cost and each metric.
+        prices: steps along the front of each metric and the first cost, then of each metric and every other cost that is limited.
     """
 
     front: FrontFacts

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from edgenas.percents import numeral, percent
-from edgenas.records import CandidateRow, Evaluations, FidelityResult, SearchAnalysis, SearchResult
+from edgenas.records import CandidateRow, Evaluations, FidelityResult, PriceRow, SearchAnalysis, SearchResult
 from edgenas.report.cells import arch_line, calls_of, count, interval, milliseconds, table
 from edgenas.report.fidelity import correlation, tau_table
 from edgenas.report.plan import latencies, promises
@@ -55,13 +55,20 @@ def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
     for words in analysis.front.words.values():
         yield Text(words, style="yellow")
     for price in analysis.prices:
-        if price.metric not in analysis.front.words:
+        is_told = price.cost == analysis.prices[0].cost or _is_end(price, analysis.prices)
+        if price.metric not in analysis.front.words and is_told:
             yield Text(price.words)
     for facts in analysis.importance:
         if facts.rows:
             genes = ", ".join(f"{row.gene} {row.drop.value:.2f}" for row in facts.rows[:MAX_GENES])
             fit = f"a model of {facts.num_nets} nets has r2 {correlation(facts.r2)} on nets left out"
             yield Text(f"genes that decide {facts.metric}, by the r2 lost without them: {genes}; {fit}")
+
+
+def _is_end(price: PriceRow, prices: Sequence[PriceRow]) -> bool:
+    """Whether a price is that of the whole front: of costs besides the first one no more is shown than that."""
+    alike = [each for each in prices if (each.cost, each.metric) == (price.cost, price.metric)]
+    return price.is_whole or len(alike) == 1
 
 
 def _optimism(result: SearchResult) -> Iterator[RenderableType]:

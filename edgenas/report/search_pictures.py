@@ -23,6 +23,7 @@ COSTS = {
     "latency_ms_upper": "upper bound on the latency (ms)",
     "macs": "multiply-accumulates",
     "params": "parameters",
+    "memory_mb": "memory (MB)",
 }
 MAX_GENES = 14
 
@@ -108,18 +109,23 @@ def _genes(axes: Axes, facts: ImportanceFacts) -> None:
 
 
 def _prices(figure: Figure, shown: AnalysisPicture) -> None:
-    """A panel a metric: what every step along the front adds, with its interval, over the costs that it lies between."""
+    """A row of panels a cost, a panel a metric: what every step along the front adds, with its interval, between its costs."""
     prices = shown.analysis.prices
-    metrics = list(dict.fromkeys(price.metric for price in prices))
-    for place, metric in enumerate(metrics, 1):
-        _steps(figure.add_subplot(1, len(metrics), place), [price for price in prices if price.metric == metric], shown)
+    panels: dict[tuple[str, str], list[PriceRow]] = {}
+    for price in prices:
+        panels.setdefault((price.cost, price.metric), []).append(price)
+    num_costs, num_metrics = (len({key[part] for key in panels}) for part in (0, 1))
+    figure.set_figheight(figure.get_figheight() * (1 + 0.7 * (num_costs - 1)))
+    for place, panel in enumerate(panels.values(), 1):
+        _steps(figure.add_subplot(num_costs, num_metrics, place), panel, shown)
     figure.suptitle(f"{shown.title}: what more cost buys, 95 % intervals", fontsize=10)
 
 
 def _steps(axes: Axes, prices: Sequence[PriceRow], shown: AnalysisPicture) -> None:
     steps = [price for price in prices if not price.is_whole]
     for price in steps:
-        low, high = (float(shown.rows[place].cost(price.cost) or 0.0) for place in (price.first, price.second))
+        low = price.start if price.start is not None else float(shown.rows[price.first].cost(price.cost) or 0.0)
+        high = low + price.extra
         gain, middle = 100 * price.gain.value, (low + high) / 2
         is_sure = price.gain.low > 0
         axes.bar(middle, gain, width=high - low, color="tab:green" if is_sure else "lightgrey", edgecolor="grey", linewidth=0.6)

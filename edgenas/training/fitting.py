@@ -25,10 +25,11 @@ from edgenas.training.checkpoints import (
     save_state,
     save_weights,
 )
+from edgenas.training.compiling import compile_where_faster
 from edgenas.training.distillation import Objective
 from edgenas.training.events import EVENTS, Events
 from edgenas.training.folder import PART, STATE, WEIGHTS, has_weights, settle, trim_log, weights_sha256
-from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, start, train
+from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, StepRecord, Subnets, amp_dtype_of, start, train
 from edgenas.training.mixing import NO_MIXING, Mix, Mixing, cutmix
 from edgenas.training.ranks import Ranks, current
 from edgenas.training.step import TrainingDivergedError
@@ -119,6 +120,8 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         job.begin()
         state = start(model, job.loop, torch.device(job.device))
     ranks.require_same(job.label, [sha256_json(identity), state.step, state.epoch])
+    if job.loop.compile == "auto":
+        yield Note(f"{job.label}: {_compile_where_faster(job, state, ranks)}")
     last_saved = last_step = time.monotonic()
     steps = train(
         state,
@@ -160,6 +163,21 @@ def fit(job: Job, *, quiet: bool = False) -> Iterator[Progress | Epoch | Note]:
         job.finish(state.result)
     save_weights(job.folder / WEIGHTS, state.result, identity)
     settle(job.folder, finished=True)
+
+
+def _compile_where_faster(job: Job, state: TrainState, ranks: Ranks) -> str:
+    """Translate the net of a plain job where the rest of it then ends sooner; what was decided, in words."""
+    batches, device = job.batches, torch.device(job.device)
+    num, side = batches.batch_size, batches.store.preprocess.image_px
+    rows = ranks.rows(min(num, batches.num_images))
+    return compile_where_faster(
+        state.model,
+        torch.zeros(rows.stop - rows.start, 3, side, side, device=device),
+        amp=amp_dtype_of(job.loop, device),
+        steps_left=state.epochs * batches.num_batches - state.step,
+        sizes=1 if batches.smallest_batch == num else 2,
+        ranks=ranks,
+    )
 
 
 def divided(job: Job, ranks: Ranks) -> TrainBatches:

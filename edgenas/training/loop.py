@@ -59,13 +59,14 @@ def start(model: nn.Module, settings: LoopSettings, device: torch.device) -> Tra
     groups = parameter_groups(model, settings.weight_decay, undecayed=settings.undecayed, layer_decay=settings.layer_decay)
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
     average = None if settings.ema_decay is None else ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
-    scaler = torch.amp.GradScaler("cuda") if _amp_dtype(settings, device) is torch.float16 else None
-    if settings.compile:
+    scaler = torch.amp.GradScaler("cuda") if amp_dtype_of(settings, device) is torch.float16 else None
+    if settings.compile is True:
         compile_net(model, device)
     return TrainState(model, average, optimizer, scaler, epoch=0, step=0, epochs=settings.epochs)
 
 
-def _amp_dtype(settings: LoopSettings, device: torch.device) -> torch.dtype | None:
+def amp_dtype_of(settings: LoopSettings, device: torch.device) -> torch.dtype | None:
+    """The type of mixed precision on a device; None for none."""
     if not settings.amp or settings.amp_dtype == "off" or (device.type != "cuda" and settings.amp_dtype != "bf16"):
         return None
     if settings.amp_dtype == "auto":
@@ -111,7 +112,7 @@ def train(
     device = next(state.model.parameters()).device
     if teacher is not None:
         teacher.to(device).eval()
-    amp = _amp_dtype(settings, device)
+    amp = amp_dtype_of(settings, device)
     step_once = Stepper(
         *(objective, settings.seed, settings.clip_norm, teacher, subnets, in_place, device, amp, mix, project),
         sam_rho=settings.sam_rho,
@@ -242,6 +243,7 @@ __all__ = [
     "StepRecord",
     "Subnets",
     "TrainingDivergedError",
+    "amp_dtype_of",
     "start",
     "train",
 ]

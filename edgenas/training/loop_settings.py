@@ -45,7 +45,7 @@ class LoopSettings:
         accumulate: parts that a batch is run in, one after the other, whose gradients add up to the batch's.
         amp_dtype: of mixed precision; auto as ``amp`` says, off is none, bf16 is possible on a CPU, too.
         channels_last: keep images and convolutions' weights channels last, which some GPUs and CPUs compute faster.
-        compile: let `torch.compile` translate the net; for a plain net.
+        compile: let `torch.compile` translate the net; for a plain net; auto: where `fit` finds that it ends sooner.
     """
 
     epochs: CountOrZero
@@ -70,7 +70,7 @@ class LoopSettings:
     accumulate: Count = 1
     amp_dtype: AmpType = "auto"
     channels_last: bool = False
-    compile: bool = False
+    compile: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
         require_allowed(self)

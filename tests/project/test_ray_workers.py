@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edgenas.errors import MissingBackendError
-from edgenas.project.searching.ray_workers import ClusterError, RayEvaluator, Workers, cluster, require_address
+from edgenas.project.searching.ray_workers import ClusterError, RayEvaluator, Workers, _await_all, cluster, require_address
 from edgenas.search import EvolutionSettings, Raced, evolve
 from edgenas.spaces import Genes, Task, get_space
 from edgenas.supernets import build_supernet
@@ -37,7 +37,7 @@ class Killing:
 
 
 @pytest.mark.slow
-def test_two_workers_one_of_them_killed_take_the_way_of_one_process() -> None:
+def test_two_workers_one_of_them_killed_take_the_way_of_one_process(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray")
     torch.manual_seed(0)
     supernet = build_supernet(SPACE, TASK)
@@ -58,6 +58,12 @@ def test_two_workers_one_of_them_killed_take_the_way_of_one_process() -> None:
         row = SPACE.sample(1, np.random.default_rng(9))
         alone, divided = (evaluate(row, np.arange(300)) for evaluate in (SupernetEvaluator(supernet, images_NCHW), evaluator))
         assert np.array_equal(alone, divided)  # one net is divided between the two at a batch's end
+        started = evaluator.workers[0].process.remote()
+        ray.get(started)
+        never = ray.remote(num_cpus=1000)(lambda: None).remote()
+        with pytest.raises(ClusterError, match=r"^1 of 2 workers have started, and no other one for 1 s"):
+            _await_all(ray, [started, never], limit_s=1.0)
+    assert "core_worker" not in capfd.readouterr().err  # Ray writes there what it thinks of actors with arguments
 
 
 def test_a_cluster_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

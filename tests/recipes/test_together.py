@@ -1,4 +1,4 @@
-"""`edgenas train` in several processes, as `torchrun` starts them."""
+"""`edgenas train` and `edgenas retrain` in several processes, as `torchrun` starts them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgenas.training.checkpoints import load_weights
+from tests.recipes.killing import Reference
 from tests.recipes.test_end_to_end import edgenas_in
 
 ROOT = Path(__file__).parents[2]
+RESULT = "edgenas-run/retrain/result.json"
 SETS = (
     *("teacher.epochs=2", "teacher.probe_steps=4", "teacher.name=self", "train.epochs=4", "train.threads=1"),
     *("train.kd_weight=0.9", "train.flip=false", "train.checkpoint_every=0.01"),
 )
 
 
-def launched(folder: Path, size: int, *more: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def launched(
+    folder: Path, size: int, *more: str, command: Sequence[str] = ("train",), sets: Sequence[str] = SETS
+) -> subprocess.Popen[str]:
     """`torchrun` with a free port."""
     arguments = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size), "--rdzv-backend", "c10d"]
-    arguments += ["--rdzv-endpoint", "localhost:0", "-m", "--", "edgenas", "train", "--json", "--device", "cpu"]
-    arguments += [part for each in (*SETS, *more) for part in ("--set", each)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **(env or {})}
+    arguments += ["--rdzv-endpoint", "localhost:0", "-m", "--", "edgenas", *command, "--json", "--device", "cpu"]
+    arguments += [part for each in (*sets, *more) for part in ("--set", each)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
@@ -90,9 +95,7 @@ def test_a_killed_rank_ends_all_with_one_line_and_the_same_command_goes_on(alone
     code, out, _ = ended(process)
     assert code != 0
     assert time.monotonic() - began < 200
-    answer = json.loads(out)
-    assert "another process of this training is gone" in answer["error"]["message"]
-    assert "it goes on" in answer["error"]["hint"]
+    require_gone(json.loads(out)["error"])
     goes_on(folder, 3)
 
 
@@ -154,6 +157,12 @@ def goes_on(folder: Path, size: int) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
 
 
+def require_gone(error: dict[str, Any]) -> None:
+    """One line says that another process is gone, or that `torchrun`, which saw it first, has stopped this one."""
+    assert "another process of this training is gone" in error["message"] or error["message"] == "interrupted, state saved"
+    assert "goes on" in error["hint"]
+
+
 def rank_of(process: subprocess.Popen[str], rank: int) -> int:
     """The process of a rank."""
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()
@@ -186,3 +195,34 @@ def test_where_the_first_rank_is_killed_another_says_so(alone: Path, tmp_path: P
     assert err.count("edgenas: rank 1: another process of this training is gone") == 1
     assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
     goes_on(folder, 1)
+
+
+@pytest.mark.slow
+def test_two_processes_retrain_what_one_does(reference: Reference, tmp_path: Path) -> None:
+    """The nets that are deployed, and a report by the first process alone."""
+    shutil.copytree(reference.before("retrain"), tmp_path, dirs_exist_ok=True)
+    code, out, err = ended(launched(tmp_path, 2, command=("retrain", "--baseline"), sets=("train.threads=1",)))
+    assert code == 0, err
+    result, wanted = json.loads(out)["result"], json.loads((reference.after("retrain") / RESULT).read_text())
+    assert result["arch"] == wanted["arch"]
+    assert result["baseline"]["arch"] == wanted["baseline"]["arch"]
+    for net in ("retrain", "retrain/baseline"):
+        assert apart(weights(tmp_path, net), weights(reference.after("retrain"), net)) < 1e-3
+    assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
+
+
+@pytest.mark.slow
+def test_a_rank_killed_in_retrain_ends_all_with_one_line_and_the_same_command_goes_on(reference: Reference, tmp_path: Path) -> None:
+    shutil.copytree(reference.before("retrain"), tmp_path, dirs_exist_ok=True)
+    sets = ("retrain.epochs=300", "train.checkpoint_every=0.01")
+    process = launched(tmp_path, 2, command=("retrain",), sets=sets)
+    until = time.monotonic() + 240
+    while not list(tmp_path.glob("edgenas-run/retrain/tries/*/*/state.safetensors")) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(rank_of(process, 1), signal.SIGKILL)
+    code, out, _ = ended(process)
+    assert code != 0
+    require_gone(json.loads(out)["error"])
+    code, out, err = ended(launched(tmp_path, 3, command=("retrain",), sets=sets))
+    assert code == 0, err
+    assert "goes on after step" in err

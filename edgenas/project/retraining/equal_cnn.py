@@ -14,6 +14,7 @@ from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch
 from edgenas.runs import Note, Record
 from edgenas.training.cnn import cnn_for, untrained
+from edgenas.training.ranks import current
 
 WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 PLAIN_CNN = "plain-cnn"  # kind of net in checkpoints
@@ -30,6 +31,19 @@ def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Gen
         arch: of the winner, readable.
         memory: keeps timings.
     """
+    ranks = current()
+    found = None
+    if ranks.rank == 0:  # times of one device, of which the others wait for what follows
+        found = yield from _widest(bench, limits, arch, memory)
+    width = ranks.first(found)
+    if width is None:
+        return None
+    folder = bench.project.run.retrain / "tries" / f"cnn-{width}"
+    return Net(PLAIN_CNN, folder, None, bench.images, partial(cnn_for, bench.images.task, width), {"width": width}), width
+
+
+def _widest(bench: Bench, limits: Limits, arch: Arch, memory: Memory) -> Generator[Record, None, int | None]:
+    """Channels of the widest plain CNN within the limit; None where nothing can be measured, or is within it."""
     table = table_of(bench.project, bench.images)
     if table is None or not is_here(table.table):
         why = "there is no latency table" if table is None else f"the latency table is of {table.table.context.device}, not here"
@@ -46,9 +60,7 @@ def find_cnn(bench: Bench, limits: Limits, arch: Arch, *, memory: Memory) -> Gen
     if widest < 0:
         yield Note(f"no plain CNN of equal latency beside them: even {WIDTHS[0]} channels take more than {limit_ms:.3g} ms")
         return None
-    width, task = WIDTHS[widest], bench.images.task
-    folder = bench.project.run.retrain / "tries" / f"cnn-{width}"
-    return Net(PLAIN_CNN, folder, None, bench.images, partial(cnn_for, task, width), {"width": width}), width
+    return WIDTHS[widest]
 
 
 def _beside(

@@ -9,6 +9,7 @@ from edgenas.data.images import decode
 from edgenas.project.retraining.ways import Bench, Try
 from edgenas.runs import Record
 from edgenas.training.evaluation import predict
+from edgenas.training.ranks import current
 
 
 def held_to_floors(bench: Bench, tries: Sequence[Try]) -> Generator[Record, None, list[Try]]:
@@ -20,7 +21,8 @@ def held_to_floors(bench: Bench, tries: Sequence[Try]) -> Generator[Record, None
             yield from decode(each.net.images, "confirm")
             images_NCHW, labels_N = each.net.images.arrays("confirm")
             p_NC = predict(each.load(bench.project.space).to(bench.device), images_NCHW)
-            missed = tuple(floor.name for floor in bench.floors if floor.violation(p_NC[None], labels_N)[0] > 0)
+            low = tuple(floor.name for floor in bench.floors if floor.violation(p_NC[None], labels_N)[0] > 0)
+            missed = current().first(low)  # all ranks choose alike
         judged.append(replace(each, low_floors=missed))
     return judged
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,12 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit
 from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seconds_of, weights_sha256
+from edgenas.training.ranks import current
 from edgenas.training.recalibration import recalibrate_where_better
 from edgenas.training.teacher import remembering
 from edgenas.training.ways import Way
+
+_COMPILE: Mapping[str | bool, bool | Literal["auto"]] = {"off": False, "on": True, "auto": "auto"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +264,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
         given=bench.given if way.weights == "given" and net.arch is not None else None,
     )
     settings = bench.project.settings
-    loop = replace(job.loop, compile=settings.retrain.compile)
+    loop = replace(job.loop, compile=_COMPILE[settings.retrain.compile])
     if net.arch is None:
         job = replace(job, finish=partial(_with_own_statistics, net.images))
     return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
@@ -272,7 +275,7 @@ def _with_own_statistics(images: Images, model: nn.Module) -> None:
     images_NCHW, labels_N = images.arrays("select")
 
     def top1(net: nn.Module) -> float:
-        return float((predict(net, images_NCHW).argmax(axis=1) == labels_N).mean())
+        return current().first(float((predict(net, images_NCHW).argmax(axis=1) == labels_N).mean()))
 
     recalibrate_where_better(model, images.norm_images(NUM_FINAL_NORM_IMAGES), top1)
 
@@ -282,6 +285,7 @@ def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:
     p_NC = predict(_load(bench.project.space, net, folder).to(bench.device), images_NCHW)
     num_right = int((p_NC.argmax(axis=1) == labels_N).sum())
     likelihood = float(log_likelihoods(p_NC, labels_N).mean())
+    num_right, likelihood = current().first((num_right, likelihood))  # all ranks choose alike
     return Try(net, way, folder, seconds_of(folder), wilson(num_right, len(labels_N)), likelihood)
 
 

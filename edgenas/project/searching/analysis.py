@@ -22,7 +22,7 @@ from edgenas.records import (
     SearchAnalysis,
     TopNets,
 )
-from edgenas.search import Candidate, pareto_front
+from edgenas.search import Candidate, UpperLimit, pareto_front
 from edgenas.search.hypervolume import hypervolume, undominated_rows
 from edgenas.search.importance import MIN_NETS, gene_importance
 from edgenas.search.prices import Step, ends_differ, price_steps
@@ -70,6 +70,7 @@ class Evaluated:
         positive: the class of the second one; None without.
         cost: what prices are of.
         objectives: what nets are better or worse in; none takes the cost and every metric.
+        limited: further costs that are limited, which prices are of as well.
     """
 
     genes_AG: NDArray[np.int16]
@@ -81,6 +82,7 @@ class Evaluated:
     positive: str | None
     cost: Axis
     objectives: tuple[Axis, ...] = ()
+    limited: tuple[Axis, ...] = ()
 
     @property
     def allowed(self) -> NDArray[np.int64]:
@@ -105,6 +107,7 @@ def evaluated(
     cost: str,
     limit: float | None,
     positive: tuple[str, int] | None,
+    limited: Sequence[UpperLimit] = (),
 ) -> Evaluated:
     """What a search has evaluated, as arrays; nets that have not seen all images are left out.
 
@@ -116,6 +119,7 @@ def evaluated(
         cost: a cost of the rows.
         limit: on it.
         positive: name and index of the class that must not be missed.
+        limited: what limits nets besides.
     """
     lines = [line for line, candidate in enumerate(candidates) if len(candidate.probabilities_NC) == len(labels_N)]
     whole, generations = [candidates[line] for line in lines], tuple(row.generation for row in rows)
@@ -125,8 +129,9 @@ def evaluated(
     metrics = {TOP1: right_AN}
     if positive is not None and (labels_N == positive[1]).any():
         metrics[f"sensitivity[{positive[0]}]"] = right_AN[:, labels_N == positive[1]]
+    genes_AG = np.array([candidate.genes for candidate in whole], dtype=np.int16)
     return Evaluated(
-        genes_AG=np.array([candidate.genes for candidate in whole], dtype=np.int16),
+        genes_AG=genes_AG,
         gene_names=tuple(gene_names),
         rows=tuple(rows),
         lines_A=np.array(lines, dtype=np.int64),
@@ -134,6 +139,7 @@ def evaluated(
         metrics=metrics,
         positive=positive[0] if len(metrics) > 1 and positive is not None else None,
         cost=Axis(cost, np.array([row.cost(cost) for row in rows], dtype=np.float64), False, limit),
+        limited=tuple(Axis(each.name, each.cost(genes_AG), False, each.limit) for each in limited) if whole else (),
     )
 
 
@@ -145,7 +151,9 @@ def analyse(nets: Evaluated, seed: int) -> SearchAnalysis:
         hypervolume=_hypervolume(nets),
         top=_top(nets),
         importance=tuple(_importance(nets, name, rng) for name in nets.metrics),
-        prices=tuple(price for name in nets.metrics for price in _prices(nets, name, rng)),
+        prices=tuple(
+            price for cost in (nets.cost, *nets.limited) for name in nets.metrics for price in _prices(nets, cost, name, rng)
+        ),
     )
 
 
@@ -233,18 +241,19 @@ def _importance(nets: Evaluated, name: str, rng: np.random.Generator) -> Importa
     return ImportanceFacts(metric=name, num_nets=num, r2=r2, words=words, rows=rows)
 
 
-def _prices(nets: Evaluated, name: str, rng: np.random.Generator) -> list[PriceRow]:
+def _prices(nets: Evaluated, cost: Axis, name: str, rng: np.random.Generator) -> list[PriceRow]:
     allowed_A = nets.allowed
-    steps = price_steps(nets.cost.values_A[allowed_A], nets.metrics[name][allowed_A], rng=rng)
+    steps = price_steps(cost.values_A[allowed_A], nets.metrics[name][allowed_A], rng=rng)
     return [
         PriceRow(
             metric=name,
-            cost=nets.cost.name,
+            cost=cost.name,
             first=int(nets.lines_A[allowed_A[step.first]]),
             second=int(nets.lines_A[allowed_A[step.second]]),
             extra=step.extra,
+            start=float(cost.values_A[allowed_A[step.first]]),
             gain=step.gain,
-            words=_words(step, nets.cost.name, name),
+            words=_words(step, cost.name, name),
             is_whole=step.is_whole,
         )
         for step in steps
@@ -261,11 +270,18 @@ def _words(step: Step, cost: str, metric: str) -> str:
     return f"{along}+{_amount(step.extra, cost)} buys {100 * gain.value:+.1f} points of {what} {span}{unsure}"
 
 
+_UNITS = {"macs": "MACs", "params": "parameters", "reference_macs": "reference MACs"}
+_PLAIN = {"memory_mb": "MB of memory", "depth": "blocks"}
+
+
 def _amount(extra: float, cost: str) -> str:
     """A difference of costs with its unit."""
     if cost.startswith("latency_ms"):
-        return f"{extra:.2g} ms"
-    unit = "MACs" if cost == "macs" else "parameters"
+        device = cost.removeprefix("latency_ms").strip("[]") if "[" in cost else ""
+        return f"{extra:.2g} ms{f' on {device}' if device else ''}"
+    if cost not in _UNITS:
+        return f"{extra:.3g} {_PLAIN.get(cost, cost)}"
+    unit = _UNITS[cost]
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if extra >= factor:
             return f"{extra / factor:.3g} {letter} {unit}"

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ RETRIES = 5  # times that a worker is started again, or a net asked for again, b
 
 
 ANSWER_S = 5.0  # until an address is taken to have no cluster
-START_S = 300.0  # until workers must have started: PyTorch is imported there
+START_S = 300.0  # in which one worker more must have started: PyTorch is imported there
 START = "start one with `ray start --head`"
 
 
@@ -157,17 +157,11 @@ class RayEvaluator:
                 f"{num} workers need a {resource} each, the cluster has {there}", hint="ask for fewer with --workers"
             )
         options = {"num_cpus": 1, "num_gpus": int(device == "cuda"), "max_restarts": RETRIES, "max_task_retries": RETRIES}
-        self._kept = (state, images)  # a worker that is started again asks for them again
+        told = ray.put((space, task, device, torch.get_num_threads(), training_NCHW))
+        self._kept = [state, images, told]  # a worker that is started again asks for them again
         actor = ray.remote(**options)(_Worker)
-        told = (space, task, device, torch.get_num_threads(), training_NCHW)
-        self.workers = [actor.remote([state, images], *told) for _ in range(num)]  # in a list: Ray warns of bare ones
-        try:
-            ray.get([worker.process.remote() for worker in self.workers], timeout=START_S)
-        except ray.exceptions.GetTimeoutError as error:
-            text = f"not all of {num} workers had started after {START_S:.0f} s"
-            raise ClusterError(
-                text, hint="others may use the cluster: `ray status` tells; or ask for fewer with --workers"
-            ) from error
+        self.workers = [actor.remote() for _ in range(num)]
+        _await_all(ray, [worker.begin.remote(self._kept) for worker in self.workers])
 
     def __call__(self, genes_AG: Genes, image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
         """Class probabilities, shape (archs, images, classes), in the order given.
@@ -179,7 +173,7 @@ class RayEvaluator:
         starts = range(0, len(image_indices), step)
         asked = [(row_G, image_indices[start : start + step]) for row_G in genes_AG for start in starts]
         turns = (self.workers[number % len(self.workers)] for number in range(len(asked)))
-        waiting = [worker.predict.remote(*question) for worker, question in zip(turns, asked, strict=True)]
+        waiting = [worker.predict.remote(self._kept, *question) for worker, question in zip(turns, asked, strict=True)]
         try:
             parts = self._ray.get(waiting)
         except self._ray.exceptions.RayActorError as error:
@@ -189,30 +183,52 @@ class RayEvaluator:
         return np.stack([np.concatenate(parts[net * num : (net + 1) * num]) for net in range(len(genes_AG))])
 
 
+def _await_all(ray: Any, starting: list[Any], limit_s: float = START_S) -> None:
+    """Wait until all workers have started, as long as one more does in time.
+
+    Raises:
+        ClusterError: if none has for ``limit_s`` seconds.
+    """
+    num = len(starting)
+    while starting:
+        started, starting = ray.wait(starting, num_returns=1, timeout=limit_s)
+        ray.get(started)
+        if not started:
+            text = f"{num - len(starting)} of {num} workers have started, and no other one for {limit_s:.0f} s"
+            raise ClusterError(text, hint="others may use the cluster: `ray status` tells; or ask for fewer with --workers")
+
+
 class _Worker:
-    """What runs in a process of its own."""
+    """What runs in a process of its own; one that is started again makes its net again at its next prediction.
 
-    def __init__(
-        self,
-        kept: Sequence[Any],
-        space: SearchSpace,
-        task: Task,
-        device: str,
-        num_threads: int,
-        training_NCHW: Images | None,
-    ) -> None:
-        torch.set_num_threads(num_threads)
-        state, images_NCHW = importlib.import_module("ray").get(list(kept))
-        supernet = build_supernet(space, task)
-        supernet.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
-        own = images_NCHW.copy() if isinstance(images_NCHW, np.ndarray) else images_NCHW  # what Ray lends is not to be written to
-        self._evaluate = SupernetEvaluator(supernet, own, device=device, training_NCHW=training_NCHW)
+    What it needs is told with every question, as references: of arguments that make an actor Ray warns in the terminal.
+    """
 
-    def predict(self, row_G: NDArray[np.int16], image_indices: NDArray[np.int64]) -> NDArray[np.float16]:
+    def __init__(self) -> None:
+        self._evaluate: SupernetEvaluator | None = None
+
+    def begin(self, kept: Sequence[Any]) -> None:
+        """Make the net, unless that is done."""
+        if self._evaluate is None:
+            self._evaluate = _evaluator(*importlib.import_module("ray").get(list(kept)))
+
+    def predict(self, kept: Sequence[Any], row_G: NDArray[np.int16], image_indices: NDArray[np.int64]) -> NDArray[np.float16]:
         """Probabilities of one net, shape (images, classes)."""
+        self.begin(kept)
+        assert self._evaluate is not None
         probabilities_NC: NDArray[np.float16] = self._evaluate(row_G[None], image_indices.copy())[0]
         return probabilities_NC
 
     def process(self) -> int:
         """Its number, for whoever wants to look at it or to end it."""
         return os.getpid()
+
+
+def _evaluator(state: Mapping[str, NDArray[Any]], images_NCHW: Images, told: tuple[Any, ...]) -> SupernetEvaluator:
+    """What predicts in a worker; arrays that Ray lends are not to be written to."""
+    space, task, device, num_threads, training_NCHW = told
+    torch.set_num_threads(num_threads)
+    supernet = build_supernet(space, task)
+    supernet.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
+    own = images_NCHW.copy() if isinstance(images_NCHW, np.ndarray) else images_NCHW
+    return SupernetEvaluator(supernet, own, device=device, training_NCHW=training_NCHW)

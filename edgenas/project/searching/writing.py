@@ -11,7 +11,7 @@ from edgenas.project.searching.analysis import TOP1, analyse, evaluated
 from edgenas.project.searching.question import Question
 from edgenas.records import AnalysisPicture, CandidateRow, ParetoPicture, SearchAnalysis, SearchResult
 from edgenas.runs import Picture, dump_json, write_text
-from edgenas.search import Candidate
+from edgenas.search import Candidate, UpperLimit
 
 Part = Literal["hypervolume", "top", "importance", "prices"]
 
@@ -22,6 +22,12 @@ def main_cost(question: Question) -> tuple[str, float | None]:
         return "macs", question.limits.get("macs")
     first = question.budget.devices[0]
     return ("latency_ms_predicted" if first.bound is None else "latency_ms_upper"), question.limits.get(first.name)
+
+
+def _others(question: Question) -> list[UpperLimit]:
+    """Upper limits on other costs than the main one."""
+    main = question.budget.devices[0].name if question.budget.devices else "macs"
+    return [limit for limit in question.budget.limits if isinstance(limit, UpperLimit) and limit.name != main]
 
 
 def analysis_of(question: Question, candidates: Sequence[Candidate], described: Sequence[CandidateRow]) -> SearchAnalysis | None:
@@ -36,6 +42,7 @@ def analysis_of(question: Question, candidates: Sequence[Candidate], described: 
         cost=cost,
         limit=limit,
         positive=None if images.positive is None else (images.class_names[images.positive], images.positive),
+        limited=_others(question),
     )
     return analyse(nets, question.project.settings.search.seed) if nets.rows else None
 
