@@ -24,7 +24,7 @@ def imported() -> Iterator[Imported]:
     ("arguments", "allowed", "code"),
     [
         (("info",), set(), 0),
-        (("tables", "list"), {"scipy.stats", "scipy.optimize"}, 0),
+        (("tables", "list"), set(), 0),
         (("evaluate", "--set", "data.positive=11"), set(), 1),
         (("search", "--latency-ms", "5", "--min-sensitivity", "11=0.9"), set(), 1),
         (("evaluate",), PYTORCH, 0),

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,6 +130,14 @@ def test_the_bound_holds_for_fresh_nets_as_often_as_it_says() -> None:
         found = calibrate(raw[:40], measured[:40], confidence=0.9)
         shares.append(float((measured[40:] <= found.upper_factor * found.predict(raw[40:], raw[40:])).mean()))
     assert 0.88 <= np.mean(shares) <= 0.95
+
+
+def test_kendalls_tau_is_scipys_with_ties_and_without() -> None:
+    rng = np.random.default_rng(0)
+    for num, high in ((2, 9), (10, 4), (40, 8), (60, 10_000)):
+        first, second = rng.integers(0, high, (2, num)).astype(float)
+        first[:2] = second[:2] = 0.0, 1.0
+        assert kendall_tau(first, second) == pytest.approx(scipy.stats.kendalltau(first, second).statistic, abs=1e-12)
 
 
 def test_errors_are_computed_as_in_the_textbook() -> None:
