@@ -11,7 +11,7 @@ DEMO_DIR ?= edgenas-demo
 
 help:
 	@echo "make demo   profile, train, search, compare, export and verify on real images (about 4 minutes on 2 cores)"
-	@echo "make test   lint, and run the default tests (about 10 minutes on 2 cores)"
+	@echo "make test   lint, and run the default tests (about 8 minutes on 2 cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slow   the tests that take minutes each"
 
