@@ -35,7 +35,7 @@ demo: .venv/installed-demo
 	$(BIN)/edgenas demo --run $(DEMO_DIR)
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
 
 slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow

@@ -31,6 +31,13 @@ def begun(server: Served, num_bytes: int) -> socket.socket:
     return connection
 
 
+def answer_to(connection: socket.socket) -> tuple[int, bytes]:
+    """The status and the whole body of an answer, in however many pieces it comes."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer.status, answer.read()
+
+
 def until_waiting(server: Served, num: int) -> None:
     ends = time.monotonic() + PATIENCE_S
     while server.metrics()["edgenas_requests_in_flight"] != num:
@@ -57,8 +64,8 @@ def test_a_sigterm_lets_what_has_begun_end_and_takes_nothing_new(artefact: Path,
         server.process.send_signal(signal.SIGTERM)
         until_closed(server)
         slow.sendall(data)
-        answer = slow.recv(1 << 16)
-        assert answer.startswith(b"HTTP/1.1 200")
+        status, _ = answer_to(slow)
+        assert status == 200
         slow.close()
         _, err = server.process.communicate(timeout=PATIENCE_S)
         assert server.process.returncode == 0, err
@@ -72,11 +79,11 @@ def test_what_has_begun_and_never_ends_is_told_that_the_server_stops(artefact: P
         slow = begun(server, 1000)
         until_waiting(server, 1)
         server.process.send_signal(signal.SIGTERM)
-        answer = slow.recv(1 << 16)
+        status, body = answer_to(slow)
         slow.close()
         _, err = server.process.communicate(timeout=PATIENCE_S)
-        assert answer.startswith(b"HTTP/1.1 503")
-        assert b"the server is being stopped" in answer
+        assert status == 503
+        assert b"the server is being stopped" in body
         assert (server.process.returncode, "Traceback" in err) == (0, False), err
 
 
@@ -160,7 +167,7 @@ def test_more_than_may_wait_are_told_to_come_again(artefact: Path, pictures: Pic
         assert "too many requests are waiting" in json.loads(body)["error"]["message"]
         for connection in slow:
             connection.sendall(data)
-            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            assert answer_to(connection)[0] == 200
             connection.close()
         until_waiting(server, 0)
         assert server.predict((path.name, data))[0] == 200
