@@ -38,7 +38,7 @@ VISITS, CALLS = 60, 10
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A 3x3 convolution with batch norm; ReLU after it, or a narrowing 1x1 convolution with batch norm where ``expansion`` is above 0.
+    """A 3x3 convolution, batch norm, ReLU; where ``expansion`` is above 0, a narrowing 1x1 convolution and batch norm follow.
 
     Attributes:
         width: channels that it gives.
@@ -93,7 +93,9 @@ def build(design: Design) -> nn.Sequential:
     width = TASK.in_channels
     for unit in design.units:
         layer: nn.Module = (
-            Bottleneck(width, unit.width, width * unit.expansion, (0, 3, 0), stride=unit.stride, relu=design.relu, layer_scale=False)
+            Bottleneck(
+                width, unit.width, width * unit.expansion, (0, 3, 0), stride=unit.stride, relu=design.relu, layer_scale=False
+            )
             if unit.expansion
             else ConvNorm(width, unit.width, 3, stride=unit.stride)
         )
@@ -158,9 +160,13 @@ ARMS: Mapping[str, Design] = {
     "CNN, neck of 256": replace(CNN, neck=256),
     "CNN, widened where it strides": replace(CNN, units=(Unit(32), Unit(48, 2), Unit(48), Unit(128, 2), Unit(128))),
     "CNN, entrance of 16": replace(CNN, units=(Unit(32, 2), Unit(64), Unit(48), Unit(64, 2), Unit(128), Unit(112))),
-    "CNN, last grid of 4": replace(CNN, units=(Unit(32), Unit(32, 2), Unit(64), Unit(64, 2), Unit(128), Unit(128, 2), Unit(144), Unit(144))),
+    "CNN, last grid of 4": replace(
+        CNN, units=(Unit(32), Unit(32, 2), Unit(64), Unit(64, 2), Unit(128), Unit(128, 2), Unit(144), Unit(144))
+    ),
     "CNN, shortcut at the end": replace(CNN, units=(*CNN.units[:-1], Unit(128, shortcut=True))),
-    "CNN of bottlenecks": replace(CNN, units=(Unit(32), Unit(32, 2, 1), Unit(64, 1, 2), Unit(64, 2, 1), Unit(96, 1, 2), Unit(96, 1, 1))),
+    "CNN of bottlenecks": replace(
+        CNN, units=(Unit(32), Unit(32, 2, 1), Unit(64, 1, 2), Unit(64, 2, 1), Unit(96, 1, 2), Unit(96, 1, 1))
+    ),
 }
 
 
@@ -187,12 +193,11 @@ def norm_images(batches: Batches) -> NDArray[np.float32]:
 
 def session_of(net: nn.Module, folder: Path) -> Callable[[], object]:
     """One call of the exported net in ONNX Runtime with one thread."""
+    import onnx
     import onnxruntime
     from edgenas.exporters.onnx import export_graph
 
     path = folder / "timed.onnx"
-    import onnx
-
     onnx.save(export_graph(net.eval(), (TASK.in_channels, TASK.image_px, TASK.image_px)), str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -6,9 +6,9 @@ it once exported; the one before attention stays.
 
 A bottleneck widens its input to ``mlp_hidden`` channels and narrows it again. Its ``kernels`` are those of an optional depthwise
 convolution before, of the widening convolution (1, or 3 for what is also called a fused bottleneck) and of an optional depthwise
-convolution on what was widened. Where the second is 0 nothing is widened: there is one `PLAIN` convolution instead. Before a block's bottleneck may stand MobileNetV4's multi-query attention (``mqa``, one key and
-value for all heads, from strided depthwise convolutions) or PVT's spatial-reduction attention (``sra``, keys and values of every
-head, from averages).
+convolution on what was widened. Where the second is 0 nothing is widened: there is one `PLAIN` convolution instead. Before either
+may stand MobileNetV4's multi-query attention (``mqa``, one key and value for all heads, from strided depthwise convolutions) or
+PVT's spatial-reduction attention (``sra``, keys and values of every head, from averages).
 
 Options are listed so that the smallest and the largest net bound all others in parameters and in MACs alike.
 

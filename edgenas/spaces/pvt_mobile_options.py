@@ -2,7 +2,8 @@
 
 The ends of a list bound what stands between in parameters and in MACs alike. Of kernels the first is the cheapest, a bottleneck
 without depthwise convolutions or with one before the widening, and the last the dearest: a widening by 3x3, where it is offered.
-A plain convolution stands between them, and has no expansion. Attention grows with its heads, and at equal heads keys and values of every head cost more than those that all heads share.
+A plain convolution stands between them, and has no expansion. Attention grows with its heads, and at equal heads keys and values
+of every head cost more than those that all heads share.
 """
 
 from __future__ import annotations
