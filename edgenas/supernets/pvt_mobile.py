@@ -3,8 +3,8 @@
 Sharing ("weight entanglement", Chen et al., AutoFormer, arXiv:2107.00651): a narrower net keeps the leading channels, a shallower
 stage its first places, fewer heads the leading ones. A smaller kernel is the middle of the largest one: 3x3 of a depthwise 5x5, and
 the widening 1x1 of a fused bottleneck's 3x3; a plain convolution has weights of its own. Both kinds of attention have the same
-queries, output and norm; the shared key and value of one are those of the first head of the other. Batch norms have shared statistics, which fit no subnet:
-`edgenas.training.recalibration` estimates those of every chosen one.
+queries, output and norm; the shared key and value of one are those of the first head of the other. Batch norms have shared
+statistics, which fit no subnet: `edgenas.training.recalibration` estimates those of every chosen one.
 """
 
 from __future__ import annotations
