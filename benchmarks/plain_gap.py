@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from benchmarks.mobile_sharing import TASK, Batches, subset
 from edgenas.runs import append_jsonl
-from edgenas.supernets.pvt_mobile_net import BRANCH, Bottleneck, ConvNorm, initialise
+from edgenas.spaces.pvt_mobile import PLAIN, ConvBlockSpec
+from edgenas.supernets.pvt_mobile_net import BRANCH, Bottleneck, ConvNorm, PlainBlock, initialise
 from edgenas.training.cnn import shape_of
 from edgenas.training.distillation import Objective
 from edgenas.training.evaluation import logits
@@ -45,12 +46,14 @@ class Unit:
         stride: of the 3x3 convolution.
         expansion: of a bottleneck's channels, as a multiple of those that it reads; 0 for a plain convolution.
         shortcut: what it reads is added to what it gives.
+        relu_after: of a plain convolution with a shortcut, the ReLU follows the sum, as in the blocks of `pvt-mobile-plain`.
     """
 
     width: int
     stride: int = 1
     expansion: int = 0
     shortcut: bool = False
+    relu_after: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,15 @@ def build(design: Design) -> nn.Sequential:
     width = TASK.in_channels
     for unit in design.units:
         layer: nn.Module = (
-            Bottleneck(
+            PlainBlock(ConvBlockSpec(1, unit.width, 0, PLAIN))
+            if unit.relu_after
+            else Bottleneck(
                 width, unit.width, width * unit.expansion, (0, 3, 0), stride=unit.stride, relu=design.relu, layer_scale=False
             )
             if unit.expansion
             else ConvNorm(width, unit.width, 3, stride=unit.stride)
         )
-        layers.append(_Added(layer) if unit.shortcut else layer)
+        layers.append(_Added(layer) if unit.shortcut and not unit.relu_after else layer)
         width = unit.width
     if design.neck:
         layers.append(ConvNorm(width, design.neck, 1))
@@ -107,7 +112,7 @@ def build(design: Design) -> nn.Sequential:
     if design.drawn_as == "mobile":
         net.apply(initialise)
     for layer in layers:
-        if isinstance(layer, _Added):
+        if isinstance(layer, _Added | PlainBlock):
             norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
             nn.init.constant_(norms[-1].weight, design.branch)
     return net
@@ -164,6 +169,11 @@ ARMS: Mapping[str, Design] = {
         CNN, units=(Unit(32), Unit(32, 2), Unit(64), Unit(64, 2), Unit(128), Unit(128, 2), Unit(144), Unit(144))
     ),
     "CNN, shortcut at the end": replace(CNN, units=(*CNN.units[:-1], Unit(128, shortcut=True))),
+    "CNN, shortcut at the end that begins at 1": replace(CNN, units=(*CNN.units[:-1], Unit(128, shortcut=True)), branch=1.0),
+    "CNN, shortcut before the last ReLU": replace(CNN, units=(*CNN.units[:-1], Unit(128, shortcut=True, relu_after=True))),
+    "CNN, shortcut before the last ReLU that begins at 1": replace(
+        CNN, units=(*CNN.units[:-1], Unit(128, shortcut=True, relu_after=True)), branch=1.0
+    ),
     "CNN of bottlenecks": replace(
         CNN, units=(Unit(32), Unit(32, 2, 1), Unit(64, 1, 2), Unit(64, 2, 1), Unit(96, 1, 2), Unit(96, 1, 1))
     ),

@@ -20,15 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.spaces.base import RESOLUTION, Option, SearchSpace, Task
+from edgenas.spaces.base import RESOLUTION, SearchSpace, Task
+from edgenas.spaces.pvt_mobile_designed import hand_designed
 from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, PVT_MOBILE_SPACES, Geometry, Kernels, is_plain
-from edgenas.spaces.uniform import STEPS, at_step
 
 AttentionKind = Literal["mqa", "sra"]
 WIDTH_STEP = 8  # channels that runtimes compute together
@@ -249,37 +248,6 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileS
         tuple(stages),
         head_spec(geometry, resolution_px, embed_dim=in_dim, dims=dims, num_classes=task.num_classes),
     )
-
-
-INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as of MobileNetV2, and of a fused one
-
-
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
-    """What an engineer would write down without a search: one kind of bottleneck everywhere, scaled in resolution, depth and width.
-
-    The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones and plain
-    convolutions; no attention.
-    """
-    offered = {option for choice in space.choices if choice.name.endswith(".kernels") for option in choice.options}
-    kinds = [kernels for kernels in (INVERTED, FUSED, PLAIN) if kernels in offered]
-    steps = product(space.choices[space.index[RESOLUTION]].options, kinds, STEPS, STEPS)
-    nets = [_uniform(space, *step) for step in steps]
-    return [net for position, net in enumerate(nets) if net not in nets[:position]]
-
-
-def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> dict[str, Any]:
-    row = []
-    for choice in space.choices:
-        if choice.name == RESOLUTION:
-            row.append(choice.options.index(resolution_px))
-        elif choice.name.endswith(".kernels"):
-            row.append(choice.options.index(kernels if kernels in choice.options else INVERTED))
-        elif choice.name.endswith(".attention"):
-            row.append(choice.options.index(NO_ATTENTION))
-        else:
-            step = depth if choice.length_of else width
-            row.append(at_step(step, len(choice.options)))
-    return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
 
 
 __all__ = [
