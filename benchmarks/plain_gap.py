@@ -4,7 +4,7 @@ Every arm is one net, trained alone on 200 images a class of Fashion-MNIST's pub
 class; the test images are not read. Latencies are ratios to the plain CNN, in turn with it in one process, by CPU time on one
 thread. What is done is kept: the same command goes on.
 
-    python -m benchmarks.plain_gap --folder plain-gap --seeds 0 1
+    python -m benchmarks.plain_gap --folder plain-gap --seeds 0 1 --time
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from benchmarks.mobile_sharing import TASK, Batches, subset
 from edgenas.runs import append_jsonl
 from edgenas.spaces.pvt_mobile import PLAIN, ConvBlockSpec
+from edgenas.stats import paired_score
 from edgenas.supernets.pvt_mobile_net import BRANCH, Bottleneck, ConvNorm, PlainBlock, initialise
 from edgenas.training.cnn import shape_of
 from edgenas.training.distillation import Objective
@@ -231,35 +233,62 @@ def timed(nets: Mapping[str, Callable[[], object]], reference: str) -> dict[str,
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file, none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def train_arms(folder: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
     """Train and judge the arms that are missing, a line each."""
+    done = {(line["arm"], line["seed"]) for line in read(folder / "arms.jsonl")}
+    for seed, name in product(seeds, names):
+        if (name, seed) not in done:
+            top1, wrong = learn(ARMS[name], seed)
+            append_jsonl(folder / "arms.jsonl", {"arm": name, "seed": seed, "top1": top1, "wrong": wrong})
+
+
+def time_arms(folder: Path, names: Sequence[str]) -> None:
+    """Time arms in turn with the CNN, a line each."""
+    nets = {name: session_of(build(ARMS[name]), folder) for name in dict.fromkeys(("CNN", *names))}
+    for name, (ratio, cpu_ms) in timed(nets, "CNN").items():
+        append_jsonl(folder / "times.jsonl", {"arm": name, "ratio": ratio, "cpu_ms": cpu_ms})
+
+
+def table(folder: Path) -> str:
+    """What was trained, with the paired difference to the arm that each begins from, over the seeds that both have; Markdown."""
+    wrong: dict[str, dict[int, set[int]]] = {}
+    for line in read(folder / "arms.jsonl"):
+        wrong.setdefault(line["arm"], {})[line["seed"]] = set(line["wrong"])
+    ratios = {line["arm"]: line["ratio"] for line in read(folder / "times.jsonl")}
+    rows = ["| net | parameters | MACs | time / CNN | top-1 % by seed | against | points |", "|---|--:|--:|--:|--:|---|--:|"]
+    num = JUDGED * TASK.num_classes
+    for name in (name for name in ARMS if name in wrong):
+        params, macs = shape_of(build(ARMS[name]), TASK)
+        base = "CNN" if name == "searched" else name.partition(" of bottlenecks")[0].partition(",")[0]
+        shared = sorted(wrong[name].keys() & wrong[base].keys())
+        only = [sum(len(wrong[a][seed] - wrong[b][seed]) for seed in shared) for a, b in ((base, name), (name, base))]
+        by = paired_score(*only, num * len(shared))
+        points = "" if base == name else f"{100 * by.value:+.1f} [{100 * by.low:+.1f}, {100 * by.high:+.1f}]"
+        shown = ", ".join(f"{100 - 100 * len(own) / num:.1f}" for _, own in sorted(wrong[name].items()))
+        cells = (f"{params / 1e6:.2f} M", f"{macs / 1e6:.1f} M", f"{ratios[name]:.2f}" if name in ratios else "", shown)
+        rows.append(f"| {name} | {' | '.join(cells)} | {'' if base == name else base} | {points} |")
+    return "\n".join(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and judge the arms that are missing, or time them, and show all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("plain-gap"))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
-    parser.add_argument("--time", action="store_true", help="measure latencies instead")
+    parser.add_argument("--time", action="store_true", help="measure latencies, too")
     asked = parser.parse_args(arguments)
     asked.folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    train_arms(asked.folder, asked.seeds, asked.arms)
     if asked.time:
-        nets = {name: session_of(build(ARMS[name]), asked.folder) for name in dict.fromkeys(("CNN", *asked.arms))}
-        for name, (ratio, cpu_ms) in timed(nets, "CNN").items():
-            params, macs = shape_of(build(ARMS[name]), TASK)
-            row: dict[str, Any] = {"arm": name, "ratio": ratio, "cpu_ms": cpu_ms, "params": params, "macs": macs}
-            append_jsonl(asked.folder / "times.jsonl", row)
-            print(json.dumps(row))  # noqa: T201 - a script's screen
-        return 0
-    path = asked.folder / "arms.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    done = {(line["arm"], line["seed"]) for line in lines}
-    for seed in asked.seeds:
-        for name in asked.arms:
-            if (name, seed) not in done:
-                began = time.process_time()
-                top1, wrong = learn(ARMS[name], seed)
-                row = {"arm": name, "seed": seed, "top1": top1, "cpu_s": time.process_time() - began}
-                append_jsonl(path, row | {"wrong": wrong})
-                print(json.dumps(row), flush=True)  # noqa: T201 - a script's screen
+        time_arms(asked.folder, asked.arms)
+    print(table(asked.folder))  # noqa: T201 - a script's screen
     return 0
 
 
