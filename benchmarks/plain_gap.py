@@ -267,7 +267,7 @@ def table(folder: Path) -> str:
         base = "CNN" if name == "searched" else name.partition(" of bottlenecks")[0].partition(",")[0]
         shared = sorted(wrong[name].keys() & wrong[base].keys())
         only = [sum(len(wrong[a][seed] - wrong[b][seed]) for seed in shared) for a, b in ((base, name), (name, base))]
-        by = paired_score(*only, num * len(shared))
+        by = paired_score(only[0], only[1], num * len(shared))
         points = "" if base == name else f"{100 * by.value:+.1f} [{100 * by.low:+.1f}, {100 * by.high:+.1f}]"
         shown = ", ".join(f"{100 - 100 * len(own) / num:.1f}" for _, own in sorted(wrong[name].items()))
         cells = (f"{params / 1e6:.2f} M", f"{macs / 1e6:.1f} M", f"{ratios[name]:.2f}" if name in ratios else "", shown)
