@@ -158,6 +158,9 @@ def run_job(
         (run / "latency").mkdir(exist_ok=True)
         for table in find_tables(device / "latency"):
             shutil.copy(table, run / "latency" / table.name)
+        traced = device / "latency" / "components"
+        if traced.is_dir():  # so that finalists are not traced again
+            shutil.copytree(traced, run / "latency" / traced.name, dirs_exist_ok=True)
         looked_at = device / LOOKED_AT  # nets of timm that an earlier job with this table has timed
         if looked_at.is_file() and not (run / "compare" / LOOKED_AT).is_file():
             (run / "compare").mkdir(exist_ok=True)
