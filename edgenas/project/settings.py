@@ -138,7 +138,8 @@ class ProfileSettings:
         calibration_nets: whole nets that the calibration and its bound are fitted on.
         bound_nets: whole nets that nothing is fitted on, which promises of a quantile come from; a confidence of 0.95 needs 19.
         validation_nets: whole nets that nothing is fitted on.
-        budget_min: minutes that timing may take: fewer visits, then fewer blocks; None is no limit.
+        budget_min: minutes that tracing and timing may take: fewer visits, then fewer blocks; what makes a table at all is traced
+            and timed even so. None is no limit.
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
         soak_min: minutes of work before anything is timed, so that the device has settled.
         pause_min: minutes between the two sessions that tell how well measurements repeat.
