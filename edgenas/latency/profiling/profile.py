@@ -94,7 +94,7 @@ def profile(
     thin = thinned(full, decompose(space, task)) if target.runtime.device_kind == "cpu" else full
     each_s = (yield from _begun(tracer, full, settings)) if tracer is not None else 0.0
     reference = build(full.reference)
-    tracing_s = (each_s * tracer.missing(full), each_s * tracer.missing(thin)) if tracer is not None else (0.0, 0.0)
+    tracing_s = (each_s * tracer.goes(full), each_s * tracer.goes(thin)) if tracer is not None else (0.0, 0.0)
     shape, visit_seconds = _shape(target, reference, (full, thin), settings, tracing_s, kept)
     plan, timing = thin if shape.is_thin else full, replace(settings.timing, visits=shape.visits)
     yield from opening_notes(settings, plan, timing, visit_seconds, num_blocks=len(full.block_chains))
@@ -116,7 +116,7 @@ def profile(
 
 
 def _begun(tracer: Tracer, full: TimingPlan, settings: MeasuringSettings) -> Generator[Progress, None, float]:
-    """Trace what comes first: the reference where a budget is to be shared out, else everything; seconds a component."""
+    """Trace what comes first: the reference where a budget is to be shared out, else everything; seconds of one go."""
     if settings.seconds is not None:
         return (yield from trace_reference(tracer, full))
     yield from tracer.prepare(full)

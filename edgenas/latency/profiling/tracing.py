@@ -17,6 +17,10 @@ class Tracer(Protocol):
         """Components that a plan needs and that were never traced."""
         ...
 
+    def goes(self, plan: TimingPlan) -> int:
+        """Traces in which these are made, each of several components at once: a trace takes time for itself."""
+        ...
+
     def prepare(self, plan: TimingPlan) -> Iterator[Progress]:
         """Trace what a plan needs and was never traced."""
         ...
@@ -27,12 +31,11 @@ class Tracer(Protocol):
 
 
 def trace_reference(tracer: Tracer, plan: TimingPlan) -> Generator[Progress, None, float]:
-    """Trace the reference net first; seconds a component, 0 where nothing was to be traced."""
+    """Trace the reference net first, in one go; its seconds, 0 where all of it was traced before."""
     before = tracer.missing(plan)
     began = time.perf_counter()
     yield from tracer.prepare_chains([plan.reference])
-    num = before - tracer.missing(plan)
-    return (time.perf_counter() - began) / num if num else 0.0
+    return time.perf_counter() - began if tracer.missing(plan) < before else 0.0
 
 
 def tracing_note(settings: MeasuringSettings, num: int, seconds: float) -> Note | None:

@@ -88,6 +88,9 @@ class ToyTracer:
     def missing(self, plan: TimingPlan) -> int:
         return len({component for chain, _ in plan.tracing for component in chain} - self.traced)
 
+    def goes(self, plan: TimingPlan) -> int:
+        return sum(not self.traced.issuperset(chain) for chain, _ in plan.tracing)
+
     def prepare(self, plan: TimingPlan) -> Iterator[Progress]:
         yield from self.prepare_chains([chain for chain, _ in plan.tracing])
 
