@@ -314,6 +314,8 @@ class RetrainSettings:
             interpolated to another resolution.
         scratch_epochs: of fresh weights; None takes as many as inherited ones see in the supernet and here, or ``epochs`` where
             start is scratch.
+        scratch_learning_rates: that fresh weights are tried with, each to the end, of which the best on select is kept; none takes
+            ``train.learning_rate``. Hand-designed nets, the plain CNN and the rivals of `compare` get the same choice.
         learning_rate: of inherited and of given weights.
         teaching: by the teacher, by labels alone, or auto: the teacher, and with a baseline both, of which the better on select is
             kept.
@@ -334,6 +336,7 @@ class RetrainSettings:
     start: Literal["auto", "inherited", "scratch", "given"] = "auto"
     init: str | None = None
     scratch_epochs: Count | None = None
+    scratch_learning_rates: tuple[Amount, ...] = ()
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
     finals: Count = 1
