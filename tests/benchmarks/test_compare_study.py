@@ -100,6 +100,18 @@ def test_the_report_says_how_often_the_searched_net_is_the_best_that_fits(tmp_pa
     assert len(json.loads(paths[".json"].read_text())["rows"]) == 4
 
 
+def test_one_seed_is_reported_with_the_intervals_over_its_images(tmp_path: Path) -> None:
+    answers(tmp_path, 0, 0.90, 0.89)
+    paths = {path.suffix: path for path in write(collect(tmp_path, "digits-10"), FACTS, tmp_path / "out")}
+    text = paths[".md"].read_text()
+    assert (
+        "Best of all in 1 of 1 seed, within 0.5 points of the best in 0 more; the best rival of each seed is ahead by -1.00" in text
+    )
+    assert "One seed: intervals are those of its test images" in text
+    ours = "| 89.0 [88.0, 90.0] | +1.0 [+0.0, +2.0] | neither 1 | 90.0 [89.0, 91.0] | 2.0 [1.0, 3.0] |"
+    assert f"| ResNet (resnet18) | 1 | 32 | 0.200 | 10 | 1.0 {ours}" in text
+
+
 def test_another_space_meets_the_same_rivals_and_none_is_trained_twice(tmp_path: Path) -> None:
     first, second = Job("digits-10", "pvt-nano", 0), Job("digits-10", "pvt-mobile-pico", 0)
     run = first.folder(tmp_path)
