@@ -113,10 +113,6 @@ def test_what_cannot_be_is_one_line(alone: Path, tmp_path: Path) -> None:
     code, value, _ = _with_environment(folder, {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"})
     assert code == 2
     assert "MASTER_ADDR is not set" in value["error"]["problems"]
-    code, out, _ = _plain(
-        folder, {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, "info"
-    )
-    assert (code, out) == (0, "")  # other commands are of the first process alone
 
 
 def _with_environment(folder: Path, environment: dict[str, str]) -> tuple[int, dict[str, Any], str]:
@@ -124,9 +120,9 @@ def _with_environment(folder: Path, environment: dict[str, str]) -> tuple[int, d
     return code, json.loads(out), err
 
 
-def _plain(folder: Path, environment: dict[str, str], command: str) -> tuple[int, str, str]:
+def _plain(folder: Path, environment: dict[str, str], *command: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "edgenas", command, "--json"],
+        [sys.executable, "-m", "edgenas", *command, "--json"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
@@ -195,6 +191,23 @@ def test_where_the_first_rank_is_killed_another_says_so(alone: Path, tmp_path: P
     assert err.count("edgenas: rank 1: another process of this training is gone") == 1
     assert not list(Path(tempfile.gettempdir()).glob("edgenas-rank-*"))
     goes_on(folder, 1)
+
+
+FIRST = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_what_begins_with_a_training_is_refused_in_several_processes(command: str, tmp_path: Path) -> None:
+    code, out, _ = _plain(tmp_path, FIRST, command)
+    assert (code, json.loads(out)["error"]["message"]) == (2, f"`edgenas {command}` is for one process")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_commands_are_of_the_first_process_alone(tmp_path: Path) -> None:
+    code, out, err = _plain(tmp_path, FIRST, "recipes", "quick")
+    assert (code, json.loads(out)["exit_code"]) == (0, 0)
+    assert err == "edgenas recipes does its work in one process: the first one goes on, the others have ended\n"
+    assert _plain(tmp_path, {**FIRST, "RANK": "1", "LOCAL_RANK": "1"}, "recipes", "quick") == (0, "", "")
 
 
 @pytest.mark.slow
