@@ -90,6 +90,20 @@ def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.onnx, "export", getattr(torch.onnx.export, "__wrapped__", torch.onnx.export))
 
 
+@pytest.fixture
+def models_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `verify` checks of a model in a process of its own, it checks in this one.
+
+    Starting one takes half a second; what it is good for is tested in `deploy/test_strangers.py` and `deploy/test_formats.py`.
+    """
+    from edgenas.deploy import _apart, _child, _verify
+
+    def check_here(folder: Path, number: int, *_: Any, is_emulation: bool, **__: Any) -> Any:
+        return _apart._checks(b"ready\n" + _child._checks(str(folder), str(number), "emulation" if is_emulation else "file"))
+
+    monkeypatch.setattr(_verify, "check_apart", check_here)
+
+
 def shorten_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `plan` time one step of every net."""
     from edgenas.project.planning import pace, plain_pace
