@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
@@ -30,7 +30,9 @@ FIRST = (
     "project/test_teaching.py",
 )
 
-settings.register_profile("busy")  # a machine may be slow, and a first example imports
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a machine may be slow, and a first example imports
 settings.load_profile("busy")
 
 gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
