@@ -201,6 +201,7 @@ def test_hand_designed_nets_get_the_epochs_of_the_searched_one_whatever_the_sett
     assert all(start["epochs"] < ours["epochs"] for start in hand["starts"] if start["weights"] == "finetuned")
 
 
+@pytest.mark.slow
 def test_rivals_choose_among_the_learning_rates_that_the_searched_net_was_tried_with(
     zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
 ) -> None:
