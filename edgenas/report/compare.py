@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.records import SEARCHED, ComparedNet, ComparePicture, CompareResult, Proportion
-from edgenas.report.cells import VERDICT_STYLES, count, interval, milliseconds, table, verdict
+from edgenas.report.cells import count, interval, milliseconds, table, verdict
 from edgenas.report.figures import new_figure, save
 from edgenas.runs import Outcome
 
@@ -81,7 +81,7 @@ def _accuracies(result: CompareResult) -> Table:
 
 def _parity(net: ComparedNet) -> Text:
     """The verdict on its export; of a net that learned nothing that, and not that its export is at fault."""
-    return Text("nothing learned", style=VERDICT_STYLES["failed"]) if net.is_unlearned else verdict(net.parity)
+    return Text("nothing learned", style=verdict("failed").style) if net.is_unlearned else verdict(net.parity)
 
 
 def _sensitivities(result: CompareResult) -> Table:
