@@ -125,7 +125,7 @@ class ThresholdChoice(JsonRecord):
 
 def _of(share: Proportion) -> str:
     """A share as a count, e.g. ``12 of 90``."""
-    return f"{round(share.value * share.n) if share.n else 0} of {share.n}"
+    return f"{round(share.value * share.n) if share.n else 0:,} of {share.n:,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

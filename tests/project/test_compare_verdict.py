@@ -58,6 +58,10 @@ def test_ahead_of_all_says_by_how_much_at_least() -> None:
     found = rows(answers("searched", 20), answers("starnet_s1", 90), answers("resnet18", 60))
     assert winner_of(found) == "searched"
     assert verdict(found, LIMIT) == "ahead of all 2 rivals within 5 ms by at least 4.0 [2.8, 5.2] points (of resnet18)"
+    assert (
+        verdict(rows(answers("searched", 20), answers("resnet18", 60)), LIMIT)
+        == "ahead of resnet18 within 5 ms by 4.0 [2.8, 5.2] points"
+    )
 
 
 def test_a_rival_that_is_shown_to_be_better_is_to_be_taken() -> None:

@@ -34,8 +34,10 @@ def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
         return _behind(rows, winner, where)
     if all(row.better == SEARCHED for row in rivals):
         nearest = min(rivals, key=_gap)
-        many = f"all {len(rivals)} rivals" if len(rivals) > 1 else nearest.name
-        return f"ahead of {many}{where} by at least {points(nearest.difference)} points (of {nearest.name})"
+        gap = f"{points(nearest.difference)} points"
+        if len(rivals) == 1:
+            return f"ahead of {nearest.name}{where} by {gap}"
+        return f"ahead of all {len(rivals)} rivals{where} by at least {gap} (of {nearest.name})"
     open_rows = [row for row in rivals if row.better != SEARCHED]
     names = ", ".join(row.name for row in open_rows)
     most = max(max(-row.difference.low, row.difference.high) for row in open_rows if row.difference is not None)
