@@ -97,10 +97,14 @@ def _sums(result: PredictResult) -> Iterator[RenderableType]:
     yield sums
 
 
+def _many(num: int, what: str) -> str:
+    return f"{num:,} {what}{'' if num == 1 else 's'}"
+
+
 def serve_view(outcome: Outcome[ServeResult]) -> Iterator[RenderableType]:
     """What a server did while it was there."""
     result = outcome.result
     yield Text(
-        f"{result.address} answered {result.num_requests:,} requests for predictions, {result.num_images:,} images, "
+        f"{result.address} answered {_many(result.num_requests, 'request')} for predictions, {_many(result.num_images, 'image')}, "
         f"{result.num_errors:,} refused or failed, in {result.seconds:,.0f} s"
     )
