@@ -32,6 +32,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
+from edgenas.runs.place import require_alone
 from edgenas.runs.quick import quick_overrides, remembering
 
 RIVALS = ("hand", "timm:starnet_s050@16", "timm:mobilenetv4_conv_small_035@16")  # of timm's families the two nearest to the limit
@@ -81,7 +82,11 @@ def run(config: DemoConfig) -> Iterator[Record]:
     """Table, supernet, search, the winner beside hand-made and timm's nets, ONNX and TensorRT, parity, verification.
 
     A failed or undecided gate does not end the demo; the outcome then carries the failure.
+
+    Raises:
+        UsageError: if several processes were started together.
     """
+    require_alone("demo", "start it without torchrun or srun: its nets are small")
     began = time.monotonic()
     run_path = config.run
     source = _source(run_path, config)

@@ -112,7 +112,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                 settings=timing_settings(settings),
                 rng=np.random.default_rng(settings.seed),
                 details={**workshop.graph_details, "command": " ".join(["edgenas", *sys.argv[1:]])},
-                prepare=workshop.prepare,
+                tracer=workshop,
                 memory=memory,
             ):
                 if isinstance(record, ProfileResult):

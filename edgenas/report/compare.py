@@ -74,9 +74,14 @@ def _accuracies(result: CompareResult) -> Table:
     rows = _table("on test", ">top-1 %", ">searched ahead by", ">Holm's p", "parity", title=f"{images:,} images, 95 % intervals")
     for net in result.nets:
         p_value = "–" if net.p_holm is None else f"{net.p_holm:.2g}"
-        cells = (interval(net.metrics.top1), interval(net.difference), p_value, verdict(net.parity))
+        cells = (interval(net.metrics.top1), interval(net.difference), p_value, _parity(net))
         rows.add_row(_mark(result, net), *cells)
     return rows
+
+
+def _parity(net: ComparedNet) -> Text:
+    """The verdict on its export; of a net that learned nothing that, and not that its export is at fault."""
+    return Text("nothing learned", style=verdict("failed").style) if net.is_unlearned else verdict(net.parity)
 
 
 def _sensitivities(result: CompareResult) -> Table:

@@ -9,7 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.percents import numeral
-from edgenas.records import FinalTraining, Metrics, MostFrequent, NetReport, PublishedRow, RetrainResult, StageCosts, gene_words
+from edgenas.records import (
+    FinalTraining,
+    Metrics,
+    MostFrequent,
+    NetReport,
+    PublishedRow,
+    RetrainResult,
+    StageCosts,
+    TrainedWay,
+    gene_words,
+)
 from edgenas.report.cells import arch_line, interval, milliseconds, table
 from edgenas.report.decisions import always, confusion, metrics_tables
 from edgenas.runs import Outcome
@@ -125,15 +135,20 @@ def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_se
     rows = table("trained to the end", "weights", "taught by", ">epochs", ">minutes", ">select %")
     for name, net in nets.items():
         for each in net.starts or ():
-            values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
+            values = (_start(each), each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"{'→' if each.way == net.way else ' '} {name}", *values, interval(each.select_top1))
     for final in others:
         for each in final.starts:
-            values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
+            values = (_start(each), each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"  {FIRST if final is finals[0] else OTHER}", *values, interval(each.select_top1))
     if on_select is not None:
         rows.add_row(Text("  ") + always(on_select), "", "", "", "", numeral(on_select.share.value), style="dim")
     yield rows
+
+
+def _start(way: TrainedWay) -> str:
+    """Where weights started, with the learning rate where several were tried."""
+    return way.weights if way.learning_rate is None else f"{way.weights}, {way.learning_rate:g}"
 
 
 FIRST, OTHER = "first in the proof", "next in the proof"  # finals that were not kept

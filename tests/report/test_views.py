@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -1220,9 +1221,16 @@ def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winn
     )
 
 
-@pytest.mark.parametrize("limit", [None, 1.2])
-@pytest.mark.parametrize("winner", [False, True])
-@pytest.mark.parametrize(("num", "generations"), [(1, 1), (12, 1), (12, 4)])
+EXTREMES = [(1, 1, False, None), (12, 1, True, None), (12, 4, True, 1.2)]
+
+
+@pytest.mark.parametrize(
+    ("num", "generations", "winner", "limit"),
+    [
+        pytest.param(*drawn, marks=[] if drawn in EXTREMES else pytest.mark.slow)
+        for drawn in ((*sizes, *rest) for sizes in ((1, 1), (12, 1), (12, 4)) for rest in product((False, True), (None, 1.2)))
+    ],
+)
 def test_the_pareto_plot_opens_as_png_and_svg(
     tmp_path: Path, num: int, generations: int, winner: bool, limit: float | None
 ) -> None:
