@@ -133,8 +133,7 @@ def words_of(result: PredictResult) -> str:
     parts = [f"{name} {num:,}" for name, num in result.decisions.items() if num]
     parts += [f"referred {result.num_referred:,}"] if result.deployed.refer is not None else []
     parts += [f"not readable {result.num_errors:,}"] if result.num_errors else []
-    rate = f"{result.images_per_s:,.0f}" if result.images_per_s >= 10 else f"{result.images_per_s:.2g}"
-    return f"{images(result.num_images)}, {rate} a second: {', '.join(parts)}"
+    return f"{images(result.num_images)}, {result.rate} a second: {', '.join(parts)}"
 
 
 def has_name_of_image(path: str) -> bool:

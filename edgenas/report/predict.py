@@ -77,8 +77,7 @@ def predict_view(outcome: Outcome[PredictResult]) -> Iterator[RenderableType]:
         yield Text(f"{left:,} more images; {where}", style="dim")
     yield from _sums(result)
     images = "image" if result.num_images == 1 else "images"
-    rate = f"{result.images_per_s:,.0f}" if result.images_per_s >= 10 else f"{result.images_per_s:.2g}"
-    yield Text(f"{result.num_images:,} {images}, {rate} a second")
+    yield Text(f"{result.num_images:,} {images}, {result.rate} a second")
 
 
 def _sums(result: PredictResult) -> Iterator[RenderableType]:
