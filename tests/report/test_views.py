@@ -930,6 +930,11 @@ def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
     assert "winner: hand-designed" in text
 
 
+def test_a_slow_start_is_no_rate_of_nothing() -> None:
+    outcome = predicted()
+    assert "5 images, 0.42 a second" in drawn("predict", Outcome(replace(outcome.result, images_per_s=0.4217)), 80)
+
+
 def test_every_command_has_a_view_and_an_example_here() -> None:
     assert set(VIEWS) == set(SHOWN) == set(COMMANDS)
 
