@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,11 @@ def test_two_workers_one_of_them_killed_take_the_way_of_one_process(capfd: pytes
         with pytest.raises(ClusterError, match=r"^1 of 2 workers have started, and no other one for 1 s"):
             _await_all(ray, [started, never], limit_s=1.0)
     assert "core_worker" not in capfd.readouterr().err  # Ray writes there what it thinks of actors with arguments
+
+
+def test_a_worker_answers_before_it_imports_pytorch() -> None:
+    code = "import sys, edgenas.project.searching.ray_worker as it; it.Worker().process(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_cluster_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
