@@ -34,6 +34,7 @@ from edgenas.training.readable import Images
 RETRIES = 5  # times that a worker is started again, or a net asked for again, before it is told
 
 
+STARTS = 4  # of a node of its own, on a machine that is busy
 ANSWER_S = 5.0  # until an address is taken to have no cluster
 START_S = 300.0  # in which one process more must have started; how long it then takes to begin is its own affair
 START = "start one with `ray start --head`"
@@ -69,16 +70,25 @@ def cluster(workers: Workers) -> Iterator[Any]:
     require_address(workers.address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave the sight of GPUs to whoever asked for none
     ray: Any = importlib.import_module("ray")
-    local = {} if workers.address is not None else {"num_cpus": workers.num}
     with _own_signals():
-        try:
-            ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
-        except Exception as error:  # Ray raises just that where a node of its own does not start in time
-            raise _unreached(workers.address, error) from error
+        _connect(ray, workers)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, workers: Workers) -> None:
+    """Connect; a node of its own that does not start in the half minute that Ray gives it is started again."""
+    local = {} if workers.address is not None else {"num_cpus": workers.num}
+    for again in reversed(range(1 if workers.address is not None else STARTS)):
+        try:
+            ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
+            return
+        except Exception as error:  # Ray raises just that where a node of its own does not start in time
+            if not again:
+                raise _unreached(workers.address, error) from error
+            ray.shutdown()
 
 
 def require_address(address: str | None) -> None:
