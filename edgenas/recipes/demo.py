@@ -203,7 +203,7 @@ def _reason(parity: Parity) -> str:
     if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
     agree = f"{percent(shown.decision.agreement.value)} of {shown.num_images:,} images are decided alike"
-    agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
+    agree += f", {shown.new_false_negatives:,} newly missed, {shown.new_false_positives:,} new false alarms"
     if shown.word == EQUAL_WORD and shown.equality is not None:
         agree = f"{EQUAL_WORD} on {shown.num_images:,} images: {shown.equality.words}"
     kind = f"emulated on this CPU ({shown.word}): " if shown is not parity else ""

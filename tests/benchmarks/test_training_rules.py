@@ -122,17 +122,12 @@ def test_every_arm_is_compared_with_one_of_its_own_space() -> None:
         assert arm.source is None or arm.source in SOURCES
 
 
-def _has_fashion_mnist() -> bool:
+@pytest.mark.slow
+def test_a_short_study_goes_on_where_it_was(tmp_path: Path) -> None:
     try:
         open_source("fashion-mnist")
     except EdgeNASError:
-        return False
-    return True
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not _has_fashion_mnist(), reason="Fashion-MNIST is not installed")
-def test_a_short_study_goes_on_where_it_was(tmp_path: Path) -> None:
+        pytest.skip("Fashion-MNIST is not installed")
     arguments = [
         "--folder",
         str(tmp_path / "rules"),
