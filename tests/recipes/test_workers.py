@@ -85,7 +85,7 @@ def test_what_ends_a_process_or_the_command_loses_nothing(tmp_path: Path, zygote
 
         def is_due() -> bool:
             known = len(results_of(run)) if (run / "search" / "proofs.jsonl").exists() else 0
-            return len(under_way(run)) >= num or known > before
+            return known > before or (len(under_way(run)) >= num and bool(training(run)))
 
         return zygote_edgenas(cut, *command, "--workers", "2", kill_when=is_due, number=number)
 
