@@ -158,16 +158,56 @@ def run_job(
         (run / "latency").mkdir(exist_ok=True)
         for table in find_tables(device / "latency"):
             shutil.copy(table, run / "latency" / table.name)
+        traced = device / "latency" / "components"
+        if traced.is_dir():  # so that finalists are not traced again
+            shutil.copytree(traced, run / "latency" / traced.name, dirs_exist_ok=True)
         looked_at = device / LOOKED_AT  # nets of timm that an earlier job with this table has timed
         if looked_at.is_file() and not (run / "compare" / LOOKED_AT).is_file():
             (run / "compare").mkdir(exist_ok=True)
             shutil.copy(looked_at, run / "compare" / LOOKED_AT)
         for name, command in job.steps(limits_ms, rivals, equal):
+            if not name.startswith("compare"):
+                edgenas(study, run, name, *command)
+                continue
+            earlier = next(compared_before(study.folder, job, name), None)
+            if earlier is not None and "auto" in rivals.split(","):
+                share_trained(earlier, run)
+                found = read_json(earlier / "worth" / f"{name}.json")["result"]
+                command = tuple(part if part != rivals else same_rivals(rivals, found) for part in command)
             edgenas(study, run, name, *command)
-            if name.startswith("compare"):
+            if (run / "compare" / LOOKED_AT).is_file():
                 shutil.copy(run / "compare" / LOOKED_AT, looked_at)
 
     return ended_early(work)
+
+
+def compared_before(root: Path, job: Job, name: str) -> Iterator[Path]:
+    """Run folders of other spaces on the same images in which the comparison of a name is done and found its rivals itself."""
+    for path in sorted((root / job.data).glob(f"*/seed-{job.seed}/worth/{name}.json")):
+        command = read_json(path)["command"]
+        asked = command[command.index("--with") + 1].split(",")
+        if path.parents[1] != job.folder(root) and "auto" in asked:
+            yield path.parents[1]
+
+
+def same_rivals(rivals: str, found: Mapping[str, Any]) -> str:
+    """Rivals with the nets that ``auto`` found for another space by name: within the same limit they are the same for all."""
+    named = [_named(net) for net in found["nets"] if net["kind"] == "timm"]
+    asked = [part for each in rivals.split(",") for part in (named if each == "auto" else [each])]
+    return ",".join(dict.fromkeys(asked))
+
+
+def _named(net: Mapping[str, Any]) -> str:
+    stride = net.get("stem_stride")
+    return f"timm:{net['name'].partition('@')[0]}@{net['image_px']}" + ("" if stride is None else f"/{stride}")
+
+
+def share_trained(earlier: Path, run: Path) -> None:
+    """Copy what is trained of nets of no space; `compare` takes of it what was trained as it would train it."""
+    for folder in (*earlier.glob("compare/tries/*@*"), *earlier.glob("retrain/tries/cnn-*")):
+        kept = run / folder.relative_to(earlier)
+        if not kept.exists():
+            shutil.copytree(folder, kept)
 
 
 def measure(study: Study, job: Job) -> Path:

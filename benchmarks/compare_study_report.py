@@ -28,7 +28,7 @@ def write(rows: Sequence[Row], facts: Mapping[str, Any], folder: Path) -> list[P
     folder.mkdir(parents=True, exist_ok=True)
     content = {"schema_version": 1, "date": f"{date:%Y-%m-%d}", **facts, "versions": versions(), "rows": [*map(brief, rows)]}
     write_json(stem.with_suffix(".json"), content)
-    picture(rows, stem.with_suffix(".png"))
+    picture(rows, stem.with_suffix(".png"), facts["positive"])
     write_text(stem.with_suffix(".md"), "\n".join(text(rows, facts, f"{stem.name}.png", f"{date:%Y-%m-%d}")) + "\n")
     return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".png")]
 
@@ -77,6 +77,8 @@ def text(rows: Sequence[Row], facts: Mapping[str, Any], picture_name: str, date:
         yield f"## {space} within {limit_ms:g} ms, equal {equal}"
         yield ""
         yield from _answer(mine)
+        if len(mine) == 1:
+            yield "One seed: intervals are those of its test images, and say nothing of another training."
         yield ""
         yield from _table(mine, facts["positive"])
         yield ""
@@ -97,9 +99,11 @@ def _answer(mine: Sequence[Row]) -> Iterator[str]:
         return
     mean, low, high = mean_interval([100 * gap for gap in gaps])
     ahead, close = sum(gap <= 0 for gap in gaps), sum(0 < gap <= CLOSE for gap in gaps)
+    many = "" if len(gaps) == 1 else "s"
+    over = f"{mean:.2f} points" if len(gaps) == 1 else f"{mean:.2f} [{low:.2f}, {high:.2f}] points (over seeds)"
     yield (
-        f"Best of all in {ahead} of {len(gaps)} seeds, within {100 * CLOSE:g} points of the best in {close} more; "
-        f"the best rival of each seed is ahead by {mean:.2f} [{low:.2f}, {high:.2f}] points (over seeds)."
+        f"Best of all in {ahead} of {len(gaps)} seed{many}, within {100 * CLOSE:g} points of the best in {close} more; "
+        f"the best rival of each seed is ahead by {over}."
     )
 
 
@@ -117,14 +121,14 @@ def _table(mine: Sequence[Row], positive: str) -> Iterator[str]:
         shown = name if list(models) == [name] else f"{name} ({', '.join(models)})"
         tests = Counter(net.get("better") for net in nets if net.get("better") is not None)
         told = ", ".join(f"{outcome} {num}" for outcome, num in sorted(tests.items())) or "–"
-        ahead = _points([net["difference"]["value"] for net in nets if net["difference"] is not None])
-        sensitivity = [net["sensitivity"][positive]["value"] for net in nets]
-        alarms = [net["false_alarms"]["value"] for net in nets if net.get("false_alarms")]
+        ahead = _shares([net["difference"] for net in nets if net["difference"] is not None], sign="+")
+        sensitivity = _shares([net["sensitivity"][positive] for net in nets])
+        alarms = _shares([net["false_alarms"] for net in nets if net.get("false_alarms")])
         sides = "/".join(str(side) for side in dict.fromkeys(net["image_px"] for net in nets))
         cells = [shown, str(len(nets)), sides, _number([net["latency_ms_measured"] for net in nets], 3)]
         cells += [_number([net["epochs"] for net in nets], 0), _number([_minutes(net) for net in nets], 1)]
-        cells += [f"{100 * _mean(nets, 'top1'):.1f}", ahead, told, f"{100 * float(np.mean(sensitivity)):.1f}"]
-        yield "| " + " | ".join([*cells, f"{100 * float(np.mean(alarms)):.1f}" if alarms else "–"]) + " |"
+        top1 = _shares([net["top1"] for net in nets])
+        yield "| " + " | ".join([*cells, top1, ahead, told, sensitivity, alarms]) + " |"
 
 
 def _minutes(net: Row) -> float | None:
@@ -140,43 +144,60 @@ def _number(values: Sequence[float | None], digits: int) -> str:
     return f"{float(np.mean(known)):.{digits}f}" if known else "–"
 
 
-def _points(values: Sequence[float]) -> str:
-    if not values:
+def _shares(found: Sequence[Row], *, sign: str = "") -> str:
+    """Percent: of one seed with the interval over its images, of several their mean, of differences with that over the seeds."""
+    if not found:
         return "–"
-    mean, low, high = mean_interval([100 * value for value in values])
-    return f"{mean:+.1f}" if len(values) < 2 else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    if len(found) == 1:
+        value, low, high = (100 * found[0][name] for name in ("value", "low", "high"))
+    else:
+        value, low, high = mean_interval([100 * each["value"] for each in found])
+        if not sign:
+            return f"{value:{sign}.1f}"
+    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def picture(rows: Sequence[Row], path: Path) -> None:
-    """Accuracy over measured latency, a panel for every limit and kind of equality; bars span the seeds."""
+def picture(rows: Sequence[Row], path: Path, positive: str) -> None:
+    """Accuracy, and below it the positive's sensitivity, over measured latency: a column for every limit and kind of equality.
+
+    Bars span the seeds; of one seed they are the interval over its images.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    limits, kinds = sorted({row["result"]["limit_ms"] for row in rows}), sorted({row["equal"] for row in rows})
-    figure = Figure(figsize=(4.6 * len(limits), 3.8 * len(kinds)), dpi=130, layout="constrained")
+    columns = sorted({(row["equal"], row["result"]["limit_ms"]) for row in rows})
+    figure = Figure(figsize=(max(7.0, 4.6 * len(columns)), 7.2), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    for number, (equal, limit_ms) in enumerate((equal, limit) for equal in kinds for limit in limits):
-        axes = figure.add_subplot(len(kinds), len(limits), number + 1)
-        points: dict[tuple[str, str], list[Row]] = {}
-        for row in rows:
-            if (row["equal"], row["result"]["limit_ms"]) == (equal, limit_ms):
-                for net in row["result"]["nets"]:
-                    name = f"searched {row['space']}" if net["kind"] == "searched" else net["name"]
-                    points.setdefault((net["kind"], name), []).append(net)
-        for (kind, name), nets in points.items():
-            timed = [net for net in nets if net["latency_ms_measured"] is not None]
-            if not timed:
-                continue
-            x = float(np.mean([net["latency_ms_measured"] for net in timed]))
-            shares = 100 * np.array([net["top1"]["value"] for net in timed])
-            span = [[shares.mean() - shares.min()], [shares.max() - shares.mean()]]
-            colour, marker = COLOURS.get(kind, "tab:blue"), "*" if kind == "searched" else "o"
-            axes.errorbar(
-                x, shares.mean(), yerr=span, capsize=2, color=colour, marker=marker, markersize=11 if marker == "*" else 5
-            )
-            axes.annotate(name, (x, shares.mean()), xytext=(4, 3), textcoords="offset points", fontsize=6)
-        axes.axvline(limit_ms, color="black", linestyle="--", linewidth=0.8)
-        axes.set(xlabel="measured latency (ms)", ylabel="top-1 on test (%)")
-        axes.set_title(f"within {limit_ms:g} ms, equal {equal}", fontsize=9)
-        axes.grid(alpha=0.25)
+    for number, (equal, limit_ms) in enumerate(columns):
+        mine = [row for row in rows if (row["equal"], row["result"]["limit_ms"]) == (equal, limit_ms)]
+        for line, what in enumerate(("top-1", f"sensitivity {positive}")):
+            axes = figure.add_subplot(2, len(columns), line * len(columns) + number + 1)
+            _panel(axes, mine, None if line == 0 else positive)
+            axes.axvline(limit_ms, color="black", linestyle="--", linewidth=0.8)
+            axes.set(xlabel="measured latency (ms)", ylabel=f"{what} on test (%)")
+            axes.set_title(f"within {limit_ms:g} ms, equal {equal}", fontsize=9)
+            axes.grid(alpha=0.25)
     figure.savefig(path)
+
+
+def _panel(axes: Any, rows: Sequence[Row], positive: str | None) -> None:
+    """Every net as a point with its bar and its name."""
+    points: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        for net in row["result"]["nets"]:
+            name = f"searched {row['space']}" if net["kind"] == "searched" else net["name"]
+            points.setdefault((net["kind"], name), []).append(net)
+    for (kind, name), nets in points.items():
+        timed = [net for net in nets if net["latency_ms_measured"] is not None]
+        if not timed:
+            continue
+        x = float(np.mean([net["latency_ms_measured"] for net in timed]))
+        found = [net["top1"] if positive is None else net["sensitivity"][positive] for net in timed]
+        middle = float(np.mean([each["value"] for each in found]))
+        ends = ("low", "high") if len(found) == 1 else ("value", "value")
+        low, high = min(each[ends[0]] for each in found), max(each[ends[1]] for each in found)
+        span = [[max(0.0, 100 * (middle - low))], [max(0.0, 100 * (high - middle))]]
+        colour, marker = COLOURS.get(kind, "tab:blue"), "*" if kind == "searched" else "o"
+        size = 11 if marker == "*" else 5
+        axes.errorbar(x, 100 * middle, yerr=span, capsize=2, color=colour, marker=marker, markersize=size)
+        axes.annotate(name, (x, 100 * middle), xytext=(4, 3), textcoords="offset points", fontsize=6)

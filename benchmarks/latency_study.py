@@ -104,7 +104,7 @@ def _profile(study: Study, workshop: Workshop, target: Target, memory: Journal, 
         settings=study.profile,
         rng=np.random.default_rng(study.seed),
         details={"command": "latency study", "opset": OPSET},
-        prepare=workshop.prepare,
+        tracer=workshop,
         memory=Part(memory, "profile "),
     )
     for record in records:

@@ -208,15 +208,15 @@ def drawn_by(arm: Arm) -> Callable[[np.random.Generator, int], list[Row]]:
     return draw
 
 
-def subset() -> tuple[Batches, Tensor, NDArray[np.int64]]:
-    """Batches to train on; images and labels to judge by."""
-    source, rng = open_source("fashion-mnist"), np.random.default_rng(0)
+def subset(num_trained: int = PER_CLASS, num_judged: int = JUDGED, seed: int = 0) -> tuple[Batches, Tensor, NDArray[np.int64]]:
+    """Batches to train on; images and labels to judge by. Numbers are of images a class; other seeds draw others."""
+    source, rng = open_source("fashion-mnist"), np.random.default_rng(seed)
     is_train_N = np.array(source.published_split) == "train"
     trained, shown = list[int](), list[int]()
     for label in range(len(source.class_names)):
         indices = rng.permutation(np.flatnonzero((source.labels_N == label) & is_train_N)).tolist()
-        shown += indices[:JUDGED]
-        trained += indices[JUDGED : JUDGED + PER_CLASS]
+        shown += indices[:num_judged]
+        trained += indices[num_judged : num_judged + num_trained]
     return Batches(_images(trained), torch.from_numpy(source.labels_N[trained])), _images(shown), source.labels_N[shown]
 
 

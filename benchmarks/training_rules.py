@@ -51,6 +51,7 @@ class Arm:
         space: whose supernet is trained.
         against: the arm that it is compared with; None for one that others are.
         times: as many epochs as the others' arms.
+        source: whose weights it starts from, one of `SOURCES`; None for drawn ones.
     """
 
     factor: str
@@ -58,10 +59,31 @@ class Arm:
     space: str = "pvt-elastic-nano"
     against: str | None = DEFAULT
     times: float = 1
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A larger net that is trained alone, on other images than an arm's, once for all arms.
+
+    Attributes:
+        data: what `init` takes.
+        net: of timm.
+        epochs: of its training.
+    """
+
+    data: tuple[str, ...]
+    net: str
+    epochs: int
 
 
 LABELS = ("train.kd_weight=0", "train.flip=false")
 TAUGHT = ("train.kd_weight=0.9", "train.temperature=2.0", "train.flip=false")
+SOURCES: Mapping[str, Source] = {  # of the width 192 in 12 blocks, where AutoFormer's nano space has 24 in 3
+    "digits": Source(("--data", "digits", "--image-px", "32"), "timm:vit_tiny_patch16_224", epochs=30),
+}
+AUTOFORMER = "uniform of AutoFormer"
+UNIFORM = (*LABELS, "train.sampling=uniform-genes")
 ARMS: Mapping[str, Arm] = {
     DEFAULT: Arm("default", TAUGHT, against=None),
     "sandwich": Arm("sampling", (*TAUGHT, "train.sampling=sandwich", "train.num_random=1")),
@@ -84,18 +106,22 @@ ARMS: Mapping[str, Arm] = {
     "sandwich of AutoFormer": Arm(
         "AutoFormer", (*LABELS, "train.sampling=sandwich", "train.num_random=1"), space="autoformer-nano", against=None
     ),
-    "uniform of AutoFormer": Arm(
-        "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), space="autoformer-nano", against="sandwich of AutoFormer"
-    ),
+    AUTOFORMER: Arm("AutoFormer", UNIFORM, space="autoformer-nano", against="sandwich of AutoFormer"),
     "AutoSlim, 5 times as long": Arm("ViTAS", (*LABELS, "train.sampling=left-only"), "vitas-nano", against=None, times=5),
     "BCNet, 5 times as long": Arm(
         "ViTAS", (*LABELS, "train.sampling=bilateral"), "vitas-nano", against="AutoSlim, 5 times as long", times=5
     ),
     "uniform of AutoFormer, 3 times as long": Arm(  # as many passes of subnets as the sandwich
-        "AutoFormer", (*LABELS, "train.sampling=uniform-genes"), "autoformer-nano", against="sandwich of AutoFormer", times=3
+        "AutoFormer", UNIFORM, "autoformer-nano", against="sandwich of AutoFormer", times=3
     ),
     "labels, sandwich": Arm("teaching", (*LABELS, "train.sampling=sandwich", "train.num_random=1"), against="sandwich"),
     "sandwich, as many passes": Arm("sampling", (*TAUGHT, "train.sampling=sandwich", "train.num_random=1"), times=0.75),
+    **{
+        f"start: {how} of a ViT of digits": Arm(
+            "start", (*UNIFORM, f"train.init_selection={how}"), "autoformer-nano", against=AUTOFORMER, source="digits"
+        )
+        for how in ("leading", "even", "importance")
+    },
 }
 
 
@@ -141,6 +167,19 @@ def base_of(folder: Path, seed: int, space: str, per_class: int, sets: Sequence[
     return run
 
 
+def source_of(folder: Path, name: str, sets: Sequence[str]) -> Path:
+    """The file of a source's weights, trained unless that is done."""
+    source, run = SOURCES[name], folder / f"source-{name}"
+    if not run.exists():
+        staged = run.with_name(f".{run.name}")
+        shutil.rmtree(staged, ignore_errors=True)
+        command("init", *source.data, "--space", "autoformer-nano", "--seed", "0", "--run", str(staged))
+        own = (*sets, f"teacher.epochs={source.epochs}")
+        command("train", "--only", "teacher", "--teacher", source.net, "--run", str(staged), sets=own)
+        staged.rename(run)
+    return run / "teacher" / "weights.safetensors"
+
+
 def try_arm(folder: Path, name: str, seed: int, per_class: int, epochs: int, sets: Sequence[str]) -> None:
     """Train, fine-tune and judge one arm on one seed, if that is not done; ``epochs`` are those of an arm of the usual length."""
     arm = ARMS[name]
@@ -159,8 +198,9 @@ def try_arm(folder: Path, name: str, seed: int, per_class: int, epochs: int, set
         "retrain.start=inherited",
         "retrain.teaching=auto",
     )
+    init = () if arm.source is None else ("--init", str(source_of(folder, arm.source, sets).resolve()))
     began = time.monotonic()
-    trained = command("train", "--run", str(run), sets=own)
+    trained = command("train", *init, "--run", str(run), sets=own)
     seconds = time.monotonic() - began
     project = open_project(run, {}, own)
     images = open_images(project)
@@ -239,7 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sets": list(sets),
         "arms": {name: {"factor": arm.factor, "space": arm.space, "against": arm.against} for name, arm in ARMS.items()},
     }
-    for path in write(collect([asked.folder, *asked.also]), facts, asked.output):
+    earlier = None if asked.earlier is None else read_json(asked.earlier)
+    for path in write(collect([asked.folder, *asked.also]), facts, asked.output, earlier):
         print(path)  # noqa: T201 - a script's screen
     return 0
 
@@ -248,6 +289,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, default=Path("rules"), help="run folders")
     parser.add_argument("--also", type=Path, nargs="+", default=[], help="folders of other parts of the study, which are only read")
+    parser.add_argument("--earlier", type=Path, help="numbers of an earlier report, for arms whose folders are not at hand")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of the subsets and of everything else")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
     parser.add_argument("--per-class", type=int, default=400, help="images of every class, before they are divided")

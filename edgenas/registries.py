@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, TypeVar, cast
 
 from edgenas.errors import PluginError, UsageError
@@ -203,12 +203,20 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _package(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown"
+    return "unknown" if point.dist is None else _name_and_version(point.dist)
+
+
+@cache
+def _name_and_version(package: Distribution) -> str:
+    """Of a package; asked again, it would parse its whole metadata again."""
+    about = package.metadata
+    return f"{about['Name']} {about['Version']}"
 
 
 def forget() -> None:
     """Look for installed packages anew, after one came or went."""
     _points.cache_clear()
+    _name_and_version.cache_clear()
     _in_use.clear()
 
 

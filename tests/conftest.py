@@ -20,6 +20,7 @@ from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
+TOGETHER = ("tests/exporters/",)  # folders whose tests share a worker: OpenVINO, ExecuTorch and TensorRT are imported once
 SHARED = "zygote_edgenas"  # what the session's trained project hangs on: tests that use it share a worker
 GARBAGE = 20_000  # new objects between two looks of the garbage collector: with Python's 700, a fifth of an export's time
 FIRST = (
@@ -54,7 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and those of the session's project, on one worker."""
     for item in items:
         names: Sequence[str] = getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(SHARED if SHARED in names else item.nodeid.partition("::")[0]))
+        file = item.nodeid.partition("::")[0]
+        alone = next((folder for folder in TOGETHER if file.startswith(folder)), file)
+        item.add_marker(pytest.mark.xdist_group(SHARED if SHARED in names else alone))
     items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if name in item.nodeid), len(FIRST)))
 
 

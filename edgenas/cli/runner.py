@@ -22,6 +22,7 @@ from edgenas.errors import EdgeNASError, RankError
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
 TOGETHER = ("train", "retrain")  # commands that several processes run together; the others are run by the first one alone
+SINGLE = ("run", "demo")  # that refuse to: what they train first is what several processes train together
 SILENCE_S = 5.0
 _NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "CUDA out of memory")  # of libraries
 PATIENCE_S = 5.0  # between a SIGTERM and the next sign of a command that is alive
@@ -104,6 +105,8 @@ def execute(
     rank = _rank(command, run=run, as_json=as_json)
     if rank is not None and rank > 0:
         _follow_first(start, rank, takes_part=command in TOGETHER)
+    if rank is not None and command not in (*TOGETHER, *SINGLE):
+        _go_alone(command)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
     screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
@@ -190,6 +193,14 @@ def _rank(command: str, *, run: Path | None, as_json: bool) -> int | None:
         emit_failure(command, error, run=run, as_json=as_json)
         sys.exit(error.exit_code)
     return None if place is None else place.rank
+
+
+def _go_alone(command: str) -> None:
+    """Do the work of a command in the first of several processes; the others end by themselves."""
+    from edgenas.runs.place import leave_others
+
+    note(f"edgenas {command} does its work in one process: the first one goes on, the others have ended")
+    leave_others()
 
 
 def _follow_first(start: Callable[[], Iterator[Any]], rank: int, *, takes_part: bool) -> NoReturn:

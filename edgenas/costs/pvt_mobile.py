@@ -24,6 +24,7 @@ from edgenas.spaces.pvt_mobile import (
     block_specs,
     downsample_spec,
     head_spec,
+    is_plain,
     stem_spec,
 )
 
@@ -92,8 +93,15 @@ def _place(space: SearchSpace, stage: int, place: int, drawn: dict[Hashable, NDA
     choices = [space.choices[column] for column in columns]
     kind = (stage, *((choice.options, choice.active_when is not None) for choice in choices))
     if kind not in drawn:
-        drawn[kind] = _term(space, names, components).cells
+        drawn[kind] = _without_expansion(_term(space, names, components).cells, choices[2].options)
     return Term(columns, drawn[kind])
+
+
+def _without_expansion(cells: NDArray[np.object_], kernels: tuple[Any, ...]) -> NDArray[np.object_]:
+    """The cells of a place, in which plain blocks, whose expansion is inactive, are the same as with any."""
+    plain = [option for option, own in enumerate(kernels) if is_plain(own)]
+    cells[:, :, plain, -1] = cells[:, :, plain, 0]
+    return cells
 
 
 def count_params(component: Hashable) -> int:
@@ -106,7 +114,7 @@ def count_params(component: Hashable) -> int:
         case DownsampleSpec() | ConvBlockSpec():
             return convs + component.embed_dim * component.layer_scale
         case HeadSpec():
-            return convs + (component.hidden_dim or component.neck_dim) * component.num_classes + component.num_classes
+            return convs + component.last_dim * component.num_classes + component.num_classes
     return convs
 
 
@@ -119,7 +127,7 @@ def count_macs(component: Hashable) -> int:
             projections = 2 * dim * (tokens * component.qkv_dim + keys * component.kv_dim)
             return convs + projections + 2 * tokens * keys * component.qkv_dim
         case HeadSpec():
-            return convs + (component.hidden_dim or component.neck_dim) * component.num_classes
+            return convs + component.last_dim * component.num_classes
     return convs
 
 
@@ -137,14 +145,16 @@ def _convs(component: Hashable) -> list[tuple[Conv, int]]:
             return [down, down] if component.kind == "mqa" and component.kv_stride > 1 else []
         case HeadSpec():
             neck = ((component.neck_dim, component.embed_dim, 1), component.grid)
-            hidden = ((component.hidden_dim, component.neck_dim, 1), 1)
-            return [neck, hidden] if component.hidden_dim else [neck]
+            hidden = ((component.hidden_dim, component.pooled_dim, 1), 1)
+            return [conv for conv in (neck, hidden) if conv[0][0]]
     raise TypeError(f"{component!r} is no component of a mobile net")
 
 
 def _bottleneck(spec: DownsampleSpec | ConvBlockSpec, in_dim: int, in_grid: int) -> list[tuple[Conv, int]]:
     """The last convolution of more than one row strides, the widening one before one that follows it."""
     start, expand, mid = spec.kernels
+    if is_plain(spec.kernels):
+        return [((spec.embed_dim, in_dim, mid), spec.grid)]
     after_expand = spec.grid if not mid and (expand > 1 or start) else in_grid
     after_start = spec.grid if not mid and expand == 1 else in_grid
     convs = [((in_dim, 1, start), after_start)] if start else []

@@ -12,7 +12,7 @@ from edgenas.data.cifar import open_cifar10, open_cifar100
 from edgenas.data.covidx import open_covidx
 from edgenas.data.digits import open_digits
 from edgenas.data.dim_digits import open_dim_digits
-from edgenas.data.fashion_mnist import open_fashion_mnist
+from edgenas.data.fashion_mnist import fashion_mnist_files, open_fashion_mnist
 from edgenas.data.folder import open_folder
 from edgenas.data.labels import settle
 from edgenas.data.libraries import open_timm, open_torchvision
@@ -23,11 +23,19 @@ from edgenas.registries import Registry, nearest
 
 @dataclass(frozen=True, slots=True)
 class SourceKind:
-    """How a source is written, whether something must follow its name, and what opens it."""
+    """How a source is written, whether something must follow its name, and what opens it.
+
+    Attributes:
+        usage: as it is written.
+        argument: True where one is needed, False where none is allowed, None where it may be left out.
+        open: makes the source of the argument.
+        archives: all files that ``open`` may read, for the argument, where a few hold all images; those that are absent, too.
+    """
 
     usage: str
-    argument: bool | None  # True: needed, False: none allowed, None: may be left out
+    argument: bool | None
     open: Callable[[str | None], ImageSource]
+    archives: Callable[[str | None], tuple[Path, ...]] | None = None
 
     @property
     def path_position(self) -> int | None:
@@ -41,7 +49,7 @@ _OWN = {
     "digits": SourceKind("digits", False, open_digits),
     "dim-digits": SourceKind("dim-digits", False, open_dim_digits),
     "folder": SourceKind("folder:DIR", True, open_folder),
-    "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist),
+    "fashion-mnist": SourceKind("fashion-mnist[:DIR]", None, open_fashion_mnist, fashion_mnist_files),
     "cifar10": SourceKind("cifar10:DIR", True, open_cifar10),
     "cifar100": SourceKind("cifar100:DIR", True, open_cifar100),
     "csv": SourceKind("csv:FILE[?path=COLUMN&label=COLUMN]", True, open_table),
@@ -89,6 +97,13 @@ def scan_source(text: str, map_label: Mapping[str, str] = _AS_WRITTEN) -> ImageS
     return settle(kind.open(argument or None), map_label)
 
 
+def archives_of(text: str) -> tuple[Path, ...]:
+    """The few files that hold all images of a source, those that are absent but would be read, too; empty where it has none."""
+    name, _, argument = text.partition(":")
+    kind = SOURCES.get(name)
+    return () if kind is None or kind.archives is None else kind.archives(argument or None)
+
+
 def _meant(text: str) -> str | None:
     """The source that somebody has in mind who writes the path alone, or misspells its kind; None where nothing is like it."""
     name, colon, argument = text.partition(":")
@@ -130,4 +145,4 @@ def open_source(text: str, map_label: Mapping[str, str] = _AS_WRITTEN) -> ImageS
     return source
 
 
-__all__ = ["SOURCES", "ImageSource", "SourceKind", "absolute_source", "open_source", "scan_source"]
+__all__ = ["SOURCES", "ImageSource", "SourceKind", "absolute_source", "archives_of", "open_source", "scan_source"]

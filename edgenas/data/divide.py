@@ -196,7 +196,7 @@ def _complaint_of(source: ImageSource, what: _Sorted, how: Division) -> _Complai
     if source.problems:
         complaint.facts.append(f"{len(source.problems)} problem(s) of layout")
     if what.broken and not how.skip_bad_images:
-        bad = _Complaint([f"{len(what.broken)} image(s) cannot be used"], list(what.broken.values()))
+        bad = _Complaint([f"{len(what.broken):,} image(s) cannot be used"], list(what.broken.values()))
         bad.hints.append("--skip-bad-images leaves the bad images out")
         complaint.add(bad)
     if what.is_torn:
@@ -243,7 +243,7 @@ def _drop_hint(source: ImageSource, seen: Seen, how: Division) -> str:
     gone = images_to_drop(source, linked(source, seen.shown, seen.near), parts)
     flags = " ".join(f"--drop-overlap {part}" for part in parts)
     keeps = "val and test" if parts == ("train",) else "test"
-    return f"{flags} keeps {keeps} and leaves out {len(gone)} image(s) that overlap, with all others of their patients"
+    return f"{flags} keeps {keeps} and leaves out {len(gone):,} image(s) that overlap, with all others of their patients"
 
 
 def _split(source: ImageSource, seen: Seen, how: Division) -> Splits:
@@ -266,9 +266,9 @@ def _split(source: ImageSource, seen: Seen, how: Division) -> Splits:
 def _warnings(broken: Mapping[str, str], dropped: Mapping[str, str], contradicting: Sequence[str]) -> list[str]:
     lines = []
     if broken:
-        lines.append(f"left out {len(broken)} image(s) that cannot be used: {some(list(broken.values()))}")
+        lines.append(f"left out {len(broken):,} image(s) that cannot be used: {some(list(broken.values()))}")
     if dropped:
-        lines.append(f"left out {len(dropped)} image(s) that overlap other parts: {some(list(dropped))}")
+        lines.append(f"left out {len(dropped):,} image(s) that overlap other parts: {some(list(dropped))}")
     if contradicting:
-        lines.append(f"{len(contradicting)} picture(s) have several labels: {some(contradicting)}")
+        lines.append(f"{len(contradicting):,} picture(s) have several labels: {some(contradicting)}")
     return lines

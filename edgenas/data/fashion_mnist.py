@@ -22,6 +22,7 @@ from edgenas.runs.outside import MAX_TEXT_BYTES, size_words
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 PACKAGE_HINT = "install it with: apt-get install dataset-fashion-mnist, or write fashion-mnist:DIR"
 _PARTS = (("train", "train"), ("t10k", "test"))
+_STEMS = tuple((f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte", part) for stem, part in _PARTS)
 _CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
 
 
@@ -56,7 +57,17 @@ def _unpacked(data: bytes, path: Path) -> bytes:
 
 
 def _locate(folder: Path, stem: str) -> Path | None:
-    return next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
+    return next((path for path in _candidates(folder, stem) if path.is_file()), None)
+
+
+def _candidates(folder: Path, stem: str) -> tuple[Path, Path]:
+    return folder / stem, folder / f"{stem}.gz"
+
+
+def fashion_mnist_files(argument: str | None) -> tuple[Path, ...]:
+    """All files that `open_fashion_mnist` may read, whether they are there or not."""
+    folder = DEBIAN_FOLDER if argument is None else Path(argument)
+    return tuple(path for images, labels, _ in _STEMS for stem in (images, labels) for path in _candidates(folder, stem))
 
 
 def open_fashion_mnist(argument: str | None) -> ArrayImages:
@@ -66,13 +77,12 @@ def open_fashion_mnist(argument: str | None) -> ArrayImages:
         DataError: naming every missing file and the package, or what does not fit.
     """
     folder = DEBIAN_FOLDER if argument is None else Path(argument)
-    stems = [(f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte", part) for stem, part in _PARTS]
-    paths = {stem: _locate(folder, stem) for images, labels, _ in stems for stem in (images, labels)}
+    paths = {stem: _locate(folder, stem) for images, labels, _ in _STEMS for stem in (images, labels)}
     missing = [f"{folder / stem}[.gz] is missing" for stem, path in paths.items() if path is None]
     if missing:
         raise DataError(f"Fashion-MNIST is not in {folder}", problems=missing, hint=PACKAGE_HINT)
     images, labels, parts = [], [], []
-    for image_stem, label_stem, part in stems:
+    for image_stem, label_stem, part in _STEMS:
         image_path, label_path = paths[image_stem], paths[label_stem]
         assert image_path is not None
         assert label_path is not None

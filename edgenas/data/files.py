@@ -198,6 +198,8 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} is too large: at most {MAX_PIXELS:,} pixels are decoded") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{name} does not exist") from error
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise DataError(f"{name} cannot be decoded: {reason}") from error

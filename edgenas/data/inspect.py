@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgenas.data.archives import FRESH_NS
 from edgenas.data.base import ImageSource
 from edgenas.data.preprocess import Background, has_alpha, is_wide, to_rgb, wide_values
 from edgenas.data.sketches import BYTES, sketch
@@ -27,7 +28,6 @@ from edgenas.runs.place import threads_here
 
 SCHEMA_VERSION = 1  # 1: first
 _CHUNK = 64  # images between two reports
-_FRESH_NS = 2_000_000_000  # a file that changed so shortly before it was read may change again within the clock's tick
 _AGAIN = "delete it: the files are then read again"
 
 
@@ -138,7 +138,7 @@ def _look(source: ImageSource, index: int, *, decode: bool) -> _Look:
     stamp = None
     if before is not None:
         times = (before.st_mtime_ns, before.st_ctime_ns)
-        stamp = Stamp(before.st_size, *(times if time.time_ns() - max(times) > _FRESH_NS else (-1, -1)), content)
+        stamp = Stamp(before.st_size, *(times if time.time_ns() - max(times) > FRESH_NS else (-1, -1)), content)
     if not decode:
         return _Look(content, "", None, stamp)
     try:

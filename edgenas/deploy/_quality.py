@@ -95,7 +95,7 @@ def intended_use(manifest: Manifest) -> str:
     if found is not None and found.n and metrics.positive is not None:
         missed = round((1 - found.value) * found.n)
         shown = f"that it finds {100 * found.low:.1f} % of all such images is shown, more is not"
-        lines.append(f"It missed {missed} of the {found.n} images of {markdown_code(metrics.positive)}: {shown}.")
+        lines.append(f"It missed {missed:,} of the {found.n:,} images of {markdown_code(metrics.positive)}: {shown}.")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -146,10 +146,10 @@ def _conversion(parities: Sequence[Parity]) -> list[str]:
         shown = parity.emulated if parity.emulated is not None and not parity.gates else parity
         how = "" if shown is parity else " (an emulation of the file, which could not run)"
         if shown.word == EQUAL_WORD and shown.equality is not None:
-            lines.append(f"Likeness to the source{how}: {EQUAL_WORD} on {shown.num_images} images; {shown.equality.words}.")
+            lines.append(f"Likeness to the source{how}: {EQUAL_WORD} on {shown.num_images:,} images; {shown.equality.words}.")
         elif shown.decision.agreement is not None:
             same = _share(shown.decision.agreement)
-            alike = f"{same} of {shown.num_images} images are decided alike"
+            alike = f"{same} of {shown.num_images:,} images are decided alike"
             lines.append(f"Likeness to the source{how}: {alike}; the verdict of all gates: {shown.verdict}.")
     return list(dict.fromkeys(lines))
 
@@ -164,10 +164,10 @@ def _accuracy(metrics: Metrics, split: str) -> list[str]:
         if common is not None
         else ""
     )
-    lines = [f"Quality on the {metrics.n} images of {split}: it {f'{decided}, ' if decided else 'is right: '}{argmax}{always}."]
+    lines = [f"Quality on the {metrics.n:,} images of {split}: it {f'{decided}, ' if decided else 'is right: '}{argmax}{always}."]
     if metrics.positive is not None:
         found = metrics.sensitivity[metrics.positive]
-        lines.append(f"It finds {_share(found)} of the {found.n} images of {markdown_code(metrics.positive)}.")
+        lines.append(f"It finds {_share(found)} of the {found.n:,} images of {markdown_code(metrics.positive)}.")
     doubts = metrics.doubts("the net")
     return [*lines, *([] if doubts is None else [f"**Nothing shows that it learned anything**: {markdown(str(doubts))}."])]
 

@@ -99,7 +99,7 @@ def _reduced(repair: Repair | None, ranges: RangeReport | None) -> str:
         flushed = max(each.flushed for each in reaching)
         words.append(
             markdown(
-                f"Of what {ranges.precision} holds, {reaching[0].words} ({ranges.limit:.6g}) on {ranges.num_images} images of "
+                f"Of what {ranges.precision} holds, {reaching[0].words} ({ranges.limit:.6g}) on {ranges.num_images:,} images of "
                 f"{ranges.split}; at most {percent(flushed)} of a tensor's values are too small for it."
             )
             + " `ranges.json` lists every tensor."

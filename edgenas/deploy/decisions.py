@@ -81,7 +81,7 @@ def finite_gate(seen: Seen, layer_of: Callable[[int], str | None] | None) -> Gat
     if judged.verdict == "passed":
         return judged
     before, after_N = int((seen.before_N < 0).sum()), np.flatnonzero(seen.after_N < 0)
-    reason = f"{judged.reason}, of {len(seen.labels_N)} images"
+    reason = f"{judged.reason}, of {len(seen.labels_N):,} images"
     if before:
         reason += f"; {before} of them already in the source"
     layer = layer_of(int(after_N[0])) if layer_of is not None and after_N.size else None
@@ -178,7 +178,7 @@ def _positive_gates(seen: Seen, gates: Gates, positive: int, helps: Helps) -> li
         if most is not None:
             gate = count_gate(f"{name}s", count, most)
             what = "positives newly missed" if name.endswith("negative") else "others newly called positive"
-            judged.append(replace(gate, reason=f"{count} of {num} {what}, allowed {most}") if gate.reason else gate)
+            judged.append(replace(gate, reason=f"{count:,} of {num:,} {what}, allowed {most}") if gate.reason else gate)
         if share is not None:
             judged.append(rare_gate(f"{name}_share", count, num, share, kind, helped=helped))
     return judged

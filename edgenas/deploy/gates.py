@@ -140,7 +140,8 @@ class Help:
 def count_gate(name: str, value: float, limit: float) -> Gate:
     """A count or a distance that must not exceed a limit; what is not a number does not pass."""
     passed = value <= limit
-    return Gate(name, limit, value, value, value, "passed" if passed else "failed", "" if passed else f"{value:g} > {limit:g}")
+    shown = f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+    return Gate(name, limit, value, value, value, "passed" if passed else "failed", "" if passed else f"{shown} > {limit:g}")
 
 
 def share_gate(
@@ -162,12 +163,12 @@ def share_gate(
     by_other = None if helped is None else _helped(judged, helped, lambda bound: 1 - bound >= limit)
     if by_other is not None:
         return by_other
-    numbers = f"{share.value:.4f} of {share.n} ({100 * confidence:g} % interval {share.low:.4f} to {share.high:.4f})"
+    numbers = f"{share.value:.4f} of {share.n:,} ({100 * confidence:g} % interval {share.low:.4f} to {share.high:.4f})"
     if share.high < limit:
         return replace(judged, verdict="failed", reason=f"{numbers} is below {limit:g}")
     needs = stats.trials_to_prove(limit, confidence=confidence) if limit < 1 else None
-    needed = f"no number of {trials}" if needs is None else f"{needs} {trials}"
-    reason = f"{numbers} does not decide {limit:g}; {needed} would, there are {share.n}{_more(helped)}"
+    needed = f"no number of {trials}" if needs is None else f"{needs:,} {trials}"
+    reason = f"{numbers} does not decide {limit:g}; {needed} would, there are {share.n:,}{_more(helped)}"
     return replace(judged, verdict="undecided", reason=reason, needs=needs)
 
 
@@ -192,11 +193,11 @@ def rare_gate(name: str, num: int, total: int, limit: float, trials: str, *, hel
         return by_other
     if total == 0:
         kind = trials.split(maxsplit=1)[0]
-        return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs} {trials} would decide it", needs=needs)
-    numbers = f"{num} of {total} (95 % interval {share.low:.4f} to {share.high:.4f})"
+        return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs:,} {trials} would decide it", needs=needs)
+    numbers = f"{num:,} of {total:,} (95 % interval {share.low:.4f} to {share.high:.4f})"
     if share.low > limit:
         return replace(judged, verdict="failed", reason=f"{numbers} is above {limit:g}")
-    reason = f"{numbers} does not decide {limit:g}; {needs} {trials} would, there are {total}{_more(helped)}"
+    reason = f"{numbers} does not decide {limit:g}; {needs:,} {trials} would, there are {total:,}{_more(helped)}"
     return replace(judged, verdict="undecided", reason=reason, needs=needs)
 
 
@@ -220,14 +221,14 @@ def loss_gate(name: str, lost: int, won: int, total: int, margin: float, kind: s
     if by_other is not None:
         return by_other
     interval = f"(95 % interval {loss.low:.4f} to {loss.high:.4f})"
-    found = f"a loss of {lost} less {won} gained of {total} {kind} {interval}"
+    found = f"a loss of {lost:,} less {won:,} gained of {total:,} {kind} {interval}"
     if total > 0 and loss.low > margin:
         return replace(judged, verdict="failed", reason=f"{found} is above {margin:g}")
     needs = stats.images_to_show(lost, won, total, margin)
     if total == 0:
-        return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs} would decide it", needs=needs)
-    needed = f"no number of {kind}" if needs is None else f"{needs} {kind}"
-    reason = f"{found} does not decide {margin:g}; at these rates {needed} would, there are {total}{_more(helped)}"
+        return replace(judged, verdict="undecided", reason=f"there are no {kind}; {needs:,} would decide it", needs=needs)
+    needed = f"no number of {kind}" if needs is None else f"{needs:,} {kind}"
+    reason = f"{found} does not decide {margin:g}; at these rates {needed} would, there are {total:,}{_more(helped)}"
     return replace(judged, verdict="undecided", reason=reason, needs=needs)
 
 
@@ -329,7 +330,7 @@ def _learned(
     poor = [whose for whose in decisions if not stats.beats_most_frequent(argmax[whose], decisions[whose], labels_N)]
     if not poor:
         return judged
-    found = ", ".join(f"{whose} decides {rights[whose].value:.4f} of {share.n} rightly" for whose in poor)
+    found = ", ".join(f"{whose} decides {rights[whose].value:.4f} of {share.n:,} rightly" for whose in poor)
     reason = f"{found}, always answering the most frequent class {share.value:.4f}: nothing shows that anything was learned"
     return replace(judged, verdict="failed", reason=reason)
 

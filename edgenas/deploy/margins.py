@@ -82,5 +82,5 @@ def flip_bound(error_N: NDArray[np.float64], margin_M: NDArray[np.float64]) -> H
     largest = 2 * float(error_N.max())
     near = int((margin_M <= NEAR_TIMES * largest).sum())
     bound = wilson(0, len(error_N)).high + wilson(near, len(margin_M)).high / NEAR_TIMES
-    words = f"{near} of {len(margin_M)} images are within {NEAR_TIMES:g} times the largest error of another decision, "
+    words = f"{near:,} of {len(margin_M):,} images are within {NEAR_TIMES:g} times the largest error of another decision, "
     return Help(bound=bound, words=f"{words}which leaves room for {bound:.4f} to change")

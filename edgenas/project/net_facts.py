@@ -31,12 +31,19 @@ class Divided(Protocol):
         ...
 
 
-def facts_of(space: SearchSpace, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
-    """What a checkpoint says of itself, and what it must say to be used."""
+def facts_of(space: SearchSpace | None, images: Divided, kind: str, **more: Any) -> dict[str, Any]:
+    """What a checkpoint says of itself, and what it must say to be used.
+
+    Args:
+        space: that the net is of; None for a net of no space, which is the same whatever space is searched beside it.
+        images: that it learns, or learned.
+        kind: of the net.
+        more: that it says besides.
+    """
     task = images.task
     return {
         "net": kind,
-        "space": space.name,
+        **({} if space is None else {"space": space.name}),
         "num_classes": task.num_classes,
         "in_channels": task.in_channels,
         "image_px": task.image_px,

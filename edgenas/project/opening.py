@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenas.config import Flags, blamed, build, parse_overrides, read_toml
-from edgenas.data import ImageSource, open_source
+from edgenas.data import ImageSource, archives_of, open_source
+from edgenas.data.archives import Archives
 from edgenas.data.images import Images, positive_index
 from edgenas.data.inspect import FileIndex, read_contents
 from edgenas.data.loaders import ImageStore
@@ -22,7 +23,7 @@ from edgenas.errors import ConfigError, DataError, MissingInputError, RunFolderE
 from edgenas.project.named_recipes import beneath, require_recipe
 from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
-from edgenas.runs import RunFolder
+from edgenas.runs import RunFolder, sha256_json
 from edgenas.runs.place import threads_here
 from edgenas.spaces import SearchSpace, Task, get_space
 
@@ -126,8 +127,12 @@ def open_images(project: Project) -> Images:
     return images
 
 
-def images_of(project: Project) -> Images:
+def images_of(project: Project, splits: Splits | None = None) -> Images:
     """The images of a project as `edgenas init` divided them, nothing decoded yet.
+
+    Args:
+        project: whose images are meant.
+        splits: what `load_splits` reads of it; None reads them.
 
     Raises:
         MissingInputError: if `edgenas init` has not divided them.
@@ -136,10 +141,37 @@ def images_of(project: Project) -> Images:
     run, settings = project.run, project.settings
     if not run.splits.exists():
         raise no_splits(run)
-    source, splits = open_divided(run, settings.data)
+    source, splits = open_divided(run, settings.data, splits)
     task = Task(len(source.class_names), 3, image_px_of(settings, source))
     store = ImageStore(source, stored_preprocess(splits.pixels, task.image_px), memory_bytes=settings.data.cache_mb << 20)
     return Images(source, splits, store, task, positive_index(settings.data.positive, source.class_names))
+
+
+def require_divided(project: Project, splits: Splits | None = None) -> None:
+    """Check what `images_of` checks; images in a few large files are not read where these are, by size and times, as before.
+
+    Raises:
+        MissingInputError, DataError, RunFolderError: as `images_of`.
+    """
+    run, data = project.run, project.settings.data
+    if not run.splits.exists():
+        raise no_splits(run)
+    splits = load_splits(run.splits) if splits is None else splits
+    _require_division(run, data, splits)
+    archives = _archives(data, splits)
+    if archives is None or archives != Archives.load(run.archives):
+        images_of(project, splits)
+    else:
+        positive_index(data.positive, splits.class_names)
+
+
+def _archives(data: DataSettings, splits: Splits) -> Archives | None:
+    """The few files that hold all images, as they are now; None where images lie otherwise."""
+    paths = archives_of(data.source)
+    checked = sha256_json(
+        {"source": data.source, "map_label": data.map_label, "splits": splits.sha256, "excluded": splits.excluded}
+    )
+    return Archives.seen(checked, paths) if paths else None
 
 
 def no_splits(run: RunFolder) -> MissingInputError:
@@ -147,15 +179,18 @@ def no_splits(run: RunFolder) -> MissingInputError:
     return MissingInputError(f"{run.splits} does not exist", hint="run `edgenas init --data SOURCE` first")
 
 
-def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Splits]:
+def open_divided(run: RunFolder, data: DataSettings, splits: Splits | None = None) -> tuple[ImageSource, Splits]:
     """The source without what was left out, and its splits; both are checked to be what `edgenas init` saw.
+
+    Splits that are given are those of the run folder, read before.
 
     Raises:
         DataError: if images or settings of the division changed since then.
         RunFolderError: if a file of the run is damaged.
     """
-    splits = load_splits(run.splits)
+    splits = load_splits(run.splits) if splits is None else splits
     _require_division(run, data, splits)
+    archives = _archives(data, splits)
     source = without(open_source(data.source, data.map_label), splits.excluded)
     if splits.class_names != source.class_names:
         raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
@@ -164,10 +199,12 @@ def open_divided(run: RunFolder, data: DataSettings) -> tuple[ImageSource, Split
         check_fingerprint(splits, source, (), index)
     *_, (contents, seen) = (record for record in read_contents(source, index) if not isinstance(record, int))
     check_fingerprint(splits, source, contents, index)
-    if seen != index:
-        # the run folder may be read-only or on a full disk; then the files are read again the next time
-        with suppress(RunFolderError):
+    # the run folder may be read-only or on a full disk; then the files are read again the next time
+    with suppress(RunFolderError):
+        if seen != index:
             seen.save(run.files)
+        if archives is not None and archives.are_settled and archives != Archives.load(run.archives):
+            archives.save(run.archives)
     return source, splits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgenas.data.splits import load_splits
+from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
 from edgenas.project.opening import Project
 from edgenas.records import CandidateRow, CheckpointFacts, RetrainResult, SearchResult
@@ -25,8 +25,8 @@ def searched(run: RunFolder) -> SearchResult | None:
     return SearchResult.read(path) if path.is_file() else None
 
 
-def winner_of(project: Project) -> CandidateRow:
-    """The winner of `edgenas search`.
+def winner_of(project: Project, splits: Splits | None = None) -> CandidateRow:
+    """The winner of `edgenas search`, chosen with ``splits``, which are read where None.
 
     Raises:
         MissingInputError: naming `edgenas search`.
@@ -35,7 +35,7 @@ def winner_of(project: Project) -> CandidateRow:
     path, result = project.run.search / RESULT, searched(project.run)
     if result is None:
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
-    if result.splits_sha256 != load_splits(project.run.splits).sha256:
+    if result.splits_sha256 != (load_splits(project.run.splits) if splits is None else splits).sha256:
         raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
     if has_weights(project.run.supernet) and result.supernet_sha256 != weights_sha256(project.run.supernet):
         raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")

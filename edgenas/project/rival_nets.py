@@ -145,9 +145,10 @@ def find_rival(project: Project, images: Divided, name: str) -> KeptRival:
     if not has_weights(folder):
         raise CheckpointError(f"{folder / WEIGHTS} does not exist", hint="run `edgenas compare` again")
     plain = told_by(folder / WEIGHTS)
-    kind = str(plain.get("net"))
-    require_facts(plain, facts_of(project.space, images, kind), folder / WEIGHTS, "edgenas compare")
-    return KeptRival(row, None if result is None else result.table, folder, _said(plain))
+    said = _said(plain)
+    own = facts_of(project.space if said is None else None, images, str(plain.get("net")))
+    require_facts(plain, own, folder / WEIGHTS, "edgenas compare")
+    return KeptRival(row, None if result is None else result.table, folder, said)
 
 
 def _said(plain: Mapping[str, Any]) -> RivalFacts | None:

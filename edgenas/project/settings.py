@@ -138,7 +138,8 @@ class ProfileSettings:
         calibration_nets: whole nets that the calibration and its bound are fitted on.
         bound_nets: whole nets that nothing is fitted on, which promises of a quantile come from; a confidence of 0.95 needs 19.
         validation_nets: whole nets that nothing is fitted on.
-        budget_min: minutes that timing may take: fewer visits, then fewer blocks; None is no limit.
+        budget_min: minutes that tracing and timing may take: fewer visits, then fewer blocks; what makes a table at all is traced
+            and timed even so. None is no limit.
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
         soak_min: minutes of work before anything is timed, so that the device has settled.
         pause_min: minutes between the two sessions that tell how well measurements repeat.
@@ -313,6 +314,8 @@ class RetrainSettings:
             interpolated to another resolution.
         scratch_epochs: of fresh weights; None takes as many as inherited ones see in the supernet and here, or ``epochs`` where
             start is scratch.
+        scratch_learning_rates: that fresh weights are tried with, each to the end, of which the best on select is kept; none takes
+            ``train.learning_rate``. Hand-designed nets, the plain CNN and the rivals of `compare` get the same choice.
         learning_rate: of inherited and of given weights.
         teaching: by the teacher, by labels alone, or auto: the teacher, and with a baseline both, of which the better on select is
             kept.
@@ -333,6 +336,7 @@ class RetrainSettings:
     start: Literal["auto", "inherited", "scratch", "given"] = "auto"
     init: str | None = None
     scratch_epochs: Count | None = None
+    scratch_learning_rates: tuple[Amount, ...] = ()
     learning_rate: Amount = 1e-3
     teaching: Literal["auto", "teacher", "labels"] = "auto"
     finals: Count = 1

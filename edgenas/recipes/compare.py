@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgenas.config import Flags
@@ -23,8 +23,10 @@ from edgenas.project.comparing.rivals import Rival, timm_rivals, ways_for
 from edgenas.project.comparing.training import (
     Budget,
     Clock,
+    as_ours,
     bench_for,
     budgeted,
+    expected,
     train_cnn,
     train_hand,
     train_rival,
@@ -35,7 +37,7 @@ from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
 from edgenas.project.retraining.baselines import Limits, limits_for, table_of
-from edgenas.project.retraining.ways import Bench, Net
+from edgenas.project.retraining.ways import Bench, Net, fresh_rates
 from edgenas.project.rival_nets import keep_compare
 from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.ray_workers import Workers, require_address
@@ -88,18 +90,20 @@ def run(config: CompareConfig) -> Iterator[Record]:
     ours, clock = Ours.of(project, images), Clock.of(settings.budget_min)
     with locked(project.run), ExitStack() as stack:
         bench = Bench.open(project, images, device, force=config.force)
-        bench = replace(bench, teachings=ours.teachings or bench.teachings)
+        bench = as_ours(bench, ours)
         limits, table = _limits(bench, ours), table_of(project, images)
         limit = _limit(project.space, limits, ours, table)
         device_facts = {"table": None if table is None else table.table.sha256, "classes": len(images.class_names)}
         looked_at = stack.enter_context(journal(project.run.compare / LOOKED_AT, device_facts, keep=True))
         paces = stack.enter_context(journal(project.run.compare / PACES, {"splits": images.splits.sha256}, keep=True))
         budget = Budget(settings.equal, ours.epochs, ours.seconds, clock, paces)
-        yield from _told(budget)
+        yield from _told(budget, fresh_rates(bench.project))
         outsiders = [outsider(bench, each) for each in asked if each.kind in ("run", "onnx")]  # before anything is trained
         nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at)
         yield from decode(images, "train")
         rivals = timm_rivals(bench, nets)
+        if not clock.is_over:
+            yield from expected(bench, rivals, budget)
         if config.workers is not None or config.ray_address is not None:
             yield from _train_apart(config, bench, rivals, nets, budget)
         trained = yield from _trained(bench, ours, asked, rivals, limits, budget)
@@ -156,10 +160,17 @@ def _limit(space: SearchSpace, limits: Limits, ours: Ours, table: RunTable | Non
     return Limit(named.limit, limits.quantile or "p50")
 
 
-def _told(budget: Budget) -> Iterator[Note]:
+def _told(budget: Budget, rates: Sequence[float]) -> Iterator[Note]:
     took = "" if budget.seconds is None else f", which took {budget.seconds / 60:.1f} minutes"
     text = f"the searched net's weights have seen {budget.epochs} epochs{took}"
     yield Note(f"{text}; every rival that is trained here gets the same {budget.equal}")
+    if len(rates) > 1:
+        yield Note(
+            f"fresh weights are tried at learning rates of {', '.join(f'{rate:g}' for rate in rates)}, as the searched net's were"
+        )
+    else:
+        hint = "`retrain` with several `retrain.scratch_learning_rates` gives all a choice"
+        yield Note(f"fresh weights learn at {rates[0]:g}, the learning rate of the searched net's space ({hint})")
     if budget.equal == "time" and budget.seconds is None:
         yield Note("no log says how long the searched net was trained: rivals get the same epochs instead", is_warning=True)
 

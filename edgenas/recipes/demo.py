@@ -32,6 +32,7 @@ from edgenas.records import (
     VerifyResult,
 )
 from edgenas.runs import Note, Outcome, Record, RunFolder, quietly
+from edgenas.runs.place import require_alone
 from edgenas.runs.quick import quick_overrides, remembering
 
 RIVALS = ("hand", "timm:starnet_s050@16", "timm:mobilenetv4_conv_small_035@16")  # of timm's families the two nearest to the limit
@@ -81,7 +82,11 @@ def run(config: DemoConfig) -> Iterator[Record]:
     """Table, supernet, search, the winner beside hand-made and timm's nets, ONNX and TensorRT, parity, verification.
 
     A failed or undecided gate does not end the demo; the outcome then carries the failure.
+
+    Raises:
+        UsageError: if several processes were started together.
     """
+    require_alone("demo", "start it without torchrun or srun: its nets are small")
     began = time.monotonic()
     run_path = config.run
     source = _source(run_path, config)
@@ -198,7 +203,7 @@ def _reason(parity: Parity) -> str:
     if not shown.num_images or shown.decision.agreement is None:
         return parity.reason
     agree = f"{percent(shown.decision.agreement.value)} of {shown.num_images:,} images are decided alike"
-    agree += f", {shown.new_false_negatives} newly missed, {shown.new_false_positives} new false alarms"
+    agree += f", {shown.new_false_negatives:,} newly missed, {shown.new_false_positives:,} new false alarms"
     if shown.word == EQUAL_WORD and shown.equality is not None:
         agree = f"{EQUAL_WORD} on {shown.num_images:,} images: {shown.equality.words}"
     kind = f"emulated on this CPU ({shown.word}): " if shown is not parity else ""

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from edgenas.config import Flags
 from edgenas.data.images import Images
+from edgenas.data.splits import Splits, load_splits
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
 from edgenas.percents import percent
-from edgenas.project.opening import Project, images_of, open_project, use_threads
+from edgenas.project.opening import Project, images_of, open_project, require_divided, use_threads
 from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
 from edgenas.project.trainings.teaching import needs_teacher
@@ -68,13 +69,19 @@ def run(config: InfoConfig) -> Iterator[Record]:
     teacher = stages["teacher"]
     if teacher.state == MISSING and not needs_teacher(project.settings.train):
         stages["teacher"] = replace(teacher, state="not needed", command="")
-    stages |= yield from _outdated(project, stages)
+    splits = None  # where they cannot be read, whoever needs them says why
+    with suppress(EdgeNASError):
+        splits = load_splits(folder.splits) if folder.splits.exists() else None
+    stages |= yield from _outdated(project, stages, splits)
     stages["report"] = yield from _page(folder)
     yield from _origins(folder)
     loader, images = None, None
     if folder.splits.exists():
         try:
-            images = images_of(project)
+            if config.measure_loader:
+                images = images_of(project, splits)
+            else:
+                require_divided(project, splits)
         except EdgeNASError as error:
             stages["data"] = replace(stages["data"], state="unusable", command="edgenas init --force")
             yield Note(f"the data cannot be used: {error}", is_warning=True)
@@ -162,13 +169,15 @@ def _stage(name: str, path: Path | None, command: str) -> StageFacts:
     return StageFacts(name=name, state=THERE, made=made, command="")
 
 
-def _outdated(project: Project, stages: Mapping[str, StageFacts]) -> Generator[Note, None, dict[str, StageFacts]]:
+def _outdated(
+    project: Project, stages: Mapping[str, StageFacts], splits: Splits | None
+) -> Generator[Note, None, dict[str, StageFacts]]:
     """The stages whose results later commands would refuse; what is unfinished is said."""
     folder, outdated = project.run, {}
     search, retrain, winner = stages["search"], stages["retrain"], None
     if search.state == THERE and stages["data"].state == THERE:
         try:
-            winner = winner_of(project)
+            winner = winner_of(project, splits)
         except EdgeNASError as error:
             outdated["search"] = replace(search, state="outdated", command=typed(folder, "search"))
             yield Note(f"search: {error}", is_warning=True)

@@ -36,6 +36,8 @@ from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, wri
 from edgenas.runs.stages import UNFINISHED
 from edgenas.spaces import SearchSpace, Task, get_space
 
+_GIVEN = "a setting of the command line"  # there is no file yet
+
 
 @dataclass(frozen=True, slots=True)
 class InitConfig:
@@ -72,7 +74,7 @@ def run(config: InitConfig) -> Iterator[Record]:
     asked = merge(flags, parse_overrides(config.overrides))
     source = scan_source(flags["data"]["source"], _map_label(asked))
     tables = _tables(source, asked)
-    settings = composed(build(ProjectSettings, tables, source="the settings of this init"))
+    settings = composed(build(ProjectSettings, tables, source=_GIVEN))
     positive_index(settings.data.positive, source.class_names)
     require_asked(settings, source.class_names)
     by_hand = "name" in asked.get("space", {})
@@ -103,7 +105,7 @@ def run(config: InitConfig) -> Iterator[Record]:
             )
         if looked is not None and looked.chosen is not None:
             tables = _with_choice(tables, looked.chosen)
-            space, task = _space_and_task(build(ProjectSettings, tables, source="the settings of this init"), source)
+            space, task = _space_and_task(build(ProjectSettings, tables, source=_GIVEN), source)
         write_json(folder.path / FILE, schema())
         write_text(folder.config, settings_text(tables))
         preprocess = replace(pixels.preprocess, image_px=task.image_px)  # which a look may have chosen
@@ -153,7 +155,7 @@ def _map_label(asked: Mapping[str, Any]) -> Mapping[str, str]:
     """How labels are renamed, checked before images are looked for."""
     if not asked["data"].get("map_label"):
         return {}
-    return build(ProjectSettings, asked, source="the settings of this init").data.map_label
+    return build(ProjectSettings, asked, source=_GIVEN).data.map_label
 
 
 def _space_and_task(settings: ProjectSettings, source: ImageSource) -> tuple[SearchSpace, Task]:

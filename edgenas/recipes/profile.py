@@ -102,7 +102,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
             journal(project.run.latency / JOURNAL, _identity(project, images.task, runtime)) as memory,
         ):
             if len(memory):
-                yield Note(f"going on after {len(memory)} measurements of an interrupted profile")
+                yield Note(f"going on after {len(memory):,} measurements of an interrupted profile")
             result: ProfileResult | None = None
             for record in profile(
                 project.space,
@@ -112,7 +112,7 @@ def run(config: ProfileConfig) -> Iterator[Record]:
                 settings=timing_settings(settings),
                 rng=np.random.default_rng(settings.seed),
                 details={**workshop.graph_details, "command": " ".join(["edgenas", *sys.argv[1:]])},
-                prepare=workshop.prepare,
+                tracer=workshop,
                 memory=memory,
             ):
                 if isinstance(record, ProfileResult):

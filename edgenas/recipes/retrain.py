@@ -310,6 +310,7 @@ def _report(bench: Bench, name: str, kept: Kept) -> Generator[Record, None, tupl
         weights=best.way.weights,
         teaching=best.way.teaching,
         epochs=best.way.epochs,
+        learning_rate=best.way.chosen_rate,
         select_top1=best.select_top1,
         starts=tuple(each.trained_way for each in kept.tries),
         latency_ms_measured=kept.latency_ms,

@@ -251,8 +251,8 @@ def _repeat_parity(
 def _passed_words(parity: Parity) -> str:
     """What a passed parity rests on."""
     if parity.word == EQUAL_WORD and parity.equality is not None:
-        return f"{EQUAL_WORD} on {parity.num_images} images: {parity.equality.words}"
-    return f"{parity.num_images} images agree with {parity.reference} as the gates ask"
+        return f"{EQUAL_WORD} on {parity.num_images:,} images: {parity.equality.words}"
+    return f"{parity.num_images:,} images agree with {parity.reference} as the gates ask"
 
 
 def _images_of(

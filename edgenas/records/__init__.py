@@ -47,7 +47,7 @@ from edgenas.records.commands import (
     StageFacts,
     TaskFacts,
 )
-from edgenas.records.compare import SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
+from edgenas.records.compare import LEARNED, SEARCHED, ComparedNet, CompareResult, LeftOut, RivalFacts
 from edgenas.records.decision import DecisionRule
 from edgenas.records.demo import DemoResult, VerdictRow
 from edgenas.records.evidence import (
@@ -227,6 +227,7 @@ from edgenas.records.training import (
 __all__ = [
     "AT_LEAST",
     "EQUAL_WORD",
+    "LEARNED",
     "MANIFEST_SCHEMA",
     "SEARCHED",
     "AcceptanceFacts",

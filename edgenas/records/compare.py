@@ -10,6 +10,7 @@ from edgenas.records.metrics import Metrics, TrainedWay
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import TableFacts
 
+LEARNED = "above_most_frequent"  # gate that no export can pass of a net that is not shown to have learned anything
 SEARCHED = "searched"  # name and kind of the net that the others are compared with
 
 
@@ -61,6 +62,7 @@ class ComparedNet(JsonRecord):
         starts: its trainings to the end, of which the best on select is judged.
         parity: verdict of its export against its source on test; ``not_run`` where it came as a file.
         parity_reason: why it did not pass.
+        failed_gates: names of those that failed; None where none did.
         false_alarms: share of the other classes' images that are decided as the positive one; None without one.
         difference: searched - this, of their accuracies, paired; None for the searched one itself.
         p_mcnemar: that both are equally often right.
@@ -90,6 +92,7 @@ class ComparedNet(JsonRecord):
     starts: tuple[TrainedWay, ...] = ()
     parity: str
     parity_reason: str = ""
+    failed_gates: Annotated[tuple[str, ...] | None, OMITTED] = None
     metrics: Annotated[Metrics, FLAT]
     false_alarms: Annotated[Proportion | None, OMITTED] = None
     difference: Proportion | None = None
@@ -99,6 +102,11 @@ class ComparedNet(JsonRecord):
     sensitivity_difference: Annotated[Proportion | None, OMITTED] = None
     folder: Annotated[str | None, OMITTED] = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_unlearned(self) -> bool:
+        """Whether its export answers like its source, and fails only because neither is shown to have learned anything."""
+        return self.parity == "failed" and self.failed_gates == (LEARNED,)
 
     @property
     def may_win(self) -> bool:

@@ -161,7 +161,7 @@ class Parity(JsonRecord):
         if self.emulated is not None:
             problems += [f"emulated {gate.name}: {gate.reason}" for gate in self.emulated.gates if gate.verdict != "passed"]
         raise ParityError(
-            f"parity {self.verdict} over {num_images} images: {self.reason}",
+            f"parity {self.verdict} over {num_images:,} images: {self.reason}",
             problems=problems if len(problems) > 1 else (),
             result={"parity": self.as_json()},
         )

@@ -125,7 +125,7 @@ class ThresholdChoice(JsonRecord):
 
 def _of(share: Proportion) -> str:
     """A share as a count, e.g. ``12 of 90``."""
-    return f"{round(share.value * share.n) if share.n else 0} of {share.n}"
+    return f"{round(share.value * share.n) if share.n else 0:,} of {share.n:,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +283,7 @@ class TrainedWay(JsonRecord):
         teaching: ``teacher`` or ``labels``.
         seconds: of the training; None where its log is gone.
         select_top1: accuracy on select.
+        learning_rate: highest, where several were tried.
         low_floors: floors on sensitivities that it misses on confirm.
     """
 
@@ -291,12 +292,13 @@ class TrainedWay(JsonRecord):
     epochs: int
     seconds: float | None
     select_top1: Proportion
+    learning_rate: Annotated[float | None, OMITTED] = None
     low_floors: Annotated[tuple[str, ...] | None, OMITTED] = None
 
     @property
-    def way(self) -> tuple[str, str, int]:
+    def way(self) -> tuple[str, str, int, float | None]:
         """What tells it from the others."""
-        return self.weights, self.teaching, self.epochs
+        return self.weights, self.teaching, self.epochs, self.learning_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,6 +311,7 @@ class NetReport(JsonRecord):
         latency_ms_predicted: None without a table, or for a net of no space.
         weights: where its training started, ``finetuned``, ``given`` or ``scratch``.
         teaching: ``teacher`` or ``labels``.
+        learning_rate: highest, where several were tried.
         select_top1: accuracy on select.
         starts: its trainings to the end.
         latency_ms_measured: None where it was not measured.
@@ -323,6 +326,7 @@ class NetReport(JsonRecord):
     weights: str
     teaching: Annotated[str | None, OMITTED] = None
     epochs: int
+    learning_rate: Annotated[float | None, OMITTED] = None
     select_top1: Annotated[Proportion | None, OMITTED] = None
     starts: Annotated[tuple[TrainedWay, ...] | None, OMITTED] = None
     latency_ms_measured: float | None
@@ -330,6 +334,6 @@ class NetReport(JsonRecord):
     metrics: Annotated[Metrics, FLAT]
 
     @property
-    def way(self) -> tuple[str, str | None, int]:
+    def way(self) -> tuple[str, str | None, int, float | None]:
         """How it was trained."""
-        return self.weights, self.teaching, self.epochs
+        return self.weights, self.teaching, self.epochs, self.learning_rate

@@ -72,7 +72,7 @@ class RangeReport(JsonRecord):
             return None
         listed = "; ".join(each.words for each in near[:most])
         more = f"; and {len(near) - most} more" if len(near) > most else ""
-        return f"{self.precision} holds numbers up to {self.limit:.6g}, and over {self.num_images} images {listed}{more}"
+        return f"{self.precision} holds numbers up to {self.limit:.6g}, and over {self.num_images:,} images {listed}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +118,8 @@ class Repair(JsonRecord):
     def words(self) -> str:
         """What was found, for people."""
         if self.verdict == "not_needed":
-            return f"{self.precision} fails no gate on {self.num_images} images of {self.split}"
-        tried = f"{len(self.trials)} attempts on {self.num_images} images of {self.split}"
+            return f"{self.precision} fails no gate on {self.num_images:,} images of {self.split}"
+        tried = f"{len(self.trials)} attempts on {self.num_images:,} images of {self.split}"
         why = "; ".join(self.reason.split("; ")[:2])  # the gate that failed first, and where
         if self.verdict == "impossible":
             return f"{self.precision} fails on {self.split}, and nothing that stays fp32 repairs it ({tried}): {why}"

@@ -19,7 +19,7 @@ from edgenas.runs import Outcome
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = 16  # least columns of the nets' names
+NAMES = 14  # least columns of the nets' names
 COLOURS = {
     "searched": "tab:red",
     "hand": "tab:orange",
@@ -57,13 +57,13 @@ def _mark(result: CompareResult, net: ComparedNet) -> str:
 def _costs(result: CompareResult) -> Table:
     """One row a net: its input, what it costs, what its training had."""
     limit = "" if result.limit_ms is None else f", limit {result.limit_ms:.3g} ms"
-    rows = _table("net", ">px", ">params", ">MACs", ">latency", "start", ">epochs", ">min", title=f"Nets{limit}")
+    rows = _table("net", ">px", ">params", ">MACs", ">ms", "start", ">epochs", ">min", title=f"Nets{limit}")
     for net in result.nets:
         px = str(net.image_px) if net.stem_stride is None else f"{net.image_px}/{net.stem_stride}"
-        latency = milliseconds(net.latency_ms_measured) + ("" if net.fits is not False else " !")
+        latency = milliseconds(net.latency_ms_measured).removesuffix(" ms") + ("" if net.fits is not False else " !")
         minutes = "–" if net.seconds is None else f"{net.seconds / 60:.1f}"
+        epochs = "–" if net.epochs is None else f"{net.epochs:,}"
         macs = "–" if net.macs is None else count(net.macs)
-        epochs = "–" if net.epochs is None else str(net.epochs)
         rows.add_row(_mark(result, net), px, count(net.params), macs, latency, net.weights, epochs, minutes)
     return rows
 
@@ -71,19 +71,24 @@ def _costs(result: CompareResult) -> Table:
 def _accuracies(result: CompareResult) -> Table:
     """One row a net: accuracy, and how far the searched one is ahead."""
     images = result.nets[0].metrics.n
-    rows = _table("on test", ">top-1 %", ">searched ahead by", ">Holm's p", "parity", title=f"{images} images, 95 % intervals")
+    rows = _table("on test", ">top-1 %", ">searched ahead by", ">Holm's p", "parity", title=f"{images:,} images, 95 % intervals")
     for net in result.nets:
         p_value = "–" if net.p_holm is None else f"{net.p_holm:.2g}"
-        cells = (interval(net.metrics.top1), interval(net.difference), p_value, verdict(net.parity))
+        cells = (interval(net.metrics.top1), interval(net.difference), p_value, _parity(net))
         rows.add_row(_mark(result, net), *cells)
     return rows
+
+
+def _parity(net: ComparedNet) -> Text:
+    """The verdict on its export; of a net that learned nothing that, and not that its export is at fault."""
+    return Text("nothing learned", style=verdict("failed").style) if net.is_unlearned else verdict(net.parity)
 
 
 def _sensitivities(result: CompareResult) -> Table:
     """One row a net: what it finds of the positive class, and what it takes for it."""
     positive = result.nets[0].metrics.positive or ""
     found = result.nets[0].metrics.sensitivity[positive].n
-    title = f"{positive}, the class that must not be missed: {found} images, each net at its own threshold"
+    title = f"{positive}, the class that must not be missed: {found:,} images, each net at its own threshold"
     rows = _table("on test", ">sensitivity %", ">false alarms %", ">searched ahead by", title=title)
     for net in result.nets:
         cells = (interval(net.metrics.sensitivity[positive]), interval(net.false_alarms), interval(net.sensitivity_difference))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import RenderableType
@@ -12,6 +12,7 @@ from rich.text import Text
 from edgenas.percents import numeral
 from edgenas.records import Metrics, MostFrequent, Proportion, Scores
 from edgenas.report.cells import interval, table
+from edgenas.report.folding import FirstBeside
 from edgenas.stats import wilson
 
 MAX_CONFUSED = 12  # classes whose confusion matrix fits a terminal
@@ -35,7 +36,7 @@ class OfPositive:
     @property
     def alarms(self) -> str:
         """False alarms as a count of what, e.g. ``12 of 377``."""
-        return f"{self.false_alarms} of {self.specificity.n}"
+        return f"{self.false_alarms:,} of {self.specificity.n:,}"
 
 
 def of_positive(metrics: Metrics) -> OfPositive | None:
@@ -88,11 +89,11 @@ def _decided_table(reports: Mapping[str, Metrics], title: str) -> Table:
     rows.add_row(
         Text(f"threshold on p({first.positive})"), "", *("–" if m.threshold is None else f"{m.threshold:.4g}" for m in each)
     )
-    rows.add_row("accuracy, as decided", str(first.top1_decision.n), *(interval(m.top1_decision) for m in each))
+    rows.add_row("accuracy, as decided", f"{first.top1_decision.n:,}", *(interval(m.top1_decision) for m in each))
     _always(rows, first.most_frequent, len(each))
     for name, share in first.sensitivity.items():
         mark = " (positive)" if name == first.positive else ""
-        rows.add_row(Text(f"sensitivity {name}{mark}"), str(share.n), *(interval(m.sensitivity[name]) for m in each))
+        rows.add_row(Text(f"sensitivity {name}{mark}"), f"{share.n:,}", *(interval(m.sensitivity[name]) for m in each))
         if name == first.positive:
             _costs_of_positive(rows, [of_positive(m) for m in each])
     return rows
@@ -104,7 +105,7 @@ def _costs_of_positive(rows: Table, counted: list[OfPositive | None]) -> None:
     if not known:
         return
     rows.add_row(
-        "  its specificity", str(known[0].specificity.n), *(interval(each.specificity) if each else "–" for each in counted)
+        "  its specificity", f"{known[0].specificity.n:,}", *(interval(each.specificity) if each else "–" for each in counted)
     )
     rows.add_row("  its PPV", "", *(interval(each.ppv) if each else "–" for each in counted))
     rows.add_row("  false alarms", "", *(each.alarms if each else "–" for each in counted))
@@ -113,11 +114,11 @@ def _costs_of_positive(rows: Table, counted: list[OfPositive | None]) -> None:
 def _argmax_table(reports: Mapping[str, Metrics], title: str, *, with_classes: bool) -> Table:
     first, each = next(iter(reports.values())), list(reports.values())
     rows = table("", ">images", *(f">{name} %" for name in reports), title=title)
-    rows.add_row("top-1", str(first.top1.n), *(interval(m.top1) for m in each))
+    rows.add_row("top-1", f"{first.top1.n:,}", *(interval(m.top1) for m in each))
     _always(rows, first.most_frequent, len(each))
     for name, share in first.sensitivity.items() if with_classes else ():
         mark = " (positive)" if name == first.positive else ""
-        rows.add_row(Text(f"sensitivity {name}{mark}"), str(share.n), *(interval(m.sensitivity[name]) for m in each))
+        rows.add_row(Text(f"sensitivity {name}{mark}"), f"{share.n:,}", *(interval(m.sensitivity[name]) for m in each))
     return rows
 
 
@@ -128,7 +129,7 @@ def always(common: MostFrequent) -> Text:
 
 def _always(rows: Table, common: MostFrequent | None, num_columns: int) -> None:
     if common is not None:
-        rows.add_row(always(common), str(common.share.n), *[numeral(common.share.value)] * num_columns, style="dim")
+        rows.add_row(always(common), f"{common.share.n:,}", *[numeral(common.share.value)] * num_columns, style="dim")
 
 
 def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[RenderableType]:
@@ -141,14 +142,14 @@ def scores_tables(metrics: Metrics, scores: Scores, *, title: str) -> Iterator[R
     by_argmax = table("by the argmax", ">images", ">% [95 %]", title=None if has_rule else title)
     for words, share in shares.items():
         if share is not None:
-            by_argmax.add_row(words, str(metrics.n), interval(share))
+            by_argmax.add_row(words, f"{metrics.n:,}", interval(share))
         if words == "top-1":
             _always(by_argmax, metrics.most_frequent, 1)
     yield by_argmax
     each = table("class", ">images", ">sensitivity %", ">PPV %", title="Each class, as decided")
     for name, share in metrics.sensitivity.items():
         mark = " (positive)" if name == metrics.positive else ""
-        each.add_row(Text(name + mark), str(share.n), interval(share), interval(scores.classes[name].ppv))
+        each.add_row(Text(name + mark), f"{share.n:,}", interval(share), interval(scores.classes[name].ppv))
     yield each
     yield from confusion(metrics)
     columns = {"specificity": "specificity", "NPV": "npv", "AUROC": "auroc"}
@@ -165,13 +166,13 @@ def _decided_scores(metrics: Metrics, scores: Scores, title: str) -> Iterator[Re
         yield Text(f"threshold: {metrics.threshold_choice.words}", style="dim")
         yield from referral_lines(metrics)
     rows = table("as decided", ">images", ">% [95 %]", title=title)
-    rows.add_row("accuracy", str(metrics.top1_decision.n), interval(metrics.top1_decision))
+    rows.add_row("accuracy", f"{metrics.top1_decision.n:,}", interval(metrics.top1_decision))
     _always(rows, metrics.most_frequent, 1)
     if metrics.positive is not None:
         share = metrics.sensitivity[metrics.positive]
-        rows.add_row(Text(f"finds {metrics.positive}"), str(share.n), interval(share))
+        rows.add_row(Text(f"finds {metrics.positive}"), f"{share.n:,}", interval(share))
     _costs_of_positive(rows, [of_positive(metrics)])
-    rows.add_row("macro F1", str(metrics.n), interval(scores.macro_f1))
+    rows.add_row("macro F1", f"{metrics.n:,}", interval(scores.macro_f1))
     yield rows
 
 
@@ -184,7 +185,7 @@ def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Tabl
 
 
 def confusion(metrics: Metrics) -> Iterator[RenderableType]:
-    """The confusion matrix, its columns numbered as its rows; of many classes, the pairs that are confused most."""
+    """The confusion matrix, its columns numbered as its rows; the pairs confused most where it has no room."""
     names, counts = list(metrics.sensitivity), metrics.confusion_matrix
     if len(counts) != len(names):
         return
@@ -194,12 +195,17 @@ def confusion(metrics: Metrics) -> Iterator[RenderableType]:
         )
         for number, (name, row) in enumerate(zip(names, counts, strict=True), 1):
             rows.add_row(
-                Text(f"{number} {name}"), *(Text(str(n), style="bold" if i == number else "") for i, n in enumerate(row, 1))
+                Text(f"{number} {name}"), *(Text(f"{n:,}", style="bold" if i == number else "") for i, n in enumerate(row, 1))
             )
-        yield rows
+        yield FirstBeside(rows, *_pairs(names, counts))
         return
+    yield from _pairs(names, counts)
+
+
+def _pairs(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Iterator[Table]:
+    """The pairs of classes that are confused most."""
     pairs = [(n, names[i], names[j]) for i, row in enumerate(counts) for j, n in enumerate(row) if i != j and n]
     rows = table("is", "decided as", ">images", title="Most frequent confusions")
     for n, name, other in sorted(pairs, key=lambda pair: -pair[0])[:MAX_PAIRS]:
-        rows.add_row(Text(name), Text(other), str(n))
+        rows.add_row(Text(name), Text(other), f"{n:,}")
     yield rows

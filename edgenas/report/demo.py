@@ -24,12 +24,12 @@ def demo_view(outcome: Outcome[DemoResult]) -> Iterator[RenderableType]:
     """The one screen at the end of the demo; what was found stands last, where a terminal shows it."""
     result = outcome.result
     limit = Text(f"limit: {result.latency_limit_ms:.3g} ms on {result.device} ({result.runtime})")
-    took = Text(f"took {result.seconds:.0f} s, at most {result.peak_memory_mb:.0f} MB; everything is in {result.run}")
+    took = Text(f"took {result.seconds:.0f} s, at most {result.peak_memory_mb:,.0f} MB; everything is in {result.run}")
     if result.comparison is None:
         nets = nets_of(replace(result.winner, baseline=result.baseline), "searched")
         parts: list[RenderableType] = [
             limit,
-            net_rows(nets, result.winner.most_frequent_on_select),
+            *net_rows(nets, result.winner.most_frequent_on_select),
             *metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals"),
             *(Text(text, style="bold yellow") for text in result.winner.doubts),
             *verdict_lines(result.winner, cannot_tell=": this task cannot tell"),

@@ -43,24 +43,47 @@ class Cells(Table):
         super().add_row(*map(_readable, cells), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title, then columns as far as they fit, cutting no word but of names, else every row as a block of lines."""
+        """The title, then columns as far as they fit, cutting no word but of names, else every row as a block of lines.
+
+        Before that, intervals go below their values.
+        """
         if self.heading is not None:
             yield Text()
             yield self.heading
+        laid = self._laid(console, options)
+        if laid is None:
+            yield from self._blocks()
+        else:
+            yield from self._beside(*laid, console, options)
+
+    def is_beside(self, console: Console, options: ConsoleOptions) -> bool:
+        """Whether its columns have room beside each other."""
+        return self._laid(console, options) is not None
+
+    def _laid(self, console: Console, options: ConsoleOptions) -> tuple[Sequence[Column], Sequence[int]] | None:
+        """Columns with their widths; None where they have no room."""
         room = options.max_width - (3 * len(self.columns) - 1)  # what paddings and the edges of the box take
-        needs = [_needs(console, options, column) for column in self.columns]
+        for columns in (self.columns, [_in_two_lines(column) for column in self.columns]):
+            widths = self._widths([_needs(console, options, column) for column in columns], room)
+            if widths is not None:
+                return columns, widths
+        return None
+
+    def _widths(self, needs: Sequence[tuple[int, int]], room: int) -> list[int] | None:
+        """As `shared`, names in several lines where nothing else keeps columns beside each other."""
         widths = shared(needs, room)
         if widths is None and self.names is not None:
             others = sum(least for least, _ in needs[1:])
             if room - others >= self.names:
                 widths = shared([(min(needs[0][0], room - others), needs[0][1]), *needs[1:]], room)
-        if widths is None:
-            yield from self._blocks()
-            return
+        return widths
+
+    def _beside(self, columns: Sequence[Column], widths: Sequence[int], console: Console, options: ConsoleOptions) -> RenderResult:
+        """The columns in these widths."""
         table = copy.copy(self)
-        table.columns = [replace(column, width=width) for column, width in zip(self.columns, widths, strict=True)]
+        table.columns = [replace(column, width=width) for column, width in zip(columns, widths, strict=True)]
         if self.names is not None:
-            table.columns[0]._cells = [parted(cell, widths[0]) for cell in self.columns[0].cells]
+            table.columns[0]._cells = [parted(cell, widths[0]) for cell in columns[0].cells]
         yield from Table.__rich_console__(table, console, options)
 
     def _blocks(self) -> Iterator[RenderableType]:
@@ -75,6 +98,21 @@ class Cells(Table):
             yield Text()
             yield from [first] if str(first) else []
             yield lines
+
+
+class FirstBeside:
+    """The first of several tables of the same facts whose columns have room beside each other; the last one if none has."""
+
+    def __init__(self, *tables: Table) -> None:
+        self.tables = tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The one table."""
+        for shown in self.tables[:-1]:
+            if not isinstance(shown, Cells) or shown.is_beside(console, options):
+                yield shown
+                return
+        yield self.tables[-1]
 
 
 def parted(cell: RenderableType, width: int) -> RenderableType:
@@ -121,6 +159,22 @@ def _needs(console: Console, options: ConsoleOptions, column: Column) -> tuple[i
     indent = max((len(str(cell)) - len(str(cell).lstrip()) for cell in column.cells), default=0)
     least = max((header.minimum, *(cell.maximum if column.justify == "right" else cell.minimum + indent for cell in cells)))
     return min(least, LONGEST), most
+
+
+def _in_two_lines(column: Column) -> Column:
+    """A column of numbers with each interval below its value."""
+    if column.justify != "right":
+        return column
+    below = replace(column)
+    below._cells = [_parted_interval(cell) for cell in column.cells]
+    return below
+
+
+def _parted_interval(cell: RenderableType) -> RenderableType:
+    if not isinstance(cell, Text) or (place := cell.plain.find(" [")) < 1:
+        return cell
+    value, interval = cell.divide([place])
+    return Text("\n").join([value, interval[1:]])
 
 
 def _one_line(header: RenderableType) -> Text:

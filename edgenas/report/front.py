@@ -52,7 +52,7 @@ class FrontPicture:
         if len(places) > ENDS:
             places = places[np.linspace(0, len(places) - 1, ENDS).round().astype(int)]
         nets = ", ".join(f"{self._cost(self._costs[i])} {100 * self._top1[i]:.1f} %" for i in places)
-        return f"front of {len(self._costs)} nets: {nets}"
+        return f"front of {len(self._costs):,} nets: {nets}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The picture, as wide as there is room."""
@@ -106,7 +106,7 @@ class FrontPicture:
         parts: list[str] = [f"{'':{MARGIN}}", FRONT, f" {num_front} on the front"]
         if any(self._hand):
             parts += ["  ", HAND, " hand-made"]
-        parts += [f"  · {len(self._costs)} nets"]
+        parts += [f"  · {len(self._costs):,} nets"]
         if self.limit is not None:
             parts += ["  ", LIMIT, " limit"]
         return _drawn(parts, plain=plain)

@@ -41,5 +41,5 @@ def report_view(outcome: Outcome[ReportResult]) -> Iterator[RenderableType]:
             rows.add_row(WORDS.get(name, name), command)
         yield rows
     yield Text(
-        f"{result.size_bytes / 1e6:.2g} MB, with {result.images} images of the data set in it: whoever gets the page sees them"
+        f"{result.size_bytes / 1e6:.2g} MB, with {result.images:,} images of the data set in it: whoever gets the page sees them"
     )

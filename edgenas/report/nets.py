@@ -9,10 +9,22 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.percents import numeral
-from edgenas.records import FinalTraining, Metrics, MostFrequent, NetReport, PublishedRow, RetrainResult, StageCosts, gene_words
-from edgenas.report.cells import interval, milliseconds, table
+from edgenas.records import (
+    FinalTraining,
+    Metrics,
+    MostFrequent,
+    NetReport,
+    PublishedRow,
+    RetrainResult,
+    StageCosts,
+    TrainedWay,
+    gene_words,
+)
+from edgenas.report.cells import arch_line, interval, milliseconds, table
 from edgenas.report.decisions import always, confusion, metrics_tables
 from edgenas.runs import Outcome
+
+LONG_GENE = 24  # characters beyond which the words of a gene make a table of nets too wide for most terminals
 
 
 def published_table(rows: Sequence[PublishedRow]) -> Iterator[RenderableType]:
@@ -44,20 +56,24 @@ def sites_table(metrics: Metrics) -> Iterator[Table]:
     for name, site in metrics.sites.items():
         shares = [interval(site.sensitivity[positive])] if positive is not None else []
         common = [numeral(site.most_frequent.share.value)] if constant and site.most_frequent is not None else []
-        rows.add_row(name, str(site.n), interval(site.top1_decision), *common, *shares)
+        rows.add_row(name, f"{site.n:,}", interval(site.top1_decision), *common, *shares)
     yield rows
 
 
-def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = None) -> Table:
+def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = None) -> Iterator[RenderableType]:
     """Architecture, costs and training, one column a net; one of no space has no architecture.
+
+    Architectures that are too long for a column are lines below.
 
     Args:
         nets: by what they are called.
         on_select: most frequent class of select, whose accuracies are among the rows.
     """
     rows, each = table("", *(f">{name}" for name in nets)), list(nets.values())
-    for name in each[0].arch or ():
-        rows.add_row(name.replace("_", " "), *("–" if net.arch is None else gene_words(net.arch[name]) for net in each))
+    genes = {name: ["–" if net.arch is None else gene_words(net.arch[name]) for net in each] for name in each[0].arch or ()}
+    is_long = any(len(words) > LONG_GENE for cells in genes.values() for words in cells)
+    for name, cells in () if is_long else genes.items():
+        rows.add_row(name.replace("_", " "), *cells)
     if any(net.width for net in each):
         rows.add_row("width", *(_or_dash(net.width) for net in each))
     rows.add_row("parameters", *(f"{net.params:,}" for net in each))
@@ -74,7 +90,10 @@ def net_rows(nets: Mapping[str, NetReport], on_select: MostFrequent | None = Non
         rows.add_row("top-1 on select %", *(interval(net.select_top1) for net in each))
         if on_select is not None:
             rows.add_row(Text("  ") + always(on_select), *[numeral(on_select.share.value)] * len(each), style="dim")
-    return rows
+    yield rows
+    for name, net in nets.items() if is_long else ():
+        if net.arch is not None:
+            yield Text(f"{name}: {arch_line(net.arch)}")
 
 
 def _or_dash(value: object) -> str:
@@ -91,7 +110,7 @@ def retrain_view(outcome: Outcome[RetrainResult]) -> Iterator[RenderableType]:
     """The winner on the test split, beside the best hand-made net and a plain CNN where there are any, and which is better."""
     result = outcome.result
     nets = nets_of(result, "winner" if result.baseline is None else "searched")
-    yield net_rows(nets, result.most_frequent_on_select)
+    yield from net_rows(nets, result.most_frequent_on_select)
     yield from metrics_tables({name: net.metrics for name, net in nets.items()}, title="Test split, 95 % intervals")
     yield from confusion(result.net.metrics)
     yield from sites_table(result.net.metrics)
@@ -116,15 +135,20 @@ def _tries(nets: Mapping[str, NetReport], finals: Sequence[FinalTraining], on_se
     rows = table("trained to the end", "weights", "taught by", ">epochs", ">minutes", ">select %")
     for name, net in nets.items():
         for each in net.starts or ():
-            values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
+            values = (_start(each), each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"{'→' if each.way == net.way else ' '} {name}", *values, interval(each.select_top1))
     for final in others:
         for each in final.starts:
-            values = (each.weights, each.teaching, str(each.epochs), _minutes(each.seconds))
+            values = (_start(each), each.teaching, str(each.epochs), _minutes(each.seconds))
             rows.add_row(f"  {FIRST if final is finals[0] else OTHER}", *values, interval(each.select_top1))
     if on_select is not None:
         rows.add_row(Text("  ") + always(on_select), "", "", "", "", numeral(on_select.share.value), style="dim")
     yield rows
+
+
+def _start(way: TrainedWay) -> str:
+    """Where weights started, with the learning rate where several were tried."""
+    return way.weights if way.learning_rate is None else f"{way.weights}, {way.learning_rate:g}"
 
 
 FIRST, OTHER = "first in the proof", "next in the proof"  # finals that were not kept

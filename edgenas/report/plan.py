@@ -14,6 +14,7 @@ from edgenas.records import (
     CandidateRow,
     Estimate,
     FittingNets,
+    PlannedNet,
     PlannedRetrain,
     PlanResult,
     PromisedBound,
@@ -43,8 +44,8 @@ def plan_view(outcome: Outcome[PlanResult]) -> Iterator[RenderableType]:
         f" ({'exactly' if space.is_exact else 'about'} {cardinality(space.num_feasible.value)})"
     )
     yield _nets(fitting)
-    for name, net in fitting.nets.items():
-        yield Text(f"{_words(name)}: {arch_line(net.costs.arch)}")
+    for names, net in _together(fitting.nets):
+        yield Text(f"{names}: {arch_line(net.costs.arch)}")
     yield from promises(fitting.promises)
     for name, limit in fitting.limits.items():
         alone = ", alone for some: it binds" if name in fitting.binding else ""
@@ -61,19 +62,29 @@ def _words(name: str) -> str:
     return {"largest_macs": "most MACs", "largest_params": "most parameters"}.get(name, name)
 
 
+def _together(nets: Mapping[str, PlannedNet]) -> list[tuple[str, PlannedNet]]:
+    """Every net once, with all that it is."""
+    found: list[tuple[str, PlannedNet]] = []
+    for name, net in nets.items():
+        place = next((place for place, (_, other) in enumerate(found) if other == net), None)
+        if place is None:
+            found.append((_words(name), net))
+        else:
+            found[place] = (f"{found[place][0]}, {_words(name)}", net)
+    return found
+
+
 def _nets(fitting: FittingNets) -> Table:
     has_latency = any(net.costs.latency_ms_predicted is not None for net in fitting.nets.values())
     latencies = [">predicted", ">upper"] if has_latency else []
     scores = list(dict.fromkeys(score for net in fitting.nets.values() for score in net.proxies or {}))
     columns = (*latencies, ">blocks", ">width", *(f">{score}" for score in scores))
     rows = table("nets that fit", ">params", ">MACs", *columns, title=f"Found {METHODS[fitting.method]}")
-    for name, net in fitting.nets.items():
+    for names, net in _together(fitting.nets):
         costs = net.costs
         shown = [milliseconds(costs.latency_ms_predicted), milliseconds(costs.latency_ms_upper)] if has_latency else []
         scored = [f"{(net.proxies or {})[score]:.4g}" for score in scores]
-        rows.add_row(
-            _words(name), _tight(costs.params), _tight(costs.macs), *shown, str(net.depth), f"{net.mean_width:.0f}", *scored
-        )
+        rows.add_row(names, _tight(costs.params), _tight(costs.macs), *shown, str(net.depth), f"{net.mean_width:.0f}", *scored)
     return rows
 
 
@@ -92,7 +103,7 @@ def _times(result: PlanResult) -> Table:
         of = f"{training.epochs} epochs, {training.steps:,} steps of {training.batch_size} images"
         rows.add_row(f"{name} ({training.net}){done}", *_seconds(training.seconds), of)
     search, proof = times.search, times.proof
-    rows.add_row("search", *_seconds(search.seconds), f"{search.nets} nets on {search.images} images")
+    rows.add_row("search", *_seconds(search.seconds), f"{search.nets:,} nets on {search.images:,} images")
     if proof is not None:
         last = f", {proof.last_nets} of them for {proof.last_epochs}" if proof.last_nets else ""
         of = f"{proof.nets} nets for {proof.first_epochs} epochs{last}"
@@ -127,7 +138,7 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
     rows.columns[0].no_wrap = True
     for name, bound in named:
         kept, slack = bound.coverage, None if math.isnan(bound.slack.value) else bound.slack.value
-        held = f"{interval(kept)} of {kept.n}" if kept.n else "–"
+        held = f"{interval(kept)} of {kept.n:,}" if kept.n else "–"
         cells = [bound.quantile, f"{bound.confidence:g}", f"{bound.factor:.3f}", held, percent(slack)]
         rows.add_row(*([name] if with_names else []), *cells)
     yield rows

@@ -61,7 +61,7 @@ def _analysis(analysis: SearchAnalysis | None) -> Iterator[RenderableType]:
     for facts in analysis.importance:
         if facts.rows:
             genes = ", ".join(f"{row.gene} {row.drop.value:.2f}" for row in facts.rows[:MAX_GENES])
-            fit = f"a model of {facts.num_nets} nets has r2 {correlation(facts.r2)} on nets left out"
+            fit = f"a model of {facts.num_nets:,} nets has r2 {correlation(facts.r2)} on nets left out"
             yield Text(f"genes that decide {facts.metric}, by the r2 lost without them: {genes}; {fit}")
 
 
@@ -80,7 +80,7 @@ def _optimism(result: SearchResult) -> Iterator[RenderableType]:
 
 
 def _evaluated(evaluations: Evaluations) -> Iterator[RenderableType]:
-    text = f"{evaluations.evaluated} nets evaluated on {evaluations.images} images of select"
+    text = f"{evaluations.evaluated:,} nets evaluated on {evaluations.images:,} images of select"
     if evaluations.dropped is not None and evaluations.images_share is not None:
         text += f", {evaluations.dropped} of them dropped before: {percent(evaluations.images_share)} of the predictions"
     yield Text(text)
@@ -119,7 +119,7 @@ def _without_unit(value: float | None) -> str:
 def _found(candidate: CandidateRow, positive: str) -> str:
     """How many of the positive class's images a finalist finds, as ``37/38``."""
     share = (candidate.sensitivity_confirm or candidate.sensitivity).get(positive)
-    return "–" if share is None or not share.n else f"{round(share.value * share.n)}/{share.n}"
+    return "–" if share is None or not share.n else f"{round(share.value * share.n):,}/{share.n:,}"
 
 
 def _notes_on_finalists(result: SearchResult) -> Iterator[Text]:
@@ -141,7 +141,7 @@ def _fidelity(fidelity: FidelityResult | None) -> Iterator[RenderableType]:
     """Kendall's tau of every ranking; nothing where too few nets were proven."""
     if fidelity is None or not fidelity.tau:
         return
-    title = f"Kendall's tau [95 %] with {fidelity.num_nets} nets alone for {fidelity.epochs} epochs"
+    title = f"Kendall's tau [95 %] with {fidelity.num_nets:,} nets alone for {fidelity.epochs} epochs"
     yield tau_table(fidelity.tau, fidelity.tau_band, fidelity.num_band, title=title)
     if fidelity.ranker == "combined":
         yield Text("the combined ranker ranks held-out nets best: proven accuracies are drawn towards what it expects")

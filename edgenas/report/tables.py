@@ -99,7 +99,7 @@ def _entries(counted: EntryCounts) -> str:
 
 def _accuracy(validation: ValidationFigures) -> str:
     floor = percent(validation.noise_floor_mape)
-    return f"error {percent(validation.mape)} on {validation.num_subnets} nets, noise floor {floor}"
+    return f"error {percent(validation.mape)} on {validation.num_subnets:,} nets, noise floor {floor}"
 
 
 def _show(result: TableShown) -> Iterator[RenderableType]:
@@ -196,7 +196,7 @@ def _drift(drift: DriftFacts) -> Table:
 def _ratios(ratios: RatioFacts) -> str:
     middle = f" (90 % in {ratios.p5:.3f} to {ratios.p95:.3f})" if ratios.p5 is not None else ""
     around = f"median {ratios.median:.3f}, MAD {ratios.mad:.3f}{middle}"
-    return f"{around}, {ratios.min:.3f} to {ratios.max:.3f}, n {ratios.n}"
+    return f"{around}, {ratios.min:.3f} to {ratios.max:.3f}, n {ratios.n:,}"
 
 
 def _diff(result: TablesCompared) -> Iterator[RenderableType]:

@@ -119,15 +119,13 @@ class Screen:
         self.console.print(note.text, style=style, markup=False)
 
     def _epoch(self, record: Epoch) -> None:
-        """One line; what does not fit a terminal's width is left out, from the end."""
-        parts = epoch_parts(record)
-        while self.console.is_terminal and len(parts) > 2 and len("  ".join(parts)) > self.console.width:
-            parts.pop()
-        self.console.print("  ".join(parts), markup=False, soft_wrap=True)
+        """One line; what does not fit a terminal's width is left out."""
+        width = self.console.width if self.console.is_terminal else None
+        self.console.print(epoch_line(record, width), markup=False, soft_wrap=True)
 
     def _bars(self) -> Bars:
         """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
-        shown = Column(no_wrap=True, overflow="ellipsis", ratio=12)
+        shown = Column(no_wrap=True, overflow="ellipsis", ratio=20)
         columns = [
             TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, overflow="fold")),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
@@ -135,7 +133,7 @@ class Screen:
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
         ]
         if self.console.width >= ROOMY:
-            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=4, max_width=24, ratio=1)))
+            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=3, max_width=24, ratio=1)))
             columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
         return Bars(
             *columns,
@@ -231,21 +229,35 @@ class _Lines:
                 self.console.print(f"{task.description}: {task.fields.get('count', '')}  {elapsed}".rstrip(), markup=False)
 
 
-def epoch_parts(record: Epoch) -> list[str]:
-    """What a line says of an epoch, in columns that stand below each other."""
+def epoch_line(record: Epoch, width: int | None) -> str:
+    """What is said of an epoch, in columns that stand below each other.
+
+    Where a line has no room, it loses the time, the rate, the loss, then what stands in brackets of the label, last accuracies from
+    the end: the first of them stays.
+
+    Args:
+        record: of the epoch.
+        width: characters of a line; None has no end.
+    """
     digits = len(str(record.epochs))
+    place = f"epoch {record.epoch:>{digits}}/{record.epochs}"
     seconds = f"{record.seconds:.0f} s" if record.seconds >= 10 else f"{record.seconds:.1f} s"
-    return [
-        f"{record.label}: epoch {record.epoch:>{digits}}/{record.epochs}",
-        f"loss {_short(record.loss)}",
-        *(f"{name} {value:.3f}" for name, value in record.select.items()),
-        f"lr {record.learning_rate:<7.2g}",
-        seconds,
+    loss, rate = f"loss {_short(record.loss)}", f"lr {record.learning_rate:<7.2g}"
+    named, accuracies = f"{record.label}: {place}", [f"{name} {value:.3f}" for name, value in record.select.items()]
+    short = f"{record.label.partition(' (')[0]}: {place}"
+    lines = [
+        [named, loss, *accuracies, rate, seconds],
+        [named, loss, *accuracies, rate],
+        [named, loss, *accuracies],
+        [named, *accuracies],
+        [short, *accuracies],
+        *([short, *accuracies[:num]] for num in range(len(accuracies) - 1, 0, -1)),
     ]
+    return next((line for line in map("  ".join, lines) if width is None or len(line) <= width), "  ".join(lines[-1]))
 
 
 def _count(step: Step) -> str:
-    return f"{step.done} %" if step.unit == "%" else f"{step.done}/{step.total}" + (f" {step.unit}" if step.unit else "")
+    return f"{step.done} %" if step.unit == "%" else f"{step.done:,}/{step.total:,}" + (f" {step.unit}" if step.unit else "")
 
 
 def _short(value: object) -> str:

@@ -60,14 +60,14 @@ NAMES = 14  # least columns of the names of files
 def init_view(outcome: Outcome[InitResult]) -> Iterator[RenderableType]:
     """Images per class and split, and what they can prove."""
     result = outcome.result
-    splits = table("class", *(f">{split}" for split in result.splits), title=f"{result.num_images} images of {result.data}")
+    splits = table("class", *(f">{split}" for split in result.splits), title=f"{result.num_images:,} images of {result.data}")
     shown = [name for name in result.classes if len(result.classes) <= MAX_CLASSES or name == result.positive]
     for name in shown:
         mark = "  (positive)" if name == result.positive else ""
-        splits.add_row(name + mark, *(str(counts[name]) for counts in result.splits.values()))
+        splits.add_row(name + mark, *(f"{counts[name]:,}" for counts in result.splits.values()))
     if len(shown) < len(result.classes):
         counts = [sorted(counts.values()) for counts in result.splits.values()]
-        splits.add_row(f"{len(result.classes)} classes", *(f"{column[0]} to {column[-1]}" for column in counts))
+        splits.add_row(f"{len(result.classes)} classes", *(f"{column[0]:,} to {column[-1]:,}" for column in counts))
     yield splits
     for line in result.provable:
         yield Text(line)
@@ -141,7 +141,7 @@ def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[Rendera
         f"{context.device}, {context.runtime} {context.runtime_version}, {context.precision}, "
         f"batch {context.batch_size}{threads}, scope {context.scope}"
     )
-    rows = table("predicted against measured", ">value", title=f"{validation.num_subnets} random subnets that fitted nothing")
+    rows = table("predicted against measured", ">value", title=f"{validation.num_subnets:,} random subnets that fitted nothing")
     rows.add_row("mean absolute error", percent(validation.mape))
     rows.add_row("noise floor (same nets measured twice)", percent(validation.noise_floor_mape))
     rows.add_row("within 5 %", percent(validation.within_5))
@@ -153,14 +153,14 @@ def profile_view(outcome: Outcome[ProfileAnswer | KitFacts]) -> Iterator[Rendera
     yield from promises(result.promises)
     if result.sessions is not None:
         yield from sessions_table(result.sessions)
-        yield Text(f"{result.num_nets_timed} nets timed again in {result.seconds:.0f} s")
+        yield Text(f"{result.num_nets_timed:,} nets timed again in {result.seconds:.0f} s")
         return
-    yield Text(f"{result.num_entries} entries from {result.num_nets_timed} nets in {result.seconds:.0f} s")
+    yield Text(f"{result.num_entries:,} entries from {result.num_nets_timed:,} nets in {result.seconds:.0f} s")
 
 
 def _kit_view(kit: KitFacts) -> Iterator[RenderableType]:
     needs = "trtexec of TensorRT 10 or 11" if kit.runtime == "tensorrt" else "pip install onnxruntime numpy"
-    yield Text(f"{kit.num_nets} nets, {kit.num_visits} visits, {kit.size_bytes / 2**20:.1f} MB")
+    yield Text(f"{kit.num_nets:,} nets, {kit.num_visits:,} visits, {kit.size_bytes / 2**20:.1f} MB")
     yield Text(f"on the device (Python 3.8 or later; {needs}):")
     yield Text(f"  unzip {kit.kit} -d kit && cd kit && python3 measure.py")
     yield Text("back here: edgenas profile --import results.json")
@@ -175,7 +175,7 @@ def plan_or_look(outcome: Outcome[PlanResult | LookResult]) -> Iterator[Renderab
 def evaluate_view(outcome: Outcome[EvaluateResult]) -> Iterator[RenderableType]:
     """Accuracy and sensitivity on one split, and the scores of every class."""
     result = outcome.result
-    title = f"Split {result.split}, {result.metrics.n} images, {result.weights} weights"
+    title = f"Split {result.split}, {result.metrics.n:,} images, {result.weights} weights"
     if result.scores is not None:
         yield from scores_tables(result.metrics, result.scores, title=title)
     else:
@@ -189,7 +189,7 @@ def parity_table(files: Sequence[ExportedModel], *, title: str) -> Table:
     shown_of = [p.emulated if p.emulated is not None and not p.gates else p for p in (each.parity for each in files)]
     positives = next((shown.num_positives for shown in shown_of if shown.num_positives is not None), None)
     others = None if positives is None else max(shown.num_images for shown in shown_of) - positives
-    heads = [">missed", ">alarms"] if positives is None else [f">missed\nof {positives}", f">alarms\nof {others}"]
+    heads = [">missed", ">alarms"] if positives is None else [f">missed\nof {positives:,}", f">alarms\nof {others:,}"]
     rows = table("file", "parity", ">same\ndecision %", *heads, ">error", title=title, names=NAMES)
     for each, shown in zip(files, shown_of, strict=True):
         parity = each.parity
@@ -231,7 +231,7 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
     name = f" {result.artifact}" if with_name else ""
     yield Text.assemble(f"artefact{name}: ", verdict(result.word or result.verdict), f"  (weights: {result.weights})")
     num_images = max(parity.num_images or (parity.emulated or parity).num_images for parity in parities)
-    yield parity_table(result.files, title=f"Each of the {num_images} test images through the source and through the file")
+    yield parity_table(result.files, title=f"Each of the {num_images:,} test images through the source and through the file")
     emulated = [each for each in result.files if each.parity.emulated is not None]
     if emulated:
         what = "engines" if all(each.file.kind == "engine" for each in emulated) else "files that cannot run here"

@@ -107,8 +107,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+_PLAIN = (str, int, bool, type(None))  # as they are, which is most of what there is
+
+
 def jsonable(value: Any) -> Any:
     """Plain JSON values of NumPy scalars and arrays, tuples, paths and objects with ``as_json``; NaN becomes null."""
+    if type(value) in _PLAIN:
+        return value
     if hasattr(value, "as_json"):
         return jsonable(value.as_json())
     if isinstance(value, Mapping):
@@ -116,7 +121,7 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [jsonable(item) for item in value]
     if isinstance(value, np.ndarray):
-        return jsonable(value.tolist())
+        return value.tolist() if value.dtype.kind in "iub" else jsonable(value.tolist())
     if isinstance(value, np.generic):
         return jsonable(value.item())
     if isinstance(value, Path):

@@ -37,6 +37,11 @@ class RunFolder:
         return self.path / "data" / "files.json"
 
     @property
+    def archives(self) -> Path:
+        """What the few large files were that hold all images, where they lie in such, when these were last checked."""
+        return self.path / "data" / "archives.json"
+
+    @property
     def samples(self) -> Path:
         """Some images of every class, as their files show them and as nets read them."""
         return self.path / "data" / "samples.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from edgenas.errors import UsageError
 from edgenas.portable.quota import usable_threads
 
+_NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")  # that make a process one of several
 _WORD = "edgenas/why"
 _PORT = 29500  # torchrun's default
 
@@ -62,6 +63,22 @@ def place_of(environment: Mapping[str, str] = os.environ) -> Place | None:
         hint = "start all processes with torchrun, or with srun; one process alone needs none of these variables"
         raise UsageError("this is not a place among several processes", problems=problems or [f"rank {rank} of {size}"], hint=hint)
     return Place(rank, size, local_rank, host, int_of(port))
+
+
+def require_alone(command: str, hint: str) -> None:
+    """Check that a command which trains in one process was not started in several.
+
+    Raises:
+        UsageError: if it was, with the hint.
+    """
+    if place_of() is not None:
+        raise UsageError(f"`edgenas {command}` is for one process", hint=hint)
+
+
+def leave_others(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Be one process from now on: nobody waits for the others, which have ended, and processes started from here are no ranks."""
+    for name in _NAMES:
+        environment.pop(name, None)
 
 
 def processes_here(environment: Mapping[str, str] = os.environ) -> int:

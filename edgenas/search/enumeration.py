@@ -54,7 +54,7 @@ def feasible_nets(space: SearchSpace, constraints: Sequence[CostConstraint]) -> 
     all_AG = space.enumerate()
     feasible_AG: Genes = all_AG[total_violation(constraints, all_AG) == 0]
     if len(feasible_AG) == 0:
-        raise InfeasibleError(f"none of the {len(all_AG)} architectures of {space.name} meets {listed(constraints)}")
+        raise InfeasibleError(f"none of the {len(all_AG):,} architectures of {space.name} meets {listed(constraints)}")
     return feasible_AG
 
 
@@ -95,7 +95,7 @@ def exhaustive(
         text = f"{space.name} has {space.cardinality} nets, too many to look at each"
         raise UsageError(f"{text}; the budget of this search is {settings.budget} evaluations", hint=hint)
     if len(feasible_AG) > settings.budget:
-        text = f"{len(feasible_AG)} nets of {space.name} meet the limits"
+        text = f"{len(feasible_AG):,} nets of {space.name} meet the limits"
         raise UsageError(f"{text}, the budget of this search is {settings.budget} evaluations", hint=hint)
     seen: set[bytes] = set()
     batches = list(given_rows(constraints, start or {}, settings.budget, seen))

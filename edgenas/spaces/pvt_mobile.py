@@ -6,9 +6,9 @@ it once exported; the one before attention stays.
 
 A bottleneck widens its input to ``mlp_hidden`` channels and narrows it again. Its ``kernels`` are those of an optional depthwise
 convolution before, of the widening convolution (1, or 3 for what is also called a fused bottleneck) and of an optional depthwise
-convolution on what was widened. Before a block's bottleneck may stand MobileNetV4's multi-query attention (``mqa``, one key and
-value for all heads, from strided depthwise convolutions) or PVT's spatial-reduction attention (``sra``, keys and values of every
-head, from averages).
+convolution on what was widened. Where the second is 0 nothing is widened: there is one `PLAIN` convolution instead. Before either
+may stand MobileNetV4's multi-query attention (``mqa``, one key and value for all heads, from strided depthwise convolutions) or
+PVT's spatial-reduction attention (``sra``, keys and values of every head, from averages).
 
 Options are listed so that the smallest and the largest net bound all others in parameters and in MACs alike.
 
@@ -20,15 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgenas.spaces.base import RESOLUTION, Option, SearchSpace, Task
-from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PVT_MOBILE_SPACES, Geometry, Kernels
-from edgenas.spaces.uniform import STEPS, at_step
+from edgenas.spaces.base import RESOLUTION, SearchSpace, Task
+from edgenas.spaces.pvt_mobile_designed import hand_designed
+from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, PVT_MOBILE_SPACES, Geometry, Kernels, is_plain
 
 AttentionKind = Literal["mqa", "sra"]
 WIDTH_STEP = 8  # channels that runtimes compute together
@@ -36,7 +35,7 @@ WIDTH_STEP = 8  # channels that runtimes compute together
 
 @dataclass(frozen=True, slots=True)
 class StemSpec:
-    """A 3x3 convolution of stride 2, batch norm and ReLU: an image to the first features."""
+    """A 3x3 convolution, batch norm and ReLU: an image to the first features, on half the grid or all of it."""
 
     in_channels: int
     embed_dim: int
@@ -46,9 +45,10 @@ class StemSpec:
 
 @dataclass(frozen=True, slots=True)
 class DownsampleSpec:
-    """The bottleneck at the entrance of a stage, which changes width and mostly the grid.
+    """The bottleneck, or the plain convolution, at the entrance of a stage, which changes width and mostly the grid.
 
     Attributes:
+        mlp_hidden: what a bottleneck widens to; 0 of a plain convolution, after which there is always a ReLU.
         kernels: before, of and after the widening; 0 is none.
         relu: whether a ReLU follows the narrowing convolution.
         layer_scale: whether what it gives is scaled channel by channel.
@@ -67,7 +67,7 @@ class DownsampleSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConvBlockSpec:
-    """A bottleneck beside a shortcut; attributes as of `DownsampleSpec`."""
+    """A bottleneck, or a plain convolution, beside a shortcut; attributes as of `DownsampleSpec`."""
 
     grid: int
     embed_dim: int
@@ -106,13 +106,23 @@ class AttentionBlockSpec:
 
 @dataclass(frozen=True, slots=True)
 class HeadSpec:
-    """A 1x1 convolution to ``neck_dim`` channels, their means, a hidden layer unless ``hidden_dim`` is 0, and the logits."""
+    """A 1x1 convolution to ``neck_dim`` channels, their means, a hidden layer, and the logits; dimensions of 0 are left out."""
 
     grid: int
     embed_dim: int
     neck_dim: int
     hidden_dim: int
     num_classes: int
+
+    @property
+    def pooled_dim(self) -> int:
+        """Channels whose means are taken."""
+        return self.neck_dim or self.embed_dim
+
+    @property
+    def last_dim(self) -> int:
+        """What the classifier reads."""
+        return self.hidden_dim or self.pooled_dim
 
 
 Block = ConvBlockSpec | AttentionBlockSpec
@@ -179,7 +189,8 @@ def block_specs(
 ) -> tuple[Block, ...]:
     """What stands in one place of ``stage``: a bottleneck, after attention where ``attention`` (kind, heads) is any."""
     kind, num_heads = attention
-    bottleneck = ConvBlockSpec(grid, embed_dim, embed_dim * expansion, kernels, geometry.layer_scale)
+    mlp_hidden = 0 if is_plain(kernels) else embed_dim * expansion
+    bottleneck = ConvBlockSpec(grid, embed_dim, mlp_hidden, kernels, geometry.layer_scale and mlp_hidden > 0)
     if (kind, num_heads) == NO_ATTENTION:
         return (bottleneck,)
     stride = geometry.stages[stage].kv_stride
@@ -223,7 +234,7 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileS
                 grids[index + 1],
                 embed_dim=dim,
                 kernels=kernels_of(block["kernels"]),
-                expansion=block["expansion"],
+                expansion=block.get("expansion", 0),
                 attention=NO_ATTENTION if attention is None else (attention["kind"], attention["num_heads"]),
             )
             blocks += added
@@ -239,39 +250,10 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileS
     )
 
 
-INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as of MobileNetV2, and of a fused one
-
-
-def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
-    """What an engineer would write down without a search: one kind of bottleneck everywhere, scaled in resolution, depth and width.
-
-    The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones; no attention.
-    """
-    offered = {option for choice in space.choices if choice.name.endswith(".kernels") for option in choice.options}
-    kinds = [kernels for kernels in (INVERTED, FUSED) if kernels in offered]
-    steps = product(space.choices[space.index[RESOLUTION]].options, kinds, STEPS, STEPS)
-    nets = [_uniform(space, *step) for step in steps]
-    return [net for position, net in enumerate(nets) if net not in nets[:position]]
-
-
-def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> dict[str, Any]:
-    row = []
-    for choice in space.choices:
-        if choice.name == RESOLUTION:
-            row.append(choice.options.index(resolution_px))
-        elif choice.name.endswith(".kernels"):
-            row.append(choice.options.index(kernels if kernels in choice.options else INVERTED))
-        elif choice.name.endswith(".attention"):
-            row.append(choice.options.index(NO_ATTENTION))
-        else:
-            step = depth if choice.length_of else width
-            row.append(at_step(step, len(choice.options)))
-    return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
-
-
 __all__ = [
     "GEOMETRIES",
     "NO_ATTENTION",
+    "PLAIN",
     "PVT_MOBILE_SPACES",
     "AttentionBlockSpec",
     "AttentionKind",
@@ -291,6 +273,7 @@ __all__ = [
     "hand_designed",
     "head_spec",
     "is_block",
+    "is_plain",
     "lower",
     "stem_spec",
 ]

@@ -2,7 +2,8 @@
 
 The ends of a list bound what stands between in parameters and in MACs alike. Of kernels the first is the cheapest, a bottleneck
 without depthwise convolutions or with one before the widening, and the last the dearest: a widening by 3x3, where it is offered.
-Attention grows with its heads, and at equal heads keys and values of every head cost more than those that all heads share.
+A plain convolution stands between them, and has no expansion. Attention grows with its heads, and at equal heads keys and values
+of every head cost more than those that all heads share.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ Kernels = tuple[int, int, int]  # before, of and after the widening; 0 is none
 Attention = tuple[str, int]  # kind and heads
 
 NO_ATTENTION: Attention = ("none", 0)
+PLAIN: Kernels = (0, 0, 3)  # nothing is widened, so that what follows is one 3x3 convolution of all channels
+
+
+def is_plain(kernels: Kernels) -> bool:
+    """Whether there is one convolution instead of a bottleneck."""
+    return kernels[1] == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +37,16 @@ class StageGeometry:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What no gene changes: the stages, the width of a head, and whether what a bottleneck adds is scaled channel by channel."""
+    """What no gene changes: the stages, the width of a head, whether what a bottleneck adds is scaled, and the stem's stride."""
 
     stages: tuple[StageGeometry, ...]
     head_dim: int
     layer_scale: bool = False
+    stem_stride: int = 2
 
     def grids(self, resolution_px: int) -> tuple[int, ...]:
         """Rows, and columns, of the features after the stem and after every stage's entrance."""
-        grids = [-(-resolution_px // 2)]
+        grids = [-(-resolution_px // self.stem_stride)]
         for stage in self.stages:
             grids.append(-(-grids[-1] // stage.stride))
         return tuple(grids)
@@ -46,7 +54,8 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class StageOptions:
-    """What may be chosen in one stage; all ascend. ``entrances`` are expansions of its entrance, ``expansions`` of its blocks."""
+    """What may be chosen in one stage; all ascend. ``entrances`` are expansions of its entrance (0: it is plain), ``expansions`` of
+    its blocks."""
 
     embed_dims: tuple[int, ...]
     entrances: tuple[int, ...]
@@ -90,11 +99,24 @@ GEOMETRIES: dict[str, Geometry] = {
         ),
         head_dim=16,
     ),
+    "pvt-mobile-plain": Geometry(
+        (
+            StageGeometry(PLAIN),
+            StageGeometry(PLAIN, stride=1),
+            StageGeometry(PLAIN),
+            StageGeometry(PLAIN, stride=1, kv_stride=2),
+        ),
+        head_dim=16,
+        stem_stride=1,
+    ),
 }
 
 
 def _stage_choices(stage: int, options: StageOptions) -> list[Choice]:
-    """Width, entrance and depth of a stage, then what every block is; a block exists where the depth reaches it."""
+    """Width, entrance and depth of a stage, then what every block is; a block exists where the depth reaches it.
+
+    A plain block has no expansion.
+    """
     at, depths = f"stages[{stage}]", options.depths
     choices = [Choice(f"{at}.embed_dim", options.embed_dims), Choice(f"{at}.expansion", options.entrances)]
     if not depths:
@@ -105,9 +127,13 @@ def _stage_choices(stage: int, options: StageOptions) -> list[Choice]:
         ("expansion", options.expansions, ()),
         ("attention", options.attentions, ("kind", "num_heads")),
     ]
+    widened = tuple(kernels for kernels in options.kernels if not is_plain(kernels))
     for block in range(depths[-1]):
-        when = None if block < depths[0] else Condition(f"{at}.depth", tuple(depth for depth in depths if depth > block))
-        choices += [Choice(f"{at}.blocks[{block}].{gene}", own, when, keys=keys) for gene, own, keys in per_block if own]
+        exists = None if block < depths[0] else Condition(f"{at}.depth", tuple(depth for depth in depths if depth > block))
+        for gene, own, keys in per_block:
+            of_some = gene == "expansion" and len(widened) < len(options.kernels)
+            when = Condition(f"{at}.blocks[{block}].kernels", widened) if of_some else exists
+            choices += [Choice(f"{at}.blocks[{block}].{gene}", own, when, keys=keys)] if own else []
     return choices
 
 
@@ -134,6 +160,7 @@ _HYBRID_ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("mqa", 4))
 _RESOLUTIONS = (160, 192, 224, 256)
 _HEADS = ((240, 320), (480, 640), (960, 1280))
 _PICO_KERNELS = ((0, 1, 3), (0, 3, 0))
+_PLAIN_KERNELS = ((3, 1, 0), (0, 1, 3), (5, 1, 0), (0, 1, 5), PLAIN, (0, 3, 0))
 
 PVT_MOBILE_SPACES = (
     _space(
@@ -161,6 +188,20 @@ PVT_MOBILE_SPACES = (
         ((64, 0), (128, 0), (256, 0)),
         num_classes=10,
         purpose="small images: bottlenecks of convolutions, or attention",
+    ),
+    _space(
+        "pvt-mobile-plain",
+        (32,),
+        (8, 16, 24, 32),
+        (
+            StageOptions((16, 24, 32, 48), (0,)),
+            StageOptions((16, 32, 48, 64), (0,), (0, 1, 2), _PLAIN_KERNELS, (1, 2)),
+            StageOptions((32, 48, 64, 96), (0,)),
+            StageOptions((48, 64, 96, 128), (0,), (0, 1, 2, 3), _PLAIN_KERNELS, (1, 2), _ATTENTIONS),
+        ),
+        ((0, 0), (128, 0), (256, 0)),
+        num_classes=10,
+        purpose="small images: plain convolutions at full size first",
     ),
     _space(
         "pvt-mobile-small",

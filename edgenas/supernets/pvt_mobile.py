@@ -2,9 +2,9 @@
 
 Sharing ("weight entanglement", Chen et al., AutoFormer, arXiv:2107.00651): a narrower net keeps the leading channels, a shallower
 stage its first places, fewer heads the leading ones. A smaller kernel is the middle of the largest one: 3x3 of a depthwise 5x5, and
-the widening 1x1 of a fused bottleneck's 3x3. Both kinds of attention have the same queries, output and norm; the shared key and
-value of one are those of the first head of the other. Batch norms have shared statistics, which fit no subnet:
-`edgenas.training.recalibration` estimates those of every chosen one.
+the widening 1x1 of a fused bottleneck's 3x3; a plain convolution has weights of its own. Both kinds of attention have the same
+queries, output and norm; the shared key and value of one are those of the first head of the other. Batch norms have shared
+statistics, which fit no subnet: `edgenas.training.recalibration` estimates those of every chosen one.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from edgenas.spaces.pvt_mobile import (
     HeadSpec,
     Kernels,
     MobileSpec,
+    is_plain,
     lower,
 )
 from edgenas.supernets.functional import WeightGroup
 from edgenas.supernets.pvt_mobile_net import (
     AttentionBlock,
     ConvBlock,
-    Downsample,
     Head,
     MobileNet,
+    PlainBlock,
     build_component,
+    build_downsample,
     build_stem,
     component_input_shape,
     initialise,
@@ -75,8 +77,10 @@ def cut_unit(tensors: Weights, name: str, outputs: int, inputs: int, kernel: int
 
 
 def cut_bottleneck(tensors: Weights, spec: DownsampleSpec | ConvBlockSpec) -> dict[str, Tensor]:
-    """A bottleneck's weights and statistics at the widths and kernels of ``spec``."""
+    """A bottleneck's, or a plain convolution's, weights and statistics at the widths and kernels of ``spec``."""
     in_dim = spec.in_dim if isinstance(spec, DownsampleSpec) else spec.embed_dim
+    if is_plain(spec.kernels):
+        return cut_unit(tensors, "", spec.embed_dim, in_dim, spec.kernels[2])
     (start, expand, mid), hidden = spec.kernels, spec.mlp_hidden
     result = cut_unit(tensors, "dw_start", in_dim, 1, start) if start else {}
     result |= cut_unit(tensors, "pw_exp", hidden, in_dim, expand)
@@ -100,10 +104,10 @@ def cut_attention(tensors: Weights, spec: AttentionBlockSpec) -> dict[str, Tenso
 
 def cut_head(tensors: Weights, spec: HeadSpec) -> dict[str, Tensor]:
     """The head's weights and statistics at the widths of ``spec``."""
-    result = cut_unit(tensors, "neck", spec.neck_dim, spec.embed_dim, 1)
-    result |= cut_unit(tensors, "hidden", spec.hidden_dim, spec.neck_dim, 1) if spec.hidden_dim else {}
-    last = spec.hidden_dim or spec.neck_dim
-    return result | {"classifier.weight": tensors["classifier.weight"][:, :last], "classifier.bias": tensors["classifier.bias"]}
+    result = cut_unit(tensors, "neck", spec.neck_dim, spec.embed_dim, 1) if spec.neck_dim else {}
+    result |= cut_unit(tensors, "hidden", spec.hidden_dim, spec.pooled_dim, 1) if spec.hidden_dim else {}
+    weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
+    return result | {"classifier.weight": weight[:, : spec.last_dim], "classifier.bias": bias}
 
 
 def _cut_scale(tensors: Weights, spec: DownsampleSpec | Block) -> dict[str, Tensor]:
@@ -113,9 +117,10 @@ def _cut_scale(tensors: Weights, spec: DownsampleSpec | Block) -> dict[str, Tens
 class Place(nn.Module):
     """The weights of all that may stand in one place of a stage."""
 
-    def __init__(self, conv: ConvBlockSpec, attention: AttentionBlockSpec | None) -> None:
+    def __init__(self, conv: ConvBlockSpec, plain: ConvBlockSpec | None, attention: AttentionBlockSpec | None) -> None:
         super().__init__()
         self.conv = ConvBlock(conv)
+        self.plain = None if plain is None else PlainBlock(plain)
         self.attention = None if attention is None else AttentionBlock(attention)
 
 
@@ -124,7 +129,7 @@ class StageWeights(nn.Module):
 
     def __init__(self, downsample: DownsampleSpec, places: list[Place]) -> None:
         super().__init__()
-        self.downsample = Downsample(downsample)
+        self.downsample = build_downsample(downsample)
         self.blocks = nn.ModuleList(places)
 
 
@@ -152,7 +157,9 @@ def parts(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec) -> Iterator[Pa
 
 def kind_of(block: Block) -> str:
     """Name of a block's weights in its `Place`."""
-    return "conv" if isinstance(block, ConvBlockSpec) else "attention"
+    if isinstance(block, AttentionBlockSpec):
+        return "attention"
+    return "plain" if is_plain(block.kernels) else "conv"
 
 
 def groups(spec: MobileSpec) -> tuple[WeightGroup, ...]:
@@ -169,6 +176,9 @@ def block_groups(prefix: str, block: Block, place: int) -> Iterator[WeightGroup]
     """Of one block: those of a bottleneck as an MLP's, strided convolutions as reductions of the tokens of keys and values."""
     if isinstance(block, ConvBlockSpec):
         start, _, mid = block.kernels
+        if is_plain(block.kernels):
+            yield WeightGroup("mlp", (f"{prefix}conv.weight",))
+            return
         if start:
             yield WeightGroup("depthwise", (f"{prefix}dw_start.conv.weight",))
         yield WeightGroup("mlp", (f"{prefix}pw_exp.conv.weight",))
@@ -198,10 +208,11 @@ def _places(space: SearchSpace, stage: int, blocks: tuple[Block, ...]) -> list[P
     result = []
     for place, conv in enumerate(convs):
         at = f"stages[{stage}].blocks[{place}]"
-        kernels: Any = space.choices[space.index[f"{at}.kernels"]].options
-        start, expand, mid = (max(kernel) for kernel in zip(*kernels, strict=True))
+        offered: Any = space.choices[space.index[f"{at}.kernels"]].options
+        start, expand, mid = (max(kernel) for kernel in zip(*(each for each in offered if not is_plain(each)), strict=True))
         largest: Kernels = (start, expand, mid)
-        made = Place(replace(conv, kernels=largest), attention)
+        plain = next((replace(conv, mlp_hidden=0, kernels=each) for each in offered if is_plain(each)), None)
+        made = Place(replace(conv, kernels=largest), plain, attention)
         if made.attention is not None and _offers(space, f"{at}.attention", "mqa"):
             assert attention is not None
             shared = AttentionBlock(replace(attention, kind="mqa"))

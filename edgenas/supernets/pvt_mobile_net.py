@@ -24,6 +24,7 @@ from edgenas.spaces.pvt_mobile import (
     MobileSpec,
     StageSpec,
     StemSpec,
+    is_plain,
 )
 from edgenas.supernets.resize import resized
 
@@ -116,6 +117,27 @@ class ConvBlock(Bottleneck):
         return x_NCHW + super().forward(x_NCHW)
 
 
+class PlainDownsample(ConvNorm):
+    """The entrance of a stage as one convolution."""
+
+    def __init__(self, spec: DownsampleSpec) -> None:
+        super().__init__(spec.in_dim, spec.embed_dim, spec.kernels[2], stride=spec.stride)
+        self.spec = spec
+
+
+class PlainBlock(ConvNorm):
+    """A convolution beside a shortcut, and a ReLU after both (He et al., arXiv:1512.03385), which runtimes compute as one."""
+
+    def __init__(self, spec: ConvBlockSpec) -> None:
+        super().__init__(spec.embed_dim, spec.embed_dim, spec.kernels[2])
+        self.spec = spec
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Apply the convolution, add what was given, and cut off below 0."""
+        y_NCHW: Tensor = self.act(x_NCHW + self.bn(self.conv(x_NCHW)))
+        return y_NCHW
+
+
 class Projection(nn.Module):
     """A 1x1 convolution, after a strided depthwise one with batch norm where ``stride`` is above 1."""
 
@@ -182,11 +204,11 @@ class Head(nn.Module):
 
     def __init__(self, spec: HeadSpec) -> None:
         super().__init__()
-        self.neck = ConvNorm(spec.embed_dim, spec.neck_dim, 1)
+        self.neck = ConvNorm(spec.embed_dim, spec.neck_dim, 1) if spec.neck_dim else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.hidden = ConvNorm(spec.neck_dim, spec.hidden_dim, 1) if spec.hidden_dim else nn.Identity()
+        self.hidden = ConvNorm(spec.pooled_dim, spec.hidden_dim, 1) if spec.hidden_dim else nn.Identity()
         self.flatten = nn.Flatten(1)
-        self.classifier = nn.Linear(spec.hidden_dim or spec.neck_dim, spec.num_classes)
+        self.classifier = nn.Linear(spec.last_dim, spec.num_classes)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Apply neck, mean, hidden layer and classifier."""
@@ -196,12 +218,19 @@ class Head(nn.Module):
 
 def build_stem(spec: StemSpec) -> ConvNorm:
     """An image to features (N, C, H, W)."""
-    return ConvNorm(spec.in_channels, spec.embed_dim, 3, stride=2)
+    return ConvNorm(spec.in_channels, spec.embed_dim, 3, stride=1 if spec.grid == spec.in_grid else 2)
+
+
+def build_downsample(spec: DownsampleSpec) -> nn.Module:
+    """Features of one stage to those of the next."""
+    return PlainDownsample(spec) if is_plain(spec.kernels) else Downsample(spec)
 
 
 def build_block(spec: Block) -> nn.Module:
     """Features to features of the same shape."""
-    return ConvBlock(spec) if isinstance(spec, ConvBlockSpec) else AttentionBlock(spec)
+    if isinstance(spec, AttentionBlockSpec):
+        return AttentionBlock(spec)
+    return PlainBlock(spec) if is_plain(spec.kernels) else ConvBlock(spec)
 
 
 class MobileStage(nn.Module):
@@ -209,7 +238,7 @@ class MobileStage(nn.Module):
 
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
-        self.downsample = Downsample(spec.downsample)
+        self.downsample = build_downsample(spec.downsample)
         self.blocks = nn.ModuleList(build_block(block) for block in spec.blocks)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -247,6 +276,8 @@ def initialise(module: nn.Module) -> None:
     """Draw the weights of one layer anew from PyTorch's global generator, after those inside it; others are left alone."""
     if isinstance(module, ConvBlock):
         nn.init.constant_(module.pw_proj.bn.weight, BRANCH)
+    elif isinstance(module, PlainBlock):
+        nn.init.constant_(module.bn.weight, BRANCH)
     elif isinstance(module, Attention):
         with torch.no_grad():
             module.output.proj.weight.mul_(BRANCH)
@@ -269,7 +300,7 @@ def build_component(component: Hashable) -> nn.Module:
         case StemSpec():
             module = build_stem(component)
         case DownsampleSpec():
-            module = Downsample(component)
+            module = build_downsample(component)
         case ConvBlockSpec() | AttentionBlockSpec():
             module = build_block(component)
         case HeadSpec():

@@ -13,20 +13,38 @@ FINALISTS = 2  # of a race, which are trained to the end
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a net is trained: where its weights start, what teaches it, how long and how fast."""
+    """How a net is trained: where its weights start, what teaches it, how long and how fast.
+
+    Attributes:
+        learning_rate: highest.
+        is_choice: whether the rate is one of several that are tried, and so a part of its name.
+    """
 
     weights: Weights
     teaching: str
     epochs: int
     learning_rate: float
+    is_choice: bool = False
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.weights}-{self.teaching}"
+        return f"{self.weights}-{self.teaching}{f'-{self.learning_rate:g}' if self.is_choice else ''}"
+
+    @property
+    def chosen_rate(self) -> float | None:
+        """The learning rate where several are tried."""
+        return self.learning_rate if self.is_choice else None
 
     def __str__(self) -> str:
-        return f"{START_WORDS[self.weights]}, {'the teacher' if self.teaching == 'teacher' else 'labels alone'}"
+        rate = f", learning rate {self.learning_rate:g}" if self.is_choice else ""
+        return f"{START_WORDS[self.weights]}, {'the teacher' if self.teaching == 'teacher' else 'labels alone'}{rate}"
+
+
+def fresh_ways(teaching: str, epochs: int, rates: Sequence[float]) -> list[Way]:
+    """Fresh weights at each learning rate, each once."""
+    rates = list(dict.fromkeys(rates))
+    return [Way("scratch", teaching, epochs, rate, is_choice=len(rates) > 1) for rate in rates]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import compare_study
-from benchmarks.compare_study import DATA, Job, collect, digits_of_ten, main
+from benchmarks.compare_study import DATA, Job, collect, compared_before, digits_of_ten, main, same_rivals, share_trained
 from benchmarks.compare_study_report import write
 
 FACTS = {"command": "c", "data": "digits-10", "per_class": None, "positive": "8", "num_asked": 12, "ended_early": ["stopped"]}
@@ -98,6 +98,38 @@ def test_the_report_says_how_often_the_searched_net_is_the_best_that_fits(tmp_pa
     with Image.open(paths[".png"]) as image:
         image.verify()
     assert len(json.loads(paths[".json"].read_text())["rows"]) == 4
+
+
+def test_one_seed_is_reported_with_the_intervals_over_its_images(tmp_path: Path) -> None:
+    answers(tmp_path, 0, 0.90, 0.89)
+    paths = {path.suffix: path for path in write(collect(tmp_path, "digits-10"), FACTS, tmp_path / "out")}
+    text = paths[".md"].read_text()
+    assert (
+        "Best of all in 1 of 1 seed, within 0.5 points of the best in 0 more; the best rival of each seed is ahead by -1.00" in text
+    )
+    assert "One seed: intervals are those of its test images" in text
+    ours = "| 89.0 [88.0, 90.0] | +1.0 [+0.0, +2.0] | neither 1 | 90.0 [89.0, 91.0] | 2.0 [1.0, 3.0] |"
+    assert f"| ResNet (resnet18) | 1 | 32 | 0.200 | 10 | 1.0 {ours}" in text
+
+
+def test_another_space_meets_the_same_rivals_and_none_is_trained_twice(tmp_path: Path) -> None:
+    first, second = Job("digits-10", "pvt-nano", 0), Job("digits-10", "pvt-mobile-pico", 0)
+    run = first.folder(tmp_path)
+    for folder in ("compare/tries/resnet10t@32", "compare/tries/hand-1", "retrain/tries/cnn-8", "retrain/tries/searched-1"):
+        (run / folder).mkdir(parents=True)
+        (run / folder / "weights.safetensors").write_text("w")
+    (run / "worth").mkdir()
+    nets = [net("searched", "searched", 0.9, 0.9), net("resnet10t", "timm", 0.8, 0.9), net("cnn", "cnn", 0.8, 0.9)]
+    nets.append({**net("starnet_s1@48/2", "timm", 0.8, 0.9), "image_px": 48, "stem_stride": 2})
+    kept = {"command": ["edgenas", "compare", "--with", "auto,hand,cnn"], "result": {"nets": nets}}
+    (run / "worth" / "compare-0.05-epochs.json").write_text(json.dumps(kept))
+    assert list(compared_before(tmp_path, first, "compare-0.05-epochs")) == []
+    assert list(compared_before(tmp_path, second, "compare-0.05-time")) == []
+    (earlier,) = compared_before(tmp_path, second, "compare-0.05-epochs")
+    assert same_rivals("auto,hand,cnn", kept["result"]) == "timm:resnet10t@32,timm:starnet_s1@48/2,hand,cnn"  # type: ignore[arg-type]
+    share_trained(earlier, second.folder(tmp_path))
+    copied = {str(path.relative_to(second.folder(tmp_path)).parent) for path in second.folder(tmp_path).rglob("weights.*")}
+    assert copied == {"compare/tries/resnet10t@32", "retrain/tries/cnn-8"}
 
 
 def test_without_results_nothing_is_written(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.training_rules import ARMS, NETS, collect, main, shown_nets
+from benchmarks.training_rules import ARMS, NETS, SOURCES, collect, main, shown_nets
 from benchmarks.training_rules_report import CLAIMS, SHOWN, agree, claims, comparisons, write
 from edgenas.costs import cost_models
 from edgenas.data import open_source
@@ -60,6 +60,21 @@ def test_a_difference_is_told_where_images_and_seeds_agree(tmp_path: Path) -> No
     assert write([], FACTS, tmp_path) == []
 
 
+def test_arms_whose_folders_are_gone_are_taken_over_from_the_earlier_report(tmp_path: Path) -> None:
+    rows = [row("even", 0, 0.5), row("sandwich", 0, 0.6), row("even", 1, 0.5), row("sandwich", 1, 0.55)]
+    earlier = json.loads(write(rows, FACTS, tmp_path)[1].read_text())
+    facts = {**FACTS, "command": "new", "arms": {**FACTS["arms"], "start": {"factor": "start", "space": "s", "against": "even"}}}
+    again = [row("even", 0, 0.5), row("start", 0, 0.7), row("even", 1, 0.5), row("start", 1, 0.7)]
+    paths = write(again, facts, tmp_path, earlier)
+    text = paths[0].read_text()
+    for line in ("| sandwich | s | 2 | 60.0, 55.0 |", "| start | s | 2 | 70.0, 70.0 |", "| sandwich − even |", "| start − even |"):
+        assert line in text
+    assert "`python -m benchmarks.training_rules`, 2" in text  # where the earlier ones are from
+    assert [(each["arm"], each["seed"]) for each in json.loads(paths[1].read_text())["rows"]] == [
+        (arm, seed) for arm in facts["arms"] for seed in (0, 1)
+    ]
+
+
 def test_what_becomes_of_a_claim_is_said_only_where_both_seeds_tell_it() -> None:
     arms = {
         "AutoSlim": {"factor": "f", "space": "s", "against": None},
@@ -104,19 +119,15 @@ def test_the_median_lies_between_the_ends(space: str) -> None:
 def test_every_arm_is_compared_with_one_of_its_own_space() -> None:
     for arm in ARMS.values():
         assert arm.against is None or ARMS[arm.against].space == arm.space
-
-
-def _has_fashion_mnist() -> bool:
-    try:
-        open_source("fashion-mnist")
-    except EdgeNASError:
-        return False
-    return True
+        assert arm.source is None or arm.source in SOURCES
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not _has_fashion_mnist(), reason="Fashion-MNIST is not installed")
 def test_a_short_study_goes_on_where_it_was(tmp_path: Path) -> None:
+    try:
+        open_source("fashion-mnist")
+    except EdgeNASError:
+        pytest.skip("Fashion-MNIST is not installed")
     arguments = [
         "--folder",
         str(tmp_path / "rules"),

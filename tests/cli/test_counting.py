@@ -49,7 +49,7 @@ def test_spaces_lists_every_space_with_its_ends(edgenas: Run) -> None:
     assert "choices" not in covidx
 
 
-@pytest.mark.parametrize("width", [60, 80, 110])
+@pytest.mark.parametrize("width", [60, *(pytest.param(width, marks=pytest.mark.slow) for width in (80, 110))])
 def test_spaces_shows_a_space_and_what_it_is_for_on_a_line_each(edgenas: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     _, out, err = edgenas("spaces")

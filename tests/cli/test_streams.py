@@ -21,10 +21,10 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_results_are_on_stdout_and_progress_and_notes_on_stderr(edgenas: Run) -> None:
     code, out, err = edgenas("init", "--data", "digits", "--space", "pvt-nano", "--image-px", "16")
     assert code == 0
-    assert "1797 images of digits" in out
+    assert "1,797 images of digits" in out
     assert out.splitlines()[-1].startswith("edgenas-run/")
-    assert "1797 images" not in err
-    assert "checking images: 1797/1797" in err
+    assert "1,797 images" not in err
+    assert "checking images: 1,797/1,797" in err
     assert "checking images" not in out
 
 

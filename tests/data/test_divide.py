@@ -217,7 +217,7 @@ def contents_of(source: ImageSource, index: FileIndex) -> tuple[tuple[str, ...],
 
 
 def test_unchanged_files_are_not_read_again_and_changed_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgenas.data.inspect._FRESH_NS", -(10**18))
+    monkeypatch.setattr("edgenas.data.inspect.FRESH_NS", -(10**18))
     root = folder_of(tmp_path)
     source = scan_source(f"folder:{root}")
     found = found_in(source)
@@ -242,7 +242,7 @@ def test_a_file_that_changed_a_moment_ago_is_not_trusted(tmp_path: Path) -> None
 
 
 def test_an_index_comes_back_as_it_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgenas.data.inspect._FRESH_NS", -(10**18))
+    monkeypatch.setattr("edgenas.data.inspect.FRESH_NS", -(10**18))
     index = found_in(scan_source(f"folder:{folder_of(tmp_path / 'data')}")).index
     assert len(index.stamps) == 16
     index.save(tmp_path / "files.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import xmlschema
@@ -12,7 +13,6 @@ from junitparser import Error, Failure, JUnitXml, Skipped
 from edgenas.deploy.junit import junit
 from edgenas.records import Check, Verdict
 
-SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "junit-10.xsd"))
 CHECKS = [
     Check("model.onnx", "sha256", "passed", "654321 bytes"),
     Check("model.onnx", "golden", "failed", "largest error 0.21 of the largest logit"),
@@ -21,9 +21,14 @@ CHECKS = [
 ]
 
 
+@cache
+def schema() -> xmlschema.XMLSchema:
+    return xmlschema.XMLSchema(str(Path(__file__).parent / "junit-10.xsd"))
+
+
 def test_a_check_is_a_case_and_its_verdict_what_a_build_server_shows() -> None:
     text = junit("export/onnx", CHECKS, seconds=1.5)
-    SCHEMA.validate(text)
+    schema().validate(text)
     (suite,) = JUnitXml.fromstring(text.encode())
     assert (suite.name, suite.tests, suite.failures, suite.skipped, suite.errors) == ("export/onnx", 4, 2, 1, 0)
     shown = {(case.classname, case.name): case.result for case in suite}
@@ -36,7 +41,7 @@ def test_a_check_is_a_case_and_its_verdict_what_a_build_server_shows() -> None:
 
 def test_what_stopped_it_is_an_error() -> None:
     text = junit("export/onnx", (), error="manifest.json was edited <or> damaged")
-    SCHEMA.validate(text)
+    schema().validate(text)
     (suite,) = JUnitXml.fromstring(text.encode())
     (case,) = suite
     assert (suite.tests, suite.errors) == (1, 1)
@@ -47,5 +52,5 @@ def test_what_stopped_it_is_an_error() -> None:
 @given(st.text(), st.text(), st.sampled_from(["passed", "failed", "undecided", "not_run"]))
 def test_any_text_gives_a_file_that_is_well_formed(path: str, reason: str, verdict: Verdict) -> None:
     text = junit(path, [Check(path, "golden", verdict, reason)], error=reason)
-    SCHEMA.validate(text)
+    schema().validate(text)
     assert JUnitXml.fromstring(text.encode()) is not None

@@ -100,7 +100,7 @@ def test_disagreement_that_excludes_the_limit_fails() -> None:
     parity = judge(logits(labels), candidate, labels, positive=None)
     assert parity.verdict == "failed"
     assert gate(parity, "min_agreement").high < 0.99
-    assert "0.9500 of 1000" in parity.reason
+    assert "0.9500 of 1,000" in parity.reason
     assert sum(parity.flips.values()) == 50
 
 
@@ -137,7 +137,7 @@ def test_false_alarms_are_counted_where_a_count_is_asked_for() -> None:
     parity = judge(logits(labels), candidate, labels)
     assert (parity.verdict, parity.new_false_positives) == ("passed", 2)
     strict = judge(logits(labels), candidate, labels, gates=Gates(max_new_false_positives=1))
-    assert strict.reason == "max_new_false_positives 2 of 4700 others newly called positive, allowed 1"
+    assert strict.reason == "max_new_false_positives 2 of 4,700 others newly called positive, allowed 1"
 
 
 @pytest.mark.parametrize("dead", ["reference", "candidate", "both"])
@@ -276,7 +276,7 @@ def test_not_run_carries_its_emulation_and_fails_with_it() -> None:
     assert not_run("no GPU", emulated=good).as_json()["emulated"]["verdict"] == "passed"
     failed = not_run("no GPU", emulated=bad)
     assert failed.verdict == "failed"
-    assert failed.reason.startswith("no GPU; its emulation failed: non_finite_images 1000 > 0, of 1000 images")
+    assert failed.reason.startswith("no GPU; its emulation failed: non_finite_images 1,000 > 0, of 1,000 images")
     with pytest.raises(ParityError, match="emulated min_agreement"):
         failed.require()
 

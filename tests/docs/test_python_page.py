@@ -14,7 +14,8 @@ from tests.docs.pages import NOTEBOOK, PAGE, cells_of, notebook_of, run_cells
 
 CELLS = cells_of(PAGE.read_text(encoding="utf-8"))
 FEWER_VISITS = "timing=__import__('edgenas.latency.timing', fromlist=['x']).TimingSettings(visits=2, runs=3), "
-FEWER_EPOCHS = {"epochs=8": 6, "epochs=4": 2}  # than the page has, which prints a line for each
+FEWER_EPOCHS = {"epochs=8": 7, "epochs=4": 3}  # than the page has, which prints a line for each
+TRACED, UNTRACED = '"onnxruntime-cpu", settings=few', '"torch-cpu", settings=few'  # of all blocks: most of the page's time
 
 
 @pytest.fixture
@@ -35,13 +36,15 @@ def test_every_cell_shows_what_it_printed() -> None:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_notebooks_cells_run_from_images_to_a_verdict(tmp_path: Path) -> None:
-    """All of them, but for most epochs of the two trainings and most visits of the table."""
+@pytest.mark.parametrize("runtime", [UNTRACED, pytest.param(TRACED, marks=pytest.mark.slow)])
+def test_the_notebooks_cells_run_from_images_to_a_verdict(runtime: str, tmp_path: Path) -> None:
+    """All of them, but for most epochs of the two trainings, most visits of the table, and the runtime that it is of."""
     cells = [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     codes = ["".join(cell["source"]) for cell in cells]
     left_out = [FEWER_EPOCHS[found[0]] if (found := re.search(r"epochs=\d+", code)) else 0 for code in codes]
-    codes = [code.replace("MeasuringSettings(", f"MeasuringSettings({FEWER_VISITS}") for code in codes]
-    printed = run_cells([re.sub(r"epochs=\d+", "epochs=2", code) for code in codes], tmp_path)
+    assert sum(TRACED in code for code in codes) == 1
+    codes = [code.replace("MeasuringSettings(", f"MeasuringSettings({FEWER_VISITS}").replace(TRACED, runtime) for code in codes]
+    printed = run_cells([re.sub(r"epochs=\d+", "epochs=1", code) for code in codes], tmp_path)
     assert [text for text, cell in zip(printed, CELLS, strict=True) if cell.is_alike] == [
         cell.printed for cell in CELLS if cell.is_alike
     ]

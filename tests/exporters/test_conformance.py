@@ -51,6 +51,10 @@ class TestExecuTorchExporter(ExporterConformance):
     def exporter(self) -> Exporter:
         return ExecuTorchExporter()
 
+    @pytest.mark.slow  # lowering the net once more takes seconds
+    def test_leaves_the_model_as_it_is(self, exporter: Exporter, tmp_path: Path) -> None:
+        super().test_leaves_the_model_as_it_is(exporter, tmp_path)
+
 
 class TestTensorRtExporter(ExporterConformance):
     targets = ("sm86",)

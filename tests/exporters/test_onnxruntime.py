@@ -130,3 +130,16 @@ def test_nothing_is_said_on_the_terminal(path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(path), str(damaged)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_machine_without_a_driver_is_told_so_without_pytorch() -> None:
+    code = (
+        "import ctypes, sys\n"
+        "from pathlib import Path\n"
+        "def absent(*_): raise OSError\n"
+        "ctypes.CDLL, Path.exists = absent, lambda _: False\n"
+        "from edgenas.exporters.onnxruntime import OnnxRuntimeCuda\n"
+        "print(OnnxRuntimeCuda().probe().works, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

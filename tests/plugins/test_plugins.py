@@ -23,6 +23,7 @@ from edgenas.testing.search import SearchConformance
 from edgenas.training.headers import facts_in
 from tests.plugins.installing import install, on_the_path
 from tests.recipes.budgets import edgenas_in
+from tests.recipes.test_end_to_end import edgenas_in as plainly_in
 
 pytestmark = pytest.mark.usefixtures("short_pace")
 
@@ -253,14 +254,13 @@ def test_a_limit_that_gives_no_number_a_net_is_named(site: Path) -> None:
 def test_a_package_on_the_path_of_a_process_is_found(site: Path, tmp_path: Path) -> None:
     paths = [str(site), str(Path(__file__).parent.parent.parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    call = [sys.executable, "-m", "edgenas"]
-    shown = subprocess.run([*call, "spaces", "--json"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    call = [sys.executable, "-m", "edgenas", "spaces", "--json"]
+    shown = subprocess.run(call, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     value = json.loads(shown.stdout)
     assert {"toy-pit", "pit-nano"} <= {space["name"] for space in value["result"]["spaces"]}
     assert ["'absent'" in value["warnings"][0], "'number'" in value["warnings"][1], len(value["warnings"])] == [True, True, 2]
-    counting = [*call, "count", "--space", "toy-pit", "--arch", "largest", "--json"]
-    counted = subprocess.run(counting, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(counted.stdout)["result"]["rows"][0]["params"] > 0
+    code, counted, _ = plainly_in(tmp_path, "count", "--space", "toy-pit", "--arch", "largest")
+    assert (code, counted["result"]["rows"][0]["params"] > 0) == (0, True)
 
 
 def test_the_page_on_extending_names_every_group_and_no_other() -> None:

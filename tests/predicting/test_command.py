@@ -87,7 +87,7 @@ def test_csv_in_a_file_holds_what_a_spreadsheet_shows_as_it_is(artefact: Path, p
         code, out, err = edgenas("predict", "gone,\n.png", odd.name, "--artifact", artefact, "--csv", tmp_path / "rows.csv")
     rows = rows_of((tmp_path / "rows.csv").read_text(encoding="utf-8"))
     assert (code, [row["path"] for row in rows]) == (1, ["gone,\\n.png", "'=1+1.png"])
-    assert "No such file" in rows[0]["error"]
+    assert "does not exist" in rows[0]["error"]
     assert "gone,\\n.png" in out + err
 
 

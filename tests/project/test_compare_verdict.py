@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ def test_ahead_of_all_says_by_how_much_at_least() -> None:
     found = rows(answers("searched", 20), answers("starnet_s1", 90), answers("resnet18", 60))
     assert winner_of(found) == "searched"
     assert verdict(found, LIMIT) == "ahead of all 2 rivals within 5 ms by at least 4.0 [2.8, 5.2] points (of resnet18)"
+    assert (
+        verdict(rows(answers("searched", 20), answers("resnet18", 60)), LIMIT)
+        == "ahead of resnet18 within 5 ms by 4.0 [2.8, 5.2] points"
+    )
 
 
 def test_a_rival_that_is_shown_to_be_better_is_to_be_taken() -> None:
@@ -79,6 +84,21 @@ def test_seven_tests_need_more_than_one() -> None:
     many = [answers(f"b{number}", 7) for number in range(6)]
     assert rows(*pair, *many)[1].better == "neither"
     assert any("corrected for 7 rivals (Holm)" in text for text in remarks(rows(*pair, *many), LIMIT, []))
+
+
+def test_a_net_that_learned_nothing_is_not_called_a_broken_export() -> None:
+    reason = "above_most_frequent the export decides 0.1000 of 1000 rightly: nothing shows that anything was learned"
+    poor = answers("poor", 900, parity="failed")
+    poor = replace(poor, row=replace(poor.row, parity_reason=reason, failed_gates=("above_most_frequent",)))
+    said = list(remarks(rows(answers("searched", 60), poor), LIMIT, []))
+    assert said == [
+        "poor: its export answers as the net does, but the export decides 0.1000 of 1000 rightly: nothing shows that anything was "
+        "learned"
+    ]
+    ours = replace(poor, row=replace(poor.row, name="searched", kind="searched"))
+    assert verdict(rows(ours, answers("resnet18", 10)), LIMIT).startswith("nothing shows that the searched net learned anything; ")
+    both = replace(poor.row, failed_gates=("min_agreement", "above_most_frequent"))
+    assert not both.is_unlearned
 
 
 def test_a_rival_beyond_the_limit_or_whose_export_fails_is_shown_and_not_taken() -> None:

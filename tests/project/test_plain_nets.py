@@ -17,6 +17,7 @@ from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
+from edgenas.spaces import get_space
 from edgenas.supernets import Supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
@@ -52,6 +53,17 @@ def test_a_net_starts_fresh_from_its_seed_or_with_the_supernets_weights(opened: 
     assert all(torch.equal(tensor, expected[name]) for name, tensor in inherited.build().state_dict().items())
     assert inherited.facts["supernet_sha256"] == weights_sha256(project.run.supernet)
     assert "supernet_sha256" not in job(opened, tmp_path, arch).facts
+
+
+def test_a_net_of_no_space_is_the_same_work_whatever_space_is_searched_beside_it(
+    opened: tuple[Project, Images], tmp_path: Path
+) -> None:
+    project, images = opened
+    other = replace(project, space=get_space("pvt-elastic-nano")), images
+    build = partial(plain_cnn, images.task.num_classes, images.task.image_px, images.task.in_channels, width=4)
+    assert job(opened, tmp_path, build).identity == job(other, tmp_path, build).identity
+    arch = project.space.to_json(project.space.extreme(largest=False)[0])
+    assert job(opened, tmp_path, arch).identity["space"] == project.space.name
 
 
 def test_what_teaches_is_the_teaching_of_the_project_or_labels_alone(opened: tuple[Project, Images], tmp_path: Path) -> None:

@@ -253,6 +253,8 @@ def test_where_labels_alone_teach_there_is_no_teacher(tmp_path: Path) -> None:
         "train.threads=1",
         "teacher.probe_steps=2",
         "retrain.epochs=1",
+        "retrain.start=inherited",
+        "train.batch_size=256",
     )
     short = ("retrain.scratch_epochs=1", "search.num_generations=0", "search.population=4", "search.proof_epochs=1")
     few = ("search.proof_nets=1", "search.proof_hand=1", "search.max_params=130000", "teacher.epochs=1", "teacher.name=cnn")

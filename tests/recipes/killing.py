@@ -19,6 +19,8 @@ SPACE = "pvt-nano[depths[2]=1,depths[3]=1,mlp_ratios[3]=2,pool_size=2]"  # fewer
 SMALL = (
     f'space.name="{SPACE}"',
     "teacher.epochs=2",
+    "teacher.batch_size=256",
+    "train.batch_size=256",
     "teacher.name=self",
     "train.kd_weight=0.9",
     "train.flip=false",

@@ -45,7 +45,7 @@ def test_an_unfinished_training_is_not_given_up_for_other_settings(command: Comm
     before = hashes(command.run)
     ended = command("train", "--set", "teacher.epochs=3", "--set", "teacher.batch_size=32")
     assert (ended.code, ended.value["error"]["type"]) == (1, "CheckpointError")
-    assert ended.value["error"]["problems"] == ["epochs is 2 there, 3 here", "batch_size is 64 there, 32 here"]
+    assert ended.value["error"]["problems"] == ["epochs is 2 there, 3 here", "batch_size is 256 there, 32 here"]
     assert "set them back" in ended.value["error"]["hint"]
     assert hashes(command.run) == before
     assert command("train", "--only", "teacher", "--force", "--set", "teacher.epochs=1").code == 0

@@ -69,6 +69,17 @@ def test_a_rival_gets_the_epochs_that_the_searched_net_has_seen(compared: Path) 
     assert (stranger["epochs"], stranger["weights"]) == (None, "finished")
 
 
+def test_the_learning_rate_of_rivals_is_said(compared: Path) -> None:
+    said = " ".join((compared / "compare.err").read_text().split())
+    assert "fresh weights learn at 0.002, the learning rate of the searched net's space" in said
+    assert all("learning_rate" not in start for net in result_in(compared)["nets"] for start in net["starts"])
+
+
+def test_how_long_rivals_will_take_is_said_before_they_are_trained(compared: Path) -> None:
+    said = " ".join((compared / "compare.err").read_text().split())
+    assert said.index("training 1 net of timm will take about") < said.index("test_resnet (fresh weights, labels alone): epoch")
+
+
 def test_its_side_and_stem_are_said(compared: Path) -> None:
     resnet = result_in(compared)["nets"][1]
     assert (resnet["image_px"], resnet["stem_stride"], resnet["family"]) == (32, 1, "test")
@@ -188,6 +199,22 @@ def test_hand_designed_nets_get_the_epochs_of_the_searched_one_whatever_the_sett
     assert not again.value["result"]["left_out"]  # what is trained already needs no minutes
     assert [net["name"] for net in again.value["result"]["nets"]] == ["searched", "hand"]
     assert all(start["epochs"] < ours["epochs"] for start in hand["starts"] if start["weights"] == "finetuned")
+
+
+def test_rivals_choose_among_the_learning_rates_that_the_searched_net_was_tried_with(
+    zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
+) -> None:
+    shutil.copytree(reference.after("retrain"), tmp_path / "work")
+    rates = ("--set", "retrain.scratch_learning_rates=[0.001,0.004]")
+    ended = zygote_edgenas(tmp_path / "work", "retrain", "--set", "retrain.start=scratch", *rates, "--json")
+    assert ended.code == 0, (ended.out, ended.err)
+    ours = ended.value["result"]["net"]
+    assert [start["learning_rate"] for start in ours["starts"]] == [0.001, 0.004]
+    assert ours["learning_rate"] in (0.001, 0.004)
+    ended = zygote_edgenas(tmp_path / "work", "compare", "--with", "timm:test_resnet@32/1", "--json")
+    assert ended.code == 0, (ended.out, ended.err)
+    assert [[start["learning_rate"] for start in net["starts"]] for net in ended.value["result"]["nets"]] == 2 * [[0.001, 0.004]]
+    assert "fresh weights are tried at learning rates of 0.001, 0.004" in " ".join(ended.err.split())
 
 
 def test_a_run_that_divides_its_images_otherwise_is_refused(

@@ -32,7 +32,7 @@ from edgenas.spaces import Task, get_space
 from edgenas.spaces.designed import hand_designed
 from tests.conftest import shorten_pace
 from tests.latency.kits import resealed, run_bare
-from tests.recipes.killing import SPACE
+from tests.recipes.killing import SPACE, Reference
 from tests.recipes.zygote import FEW_WIDTHS
 from tests.settings_file import add_settings
 from tests.sparing import blank_pictures
@@ -44,7 +44,7 @@ SMALL = {
     "teacher.epochs": 2,
     "teacher.probe_steps": 6,
     "train.epochs": 2,
-    "train.batch_size": 128,
+    "train.batch_size": 512,
     "train.kd_weight": 0.9,
     "train.flip": False,
     "retrain.epochs": 2,
@@ -106,8 +106,11 @@ def short_module_pace() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the README's commands have run, with small settings; each command's object is kept beside."""
+def project(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the README's commands have run, with small settings; each command's object is kept beside.
+
+    It is made after the session's ``reference``, of which it has the space: what `profile` traces is traced by then.
+    """
     folder = tmp_path_factory.mktemp("project")
     for arguments in readme_commands():
         code, value, err = edgenas_in(folder, *arguments, draws=True)

@@ -29,7 +29,7 @@ from edgenas.training.teacher import read_foreign
 from tests.recipes.killing import RUN, Reference, Zygote
 from tests.training.tiny import CPU, tiny_net
 
-SEED, DAMAGES = 20261125, 100
+SEED, DAMAGES = 20261125, 60
 SETTINGS = LoopSettings(epochs=1, learning_rate=1e-3)
 
 

@@ -89,7 +89,7 @@ def test_surrogate_and_exhaustive_search_are_chosen_by_name(folder: Path) -> Non
     assert {"surrogate", "random"} & {row["origin"] for row in rows_of(folder)}
     code, value, _ = edgenas_in(folder, "search", "--set", "search.algorithm=exhaustive")
     assert (code, value["status"]) == (2, "usage")
-    assert "62208 nets of pvt-nano meet the limits, the budget of this search is 12 evaluations" in value["error"]["message"]
+    assert "62,208 nets of pvt-nano meet the limits, the budget of this search is 12 evaluations" in value["error"]["message"]
 
 
 @pytest.mark.parametrize(

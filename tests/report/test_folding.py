@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edgenas.report.cells import table
 from edgenas.report.console import LiteralConsole
-from edgenas.report.folding import LONGEST, parted, shared
+from edgenas.report.folding import LONGEST, FirstBeside, parted, shared
 
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 PATH = "/data/somebody/images/edgenas-run/export/onnx-with-a-long-name/model.onnx"
@@ -68,8 +68,27 @@ def test_a_name_goes_over_several_lines_where_that_keeps_columns_beside_each_oth
 def test_where_even_parted_names_leave_no_room_rows_become_blocks(names: int | None) -> None:
     file, shown = io.StringIO(), table("net", ">right %", ">found %", title="nets", names=names)
     shown.add_row(NET, INTERVAL, INTERVAL)
-    LiteralConsole(file=file, width=50 if names is None else 48).print(shown)
+    LiteralConsole(file=file, width=50 if names is None else 38).print(shown)
     assert NET in file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("width", "names"), [(40, 12), (63, None)])
+def test_intervals_go_below_their_values_before_rows_become_blocks(width: int, names: int | None) -> None:
+    file, shown = io.StringIO(), table("net", ">right %", ">found %", title="nets", names=names)
+    shown.add_row(NET, INTERVAL, "–")
+    LiteralConsole(file=file, width=width).print(shown)
+    lines = [line.split() for line in file.getvalue().splitlines()]
+    (place,) = [number for number, words in enumerate(lines) if words[-2:] == ["84.9", "–"]]
+    assert lines[place + 1][-2:] == ["[82.5,", "87.0]"]
+
+
+@pytest.mark.parametrize(("width", "first"), [(60, "wide"), (20, "narrow")])
+def test_of_two_tables_the_first_is_shown_that_has_room(width: int, first: str) -> None:
+    file, wide, narrow = io.StringIO(), table("wide", *(f">{number}" for number in range(8))), table("narrow")
+    wide.add_row("a", *"12345678")
+    narrow.add_row("b")
+    LiteralConsole(file=file, width=width).print(FirstBeside(wide, narrow))
+    assert file.getvalue().split()[0] == first
 
 
 @given(st.text("ab _/:@-", min_size=1, max_size=60), st.integers(3, 40))

@@ -42,7 +42,12 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("part", "positive"), [*((part, True) for part in TEXTS), ("importance", False), ("prices", False)])
+WITHOUT_FLOOR = [("importance", False), ("prices", False)]
+WITH_FLOOR = [(part, True) for part in ("hypervolume", "top")]
+AGAIN = [pytest.param(part, True, marks=pytest.mark.slow) for part in ("importance", "prices")]
+
+
+@pytest.mark.parametrize(("part", "positive"), [*WITH_FLOOR, *WITHOUT_FLOOR, *AGAIN])
 def test_every_part_opens_as_png_and_svg_and_says_what_it_shows(part: str, positive: bool, tmp_path: Path) -> None:
     png, svg = tmp_path / f"{part}.png", tmp_path / f"{part}.svg"
     draw(Picture(shown(part, positive=positive), (png, svg)))

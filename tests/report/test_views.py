@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -741,7 +742,7 @@ def settings(*, single: bool = False) -> Outcome[SettingsResult]:
 METRICS = "97.0 [95.2, 98.2] 95.1 [86.4, 98.3] 100.0 [99.0, 100.0] 87.2 [79.3, 92.4] 540 61 377 102 covid-19 pneumonia"
 NETS = "131,338 2,345,678 1.23 1.19 1.39 2·2·1·1 4·8·32·16 4·4·2·4 1·2·3·1 8·16·8·64"
 SHOWN: dict[str, tuple[Outcome, str]] = {
-    "init": (init(), "covid-19 pneumonia 281 1713 462 94 61 48 304 82 96.1 381, 1,500"),
+    "init": (init(), "covid-19 pneumonia 281 1,713 462 94 61 48 304 82 96.1 381, 1,500"),
     "doctor": (doctor(), "onnxruntime-cpu tensorrt-rtx yes no 1.23.2 6975P-C libcuda.so.1 driver"),
     "spaces": (
         spaces(),
@@ -775,7 +776,7 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     ),
     "fidelity": (
         fidelity(),
-        "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5400 30",
+        "131 2.35 1.23 71.2 91.0 80.0 0.52 [0.11, 0.78] dss inherited 0.33 0.4 [-0.2, 1.0] 5,400 30",
     ),
     "evaluate": (evaluate(), f"{METRICS} 71.4 98.5 88.8 96.3 22.2 99.7 87.6 4.3 calibration AUROC specificity where 2"),
     "export": (export(), "undecided not run passed 479 99.8 [99.0, 99.97] 0.012 61 540 0.9981 libcuda.so.1"),
@@ -1038,6 +1039,27 @@ def test_a_class_name_is_shown_as_it_is(command: str) -> None:
     assert all(name in text for name in ("[red]x[/red]", "[/]", "[link=a]b")), text
 
 
+def test_a_plan_lists_a_net_once_with_all_that_it_is() -> None:
+    lines = drawn("plan", plan(), 110).splitlines()
+    assert [line.split("  ")[0].strip() for line in lines if "131 k" in line or "131\xa0k" in line] == [
+        "most MACs, fastest",
+        "deepest",
+    ]
+    assert sum("4·8·32·16" in line for line in lines) == 2
+
+
+LONG_ARCH = {"resolution_px": 24, "stem_dim": 8, "stages": [[8, 1], [48, 2, [[0, 1, 3], 1]], [32, 2, [[0, 1, 3], 3, ["none", 0]]]]}
+
+
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_an_architecture_too_long_for_a_column_is_a_line_below(width: int) -> None:
+    outcome = retrain()
+    shown = replace(outcome.result, net=replace(outcome.result.net, arch=LONG_ARCH), baseline=None, comparison=None)
+    lines = drawn("retrain", Outcome(shown), width).splitlines()
+    assert any(line.split() == ["parameters", "131,338"] for line in lines)
+    assert any(line.startswith("winner: resolution_px 24  stem_dim 8") for line in lines)
+
+
 def test_a_sampled_plan_says_how_sure_it_is() -> None:
     text = drawn("plan", plan(is_exact=False), 80)
     assert "43.2 % [43.0, 43.4] of 62,208 nets of pvt-nano fit (about 26,880)" in text
@@ -1126,8 +1148,17 @@ def test_an_epoch_is_one_line_that_fits_the_terminal() -> None:
     assert epoch_line(EPOCH, width=80, is_terminal=False) == whole  # a file has no width
     assert epoch_line(EPOCH, width=90, is_terminal=True) == whole.removesuffix("   16 s")
     assert epoch_line(EPOCH, width=80, is_terminal=True) == whole.removesuffix("  lr 0.0019   16 s")
+    assert epoch_line(EPOCH, width=60, is_terminal=True) == "supernet: epoch  3/40  smallest 0.712  random 0.740"
     plain = Epoch("[b]winner", 1, 1, 0.5, {}, 1e-5, 0.42)
     assert epoch_line(plain, width=80, is_terminal=True) == "[b]winner: epoch 1/1  loss 0.500  lr 1e-05    0.4 s"
+
+
+def test_a_long_name_costs_an_epoch_s_line_what_it_says_in_brackets_but_not_its_accuracy() -> None:
+    name = "mobilenetv4_conv_small_035 (fresh weights, labels alone)"
+    record = Epoch(name, 12, 12, 0.5, {"top1": 0.734}, 1e-5, 0.42)
+    assert epoch_line(record, width=90, is_terminal=True) == f"{name}: epoch 12/12  top1 0.734"
+    assert epoch_line(record, width=80, is_terminal=True) == "mobilenetv4_conv_small_035: epoch 12/12  top1 0.734"
+    assert epoch_line(record, width=60, is_terminal=True) == "mobilenetv4_conv_small_035: epoch 12/12  top1 0.734"
 
 
 def test_on_a_terminal_bars_are_drawn() -> None:
@@ -1148,6 +1179,14 @@ def test_what_a_stage_left_undone_is_no_bar_of_the_next() -> None:
     assert "winner" in after
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_is_counted_has_the_separators_of_every_other_count(is_terminal: bool) -> None:
+    file = io.StringIO()
+    steps = [Progress("checking images", 14_000, 14_000), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=is_terminal, highlight=False)).follow(iter(steps))
+    assert "14,000/14,000" in file.getvalue()
+
+
 def test_a_training_s_bar_fits_a_hundred_columns() -> None:
     file = io.StringIO()
     fields = {"epoch": "12/40", "lr": "0.0024", "loss": 0.1234, "label": 1.2345, "kd": 0.0123}
@@ -1155,7 +1194,7 @@ def test_a_training_s_bar_fits_a_hundred_columns() -> None:
     Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", file.getvalue()).replace("\r", "\n").splitlines()]
     text = " ".join(line for line in lines if line)
-    for part in ("412/1640", "elapsed", "left", "epoch 12/40 lr 0.0024 loss 0.123 label 1.234 kd 0.012"):
+    for part in ("412/1,640", "elapsed", "left", "epoch 12/40 lr 0.0024 loss 0.123 label 1.234 kd 0.012"):
         assert part in text, (part, text)
 
 
@@ -1188,9 +1227,16 @@ def plot_data(num: int, *, generations: int = 1, limit: float | None = 1.2, winn
     )
 
 
-@pytest.mark.parametrize("limit", [None, 1.2])
-@pytest.mark.parametrize("winner", [False, True])
-@pytest.mark.parametrize(("num", "generations"), [(1, 1), (12, 1), (12, 4)])
+EXTREMES = [(1, 1, False, None), (12, 1, True, None), (12, 4, True, 1.2)]
+
+
+@pytest.mark.parametrize(
+    ("num", "generations", "winner", "limit"),
+    [
+        pytest.param(*drawn, marks=[] if drawn in EXTREMES else pytest.mark.slow)
+        for drawn in ((*sizes, *rest) for sizes in ((1, 1), (12, 1), (12, 4)) for rest in product((False, True), (None, 1.2)))
+    ],
+)
 def test_the_pareto_plot_opens_as_png_and_svg(
     tmp_path: Path, num: int, generations: int, winner: bool, limit: float | None
 ) -> None:

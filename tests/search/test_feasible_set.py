@@ -79,8 +79,17 @@ def test_draws_of_toys_are_uniform(space: SearchSpace, low: int, high: int) -> N
     require_uniform(space, [LowerLimit("latency_ms", low, toy_cost(space)), toy_limit(space, high)])
 
 
-@pytest.mark.parametrize("family", REDUCED)
-@pytest.mark.parametrize("name", ["params", "macs", "latency_ms"])
+ONCE = {("pvt", "macs"), ("pvt_elastic", "params"), ("autoformer", "latency_ms"), ("vitas", "latency_ms"), ("pit", "macs")}
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        pytest.param(family, name, marks=[] if (family, name) in ONCE else pytest.mark.slow)
+        for family in REDUCED
+        for name in ("params", "macs", "latency_ms")
+    ],
+)
 def test_draws_of_every_family_are_uniform_at_both_ends_and_between(family: str, name: str) -> None:
     space = REDUCED[family]
     cost = uneven(space) if name == "latency_ms" else cost_models(space, space.default_task)[name]
@@ -132,9 +141,12 @@ def test_limits_that_pull_in_opposite_directions_are_met_together() -> None:
     assert (total_violation(impossible, rows_AG) > 0).all()
 
 
+LARGE = ("pvt-covidx", "pvt-elastic", "pvt-mobile-mqa", "autoformer-tiny", "vitas-384", "pit-ti")  # of every family one
+
+
 @pytest.mark.parametrize(
     "space",
-    [pytest.param(space, id=space.name, marks=[pytest.mark.slow] if "nano" in space.name else []) for space in SPACES.own.values()],
+    [pytest.param(space, id=space.name, marks=[] if space.name in LARGE else pytest.mark.slow) for space in SPACES.own.values()],
 )  # small ones are enumerated above
 def test_every_shipped_space_is_drawn_from_within_its_limits(space: SearchSpace) -> None:
     rng = np.random.default_rng(0)
@@ -224,7 +236,9 @@ def test_what_cannot_be_mended_becomes_a_draw_brought_near_to_it() -> None:
     assert (mended_AG == wanted_AG).mean() > (drawn_AG == wanted_AG).mean() + 0.1
 
 
-@pytest.mark.parametrize("name", ["pvt-elastic", "vitas-384", "autoformer-tiny"])
+@pytest.mark.parametrize(
+    "name", ["pvt-elastic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("vitas-384", "autoformer-tiny"))]
+)
 def test_that_nothing_meets_a_limit_is_proven_in_seconds_with_the_least_that_can_be_had(name: str) -> None:
     space = get_space(name)
     models = cost_models(space, space.default_task)
@@ -299,6 +313,7 @@ def test_rows_that_several_limits_leave_next_to_nothing_of_are_mended_from_near_
     rows_AG = feasible_rows(space, limits, np.random.default_rng(0), 8)
     assert len(rows_AG) > 0
     assert (total_violation(limits, rows_AG) == 0).all()
+    assert np.array_equal(rows_AG, feasible_rows(space, limits, np.random.default_rng(0), 8))
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
@@ -310,4 +325,3 @@ def test_a_corner_that_two_limits_leave_fills_what_a_search_may_evaluate(seed: i
     rows_AG = feasible_rows(space, limits, np.random.default_rng(seed), 24)
     assert len(unique_rows(rows_AG)) == len(rows_AG) == 24
     assert (total_violation(limits, rows_AG) == 0).all()
-    assert np.array_equal(rows_AG, feasible_rows(space, limits, np.random.default_rng(seed), 24))

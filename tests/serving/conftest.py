@@ -64,9 +64,12 @@ def form(files: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Served]:
-    """A server on a free port; it is killed at the end if it still runs."""
+def serving(folder: Path, *arguments: str, grace_s: int | None = None) -> Iterator[Served]:
+    """A server on a free port, which may end sooner than it does; it is killed at the end if it still runs."""
     command = [sys.executable, "-m", "edgenas", "serve", str(folder), "--port", "0", *arguments]
+    if grace_s is not None:
+        sooner = f"from edgenas.serving import running; running.GRACE_S = {grace_s}"
+        command[1:3] = ["-c", f"import sys; {sooner}; from edgenas.cli import main; main(sys.argv[1:])"]
     environment = {**os.environ, "COLUMNS": "400"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None

@@ -75,7 +75,7 @@ def test_a_sigterm_lets_what_has_begun_end_and_takes_nothing_new(artefact: Path,
 
 
 def test_what_has_begun_and_never_ends_is_told_that_the_server_stops(artefact: Path) -> None:
-    with serving(artefact) as server:
+    with serving(artefact, grace_s=1) as server:
         slow = begun(server, 1000)
         until_waiting(server, 1)
         server.process.send_signal(signal.SIGTERM)

@@ -51,6 +51,12 @@ class TestPvtMobileNano(SpaceConformance):
         return get_space("pvt-mobile-nano")
 
 
+class TestPvtMobilePlain(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-plain")
+
+
 class TestPvtMobileSmall(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

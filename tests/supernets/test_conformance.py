@@ -212,6 +212,12 @@ class TestPvtMobilePico(SupernetConformance):
         return get_space("pvt-mobile-pico")
 
 
+class TestPvtMobilePlain(TestPvtMobileNano):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-plain")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 class TestPvtMobileSmall(TestPvtMobileNano):

@@ -9,13 +9,15 @@ import torch
 from edgenas.exporters.onnx import export_graph
 from torch.nn import functional as F
 
+from edgenas.errors import ArchError
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt_mobile import ConvBlockSpec, MobileSpec, hand_designed, lower
 from edgenas.supernets.pvt_mobile import build_supernet, cut_conv
+from edgenas.supernets.pvt_mobile_net import BRANCH
 from edgenas.testing.supernets import awakened_supernet
 from edgenas.training.recalibration import Recalibration
 
-NANO = get_space("pvt-mobile-nano")
+NANO, PLAIN_SPACE = get_space("pvt-mobile-nano"), get_space("pvt-mobile-plain")
 NONE: dict[str, Any] = {"kind": "none", "num_heads": 0}
 
 
@@ -134,6 +136,43 @@ def test_a_stage_without_blocks_is_written_with_an_empty_list() -> None:
     arch = NANO.to_json(NANO.extreme(largest=False)[0])
     assert arch["stages"][0]["blocks"] == []
     assert np.array_equal(NANO.from_json(arch), NANO.extreme(largest=False))
+
+
+def test_a_plain_block_has_weights_of_its_own_that_every_width_shares() -> None:
+    supernet: Any = build_supernet(PLAIN_SPACE, PLAIN_SPACE.default_task)
+    arch = PLAIN_SPACE.to_json(PLAIN_SPACE.extreme(largest=False)[0])
+    arch["stages"][1]["blocks"] = [{"kernels": {"start": 0, "expand": 0, "mid": 3}}]
+    weights = []
+    for dim in (16, 64):
+        arch["stages"][1]["embed_dim"] = dim
+        slices = supernet.slices(tuple(int(gene) for gene in PLAIN_SPACE.from_json(arch)[0]))
+        weights.append(slices["stages.1.blocks.0.conv.weight"])
+        assert slices["stages.1.blocks.0.bn.weight"].detach().unique().tolist() == pytest.approx([BRANCH])
+    narrow, wide = weights
+    assert torch.equal(narrow, wide[:16, :16])
+    assert (
+        wide.untyped_storage().data_ptr()
+        == supernet.get_parameter("stages.1.blocks.0.plain.conv.weight").untyped_storage().data_ptr()
+    )
+
+
+def test_a_plain_block_is_written_without_an_expansion_and_refuses_one() -> None:
+    arch = PLAIN_SPACE.to_json(PLAIN_SPACE.extreme(largest=False)[0])
+    arch["stages"][1]["blocks"] = [{"kernels": {"start": 0, "expand": 0, "mid": 3}}]
+    assert PLAIN_SPACE.to_json(PLAIN_SPACE.from_json(arch)[0]) == arch
+    arch["stages"][1]["blocks"][0]["expansion"] = 2
+    with pytest.raises(ArchError, match="no architecture of pvt-mobile-plain"):
+        PLAIN_SPACE.from_json(arch)
+
+
+def test_hand_designed_nets_of_the_plain_space_have_plain_ones_among_them() -> None:
+    kernels = {
+        tuple(block["kernels"].values())
+        for net in hand_designed(PLAIN_SPACE)
+        for stage in net["stages"]
+        for block in stage.get("blocks", ())
+    }
+    assert kernels == {(0, 1, 3), (0, 3, 0), (0, 0, 3)}
 
 
 def test_hand_designed_nets_are_of_one_kind_of_bottleneck_each_without_attention() -> None:

@@ -237,7 +237,9 @@ def test_the_share_of_identities_is_found_for_a_narrow_window() -> None:
     assert share == share_of_identities(space, cost, 0.999e9, 1.001e9, seed=3)
 
 
-@pytest.mark.parametrize(("low", "high"), [(1e4, 1e6), (1e11, 1e12), (1e9, 1e9 + 1e-3)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e4, 1e6), *(pytest.param(*window, marks=pytest.mark.slow) for window in ((1e11, 1e12), (1e9, 1e9 + 1e-3)))]
+)
 def test_a_window_that_no_share_reaches_is_refused(low: float, high: float) -> None:
     space = get_space("vitas-384")
     cost = cost_models(space, space.default_task)["macs"]

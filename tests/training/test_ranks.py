@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenas.errors import RankError, UsageError
-from edgenas.runs.place import Place, first_host, place_of
+from edgenas.runs.place import Place, first_host, leave_others, place_of, processes_here
 from edgenas.training import ranks as ranks_module
 from edgenas.training.checkpoints import TrainState, load_state, save_state
 from edgenas.training.distillation import Objective
@@ -301,6 +301,15 @@ SLURM = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "16", "SLURM_LOCALID": "5"
 )
 def test_a_place_is_what_the_launcher_says(environment: dict[str, str], place: Place | None) -> None:
     assert place_of(environment) == place
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SLURM])
+def test_a_process_that_leaves_the_others_is_alone(environment: dict[str, str]) -> None:
+    own = {**environment, "LOCAL_WORLD_SIZE": "2", "PATH": "/bin"}
+    leave_others(own)
+    assert place_of(own) is None  # nor is a process that it starts one of several
+    assert processes_here(own) == 1
+    assert own["PATH"] == "/bin"
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,6 @@ def measure_table(
             settings=settings,
             rng=np.random.default_rng(seed),
             details=workshop.graph_details,
-            prepare=workshop.prepare,
+            tracer=workshop,
             memory=memory,
         )

@@ -127,6 +127,18 @@ class Workshop:
             fps=fps,
         )
 
+    def missing(self, plan: TimingPlan) -> int:
+        """Components that a plan needs and that were never traced."""
+        if "module" in self.runtime.accepts:
+            return 0
+        return len(self._composed.graphs.missing(component for chain, _ in plan.tracing for component in chain))
+
+    def goes(self, plan: TimingPlan) -> int:
+        """Traces in which these are made."""
+        if "module" in self.runtime.accepts:
+            return 0
+        return sum(len(self._composed.graphs.portions(chain, always=always)) for chain, always in plan.tracing)
+
     def prepare(self, plan: TimingPlan) -> Iterator[Progress]:
         """Trace the components that were never traced."""
         yield from self._prepare(plan.tracing)

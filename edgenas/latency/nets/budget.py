@@ -29,7 +29,13 @@ class Shape(NamedTuple):
     is_thin: bool
 
 
-def shape_of(settings: MeasuringSettings, plan: TimingPlan, thin: TimingPlan, visit_seconds: float) -> Shape:
+def shape_of(
+    settings: MeasuringSettings,
+    plan: TimingPlan,
+    thin: TimingPlan,
+    visit_seconds: float,
+    tracing_s: tuple[float, float] = (0.0, 0.0),
+) -> Shape:
     """The visits asked for, or what of them and of the plan the budget leaves.
 
     Args:
@@ -37,9 +43,10 @@ def shape_of(settings: MeasuringSettings, plan: TimingPlan, thin: TimingPlan, vi
         plan: everything.
         thin: the plan without the blocks that can be interpolated.
         visit_seconds: that one visit takes.
+        tracing_s: seconds in which what either plan times is traced before that.
     """
     full_s, thin_s = (round_seconds(each, settings.timing, visit_seconds) for each in (plan, thin))
-    return Shape(*budget.choose(settings.seconds, settings.timing.visits, full_s, thin_s))
+    return Shape(*budget.choose(settings.seconds, settings.timing.visits, full_s, thin_s, *tracing_s))
 
 
 def round_seconds(plan: TimingPlan, timing: TimingSettings, visit_seconds: float) -> float:
@@ -62,7 +69,8 @@ def thinned(plan: TimingPlan, terms: Sequence[Term]) -> TimingPlan:
                     groups.setdefault(key, {}).setdefault(component, index)
         for blocks in groups.values():
             needed |= _spanning(blocks)
-    return replace(plan, block_chains={block: chain for block, chain in plan.block_chains.items() if block in needed})
+    left = replace(plan, block_chains={block: chain for block, chain in plan.block_chains.items() if block in needed})
+    return left.traced_for((*left.first_chains, left.reference))
 
 
 def _spanning(blocks: Mapping[Hashable, tuple[int, ...]]) -> set[Hashable]:

@@ -14,7 +14,7 @@ calibration the frame's way is 4 to 5 % low, the chain's 5 to 9 %. It also needs
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -41,7 +41,7 @@ class MeasuringSettings:
         bound_nets: further random nets that nothing is fitted on, measured twice, which promises come from; none, no promises.
         validation_nets: random nets that nothing is fitted on, measured twice.
         confidence: one-sided, of the upper bound.
-        seconds: budget; fewer visits, then fewer blocks are timed where more would not fit. None is no limit.
+        seconds: budget of tracing and timing; fewer visits, then fewer blocks where more would not fit. None is no limit.
         fps: calls a second with idle time between them, as a camera makes them; None for call after call.
         soak_seconds: of work before anything is timed.
         pause_seconds: between the two sessions.
@@ -100,6 +100,12 @@ class TimingPlan:
     def second_chains(self) -> tuple[Chain, ...]:
         """What the second session times again, the last of the first: bound and validation nets."""
         return (*self.bound_chains, *self.validation_chains)
+
+    def traced_for(self, chains: Sequence[Chain]) -> TimingPlan:
+        """The same plan, of which only what these nets have is traced, with what holds it together."""
+        needed = {component for chain in chains for component in chain}
+        kept = ((tuple(each for each in chain if each in needed or each in frame), frame) for chain, frame in self.tracing)
+        return replace(self, tracing=tuple((chain, frame) for chain, frame in kept if needed.intersection(chain)))
 
     @property
     def num_nets(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgenas.costs import Term, cost_models, decompose
+from edgenas.costs import cost_models, decompose
 from edgenas.deploy.contracts import RunnerInfo
 from edgenas.latency.fit import bounded
 from edgenas.latency.nets import MeasuringSettings, Shape, TimingPlan, make_plan, shape_of, thinned
 from edgenas.latency.profiling.costs import calibrate_sums, component_costs, predict_sums
 from edgenas.latency.profiling.notes import closing_notes, opening_notes
 from edgenas.latency.profiling.rows import BothSessions, bound_nets, measuring_of, reference_of, validate
+from edgenas.latency.profiling.tracing import Tracer, trace_reference, tracing_note
 from edgenas.latency.profiling.visits import SourceBuilder, made_elsewhere, soak_device, time_twice
 from edgenas.latency.table import LatencyTable, space_hash
 from edgenas.latency.timing import SCOPE, Context, Duty, Memory, Target, TimingSettings, context_of, probe_visit
@@ -65,7 +66,7 @@ def profile(
     settings: MeasuringSettings,
     rng: np.random.Generator,
     details: Mapping[str, Any] | None = None,
-    prepare: Callable[[TimingPlan], Iterator[Progress]] | None = None,
+    tracer: Tracer | None = None,
     memory: Memory | None = None,
     machine: Mapping[str, Any] | None = None,
 ) -> Iterator[Progress | Note | ProfileResult]:
@@ -79,7 +80,7 @@ def profile(
         settings: how much is measured.
         rng: draws nets and orders.
         details: facts for the table's context: command, opset and the like.
-        prepare: called with the plan before the first net is built, to trace what is missing.
+        tracer: traces what is missing before nets are built. Without a budget everything is traced first.
         memory: holds the visits of an interrupted call with equal arguments, which are not made again; new ones go there.
         machine: facts about another machine, on which every visit in ``memory`` was made; None for this one.
 
@@ -90,11 +91,17 @@ def profile(
     start = time.perf_counter()
     kept: Memory = Forgetful() if memory is None else memory
     full = make_plan(space, task, settings, rng=rng)
-    if prepare is not None:
-        yield from prepare(full)
+    thin = thinned(full, decompose(space, task)) if target.runtime.device_kind == "cpu" else full
+    each_s = (yield from _begun(tracer, full, settings)) if tracer is not None else 0.0
     reference = build(full.reference)
-    plan, timing, visit_seconds = _within_budget(target, reference, full, decompose(space, task), settings, kept)
+    tracing_s = (each_s * tracer.goes(full), each_s * tracer.goes(thin)) if tracer is not None else (0.0, 0.0)
+    shape, visit_seconds = _shape(target, reference, (full, thin), settings, tracing_s, kept)
+    plan, timing = thin if shape.is_thin else full, replace(settings.timing, visits=shape.visits)
     yield from opening_notes(settings, plan, timing, visit_seconds, num_blocks=len(full.block_chains))
+    if tracer is not None:
+        note = tracing_note(settings, tracer.missing(plan), tracing_s[shape.is_thin])
+        yield from () if note is None else (note,)
+        yield from tracer.prepare(plan)
     soaked = yield from soak_device(target, reference, settings.soak_seconds, kept, is_here=machine is None)
     measured = yield from time_twice(plan, target, build, reference, timing, settings.pause_seconds, rng, kept)
     if machine is not None:
@@ -108,19 +115,35 @@ def profile(
     yield ProfileResult(table, plan.num_nets, seconds)
 
 
-def _within_budget(
+def _begun(tracer: Tracer, full: TimingPlan, settings: MeasuringSettings) -> Generator[Progress, None, float]:
+    """Trace what comes first: the reference where a budget is to be shared out, else everything; seconds of one go."""
+    if settings.seconds is not None:
+        return (yield from trace_reference(tracer, full))
+    yield from tracer.prepare(full)
+    return 0.0
+
+
+def _shape(
     target: Target,
     reference: Path | nn.Module,
-    full: TimingPlan,
-    terms: Sequence[Term],
+    plans: tuple[TimingPlan, TimingPlan],
     settings: MeasuringSettings,
+    tracing_s: tuple[float, float],
     memory: Memory,
-) -> tuple[TimingPlan, TimingSettings, float]:
-    """What the budget leaves of a plan and its visits, or left when it was begun; seconds that one visit takes."""
+) -> tuple[Shape, float]:
+    """What the budget leaves of the whole plan, or left when it was begun; seconds that one visit takes.
+
+    Args:
+        target: of the visits.
+        reference: that is visited to know how long one takes.
+        plans: the whole one, and that without the blocks that can be interpolated.
+        settings: with the budget.
+        tracing_s: seconds in which what either plan needs is traced.
+        memory: holds both answers where they were found before.
+    """
     visit_seconds = float(remembered(memory, "visit seconds", lambda: probe_visit(target, reference, settings.timing)))
-    thin = thinned(full, terms) if target.runtime.device_kind == "cpu" else full
-    shape = Shape(*remembered(memory, "shape", lambda: list(shape_of(settings, full, thin, visit_seconds))))
-    return thin if shape.is_thin else full, replace(settings.timing, visits=shape.visits), visit_seconds
+    found = remembered(memory, "shape", lambda: list(shape_of(settings, *plans, visit_seconds, tracing_s)))
+    return Shape(*found), visit_seconds
 
 
 def _context(

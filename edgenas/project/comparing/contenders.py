@@ -71,6 +71,7 @@ class Ours:
         epochs: that they have seen, in the supernet too where they were inherited.
         seconds: that these took; None where a log is gone.
         teachings: in which it was trained, of which the best on select was kept; rivals are tried in the same.
+        rates: learning rates that its fresh weights were tried with, likewise; none where there was no choice.
     """
 
     arch: Arch
@@ -79,6 +80,12 @@ class Ours:
     epochs: int
     seconds: float | None
     teachings: tuple[str, ...]
+    rates: tuple[float, ...] = ()
+
+    @property
+    def epoch_s(self) -> float | None:
+        """Seconds that one of its epochs took; None where no log says."""
+        return None if self.seconds is None else self.seconds / self.epochs
 
     @classmethod
     def of(cls, project: Project, images: Images) -> Ours:
@@ -99,7 +106,9 @@ class Ours:
         contender = _searched(project, images, choice, row, net_of(asked, images, choice, images.norm_images))
         kept = (row.teaching,) if row is not None and row.teaching is not None else ()
         teachings = tuple(dict.fromkeys(start.teaching for start in contender.starts)) or kept
-        return cls(choice.arch, contender, sha256, max(1, contender.epochs or 0), contender.seconds, teachings)
+        tried = (start.learning_rate for start in contender.starts if start.weights == "scratch")
+        rates = tuple(dict.fromkeys(rate for rate in tried if rate is not None))
+        return cls(choice.arch, contender, sha256, max(1, contender.epochs or 0), contender.seconds, teachings, rates)
 
 
 def _searched(project: Project, images: Images, choice: Choice, row: NetReport | None, net: nn.Module) -> Contender:

@@ -156,6 +156,7 @@ def _row(
         starts=each.starts,
         parity=parity.verdict,
         parity_reason=parity.reason,
+        failed_gates=tuple(gate.name for gate in parity.gates if gate.verdict == "failed") or None,
         metrics=metrics,
         false_alarms=false_alarms,
         folder=project.run.relative(each.folder) if each.folder is not None else None,

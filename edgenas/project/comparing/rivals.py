@@ -11,13 +11,13 @@ from edgenas.project.comparing.contenders import Contender
 from edgenas.project.comparing.families import family_of
 from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
-from edgenas.project.retraining.ways import Bench, Net, Try
+from edgenas.project.retraining.ways import Bench, Net, Try, fresh_rates
 from edgenas.project.rival_nets import RIVAL, build_rival
 from edgenas.records import RivalFacts
 from edgenas.runs import sha256_file
 from edgenas.training.folder import seconds_of
 from edgenas.training.timm_nets import TimmNet, costs_of, deployable
-from edgenas.training.ways import Way
+from edgenas.training.ways import Way, fresh_ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def ways_for(project: Project, facts: RivalFacts, teachings: Sequence[str], epoc
     """How a rival is trained: as fresh weights of the run's nets are, or, with weights of its own, as these when given."""
     if facts.pretrained is not None:
         return tuple(Way("given", teaching, epochs, project.settings.retrain.learning_rate) for teaching in teachings)
-    return tuple(Way("scratch", teaching, epochs, project.settings.train.learning_rate) for teaching in teachings)
+    return tuple(way for teaching in teachings for way in fresh_ways(teaching, epochs, fresh_rates(project)))
 
 
 def trained(bench: Bench, rival: Rival, tries: Sequence[Try], best: Try, folder: Path) -> Contender:

@@ -18,14 +18,16 @@ from edgenas.project.nets import supernet_epochs
 from edgenas.project.retraining.baselines import Limits, find_best, is_found, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.ways import Bench, Net, adopt, best_of, fit_all, is_trained, job_of, short_name, ways_of
-from edgenas.records import LeftOut
+from edgenas.records import Estimate, LeftOut
 from edgenas.runs import Note, Progress, Record
+from edgenas.runs.durations import duration
 from edgenas.supernets.resize import resized
 from edgenas.training.folder import seconds_of
-from edgenas.training.pace import time_job
+from edgenas.training.pace import sum_of, time_job
 from edgenas.training.teacher import remembering
 from edgenas.training.ways import Way
 
+LOOK_S = 0.5  # of timed steps, of every rival, so that it can be said how long all take
 PACE_S = 2.0  # of timed steps, of every rival that is to have the same time
 NETS = "nets"  # folder of the weights that are compared, in that of `compare`
 OVER = "the budget was spent before it was trained; the same command goes on"
@@ -72,6 +74,14 @@ class Budget:
     memory: Memory
 
 
+def as_ours(bench: Bench, ours: Ours) -> Bench:
+    """The bench on which rivals are tried in the teachings, and at the learning rates, that the searched net was tried in."""
+    settings = bench.project.settings
+    retrain = replace(settings.retrain, scratch_learning_rates=ours.rates)
+    project = replace(bench.project, settings=replace(settings, retrain=retrain))
+    return replace(bench, project=project, teachings=ours.teachings or bench.teachings)
+
+
 class _AtOwnSide(nn.Module):
     """A teacher that is shown images of another side than it reads."""
 
@@ -105,6 +115,26 @@ def train_rival(bench: Bench, rival: Rival, budget: Budget) -> Generator[Record,
     folder = bench.project.run.compare / NETS / rival.net.folder.name
     adopt(best, folder)
     return trained(bench, rival, tries, best, folder)
+
+
+def expected(bench: Bench, rivals: Sequence[Rival], budget: Budget) -> Generator[Record, None, None]:
+    """Say how long the nets of timm that are not trained yet will take, by a few timed steps of each."""
+    each_s: list[Estimate] = []
+    num_left = 0
+    for rival in rivals:
+        own = bench_for(bench, rival)
+        ways = yield from budgeted(own, rival.net, ways_for(own.project, rival.facts, own.teachings, budget.epochs), budget)
+        left = [way for way in ways if not is_trained(own, rival.net, way)]
+        num_left += bool(left)
+        for way in left:
+            each_s.append((yield from time_job(job_of(own, rival.net, way), seconds=LOOK_S)).estimate)
+    if each_s:
+        total = sum_of(each_s)
+        nets = f"{num_left} net{'' if num_left == 1 else 's'} of timm"
+        spread = f"{duration(total.low)} to {duration(total.high)}"
+        yield Note(
+            f"training {nets} will take about {duration(total.value)} here ({spread}), estimated from a few timed steps of each"
+        )
 
 
 def all_trained(bench: Bench, net: Net, ways: Sequence[Way]) -> bool:
@@ -172,7 +202,7 @@ def train_hand(bench: Bench, ours: Ours, limits: Limits, budget: Budget) -> Gene
     (way,) = yield from budgeted(bench, timed, ways[:1], budget)
     bench = _finetuning(bench, _finetune_epochs(bench, ours, way, budget))
     found = yield from stopped_by(
-        budget.clock, find_best(bench, archs, way.epochs, None), lambda: is_found(bench, archs, way.epochs)
+        budget.clock, find_best(bench, archs, way.epochs, ours.epoch_s), lambda: is_found(bench, archs, way.epochs)
     )
     if found is None:
         return LeftOut(name="hand", reason=OVER)

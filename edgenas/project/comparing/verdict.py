@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgenas.percents import numeral
 from edgenas.project.comparing.families import Limit
-from edgenas.records import SEARCHED, ComparedNet, LeftOut, Proportion
+from edgenas.records import LEARNED, SEARCHED, ComparedNet, LeftOut, Proportion
 
 
 def winner_of(rows: Sequence[ComparedNet]) -> str:
@@ -34,8 +34,10 @@ def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
         return _behind(rows, winner, where)
     if all(row.better == SEARCHED for row in rivals):
         nearest = min(rivals, key=_gap)
-        many = f"all {len(rivals)} rivals" if len(rivals) > 1 else nearest.name
-        return f"ahead of {many}{where} by at least {points(nearest.difference)} points (of {nearest.name})"
+        gap = f"{points(nearest.difference)} points"
+        if len(rivals) == 1:
+            return f"ahead of {nearest.name}{where} by {gap}"
+        return f"ahead of all {len(rivals)} rivals{where} by at least {gap} (of {nearest.name})"
     open_rows = [row for row in rivals if row.better != SEARCHED]
     names = ", ".join(row.name for row in open_rows)
     most = max(max(-row.difference.low, row.difference.high) for row in open_rows if row.difference is not None)
@@ -58,7 +60,9 @@ def _behind(rows: Sequence[ComparedNet], winner: str, where: str) -> str:
 
 def _why_out(ours: ComparedNet) -> str:
     """Why the searched net may not be taken."""
-    return "the searched net takes more than the limit" if ours.fits is False else "the searched net's export fails a gate"
+    if ours.fits is False:
+        return "the searched net takes more than the limit"
+    return "nothing shows that the searched net learned anything" if ours.is_unlearned else "the searched net's export fails a gate"
 
 
 def _gap(row: ComparedNet) -> float:
@@ -81,7 +85,9 @@ def remarks(rows: Sequence[ComparedNet], limit: Limit | None, left_out: Sequence
     for row in slow:
         yield f"{row.name} takes {row.latency_ms_measured:.3g} ms, more than {limit}: it is shown, and not taken"
     for row in rows:
-        if row.parity in ("failed", "undecided"):
+        if row.is_unlearned:
+            yield f"{row.name}: its export answers as the net does, but {row.parity_reason.removeprefix(f'{LEARNED} ')}"
+        elif row.parity in ("failed", "undecided"):
             yield f"{row.name}: gates of its export {row.parity}: {row.parity_reason}"
     yield from _sensitivities(ours, rivals)
     if left_out:

@@ -36,7 +36,7 @@ from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seco
 from edgenas.training.ranks import current
 from edgenas.training.recalibration import recalibrate_where_better
 from edgenas.training.teacher import remembering
-from edgenas.training.ways import Way
+from edgenas.training.ways import Way, fresh_ways
 
 _COMPILE: Mapping[str | bool, bool | Literal["auto"]] = {"off": False, "on": True, "auto": "auto"}
 
@@ -161,6 +161,7 @@ class Try:
             epochs=self.way.epochs,
             seconds=self.seconds,
             select_top1=self.select_top1,
+            learning_rate=self.way.chosen_rate,
             low_floors=self.low_floors,
         )
 
@@ -186,8 +187,13 @@ def ways_of(project: Project, teachings: Sequence[str], *, scratch_epochs: int |
             ways.append(Way("given", teaching, settings.epochs, settings.learning_rate))
         if settings.start in ("auto", "scratch") or scratch_epochs is not None:
             epochs = _scratch_epochs(project) if scratch_epochs is None else scratch_epochs
-            ways.append(Way("scratch", teaching, epochs, project.settings.train.learning_rate))
+            ways += fresh_ways(teaching, epochs, fresh_rates(project))
     return tuple(ways)
+
+
+def fresh_rates(project: Project) -> tuple[float, ...]:
+    """Learning rates that fresh weights are tried with: the supernet's where nothing else is asked for."""
+    return project.settings.retrain.scratch_learning_rates or (project.settings.train.learning_rate,)
 
 
 def _inherits(project: Project) -> bool:

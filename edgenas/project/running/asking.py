@@ -14,7 +14,7 @@ from edgenas.project.early import require_classes
 from edgenas.project.opening import open_project
 from edgenas.project.setting_limits import given_limits, layered
 from edgenas.runs import RunFolder
-from edgenas.runs.place import place_of
+from edgenas.runs.place import require_alone
 from edgenas.runs.stages import UNFINISHED
 from edgenas.search.limits import SENSITIVITY
 
@@ -35,9 +35,7 @@ def require_sense(folder: RunFolder, flags: Flags, overrides: Sequence[str], for
         RunFolderError: if the folder holds a project on other images.
         ConfigError: if its settings are wrong, or a sensitivity is asked for of no class of its images.
     """
-    if place_of() is not None:
-        hint = "start `edgenas train` on several processes, then `edgenas run` alone: it goes on with what is there"
-        raise UsageError("`edgenas run` is for one process", hint=hint)
+    require_alone("run", "start `edgenas train` on several processes, then `edgenas run` alone: it goes on with what is there")
     if formats:
         orders_of(formats, ())
     is_new = not folder.config.exists() or folder.splits.with_name(UNFINISHED).exists()

@@ -60,7 +60,7 @@ def _sum(parts: Sequence[Estimate]) -> Estimate:
 
 def _init(result: InitResult) -> str:
     positive = "" if result.positive is None else f", {result.positive} must not be missed"
-    return f"{result.num_images} images of {len(result.classes)} classes{positive}; space {result.space.name}"
+    return f"{result.num_images:,} images of {len(result.classes)} classes{positive}; space {result.space.name}"
 
 
 def _profile(result: ProfileAnswer) -> str:
@@ -84,7 +84,7 @@ def _search(result: SearchResult) -> str:
         return "no finalist meets the limits"
     latency = result.winner.latency_ms
     cost = "" if latency is None else f" at {latency:.3g} ms"
-    return f"winner of {result.evaluations.evaluated} nets{cost}, {result.winner.params:,} parameters"
+    return f"winner of {result.evaluations.evaluated:,} nets{cost}, {result.winner.params:,} parameters"
 
 
 def _metrics(metrics: Metrics, split: str) -> str:

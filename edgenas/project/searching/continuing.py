@@ -78,10 +78,10 @@ def known_notes(earlier: Earlier | None, evaluations: Journal) -> Iterator[Note]
     """What is known of these weights, and what of it a search that continues has of it; ``earlier`` is None for another."""
     if earlier is None:
         if len(evaluations):
-            yield Note(f"{len(evaluations)} predictions of these weights are known from before")
+            yield Note(f"{len(evaluations):,} predictions of these weights are known from before")
     elif earlier.num_known:
-        text = f"{earlier.num_known} nets were evaluated before with these weights"
-        yield Note(f"{text}; {len(earlier.candidates)} of them meet these hard limits and take part at no cost")
+        text = f"{earlier.num_known:,} nets were evaluated before with these weights"
+        yield Note(f"{text}; {len(earlier.candidates):,} of them meet these hard limits and take part at no cost")
     else:
         what = "the evaluations there are of other weights or images" if evaluations.is_other else "nothing was evaluated yet"
         yield Note(f"{evaluations.path} gives nothing to continue from: {what}; this search begins anew", is_warning=True)

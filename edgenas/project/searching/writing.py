@@ -76,7 +76,7 @@ def _pictures(
         cost=cost,
         limit=limit,
         winner=result.winner,
-        title=f"{name}: {len(rows)} nets evaluated",
+        title=f"{name}: {len(rows):,} nets evaluated",
         words=None if analysis is None else analysis.front.words.get(TOP1),
     )
     folder = question.project.run.search

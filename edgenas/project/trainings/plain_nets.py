@@ -108,7 +108,9 @@ def plain_job(
         ),
         batches=batches,
         device=device,
-        facts=facts_of(project.space, images, kind if kind is not None else label, **said, **(facts or {})),
+        facts=facts_of(
+            project.space if "arch" in said else None, images, kind if kind is not None else label, **said, **(facts or {})
+        ),
         evaluate=net_accuracy(*own.arrays(split)) if split is not None else None,
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since

@@ -153,7 +153,7 @@ def reliability(found: Reliability) -> Html:
             "k-point",
             f"confidence {100 * each.low:.0f} to {100 * each.high:.0f} %, {100 * each.confidence:.1f} % on average: "
             f"right {counted(each.accuracy)}, {share(each.accuracy)}",
-            f"{each.accuracy.n}",
+            f"{each.accuracy.n:,}",
             y_ends=(each.accuracy.low, each.accuracy.high),
         )
         for each in found.bins

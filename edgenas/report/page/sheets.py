@@ -73,7 +73,7 @@ def _odd(data: DataSheet) -> Iterator[Html]:
     if not data.num_odd:
         yield note("Nothing odd was seen about the images and their labels.")
         return
-    shown = "" if len(data.odd) == data.num_odd else f", {len(data.odd)} of them shown"
+    shown = "" if len(data.odd) == data.num_odd else f", {len(data.odd):,} of them shown"
     rows = [(each.path, each.what, each.done) for each in data.odd]
     yield folded(
         f"{data.num_odd:,} odd thing{'s' if data.num_odd != 1 else ''}{shown}",

@@ -23,7 +23,7 @@ from edgenas.runs import sha256_json, write_json
 from edgenas.spaces import Choice
 from tests.latency.tables import nano, toy_table
 
-SEED, DAMAGES = 20261125, 200
+SEED, DAMAGES = 20261125, 100
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""Nets of mobile spaces that a person would write down."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from edgenas.spaces.base import RESOLUTION, Option, SearchSpace
+from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, Kernels
+from edgenas.spaces.uniform import STEPS, at_step
+
+INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as of MobileNetV2, and of a fused one
+
+
+def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
+    """What an engineer would write down without a search: one kind of block everywhere, scaled in resolution, depth and width.
+
+    The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones and plain
+    convolutions; no attention. Where there are plain convolutions, so is VGG's pattern of them (`edgenas.training.cnn`).
+    """
+    offered = {option for choice in space.choices if choice.name.endswith(".kernels") for option in choice.options}
+    kinds = [kernels for kernels in (INVERTED, FUSED, PLAIN) if kernels in offered]
+    steps = product(space.choices[space.index[RESOLUTION]].options, kinds, STEPS, STEPS)
+    nets = [_uniform(space, *step) for step in steps]
+    nets += [_pairs(space, width) for width in space.choices[space.index["stem_dim"]].options] if PLAIN in offered else []
+    return [net for position, net in enumerate(nets) if net not in nets[:position]]
+
+
+def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> dict[str, Any]:
+    row = []
+    for choice in space.choices:
+        if choice.name == RESOLUTION:
+            row.append(choice.options.index(resolution_px))
+        elif choice.name.endswith(".kernels"):
+            row.append(choice.options.index(kernels if kernels in choice.options else INVERTED))
+        elif choice.name.endswith(".attention"):
+            row.append(choice.options.index(NO_ATTENTION))
+        else:
+            step = depth if choice.length_of else width
+            row.append(at_step(step, len(choice.options)))
+    return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
+
+
+def _pairs(space: SearchSpace, width: Any) -> dict[str, Any]:
+    """Two plain convolutions on every grid, the later of which strides; the first of each further pair doubles the channels.
+
+    Widths that are not offered become the nearest that are.
+    """
+    geometry, widening = GEOMETRIES[space.base_name], 1
+    wanted: dict[str, Any] = {"stem_dim": width, "head": (0, 0), f"stages[{len(geometry.stages) - 1}].depth": 1}
+    for index, stage in enumerate(geometry.stages):
+        widening *= 2 if stage.stride == 1 else 1
+        wanted[f"stages[{index}].embed_dim"] = width * widening
+    row = []
+    for choice in space.choices:
+        is_kernels = choice.name.endswith(".kernels")
+        value = PLAIN if is_kernels else wanted.get(choice.name)
+        row.append(0 if value is None else _nearest(choice.options, value))
+    return space.to_json(space.canonical(np.array([row], dtype=np.int16))[0])
+
+
+def _nearest(options: tuple[Any, ...], value: Any) -> int:
+    """Position of an option, of numbers that of the nearest one."""
+    if value in options or not isinstance(value, int):
+        return options.index(value) if value in options else 0
+    return min(range(len(options)), key=lambda position: abs(options[position] - value))
