@@ -908,6 +908,17 @@ def test_artefacts_in_turn_are_shown_with_calls_gates_and_what_is_recommended(wi
     assert words.endswith("fp32, 0.64 [0.62, 0.66] of the time")
 
 
+def test_files_that_were_not_timed_for_one_reason_share_a_sentence() -> None:
+    bench = benched().result.bench
+    assert bench is not None
+    (left,) = bench.left_out
+    others = [replace(left, path="model-fp16-b1-sm80.engine"), replace(left, reason="it is damaged")]
+    result = replace(benched().result, bench=replace(bench, left_out=type(bench.left_out)([left, *others])))
+    words = " ".join(drawn("export", Outcome(result, {}), 80).split())
+    assert words.count("not timed: ") == 2
+    assert "not timed: export/trt/model-fp16-b1-sm86.engine, export/trt/model-fp16-b1-sm80.engine in tensorrt-rtx: " in words
+
+
 def test_where_nothing_was_written_what_was_timed_is_all_that_is_shown() -> None:
     text = drawn("export", Outcome(replace(benched().result, only_timed=True), {}), 80)
     assert "artefact" not in text
