@@ -182,11 +182,10 @@ def run_job(
 
 
 def compared_before(root: Path, job: Job, name: str) -> Iterator[Path]:
-    """Run folders of other spaces on the same images in which the comparison of a name is done and found its rivals itself."""
+    """Run folders of other spaces on the same images in which the comparison of a name is done, with rivals of timm."""
     for path in sorted((root / job.data).glob(f"*/seed-{job.seed}/worth/{name}.json")):
-        command = read_json(path)["command"]
-        asked = command[command.index("--with") + 1].split(",")
-        if path.parents[1] != job.folder(root) and "auto" in asked:
+        has_rivals = any(net["kind"] == "timm" for net in read_json(path)["result"]["nets"])
+        if path.parents[1] != job.folder(root) and has_rivals:
             yield path.parents[1]
 
 

@@ -52,6 +52,7 @@ def plan_view(outcome: Outcome[PlanResult]) -> Iterator[RenderableType]:
         yield Text(f"{limit_text(name, f'{limit:.6g}')} keeps out {fitting.rejected[name]:,} of the nets looked at{alone}")
     yield _times(result)
     yield Text("estimated from a few timed steps on this device: mean, and the range of their 10th to 90th percentile", style="dim")
+    yield Text("compare is not among them: it tells its own time before it trains, once its rivals are known", style="dim")
 
 
 def _share(share: Proportion, *, is_exact: bool) -> str:

@@ -121,12 +121,12 @@ def test_another_space_meets_the_same_rivals_and_none_is_trained_twice(tmp_path:
     (run / "worth").mkdir()
     nets = [net("searched", "searched", 0.9, 0.9), net("resnet10t", "timm", 0.8, 0.9), net("cnn", "cnn", 0.8, 0.9)]
     nets.append({**net("starnet_s1@48/2", "timm", 0.8, 0.9), "image_px": 48, "stem_stride": 2})
-    kept = {"command": ["edgenas", "compare", "--with", "auto,hand,cnn"], "result": {"nets": nets}}
+    kept: dict[str, Any] = {"command": "compare", "result": {"nets": nets}}
     (run / "worth" / "compare-0.05-epochs.json").write_text(json.dumps(kept))
     assert list(compared_before(tmp_path, first, "compare-0.05-epochs")) == []
     assert list(compared_before(tmp_path, second, "compare-0.05-time")) == []
     (earlier,) = compared_before(tmp_path, second, "compare-0.05-epochs")
-    assert same_rivals("auto,hand,cnn", kept["result"]) == "timm:resnet10t@32,timm:starnet_s1@48/2,hand,cnn"  # type: ignore[arg-type]
+    assert same_rivals("auto,hand,cnn", kept["result"]) == "timm:resnet10t@32,timm:starnet_s1@48/2,hand,cnn"
     share_trained(earlier, second.folder(tmp_path))
     copied = {str(path.relative_to(second.folder(tmp_path)).parent) for path in second.folder(tmp_path).rglob("weights.*")}
     assert copied == {"compare/tries/resnet10t@32", "retrain/tries/cnn-8"}

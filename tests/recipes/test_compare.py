@@ -71,7 +71,7 @@ def test_a_rival_gets_the_epochs_that_the_searched_net_has_seen(compared: Path) 
 
 def test_the_learning_rate_of_rivals_is_said(compared: Path) -> None:
     said = " ".join((compared / "compare.err").read_text().split())
-    assert "fresh weights learn at 0.002, the learning rate of the searched net's space" in said
+    assert "fresh weights learn at 0.004, the learning rate of the searched net's space" in said
     assert all("learning_rate" not in start for net in result_in(compared)["nets"] for start in net["starts"])
 
 
@@ -201,6 +201,7 @@ def test_hand_designed_nets_get_the_epochs_of_the_searched_one_whatever_the_sett
     assert all(start["epochs"] < ours["epochs"] for start in hand["starts"] if start["weights"] == "finetuned")
 
 
+@pytest.mark.slow
 def test_rivals_choose_among_the_learning_rates_that_the_searched_net_was_tried_with(
     zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
 ) -> None:

@@ -765,7 +765,8 @@ SHOWN: dict[str, tuple[Outcome, str]] = {
     "plan": (
         plan(),
         "43.2 26,880) 62,208 131 2.35 1.23 1.3 6 8 152 most MACs deepest fastest 2·2·1·1 4·8·32·16 p95 1.234 95.0 [75.1, 99.9] 8.7 "
-        "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed",
+        "35,328 12.6 11.7 2.74 40 1,234 64 288 270 exactly: already) teach 1,499 proof 16 19 --baseline 731 hand-designed "
+        "compare rivals",
     ),
     "search": (search(), "58/61 90.0 1.19 1.39 94.1 93.9 [89.2, 96.6] 131 2.35 288 270 2·2·1·1 4·8·32·16 binding: latency_ms"),
     "retrain": (retrain(), f"{METRICS} {NETS} 172,106 3,456,789"),
@@ -907,6 +908,17 @@ def test_artefacts_in_turn_are_shown_with_calls_gates_and_what_is_recommended(wi
     assert words.endswith("fp32, 0.64 [0.62, 0.66] of the time")
 
 
+def test_files_that_were_not_timed_for_one_reason_share_a_sentence() -> None:
+    bench = benched().result.bench
+    assert bench is not None
+    (left,) = bench.left_out
+    others = [replace(left, path="model-fp16-b1-sm80.engine"), replace(left, reason="it is damaged")]
+    result = replace(benched().result, bench=replace(bench, left_out=type(bench.left_out)([left, *others])))
+    words = " ".join(drawn("export", Outcome(result, {}), 80).split())
+    assert words.count("not timed: ") == 2
+    assert "not timed: export/trt/model-fp16-b1-sm86.engine, export/trt/model-fp16-b1-sm80.engine in tensorrt-rtx: " in words
+
+
 def test_where_nothing_was_written_what_was_timed_is_all_that_is_shown() -> None:
     text = drawn("export", Outcome(replace(benched().result, only_timed=True), {}), 80)
     assert "artefact" not in text
@@ -927,6 +939,11 @@ def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
     assert re.search(r"inherited +0\.52 \[0\.11, 0\.78\] +0\.52", text)
     assert re.search(r"macs +0\.52 \[0\.11, 0\.78\] +–", text)
     assert "winner: hand-designed" in text
+
+
+def test_a_slow_start_is_no_rate_of_nothing() -> None:
+    outcome = predicted()
+    assert "5 images, 0.42 a second" in drawn("predict", Outcome(replace(outcome.result, images_per_s=0.4217)), 80)
 
 
 def test_every_command_has_a_view_and_an_example_here() -> None:
