@@ -33,7 +33,7 @@ from edgenas.spaces.base import RESOLUTION
 from edgenas.spaces.even import EvenPool, even_pool
 from edgenas.spaces.pvt_mobile import ConvBlockSpec
 from edgenas.supernets import build_net, build_supernet, pvt_mobile
-from edgenas.supernets.pvt_mobile_net import ConvBlock, initialise
+from edgenas.supernets.pvt_mobile_net import ConvBlock, begin_quietly, initialise
 from edgenas.supernets.sliced import Part, SlicedSupernet
 from edgenas.supernets.slots import tensors_of
 from edgenas.training.distillation import Objective
@@ -109,7 +109,7 @@ def kernels_apart(supernet: SlicedSupernet[Any]) -> None:
         for place in stage.get_submodule("blocks").children():
             for kernels in offered:
                 own = ConvBlock(replace(place.get_submodule("conv").spec, kernels=kernels))  # type: ignore[arg-type, type-var]
-                place.add_module(_apart(kernels), own.apply(initialise))
+                place.add_module(_apart(kernels), own.apply(initialise).apply(begin_quietly))
     supernet.sharing = replace(supernet.sharing, parts=_parts_apart)
 
 

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from benchmarks.mobile_sharing import TASK, Batches, subset
 from edgenas.runs import append_jsonl
-from edgenas.spaces.pvt_mobile import PLAIN, ConvBlockSpec
+from edgenas.spaces.pvt_mobile import PLAIN, AttentionBlockSpec, ConvBlockSpec
 from edgenas.stats import paired_score
-from edgenas.supernets.pvt_mobile_net import BRANCH, Bottleneck, ConvNorm, PlainBlock, initialise
+from edgenas.supernets.pvt_mobile_net import BRANCH, AttentionBlock, Bottleneck, ConvNorm, PlainBlock, initialise
 from edgenas.training.cnn import shape_of
 from edgenas.training.distillation import Objective
 from edgenas.training.evaluation import logits
@@ -49,6 +49,7 @@ class Unit:
         expansion: of a bottleneck's channels, as a multiple of those that it reads; 0 for a plain convolution.
         shortcut: what it reads is added to what it gives.
         relu_after: of a plain convolution with a shortcut, the ReLU follows the sum, as in the blocks of `pvt-mobile-plain`.
+        heads: of attention before it, of the kind ``sra`` and 16 channels each; 0 for none.
     """
 
     width: int
@@ -56,6 +57,7 @@ class Unit:
     expansion: int = 0
     shortcut: bool = False
     relu_after: bool = False
+    heads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Design:
         neck: channels of a 1x1 convolution before the mean; 0 for none.
         learning_rate: highest.
         branch: gain of the last batch norm of a unit with a shortcut, at first.
+        attends: factor on the last weights of attention, at first.
         drawn_as: initial weights as of the space's nets, or as PyTorch draws them.
         relu: whether a ReLU follows narrowing convolutions.
     """
@@ -75,6 +78,7 @@ class Design:
     neck: int = 0
     learning_rate: float = 4e-3
     branch: float = BRANCH
+    attends: float = BRANCH
     drawn_as: str = "mobile"
     relu: bool = False
 
@@ -95,7 +99,7 @@ class _Added(nn.Module):
 def build(design: Design) -> nn.Sequential:
     """The net of a design, with weights from PyTorch's generator."""
     layers: list[nn.Module] = []
-    width = TASK.in_channels
+    width, grid = TASK.in_channels, TASK.image_px
     for unit in design.units:
         layer: nn.Module = (
             PlainBlock(ConvBlockSpec(1, unit.width, 0, PLAIN))
@@ -106,6 +110,9 @@ def build(design: Design) -> nn.Sequential:
             if unit.expansion
             else ConvNorm(width, unit.width, 3, stride=unit.stride)
         )
+        grid //= unit.stride
+        if unit.heads:
+            layers.append(AttentionBlock(AttentionBlockSpec(grid, width, "sra", unit.heads, 16, 1)))
         layers.append(_Added(layer) if unit.shortcut and not unit.relu_after else layer)
         width = unit.width
     if design.neck:
@@ -117,6 +124,9 @@ def build(design: Design) -> nn.Sequential:
         if isinstance(layer, _Added | PlainBlock):
             norms = [module for module in layer.modules() if isinstance(module, nn.BatchNorm2d)]
             nn.init.constant_(norms[-1].weight, design.branch)
+        elif isinstance(layer, AttentionBlock):
+            with torch.no_grad():
+                layer.attn.output.proj.weight.mul_(design.attends)
     return net
 
 
@@ -134,6 +144,7 @@ SEARCHED = Design(
     ),
     neck=256,
 )
+ATTENTIVE = replace(SEARCHED, units=(*SEARCHED.units[:-2], *(replace(unit, heads=4) for unit in SEARCHED.units[-2:])), branch=1.0)
 
 
 def without_shortcuts(design: Design) -> Design:
@@ -156,6 +167,8 @@ ARMS: Mapping[str, Design] = {
         ),
     ),
     "searched, branches begin at 1": replace(SEARCHED, branch=1.0),
+    "with attention": ATTENTIVE,
+    "with attention, begun at 1": replace(ATTENTIVE, attends=1.0),
     "searched, no shortcuts": without_shortcuts(SEARCHED),
     "searched, no neck": replace(SEARCHED, neck=0),
     "searched, ReLU after narrowing": replace(SEARCHED, relu=True),

@@ -31,12 +31,12 @@ from edgenas.spaces.pvt_mobile import (
 )
 from edgenas.supernets.functional import WeightGroup
 from edgenas.supernets.pvt_mobile_net import (
-    BRANCH,
     AttentionBlock,
     ConvBlock,
     Head,
     MobileNet,
     PlainBlock,
+    begin_quietly,
     build_component,
     build_downsample,
     build_stem,
@@ -236,10 +236,7 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[MobileSpec]
     stages = [StageWeights(stage.downsample, _places(space, index, stage.blocks)) for index, stage in enumerate(spec.stages)]
     weights: dict[str, nn.Module] = {"stem": build_stem(spec.stem), "stages": nn.ModuleList(stages), "head": Head(spec.head)}
     supernet = SlicedSupernet(space, task, SHARING, weights)
-    supernet.apply(initialise)
-    for module in supernet.modules():  # so that nets of other depths answer alike; alone they begin at 1
-        if isinstance(module, PlainBlock):
-            nn.init.constant_(module.bn.weight, BRANCH)
+    supernet.apply(initialise).apply(begin_quietly)
     return supernet
 
 

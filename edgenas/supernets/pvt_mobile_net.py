@@ -30,7 +30,7 @@ from edgenas.supernets.resize import resized
 
 torch.fx.wrap("resized")  # one call of a traced graph, since what it does depends on the images
 
-BRANCH = 0.2  # of what a block adds, at first, beside the unit of a batch norm: nets of other depths then answer alike
+BRANCH = 0.2  # of what a supernet's block adds, at first, beside the unit of a batch norm: nets of other depths then answer alike
 LINEAR_STD = 0.5  # of the classifier's weights, over the root of its inputs; as of narrow PVTs
 
 
@@ -126,10 +126,7 @@ class PlainDownsample(ConvNorm):
 
 
 class PlainBlock(ConvNorm):
-    """A convolution beside a shortcut, and a ReLU after both (He et al., arXiv:1512.03385), which runtimes compute as one.
-
-    Alone it begins as loud as what it is beside: quieter it costs a point (docs/measurements/plain-gap_fashion-mnist_202611.md).
-    """
+    """A convolution beside a shortcut, and a ReLU after both (He et al., arXiv:1512.03385), which runtimes compute as one."""
 
     def __init__(self, spec: ConvBlockSpec) -> None:
         super().__init__(spec.embed_dim, spec.embed_dim, spec.kernels[2])
@@ -255,7 +252,8 @@ class MobileStage(nn.Module):
 class MobileNet(nn.Module):
     """A plain net that owns its weights: images (N, C, H, W) to logits (N, K).
 
-    Convolutions start as normal of sqrt(2 / fan-out), the classifier as truncated normal.
+    Convolutions start as normal of sqrt(2 / fan-out), the classifier as truncated normal. What blocks add begins as loud as what it
+    is added to: quieter, as in a supernet, it costs a net alone up to a point (docs/measurements/plain-gap_fashion-mnist_202611.md).
     """
 
     def __init__(self, spec: MobileSpec) -> None:
@@ -277,12 +275,7 @@ class MobileNet(nn.Module):
 
 def initialise(module: nn.Module) -> None:
     """Draw the weights of one layer anew from PyTorch's global generator, after those inside it; others are left alone."""
-    if isinstance(module, ConvBlock):
-        nn.init.constant_(module.pw_proj.bn.weight, BRANCH)
-    elif isinstance(module, Attention):
-        with torch.no_grad():
-            module.output.proj.weight.mul_(BRANCH)
-    elif isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=LINEAR_STD / module.in_features**0.5)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
@@ -290,8 +283,19 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
 
 
+def begin_quietly(module: nn.Module) -> None:
+    """Let what a freshly initialised block adds begin at `BRANCH`; others are left alone."""
+    if isinstance(module, PlainBlock):
+        nn.init.constant_(module.bn.weight, BRANCH)
+    elif isinstance(module, ConvBlock):
+        nn.init.constant_(module.pw_proj.bn.weight, BRANCH)
+    elif isinstance(module, Attention):
+        with torch.no_grad():
+            module.output.proj.weight.mul_(BRANCH)
+
+
 def build_component(component: Hashable) -> nn.Module:
-    """One link of the chain as a module of its own, freshly initialised, in eval mode.
+    """One link of the chain as a module of its own, freshly initialised as a supernet's, in eval mode.
 
     Raises:
         ValueError: if it is no component of a mobile net.
@@ -308,7 +312,7 @@ def build_component(component: Hashable) -> nn.Module:
             module = Head(component)
         case _:
             raise ValueError(f"{component} is no component of a mobile net")
-    return module.apply(initialise).eval()
+    return module.apply(initialise).apply(begin_quietly).eval()
 
 
 def component_input_shape(component: Hashable) -> tuple[int, ...]:

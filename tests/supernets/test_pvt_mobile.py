@@ -13,7 +13,7 @@ from edgenas.errors import ArchError
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt_mobile import ConvBlockSpec, MobileSpec, hand_designed, lower
 from edgenas.supernets.pvt_mobile import build_net, build_supernet, cut_conv
-from edgenas.supernets.pvt_mobile_net import BRANCH
+from edgenas.supernets.pvt_mobile_net import BRANCH, Attention, ConvBlock, PlainBlock
 from edgenas.testing.supernets import awakened_supernet
 from edgenas.training.recalibration import Recalibration
 
@@ -154,6 +154,17 @@ def test_a_plain_block_has_weights_of_its_own_that_every_width_shares() -> None:
         wide.untyped_storage().data_ptr()
         == supernet.get_parameter("stages.1.blocks.0.plain.conv.weight").untyped_storage().data_ptr()
     )
+
+
+@pytest.mark.parametrize(("alone", "gain"), [(True, 1.0), (False, BRANCH)])
+def test_what_blocks_add_begins_at_one_in_nets_alone_and_quietly_in_supernets(alone: bool, gain: float) -> None:
+    genes = tuple(int(gene) for gene in PLAIN_SPACE.extreme(largest=True)[0])
+    net = (build_net if alone else lambda space, task, _: build_supernet(space, task))(PLAIN_SPACE, PLAIN_SPACE.default_task, genes)
+    gains = [module.pw_proj.bn.weight for module in net.modules() if isinstance(module, ConvBlock)]
+    gains += [module.bn.weight for module in net.modules() if isinstance(module, PlainBlock)]
+    assert gains and all(weight.detach().unique().tolist() == pytest.approx([gain]) for weight in gains)
+    outputs = [module.output.proj.weight for module in net.modules() if isinstance(module, Attention)]
+    assert outputs and all(weight.std().item() == pytest.approx(gain * (2 / len(weight)) ** 0.5, rel=0.1) for weight in outputs)
 
 
 def test_a_plain_block_of_a_net_alone_begins_at_one() -> None:
