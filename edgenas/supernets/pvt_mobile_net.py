@@ -253,7 +253,7 @@ class MobileNet(nn.Module):
     """A plain net that owns its weights: images (N, C, H, W) to logits (N, K).
 
     Convolutions start as normal of sqrt(2 / fan-out), the classifier as truncated normal. What blocks add begins as loud as what it
-    is added to: quieter, as in a supernet, it costs a net alone up to a point (docs/measurements/plain-gap_fashion-mnist_202611.md).
+    is added to: quieter, as in a supernet, a net alone learns late (docs/measurements/plain-gap_fashion-mnist_202611.md).
     """
 
     def __init__(self, spec: MobileSpec) -> None:

@@ -162,9 +162,11 @@ def test_what_blocks_add_begins_at_one_in_nets_alone_and_quietly_in_supernets(al
     net = (build_net if alone else lambda space, task, _: build_supernet(space, task))(PLAIN_SPACE, PLAIN_SPACE.default_task, genes)
     gains = [module.pw_proj.bn.weight for module in net.modules() if isinstance(module, ConvBlock)]
     gains += [module.bn.weight for module in net.modules() if isinstance(module, PlainBlock)]
-    assert gains and all(weight.detach().unique().tolist() == pytest.approx([gain]) for weight in gains)
+    assert len(gains) > 0
+    assert all(weight.detach().unique().tolist() == pytest.approx([gain]) for weight in gains)
     outputs = [module.output.proj.weight for module in net.modules() if isinstance(module, Attention)]
-    assert outputs and all(weight.std().item() == pytest.approx(gain * (2 / len(weight)) ** 0.5, rel=0.1) for weight in outputs)
+    assert len(outputs) > 0
+    assert all(weight.std().item() == pytest.approx(gain * (2 / len(weight)) ** 0.5, rel=0.1) for weight in outputs)
 
 
 def test_a_plain_block_of_a_net_alone_begins_at_one() -> None:
