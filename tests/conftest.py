@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
@@ -30,7 +30,9 @@ FIRST = (
     "project/test_teaching.py",
 )
 
-settings.register_profile("busy")  # a machine may be slow, and a first example imports
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a machine may be slow, and a first example imports
 settings.load_profile("busy")
 
 gc.disable()  # until everything is imported and collected: it would walk what stays, again and again, for 7 s
@@ -88,6 +90,20 @@ def traced_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.onnx, "export", getattr(torch.onnx.export, "__wrapped__", torch.onnx.export))
+
+
+@pytest.fixture
+def models_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `verify` checks of a model in a process of its own, it checks in this one.
+
+    Starting one takes half a second; what it is good for is tested in `deploy/test_strangers.py` and `deploy/test_formats.py`.
+    """
+    from edgenas.deploy import _apart, _child, _verify
+
+    def check_here(folder: Path, number: int, *_: Any, is_emulation: bool, **__: Any) -> Any:
+        return _apart._checks(b"ready\n" + _child._checks(str(folder), str(number), "emulation" if is_emulation else "file"))
+
+    monkeypatch.setattr(_verify, "check_apart", check_here)
 
 
 def shorten_pace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,8 @@ from edgenas.cli.options import compact, device_option, project_options, quick_o
     help="Half of the nets differ in cost by at most so many percent from one middle.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of every net.  [default: search.proof_epochs]")
-@click.option(
-    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that train, each whole nets in turn."
-)
+@click.option("--workers", type=click.IntRange(1, 4096), help="Processes that train nets, by Ray.  [default: this one alone]")
+@click.option("--ray-address", metavar="ADDRESS", help="Ray cluster that trains nets, e.g. HOST:6379 or auto.")
 @device_option
 @quick_option
 @project_options
@@ -31,7 +30,8 @@ def fidelity(
     num: int,
     band: float,
     epochs: int | None,
-    workers: int,
+    workers: int | None,
+    ray_address: str | None,
     device: str | None,
     quick: bool,
     run: Path,
@@ -51,6 +51,6 @@ def fidelity(
         from edgenas.recipes.fidelity import FidelityConfig
         from edgenas.recipes.fidelity import run as recipe
 
-        return recipe(FidelityConfig(run, flags, chosen, num, band / 100, epochs, workers))
+        return recipe(FidelityConfig(run, flags, chosen, num, band / 100, epochs, workers, ray_address))
 
     execute("fidelity", start, run=run, as_json=as_json, verbose=verbose, quick=quick)

@@ -16,6 +16,7 @@ from edgenas.project.results import RESULT
 from edgenas.project.searching.proof import SPLITS, Prover
 from edgenas.project.searching.proof_workers import Order, keys_of, labels_of, train_apart, wait_for_earlier
 from edgenas.project.searching.ranked_nets import answers_of, nets_to_train, proxy_scores, ranked, report_of
+from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.teaching import teaching_of
 from edgenas.records import FidelityPicture
@@ -36,7 +37,8 @@ class FidelityConfig:
         num: nets that are trained alone.
         band: of nearly equal cost, as a share of it.
         epochs: of each; None takes ``search.proof_epochs``.
-        workers: processes that train, one net each at a time.
+        workers: processes that train, one net each at a time; None takes this one, or with an address all that the cluster has.
+        ray_address: of a Ray cluster that runs; None starts one for more than one worker.
     """
 
     run: Path
@@ -45,7 +47,14 @@ class FidelityConfig:
     num: int = 12
     band: float = 0.05
     epochs: int | None = None
-    workers: int = 1
+    workers: int | None = None
+    ray_address: str | None = None
+
+    @property
+    def apart(self) -> Workers | None:
+        """The processes that train beside this one; None where it does so itself."""
+        is_here = self.ray_address is None and (self.workers is None or self.workers == 1)
+        return None if is_here else Workers(self.workers, self.ray_address)
 
 
 def run(config: FidelityConfig) -> Iterator[Record]:
@@ -56,8 +65,11 @@ def run(config: FidelityConfig) -> Iterator[Record]:
     Raises:
         MissingInputError: if there is no supernet yet.
         InfeasibleError: if no two nets are of nearly equal cost.
-        WorkerLostError: if a process that trains is lost; the others have saved what they did.
+        MissingBackendError: if several processes are to train and Ray is not installed.
+        ClusterError: if there is no cluster, or a process that trains is lost again and again; the others have saved what they did.
     """
+    if config.ray_address is not None:
+        require_address(config.ray_address)
     project = open_project(config.run, config.flags, config.overrides)
     device = torch_device(project.settings.search.device)
     images = open_images(project)
@@ -70,23 +82,15 @@ def run(config: FidelityConfig) -> Iterator[Record]:
         teacher = remembering(load_teacher(project, images).to(device) if teaching_of(project)[0] > 0 else None)
         prover = Prover(project, images, teacher, device, memory)
         archs = [project.space.to_json(row_G) for row_G in rows_AG]
-        seconds = prover.seconds(archs, epochs) / config.workers
+        seconds = prover.seconds(archs, epochs) / (config.workers or 1)
         text = f"{len(archs)} nets, {int(in_band_A.sum())} of them of nearly equal cost, each alone for {many(epochs, 'epoch')}"
         yield Note(f"{text}: about {minutes(seconds)}" if seconds else f"{text}: all of them are trained already")
         scores = yield from proxy_scores(project, images, rows_AG)
         weights = weights_sha256(project.run.supernet)
         assert weights is not None  # they were loaded
-        if config.workers > 1:
-            order = Order(
-                run=config.run,
-                flags=config.flags,
-                overrides=config.overrides,
-                archs=tuple(archs),
-                epochs=epochs,
-                keys=keys_of(prover, archs, epochs),
-                labels=labels_of(len(archs)),
-            )
-            yield from train_apart(prover, order, config.workers)
+        if config.apart is not None:
+            order = Order(tuple(archs), epochs, keys_of(prover, archs, epochs), labels_of(len(archs)))
+            yield from train_apart(prover, order, config.apart)
         answers = yield from answers_of(prover, supernet, rows_AG, epochs)
         report = report_of(
             ranked(project, images, rows_AG, in_band_A, answers, scores),

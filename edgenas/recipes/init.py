@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import Flags, build, merge, parse_overrides
+from edgenas.config import Flags, blamed, build, merge, parse_overrides
 from edgenas.costs import cost_models
 from edgenas.data import ImageSource, absolute_source, scan_source
 from edgenas.data.divide import Divided, Division, divide
@@ -35,8 +35,6 @@ from edgenas.records import ChosenSpace, InitResult, SpaceSize, TaskFacts
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, locked, write_json, write_text
 from edgenas.runs.stages import UNFINISHED
 from edgenas.spaces import SearchSpace, Task, get_space
-
-_GIVEN = "a setting of the command line"  # there is no file yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +70,9 @@ def run(config: InitConfig) -> Iterator[Record]:
     given = config.flags["data"]
     flags = {**config.flags, "data": {**given, "source": absolute_source(given["source"])}}
     asked = merge(flags, parse_overrides(config.overrides))
-    source = scan_source(flags["data"]["source"], _map_label(asked))
+    source = scan_source(flags["data"]["source"], _map_label(asked, config))
     tables = _tables(source, asked)
-    settings = composed(build(ProjectSettings, tables, source=_GIVEN))
+    settings = composed(_built(tables, config))
     positive_index(settings.data.positive, source.class_names)
     require_asked(settings, source.class_names)
     by_hand = "name" in asked.get("space", {})
@@ -105,7 +103,7 @@ def run(config: InitConfig) -> Iterator[Record]:
             )
         if looked is not None and looked.chosen is not None:
             tables = _with_choice(tables, looked.chosen)
-            space, task = _space_and_task(build(ProjectSettings, tables, source=_GIVEN), source)
+            space, task = _space_and_task(_built(tables, config), source)
         write_json(folder.path / FILE, schema())
         write_text(folder.config, settings_text(tables))
         preprocess = replace(pixels.preprocess, image_px=task.image_px)  # which a look may have chosen
@@ -151,11 +149,24 @@ def _pixels(
     return pixels, replace(splits, options=options, pixels=pixels.stored)
 
 
-def _map_label(asked: Mapping[str, Any]) -> Mapping[str, str]:
+def _built(tables: Mapping[str, Any], config: InitConfig) -> ProjectSettings:
+    """Settings of tables; what is wrong is said of the flag or ``--set`` that gave it.
+
+    Raises:
+        ConfigError: listing everything that is wrong.
+    """
+    try:
+        return build(ProjectSettings, tables, source="a setting of the command line")
+    except ConfigError as error:
+        problems = blamed(error.problems, parse_overrides(config.overrides), config.flags)
+        raise ConfigError(error.message, problems=problems, hint=error.hint) from error
+
+
+def _map_label(asked: Mapping[str, Any], config: InitConfig) -> Mapping[str, str]:
     """How labels are renamed, checked before images are looked for."""
     if not asked["data"].get("map_label"):
         return {}
-    return build(ProjectSettings, asked, source=_GIVEN).data.map_label
+    return _built(asked, config).data.map_label
 
 
 def _space_and_task(settings: ProjectSettings, source: ImageSource) -> tuple[SearchSpace, Task]:

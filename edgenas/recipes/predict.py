@@ -133,7 +133,7 @@ def words_of(result: PredictResult) -> str:
     parts = [f"{name} {num:,}" for name, num in result.decisions.items() if num]
     parts += [f"referred {result.num_referred:,}"] if result.deployed.refer is not None else []
     parts += [f"not readable {result.num_errors:,}"] if result.num_errors else []
-    return f"{images(result.num_images)}, {result.images_per_s:.0f} a second: {', '.join(parts)}"
+    return f"{images(result.num_images)}, {result.rate} a second: {', '.join(parts)}"
 
 
 def has_name_of_image(path: str) -> bool:

@@ -79,6 +79,12 @@ class PredictResult(JsonRecord):
     decisions: Mapping[str, int] = field(default_factory=dict)
     csv: Annotated[str | None, OMITTED] = None
 
+    @property
+    def rate(self) -> str:
+        """Images a second, for reading."""
+        rate = self.images_per_s
+        return "–" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeResult(JsonRecord):

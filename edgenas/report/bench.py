@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from edgenas.records import BenchedRow, BenchResult, Percentile
+from edgenas.records import BenchedRow, BenchResult, LeftOutFile, Percentile
 from edgenas.report.cells import table, verdict
 
 NAMES = 18  # least columns of the files' names
@@ -26,12 +26,20 @@ def bench_lines(result: BenchResult | None) -> Iterator[RenderableType]:
     yield rows
     yield Text(f"baseline: {result.baseline.words}", style="dim")
     yield Text(_calls(result), style="dim")
-    for left in result.left_out:
-        runtime = f" in {left.runtime}" if left.runtime else ""
-        yield Text(f"not timed: {left.artifact}/{left.path}{runtime}: {left.reason}", style="yellow")
+    yield from _left_out(result.left_out)
     for text in result.why:
         yield Text(text, style="yellow")
     yield Text("no file is recommended" if result.choice is None else result.choice.words, style="bold")
+
+
+def _left_out(files: Sequence[LeftOutFile]) -> Iterator[Text]:
+    """What was not timed, a sentence for all files that one runtime leaves out for one reason."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for left in files:
+        names.setdefault((left.runtime, left.reason), []).append(f"{left.artifact}/{left.path}")
+    for (runtime, reason), paths in names.items():
+        where = f" in {runtime}" if runtime else ""
+        yield Text(f"not timed: {', '.join(paths)}{where}: {reason}", style="yellow")
 
 
 def _cells(row: BenchedRow, result: BenchResult) -> list[Text | str]:

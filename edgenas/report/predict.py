@@ -77,7 +77,7 @@ def predict_view(outcome: Outcome[PredictResult]) -> Iterator[RenderableType]:
         yield Text(f"{left:,} more images; {where}", style="dim")
     yield from _sums(result)
     images = "image" if result.num_images == 1 else "images"
-    yield Text(f"{result.num_images:,} {images}, {result.images_per_s:,.0f} a second")
+    yield Text(f"{result.num_images:,} {images}, {result.rate} a second")
 
 
 def _sums(result: PredictResult) -> Iterator[RenderableType]:
@@ -97,10 +97,14 @@ def _sums(result: PredictResult) -> Iterator[RenderableType]:
     yield sums
 
 
+def _many(num: int, what: str) -> str:
+    return f"{num:,} {what}{'' if num == 1 else 's'}"
+
+
 def serve_view(outcome: Outcome[ServeResult]) -> Iterator[RenderableType]:
     """What a server did while it was there."""
     result = outcome.result
     yield Text(
-        f"{result.address} answered {result.num_requests:,} requests for predictions, {result.num_images:,} images, "
+        f"{result.address} answered {_many(result.num_requests, 'request')} for predictions, {_many(result.num_images, 'image')}, "
         f"{result.num_errors:,} refused or failed, in {result.seconds:,.0f} s"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 MAX_SHOWN = 80  # characters of a wrong value in a message
@@ -16,9 +17,10 @@ def brief(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def tokens_of(name: str) -> list[str | int]:
+@cache  # names are those of choices, and a row after another has them
+def tokens_of(name: str) -> tuple[str | int, ...]:
     """The keys and indices that a name is made of, e.g. ``blocks``, 0 and ``num_heads``."""
-    return [int(token) if token.isdigit() else token for token in re.findall(r"[^.\[\]]+", name)]
+    return tuple(int(token) if token.isdigit() else token for token in re.findall(r"[^.\[\]]+", name))
 
 
 def put_at(tree: Any, tokens: Sequence[str | int], value: Any) -> None:

@@ -31,6 +31,7 @@ from edgenas.spaces.pvt_mobile import (
 )
 from edgenas.supernets.functional import WeightGroup
 from edgenas.supernets.pvt_mobile_net import (
+    BRANCH,
     AttentionBlock,
     ConvBlock,
     Head,
@@ -236,6 +237,9 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[MobileSpec]
     weights: dict[str, nn.Module] = {"stem": build_stem(spec.stem), "stages": nn.ModuleList(stages), "head": Head(spec.head)}
     supernet = SlicedSupernet(space, task, SHARING, weights)
     supernet.apply(initialise)
+    for module in supernet.modules():  # so that nets of other depths answer alike; alone they begin at 1
+        if isinstance(module, PlainBlock):
+            nn.init.constant_(module.bn.weight, BRANCH)
     return supernet
 
 

@@ -83,19 +83,21 @@ def time_job(job: Job, *, seconds: float = SECONDS) -> Generator[Progress, None,
         job: whose net is built afresh.
         seconds: after which no more than the least number of steps is run.
     """
+    tried = job.label.removeprefix("trying ")
+    label = f"timing the {tried}" if tried == job.label else f"timing steps of {tried}"
     state = start(job.build(), job.loop, torch.device(job.device))
     laps: list[float] = []
     begun = time.perf_counter()
     steps = train(state, job.batches, job.objective, job.loop, teacher=job.teacher, subnets=job.subnets, mix=job.mix)
     for lap in _laps(steps):
         laps.append(lap)
-        yield Progress(f"timing the {job.label}", min(len(laps), MAX_STEPS + WARMUP_STEPS), MAX_STEPS + WARMUP_STEPS)
+        yield Progress(label, min(len(laps), MAX_STEPS + WARMUP_STEPS), MAX_STEPS + WARMUP_STEPS)
         enough = len(laps) >= WARMUP_STEPS + MIN_STEPS and time.perf_counter() - begun > seconds
         if enough or len(laps) == MAX_STEPS + WARMUP_STEPS:
             break
     if isinstance(steps, Generator):
         steps.close()
-    yield Progress(f"timing the {job.label}", MAX_STEPS + WARMUP_STEPS, MAX_STEPS + WARMUP_STEPS)
+    yield Progress(label, MAX_STEPS + WARMUP_STEPS, MAX_STEPS + WARMUP_STEPS)
     began = time.perf_counter()
     if job.evaluate is not None:
         job.evaluate(state.result.eval())

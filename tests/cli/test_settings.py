@@ -96,6 +96,16 @@ def test_a_wrong_setting_is_put_down_to_what_gave_it(edgenas: Run, arguments: tu
     assert [line.startswith(problem) for line in error["problems"]] == [True], error["problems"]
 
 
+def test_before_there_is_a_file_a_wrong_setting_is_put_down_to_what_gave_it(edgenas: Run) -> None:
+    code, out, _ = edgenas("init", "--data", "digits", "--set", "train.epochs=-3", "--set", "train.epoch=3", "--json")
+    error = as_object(out)["error"]
+    assert (code, error["message"]) == (1, "a setting of the command line is wrong")
+    assert [line.partition(" is ")[0] for line in error["problems"]] == [
+        "--set train.epochs: train.epochs",
+        "--set train.epoch: train.epoch",
+    ]
+
+
 def test_a_wrong_setting_of_the_file_is_put_down_to_the_file(edgenas: Run, project: Path) -> None:
     (project / "edgenas.toml").write_text('[data]\nsource = "digits"\n[train]\nepoch = 3\n', encoding="utf-8")
     code, out, _ = edgenas("train", "--set", "train.speed=2", "--json")

@@ -23,6 +23,8 @@ Make = Callable[..., Path]
 RULE = DecisionRule(rule="threshold", positive="covid-19", threshold=0.4)
 HASHES = [f"{number:064x}" for number in range(4)]
 
+pytestmark = pytest.mark.usefixtures("models_run_here")
+
 
 def plan(**changes: Any) -> AcceptancePlan:
     values: dict[str, Any] = {

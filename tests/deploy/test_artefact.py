@@ -45,6 +45,8 @@ from tests.deploy.conftest import CLASSES, facts, parity_of, reference
 
 Make = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("models_run_here")
+
 
 def verdicts(checks: list[Check]) -> dict[tuple[str, str], str]:
     return {(check.path, check.name): check.verdict for check in checks}

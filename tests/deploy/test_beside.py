@@ -68,6 +68,7 @@ def parsed(text: str) -> Any:
     return text_format.Parse(text, model_config()())
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_a_model_repository_lies_beside_and_is_verified_with_the_rest(make_artefact: Make) -> None:
     folder = make_artefact(extras=("triton", "docker"))
     manifest = load_manifest(folder)

@@ -15,7 +15,7 @@ from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
-from edgenas.deploy.contracts import Exporter, Runtime
+from edgenas.deploy.contracts import Exporter, Precision, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
@@ -50,6 +50,15 @@ class TestExecuTorchExporter(ExporterConformance):
     @pytest.fixture
     def exporter(self) -> Exporter:
         return ExecuTorchExporter()
+
+    @pytest.mark.parametrize(
+        ("precision", "batch_size"), [pytest.param("fp32", 1, marks=pytest.mark.slow), ("fp32", None), ("fp16", None)]
+    )
+    def test_writes_files_that_answer_as_the_model(
+        self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
+    ) -> None:
+        """Its files answer in `TestExecuTorchCpu` and in `test_executorch.py`."""
+        super().test_writes_files_that_answer_as_the_model(exporter, tmp_path, precision, batch_size)
 
     @pytest.mark.slow  # lowering the net once more takes seconds
     def test_leaves_the_model_as_it_is(self, exporter: Exporter, tmp_path: Path) -> None:

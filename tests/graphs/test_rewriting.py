@@ -57,8 +57,10 @@ def test_all_rewrites_make_their_places(static: onnx.ModelProto, dynamic: onnx.M
             "pointwise": 4,
             "heads": 6,
             "scale": 4,
+            "centre": 5,  # two of a block, and the last
         }
-        after = kinds(result.model)
+        assert "centre 5" in str(result)
+        after = kinds(rewrite(model, ALL[:-1]).model)
         assert after["Conv"] == 1 + 2 * 3
         assert after["Gemm"] == 9
         assert not {"Slice", "Squeeze", "Mul", "Shape", "Concat"} & after.keys()
@@ -116,6 +118,48 @@ def test_a_net_of_convolutions_stays_as_it_is() -> None:
     assert kinds(rewrite(model, ALL).model) == kinds(model)
 
 
+class Stream(nn.Module):
+    """Blocks that add to a stream, a constant among them; ``is_read`` by more than normalisations, or begun by other numbers."""
+
+    def __init__(self, depth: int = 2, *, is_read: bool = False, is_embedded: bool = True) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, DIM, 2, stride=2) if is_embedded else nn.AvgPool2d(2)
+        width = DIM if is_embedded else 3
+        self.place = nn.Parameter(torch.zeros(1, 16, width))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth + 1))
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        self.is_read = is_read
+
+    def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        x_NLC = self.embed(x_NCHW).flatten(2).transpose(1, 2) + self.place
+        for norm, layer in zip(self.norms[:-1], self.layers, strict=True):
+            x_NLC = x_NLC + layer(norm(x_NLC)).relu() if self.is_read else x_NLC + layer(norm(x_NLC))
+        y_NC = self.norms[-1](x_NLC).mean(1)
+        return y_NC + x_NLC.mean(1) if self.is_read else y_NC
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+@pytest.mark.parametrize(("is_embedded", "means"), [(True, 0), (False, 1)])
+def test_streams_that_only_normalisations_read_need_no_mean(is_embedded: bool, means: int, batch_size: int | None) -> None:
+    model = export_graph(drawn(Stream(is_embedded=is_embedded)), IMAGE, batch_size=batch_size, opset=20)
+    result = rewrite(model, ["centre"])
+    assert result.counts["centre"] == 3
+    onnx.checker.check_model(result.model, full_check=True)
+    after = kinds(result.model)
+    assert "LayerNormalization" not in after
+    assert after.get("Sub", 0) == means  # where pooled pixels begin the stream, their mean is subtracted
+    assert len({node.name for node in result.model.graph.node}) == len(result.model.graph.node)
+    for batch in (1, 3) if batch_size is None else (1,):
+        np.testing.assert_allclose(outputs(result.model, batch), outputs(model, batch), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("net", [Stream(is_read=True), Stream(1, is_embedded=False)])
+def test_streams_stay_that_something_else_reads_or_where_means_cost_as_much(net: Stream) -> None:
+    result = rewrite(export_graph(drawn(net), IMAGE, opset=20), ["centre"])
+    assert "centre" not in result.counts
+    assert kinds(result.model)["LayerNormalization"] == len(net.norms)
+
+
 class Shared(nn.Module):
     """What is multiplied is also read as it is."""
 
@@ -137,11 +181,12 @@ def test_a_factor_of_what_something_else_reads_stays() -> None:
 
 def test_no_rewrites_and_none_that_is_known_change_nothing(static: onnx.ModelProto) -> None:
     assert rewrite(static, []).model is static
-    assert default_rewrites("onnxruntime-cpu") == ALL
+    assert default_rewrites("onnxruntime-cpu") == ALL[:-1]
+    assert default_rewrites("openvino-cpu") == ("moves", "matrix", "pointwise", "centre")
     assert default_rewrites("onnxruntime-cuda") == default_rewrites("tensorrt-rtx") == ()
     with pytest.raises(ExportError, match="there is no rewrite of graphs 'gelu'") as caught:
         rewrite(static, ["gelu"])
-    assert "moves, matrix, pointwise, heads, scale, absorb" in str(caught.value.hint)
+    assert "moves, matrix, pointwise, heads, scale, absorb, centre" in str(caught.value.hint)
     assert all(each.says and each.min_opset >= 18 for each in REWRITES.values())
 
 

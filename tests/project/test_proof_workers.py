@@ -1,10 +1,10 @@
-"""Processes that train nets alone: who listens to them, and what is said when one is gone."""
+"""Processes that train nets alone: what is saved when they are asked to stop, and what is said when one is lost."""
 
 from __future__ import annotations
 
 import fcntl
+import signal
 from collections.abc import Generator
-from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from edgenas.errors import RunFolderError
+from edgenas.errors import EdgeNASError, RunFolderError
 from edgenas.project.searching import proof_workers
-from edgenas.project.searching.proof_workers import WorkerLostError, _crowded, _gpu, _lost, _told, _Worker, wait_for_earlier
-from edgenas.runs import Progress
+from edgenas.project.searching.proof_workers import LOCK, Order, _crowded, _folder, _take, _train_alone, wait_for_earlier
+from edgenas.project.searching.ray_workers import ClusterError, Workers
+from edgenas.runs import Note, RunFolder
 from edgenas.training.checkpoints import load_state
 from edgenas.training.fitting import fit
 from edgenas.training.folder import STATE
@@ -23,68 +24,87 @@ from edgenas.training.loop import start
 from tests.training.jobs import tiny_job
 from tests.training.tiny import CPU
 
-
-def trained(folder: Path) -> Generator[Any, None, str]:
-    yield from fit(tiny_job(folder))
-    return "trained"
+ORDER = Order(({},), 1, ("key",), ("alone 1/4",))
 
 
-def test_a_process_tells_its_steps_and_gives_its_result(tmp_path: Path) -> None:
-    ours, theirs = Pipe()
-    assert _told(trained(tmp_path), theirs) == "trained"
-    said = []
-    while ours.poll():
-        said.append(ours.recv())
-    assert {kind for kind, _ in said} == {"record"}
-    last = said[-1][1]
-    assert isinstance(last, Progress)
-    assert (last.done, last.total) == (6, 6)
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run whose nets are tiny, and whose training is stopped after two steps."""
+    run = RunFolder(tmp_path)
+    for path in (run.splits, run.search / LOCK):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def trained(*_: Any) -> Generator[Any, None, Any]:
+        for number, record in enumerate(fit(tiny_job(tmp_path / "net")), 1):
+            if number == 2:
+                signal.raise_signal(signal.SIGINT)  # what `ray.cancel` does in a process that is at work
+            yield record
+
+    prover = SimpleNamespace(project=SimpleNamespace(run=run), trained=trained)
+    monkeypatch.setattr(proof_workers, "_told", lambda kept: (prover, ORDER, torch.get_num_threads()))
+    monkeypatch.setattr(proof_workers, "replace", lambda thing, **_: thing)
+    return run
 
 
-def test_a_process_that_nobody_listens_to_saves_its_state_and_ends(tmp_path: Path) -> None:
-    ours, theirs = Pipe()
-
-    training = fit(tiny_job(tmp_path))
-
-    def hung_up() -> Generator[Any, None, str]:
-        next(training)
-        next(training)
-        ours.close()
-        yield from training
-        return "trained"
-
-    with pytest.raises(EOFError):
-        _told(hung_up(), theirs)
-    job = tiny_job(tmp_path)
+def test_a_process_that_is_asked_to_stop_saves_its_state_and_ends(asked: RunFolder) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        _train_alone(["kept"], 0)
+    assert signal.getsignal(signal.SIGINT) is before
+    job = tiny_job(asked.path / "net")
     state = start(job.build(), job.loop, CPU)
-    load_state(tmp_path / STATE, state, job.identity)
-    assert state.step == 3
+    load_state(job.folder / STATE, state, job.identity)
+    assert state.step == 2
 
 
-@pytest.mark.parametrize(("code", "how"), [(3, "ended with status 3"), (-9, "was ended by SIGKILL")])
-def test_a_lost_process_is_named_with_the_net_that_it_trained(code: int, how: str) -> None:
-    ours, _ = Pipe()
-    process: Any = SimpleNamespace(exitcode=code, join=lambda timeout: None)
-    error = _lost(_Worker(1, process, ours, 4), "alone 5/12")
-    assert isinstance(error, WorkerLostError)
-    assert error.message == f"the process that trained alone 5/12 {how}"
-    assert "the same command goes on" in error.hint
+def test_a_process_that_does_not_see_the_run_folder_takes_one_of_its_own(tmp_path: Path) -> None:
+    with _folder(RunFolder(tmp_path / "elsewhere")) as own:
+        assert own.search.is_dir()
+        assert own.path != tmp_path / "elsewhere"
+    assert not own.path.exists()
+    assert not (tmp_path / "elsewhere").exists()
 
 
-def test_every_process_has_a_gpu_of_its_own_while_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _gpu("cpu", 3) is None
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [_gpu("cuda", number) for number in range(3)] == ["0", "1", "0"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-1f")
-    assert [_gpu("cuda", number) for number in range(2)] == ["5", "GPU-1f"]
+class _LostError(Exception):
+    pass
+
+
+class _TaskError(_LostError):
+    pass
+
+
+def ray_that_gives(answer: Any) -> Any:
+    """What is asked of Ray about one net."""
+
+    def get(each: object) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=_LostError, RayTaskError=_TaskError))
+
+
+def test_a_net_whose_process_is_lost_again_and_again_is_named(tmp_path: Path) -> None:
+    prover: Any = SimpleNamespace()
+    with pytest.raises(ClusterError, match=r"^the process that trained alone 1/4 was lost 6 times: it died\. the same") as caught:
+        list(_take(prover, ORDER, 0, ray_that_gives(_LostError("it died\nmore")), None))
+    assert "take fewer --workers" in caught.value.hint
+    notes = (Note("a loss was not finite"),)
+    failed = proof_workers._Answer(None, notes, EdgeNASError("it diverged"))
+    said = []
+    with pytest.raises(EdgeNASError, match="it diverged"):
+        said.extend(_take(prover, ORDER, 0, ray_that_gives(failed), None))
+    other = proof_workers._Answer(("another", {}, tmp_path))
+    with pytest.raises(ClusterError, match=r"was trained as another, not as key\. all machines"):
+        list(_take(prover, ORDER, 0, ray_that_gives(other), None))
 
 
 def test_more_threads_than_cores_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(2)))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert list(_crowded(2)) == []
-    (note,) = _crowded(3)
+    assert list(_crowded(Workers(2))) == list(_crowded(Workers(None, "auto"))) == []
+    (note,) = _crowded(Workers(3))
     assert note.text == "3 processes of 1 thread each share 2 cores: fewer --workers may be as fast"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from edgenas.errors import MissingBackendError
-from edgenas.project.searching.ray_workers import ClusterError, RayEvaluator, Workers, _await_all, cluster, require_address
+from edgenas.project.searching.ray_workers import STARTS, ClusterError, RayEvaluator, Workers, _await_all, cluster, require_address
 from edgenas.search import EvolutionSettings, Raced, evolve
 from edgenas.spaces import Genes, Task, get_space
 from edgenas.supernets import build_supernet
@@ -66,15 +68,27 @@ def test_two_workers_one_of_them_killed_take_the_way_of_one_process(capfd: pytes
     assert "core_worker" not in capfd.readouterr().err  # Ray writes there what it thinks of actors with arguments
 
 
+def test_a_worker_answers_before_it_imports_pytorch() -> None:
+    code = "import sys, edgenas.project.searching.ray_worker as it; it.Worker().process(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_cluster_that_does_not_start_in_time_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
 
+    tries = []
+
     def late(**_: object) -> None:
+        tries.append(1)
         raise Exception("The current node timed out during startup.\nMore of that.")
 
     monkeypatch.setattr(ray, "init", late)
     with pytest.raises(ClusterError, match=r"^Ray does not start here: The current node timed out during startup\. the machine"):
         cluster(Workers(2, None)).__enter__()
+    assert len(tries) == STARTS
+    monkeypatch.setattr(ray, "init", lambda **_: late() if len(tries) == STARTS else None)
+    with cluster(Workers(2, None)):  # in time when it is tried again
+        pass
 
 
 def test_without_ray_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

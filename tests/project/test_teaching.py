@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.retraining.verdict import costs
 from edgenas.project.retraining.ways import Bench, Net, Try
 from edgenas.stats import wilson
+from edgenas.training import probing
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.lessons import Arm, Lesson, at_the_ceiling, choose, guesses_no_better, largest_behind
 from edgenas.training.ways import Way
@@ -76,6 +78,14 @@ def test_a_largest_subnet_that_is_behind_a_smaller_one_is_told_where_it_is_not_b
     words = largest_behind({"smallest": right(70), "random": right(90), "largest": right(80)})
     assert words is not None
     assert words.startswith("the largest subnet (80.0 % of select) is behind the random one (90.0 %)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_timed_steps() -> Iterator[None]:
+    """What trials will take is told by one step of each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "TIMED", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -176,6 +176,7 @@ def test_without_a_gpu_a_float16_file_is_emulated(work: Path) -> None:
     assert_as_written("the same, but it must run", edgenas(work, "export", *gates, "--require-run"))
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_an_engine_for_another_gpu_is_not_run(tmp_path: Path) -> None:
     engine = tmp_path / "model.engine"
     engine.write_bytes(b"built for another GPU")
@@ -207,6 +208,7 @@ def resealed(folder: Path) -> None:
     path.write_text(json.dumps({**manifest, "sha256": sha256_json(manifest)}))
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_classes_in_another_order_do_not_verify(artefact: Path) -> None:
     path = artefact / "model-fp32-b1.onnx"
     model = onnx.load(str(path))
@@ -248,6 +250,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_work(work: Path) -> 
     assert hashes(work) == before
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_an_edited_plan_does_not_verify_though_every_hash_was_made_to_fit(artefact: Path) -> None:
     path = artefact / "acceptance.json"
     value = json.loads(path.read_text())
@@ -264,6 +267,7 @@ def test_an_edited_plan_does_not_verify_though_every_hash_was_made_to_fit(artefa
     assert words in printed.lines
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_a_plan_that_changes_after_test_was_read_shows_everywhere(exported: Path, tmp_path: Path) -> None:
     work = Path(shutil.copytree(exported, tmp_path / "work"))
     history, folder = work / RUN / "export" / "acceptance.jsonl", work / RUN / "export" / "onnx"

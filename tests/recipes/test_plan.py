@@ -172,6 +172,8 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monk
     assert result["search"]["nets"] == 12
     assert result["search"]["seconds"]["value"] > 0
     assert "timing the supernet" in err
+    assert "timing steps of " in err
+    assert "the trying" not in err
     assert result["probes"]["teaching"]["nets"] == 5  # four lessons, one of them mirrored
     assert (result["probes"]["teacher"]["nets"], result["probes"]["teacher"]["steps"]) == (1, 13)
     assert result["probes"]["teaching"]["steps"] == 5 * 13

@@ -111,6 +111,7 @@ def parity_of(outcome: Outcome[VerifyResult]) -> Any:
     return next(check for check in outcome.result.checks if check.name == "parity")
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_it_repeats_the_export_s_parity_and_verdict_in_its_own_word(tmp_path: Path, data: Path) -> None:
     outcome = outcome_of(artefact(tmp_path / "art", data), data=f"folder:{data}")
     assert outcome.failure is None
@@ -119,6 +120,7 @@ def test_it_repeats_the_export_s_parity_and_verdict_in_its_own_word(tmp_path: Pa
     assert check.reason.startswith("equal within rounding on 40 images: largest logit error ")
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_a_file_that_answers_otherwise_fails_although_the_manifest_was_resealed(tmp_path: Path, data: Path) -> None:
     folder = artefact(tmp_path / "art", data)
     net(folder / "model.onnx", HEAD[:, ::-1].copy())  # the classes are swapped
@@ -135,11 +137,13 @@ def test_a_file_that_answers_otherwise_fails_although_the_manifest_was_resealed(
     assert (outcome.failure.exit_code, parity_of(outcome).parity.decision.flips) == (4, 40)
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_only_images_that_the_export_knew_are_compared(tmp_path: Path, data: Path) -> None:
     folder = artefact(tmp_path / "art", data, known=range(5, 30))
     assert parity_of(outcome_of(folder, data=f"folder:{data}")).parity.num_images == 25
 
 
+@pytest.mark.usefixtures("models_run_here")
 @pytest.mark.parametrize("recorded", [True, False])
 def test_without_a_reference_it_says_so_and_passes_nothing(tmp_path: Path, data: Path, recorded: bool) -> None:
     folder, others = artefact(tmp_path / "art", data, recorded=recorded), tmp_path / "others"
@@ -158,12 +162,14 @@ def test_without_a_reference_it_says_so_and_passes_nothing(tmp_path: Path, data:
     assert strict.failure.exit_code == 4
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_an_export_that_was_rejected_stays_failed(tmp_path: Path, data: Path) -> None:
     outcome = outcome_of(artefact(tmp_path / "art", data, shift=float("nan")), data=f"folder:{data}")
     assert outcome.failure is not None
     assert (outcome.failure.exit_code, outcome.result.verdict, outcome.result.exported) == (4, "failed", "failed")
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_an_export_that_was_undecided_is_undecided_until_images_decide(tmp_path: Path, data: Path) -> None:
     folder = artefact(tmp_path / "art", data, shift=0.5)
     outcome = outcome_of(folder)
@@ -264,6 +270,7 @@ def signed(folder: Path, where: Path) -> Path:
     return public
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_a_signature_is_checked_where_a_key_is_given(tmp_path: Path, data: Path) -> None:
     folder = artefact(tmp_path / "art", data)
     public = signed(folder, tmp_path)
@@ -273,6 +280,7 @@ def test_a_signature_is_checked_where_a_key_is_given(tmp_path: Path, data: Path)
     assert "signature" not in {check.name for check in outcome_of(folder).result.checks}
 
 
+@pytest.mark.usefixtures("models_run_here")
 @pytest.mark.parametrize("what", ["missing", "too large", "another key", "changed", "damaged"])
 def test_what_is_not_signed_as_it_is_fails_in_one_line(tmp_path: Path, data: Path, what: str) -> None:
     folder = artefact(tmp_path / "art", data)
@@ -304,6 +312,7 @@ def test_what_is_not_signed_as_it_is_fails_in_one_line(tmp_path: Path, data: Pat
     assert "\n" not in str(failure)
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_what_was_checked_is_written_for_build_servers_passed_or_not(tmp_path: Path, data: Path) -> None:
     folder, path = artefact(tmp_path / "art", data), tmp_path / "checks.xml"
     outcome = outcome_of(folder, junit=path)
@@ -338,6 +347,7 @@ def test_where_the_checks_cannot_be_written_is_said_before_anything_is_checked(t
     assert (tmp_path / "pipe").is_fifo()
 
 
+@pytest.mark.usefixtures("models_run_here")
 def test_checks_go_where_a_link_leads_which_stays(tmp_path: Path, data: Path) -> None:
     folder, link, target = artefact(tmp_path / "art", data), tmp_path / "link.xml", tmp_path / "checks.xml"
     target.write_text("of before")

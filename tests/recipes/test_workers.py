@@ -8,14 +8,18 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from edgenas.project.searching.proof_workers import LOCK
 from tests.recipes.budgets import edgenas_in, make_project
 from tests.recipes.killing import RUN, Ended, Zygote
 
 FIDELITY = ("fidelity", "--num", "4", "--band", "30", "--set", "train.kd_weight=0", "--set", "train.flip=false")
+pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(3600)
 THREADS = ("--set", "train.threads=1")
 
 
@@ -36,18 +40,18 @@ def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     assert {**one["result"], "seconds": 0} == {**two["result"], "seconds": 0}
     assert results_of(tmp_path / RUN) == results_of(tmp_path / "two" / RUN)
     assert len(results_of(tmp_path / RUN)) == 4
-    assert all(f"alone {position}/4" in err for position in range(1, 5))
+    assert "training nets alone: 4/4" in err
     assert not list((tmp_path / "two" / RUN / "search" / "proof").iterdir())
 
 
-def children_of(pid: int) -> list[int]:
-    """Processes that train for a command."""
-    found = []
+def training(run: Path) -> list[int]:
+    """Processes of the cluster that hold the lock of this run's trainings."""
+    lock, found = (run / "search" / LOCK).resolve(), []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
-            with_parent = (path / "stat").read_text().rpartition(")")[2].split() if (path / "stat").exists() else []
-            if with_parent and int(with_parent[1]) == pid and b"multiprocessing.spawn" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
+            with suppress(OSError):
+                if b"_train_alone" in (path / "cmdline").read_bytes() and lock in [fd.resolve() for fd in (path / "fd").iterdir()]:
+                    found.append(int(path.name))
     return found
 
 
@@ -56,19 +60,13 @@ def under_way(run: Path) -> list[Path]:
     return [path.parent for path in (run / "search" / "proof").glob("*/log.part.jsonl")]
 
 
-def holder(run: Path) -> int:
-    """The process that holds a run folder."""
-    text = (run / ".lock").read_text().strip()
-    return int(text) if text else 0
-
-
-def kill_a_worker(run: Path) -> None:
-    """End a process that trains, once a net is under way."""
-    ends = time.monotonic() + 120
-    while time.monotonic() < ends:
-        workers = children_of(holder(run)) if under_way(run) else []
+def kill_a_worker(run: Path, killed: list[int], over: threading.Event) -> None:
+    """End a process that trains, once a net is under way; nothing once the command is over."""
+    while not over.is_set():
+        workers = training(run) if under_way(run) else []
         if workers:
             os.kill(workers[0], signal.SIGKILL)
+            killed.append(workers[0])
             return
         time.sleep(0.02)
 
@@ -87,7 +85,7 @@ def test_what_ends_a_process_or_the_command_loses_nothing(tmp_path: Path, zygote
 
         def is_due() -> bool:
             known = len(results_of(run)) if (run / "search" / "proofs.jsonl").exists() else 0
-            return len(under_way(run)) >= num or known > before
+            return known > before or (len(under_way(run)) >= num and bool(training(run)))
 
         return zygote_edgenas(cut, *command, "--workers", "2", kill_when=is_due, number=number)
 
@@ -96,18 +94,16 @@ def test_what_ends_a_process_or_the_command_loses_nothing(tmp_path: Path, zygote
     assert list((run / "search" / "proof").glob("*/state.safetensors"))
     known = results_of(run) if (run / "search" / "proofs.jsonl").exists() else {}
 
-    thread = threading.Thread(target=kill_a_worker, args=(run,))
+    assert again(signal.SIGKILL, 1).code == -signal.SIGKILL
+    killed, over = list[int](), threading.Event()
+    thread = threading.Thread(target=kill_a_worker, args=(run, killed, over))
     thread.start()
     ended = zygote_edgenas(cut, *command, "--workers", "2")
+    over.set()
     thread.join()
-    assert ended.code == 1, ended.err
-    assert "was ended by SIGKILL" in ended.value["error"]["message"]
-    assert "the same command goes on" in ended.value["error"]["hint"]
-    assert "Traceback" not in ended.err
-
-    assert again(signal.SIGKILL, 1).code == -signal.SIGKILL
-    ended = zygote_edgenas(cut, *command, "--workers", "2")
+    assert killed
     assert ended.code == 0, ended.err
+    assert "Traceback" not in ended.err
     assert results_of(run) == results_of(tmp_path / RUN)
     assert known.items() <= results_of(run).items()
     assert {**ended.value["result"], "seconds": 0} == {**one.value["result"], "seconds": 0}

@@ -6,12 +6,14 @@ it ended, however it did.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import sys
 from importlib import import_module
 
+from tests.sparing import blank_pictures
 from tests.tracing import read_operators_once, trace_each_net_once
 
 HEAVY = (
@@ -28,6 +30,7 @@ HEAVY = (
 FEW_VISITS = {"visits": 2, "runs": 3}  # of finalists
 LOADER_SECONDS = 0.1  # that `info` loads images for
 FEW_WIDTHS = (4, 6)  # of the plain CNN, each of which is exported and timed
+DRAWN = ("compare", "report")  # whose pictures are looked at; drawing is a third of a short training
 RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate", "verify", "info", "init")
 
 
@@ -44,7 +47,8 @@ def child(order: dict[str, object]) -> None:
     code = 0
     try:
         os.setsid()
-        main([*map(str, arguments), "--json"])
+        with contextlib.nullcontext() if arguments[0] in DRAWN else blank_pictures():
+            main([*map(str, arguments), "--json"])
     except SystemExit as error:
         code = int(error.code or 0)
     except KeyboardInterrupt:

@@ -908,6 +908,17 @@ def test_artefacts_in_turn_are_shown_with_calls_gates_and_what_is_recommended(wi
     assert words.endswith("fp32, 0.64 [0.62, 0.66] of the time")
 
 
+def test_files_that_were_not_timed_for_one_reason_share_a_sentence() -> None:
+    bench = benched().result.bench
+    assert bench is not None
+    (left,) = bench.left_out
+    others = [replace(left, path="model-fp16-b1-sm80.engine"), replace(left, reason="it is damaged")]
+    result = replace(benched().result, bench=replace(bench, left_out=type(bench.left_out)([left, *others])))
+    words = " ".join(drawn("export", Outcome(result, {}), 80).split())
+    assert words.count("not timed: ") == 2
+    assert "not timed: export/trt/model-fp16-b1-sm86.engine, export/trt/model-fp16-b1-sm80.engine in tensorrt-rtx: " in words
+
+
 def test_where_nothing_was_written_what_was_timed_is_all_that_is_shown() -> None:
     text = drawn("export", Outcome(replace(benched().result, only_timed=True), {}), 80)
     assert "artefact" not in text
@@ -928,6 +939,11 @@ def test_a_proof_is_shown_beside_inherited_accuracy() -> None:
     assert re.search(r"inherited +0\.52 \[0\.11, 0\.78\] +0\.52", text)
     assert re.search(r"macs +0\.52 \[0\.11, 0\.78\] +–", text)
     assert "winner: hand-designed" in text
+
+
+def test_a_slow_start_is_no_rate_of_nothing() -> None:
+    outcome = predicted()
+    assert "5 images, 0.42 a second" in drawn("predict", Outcome(replace(outcome.result, images_per_s=0.4217)), 80)
 
 
 def test_every_command_has_a_view_and_an_example_here() -> None:

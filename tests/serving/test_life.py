@@ -69,7 +69,7 @@ def test_a_sigterm_lets_what_has_begun_end_and_takes_nothing_new(artefact: Path,
         slow.close()
         _, err = server.process.communicate(timeout=PATIENCE_S)
         assert server.process.returncode == 0, err
-        assert "answered 1 requests for predictions, 1 images, 0 refused or failed" in " ".join(_.split()) + " ".join(err.split())
+        assert "answered 1 request for predictions, 1 image, 0 refused or failed" in " ".join(_.split()) + " ".join(err.split())
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
 

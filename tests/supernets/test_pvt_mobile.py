@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from edgenas.errors import ArchError
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt_mobile import ConvBlockSpec, MobileSpec, hand_designed, lower
-from edgenas.supernets.pvt_mobile import build_supernet, cut_conv
+from edgenas.supernets.pvt_mobile import build_net, build_supernet, cut_conv
 from edgenas.supernets.pvt_mobile_net import BRANCH
 from edgenas.testing.supernets import awakened_supernet
 from edgenas.training.recalibration import Recalibration
@@ -154,6 +154,13 @@ def test_a_plain_block_has_weights_of_its_own_that_every_width_shares() -> None:
         wide.untyped_storage().data_ptr()
         == supernet.get_parameter("stages.1.blocks.0.plain.conv.weight").untyped_storage().data_ptr()
     )
+
+
+def test_a_plain_block_of_a_net_alone_begins_at_one() -> None:
+    arch = PLAIN_SPACE.to_json(PLAIN_SPACE.extreme(largest=False)[0])
+    arch["stages"][1]["blocks"] = [{"kernels": {"start": 0, "expand": 0, "mid": 3}}]
+    net = build_net(PLAIN_SPACE, PLAIN_SPACE.default_task, tuple(int(gene) for gene in PLAIN_SPACE.from_json(arch)[0]))
+    assert set(net.get_parameter("stages.1.blocks.0.bn.weight").tolist()) == {1.0}
 
 
 def test_a_plain_block_is_written_without_an_expansion_and_refuses_one() -> None:

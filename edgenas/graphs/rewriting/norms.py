@@ -6,15 +6,17 @@ of such rows is to be shifted by is ``c / I`` in each of the I rows of its weigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgenas.graphs.rewriting.absorbing import output_after, pays
+from edgenas.graphs.rewriting.centring import is_affine
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.kinds import MOVES, PAIRS, attribute_of
+from edgenas.graphs.rewriting.roots import ZEROS
 from edgenas.graphs.views import View, plain
 from edgenas.graphs.weights import combined, derived
 
@@ -41,14 +43,17 @@ class Reader:
     adds: onnx.NodeProto | None
 
 
-def with_unit_norms(draft: Draft) -> tuple[onnx.ModelProto, frozenset[str]]:
-    """The model in which those normalisations have factors and biases of 1, and the names of what they give.
+def with_plain_norms(draft: Draft, centred: Collection[str]) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """The model in which normalisations before attention of one head have factors and biases of 1, and the names of what they give.
 
-    Only those are changed whose readers can all take the factors and biases up. The model itself is not changed.
+    Others of rows without a mean, which give ``centred``, have biases of 0. Only those are changed whose readers can all take the
+    factors and biases up. The model itself is not changed.
     """
     import onnx
 
-    found = {norm.output[0]: readers for norm in _norms(draft) if (readers := _readers_of(draft, norm)) is not None}
+    units = frozenset(norm.output[0] for norm in _norms(draft)) if "absorb" in draft.wanted else frozenset()
+    norms = [node for node in draft.model.graph.node if node.output and node.output[0] in {*units, *centred}]
+    found = {norm.output[0]: readers for norm in norms if (readers := _readers_of(draft, norm))}
     if not found:
         return draft.model, frozenset()
     model = onnx.ModelProto()
@@ -58,16 +63,19 @@ def with_unit_norms(draft: Draft) -> tuple[onnx.ModelProto, frozenset[str]]:
         norm = nodes[name]
         factors, shifts = (draft.tensors[each] for each in norm.input[1:3])
         for reader in readers:
-            weight, bias = _taken_up(reader, factors, shifts)
+            weight, bias = _taken_up(reader, factors, shifts, is_unit=name in units)
             nodes[reader.node.output[0]].input[1] = weight.name
             adds = reader.node if reader.adds is None else reader.adds
             place = 2 if reader.adds is None else list(adds.input).index(_name_of(reader.bias))
             nodes[adds.output[0]].input[place] = bias.name
             model.graph.initializer.extend([weight, bias])
-        ones = [derived(each, f"{name}:{what}", each.dims, np.ones_like) for each, what in ((factors, "ones"), (shifts, "shifts"))]
-        norm.input[1:3] = [each.name for each in ones]
-        model.graph.initializer.extend(ones)
-    return model, frozenset(found)
+        ones = derived(factors, f"{name}:ones", factors.dims, np.ones_like)
+        plain_shifts = derived(shifts, f"{name}:shifts", shifts.dims, np.ones_like)
+        if name not in units:
+            plain_shifts = derived(shifts, f"{name}{ZEROS}", shifts.dims, np.zeros_like)
+        norm.input[1:3] = [ones.name, plain_shifts.name]
+        model.graph.initializer.extend([ones, plain_shifts])
+    return model, units.intersection(found)
 
 
 def _norms(draft: Draft) -> Iterator[onnx.NodeProto]:
@@ -85,7 +93,7 @@ def _norms(draft: Draft) -> Iterator[onnx.NodeProto]:
         norm = _maker_through(draft, queries.input[0], MOVES)
         mixed = draft.readers.get(node.output[0], [])
         is_one_head = len(mixed) == 1 and mixed[0].op_type == "MatMul" and output_after(draft, mixed[0]) is not None
-        if is_one_head and norm is not None and pays(shape[2], shape[3], wide[3], outside, outside) and _is_affine(draft, norm):
+        if is_one_head and norm is not None and pays(shape[2], shape[3], wide[3], outside, outside) and is_affine(draft, norm):
             yield norm
 
 
@@ -96,18 +104,6 @@ def _maker_through(draft: Draft, name: str, kinds: frozenset[str]) -> onnx.NodeP
         sources = [each for each in maker.input if each in draft.makers]
         maker = draft.makers[sources[0]] if len(sources) == 1 or (sources and maker.op_type in PARTS | MOVES) else None
     return maker
-
-
-def _is_affine(draft: Draft, norm: onnx.NodeProto) -> bool:
-    """Whether a node normalises along the last axis, with factors and biases of its own."""
-    shape = draft.shapes.get(norm.output[0], ())
-    return (
-        norm.op_type == "LayerNormalization"
-        and len(norm.input) == 3
-        and len(norm.output) == 1
-        and attribute_of(norm, "axis", -1) in (-1, len(shape) - 1)
-        and all(tuple(draft.tensors[name].dims) == shape[-1:] if name in draft.tensors else False for name in norm.input[1:3])
-    )
 
 
 def _readers_of(draft: Draft, norm: onnx.NodeProto) -> list[Reader] | None:
@@ -159,8 +155,8 @@ def _reader(draft: Draft, node: onnx.NodeProto, name: str, view: View) -> Reader
     return None
 
 
-def _taken_up(reader: Reader, factors: Any, shifts: Any) -> tuple[onnx.TensorProto, onnx.TensorProto]:
-    """Weight and bias that give, of rows with factors and biases of 1, what a reader gave."""
+def _taken_up(reader: Reader, factors: Any, shifts: Any, *, is_unit: bool) -> tuple[onnx.TensorProto, onnx.TensorProto]:
+    """Weight and bias that give, of rows with factors of 1 and biases of 1 or 0, what a reader gave."""
     weight, bias, name = reader.weight, reader.bias, reader.node.output[0]
     assert bias is not None
     is_product = reader.node.op_type == "MatMul"
@@ -170,7 +166,7 @@ def _taken_up(reader: Reader, factors: Any, shifts: Any) -> tuple[onnx.TensorPro
 
     def shifted(b: Any, w: Any, f: Any, s: Any) -> Any:
         w_IO = w if is_product else w.sum(tuple(range(2, w.ndim)), dtype=np.float64).T
-        return b + np.subtract(s, f, dtype=np.float64) @ w_IO
+        return b + (np.subtract(s, f, dtype=np.float64) if is_unit else s) @ w_IO
 
     own = combined([weight, factors], f"{name}:unit", weight.dims, scaled)
     return own, combined([bias, weight, factors, shifts], f"{name}:shift", bias.dims, shifted)

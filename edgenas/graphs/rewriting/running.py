@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from edgenas.graphs.naming import module_of
+from edgenas.graphs.rewriting.centring import with_centred_streams
 from edgenas.graphs.rewriting.draft import Draft
 from edgenas.graphs.rewriting.features import parted, picked, sliced
 from edgenas.graphs.rewriting.kinds import EACH, MOVES, PAIRS, attribute_of
-from edgenas.graphs.rewriting.norms import with_unit_norms
+from edgenas.graphs.rewriting.norms import with_plain_norms
 from edgenas.graphs.rewriting.numbers import along_last, each, normalise, pair
 from edgenas.graphs.rewriting.products import gemm, product
+from edgenas.graphs.rewriting.roots import with_roots
 from edgenas.graphs.shapes import free, known_shapes
 
 if TYPE_CHECKING:
@@ -37,9 +39,14 @@ HANDLERS: Mapping[str, Handler] = {
 def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.ModelProto, Counter[str]]:
     """The graph of ``model``, made anew, and how many places each of the ``wanted`` rewrites changed; ``model`` is only read."""
     draft, nodes = _begun(model, wanted)
-    if "absorb" in wanted:
-        changed, units = with_unit_norms(draft)
-        if units:
+    centred: frozenset[str] = frozenset()
+    if "centre" in wanted:
+        changed, centred = with_centred_streams(draft)
+        if centred:
+            draft, nodes = _begun(changed, wanted)
+    if "absorb" in wanted or centred:
+        changed, units = with_plain_norms(draft, centred)
+        if changed is not draft.model:
             draft, nodes = _begun(changed, wanted)
             draft.units = units
     for node in nodes:
@@ -49,6 +56,8 @@ def lowered(model: onnx.ModelProto, wanted: Collection[str]) -> tuple[onnx.Model
     result = _assembled(draft)
     num_before = len(model.graph.node) - len(nodes) + _num_moves(nodes)
     draft.counts["moves"] = max(0, num_before - _num_moves(result.graph.node))
+    if centred:
+        draft.counts["centre"] = with_roots(result, centred)
     return result, draft.counts
 
 

@@ -12,6 +12,7 @@ from edgenas.errors import InfeasibleError, LatencyTableError, MissingInputError
 from edgenas.latency import Bound, LatencyTable, named_table
 from edgenas.latency.fit import CONFIDENCE
 from edgenas.latency.measuring import is_here, version_changes
+from edgenas.percents import percent
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable, as_run_table, find_table
 from edgenas.project.settings import THIS_DEVICE
@@ -31,8 +32,6 @@ from edgenas.runs import Note
 from edgenas.search import CostLimit, Feasibility, LowerLimit, UpperLimit, closest, cost_of
 from edgenas.search.limits import LATENCY, OF_TABLES, SENSITIVITY, in_reach
 from edgenas.spaces import Genes, SearchSpace, Task
-
-FEW = 0.0005  # feasible shares below are not told to a tenth of a percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +309,7 @@ def survey_line(budget: Budget, found: Feasibility) -> str:
         share = f"{counted.value:.3g}" if counted.value > 0 or counted.high == 0 else f"at most {counted.high:.2g}"
         of = f"all {budget.space.cardinality:.3g} nets of {budget.space.name}, counted"
     else:
-        share = f"{100 * found.share:.1f} %" if found.share >= FEW or found.share == 0 else f"{100 * found.share:.2g} %"
+        share = percent(found.share)
     return f"feasible: {share} of {of} ({limits}){mended}{''.join(spans)}"
 
 

@@ -1,41 +1,39 @@
-"""Training nets alone in several processes at once.
+"""Training nets alone in several processes at once, on one machine or many, with Ray.
 
-Every process trains whole nets, one after the other, with the threads that a single process has, so that results have the same bits
-whatever their number. Only the main process writes the journal of results; what is unfinished lies in a folder a net, as always.
+Images, settings and the teacher are put once into Ray's object store. Every process trains whole nets, one after the other, with
+the threads that a single process has, so that results have the same bits whatever their number and the order in which they end.
+Only the main process writes the journal of results. What is unfinished lies in a folder a net, as always, of the run where a
+process sees it: there a net whose process was lost goes on from its last saved state, elsewhere it begins again.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
+import functools
+import importlib
 import signal
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import connection, get_context
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext, SpawnProcess
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgenas.config import Flags
+import torch
+
 from edgenas.errors import EdgeNASError, RunFolderError
 from edgenas.project.journals import PROOFS
 from edgenas.project.searching.proof import Prover
+from edgenas.project.searching.ray_workers import RETRIES, ClusterError, Workers, cluster, num_there
 from edgenas.records import Arch
-from edgenas.runs import Journal, Note, Progress, Record
+from edgenas.runs import Journal, Note, Progress, Record, RunFolder
 from edgenas.runs.place import threads_here
 from edgenas.training.probing import clear
 
-TELL_EVERY_S = 0.25  # how often a process tells of its steps
 LOOK_EVERY_S = 0.5
 PATIENCE_S = 120.0  # for a step and the saving of its state
 LOCK = ".proof.lock"  # of the processes that train; it ends with them
-
-
-class WorkerLostError(EdgeNASError):
-    """A process that trained nets ended without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +41,31 @@ class Order:
     """What the processes are to train.
 
     Attributes:
-        run, flags, overrides: of the command, so that every process opens the same project.
         archs: readable architectures.
         epochs: of each.
         keys: what their results are known by.
-        labels: on the progress bars.
+        labels: for messages.
     """
 
-    run: Path
-    flags: Flags
-    overrides: tuple[str, ...]
     archs: tuple[Arch, ...]
     epochs: int
     keys: tuple[str, ...]
     labels: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Worker:
-    """One process; ``net`` is the place of what it trains, None when it waits for more."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a process gives back of one net.
 
-    number: int
-    process: SpawnProcess
-    pipe: Connection
-    net: int | None = None
+    Attributes:
+        result: key, probabilities as JSON and folder; None where the net could not be trained.
+        notes: said on the way.
+        error: why it could not.
+    """
+
+    result: tuple[str, Any, Path] | None
+    notes: tuple[Note, ...] = ()
+    error: EdgeNASError | None = None
 
 
 def wait_for_earlier(search: Path) -> None:
@@ -88,173 +87,144 @@ def wait_for_earlier(search: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def train_apart(prover: Prover, order: Order, num_workers: int) -> Generator[Record, None, None]:
-    """Train the nets whose results are not known yet, in so many processes; each result is recorded as it comes.
+def train_apart(prover: Prover, order: Order, workers: Workers) -> Generator[Record, None, None]:
+    """Train the nets whose results are not known yet; each result is recorded as it comes.
 
-    Stopped, or when a process is lost or fails, the others save their state and end before it is told.
+    A net whose process is lost is trained again. Stopped, or when one fails, all save their state and end before it is told.
 
     Raises:
-        WorkerLostError: naming the net of a process that ended by itself.
+        MissingBackendError: if Ray is not installed.
+        ClusterError: if there is no cluster, or a process is lost again and again.
         EdgeNASError: what a process reports.
     """
     left = [place for place, key in enumerate(order.keys) if prover.memory.recall(key) is None]
     if not left:
         return
-    num_workers = min(num_workers, len(left))
-    yield from _crowded(num_workers)
-    context = get_context("spawn")
-    workers = [_start(context, order, number, _gpu(prover.device, number)) for number in range(num_workers)]
-    try:
-        for worker in workers:
-            _hand_out(worker, left)
-        while any(worker.net is not None for worker in workers):
-            ready = connection.wait([worker.pipe for worker in workers if worker.net is not None], LOOK_EVERY_S)
-            for worker in workers:
-                if worker.pipe in ready:
-                    yield from _hear(worker, prover, order, left)
-    finally:
-        _end(workers)
+    yield from _crowded(workers)
+    total, waiting = len(left), dict[Any, int]()
+    with cluster(workers) as ray:
+        kept = ray.put((_to_send(prover), order, torch.get_num_threads()))
+        options = {"num_cpus": 1, "num_gpus": int(prover.device == "cuda"), "max_retries": RETRIES}
+        train = ray.remote(**options)(_train_alone)
+        num = num_there(ray, workers.num, prover.device)
+        try:
+            while left or waiting:
+                while left and len(waiting) < num:
+                    place = left.pop(0)
+                    waiting[train.remote([kept], place)] = place
+                yield Progress("training nets alone", total - len(left) - len(waiting), total)
+                for each in ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY_S)[0]:
+                    yield from _take(prover, order, waiting.pop(each), ray, each)
+            yield Progress("training nets alone", total, total)
+        finally:
+            _stop(ray, list(waiting))
+            if prover.teacher is not None:
+                prover.teacher.to(prover.device)
 
 
-def _crowded(num_workers: int) -> Iterator[Note]:
-    import torch
+def _to_send(prover: Prover) -> Prover:
+    """What processes get: the run folder wherever they work, the teacher (on the CPU meanwhile), a journal that nobody writes."""
+    run = RunFolder(prover.project.run.path.absolute())
+    teacher = None if prover.teacher is None else prover.teacher.cpu()
+    nothing_known = Journal(run.search / f"{PROOFS}.none", {})
+    return replace(prover, project=replace(prover.project, run=run), teacher=teacher, memory=nothing_known)
 
+
+def _crowded(workers: Workers) -> Iterator[Note]:
     threads, cores = torch.get_num_threads(), threads_here()
-    if num_workers * threads > cores:
-        text = f"{num_workers} processes of {threads} thread{'s' if threads > 1 else ''} each share {cores} cores"
+    if workers.address is None and workers.num is not None and workers.num * threads > cores:
+        text = f"{workers.num} processes of {threads} thread{'s' if threads > 1 else ''} each share {cores} cores"
         yield Note(f"{text}: fewer --workers may be as fast", is_warning=True)
 
 
-def _gpu(device: str, number: int) -> str | None:
-    """The only GPU that a process is to see; None where it computes on the CPU."""
-    if device != "cuda":
-        return None
-    import torch
-
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    gpus = named or [str(index) for index in range(torch.cuda.device_count())]
-    return gpus[number % len(gpus)]
-
-
-def _start(context: SpawnContext, order: Order, number: int, gpu: str | None) -> _Worker:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(order, theirs, gpu), name=f"edgenas-net-{number}")
-    process.start()
-    theirs.close()
-    return _Worker(number, process, ours)
-
-
-def _hand_out(worker: _Worker, left: list[int]) -> None:
-    """The next net to a process that waits; None when there is no more."""
-    worker.net = left.pop(0) if left else None
-    with suppress(OSError):  # a dead process is noticed when it is listened to
-        worker.pipe.send(worker.net)
-
-
-def _hear(worker: _Worker, prover: Prover, order: Order, left: list[int]) -> Iterator[Record]:
-    """What one process says."""
-    assert worker.net is not None
+def _take(prover: Prover, order: Order, place: int, ray: Any, each: Any) -> Iterator[Record]:
+    """Record what one process gives."""
+    label = order.labels[place]
     try:
-        kind, said = worker.pipe.recv()
-    except (EOFError, OSError) as error:
-        worker.process.join(PATIENCE_S)
-        raise _lost(worker, order.labels[worker.net]) from error
-    if kind == "failed":
-        raise said
-    if kind == "record":
-        yield said
-        return
-    key, packed, folder = said
-    if key != order.keys[worker.net]:
-        raise RuntimeError(f"{order.labels[worker.net]} was trained as {key}, not as {order.keys[worker.net]}")
+        answer: _Answer = ray.get(each)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        text = f"the process that trained {label} was lost {RETRIES + 1} times: {str(error).strip().partition(chr(10))[0]}"
+        hint = "the same command goes on where every net is; where memory ran out, take fewer --workers"
+        raise ClusterError(text, hint=hint) from error
+    yield from answer.notes
+    if answer.error is not None:
+        raise answer.error
+    assert answer.result is not None
+    key, packed, folder = answer.result
+    if key != order.keys[place]:
+        hint = "all machines of a cluster need the same versions of PyTorch and edgenas"
+        raise ClusterError(f"{label} was trained as {key}, not as {order.keys[place]}", hint=hint)
     prover.memory.record(key, packed)
     clear(folder)
-    _hand_out(worker, left)
 
 
-def _lost(worker: _Worker, label: str) -> WorkerLostError:
-    code = worker.process.exitcode
-    how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
-    return WorkerLostError(
-        f"the process that trained {label} {how}",
-        hint="the same command goes on where every net is; where memory ran out, take fewer --workers",
-    )
+def _stop(ray: Any, waiting: Sequence[Any]) -> None:
+    """Ask all processes to save what they do and to end, and wait for that."""
+    for each in waiting:
+        ray.cancel(each)
+    if waiting:
+        ray.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE_S)
 
 
-def _end(workers: Sequence[_Worker]) -> None:
-    """Ask all processes to save what they do and to end; who does not is ended."""
-    for worker in workers:
-        worker.pipe.close()  # the end of file asks for it
-    ends = time.monotonic() + PATIENCE_S
-    for worker in workers:
-        worker.process.join(max(0.0, ends - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-
-
-def _work(order: Order, pipe: Connection, gpu: str | None) -> None:
-    """What a process does: train what it is given until there is no more, or nobody listens."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError):
-        os.setpgrp()  # a terminal's Ctrl-C asks the main process, which asks this one
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            _serve(order, pipe)
-        except EdgeNASError as error:
-            pipe.send(("failed", error))
-
-
-def _serve(order: Order, pipe: Connection) -> None:
-    from edgenas.project.opening import open_images, open_project
-    from edgenas.project.trainings.loaded_teacher import load_teacher
-    from edgenas.project.trainings.teaching import teaching_of
-    from edgenas.training.devices import torch_device
-    from edgenas.training.teacher import remembering
-
-    project = open_project(order.run, order.flags, order.overrides)
-    device = torch_device(project.settings.search.device)
-    images = open_images(project)
-    teacher = remembering(load_teacher(project, images).to(device) if teaching_of(project)[0] > 0 else None)
-    nothing_known = Journal(project.run.search / f"{PROOFS}.none", {})  # never written: the main process records
-    prover = Prover(project, images, teacher, device, nothing_known)
-    with (project.run.search / LOCK).open("a+") as file:
+def _train_alone(kept: Sequence[Any], place: int) -> _Answer:
+    """What a process does with one net."""
+    prover, order, num_threads = _told(kept[0])
+    torch.set_num_threads(num_threads)
+    notes: list[Note] = []
+    with _asked_to_stop() as asked, _folder(prover.project.run) as run, (run.search / LOCK).open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        while (place := pipe.recv()) is not None:
-            label = order.labels[place]
-            steps = prover.trained(order.archs[place], order.epochs, label)
-            key, packed, folder = _told(steps, pipe)
-            pipe.send(("done", (key, packed.as_json(), folder)))
+        own = replace(prover, project=replace(prover.project, run=run))
+        steps = own.trained(order.archs[place], order.epochs, order.labels[place])
+        try:
+            while True:
+                record = next(steps)
+                if isinstance(record, Note):
+                    notes.append(record)
+                if asked:  # between two steps, where its state is whole
+                    steps.throw(KeyboardInterrupt())
+        except StopIteration as stop:
+            key, packed, folder = stop.value
+            return _Answer((key, packed.as_json(), folder), tuple(notes))
+        except EdgeNASError as error:
+            return _Answer(None, tuple(notes), error)
 
 
-def _told(steps: Generator[Record, None, Any], pipe: Connection) -> Any:
-    """The result of a training whose records are told; it is interrupted where its state is whole once nobody listens."""
-    last_s = 0.0
+@functools.lru_cache(maxsize=1)
+def _told(kept: Any) -> tuple[Prover, Order, int]:
+    """What was put into the object store, once for all nets of a process: the teacher remembers what it was asked."""
+    prover, order, num_threads = importlib.import_module("ray").get(kept)
+    if prover.teacher is not None:
+        prover.teacher.to(prover.device)
+    return prover, order, num_threads
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """What holds a number once Ray cancels the work of this process, which would otherwise end in the middle of a step."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
     try:
-        while True:
-            record = next(steps)
-            now = time.monotonic()
-            if isinstance(record, Note) or (isinstance(record, Progress) and (now - last_s > TELL_EVERY_S or _is_last(record))):
-                last_s = now
-                pipe.send(("record", record))
-            if pipe.poll():  # nothing is sent to a process that is at work, but the end of file
-                pipe.recv()
-    except StopIteration as stop:
-        return stop.value
-    except (EOFError, OSError):
-        with suppress(KeyboardInterrupt):
-            steps.throw(KeyboardInterrupt())
-        raise EOFError from None
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _is_last(record: Progress) -> bool:
-    return record.done >= record.total
+@contextmanager
+def _folder(run: RunFolder) -> Iterator[RunFolder]:
+    """The run folder, or where it is not seen one for as long as a net is trained."""
+    if run.splits.is_file():
+        yield run
+        return
+    with tempfile.TemporaryDirectory(prefix="edgenas-alone-") as folder:
+        own = RunFolder(Path(folder))
+        own.search.mkdir(parents=True)
+        yield own
 
 
 def labels_of(num: int) -> tuple[str, ...]:
-    """What the nets of a study are called on progress bars."""
+    """What the nets of a study are called."""
     return tuple(f"alone {position}/{num}" for position in range(1, num + 1))
 
 

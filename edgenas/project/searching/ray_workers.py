@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,16 +26,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgenas.errors import EdgeNASError, MissingBackendError
+from edgenas.project.searching.ray_worker import Worker
 from edgenas.spaces import Genes, SearchSpace, Task
-from edgenas.supernets import build_supernet
-from edgenas.training.evaluation import BATCH_SIZE, SupernetEvaluator
+from edgenas.training.evaluation import BATCH_SIZE
 from edgenas.training.readable import Images
 
 RETRIES = 5  # times that a worker is started again, or a net asked for again, before it is told
 
 
+STARTS = 4  # of a node of its own, on a machine that is busy
 ANSWER_S = 5.0  # until an address is taken to have no cluster
-START_S = 300.0  # in which one worker more must have started: PyTorch is imported there
+START_S = 300.0  # in which one process more must have started; how long it then takes to begin is its own affair
 START = "start one with `ray start --head`"
 
 
@@ -69,16 +70,25 @@ def cluster(workers: Workers) -> Iterator[Any]:
     require_address(workers.address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave the sight of GPUs to whoever asked for none
     ray: Any = importlib.import_module("ray")
-    local = {} if workers.address is not None else {"num_cpus": workers.num}
     with _own_signals():
-        try:
-            ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
-        except Exception as error:  # Ray raises just that where a node of its own does not start in time
-            raise _unreached(workers.address, error) from error
+        _connect(ray, workers)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, workers: Workers) -> None:
+    """Connect; a node of its own that does not start in the half minute that Ray gives it is started again."""
+    local = {} if workers.address is not None else {"num_cpus": workers.num}
+    for again in reversed(range(1 if workers.address is not None else STARTS)):
+        try:
+            ray.init(address=workers.address or "local", log_to_driver=False, logging_level="ERROR", **local)
+            return
+        except Exception as error:  # Ray raises just that where a node of its own does not start in time
+            if not again:
+                raise _unreached(workers.address, error) from error
+            ray.shutdown()
 
 
 def require_address(address: str | None) -> None:
@@ -94,6 +104,21 @@ def require_address(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(f"nothing answers at {address}: {error}", hint=START) from error
+
+
+def num_there(ray: Any, num_workers: int | None, device: str) -> int:
+    """Processes that a cluster is to run: what is asked for, else one for every CPU (or GPU).
+
+    Raises:
+        ClusterError: if it has fewer.
+    """
+    resource = "GPU" if device == "cuda" else "CPU"
+    there = int(ray.cluster_resources().get(resource, 0))
+    num = num_workers if num_workers is not None else max(1, there)
+    if num > there:
+        text = f"{num} workers need a {resource} each, the cluster has {there}"
+        raise ClusterError(text, hint="ask for fewer with --workers")
+    return num
 
 
 def _unreached(address: str | None, error: Exception) -> ClusterError:
@@ -149,19 +174,14 @@ class RayEvaluator:
         self._is_divisible = training_NCHW is None  # statistics of a net are then estimated nowhere twice
         state = ray.put({name: value.cpu().numpy() for name, value in supernet.state_dict().items()})
         images = ray.put(images_NCHW.numpy() if isinstance(images_NCHW, Tensor) else images_NCHW)
-        resource = "GPU" if device == "cuda" else "CPU"
-        there = int(ray.cluster_resources().get(resource, 0))
-        num = num_workers if num_workers is not None else max(1, there)
-        if num > there:
-            raise ClusterError(
-                f"{num} workers need a {resource} each, the cluster has {there}", hint="ask for fewer with --workers"
-            )
+        num = num_there(ray, num_workers, device)
         options = {"num_cpus": 1, "num_gpus": int(device == "cuda"), "max_restarts": RETRIES, "max_task_retries": RETRIES}
         told = ray.put((space, task, device, torch.get_num_threads(), training_NCHW))
         self._kept = [state, images, told]  # a worker that is started again asks for them again
-        actor = ray.remote(**options)(_Worker)
+        actor = ray.remote(**options)(Worker)
         self.workers = [actor.remote() for _ in range(num)]
-        _await_all(ray, [worker.begin.remote(self._kept) for worker in self.workers])
+        _await_all(ray, [worker.process.remote() for worker in self.workers])
+        _answers(ray, [worker.begin.remote(self._kept) for worker in self.workers])  # Ray tells where one is lost meanwhile
 
     def __call__(self, genes_AG: Genes, image_indices: NDArray[np.int64], /) -> NDArray[np.float16]:
         """Class probabilities, shape (archs, images, classes), in the order given.
@@ -174,13 +194,23 @@ class RayEvaluator:
         asked = [(row_G, image_indices[start : start + step]) for row_G in genes_AG for start in starts]
         turns = (self.workers[number % len(self.workers)] for number in range(len(asked)))
         waiting = [worker.predict.remote(self._kept, *question) for worker, question in zip(turns, asked, strict=True)]
-        try:
-            parts = self._ray.get(waiting)
-        except self._ray.exceptions.RayActorError as error:
-            text = f"a worker was lost {RETRIES + 1} times: {error}"
-            raise ClusterError(text, hint="Ray's logs say why; the same command goes on where it was") from error
+        parts = _answers(self._ray, waiting)
         num = len(starts)
         return np.stack([np.concatenate(parts[net * num : (net + 1) * num]) for net in range(len(genes_AG))])
+
+
+def _answers(ray: Any, waiting: list[Any]) -> list[Any]:
+    """What workers answer, in the order of the questions.
+
+    Raises:
+        ClusterError: if workers are lost again and again.
+    """
+    try:
+        answers: list[Any] = ray.get(waiting)
+    except ray.exceptions.RayActorError as error:
+        text = f"a worker was lost {RETRIES + 1} times: {error}"
+        raise ClusterError(text, hint="Ray's logs say why; the same command goes on where it was") from error
+    return answers
 
 
 def _await_all(ray: Any, starting: list[Any], limit_s: float = START_S) -> None:
@@ -196,39 +226,3 @@ def _await_all(ray: Any, starting: list[Any], limit_s: float = START_S) -> None:
         if not started:
             text = f"{num - len(starting)} of {num} workers have started, and no other one for {limit_s:.0f} s"
             raise ClusterError(text, hint="others may use the cluster: `ray status` tells; or ask for fewer with --workers")
-
-
-class _Worker:
-    """What runs in a process of its own; one that is started again makes its net again at its next prediction.
-
-    What it needs is told with every question, as references: of arguments that make an actor Ray warns in the terminal.
-    """
-
-    def __init__(self) -> None:
-        self._evaluate: SupernetEvaluator | None = None
-
-    def begin(self, kept: Sequence[Any]) -> None:
-        """Make the net, unless that is done."""
-        if self._evaluate is None:
-            self._evaluate = _evaluator(*importlib.import_module("ray").get(list(kept)))
-
-    def predict(self, kept: Sequence[Any], row_G: NDArray[np.int16], image_indices: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Probabilities of one net, shape (images, classes)."""
-        self.begin(kept)
-        assert self._evaluate is not None
-        probabilities_NC: NDArray[np.float16] = self._evaluate(row_G[None], image_indices.copy())[0]
-        return probabilities_NC
-
-    def process(self) -> int:
-        """Its number, for whoever wants to look at it or to end it."""
-        return os.getpid()
-
-
-def _evaluator(state: Mapping[str, NDArray[Any]], images_NCHW: Images, told: tuple[Any, ...]) -> SupernetEvaluator:
-    """What predicts in a worker; arrays that Ray lends are not to be written to."""
-    space, task, device, num_threads, training_NCHW = told
-    torch.set_num_threads(num_threads)
-    supernet = build_supernet(space, task)
-    supernet.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
-    own = images_NCHW.copy() if isinstance(images_NCHW, np.ndarray) else images_NCHW
-    return SupernetEvaluator(supernet, own, device=device, training_NCHW=training_NCHW)
