@@ -29,11 +29,12 @@ def remarks(table: LatencyTable) -> tuple[str, ...]:
 
 def _graphs(table: LatencyTable) -> Iterator[str]:
     context = table.context
-    shipped = default_rewrites(context.runtime)
-    if shipped and not context.rewrites:
+    missing = [name for name in default_rewrites(context.runtime) if name not in context.rewrites]
+    if missing:
+        timed = "of earlier rewrites" if context.rewrites else "as they are traced"
         yield (
-            f"its nets were timed as they are traced; `export` writes graphs for {context.runtime} that were measured to be faster "
-            f"({', '.join(shipped)}), so nets may ship faster than it says: `edgenas profile` measures what ships"
+            f"its nets were timed {timed}; `export` writes graphs for {context.runtime} that were measured to be faster "
+            f"({', '.join(missing)}), so nets may ship faster than it says: `edgenas profile` measures what ships"
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from edgenas.graphs.rewriting import default_rewrites
 from edgenas.latency import LatencyTable
 from edgenas.latency.table.remarks import remarks
 from tests.latency.tables import toy_table
@@ -74,3 +75,20 @@ def test_calls_that_mostly_launch_and_copy_are_called_launch_bound() -> None:
     assert "launch-bound: of 1 ms only 0.2 ms are computation" in text
     assert remarks(table(context=on_gpu, reference=reference | {"compute_ms": 0.9})) == ()
     assert remarks(table(context=on_gpu, reference=reference | {"compute_ms": None})) == ()
+
+
+def test_a_table_of_other_graphs_than_ship_names_what_it_lacks() -> None:
+    made = toy_table()
+    names = default_rewrites("onnxruntime-cpu")
+
+    def of(rewrites: tuple[str, ...]) -> LatencyTable:
+        details = {**made.context.details, "rewrites": list(rewrites)}
+        return table(context=replace(made.context, runtime="onnxruntime-cpu", details=details))
+
+    (text,) = remarks(of(()))
+    assert "as they are traced" in text
+    assert f"({', '.join(names)})" in text
+    (text,) = remarks(of(names[:-1]))
+    assert "of earlier rewrites" in text
+    assert f"({names[-1]})" in text
+    assert remarks(of(names)) == ()
