@@ -37,9 +37,7 @@ from edgenas.testing.search import LABELS, LINE, SIZES, TALL_TREE, TREE, ToyEval
 
 BOTH: tuple[Objective, ...] = (Accuracy(), CostObjective("macs", toy_cost(LINE)))
 SOME = ("pvt-nano", "pvt-elastic-nano", "autoformer-tiny", "vitas-block", "pit-ti")
-QUICK = ("evolution", "nsga2")
-LEARN = (*QUICK, "surrogate")
-SLOW_SURROGATE = pytest.param("surrogate", marks=pytest.mark.slow)
+LEARN = ("evolution", "nsga2", "surrogate")
 
 
 def candidate(*losses: float, shortfall: float = 0.0, likelihood: float = 0.0) -> Candidate:
@@ -107,7 +105,7 @@ def test_everything_that_is_wrong_with_objectives_is_listed() -> None:
     assert len(goals) == 2
 
 
-@pytest.mark.parametrize("name", [*QUICK, SLOW_SURROGATE, "random"])
+@pytest.mark.parametrize("name", ["evolution", "nsga2", pytest.param("surrogate", marks=pytest.mark.slow), "random"])
 def test_the_elite_of_two_objectives_is_their_front(name: str) -> None:
     *_, last = searched(ALGORITHMS[name], BOTH)
     every = [each for record in searched(ALGORITHMS[name], BOTH) for each in record.fresh]
@@ -124,7 +122,7 @@ def test_two_objectives_are_searched_better_than_at_random(name: str) -> None:
     assert np.mean(mine) > np.mean(drawn)
 
 
-@pytest.mark.parametrize("name", [*QUICK, SLOW_SURROGATE])  # `test_conformance.py` asks all for as much on toys
+@pytest.mark.parametrize("name", LEARN)
 def test_one_objective_is_searched_better_than_at_random(name: str) -> None:
     mine, drawn = ([best(each, seed) for seed in range(6)] for each in (name, "random"))
     assert sum(a > b for a, b in zip(mine, drawn, strict=True)) >= 5
