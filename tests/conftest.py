@@ -111,7 +111,9 @@ def shorten_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     from edgenas.project.planning import pace, plain_pace
     from edgenas.recipes import plan
     from edgenas.training import pace as training_pace
+    from edgenas.training import probing
 
+    monkeypatch.setattr(probing, "TIMED", 1)
     monkeypatch.setattr(training_pace, "MIN_STEPS", 1)
     monkeypatch.setattr(training_pace, "WARMUP_STEPS", 1)
     monkeypatch.setattr(plan, "NUM_TIMED", 1)
@@ -123,6 +125,22 @@ def shorten_pace(monkeypatch: pytest.MonkeyPatch) -> None:
 def short_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """`plan` times one step of every net, for tests of something else than its estimates."""
     shorten_pace(monkeypatch)
+
+
+@pytest.fixture
+def times_of_one_plan(short_pace: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All plans of a test estimate what the first one does, for tests of what comes before."""
+    from edgenas.recipes import plan
+
+    known: list[Any] = []
+    estimated = plan._times
+
+    def times(*arguments: Any) -> Any:
+        if not known:
+            known.append((yield from estimated(*arguments)))
+        return known[0]
+
+    monkeypatch.setattr(plan, "_times", times)
 
 
 @pytest.fixture

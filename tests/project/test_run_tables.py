@@ -16,7 +16,7 @@ from edgenas.project.run_tables import run_table
 from edgenas.spaces.pvt import PVT_NANO
 from tests.recipes.budgets import TASK, edgenas_in, make_project, of_this_machine, scaled, toy_table
 
-pytestmark = pytest.mark.usefixtures("short_pace")
+pytestmark = pytest.mark.usefixtures("times_of_one_plan")
 
 
 @pytest.fixture

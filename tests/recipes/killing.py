@@ -45,11 +45,12 @@ SMALL = (
     "search.proof_nets=2",
     "search.proof_hand=1",
 )
+SELDOM = ("--set", "train.checkpoint_every=2")  # writing a state after every step takes as long as the step
 STAGES: dict[str, tuple[str, ...]] = {
     "train": ("train",),
     "profile": ("profile", "--device", "cpu"),
-    "search": ("search", "--latency-ms", "5"),
-    "retrain": ("retrain", "--baseline"),
+    "search": ("search", "--latency-ms", "5", *SELDOM),
+    "retrain": ("retrain", "--baseline", *SELDOM),
     "export": ("export", "--format", "onnx"),
 }
 

@@ -15,7 +15,7 @@ from edgenas.data.splits import load_splits
 from edgenas.runs import RunFolder, read_json
 from tests.recipes.killing import RUN, Ended, Reference, Zygote
 
-RIVALS = ("compare", "--with", "timm:test_resnet@32/1,onnx:stranger.onnx", "--json")
+RIVALS = ("compare", "--with", "timm:test_resnet@24/1,onnx:stranger.onnx", "--json")
 EXPORTED = f"{RUN}/export/onnx/model-fp32-b1.onnx"
 
 
@@ -82,7 +82,7 @@ def test_how_long_rivals_will_take_is_said_before_they_are_trained(compared: Pat
 
 def test_its_side_and_stem_are_said(compared: Path) -> None:
     resnet = result_in(compared)["nets"][1]
-    assert (resnet["image_px"], resnet["stem_stride"], resnet["family"]) == (32, 1, "test")
+    assert (resnet["image_px"], resnet["stem_stride"], resnet["family"]) == (24, 1, "test")
     assert "stem strides by 1" in resnet["notes"][0]
 
 
@@ -130,8 +130,8 @@ def test_a_rival_is_exported_verified_and_loaded_like_our_own(zygote_edgenas: Zy
     folder = work / RUN / ended.value["result"]["artifact"]
     assert folder.name == "onnx-test_resnet"
     manifest = read_json(folder / "manifest.json")
-    assert manifest["architecture"]["arch"] == {"model": "test_resnet", "image_px": 32, "stem_stride": 1}
-    assert manifest["preprocessing"]["image_px"] == 32
+    assert manifest["architecture"]["arch"] == {"model": "test_resnet", "image_px": 24, "stem_stride": 1}
+    assert manifest["preprocessing"]["image_px"] == 24
     assert manifest["metrics"]["top1"] == result_in(compared)["nets"][1]["top1"]
     assert zygote_edgenas(work, "verify", str(folder), "--json").code == 0
     evaluated = zygote_edgenas(work, "evaluate", "--split", "test", "--set", "export.net=test_resnet", "--json")

@@ -54,7 +54,7 @@ def survive(zygote_edgenas: Zygote, reference: Reference, stage: str, kills: int
     return killed, finished
 
 
-@pytest.mark.parametrize(("stage", "kills"), [("train", 2), ("search", 1), ("retrain", 1)])  # below are twenty of every stage
+@pytest.mark.parametrize(("stage", "kills"), [("train", 2), ("retrain", 1)])  # below are twenty of every stage
 def test_a_stage_that_is_killed_goes_on_as_if_nothing_had_happened(
     stage: str, kills: int, zygote_edgenas: Zygote, reference: Reference, tmp_path: Path
 ) -> None:

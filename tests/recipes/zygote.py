@@ -85,6 +85,9 @@ def serve() -> None:
     writing = import_module("edgenas.project.exporting.writing")
     both = writing.specs_of
     writing.specs_of = lambda *arguments: both(*arguments)[:1]  # the file for one image a call
+    pace = import_module("edgenas.training.pace")
+    pace.MIN_STEPS = pace.WARMUP_STEPS = import_module("edgenas.training.probing").TIMED = 1  # what trainings will take
+    import_module("edgenas.project.comparing.training").LOOK_S = 0.0
     whole = import_module("edgenas.latency.measuring.whole")
     whole.ATTEMPTS, whole.FINALIST_TIMING = 1, import_module("edgenas.latency.timing").TimingSettings(**FEW_VISITS)
     gc.freeze()

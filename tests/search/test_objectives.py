@@ -105,7 +105,7 @@ def test_everything_that_is_wrong_with_objectives_is_listed() -> None:
     assert len(goals) == 2
 
 
-@pytest.mark.parametrize("name", [*LEARN, "random"])
+@pytest.mark.parametrize("name", ["evolution", "nsga2", pytest.param("surrogate", marks=pytest.mark.slow), "random"])
 def test_the_elite_of_two_objectives_is_their_front(name: str) -> None:
     *_, last = searched(ALGORITHMS[name], BOTH)
     every = [each for record in searched(ALGORITHMS[name], BOTH) for each in record.fresh]

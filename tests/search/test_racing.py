@@ -131,7 +131,7 @@ def test_what_is_certain_of_a_floor_counts_unseen_images_as_found() -> None:
 
 @pytest.mark.parametrize("error", [0.05, pytest.param(0.2, marks=pytest.mark.slow)])
 def test_no_more_nets_ahead_of_their_rival_are_dropped_than_the_error_says(error: float) -> None:
-    rng, dropped, num = np.random.default_rng(1), 0, 60
+    rng, dropped, num = np.random.default_rng(1), 0, 30
     rows = np.array([[2, 2, 2], *[(a, b, 2) for a in range(4) for b in range(3)]], dtype=np.int16)
     for order in range(num):
         evaluate = Answers(rng.random(NUM))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -225,6 +226,7 @@ def _unseal(model: onnx.ModelProto) -> bool:
     return bool(stored == hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest())
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
