@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -109,6 +110,16 @@ class ThresholdChoice(JsonRecord):
     refer: Annotated[ReferralZone | None, OMITTED] = None
 
     @property
+    def enough(self) -> int:
+        """The fewest images of the class of which one may be missed: with fewer, the least likely one alone sets the threshold."""
+        return math.ceil(1 / max(1 - self.floor, 1e-6) - 1e-6)
+
+    @property
+    def is_set_by_one(self) -> bool:
+        """Whether the class's images are so few that all of them must be found."""
+        return 0 < self.sensitivity.n < self.enough
+
+    @property
     def words(self) -> str:
         """The rule, and what it found and costs."""
         if self.confidence is None:
@@ -120,7 +131,10 @@ class ThresholdChoice(JsonRecord):
         rule += " as asked" if self.is_asked else " (default)"
         if not self.is_shown:
             rule = f"the highest that finds all on {self.split}: they are too few to show the {self.floor:g} asked for"
-        return f"{rule}; it finds {_of(self.sensitivity)} there, at the price of false alarms for {_of(self.false_alarms)} others"
+        words = f"{rule}; it finds {_of(self.sensitivity)} there, at the price of false alarms for {_of(self.false_alarms)} others"
+        if self.is_shown and self.is_set_by_one:
+            words += f"; the least likely of so few images sets it: {self.enough:,} or more on {self.split} would be steadier"
+        return words
 
 
 def _of(share: Proportion) -> str:

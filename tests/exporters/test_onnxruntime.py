@@ -136,9 +136,9 @@ def test_a_machine_without_a_driver_is_told_so_without_pytorch() -> None:
     code = (
         "import ctypes, sys\n"
         "from pathlib import Path\n"
-        "def absent(*_): raise OSError\n"
-        "ctypes.CDLL, Path.exists = absent, lambda _: False\n"
         "from edgenas.exporters.onnxruntime import OnnxRuntimeCuda\n"
+        "def absent(*_, **__): raise OSError\n"
+        "ctypes.CDLL, Path.exists = absent, lambda *_, **__: False\n"
         "print(OnnxRuntimeCuda().probe().works, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

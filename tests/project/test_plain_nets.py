@@ -17,7 +17,6 @@ from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.trainings.plain_nets import plain_job
 from edgenas.project.trainings.teaching import CUTMIX, CUTMIX_STEPS, teaching_of
-from edgenas.spaces import get_space
 from edgenas.supernets import Supernet
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
@@ -59,7 +58,9 @@ def test_a_net_of_no_space_is_the_same_work_whatever_space_is_searched_beside_it
     opened: tuple[Project, Images], tmp_path: Path
 ) -> None:
     project, images = opened
-    other = replace(project, space=get_space("pvt-elastic-nano")), images
+    settings = replace(project.settings, space=replace(project.settings.space, name="pvt-elastic-nano"))
+    other = replace(project, settings=settings), images
+    assert other[0].space.name != project.space.name
     build = partial(plain_cnn, images.task.num_classes, images.task.image_px, images.task.in_channels, width=4)
     assert job(opened, tmp_path, build).identity == job(other, tmp_path, build).identity
     arch = project.space.to_json(project.space.extreme(largest=False)[0])

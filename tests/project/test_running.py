@@ -18,9 +18,10 @@ from edgenas.project.running.book import Book
 from edgenas.project.running.walk import Walk
 from edgenas.project.running.words import expected, headline
 from edgenas.project.settings import ProjectSettings
-from edgenas.records import Estimate, ExportResult, JsonRecord, StageRow
+from edgenas.records import Estimate, EvaluateResult, ExportResult, JsonRecord, Metrics, StageRow, ThresholdChoice
 from edgenas.runs import Note, Outcome, Record, RunFolder
 from edgenas.runs.stages import ORDER
+from edgenas.stats import wilson
 from tests.test_stages import FILES
 
 
@@ -177,6 +178,34 @@ def test_every_artefact_is_named_with_its_verdict() -> None:
     two = replace(one, artifact="export/openvino", verdict="not_run")
     assert headline(one) == "export/onnx: passed"
     assert headline(replace(one, artifacts=(one, two))) == "export/onnx: passed; export/openvino: not run"
+
+
+def test_a_threshold_that_few_images_set_is_said_in_the_line_of_a_stage() -> None:
+    class_names = ("shirt", "coat")
+    choice = ThresholdChoice(
+        threshold=0.1,
+        floor=0.95,
+        confidence=None,
+        is_asked=False,
+        is_shown=True,
+        sensitivity=wilson(2, 2),
+        false_alarms=wilson(32, 47),
+    )
+    metrics = Metrics(
+        n=132,
+        top1=wilson(100, 132),
+        top1_decision=wilson(37, 132),
+        sensitivity=dict(zip(class_names, (wilson(5, 5), wilson(32, 127)), strict=True)),
+        balanced_accuracy=0.6,
+        positive="shirt",
+        threshold=0.1,
+        threshold_choice=choice,
+    )
+    counts = {"params": 1, "macs": 1}
+    one = EvaluateResult(split="test", weights="scratch", net="searched", arch={}, **counts, metrics=metrics)
+    assert headline(one).endswith("of shirt 100.0 % [56.6, 100.0] found (only 2 images set the threshold)")
+    many = replace(metrics, threshold_choice=replace(choice, sensitivity=wilson(20, 20)))
+    assert headline(replace(one, metrics=many)).endswith("of shirt 100.0 % [56.6, 100.0] found")
 
 
 def test_what_is_expected_is_said_as_a_range() -> None:

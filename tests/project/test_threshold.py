@@ -42,6 +42,15 @@ def test_too_few_positives_for_the_floor_are_all_found_and_it_is_said() -> None:
     assert "they are too few to show the 0.95 asked for" in choice.words
 
 
+@pytest.mark.parametrize(("num", "is_said"), [(19, True), (20, False)])
+def test_that_one_image_sets_the_threshold_is_said(num: int, is_said: bool) -> None:
+    some = np.concatenate([np.arange(num), np.arange(200, 500)])
+    choice = threshold_choice(SCORES[some], ILL[some], 0.95)
+    assert choice.enough == 20
+    assert choice.is_set_by_one == is_said == (choice.sensitivity.value == 1.0)
+    assert ("the least likely of so few images sets it: 20 or more on calibrate would be steadier" in choice.words) == is_said
+
+
 @pytest.mark.parametrize("ill", [np.zeros(500, dtype=bool), np.ones(500, dtype=bool)])
 def test_where_nothing_can_be_chosen_it_is_one_half_and_not_shown_of_none(ill: np.ndarray) -> None:
     choice = threshold_choice(SCORES, ill, 0.95)

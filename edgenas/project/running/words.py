@@ -91,7 +91,11 @@ def _metrics(metrics: Metrics, split: str) -> str:
     top1 = metrics.top1_decision if metrics.top1_decision is not None else metrics.top1
     words = f"on {split}: {with_interval(top1)} decided right"
     found = metrics.sensitivity.get(metrics.positive) if metrics.positive is not None else None
-    return words if found is None else f"{words}, of {metrics.positive} {with_interval(found)} found"
+    if found is None:
+        return words
+    choice = metrics.threshold_choice
+    few = f" (only {choice.sensitivity.n:,} images set the threshold)" if choice is not None and choice.is_set_by_one else ""
+    return f"{words}, of {metrics.positive} {with_interval(found)} found{few}"
 
 
 def _retrain(result: RetrainResult) -> str:
