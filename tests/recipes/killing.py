@@ -137,8 +137,10 @@ class Zygote:
         while kill_when is not None and not kill_when() and Path(f"/proc/{pid}").exists():
             time.sleep(0.02)
         if kill_after_s is not None or kill_when is not None:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(pid, number)
+            except ProcessLookupError:
+                assert not Path(f"/proc/{pid}").exists(), "the signal is lost: the command runs and leads no group"
         status = int(self._answer())
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
         return Ended(code, self.out.read_text(), self.err.read_text(), time.monotonic() - began)

@@ -13,6 +13,11 @@ def has_epochs(path: Path, num: int) -> bool:
     return path.exists() and len(path.read_text().splitlines()) >= num
 
 
+def test_a_signal_that_is_sent_at_once_is_not_lost(tmp_path: Path, zygote_edgenas: Zygote) -> None:
+    codes = {zygote_edgenas(tmp_path, "info", kill_when=lambda: True).code for _ in range(10)}
+    assert codes <= {-signal.SIGKILL, 1}  # it may end by itself before this process has its turn
+
+
 def test_an_interrupted_training_saves_its_state_and_goes_on_to_the_same_weights(tmp_path: Path, zygote_edgenas: Zygote) -> None:
     train = ("train", "--only", "teacher", "--set", "teacher.epochs=4", "--set", "train.threads=1", "--teacher", "self")
     (tmp_path / "whole").mkdir()

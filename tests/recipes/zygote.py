@@ -34,8 +34,8 @@ DRAWN = ("compare", "report")  # whose pictures are looked at; drawing is a thir
 RECIPES = ("train", "profile", "plan", "search", "retrain", "export", "evaluate", "verify", "info", "init")
 
 
-def child(order: dict[str, object]) -> None:
-    """Become the command. From when it leads a group it may be sent signals, of which the earliest meet no handler yet."""
+def child(order: dict[str, object], leads: int) -> None:
+    """Become the command, and close a descriptor once it leads a group and may be sent signals, even before it handles any."""
     os.chdir(str(order["cwd"]))
     for descriptor, name in ((1, "out"), (2, "err")):
         opened = os.open(str(order[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -47,6 +47,7 @@ def child(order: dict[str, object]) -> None:
     code = 0
     try:
         os.setsid()
+        os.close(leads)
         with contextlib.nullcontext() if arguments[0] in DRAWN else blank_pictures():
             main([*map(str, arguments), "--json"])
     except SystemExit as error:
@@ -94,9 +95,13 @@ def serve() -> None:
     gc.set_threshold(50_000, 20, 50)
     say("ready")
     for line in sys.stdin:
+        ended, leads = os.pipe()
         pid = os.fork()
         if pid == 0:
-            child(json.loads(line))
+            child(json.loads(line), leads)
+        os.close(leads)
+        os.read(ended, 1)  # until it leads a group: a signal to a group that is not there yet would be lost
+        os.close(ended)
         say(str(pid))
         say(str(os.waitpid(pid, 0)[1]))
 
