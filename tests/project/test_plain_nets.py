@@ -22,6 +22,7 @@ from edgenas.training.checkpoints import load_weights
 from edgenas.training.cnn import plain_cnn
 from edgenas.training.fitting import Job, fit
 from edgenas.training.folder import LOG, WEIGHTS, weights_sha256
+from edgenas.training.recalibration import batch_norms
 from tests.recipes.budgets import SMALL, make_project
 
 
@@ -109,3 +110,23 @@ def test_a_net_of_no_space_is_trained_and_judged_on_the_split_asked_for(opened: 
     assert len(images.labels("select")) != len(images.labels("confirm"))
     with pytest.raises(ValueError, match="only architectures of the space"):
         job(opened, tmp_path, build, weights="finetuned")
+
+
+def test_batch_norms_of_every_net_end_with_statistics_of_the_weights_that_are_kept(
+    opened: tuple[Project, Images], tmp_path: Path
+) -> None:
+    project, images = opened
+    mobile = replace(project, settings=replace(project.settings, space=replace(project.settings.space, name="pvt-mobile-pico")))
+    arch = mobile.space.to_json(mobile.space.extreme(largest=False)[0])
+    for of, what in (
+        ((project, images), partial(plain_cnn, images.task.num_classes, images.task.image_px, images.task.in_channels, width=4)),
+        ((mobile, images), arch),
+    ):
+        made = job(of, tmp_path, what)
+        net = made.build()
+        assert made.finish is not None
+        for norm in batch_norms(net):
+            assert norm.running_mean is not None
+            norm.running_mean.fill_(100.0)
+        made.finish(net)
+        assert all(not torch.any(norm.running_mean == 100.0) for norm in batch_norms(net))

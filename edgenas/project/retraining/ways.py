@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images, decode
+from edgenas.data.images import Images, decode
 from edgenas.percents import percent
 from edgenas.project.net_facts import genes_of, images_for
 from edgenas.project.nets import supernet_epochs
@@ -34,7 +33,6 @@ from edgenas.training.evaluation import predict
 from edgenas.training.fitting import Job, changes_since, fit
 from edgenas.training.folder import LOG, PART, STATE, WEIGHTS, has_weights, seconds_of, weights_sha256
 from edgenas.training.ranks import current
-from edgenas.training.recalibration import recalibrate_where_better
 from edgenas.training.teacher import remembering
 from edgenas.training.ways import Way, fresh_ways
 
@@ -271,19 +269,7 @@ def job_of(bench: Bench, net: Net, way: Way, *, split: str | None = "select") ->
     )
     settings = bench.project.settings
     loop = replace(job.loop, compile=_COMPILE[settings.retrain.compile])
-    if net.arch is None:
-        job = replace(job, finish=partial(_with_own_statistics, net.images))
     return replace(job, loop=loop, tensorboard=settings.train.tensorboard)
-
-
-def _with_own_statistics(images: Images, model: nn.Module) -> None:
-    """Give a net of no space, mostly batch norms, statistics of the weights that are kept, where select does not say otherwise."""
-    images_NCHW, labels_N = images.arrays("select")
-
-    def top1(net: nn.Module) -> float:
-        return current().first(float((predict(net, images_NCHW).argmax(axis=1) == labels_N).mean()))
-
-    recalibrate_where_better(model, images.norm_images(NUM_FINAL_NORM_IMAGES), top1)
 
 
 def _judge(bench: Bench, net: Net, way: Way, folder: Path) -> Try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from edgenas.costs import decompose, shape_models
-from edgenas.data.images import Images
+from edgenas.data.images import NUM_FINAL_NORM_IMAGES, Images
 from edgenas.project.net_facts import facts_of, genes_of, images_for
 from edgenas.project.nets import load_supernet
 from edgenas.project.opening import Project
@@ -21,10 +22,12 @@ from edgenas.project.trainings.teaching import cutmix_of, flip_of, teaching_of
 from edgenas.records import Arch
 from edgenas.supernets import Supernet, build_net
 from edgenas.training.drop_path import add_drop_path
-from edgenas.training.evaluation import net_accuracy
+from edgenas.training.evaluation import net_accuracy, predict
 from edgenas.training.fitting import Job
 from edgenas.training.folder import weights_sha256
 from edgenas.training.layer_scale import add_layer_scale, fold_layer_scale
+from edgenas.training.ranks import current
+from edgenas.training.recalibration import batch_norms, recalibrate_where_better
 from edgenas.training.ways import Weights
 
 Build = Callable[[], nn.Module]
@@ -115,10 +118,23 @@ def plain_job(
         checkpoint_every_s=train.checkpoint_every,
         anew=True,  # what is asked for may have changed since
         teacher=teacher,
-        finish=fold_layer_scale if train.layer_scale is not None else None,
+        finish=partial(_finish, own, is_scaled=train.layer_scale is not None),
         mixing=train.mixing,
         cutmix=cutmix_of(project.settings.train, batches.num_batches) if teacher is not None and kd_weight else 0.0,
     )
+
+
+def _finish(own: Images, net: nn.Module, *, is_scaled: bool) -> None:
+    """Fold layer scales; give batch norms statistics of the weights that are kept, where select does not say otherwise."""
+    if is_scaled:
+        fold_layer_scale(net)
+    if batch_norms(net):  # others read no image
+        images_NCHW, labels_N = own.arrays("select")
+
+        def top1(net: nn.Module) -> float:
+            return current().first(float((predict(net, images_NCHW).argmax(axis=1) == labels_N).mean()))
+
+        recalibrate_where_better(net, own.norm_images(NUM_FINAL_NORM_IMAGES), top1)
 
 
 def _start_net(
