@@ -11,7 +11,7 @@ DEMO_DIR ?= edgenas-demo
 
 help:
 	@echo "make demo   profile, train, search, compare, export and verify on real images (about 4 minutes on 2 cores)"
-	@echo "make test   lint, and run the default tests (about 8 minutes on 2 cores)"
+	@echo "make test   lint, and run the default tests (about 6 minutes on 2 cores)"
 	@echo "make lint   ruff and mypy"
 	@echo "make slow   the tests that take minutes each"
 
@@ -34,8 +34,11 @@ help:
 demo: .venv/installed-demo
 	$(BIN)/edgenas demo --run $(DEMO_DIR)
 
+# One more than the cores of a small machine: two workers wait for processes a quarter of their time.
+TEST_WORKERS ?= 3
+
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
 
 slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow
