@@ -14,7 +14,7 @@ from edgenas.config import Flags
 from edgenas.data.images import decode
 from edgenas.errors import EdgeNASError, GateError, MissingBackendError, RunFolderError
 from edgenas.percents import percent
-from edgenas.project.comparing.plain_words import CHANCE, is_ahead, sentences
+from edgenas.project.comparing.plain_words import doubts, is_ahead, sentences
 from edgenas.project.demo_task import TASKS, find_task, missed, steep_limit
 from edgenas.project.deployed import final_images
 from edgenas.project.opening import open_images, open_project
@@ -127,7 +127,7 @@ def run(config: DemoConfig) -> Iterator[Record]:
         _result(run_path, limit, table.result, searched.result, trained.result, verdicts, time.monotonic() - began),
         task=task.words,
         comparison=compared.result,
-        words=tuple(sentences(compared.result.nets, limit)) + (() if is_ahead(compared.result.nets) else (CHANCE,)),
+        words=(*sentences(compared.result.nets, limit), *doubts(compared.result.nets)),
         is_ahead=is_ahead(compared.result.nets),
         missed=tuple(str(path) for path in pictures),
         page=str(page) if page.exists() else None,

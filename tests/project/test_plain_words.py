@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edgenas.project.comparing.judging import compared
-from edgenas.project.comparing.plain_words import is_ahead, sentences
+from edgenas.project.comparing.plain_words import CHANCE, NEAR, doubts, is_ahead, sentences
 from tests.project.test_compare_verdict import answers
 
 
@@ -43,6 +43,17 @@ def test_a_rival_that_breaks_the_limit_says_by_how_much() -> None:
     assert text.startswith("ahead of timm's starnet_s050@16 by 6.0 [")
     assert text.endswith("it takes 1.4 times the limit")
     assert is_ahead(found)
+
+
+def test_a_searched_net_that_breaks_the_limit_when_all_are_timed_is_not_ahead_and_says_so() -> None:
+    ours, rival = rows(("hand", 150, True))
+    (text,) = sentences([replace(ours, fits=False), rival], 3.9)
+    assert text.startswith("ahead of the best hand-made net by 5.0 [")
+    assert text.endswith("; the searched net took 1.03 times the limit when all were timed, 4 against 4 ms")
+    assert not is_ahead([replace(ours, fits=False), rival])
+    assert doubts([replace(ours, fits=False), rival]) == (NEAR,)
+    assert doubts(rows(("hand", 102, True))) == (CHANCE,)
+    assert doubts([ours, rival]) == ()
 
 
 def test_a_slower_rival_as_good_is_said_and_takes_nothing_from_the_lead_within_the_limit() -> None:

@@ -88,5 +88,6 @@ def test_the_quick_demo_ends_with_a_verdict(tmp_path: Path, data: str) -> None:
     result = json.loads(done.stdout)["result"]
     assert [net["kind"] for net in result["comparison"]["nets"]] == ["searched", "hand", "timm", "timm"]
     assert len(result["words"]) == 3 + (not result["is_ahead"])
-    assert result["is_ahead"] == (result["comparison"]["nets"][1]["better"] == "searched")
+    ours, hand = result["comparison"]["nets"][:2]
+    assert result["is_ahead"] == (ours["fits"] and hand["better"] == "searched")
     assert all(Path(tmp_path, path).is_file() for path in result["missed"])

@@ -9,6 +9,7 @@ from edgenas.records import SEARCHED, ComparedNet, Proportion
 
 HAND = "hand"
 CHANCE = "one training of each net decides here, and the same net trained twice differs by about half a point"
+NEAR = "a net as near to the limit as this keeps to it or not by chance: two timings of the same net differ by a few percent"
 
 
 def sentences(rows: Sequence[ComparedNet], limit_ms: float) -> Iterator[str]:
@@ -24,8 +25,15 @@ def sentences(rows: Sequence[ComparedNet], limit_ms: float) -> Iterator[str]:
 
 
 def is_ahead(rows: Sequence[ComparedNet]) -> bool:
-    """Whether the searched net is shown to be ahead of all rivals that keep to the limit."""
-    return all(row.better == SEARCHED for row in rows[1:] if row.fits is not False)
+    """Whether the searched net, which keeps to the limit, is shown to be ahead of all rivals that do."""
+    return rows[0].fits is not False and all(row.better == SEARCHED for row in rows[1:] if row.fits is not False)
+
+
+def doubts(rows: Sequence[ComparedNet]) -> tuple[str, ...]:
+    """What to know where the searched net is not shown to be ahead."""
+    if is_ahead(rows):
+        return ()
+    return (NEAR,) if rows[0].fits is False else (CHANCE,)
 
 
 def _called(row: ComparedNet) -> str:
@@ -48,4 +56,7 @@ def _taken(ours: ComparedNet, row: ComparedNet, limit_ms: float) -> str:
         return "nothing was timed"
     if row.fits is False:
         return f"it takes {row.latency_ms_measured / limit_ms:.1f} times the limit"
+    if ours.fits is False:
+        took = f"the searched net took {ours.latency_ms_measured / limit_ms:.2f} times the limit when all were timed"
+        return f"{took}, {ours.latency_ms_measured:.3g} against {row.latency_ms_measured:.3g} ms"
     return f"both within the limit, {ours.latency_ms_measured:.3g} against {row.latency_ms_measured:.3g} ms"
