@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "search": {"costs", "spaces"},
     "proxies": {"supernets", "spaces"},
     "costs": {"spaces"},
-    "supernets": {"spaces"},
+    "supernets": {"spaces", "portable"},
     "spaces": set(),
     "deploy": {"portable", "graphs"},
     "graphs": set(),

@@ -150,8 +150,10 @@ def _differentiated(
     """Gradients of the sum of logits by the weights of these names, which need gradients afterwards."""
     import torch
 
+    from edgenas.supernets.products import fast_products
+
     task = supernet.task
-    with torch.enable_grad():
+    with torch.enable_grad(), fast_products(weights[names[0]].device):
         for name in names:
             weights[name].requires_grad_()
         first = weights[names[0]]

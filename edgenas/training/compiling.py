@@ -7,13 +7,14 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from edgenas.errors import MissingBackendError
+from edgenas.supernets.products import fast_products
 from edgenas.training.ranks import ALONE, Ranks
 
 LEAST_S = 600.0  # of steps that are left, below which trying to translate costs more than it can save
@@ -102,9 +103,10 @@ class _Timer:
         device = self._images_NCHW.device
         self._model._compiled_call_impl = translated
         began = time.perf_counter()
-        with torch.autocast(device.type, dtype=self._amp or torch.bfloat16, enabled=self._amp is not None):
-            logits_NC = self._model(self._images_NCHW)
-        torch.autograd.backward(logits_NC.float().square().mean())
+        with fast_products(device) if translated is None else nullcontext():
+            with torch.autocast(device.type, dtype=self._amp or torch.bfloat16, enabled=self._amp is not None):
+                logits_NC = self._model(self._images_NCHW)
+            torch.autograd.backward(logits_NC.float().square().mean())
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - began

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgenas.records import Metrics, MostFrequent, Referral, SiteMetrics, ThresholdChoice
 from edgenas.stats import accuracy, decide, most_frequent, refers, sensitivities, wilson
+from edgenas.supernets.products import fast_products
 from edgenas.training.readable import Images, ImageSequence, readable
 from edgenas.training.recalibration import Recalibration, recalibration_of
 
@@ -45,7 +46,8 @@ def _logits(model: nn.Module, images_NCHW: Tensor | ImageSequence, batch_size: i
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    parts = [model(images_NCHW[i : i + batch_size].to(device), *genes) for i in range(0, len(images_NCHW), batch_size)]
+    with fast_products(device):
+        parts = [model(images_NCHW[i : i + batch_size].to(device), *genes) for i in range(0, len(images_NCHW), batch_size)]
     model.train(was_training)
     result: NDArray[np.float32] = torch.cat(parts).float().cpu().numpy()
     return result

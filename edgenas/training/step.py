@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from edgenas.data.order import batch_slices
 from edgenas.errors import EdgeNASError
+from edgenas.supernets.products import fast_products
 from edgenas.training.checkpoints import TrainState
 from edgenas.training.distillation import WHOLE, Objective
 from edgenas.training.mixing import Mix
@@ -93,9 +95,10 @@ class Stepper:
         if self.mix is not None:
             images_NCHW, labels_N = self.mix(images_NCHW, labels_N)
         state.optimizer.zero_grad(set_to_none=True)
-        sums = self._backward(state, images_NCHW, labels_N)
+        with self._products(state.model):
+            sums = self._backward(state, images_NCHW, labels_N)
         if self.sam_rho is not None:
-            with at_sharpest(state.model, self.sam_rho):
+            with at_sharpest(state.model, self.sam_rho), self._products(state.model):
                 state.optimizer.zero_grad(set_to_none=True)
                 self._backward(state, images_NCHW, labels_N)
         values = dict(zip(sums.losses, torch.stack(list(sums.losses.values())).tolist(), strict=True))
@@ -177,3 +180,7 @@ class Stepper:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.amp or torch.bfloat16, enabled=self.amp is not None)
+
+    def _products(self, model: nn.Module) -> AbstractContextManager[None]:
+        """How linear layers multiply; a translated net has products of its own."""
+        return fast_products(self.device) if model._compiled_call_impl is None else nullcontext()

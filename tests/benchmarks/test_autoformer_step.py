@@ -18,6 +18,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from edgenas.proxies.dss import WeightNorms, dss_as_published, dss_as_released
 from edgenas.spaces import get_space
 from edgenas.supernets import build_supernet
 from edgenas.supernets.autoformer_files import load_ancestor_weights
+from edgenas.supernets.products import fast_products
 
 VISITS = int(os.environ.get("VISITS", "12"))
 THREADS = int(os.environ.get("THREADS", "2"))
@@ -60,12 +62,13 @@ def set_to(net: Any, genes: tuple[int, ...]) -> None:
     net.set_sample_config({"layer_num": depth, **widths})
 
 
-def seconds(forward: Callable[[], Any], net: nn.Module, *, is_half: bool = False) -> float:
+def seconds(forward: Callable[[], Any], net: nn.Module, *, is_half: bool = False, is_ours: bool = True) -> float:
     net.zero_grad(set_to_none=True)
     start = CLOCK()
-    with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
-        logits = forward()
-    logits.float().square().mean().backward()
+    with fast_products(torch.device("cpu")) if is_ours else nullcontext():  # as a step of training
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+            logits = forward()
+        logits.float().square().mean().backward()
     return CLOCK() - start
 
 
@@ -93,7 +96,7 @@ def test_a_step_of_random_subnets_of_autoformer_tiny(capsys: pytest.CaptureFixtu
         other = STEP_S
         if theirs is not None:
             set_to(theirs, genes)
-            other = seconds(lambda: theirs(images_NCHW), theirs)
+            other = seconds(lambda: theirs(images_NCHW), theirs, is_ours=False)
         if visit:  # the first warms up
             times["ours"].append(mine)
             times["bf16"].append(half)
@@ -151,7 +154,8 @@ def test_dss_of_one_subnet_of_autoformer_tiny(judge: Callable[..., Any], capsys:
     times, ratios = [], []
     for row in SPACE.sample(VISITS + 1, np.random.default_rng(0)):
         genes = tuple(int(gene) for gene in row)
-        mine_s, score = timed(lambda: judge(supernet, genes, norms))  # noqa: B023 - called at once
+        asked = {} if judge is dss_as_released else {"is_split": False}  # q, k and v as one matrix alone, as the ancestor's
+        mine_s, score = timed(lambda: judge(supernet, genes, norms, **asked))  # noqa: B023 - called at once
         assert score.stacked > 0
         other_s = DSS_S
         if theirs is not None:

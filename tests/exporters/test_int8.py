@@ -9,17 +9,17 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from torch import nn
+
+from edgenas.deploy.calibrating import Calibration, chosen_rows
+from edgenas.deploy.contracts import ExportSpec
+from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.exporters._int8 import effect_of
 from edgenas.exporters._int8_openvino import openvino_int8
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
 from edgenas.exporters.openvino import weighted_layers
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
-from torch import nn
-
-from edgenas.deploy.calibrating import Calibration, chosen_rows
-from edgenas.deploy.contracts import ExportSpec
-from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
 CALIBRATION = Calibration(images(48, seed=1), max_changed=0.05)

@@ -68,8 +68,9 @@ def say(text: str) -> None:
 
 def trace_once() -> None:
     """Trace a net, so that no command pays again for what the first one of a process imports and collects."""
-    from edgenas.exporters.onnx import export_graph
     from torch import nn
+
+    from edgenas.exporters.onnx import export_graph
 
     export_graph(nn.Linear(2, 2), (2,))
 
