@@ -201,10 +201,10 @@ def markdown(report: Mapping[str, Any]) -> str:
 NOT_KNOWN = """So few tables do not tell how many
 degrees of freedom it should have: between 1 and 8, what is seen is about as likely."""
 
-INTRODUCTION = """Mean of measured over predicted, by session. Nothing else ran on the machine. Sessions in which it ran more than
-15 % off the table's speed are left out (one table was 1.67 times slower five minutes before the first session below). Sessions of
-70, 240 and 300 nets time others than the table's own: what predictions of these are off by on average is part of what they
-differ by."""
+INTRODUCTION = """Mean of measured over predicted, by session; the JSON file beside has every net. Nothing else ran on the machine.
+Sessions in which it ran more than 15 % off the table's speed are left out (one table was 1.67 times slower five minutes before
+the first session below). Sessions of 70, 240 and 300 nets time others than the table's own: what predictions of these are off
+by on average is part of what they differ by."""
 
 LEFT_OUT = """Every choice of two or three sessions of the table with most makes bounds at 95 %, and the nets of every other session
 are asked whether they keep them. The prior was measured on these sessions too, so "present" is no independent check; "of the
@@ -224,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for pair in options.study:
         study, table = map(Path, pair.split("=", 1))
         groups.append(pair_of(LatencyTable.load(table), _read(study)))
-    names = [f"--coverage {path.name}" for path in options.coverage] + ["--study STUDY=TABLE"] * len(options.study)
+    names = [f"--coverage {path.name}" for path in options.coverage]
+    names += [f"--study {'='.join(Path(path).name for path in pair.split('=', 1))}" for pair in options.study]
     report = {
         "schema_version": 1,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
