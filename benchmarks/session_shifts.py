@@ -201,8 +201,8 @@ def markdown(report: Mapping[str, Any]) -> str:
 NOT_KNOWN = """So few tables do not tell how many
 degrees of freedom it should have: between 1 and 8, what is seen is about as likely."""
 
-INTRODUCTION = """Mean of measured over predicted, by session; the JSON file beside has every net. Other programs took at most 0.02 of
-two cores during sessions of pvt-elastic-nano; of the others that was not recorded. Sessions in which the machine ran more than
+INTRODUCTION = """Mean of measured over predicted, by session; the JSON file beside has every net. Other programs took at most 0.02
+of two cores during sessions of pvt-elastic-nano; of the others that was not recorded. Sessions in which the machine ran more than
 15 % off the table's speed are left out (one table was 1.67 times slower five minutes before the first session below). Sessions
 of 70, 240 and 300 nets time others than the table's own: what predictions of these are off by on average is part of what they
 differ by. Slow calls do not wait for another hour to differ: the sessions of 07:07 and 07:08 are a minute apart."""
