@@ -123,6 +123,10 @@ def markdown(report: Mapping[str, Any]) -> str:
     for name, session in report["sessions"].items():
         num = sum(row["num_nets"] for row in report["rows"] if row["session"] == name)
         lines.append(f"| {name} | {session['began']} | {session['speed']:.3f} | {session['calls']} | {num} |")
+    lines += ["", "| bound | x predicted | by the table's first session alone |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {factor:.3f} | {report['factors']['first'][name]:.3f} |" for name, factor in report["factors"]["all"].items()
+    ]
     headings = (
         "session",
         "nets",

@@ -164,6 +164,7 @@ from edgenas.records.search import (
     ProxyReport,
     Quantile,
     SearchResult,
+    SessionPrior,
     SpaceFacts,
     TableFacts,
 )
@@ -410,6 +411,7 @@ __all__ = [
     "SelectionFacts",
     "ServeResult",
     "SessionFacts",
+    "SessionPrior",
     "SettingRow",
     "SettingsResult",
     "SiteMetrics",

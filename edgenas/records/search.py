@@ -28,6 +28,21 @@ class TableFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPrior(JsonRecord):
+    """What was held of a table's sessions before they were many: that they differ as sessions did elsewhere.
+
+    Attributes:
+        scale: standard deviation of what all nets of a session shift by together, as a share.
+        sessions: that it counts as, in degrees of freedom.
+        source: where that was measured.
+    """
+
+    scale: float
+    sessions: int
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromisedBound(JsonRecord):
     """``factor`` x predicted is an upper bound on a quantile of the plain calls of a net.
 
@@ -44,6 +59,7 @@ class PromisedBound(JsonRecord):
         between: standard deviation of the sessions, as a share; None of one hour.
         num_hours: that the sessions were in, where these are fewer; those of one hour count as one, as slow as the slowest.
         left_out: per later session the share of its nets that kept the bound of the others; None where these are fewer than two.
+        prior: on what sessions differ by; None of one hour, and in results of earlier versions.
     """
 
     quantile: Quantile
@@ -58,6 +74,7 @@ class PromisedBound(JsonRecord):
     between: Annotated[float | None, OMITTED] = None
     left_out: Annotated[tuple[float, ...] | None, OMITTED] = None
     num_hours: Annotated[int | None, OMITTED] = None
+    prior: Annotated[SessionPrior | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

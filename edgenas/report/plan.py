@@ -128,7 +128,7 @@ def _seconds(estimate: Estimate) -> tuple[str, str]:
 def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> Iterator[RenderableType]:
     """Bounds on quantiles of calls with their coverage and slack on nets that fitted nothing; nothing without any.
 
-    Those of one session say that they hold for no other day.
+    Those of one session say that they hold for no other day, those of several what they take from elsewhere.
     """
     if not bounds:
         return
@@ -147,6 +147,20 @@ def promises(bounds: Mapping[str, PromisedBound] | Sequence[PromisedBound]) -> I
         sessions = "1 session" if all(bound.num_sessions == 1 for _, bound in named) else "sessions of one hour"
         text = f"bounds of {sessions}: other hours and days are not covered; edgenas profile --again adds one"
         yield Text(text, style="yellow")
+    yield from _elsewhere([bound for _, bound in named])
+
+
+def _elsewhere(bounds: Sequence[PromisedBound]) -> Iterator[Text]:
+    """What bounds of few sessions take from sessions elsewhere; nothing where none do."""
+    calls: dict[float, list[str]] = {}
+    for bound in bounds:
+        if bound.prior is not None and bound.prior.sessions and bound.quantile not in calls.setdefault(bound.prior.scale, []):
+            calls[bound.prior.scale].append(bound.quantile)
+    if calls:
+        differed = ", ".join(f"{percent(scale)} ({', '.join(quantiles)})" for scale, quantiles in calls.items())
+        most = max(bound.prior.sessions for bound in bounds if bound.prior is not None)
+        counts = f"which counts as {most} more here"
+        yield Text(f"sessions measured elsewhere differed by {differed}, {counts}; edgenas profile --again adds one", style="dim")
 
 
 def sessions_table(sessions: Sequence[SessionFacts]) -> Iterator[Table]:

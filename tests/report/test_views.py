@@ -1082,6 +1082,18 @@ def test_every_device_of_a_search_is_shown() -> None:
     assert "latency_ms[jetson]" in text
 
 
+def test_bounds_of_few_sessions_say_what_they_take_from_elsewhere() -> None:
+    several = BOUND | {
+        "num_sessions": 2,
+        "covers_days": True,
+        "between": 0.2,
+        "prior": {"scale": 0.13, "sessions": 3, "source": "a"},
+    }
+    text = drawn("search", Outcome(SearchResult.from_json(found_nets() | {"promises": {"a": several, "b": several}})), 110)
+    assert "sessions measured elsewhere differed by 13.0 % (p95), which counts as 3 more here" in text, text
+    assert "elsewhere" not in drawn("search", Outcome(SearchResult.from_json(found_nets() | {"promises": {"a": BOUND}})), 110)
+
+
 def test_a_net_without_a_table_has_no_latency_but_everything_else() -> None:
     result = net(ARCH) | {"latency_ms_predicted": None, "latency_ms_measured": None}
     text = drawn("retrain", Outcome(RetrainResult.from_json(result)), 80)

@@ -1,5 +1,6 @@
 """From timed nets to predictions: costs of components, calibration, bounds that hold, and how far off predictions are."""
 
+from edgenas.latency.fit.between import PRIORS, Prior
 from edgenas.latency.fit.calibration import MILLION, Calibration, calibrate
 from edgenas.latency.fit.promise import APART_H, CONFIDENCE, QUANTILES, Again, Bound, Promise, Quantile, bounded, nets_needed
 from edgenas.latency.fit.smoothing import SEPARATE, smooth, split_skeletons
@@ -9,11 +10,13 @@ __all__ = [
     "APART_H",
     "CONFIDENCE",
     "MILLION",
+    "PRIORS",
     "QUANTILES",
     "SEPARATE",
     "Again",
     "Bound",
     "Calibration",
+    "Prior",
     "Promise",
     "Quantile",
     "Validation",

@@ -6,9 +6,9 @@ with at least that confidence, whatever the distribution of errors (Vovk et al.,
 et al., JASA 2018, arXiv:1604.04173, section 2). A confidence that so few nets cannot give is refused.
 
 The guarantee is over random nets measured as these were: in the same session. Where nets were measured again in others, what
-sessions differ by is part of the bound (`fit.between`). Sessions of the same hour say nothing of that: together they count as one,
-as slow as the slowest of them. A search picks nets, and may pick those that are predicted too fast; so
-finalists are measured.
+sessions differ by is part of the bound, with what they differed by elsewhere as its prior (`fit.between`). Sessions of the same
+hour say nothing of that: together they count as one, as slow as the slowest of them. A search picks nets, and may pick those that
+are predicted too fast; so finalists are measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.errors import LatencyTableError
-from edgenas.latency.fit.between import change, spread_of
+from edgenas.latency.fit.between import PRIORS, Prior, change, rank_of, spread_of
 from edgenas.latency.fit.calibration import Calibration
 from edgenas.latency.fit.validation import bootstrap_mean
 from edgenas.percents import numeral, percent
@@ -57,6 +57,7 @@ class Bound:
             fewer than two hours would be left.
         hours: between the first session and the last.
         num_hours: that its sessions were in; those less than an hour apart were in the same.
+        prior: on what sessions differ by, that is part of it; None of sessions of one hour.
     """
 
     quantile: Quantile
@@ -71,6 +72,7 @@ class Bound:
     left_out: tuple[float, ...] = ()
     hours: float = math.inf
     num_hours: int = 1
+    prior: Prior | None = None
 
     @property
     def covers_days(self) -> bool:
@@ -85,23 +87,27 @@ class Bound:
     def as_json(self) -> dict[str, Any]:
         """Plain values; those about several sessions only where there are several, as in tables of earlier versions."""
         own = asdict(self)
-        names = ("num_sessions", "between", "left_out", "hours", "num_hours")
-        num_sessions, between, left_out, _, num_hours = (own.pop(name) for name in names)
+        names = ("num_sessions", "between", "left_out", "hours", "num_hours", "prior")
+        num_sessions, between, left_out, _, num_hours, prior = (own.pop(name) for name in names)
         if num_sessions == 1:
             return own
         several = {"num_sessions": num_sessions, "covers_days": self.covers_days, "between": between}
         several |= {"num_hours": num_hours} if num_hours < num_sessions else {}
+        several |= {"prior": prior} if prior is not None else {}
         return own | several | ({"left_out": list(left_out)} if left_out else {})
 
     @property
     def _days(self) -> str:
         """How far it holds beyond the moment it was measured in."""
         if self.num_sessions == 1:
-            return "in 1 session: other hours and days are not covered (`edgenas profile --again` adds one)"
+            elsewhere = f"which differed by {percent(PRIORS[self.quantile].scale)} elsewhere"
+            return f"in 1 session: other hours and days, {elsewhere}, are not covered (`edgenas profile --again` adds one)"
         if self.between is None:
             near = f"all within {60 * self.hours:.0f} min, which count as one"
             return f"in {self.num_sessions} sessions, {near}: other hours and days are not covered"
         few = ", few to know that by" if self.num_hours < FEW_SESSIONS else ""
+        if self.prior is not None and self.prior.sessions:
+            few += f" ({percent(self.prior.scale)}, measured elsewhere, counts as {self.prior.sessions} more)"
         kept = ", ".join(numeral(share) for share in self.left_out)
         judged = f"; of sessions left out in turn {kept} % of the nets kept it" if kept else ""
         near = "" if self.covers_days else f", all within {60 * self.hours:.0f} min: other hours and days are not covered"
@@ -147,17 +153,23 @@ class Promise:
     later: tuple[Again, ...] = ()
     hours: float = math.inf
 
-    def bound(self, quantile: Quantile, confidence: float) -> Bound:
+    def bound(self, quantile: Quantile, confidence: float, prior: Prior | None = None) -> Bound:
         """The bound on a quantile at a confidence, with its coverage and slack on the validation nets.
+
+        Args:
+            quantile: of the calls.
+            confidence: one-sided, in (0, 1).
+            prior: on what sessions differ by; by default what was measured elsewhere, `PRIORS`.
 
         Raises:
             LatencyTableError: if there are too few nets for the confidence.
         """
+        held = PRIORS[quantile] if prior is None else prior
         key, logs = f"{quantile}_ms", self._logs(quantile) if self.later else []
         hourly = self._hourly(logs) if logs else []
         factor = conformal_factor(_column(self.nets, key) / _column(self.nets, "predicted_ms"), confidence)
         if len(hourly) > 1:
-            factor = spread_of(hourly).factor(confidence)
+            factor = spread_of(hourly).factor(confidence, held)
         elif hourly:
             factor *= math.exp(change(logs[0], hourly[0]))
         checks = [row for rows in (self.checks, *(again.checks for again in self.later)) for row in rows if key in row]
@@ -175,7 +187,8 @@ class Promise:
             hours=self.hours,
             between=spread_of(hourly).between if len(hourly) > 1 else None,
             num_hours=max(1, len(hourly)),
-            left_out=self._left_out(key, logs, confidence),
+            left_out=self._left_out(key, logs, confidence, held),
+            prior=held if len(hourly) > 1 else None,
         )
 
     def _logs(self, quantile: Quantile) -> list[dict[str, float]]:
@@ -206,14 +219,14 @@ class Promise:
         """The hour of every session, those without a number apart from all others."""
         return (0, *(-number if again.hour is None else again.hour for number, again in enumerate(self.later, 1)))
 
-    def _left_out(self, key: str, logs: Sequence[Mapping[str, float]], confidence: float) -> tuple[float, ...]:
+    def _left_out(self, key: str, logs: Sequence[Mapping[str, float]], confidence: float, prior: Prior) -> tuple[float, ...]:
         """Per session of a later hour the share of its validation nets that kept the bound of all other hours, if two or more."""
         shares = []
         for hour, again in zip(self._hours[1:], self.later, strict=True):
             others = self._hourly(logs, without=hour)
             if hour == 0 or len(others) < 2:
                 continue
-            factor = spread_of(others).factor(confidence)
+            factor = spread_of(others).factor(confidence, prior)
             kept = [row[key] <= factor * row["predicted_ms"] for row in again.checks]
             shares += [float(np.mean(kept))] if kept else []
         return tuple(shares)
@@ -263,8 +276,7 @@ def conformal_factor(scores: NDArray[np.float64], confidence: float) -> float:
             f"a confidence of {confidence:g} needs {needed} nets that fitted nothing; the latency table has {num}",
             hint=f"{reached}run `edgenas profile --set profile.bound_nets={needed}`",
         )
-    rank = min(num, math.ceil((num + 1) * confidence - 1e-9))
-    return float(np.sort(scores)[rank - 1])
+    return float(np.sort(scores)[rank_of(num, confidence) - 1])
 
 
 def _below(share: float) -> str:
