@@ -71,7 +71,9 @@ def trace_once() -> None:
     from edgenas.exporters.onnx import export_graph
     from torch import nn
 
-    export_graph(nn.Linear(2, 2), (2,))
+    from edgenas.deploy.contracts import ExportSpec
+
+    export_graph(nn.Linear(2, 2), (2,), opset=ExportSpec((2,)).opset)  # what is collected is kept for each opset
 
 
 def serve() -> None:
