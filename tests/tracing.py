@@ -31,8 +31,38 @@ def read_operators_once() -> None:
         _registration.ONNXRegistry.from_torchlib = staticmethod(functools.cache(_registration.ONNXRegistry.from_torchlib))
     if hasattr(operators, "_materialize_cpp_cia_ops"):
         operators._materialize_cpp_cia_ops = functools.cache(operators._materialize_cpp_cia_ops)
+    _compare_operators_first()
     if hasattr(overloads, "OperatorBase") and hasattr(overloads, "DispatchKey"):
         overloads.OperatorBase.py_impl = _without_annotations(overloads.OperatorBase.py_impl, overloads.DispatchKey)
+
+
+def _compare_operators_first() -> None:
+    """Match a rule of ONNX Script's optimizer only at nodes of the operator that its pattern is looked for at.
+
+    A rule with several outputs lists all nodes at every node, which for the components of a space takes longer than all else.
+    """
+    try:
+        from onnxscript.rewriter._rewrite_rule import RewriteRule
+    except ImportError:
+        return
+    if hasattr(RewriteRule, "try_rewrite"):
+        RewriteRule.try_rewrite = _at_its_operator(RewriteRule.try_rewrite)
+
+
+def _at_its_operator(try_rewrite: Callable[..., Any]) -> Callable[..., Any]:
+    operators: dict[int, Any] = {}
+
+    @functools.wraps(try_rewrite)
+    def quick(rule: Any, model: Any, graph: Any, node: Any, **options: Any) -> Any:
+        if id(rule) not in operators:
+            named = rule._target_pattern.output_nodes[0].op_identifier()
+            operators[id(rule)] = rule, named and named[1]
+        operator = operators[id(rule)][1]
+        if operator is not None and operator != node.op_type and options.get("tracer") is None:
+            return None
+        return try_rewrite(rule, model, graph, node, **options)
+
+    return quick
 
 
 def _without_annotations(py_impl: Callable[..., Any], keys: Any) -> Callable[..., Any]:

@@ -7,12 +7,15 @@ import socket
 import threading
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
 
 from edgenas.errors import EdgeNASError
 from edgenas.serving.connections import HEAD_S, Connection
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 KEEP_ALIVE_S = 15
 GRACE_S = 8  # for requests that have begun; containers are killed after 10

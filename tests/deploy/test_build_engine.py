@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edgenas.exporters._inspecting import parse
 
 from edgenas.deploy import _build_engine
-from edgenas.exporters._inspecting import parse
 from tests.exporters.test_inspecting import STYLES, report
 from tests.latency.kits import old_python
 

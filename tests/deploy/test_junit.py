@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import xmlschema
 from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from edgenas.deploy.junit import junit
 from edgenas.records import Check, Verdict
+
+if TYPE_CHECKING:
+    import xmlschema
 
 CHECKS = [
     Check("model.onnx", "sha256", "passed", "654321 bytes"),
@@ -23,6 +26,8 @@ CHECKS = [
 
 @cache
 def schema() -> xmlschema.XMLSchema:
+    import xmlschema
+
     return xmlschema.XMLSchema(str(Path(__file__).parent / "junit-10.xsd"))
 
 

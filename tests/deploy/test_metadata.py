@@ -10,12 +10,12 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import pytest
+from edgenas.exporters.onnx import typed_graph
 
 from edgenas.deploy.artefact import verify, write_artefact
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.metadata import contradictions, metadata
 from edgenas.deploy.plugins import get_exporter, get_runtime
-from edgenas.exporters.onnx import typed_graph
 from edgenas.testing.exporters import INPUT_SHAPE, tiny_net
 from tests.deploy.conftest import CLASSES, facts, parity_of, reference
 

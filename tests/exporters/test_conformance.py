@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from edgenas.deploy.contracts import Exporter, Precision, Runtime
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda
@@ -16,6 +14,8 @@ from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
+
+from edgenas.deploy.contracts import Exporter, Precision, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")

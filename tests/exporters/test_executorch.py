@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgenas.exporters._native import log_kept
+from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter, opened_attention
 from rich.console import Console
 from rich.live import Live
 from torch import nn
@@ -18,8 +20,6 @@ from edgenas.deploy._asking import ApartRunner
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.plugins import get_exporter, get_runtime
 from edgenas.errors import ArtefactError, ExportError
-from edgenas.exporters._native import log_kept
-from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter, opened_attention
 from edgenas.spaces import Task, get_space
 from edgenas.supernets import build_net
 from edgenas.testing.exporters import images, reference_logits, tiny_net

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from edgenas.exporters.onnx import export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgenas.errors import ExportError
-from edgenas.exporters.onnx import export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from edgenas.graphs import half as halving
 from edgenas.testing.exporters import INPUT_SHAPE, images, tiny_net
 

@@ -10,11 +10,11 @@ import json
 from typing import Any
 
 import pytest
+from edgenas.exporters import _inspecting, _trt
+from edgenas.exporters._inspecting import NOTHING, EngineTypes, parse
 
 from edgenas.deploy.contracts import Precision
 from edgenas.errors import PrecisionError
-from edgenas.exporters import _inspecting, _trt
-from edgenas.exporters._inspecting import NOTHING, EngineTypes, parse
 
 FORMATS = {
     "Half": "Row major linear FP16 format (kLINEAR)",

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
-from torch import nn
-
-from edgenas.deploy.calibrating import Calibration, chosen_rows
-from edgenas.deploy.contracts import ExportSpec
-from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.exporters._int8 import effect_of
 from edgenas.exporters._int8_openvino import openvino_int8
 from edgenas.exporters.onnx import OnnxExporter
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision, runnable_in
 from edgenas.exporters.openvino import weighted_layers
 from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
+from torch import nn
+
+from edgenas.deploy.calibrating import Calibration, chosen_rows
+from edgenas.deploy.contracts import ExportSpec
+from edgenas.errors import ArtefactError, ExportError, GateError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
 CALIBRATION = Calibration(images(48, seed=1), max_changed=0.05)
@@ -142,10 +142,17 @@ def test_engines_hold_symmetric_integers_amid_float16_and_emulate_them(tmp_path:
     np.testing.assert_allclose(logits_NK, reference_logits(tiny_net(), x_NCHW), atol=0.05)
 
 
+def core() -> Any:
+    """OpenVINO, which the worker that runs this imports alone."""
+    import openvino
+
+    return openvino.Core()
+
+
 def test_openvino_runs_what_nncf_quantised() -> None:
     x_NCHW = images(16)
-    model, notes = openvino_int8(openvino.Core().read_model(tiny_onnx(), b""), SPEC)
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model, notes = openvino_int8(core().read_model(tiny_onnx(), b""), SPEC)
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     layers = weighted_layers(compiled)
     assert layers["u8"] + layers["i8"] >= 4
     logits_NK = np.concatenate([np.array(compiled([x_NCHW[row : row + 1]])[0]) for row in range(16)])
@@ -156,7 +163,7 @@ def test_openvino_runs_what_nncf_quantised() -> None:
 
 def test_openvino_puts_back_what_loses_decisions_or_refuses(tmp_path: Path) -> None:
     path = OnnxExporter().export(outlier_net(), ExportSpec(INPUT_SHAPE), tmp_path)[0].path
-    _, notes = openvino_int8(openvino.Core().read_model(path), SPEC)
+    _, notes = openvino_int8(core().read_model(path), SPEC)
     assert 0 < int(notes["int8_layers"]) < int(notes["int8_layers_possible"])
     assert notes["int8_left_out"]
 
@@ -164,7 +171,7 @@ def test_openvino_puts_back_what_loses_decisions_or_refuses(tmp_path: Path) -> N
 def test_openvino_says_which_ranges_it_takes() -> None:
     spec = replace(SPEC, calibration=replace(CALIBRATION, method="entropy"))
     with pytest.raises(UsageError, match="by minmax or percentile, not by entropy"):
-        openvino_int8(openvino.Core().read_model(tiny_onnx(), b""), spec)
+        openvino_int8(core().read_model(tiny_onnx(), b""), spec)
 
 
 def test_a_float_file_is_not_called_int8(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters.onnx import OnnxExporter, export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from torch import nn
 
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError
-from edgenas.exporters.onnx import OnnxExporter, export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net
 
 

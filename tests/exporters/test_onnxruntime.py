@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from edgenas.errors import ArtefactError, MissingBackendError, UsageError
 from edgenas.exporters import onnxruntime as module
 from edgenas.exporters._host import Gpu, usable_cores
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, OnnxRuntimeCuda, in_precision
+
+from edgenas.errors import ArtefactError, MissingBackendError, UsageError
 from edgenas.testing.exporters import images, tiny_onnx
 
 

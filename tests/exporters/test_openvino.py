@@ -8,15 +8,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters._ir import read_ir
+from edgenas.exporters.onnx import OnnxExporter
+from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter, _Runner
 from torch import nn
 from torch.nn import functional
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec
 from edgenas.deploy.plugins import get_runtime
 from edgenas.errors import ArtefactError, MissingBackendError
-from edgenas.exporters._ir import read_ir
-from edgenas.exporters.onnx import OnnxExporter
-from edgenas.exporters.openvino import OpenVinoCpu, OpenVinoExporter, _Runner
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
-from edgenas.errors import ArtefactError, ExportError, MissingBackendError, PrecisionError, UsageError
 from edgenas.exporters import _trt, tensorrt, tensorrt_rtx
 from edgenas.exporters._host import Gpu
 from edgenas.exporters.onnx import OnnxExporter, export_graph
 from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
+
+from edgenas.deploy.contracts import ExportedFile, ExportSpec, Precision
+from edgenas.errors import ArtefactError, ExportError, MissingBackendError, PrecisionError, UsageError
 from edgenas.testing.exporters import INPUT_SHAPE, images, reference_logits, tiny_net, tiny_onnx
 
 AMPERE, HOPPER = Gpu("GeForce RTX 3060", "sm86"), Gpu("H100", "sm90")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from edgenas.exporters import _inspecting, _trt, tensorrt, tensorrt_rtx
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from edgenas.exporters.onnx import export_graph
+
 from edgenas.graphs.blocks import MAX_NAMELESS, block_names, blocks_of, node_macs
 from edgenas.graphs.opening import named, opened
 from edgenas.graphs.precisions import is_kept

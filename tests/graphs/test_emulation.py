@@ -9,10 +9,10 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from edgenas.exporters.onnx import export_graph
 from numpy.typing import NDArray
 from onnx import helper
 
-from edgenas.exporters.onnx import export_graph
 from edgenas.graphs.half import emulate_half, to_half
 from edgenas.graphs.precisions import Reduced
 from edgenas.graphs.steps import REST, WAYS, way_of

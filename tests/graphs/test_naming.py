@@ -6,9 +6,9 @@ from collections import Counter
 
 import timm
 import torch
+from edgenas.exporters.onnx import export_graph
 from torch import nn
 
-from edgenas.exporters.onnx import export_graph
 from edgenas.graphs.naming import joined, module_of, numbered
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from edgenas.exporters.onnxruntime import in_precision, live_products
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgenas.errors import ExportError
-from edgenas.exporters.onnxruntime import in_precision, live_products
 from edgenas.graphs import observing, quantizing
 from edgenas.graphs.quantizing import ASYMMETRIC, SYMMETRIC, Scheme
 from edgenas.records import CalibrationMethod

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters._rewriting import TOLERANCE, rewritten
+from edgenas.exporters.onnx import OnnxExporter, export_graph
+from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from torch import nn
 
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ExportError
-from edgenas.exporters._rewriting import TOLERANCE, rewritten
-from edgenas.exporters.onnx import OnnxExporter, export_graph
-from edgenas.exporters.tensorrt_rtx import TensorRtRtxExporter
 from edgenas.graphs.rewriting import ALL, REWRITES, Rewritten, default_rewrites, rewrite
 from edgenas.graphs.rewriting.absorbing import pays
 from edgenas.spaces import get_space

@@ -68,11 +68,12 @@ def say(text: str) -> None:
 
 def trace_once() -> None:
     """Trace a net, so that no command pays again for what the first one of a process imports and collects."""
+    from edgenas.exporters.onnx import export_graph
     from torch import nn
 
-    from edgenas.exporters.onnx import export_graph
+    from edgenas.deploy.contracts import ExportSpec
 
-    export_graph(nn.Linear(2, 2), (2,))
+    export_graph(nn.Linear(2, 2), (2,), opset=ExportSpec((2,)).opset)  # what is collected is kept for each opset
 
 
 def serve() -> None:

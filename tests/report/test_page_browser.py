@@ -21,12 +21,12 @@ CHROMIUM = next((path for name in NAMES if (path := shutil.which(name)) is not N
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome is on PATH")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The browser that is installed; playwright brings none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS[1:-1], "--no-sandbox"])
         yield opened
@@ -95,13 +95,15 @@ def test_every_picture_is_drawn(chromium: Any, written: Path) -> None:
 
 
 def test_a_point_says_what_it_is_when_it_is_pointed_at_or_reached_by_keys(chromium: Any, written: Path) -> None:
+    from playwright.sync_api import expect
+
     with Opened(chromium, written) as page:
         tip = page.locator("#tip")
         assert tip.text_content() == ""
         star = page.locator("#decisions .pt:has(.k-winner)").first
         star.hover()
         assert "threshold 0.31: finds 58 of 61" in tip.text_content()
-        playwright.expect(tip).to_have_css("opacity", "1")  # which it comes to in a moment
+        expect(tip).to_have_css("opacity", "1")  # which it comes to in a moment
         box = tip.bounding_box()
         assert 0 <= box["x"] <= 1280 - box["width"]
         assert box["y"] >= 0
@@ -110,7 +112,7 @@ def test_a_point_says_what_it_is_when_it_is_pointed_at_or_reached_by_keys(chromi
         page.locator("#nets .pt[tabindex]").first.focus()  # which scrolls it into sight
         assert "finalist" in tip.text_content()
         page.wait_for_timeout(100)
-        playwright.expect(tip).to_have_css("opacity", "1")
+        expect(tip).to_have_css("opacity", "1")
         assert page.locator("#nets .pt[tabindex]").first.get_attribute("aria-label") == tip.text_content()
 
 

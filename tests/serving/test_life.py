@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
 from edgenas.serving.running import GRACE_S, Running, bind
 from tests.serving.conftest import PATIENCE_S, Served, serving
@@ -87,13 +87,20 @@ def test_what_has_begun_and_never_ends_is_told_that_the_server_stops(artefact: P
         assert (server.process.returncode, "Traceback" in err) == (0, False), err
 
 
+def empty() -> Any:
+    """An application without routes; FastAPI is imported by the worker that runs this alone."""
+    from fastapi import FastAPI
+
+    return FastAPI()
+
+
 @pytest.mark.parametrize(
     "said",
     [b"", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET", b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"],
 )
 def test_a_client_that_does_not_say_what_it_wants_is_left(said: bytes) -> None:
     bound = bind("127.0.0.1", 0)
-    running = Running(FastAPI(), bound, head_s=0.4)
+    running = Running(empty(), bound, head_s=0.4)
     running.start()
     try:
         began = time.monotonic()
@@ -125,7 +132,7 @@ def asked_now_and_then(host: str, port: int) -> tuple[float, bool]:
 
 def test_a_client_that_goes_on_asking_is_not_left() -> None:
     bound = bind("127.0.0.1", 0)
-    running = Running(FastAPI(), bound, head_s=2.0)
+    running = Running(empty(), bound, head_s=2.0)
     running.start()
     try:
         for _ in range(20):  # until this process was never kept waiting for long itself

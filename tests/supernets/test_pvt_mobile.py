@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from edgenas.exporters.onnx import export_graph
 from torch.nn import functional as F
 
 from edgenas.errors import ArchError
-from edgenas.exporters.onnx import export_graph
 from edgenas.spaces import get_space
 from edgenas.spaces.pvt_mobile import ConvBlockSpec, MobileSpec, hand_designed, lower
 from edgenas.supernets.pvt_mobile import build_net, build_supernet, cut_conv

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score, top_k_accuracy_score
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgenas.records import Proportion, Scores
 from edgenas.stats import NUM_BINS, expected_calibration_error, wilson
@@ -133,6 +132,8 @@ def test_right_pairs_alone_prove_no_perfect_auroc() -> None:
 
 
 def test_the_calibration_error_is_that_of_torchmetrics() -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     p_NC, _, labels_N = predicted(num=500, sure=1.5, seed=3)
     p_NC[0] = (1.0, 0.0, 0.0)  # the last end of all bins
     ours = expected_calibration_error(p_NC.max(axis=1), p_NC.argmax(axis=1) == labels_N)

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.summary.writer import event_file_writer
-from tensorboard.summary.writer.event_file_writer import AtomicCounter
 
 from edgenas.costs import cost_models
 from edgenas.errors import MissingBackendError
@@ -173,6 +170,8 @@ def test_the_bar_shows_epoch_rate_and_parts_of_the_loss(tmp_path: Path) -> None:
 
 def events_of(folder: Path) -> dict[str, list[int]]:
     """Steps of every scalar."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     events = EventAccumulator(str(folder / "events"))
     events.Reload()
     return {name: [event.step for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
@@ -182,6 +181,9 @@ def events_of(folder: Path) -> dict[str, list[int]]:
 def test_events_of_a_training_that_was_interrupted_have_every_step_once(
     tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tensorboard.summary.writer import event_file_writer
+    from tensorboard.summary.writer.event_file_writer import AtomicCounter
+
     monkeypatch.setattr("edgenas.training.events.EVERY", 1)
     monkeypatch.setattr(event_file_writer, "_global_uid", AtomicCounter(0))  # files of one second are read in this order
     job = tiny_job(tmp_path, tensorboard=True)

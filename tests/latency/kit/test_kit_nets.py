@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters.onnx import OnnxExporter, export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from onnx import numpy_helper
 from torch import nn
 
-from edgenas.exporters.onnx import OnnxExporter, export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu
 from edgenas.latency import ComponentGraphs
 from edgenas.latency.kit.nets import INLINE_BYTES, Parts, Store
 from edgenas.latency.kit.pack import _graphs

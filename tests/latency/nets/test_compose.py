@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from edgenas.exporters._files import read_source
+from edgenas.exporters.onnx import OnnxExporter, export_graph
+from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision
 from torch import nn
 
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import ArtefactError, ExportError
-from edgenas.exporters._files import read_source
-from edgenas.exporters.onnx import OnnxExporter, export_graph
-from edgenas.exporters.onnxruntime import OnnxRuntimeCpu, in_precision
 from edgenas.graphs.rewriting import ALL, default_rewrites
 from edgenas.latency import ComponentGraphs, ComposedOnnx, Target, TimingSettings, measure_nets, stitch
 from edgenas.latency.measuring import Workshop
