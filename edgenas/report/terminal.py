@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
 
@@ -125,7 +126,7 @@ class Screen:
 
     def _bars(self) -> Bars:
         """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
-        shown = Column(no_wrap=True, overflow="ellipsis", ratio=20)
+        shown = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         columns = [
             TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, overflow="fold")),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
@@ -133,7 +134,7 @@ class Screen:
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
         ]
         if self.console.width >= ROOMY:
-            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=3, max_width=24, ratio=1)))
+            columns.insert(1, Bar(self.console.width))
             columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
         return Bars(
             *columns,
@@ -154,6 +155,26 @@ class Bars(Progress):
         if self.above is not None:
             yield self.above
         yield from super().get_renderables()
+
+
+class Bar(BarColumn):
+    """A bar as long as label, numbers and details leave room for.
+
+    Args:
+        width: columns of the terminal.
+    """
+
+    NUMBERS, DETAILS, SHORTEST, LONGEST = 44, 53, 3, 24
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._width = width
+
+    def render(self, task: Task) -> ProgressBar:
+        """The bar of a task."""
+        room = self._width - len(task.description) - self.NUMBERS - (self.DETAILS if task.fields["shown"] else 0)
+        self.bar_width = min(max(room, self.SHORTEST), self.LONGEST)
+        return super().render(task)
 
 
 class Labelled(ProgressColumn):

@@ -1204,6 +1204,16 @@ def test_a_training_s_bar_fits_a_hundred_columns() -> None:
         assert part in text, (part, text)
 
 
+@pytest.mark.parametrize(("width", "cells"), [(80, 18), (100, 24), (200, 24)])
+def test_a_bar_without_details_is_long_enough_to_be_read(width: int, cells: int) -> None:
+    file = io.StringIO()
+    steps = [Progress("tracing components", 22, 45), Outcome({})]
+    Screen(Console(file=file, width=width, force_terminal=True, highlight=False)).follow(iter(steps))
+    line = next(part for part in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()).splitlines() if "22/45" in part)
+    assert sum(each in "━╸╺" for each in line) == cells, line
+    assert all(part in line for part in ("tracing components", "elapsed 0:00", "left -"))
+
+
 def test_work_that_fails_leaves_the_terminal_usable() -> None:
     def fails() -> Iterator[Record]:
         yield Progress("searching", 0, 2)
