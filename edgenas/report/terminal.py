@@ -76,6 +76,8 @@ class Screen:
                 elif isinstance(record, Note):
                     if record.is_heading:
                         lines.end()
+                    else:
+                        lines.put_away()
                     self._note(record)
                 elif isinstance(record, Epoch):
                     self._epoch(record)
@@ -221,8 +223,8 @@ class _Lines:
             self.keep_front()
         gap = " " if self.console.is_terminal else "  "
         shown = gap.join(f"{name} {_short(value)}" for name, value in step.fields.items())
-        if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
-            self._put_away()
+        if self._begins(step):
+            self.put_away()
             self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown, count=_count(step))
         self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown, count=_count(step))
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
@@ -231,9 +233,16 @@ class _Lines:
             if self.bars.above is not None:
                 self.console.print(self.bars.above.line)
 
+    def _begins(self, step: Step) -> bool:
+        """Whether it needs a bar: the first of its label, one that starts again, one that goes on after it was put away."""
+        if step.label not in self.tasks:
+            return True
+        task = self.bars.tasks[self.tasks[step.label]]
+        return step.done < task.completed or (not task.visible and step.done > task.completed)
+
     def end(self) -> None:
         """A stage begins or ends: what was not needed to the end, as images that none asked for, is no bar of the next one."""
-        self._put_away()
+        self.put_away()
         for task in self.bars.tasks:
             if task.visible and self.console.is_terminal:
                 self.bars.update(task.id, visible=False)
@@ -241,7 +250,7 @@ class _Lines:
         self.tasks.clear()
         self.bars.refresh()
 
-    def _put_away(self) -> None:
+    def put_away(self) -> None:
         """Finished parts become a line each: bars below each other are as wide as the widest of them needs."""
         for task in self.bars.tasks:
             if task.visible and task.finished and self.console.is_terminal:

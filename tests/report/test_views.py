@@ -1185,6 +1185,15 @@ def test_what_a_stage_left_undone_is_no_bar_of_the_next() -> None:
     assert "winner" in after
 
 
+def test_what_is_done_is_said_before_what_it_found() -> None:
+    file = io.StringIO()
+    steps = [Progress("trying self", 5, 5), Note("self is the best"), Progress("trying self", 6, 8), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    before, _, after = file.getvalue().partition("self is the best")
+    assert "trying self: 5/5" in before
+    assert "6/8" in after  # what goes on nevertheless has a bar again
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_what_is_counted_has_the_separators_of_every_other_count(is_terminal: bool) -> None:
     file = io.StringIO()
