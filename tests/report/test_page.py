@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgenas.records import Manifest, Proportion
-from edgenas.report.page.axes import Axis, round_ticks
+from edgenas.report.page.axes import Axis, Plot, round_ticks
 from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
+from edgenas.report.page.marks import line
 from edgenas.report.page.markup import Html, rows_table, tag
 from edgenas.report.page.sheets import limits, quoted
 from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
@@ -304,3 +305,14 @@ def test_a_page_of_a_quick_run_says_so_above_everything() -> None:
     assert "quick: train, search took a few steps only" in text
     assert text.index("quick: train") < text.index("What was not shown")
     assert "took a few steps only" not in Reading(document(a_page())).text
+
+
+def test_what_was_judged_at_one_epoch_alone_is_seen() -> None:
+    plot = Plot(Axis("epoch", 1.0, 3.0, (2.0,)), Axis("accuracy", 0.0, 1.0, ()))
+    assert re.search(r'd="M[\d.]+ [\d.]+h14"', line(plot, [(2.0, 0.5)], "l-main"))
+
+
+def test_shares_of_equal_decisions_are_written_as_all_others() -> None:
+    shown = document(a_page())
+    assert "same decision, 95 %" in shown
+    assert "100.00" not in shown
