@@ -1194,6 +1194,13 @@ def test_what_is_done_is_said_before_what_it_found() -> None:
     assert "6/8" in after  # what goes on nevertheless has a bar again
 
 
+def test_the_last_part_becomes_a_line_as_those_before_it() -> None:
+    file = io.StringIO()
+    steps = [Progress("timing nets", 1, 2), Progress("timing nets", 2, 2), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    assert "timing nets: 2/2" in file.getvalue()
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_what_is_counted_has_the_separators_of_every_other_count(is_terminal: bool) -> None:
     file = io.StringIO()
