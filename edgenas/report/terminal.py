@@ -90,7 +90,7 @@ class Screen:
                 if stop and isinstance(records, Generator):
                     records.throw(KeyboardInterrupt())
             lines.keep_front()
-            lines.put_away()
+            lines.end()
         if outcome is None:
             raise RuntimeError("a recipe ended without an outcome")
         return outcome
