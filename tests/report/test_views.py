@@ -822,6 +822,14 @@ def test_without_a_threshold_there_is_one_rule_and_one_table() -> None:
     assert "sensitivity covid-19 (positive)" in text
 
 
+def test_classes_with_short_names_stand_above_their_columns() -> None:
+    names, counts = ("0", "1", "no"), [[39, 0, 1], [0, 40, 0], [2, 0, 38]]
+    whole = {"sensitivity": dict.fromkeys(names, share(0.9, 0.8, 0.95, 40)), "confusion_matrix": counts, "positive": None}
+    whole |= {"threshold": None, "threshold_choice": None}
+    text = " ".join(drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | whole)), 60).replace("─", "").split())
+    assert "is 0 1 no 0 39 0 1 1 0 40 0 no 2 0 38" in text
+
+
 def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:
     names = [f"kind {i}" for i in range(20)]
     counts = [[9 if i == j else 3 if (i, j) == (4, 7) else 0 for j in range(20)] for i in range(20)]
