@@ -175,7 +175,7 @@ class Bar(BarColumn):
 
     def render(self, task: Task) -> ProgressBar:
         """The bar of a task."""
-        room = self._width - len(task.description) - self.NUMBERS - (self.DETAILS if task.fields["shown"] else 0)
+        room = self._width - len(task.description) - self.NUMBERS - (self.DETAILS if task.fields.get("shown") else 0)
         self.bar_width = min(max(room, self.SHORTEST), self.LONGEST)
         return super().render(task)
 
