@@ -13,7 +13,7 @@ from edgenas.records import Manifest, Proportion
 from edgenas.report.page.axes import Axis, Plot, round_ticks
 from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
-from edgenas.report.page.marks import line
+from edgenas.report.page.marks import Point, line, points
 from edgenas.report.page.markup import Html, rows_table, tag
 from edgenas.report.page.sheets import limits, quoted
 from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
@@ -313,6 +313,23 @@ def test_what_was_judged_at_one_epoch_alone_is_seen() -> None:
 
 
 def test_shares_of_equal_decisions_are_written_as_all_others() -> None:
-    shown = document(a_page())
-    assert "same decision, 95 %" in shown
+    page = a_page()
+    (export,) = page.exports
+    file = export.parity.files[0]
+    decision = replace(file.parity.decision, agreement=Proportion(0.9981, 0.9896, 0.9997, 540))
+    judged = replace(file, parity=replace(file.parity, decision=decision))
+    shown = document(replace(page, exports=(replace(export, parity=replace(export.parity, files=(judged,))),)))
     assert "99.8 % [99.0, 99.97]" in shown
+
+
+def test_a_comparison_says_which_nets_it_is_about() -> None:
+    assert "Searched against hand-made, as retrain trained them: " in document(a_page())
+
+
+def test_names_of_one_line_do_not_touch() -> None:
+    plot = Plot(Axis("latency", 0.0, 1.0, ()), Axis("found", 0.0, 1.0, ()))
+    near = [Point(0.7, 0.5, "k-cnn", "", "cnn"), Point(0.7 + 91 / 342, 0.5, "k-winner", "", "searched")]
+    placed = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" class="name">(\w+)</text>', points(plot, near))
+    (cnn, row, _, _), (searched, other, anchor, _) = placed
+    gap = float(searched) - (6.4 * len("searched") if anchor == "end" else 0) - float(cnn) - 6.4 * len("cnn")
+    assert row != other or gap >= 6, placed

@@ -9,6 +9,7 @@ from edgenas.report.page.axes import LEFT, RIGHT, TOP, Plot
 from edgenas.report.page.markup import Html, join, tag
 
 CHAR_PX, LINE_PX = 6.4, 13.0  # of names in a picture
+APART_PX = 6  # that stay free between names of one line
 DASH_PX = 14  # of a line that has one place
 PLACES = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))  # beside a point, the first that is free
 
@@ -92,7 +93,7 @@ def _names(plot: Plot, these: Sequence[Point]) -> Iterable[Html]:
             is_inside = left >= LEFT and left + width <= plot.width - RIGHT + 8
             is_inside = is_inside and top >= TOP - 8 and top + LINE_PX <= plot.height - 40
             if is_inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
+                taken.append((left - APART_PX, top, width + 2 * APART_PX, LINE_PX))
                 at, anchor = {1: (x + 9, "start"), -1: (x - 9, "end"), 0: (x, "middle")}[right]
                 yield tag("text", each.name, x=round(at, 1), y=round(top + 10, 1), text_anchor=anchor, class_="name")
                 break
