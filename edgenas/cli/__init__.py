@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from edgenas.cli.groups import Group
 from edgenas.errors import EdgeNASError
 
 COMMANDS = (
@@ -37,7 +38,7 @@ COMMANDS = (
 )
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

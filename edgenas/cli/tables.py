@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from edgenas.cli.completion import complete_runs, complete_tables
+from edgenas.cli.groups import Group
 from edgenas.cli.options import output_options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,7 +27,7 @@ def _options(function: Function) -> Function:
     return run(output_options(function))
 
 
-@click.group()
+@click.group(cls=Group)
 def tables() -> None:
     """Latency tables: list, show, validate, compare, merge.
 

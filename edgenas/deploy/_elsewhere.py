@@ -13,8 +13,14 @@ from edgenas.records import Manifest, ModelFile
 BUILD_ENGINE = "build_engine.py"
 
 
-def beside(manifest: Manifest) -> str:
-    """A line for each file that goes with the models."""
+_ON_REQUEST = {
+    "docker": ("Dockerfile", "answers over HTTP: `docker build -t classifier .` in this folder"),
+    "triton": ("triton", "a model repository for Triton Inference Server, and a Dockerfile that serves it"),
+}
+
+
+def beside(manifest: Manifest, extras: Sequence[str] = ()) -> str:
+    """A line for each file that goes with the models, and for what was written on request (``docker``, ``triton``)."""
     lines = {
         "manifest.json": "what this page says, for programs: classes, preprocessing, threshold, figures, versions, hashes",
         "labels.txt": "the classes, one a line, in the order of the outputs; control characters are written as `\\x1b`",
@@ -29,6 +35,7 @@ def beside(manifest: Manifest) -> str:
     }
     if manifest.answers is not None:
         lines[manifest.answers.path] = "what the net answered to the images that judged it, by their SHA-256"
+    lines |= dict(_ON_REQUEST[extra] for extra in extras)
     return "\n".join(f"- {markdown_code(name)}: {words}" for name, words in lines.items() if words)
 
 

@@ -19,8 +19,8 @@ _STATUS = {
 }
 
 
-def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport | None = None) -> str:
-    """Markdown from a manifest, the parity of its files, in order, and how far values reach in a reduced precision."""
+def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport | None = None, extras: Sequence[str] = ()) -> str:
+    """Markdown from a manifest, its files' parity in order, how far values reach in a reduced precision, what else is there."""
     written = f" on {manifest.created_on}" if manifest.created_on is not None else ""
     sections = [
         f"# Image classifier, {len(manifest.classes)} classes",
@@ -41,7 +41,7 @@ def readme(manifest: Manifest, parities: Sequence[Parity], ranges: RangeReport |
         _precision(manifest.files),
         _reduced(manifest.repair, ranges),
         _graphs(manifest.files),
-        beside(manifest),
+        beside(manifest, extras),
         "## Input",
         _input(manifest),
         "## Output",

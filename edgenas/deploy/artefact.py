@@ -259,7 +259,7 @@ def _fill(
         script = package_files("edgenas.deploy").joinpath("_build_engine.py").read_text(encoding="utf-8")
         write_text(folder / BUILD_ENGINE, script)
         support.append(BUILD_ENGINE)
-    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models], facts.ranges))
+    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models], facts.ranges, facts.extras))
     write_json(folder / SBOM, sbom(manifest, facts.ancestors))
     support += [SBOM, *write_beside(folder, manifest, facts.extras)]
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgenas.config import Flags
@@ -43,6 +44,7 @@ from edgenas.project.run_tables import RunTable
 from edgenas.project.searching.ray_workers import Workers, require_address
 from edgenas.records import ComparePicture, CompareResult, LeftOut
 from edgenas.runs import Note, Outcome, Picture, Record, locked, scratch
+from edgenas.runs.stages import typed
 from edgenas.spaces import SearchSpace
 from edgenas.training.devices import torch_device
 from edgenas.training.timm_nets import TimmNet
@@ -124,7 +126,7 @@ def run(config: CompareConfig) -> Iterator[Record]:
             nets=tuple(rows),
             left_out=tuple(left_out),
             winner=winner_of(rows),
-            verdict=verdict(rows, limit),
+            verdict=verdict(rows, limit, partial(typed, project.run)),
             remarks=tuple(remarks(rows, limit, left_out)),
             splits_sha256=images.splits.sha256,
             searched_sha256=ours.sha256,

@@ -83,7 +83,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
             else:
                 require_divided(project, splits)
         except EdgeNASError as error:
-            stages["data"] = replace(stages["data"], state="unusable", command="edgenas init --force")
+            stages["data"] = replace(stages["data"], state="unusable", command=typed(folder, "init --force"))
             yield Note(f"the data cannot be used: {error}", is_warning=True)
     if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)
@@ -109,17 +109,17 @@ def run(config: InfoConfig) -> Iterator[Record]:
 
 def _page(folder: RunFolder) -> Generator[Note, None, StageFacts]:
     """The page of results, and whether it is still of these results."""
-    stage = _stage("report", folder.page, "edgenas report")
+    stage = _stage("report", folder.page, typed(folder, "report"))
     try:
         seal = read_seal(folder)
         older = () if seal is None else older_than(folder, seal)
     except EdgeNASError as error:
         yield Note(f"report: {error}", is_warning=True)
-        return replace(stage, state="outdated", command="edgenas report")
+        return replace(stage, state="outdated", command=typed(folder, "report"))
     if not older:
         return stage
     yield Note(f"report: the page is older than {', '.join(older)}", is_warning=True)
-    return replace(stage, state="outdated", command="edgenas report")
+    return replace(stage, state="outdated", command=typed(folder, "report"))
 
 
 def _judged(folder: RunFolder) -> Generator[Note, None, tuple[dict[str, str], tuple[str, ...]]]:

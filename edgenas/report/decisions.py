@@ -16,6 +16,7 @@ from edgenas.report.folding import FirstBeside
 from edgenas.stats import wilson
 
 MAX_CONFUSED = 12  # classes whose confusion matrix fits a terminal
+MOST_IN_HEADS = 16  # characters of all classes together that fit into heads of columns
 MAX_PAIRS = 8  # of more classes, the pairs that are confused most
 
 
@@ -185,18 +186,17 @@ def _class_table(scores: Scores, title: str, columns: Mapping[str, str]) -> Tabl
 
 
 def confusion(metrics: Metrics) -> Iterator[RenderableType]:
-    """The confusion matrix, its columns numbered as its rows; the pairs confused most where it has no room."""
+    """The confusion matrix, columns numbered where names are too long for heads; where it has no room, the pairs confused most."""
     names, counts = list(metrics.sensitivity), metrics.confusion_matrix
     if len(counts) != len(names):
         return
     if len(names) <= MAX_CONFUSED:
-        rows = table(
-            "is", *(f">{number}" for number in range(1, len(names) + 1)), title="Images by class (rows) and decision (columns)"
-        )
+        is_numbered = sum(len(name) for name in names) > MOST_IN_HEADS
+        heads = [f">{number if is_numbered else name}" for number, name in enumerate(names, 1)]
+        rows = table("is", *heads, title="Images by class (rows) and decision (columns)")
         for number, (name, row) in enumerate(zip(names, counts, strict=True), 1):
-            rows.add_row(
-                Text(f"{number} {name}"), *(Text(f"{n:,}", style="bold" if i == number else "") for i, n in enumerate(row, 1))
-            )
+            cells = (Text(f"{n:,}", style="bold" if i == number else "") for i, n in enumerate(row, 1))
+            rows.add_row(Text(f"{number} {name}" if is_numbered else name), *cells)
         yield FirstBeside(rows, *_pairs(names, counts))
         return
     yield from _pairs(names, counts)

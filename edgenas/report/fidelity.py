@@ -41,7 +41,8 @@ def fidelity_view(outcome: Outcome[FidelityReport]) -> Iterator[RenderableType]:
         costs = (count(row.params), count(row.macs), milliseconds(row.latency_ms_predicted))
         rows.add_row("=" if row.in_band else "", *costs, numeral(row.inherited), numeral(row.alone))
     yield rows
-    title = f"Kendall's tau [95 %] with {result.num_nets:,} nets alone for {result.epochs} epochs, on {result.images:,} images"
+    alone = f"{result.num_nets:,} nets alone for {result.epochs} epoch{'' if result.epochs == 1 else 's'}"
+    title = f"Kendall's tau [95 %] with {alone}, on {result.images:,} images"
     yield tau_table(result.tau, result.tau_band, result.num_band, title=title)
     for name, tau in result.tau_sensitivity.items():
         yield Text(f"sensitivity of the class that must not be missed, ranked by {name}: tau {correlation(tau)}")

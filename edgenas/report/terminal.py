@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Column
 from rich.text import Text
 
@@ -75,6 +76,8 @@ class Screen:
                 elif isinstance(record, Note):
                     if record.is_heading:
                         lines.end()
+                    else:
+                        lines.put_away()
                     self._note(record)
                 elif isinstance(record, Epoch):
                     self._epoch(record)
@@ -87,6 +90,7 @@ class Screen:
                 if stop and isinstance(records, Generator):
                     records.throw(KeyboardInterrupt())
             lines.keep_front()
+            lines.end()
         if outcome is None:
             raise RuntimeError("a recipe ended without an outcome")
         return outcome
@@ -125,7 +129,7 @@ class Screen:
 
     def _bars(self) -> Bars:
         """What is done of how many, the time and the time left; the bar and what is worth showing where there is room."""
-        shown = Column(no_wrap=True, overflow="ellipsis", ratio=20)
+        shown = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         columns = [
             TextColumn("{task.description}", markup=False, table_column=Column(min_width=8, overflow="fold")),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(min_width=7, no_wrap=True)),
@@ -133,7 +137,7 @@ class Screen:
             Labelled("left", TimeRemainingColumn(compact=True), "cyan"),
         ]
         if self.console.width >= ROOMY:
-            columns.insert(1, BarColumn(bar_width=None, table_column=Column(min_width=3, max_width=24, ratio=1)))
+            columns.insert(1, Bar(self.console.width))
             columns.append(TextColumn("{task.fields[shown]}", style="dim", markup=False, table_column=shown))
         return Bars(
             *columns,
@@ -154,6 +158,26 @@ class Bars(Progress):
         if self.above is not None:
             yield self.above
         yield from super().get_renderables()
+
+
+class Bar(BarColumn):
+    """A bar as long as label, numbers and details leave room for.
+
+    Args:
+        width: columns of the terminal.
+    """
+
+    NUMBERS, DETAILS, SHORTEST, LONGEST = 44, 53, 3, 24
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._width = width
+
+    def render(self, task: Task) -> ProgressBar:
+        """The bar of a task."""
+        room = self._width - len(task.description) - self.NUMBERS - (self.DETAILS if task.fields.get("shown") else 0)
+        self.bar_width = min(max(room, self.SHORTEST), self.LONGEST)
+        return super().render(task)
 
 
 class Labelled(ProgressColumn):
@@ -200,8 +224,8 @@ class _Lines:
             self.keep_front()
         gap = " " if self.console.is_terminal else "  "
         shown = gap.join(f"{name} {_short(value)}" for name, value in step.fields.items())
-        if step.label not in self.tasks or step.done < self.bars.tasks[self.tasks[step.label]].completed:
-            self._put_away()
+        if self._begins(step):
+            self.put_away()
             self.tasks[step.label] = self.bars.add_task(step.label, total=step.total, shown=shown, count=_count(step))
         self.bars.update(self.tasks[step.label], completed=step.done, total=step.total, shown=shown, count=_count(step))
         if not self.console.is_terminal and (step.done >= step.total or time.monotonic() - self.last_s > 30):
@@ -210,9 +234,16 @@ class _Lines:
             if self.bars.above is not None:
                 self.console.print(self.bars.above.line)
 
+    def _begins(self, step: Step) -> bool:
+        """Whether it needs a bar: the first of its label, one that starts again, one that goes on after it was put away."""
+        if step.label not in self.tasks:
+            return True
+        task = self.bars.tasks[self.tasks[step.label]]
+        return step.done < task.completed or (not task.visible and step.done > task.completed)
+
     def end(self) -> None:
         """A stage begins or ends: what was not needed to the end, as images that none asked for, is no bar of the next one."""
-        self._put_away()
+        self.put_away()
         for task in self.bars.tasks:
             if task.visible and self.console.is_terminal:
                 self.bars.update(task.id, visible=False)
@@ -220,7 +251,7 @@ class _Lines:
         self.tasks.clear()
         self.bars.refresh()
 
-    def _put_away(self) -> None:
+    def put_away(self) -> None:
         """Finished parts become a line each: bars below each other are as wide as the widest of them needs."""
         for task in self.bars.tasks:
             if task.visible and task.finished and self.console.is_terminal:

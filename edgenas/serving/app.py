@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from edgenas import __version__
 from edgenas.serving.desk import STOPPING, Desk
@@ -37,6 +38,7 @@ _SECURITY = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referre
 def build_app(desk: Desk) -> FastAPI:
     """The application around a desk. It loads nothing from elsewhere, and its page neither."""
     app = FastAPI(title="edgenas serve", version=__version__, docs_url=None, redoc_url=None)
+    app.add_exception_handler(HTTPException, _refused)
     page, policy = _page()
 
     @app.get("/", response_class=HTMLResponse)
@@ -89,6 +91,13 @@ def build_app(desk: Desk) -> FastAPI:
         return JSONResponse(desk.predictor.manifest.as_json(), headers=_SECURITY)
 
     return app
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    """A path or a method that there is not, in the form of all other refusals."""
+    assert isinstance(error, HTTPException)
+    content = {"schema_version": SCHEMA_VERSION, "rows": [], "error": {"status": error.status_code, "message": error.detail}}
+    return JSONResponse(content, error.status_code, {**_SECURITY, **(error.headers or {})})
 
 
 def _page() -> tuple[str, str]:

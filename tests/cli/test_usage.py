@@ -192,3 +192,12 @@ def test_a_bug_is_one_line_and_one_object(edgenas: Run, monkeypatch: pytest.Monk
 def test_a_class_called_by_a_number_can_be_set(edgenas: Run) -> None:
     code, out, _ = edgenas("init", "--data", "digits", "--set", "data.positive=3", "--json")
     assert (code, as_object(out)["result"]["positive"]) == (0, "3")
+
+
+@pytest.mark.parametrize("arguments", [(), ("tables",)])
+def test_help_cuts_no_command_s_sentence(edgenas: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = edgenas(*arguments, "--help")
+    rows = out.partition("Commands:\n")[2]
+    assert (code, "..." in rows, max(map(len, rows.splitlines())) <= 60) == (0, False, True), rows
+    assert len(rows.splitlines()) >= 5

@@ -72,6 +72,9 @@ def parsed(text: str) -> Any:
 def test_a_model_repository_lies_beside_and_is_verified_with_the_rest(make_artefact: Make) -> None:
     folder = make_artefact(extras=("triton", "docker"))
     manifest = load_manifest(folder)
+    said = (folder / "README.md").read_text(encoding="utf-8")
+    assert "- `Dockerfile`: answers over HTTP" in said
+    assert "- `triton`: a model repository for Triton" in said
     home = folder / "triton" / "models" / "edgenas"
     config = parsed((home / "config.pbtxt").read_text(encoding="utf-8"))
     assert (config.name, config.backend, config.max_batch_size) == ("edgenas", "onnxruntime", 0)

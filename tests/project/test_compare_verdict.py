@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from edgenas.project.comparing.families import FAMILIES, Limit, Looker, family_o
 from edgenas.project.comparing.judging import Answers, compared
 from edgenas.project.comparing.verdict import remarks, verdict, winner_of
 from edgenas.records import ComparedNet, LeftOut, Metrics
-from edgenas.runs import Record
+from edgenas.runs import Record, RunFolder
+from edgenas.runs.stages import typed
 from edgenas.stats import wilson
 from edgenas.training.timm_nets import TimmNet
 
@@ -69,6 +71,7 @@ def test_a_rival_that_is_shown_to_be_better_is_to_be_taken() -> None:
     assert winner_of(found) == "repvit_m0_9"
     text = "behind repvit_m0_9 within 5 ms by 4.0 [2.8, 5.2] points: take that one: `edgenas export --net repvit_m0_9`"
     assert verdict(found, LIMIT) == text
+    assert verdict(found, LIMIT, partial(typed, RunFolder(Path("mine")))) == f"{text[:-1]} --run mine`"
 
 
 def test_what_cannot_be_told_apart_is_named() -> None:

@@ -223,5 +223,6 @@ def test_an_edited_page_is_known_by_its_seal(tmp_path: Path) -> None:
         read_seal(run)
     PageSeal(page_sha256=sha256_file(run.page), made="now", sources={}, num_images=0).write(seal_path(run))
     run.page.write_text("page, improved")
-    with pytest.raises(RunFolderError, match="was edited or damaged: it does not match its seal"):
+    with pytest.raises(RunFolderError, match="was edited or damaged: it does not match its seal") as refused:
         read_seal(run)
+    assert refused.value.hint == f"run `edgenas report --run {tmp_path}`"

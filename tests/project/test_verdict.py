@@ -205,7 +205,7 @@ def test_an_estimate_counts_only_what_is_not_trained_yet(folder: Path) -> None:
         save_weights(job.folder / WEIGHTS, job.build(), job.identity)
 
     (way,) = ways_of(bench.project, bench.teachings, scratch_epochs=3)
-    assert told().endswith("4 for 1 epochs, 2 to the end in 1 ways: 10 epochs, about 10.0 minutes at the winner's pace")
+    assert told().endswith("4 for 1 epoch, 2 to the end in 1 way: 10 epochs, about 10.0 minutes at the winner's pace")
     for arch in archs:
         train(arch, "round-1", replace(way, epochs=1))
     train(archs[1], "", way)

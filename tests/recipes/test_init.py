@@ -145,6 +145,9 @@ def test_a_relative_source_is_found_from_any_folder(tmp_path: Path) -> None:
     code, value, _ = edgenas_in(tmp_path / "elsewhere", "info", "--run", str(tmp_path / "edgenas-run"))
     assert (code, value["warnings"]) == (0, [])
     assert value["result"]["settings"]["data"]["source"] == f"csv:{tmp_path / 'data' / 'images.csv'}"
+    commands = [stage["command"] for stage in value["result"]["stages"] if stage["command"]]
+    assert len(commands) > 5
+    assert all(command.endswith(f" --run {tmp_path / 'edgenas-run'}") for command in commands), commands
 
 
 def test_a_changed_image_is_noticed_by_the_next_command(project: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgenas.records import Manifest, Proportion
-from edgenas.report.page.axes import Axis, round_ticks
+from edgenas.report.page.axes import Axis, Plot, round_ticks
 from edgenas.report.page.decisions import confusion
 from edgenas.report.page.document import SECTIONS, document, write
+from edgenas.report.page.marks import Point, line, points
 from edgenas.report.page.markup import Html, rows_table, tag
 from edgenas.report.page.sheets import limits, quoted
 from edgenas.report.page.tiles import BAD, GOOD, OPEN, four_tiles, sentence
@@ -304,3 +305,31 @@ def test_a_page_of_a_quick_run_says_so_above_everything() -> None:
     assert "quick: train, search took a few steps only" in text
     assert text.index("quick: train") < text.index("What was not shown")
     assert "took a few steps only" not in Reading(document(a_page())).text
+
+
+def test_what_was_judged_at_one_epoch_alone_is_seen() -> None:
+    plot = Plot(Axis("epoch", 1.0, 3.0, (2.0,)), Axis("accuracy", 0.0, 1.0, ()))
+    assert re.search(r'd="M[\d.]+ [\d.]+h14"', line(plot, [(2.0, 0.5)], "l-main"))
+
+
+def test_shares_of_equal_decisions_are_written_as_all_others() -> None:
+    page = a_page()
+    (export,) = page.exports
+    file = export.parity.files[0]
+    decision = replace(file.parity.decision, agreement=Proportion(0.9981, 0.9896, 0.9997, 540))
+    judged = replace(file, parity=replace(file.parity, decision=decision))
+    shown = document(replace(page, exports=(replace(export, parity=replace(export.parity, files=(judged,))),)))
+    assert "99.8 % [99.0, 99.97]" in shown
+
+
+def test_a_comparison_says_which_nets_it_is_about() -> None:
+    assert "Searched against hand-made, as retrain trained them: " in document(a_page())
+
+
+def test_names_of_one_line_do_not_touch() -> None:
+    plot = Plot(Axis("latency", 0.0, 1.0, ()), Axis("found", 0.0, 1.0, ()))
+    near = [Point(0.7, 0.5, "k-cnn", "", "cnn"), Point(0.7 + 91 / 342, 0.5, "k-winner", "", "searched")]
+    placed = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)" class="name">(\w+)</text>', points(plot, near))
+    (cnn, row, _, _), (searched, other, anchor, _) = placed
+    gap = float(searched) - (6.4 * len("searched") if anchor == "end" else 0) - float(cnn) - 6.4 * len("cnn")
+    assert row != other or gap >= 6, placed

@@ -162,6 +162,14 @@ def test_a_matrix_of_twenty_classes_is_whole_and_covers_no_other_picture(
         assert table <= room
 
 
+def test_on_paper_rows_of_nets_are_as_large_as_their_heads(chromium: Any, written: Path) -> None:
+    with Opened(chromium, written, 695) as opened:
+        opened.emulate_media(media="print")
+        sizes = "['td', 'th'].map(each => getComputedStyle(document.querySelector(`#nets .wide tbody ${each}`)).fontSize)"
+        cell, head = opened.evaluate(sizes)
+        assert cell == head
+
+
 def test_it_is_dark_where_that_is_wished(chromium: Any, written: Path) -> None:
     shades = []
     for scheme in ("light", "dark"):

@@ -822,6 +822,14 @@ def test_without_a_threshold_there_is_one_rule_and_one_table() -> None:
     assert "sensitivity covid-19 (positive)" in text
 
 
+def test_classes_with_short_names_stand_above_their_columns() -> None:
+    names, counts = ("0", "1", "no"), [[39, 0, 1], [0, 40, 0], [2, 0, 38]]
+    whole = {"sensitivity": dict.fromkeys(names, share(0.9, 0.8, 0.95, 40)), "confusion_matrix": counts, "positive": None}
+    whole |= {"threshold": None, "threshold_choice": None}
+    text = " ".join(drawn("retrain", Outcome(RetrainResult.from_json(net(ARCH) | whole)), 60).replace("─", "").split())
+    assert "is 0 1 no 0 39 0 1 1 0 40 0 no 2 0 38" in text
+
+
 def test_of_many_classes_the_pairs_that_are_confused_most_are_listed() -> None:
     names = [f"kind {i}" for i in range(20)]
     counts = [[9 if i == j else 3 if (i, j) == (4, 7) else 0 for j in range(20)] for i in range(20)]
@@ -1197,6 +1205,22 @@ def test_what_a_stage_left_undone_is_no_bar_of_the_next() -> None:
     assert "winner" in after
 
 
+def test_what_is_done_is_said_before_what_it_found() -> None:
+    file = io.StringIO()
+    steps = [Progress("trying self", 5, 5), Note("self is the best"), Progress("trying self", 6, 8), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    before, _, after = file.getvalue().partition("self is the best")
+    assert "trying self: 5/5" in before
+    assert "6/8" in after  # what goes on nevertheless has a bar again
+
+
+def test_the_last_part_becomes_a_line_as_those_before_it() -> None:
+    file = io.StringIO()
+    steps = [Progress("timing nets", 1, 2), Progress("timing nets", 2, 2), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    assert "timing nets: 2/2" in file.getvalue()
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_what_is_counted_has_the_separators_of_every_other_count(is_terminal: bool) -> None:
     file = io.StringIO()
@@ -1214,6 +1238,16 @@ def test_a_training_s_bar_fits_a_hundred_columns() -> None:
     text = " ".join(line for line in lines if line)
     for part in ("412/1,640", "elapsed", "left", "epoch 12/40 lr 0.0024 loss 0.123 label 1.234 kd 0.012"):
         assert part in text, (part, text)
+
+
+@pytest.mark.parametrize(("width", "cells"), [(80, 18), (100, 24), (200, 24)])
+def test_a_bar_without_details_is_long_enough_to_be_read(width: int, cells: int) -> None:
+    file = io.StringIO()
+    steps = [Progress("tracing components", 22, 45), Outcome({})]
+    Screen(Console(file=file, width=width, force_terminal=True, highlight=False)).follow(iter(steps))
+    line = next(part for part in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()).splitlines() if "22/45" in part)
+    assert sum(each in "━╸╺" for each in line) == cells, line
+    assert all(part in line for part in ("tracing components", "elapsed 0:00", "left -"))
 
 
 def test_work_that_fails_leaves_the_terminal_usable() -> None:

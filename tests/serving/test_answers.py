@@ -62,9 +62,14 @@ def test_health_readiness_and_the_manifest_are_there(served: Served, artefact: P
     manifest = json.loads(body)
     stored = json.loads((artefact / "manifest.json").read_text())
     assert (status, manifest["classes"], manifest["files"]) == (200, stored["classes"], stored["files"])
-    assert served.ask("GET", "/docs")[0] == 404
-    assert served.ask("GET", "/predict")[0] == 405
     assert "/predict" in json.loads(served.ask("GET", "/openapi.json")[2])["paths"]
+
+
+@pytest.mark.parametrize(("path", "code", "words"), [("/docs", 404, "Not Found"), ("/predict", 405, "Method Not Allowed")])
+def test_what_there_is_not_is_refused_as_everything_else(served: Served, path: str, code: int, words: str) -> None:
+    status, heads, body = served.ask("GET", path)
+    assert (status, json.loads(body)["error"]) == (code, {"status": code, "message": words})
+    assert heads.get("allow") == ("POST" if code == 405 else None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from edgenas.percents import numeral
 from edgenas.project.comparing.families import Limit
@@ -22,8 +22,14 @@ def winner_of(rows: Sequence[ComparedNet]) -> str:
     return max(better, key=lambda row: row.metrics.top1.value).name if better else SEARCHED
 
 
-def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
-    """One sentence: ahead of all, behind whom, or what cannot be told apart."""
+def verdict(rows: Sequence[ComparedNet], limit: Limit | None, typed: Callable[[str], str] = "edgenas {}".format) -> str:
+    """One sentence: ahead of all, behind whom, or what cannot be told apart.
+
+    Args:
+        rows: the searched net, then its rivals.
+        limit: of a call.
+        typed: a command with its arguments as it is typed for this run.
+    """
     rivals = [row for row in rows[1:] if row.may_win]
     where = f" within {limit}" if limit is not None and rows[0].fits is not None else ""
     if not rivals:
@@ -31,7 +37,7 @@ def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
         return f"{out}there is no rival{where}: nothing is compared"
     winner = winner_of(rows)
     if winner != SEARCHED:
-        return _behind(rows, winner, where)
+        return _behind(rows, winner, where, typed)
     if all(row.better == SEARCHED for row in rivals):
         nearest = min(rivals, key=_gap)
         gap = f"{points(nearest.difference)} points"
@@ -46,9 +52,9 @@ def verdict(rows: Sequence[ComparedNet], limit: Limit | None) -> str:
     return f"ahead of {ahead} of {len(rivals)} rivals, {text}" if ahead else text
 
 
-def _behind(rows: Sequence[ComparedNet], winner: str, where: str) -> str:
+def _behind(rows: Sequence[ComparedNet], winner: str, where: str, typed: Callable[[str], str]) -> str:
     row = next(each for each in rows if each.name == winner)
-    take = f": take that one: `edgenas export --net {winner}`" if row.folder is not None else ": take that one"
+    take = f": take that one: `{typed(f'export --net {winner}')}`" if row.folder is not None else ": take that one"
     if not rows[0].may_win:
         return f"{_why_out(rows[0])}; {winner} is the most accurate{where}{take}"
     assert row.difference is not None

@@ -9,10 +9,9 @@ from edgenas.errors import RunFolderError
 from edgenas.project.results import RESULT
 from edgenas.records import PageSeal
 from edgenas.runs import RunFolder, sha256_file
-from edgenas.runs.stages import BENCH
+from edgenas.runs.stages import BENCH, typed
 
 SEAL = "seal.json"
-REMAKE = "run `edgenas report`"
 
 
 def seal_path(run: RunFolder) -> Path:
@@ -47,12 +46,12 @@ def read_seal(run: RunFolder) -> PageSeal | None:
     """
     if not run.page.is_file():
         return None
-    path = seal_path(run)
+    path, remake = seal_path(run), f"run `{typed(run, 'report')}`"
     if not path.is_file():
-        raise RunFolderError(f"{run.page} has no seal: {path} does not exist", hint=REMAKE)
-    seal = PageSeal.read(path, hint=REMAKE)
+        raise RunFolderError(f"{run.page} has no seal: {path} does not exist", hint=remake)
+    seal = PageSeal.read(path, hint=remake)
     if sha256_file(run.page) != seal.page_sha256:
-        raise RunFolderError(f"{run.page} was edited or damaged: it does not match its seal", hint=REMAKE)
+        raise RunFolderError(f"{run.page} was edited or damaged: it does not match its seal", hint=remake)
     return seal
 
 

@@ -196,7 +196,8 @@ def _told(num: int, race: Race, ways: Sequence[Way], left: int, seconds_per_epoc
         return Note(f"{nets}: already trained (--force trains them again)")
     finals = num if not race.rounds else FINALISTS
     epochs = race.epochs + finals * sum(way.epochs for way in ways)
-    rounds = "".join(f", {nets} for {short} epochs" for nets, short in race.rounds)
+    rounds = "".join(f", {nets} for {short} epoch{'' if short == 1 else 's'}" for nets, short in race.rounds)
     work = f"{epochs} epochs" if left == epochs else f"{left} of {epochs} epochs are left"
     minutes = "" if seconds_per_epoch is None else f", about {left * seconds_per_epoch / 60:.1f} minutes at the winner's pace"
-    return Note(f"{nets}: the best on select is looked for{rounds}, {finals} to the end in {len(ways)} ways: {work}{minutes}")
+    tried = f"{len(ways)} way{'' if len(ways) == 1 else 's'}"
+    return Note(f"{nets}: the best on select is looked for{rounds}, {finals} to the end in {tried}: {work}{minutes}")

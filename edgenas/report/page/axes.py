@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgenas.report.page.markup import Html, join, tag
 
 WIDTH, HEIGHT = 420, 320
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 46
 
 
 def plain(value: float) -> str:
@@ -107,7 +107,7 @@ class Plot:
         parts.append(tag("line", x1=LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"))
         middle = (TOP + bottom) / 2
         parts.append(tag("text", self.x.label, x=(LEFT + right) / 2, y=self.height - 8, text_anchor="middle", class_="label"))
-        turned = f"translate(13 {middle:.1f}) rotate(-90)"
+        turned = f"translate(11 {middle:.1f}) rotate(-90)"
         parts.append(tag("text", self.y.label, transform=turned, text_anchor="middle", class_="label"))
         return join(parts)
 

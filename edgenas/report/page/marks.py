@@ -9,6 +9,8 @@ from edgenas.report.page.axes import LEFT, RIGHT, TOP, Plot
 from edgenas.report.page.markup import Html, join, tag
 
 CHAR_PX, LINE_PX = 6.4, 13.0  # of names in a picture
+APART_PX = 6  # that stay free between names of one line
+DASH_PX = 14  # of a line that has one place
 PLACES = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))  # beside a point, the first that is free
 
 
@@ -91,7 +93,7 @@ def _names(plot: Plot, these: Sequence[Point]) -> Iterable[Html]:
             is_inside = left >= LEFT and left + width <= plot.width - RIGHT + 8
             is_inside = is_inside and top >= TOP - 8 and top + LINE_PX <= plot.height - 40
             if is_inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
+                taken.append((left - APART_PX, top, width + 2 * APART_PX, LINE_PX))
                 at, anchor = {1: (x + 9, "start"), -1: (x - 9, "end"), 0: (x, "middle")}[right]
                 yield tag("text", each.name, x=round(at, 1), y=round(top + 10, 1), text_anchor=anchor, class_="name")
                 break
@@ -104,9 +106,12 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
 
 
 def line(plot: Plot, places: Sequence[tuple[float, float]], kind: str, *, is_step: bool = False) -> Html:
-    """A line through places; as steps it keeps its height to the next one."""
+    """A line through places; as steps it keeps its height to the next one. Of one place it is a dash there."""
     if not places:
         return Html("")
+    if len(places) == 1:
+        x, y = plot.x_px(places[0][0]), plot.y_px(places[0][1])
+        return tag("path", d=f"M{x - DASH_PX / 2} {y}h{DASH_PX}", class_=f"line {kind}")
     parts = [f"M{plot.x_px(places[0][0])} {plot.y_px(places[0][1])}"]
     for x, y in places[1:]:
         parts.append(f"H{plot.x_px(x)}V{plot.y_px(y)}" if is_step else f"L{plot.x_px(x)} {plot.y_px(y)}")

@@ -38,7 +38,7 @@ def nets(page: ResultsPage) -> Html:
     else:
         parts.append(note(f"Nets of timm are not shown yet: {page.command_for('compare')} trains them beside."))
     if page.retrain is not None and page.retrain.comparison is not None:
-        parts.insert(0, note(first_upper(page.retrain.comparison.words)))
+        parts.insert(0, note(first_upper(f"searched against hand-made, as retrain trained them: {page.retrain.comparison.words}")))
     return join([tag("div", *pictures, class_="figures"), *parts, finalists(page.search)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edgenas.percents import percent, with_interval
 from edgenas.records import EQUAL_WORD, BenchResult, DataSheet, PageExport, ResultsPage
 from edgenas.report.page.gallery import contact_sheet
 from edgenas.report.page.markup import Html, folded, join, note, rows_table, tag
@@ -95,7 +96,7 @@ def device(page: ResultsPage) -> Html:
             parity = file.parity
             numbers = f"{parity.num_images:,}" if parity.num_images else "–"
             kept = parity.decision.agreement
-            same = "–" if kept is None else f"{100 * kept.value:.2f} % [{100 * kept.low:.2f}, {100 * kept.high:.2f}]"
+            same = "–" if kept is None else with_interval(kept)
             size = f"{sizes[file.path] / 1e6:.3g} MB" if file.path in sizes else "–"
             rows.append((file.path, size, parity.word.replace("_", " "), numbers, same))
         parts.append(tag("h3", each.folder))
@@ -192,7 +193,7 @@ def limits(page: ResultsPage) -> Iterator[str]:
     elif metrics.positive is not None:
         found = metrics.sensitivity[metrics.positive]
         if found.n:
-            yield f"A sensitivity above {100 * found.low:.1f} %: {found.n:,} images of {metrics.positive} prove no more (95 %)."
+            yield f"A sensitivity above {percent(found.low)}: {found.n:,} images of {metrics.positive} prove no more (95 %)."
     if page.data is not None and page.data.patients is None:
         yield "That no person is in two splits: the data name no patients."
     if page.data is not None and page.data.sites is None:
