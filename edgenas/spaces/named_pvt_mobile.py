@@ -86,11 +86,13 @@ def starnet(
     return {"resolution_px": resolution_px, **strides, "stem_dim": 32, "stages": stages, "head": head}
 
 
-def _starnet(name: str, reported: Reported | None = None) -> NamedArch:
-    return NamedArch("pvt-mobile-star-224", starnet(STARNETS[name], 224, (False, False, True, True)), reported)
+def _starnet(name: str, source: str, top1: float, params: int, macs: int, note: str = "") -> NamedArch:
+    reported = Reported(source, top1=top1, dataset="ImageNet-1K val", params=params, macs=macs, note=note)
+    return NamedArch("pvt-mobile-star-l", starnet(STARNETS[name], 224, (False, False, True, True)), reported)
 
 
-_OF_STARNET = "the repository of StarNet (ma-xu/Rewrite-the-Stars, imagenet/README.md; Ma et al., CVPR 2024, arXiv:2403.19967)"
+_OF_STARNET = "StarNet (Ma et al., CVPR 2024, arXiv:2403.19967)"
+_REPOSITORY, _APPENDIX = f"{_OF_STARNET}, imagenet/README.md of ma-xu/Rewrite-the-Stars", f"{_OF_STARNET}, tables 13 and 14"
 _IR, _FFN, _NEXT = (0, 3, 2), (0, 0, 2), (3, 0, 4)
 _EXTRA, _EXTRA_5, _WIDE_5 = (3, 3, 4), (3, 5, 4), (5, 5, 4)
 
@@ -140,8 +142,11 @@ PVT_MOBILE_ARCHS: dict[str, NamedArch] = {
         ],
         _reported("mobilenetv4_hybrid_medium.e500_r224_in1k", 0.80442, 11_070_000),
     ),
-    "starnet_s1": _starnet(
-        "starnet_s1", Reported(_OF_STARNET, top1=0.736, dataset="ImageNet-1K val", params=2_900_000, macs=425_000_000)
-    ),
-    **{name: _starnet(name) for name in STARNETS if name != "starnet_s1"},
+    "starnet_s1": _starnet("starnet_s1", _REPOSITORY, 0.736, 2_900_000, 425_000_000),
+    "starnet_s2": _starnet("starnet_s2", _REPOSITORY, 0.747, 3_700_000, 547_000_000),
+    "starnet_s3": _starnet("starnet_s3", _REPOSITORY, 0.774, 5_800_000, 757_000_000),
+    "starnet_s4": _starnet("starnet_s4", _REPOSITORY, 0.788, 7_500_000, 1_075_000_000),
+    "starnet_s050": _starnet("starnet_s050", _APPENDIX, 0.557, 540_000, 92_800_000),
+    "starnet_s100": _starnet("starnet_s100", _APPENDIX, 0.643, 1_040_000, 187_100_000),
+    "starnet_s150": _starnet("starnet_s150", _APPENDIX, 0.680, 1_560_000, 229_000_000),
 }

@@ -124,7 +124,7 @@ GEOMETRIES: dict[str, Geometry] = {
         stem_stride=1,
     ),
     "pvt-mobile-star": _STAR,
-    "pvt-mobile-star-224": _STAR,
+    "pvt-mobile-star-l": _STAR,
 }
 
 
@@ -240,7 +240,7 @@ PVT_MOBILE_SPACES = (
         stem_strides=(2, 1),
     ),
     _space(
-        "pvt-mobile-star-224",
+        "pvt-mobile-star-l",
         _RESOLUTIONS,
         (16, 24, 32),
         (

@@ -63,10 +63,10 @@ class TestPvtMobileStar(SpaceConformance):
         return get_space("pvt-mobile-star")
 
 
-class TestPvtMobileStar224(SpaceConformance):
+class TestPvtMobileStarL(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:
-        return get_space("pvt-mobile-star-224")
+        return get_space("pvt-mobile-star-l")
 
 
 class TestPvtMobileSmall(SpaceConformance):

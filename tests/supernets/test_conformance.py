@@ -252,7 +252,7 @@ class TestPvtMobileHybrid(TestPvtMobileSmall):
         return get_space("pvt-mobile-mqa")
 
 
-class TestPvtMobileStar224(TestPvtMobileSmall):
+class TestPvtMobileStarL(TestPvtMobileSmall):
     @pytest.fixture
     def space(self) -> SearchSpace:
-        return get_space("pvt-mobile-star-224")
+        return get_space("pvt-mobile-star-l")

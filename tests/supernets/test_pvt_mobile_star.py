@@ -23,7 +23,7 @@ from edgenas.supernets.pvt_mobile_star_files import by_our_star_names
 from edgenas.supernets.pvt_mobile_star_net import STAR_STD, StarBlock
 from edgenas.supernets.start import load_weights
 
-SPACE, PHOTOS = get_space("pvt-mobile-star"), get_space("pvt-mobile-star-224")
+SPACE, PHOTOS = get_space("pvt-mobile-star"), get_space("pvt-mobile-star-l")
 TASK = Task(10, 3, 32)
 PLAIN = {"kernels": {"start": 0, "expand": 0, "mid": 3, "star": 0}}
 
@@ -174,7 +174,7 @@ def test_a_starnet_of_another_space_names_that_space_and_broken_ones_are_refused
     supernet = build_supernet(SPACE, TASK)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     state = timm_net("starnet_s100").state_dict()
-    with pytest.raises(CheckpointError, match="it is a net of pvt-mobile-star-224"):
+    with pytest.raises(CheckpointError, match="it is a net of pvt-mobile-star-l"):
         load_weights(supernet, state, "s100")
     lacking = {name: value for name, value in state.items() if name != "stages.0.0.conv.weight"}
     with pytest.raises(CheckpointError, match=r"is no StarNet as timm names it: stages\.0\.downsample\.conv\.weight is missing"):
