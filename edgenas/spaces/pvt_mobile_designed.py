@@ -30,9 +30,9 @@ def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
     has_stars = STAR in offered
     kinds: list[Kernels] = [STAR] if has_stars else []
     kinds += [each for kernels in (INVERTED, FUSED, PLAIN) if (each := (*kernels, 0) if has_stars else kernels) in offered]
-    nets = [_uniform(space, *step) for step in product(choices[RESOLUTION], kinds, STEPS, STEPS)]
+    nets = [*_starnets(space, choices)] if has_stars else []  # first: a search with a small population leaves out the last
+    nets += [_uniform(space, *step) for step in product(choices[RESOLUTION], kinds, STEPS, STEPS)]
     nets += [_pairs(space, width) for width in choices["stem_dim"]] if PLAIN in offered else []
-    nets += [*_starnets(space, choices)] if has_stars else []
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
 
 
