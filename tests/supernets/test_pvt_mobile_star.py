@@ -91,8 +91,10 @@ def test_equal_weights_give_timms_logits(name: str, space: SearchSpace, px: int)
         assert distance(net(images), expected) < 1e-4
 
 
-def test_the_nets_of_starnet_that_fit_are_hand_designed_with_every_stride_of_the_stem() -> None:
+def test_the_nets_of_starnet_are_the_first_hand_designed_ones_with_every_stride_of_the_stem() -> None:
     nets = hand_designed(SPACE)
+    assert all(block == star(7, block["expansion"]) for net in nets[:8] for block in net["stages"][0]["blocks"])
+    assert [net["stem_stride"] for net in nets[:8]] == [2, 1] * 4  # a small first population takes the first ones alone
     for name in ("starnet_s050", "starnet_s1"):
         arch = SPACE.to_json(np.array(twin(name), dtype=np.int16))
         assert arch in nets
