@@ -15,8 +15,9 @@ its others, one row an output channel; the depthwise convolution belongs to the 
 of their own, so that a score without them is a subtraction away. The released code tells layers by being linear and would see
 neither. In mobile nets a bottleneck's widening and narrowing convolutions are its MLP, its depthwise ones are judged like those
 of PVT's MLPs, and of multi-query attention, whose keys have fewer rows than its queries, q is a matrix beside that of k and v;
-the strided convolutions before its keys and values count as reductions. Embeddings, entrances of stages, poolings between stages,
-norms, biases and heads are not judged in any family.
+the strided convolutions before its keys and values count as reductions. A star block's branches and its narrowing convolution are
+judged like a bottleneck's; without signs its ReLU6 is soon at its end, and what lies before it has little say. Embeddings,
+entrances of stages, poolings between stages, norms, biases and heads are not judged in any family.
 
 Weights are slices of the supernet's; nothing else is copied.
 """

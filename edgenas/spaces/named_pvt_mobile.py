@@ -1,8 +1,12 @@
-"""MobileNetV4's nets at 224 px, which are points of mobile spaces."""
+"""MobileNetV4's and StarNet's nets at 224 px, which are points of mobile spaces."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from edgenas.spaces.base import Option
 
 from edgenas.spaces.reported import NamedArch, Reported
 
@@ -40,6 +44,55 @@ def _reported(weights: str, top1: float, params: int) -> Reported:
     return Reported(source, top1=top1, dataset="ImageNet-1K val", params=params)
 
 
+@dataclass(frozen=True, slots=True)
+class StarShape:
+    """One of timm's StarNet nets: width of the first stage, which the later ones double, blocks of each, and their expansion."""
+
+    base_dim: int
+    depths: tuple[int, ...]
+    expansion: int = 4
+
+
+STARNETS: dict[str, StarShape] = {
+    "starnet_s1": StarShape(24, (2, 2, 8, 3)),
+    "starnet_s2": StarShape(32, (1, 2, 6, 2)),
+    "starnet_s3": StarShape(32, (2, 2, 8, 4)),
+    "starnet_s4": StarShape(32, (3, 3, 12, 5)),
+    "starnet_s050": StarShape(16, (1, 1, 3, 1), 3),
+    "starnet_s100": StarShape(20, (1, 2, 4, 1)),
+    "starnet_s150": StarShape(24, (1, 2, 4, 2), 3),
+}
+
+
+def starnet(
+    shape: StarShape, resolution_px: Option, attends: Sequence[bool], *, stem_stride: Option | None = None
+) -> dict[str, Any]:
+    """The readable net.
+
+    Args:
+        shape: of the net.
+        resolution_px: of its images.
+        attends: whether a stage offers attention, which the net has nowhere.
+        stem_stride: None where no choice names it.
+    """
+    block = {"kernels": {"start": 0, "expand": 0, "mid": 0, "star": 7}, "expansion": shape.expansion}
+    without: dict[str, Any] = {"attention": {"kind": "none", "num_heads": 0}}
+    stages = [
+        {"embed_dim": shape.base_dim * 2**stage, "expansion": 0, "blocks": [block | (without if attends[stage] else {})] * depth}
+        for stage, depth in enumerate(shape.depths)
+    ]
+    strides = {} if stem_stride is None else {"stem_stride": stem_stride}
+    head = {"neck_dim": 0, "hidden_dim": 0}
+    return {"resolution_px": resolution_px, **strides, "stem_dim": 32, "stages": stages, "head": head}
+
+
+def _starnet(name: str, source: str, top1: float, params: int, macs: int, note: str = "") -> NamedArch:
+    reported = Reported(source, top1=top1, dataset="ImageNet-1K val", params=params, macs=macs, note=note)
+    return NamedArch("pvt-mobile-star-l", starnet(STARNETS[name], 224, (False, False, True, True)), reported)
+
+
+_OF_STARNET = "StarNet (Ma et al., CVPR 2024, arXiv:2403.19967)"
+_REPOSITORY, _APPENDIX = f"{_OF_STARNET}, imagenet/README.md of ma-xu/Rewrite-the-Stars", f"{_OF_STARNET}, tables 13 and 14"
 _IR, _FFN, _NEXT = (0, 3, 2), (0, 0, 2), (3, 0, 4)
 _EXTRA, _EXTRA_5, _WIDE_5 = (3, 3, 4), (3, 5, 4), (5, 5, 4)
 
@@ -89,4 +142,11 @@ PVT_MOBILE_ARCHS: dict[str, NamedArch] = {
         ],
         _reported("mobilenetv4_hybrid_medium.e500_r224_in1k", 0.80442, 11_070_000),
     ),
+    "starnet_s1": _starnet("starnet_s1", _REPOSITORY, 0.736, 2_900_000, 425_000_000),
+    "starnet_s2": _starnet("starnet_s2", _REPOSITORY, 0.747, 3_700_000, 547_000_000),
+    "starnet_s3": _starnet("starnet_s3", _REPOSITORY, 0.774, 5_800_000, 757_000_000),
+    "starnet_s4": _starnet("starnet_s4", _REPOSITORY, 0.788, 7_500_000, 1_075_000_000),
+    "starnet_s050": _starnet("starnet_s050", _APPENDIX, 0.557, 540_000, 92_800_000),
+    "starnet_s100": _starnet("starnet_s100", _APPENDIX, 0.643, 1_040_000, 187_100_000),
+    "starnet_s150": _starnet("starnet_s150", _APPENDIX, 0.680, 1_560_000, 229_000_000),
 }

@@ -2,7 +2,7 @@
 
 A `MobileSpec` says exactly what a net computes, as a chain of components with one tensor in and one out, all of them images
 (N, C, H, W): convolutions and attention follow each other without a change of layout. A batch norm after a convolution is part of
-it once exported; the one before attention stays.
+it once exported; the one before attention stays. Star blocks, and what surrounds them, are described by `pvt_mobile_star`.
 
 A bottleneck widens its input to ``mlp_hidden`` channels and narrows it again. Its ``kernels`` are those of an optional depthwise
 convolution before, of the widening convolution (1, or 3 for what is also called a fused bottleneck) and of an optional depthwise
@@ -27,7 +27,18 @@ from numpy.typing import NDArray
 
 from edgenas.spaces.base import RESOLUTION, SearchSpace, Task
 from edgenas.spaces.pvt_mobile_designed import hand_designed
-from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, PVT_MOBILE_SPACES, Geometry, Kernels, is_plain
+from edgenas.spaces.pvt_mobile_options import (
+    GEOMETRIES,
+    NO_ATTENTION,
+    PLAIN,
+    PVT_MOBILE_SPACES,
+    STEM_STRIDE,
+    Geometry,
+    Kernels,
+    is_plain,
+    star_of,
+)
+from edgenas.spaces.pvt_mobile_star import StarBlockSpec, StarEntranceSpec, StarHeadSpec, StarStemSpec
 
 AttentionKind = Literal["mqa", "sra"]
 WIDTH_STEP = 8  # channels that runtimes compute together
@@ -125,15 +136,18 @@ class HeadSpec:
         return self.hidden_dim or self.pooled_dim
 
 
-Block = ConvBlockSpec | AttentionBlockSpec
-Component = StemSpec | DownsampleSpec | ConvBlockSpec | AttentionBlockSpec | HeadSpec
+Stem = StemSpec | StarStemSpec
+Entrance = DownsampleSpec | StarEntranceSpec
+Block = ConvBlockSpec | AttentionBlockSpec | StarBlockSpec
+Exit = HeadSpec | StarHeadSpec
+Component = Stem | Entrance | Block | Exit
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
     """One resolution of the pyramid; ``places`` says of every block in which of the stage's places it stands."""
 
-    downsample: DownsampleSpec
+    downsample: Entrance
     blocks: tuple[Block, ...]
     places: tuple[int, ...]
 
@@ -143,9 +157,9 @@ class MobileSpec:
     """A whole net."""
 
     task: Task
-    stem: StemSpec
+    stem: Stem
     stages: tuple[StageSpec, ...]
-    head: HeadSpec
+    head: Exit
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -156,24 +170,33 @@ class MobileSpec:
         return (*chain, self.head)
 
 
+Grids = tuple[int, ...]  # rows, and columns, of the image, after the stem and after the entrance of every stage
+
+
+def grids_of(geometry: Geometry, resolution_px: int, stem_stride: int | None = None) -> Grids:
+    """Every grid of a net, that of its images first; a ``stem_stride`` of None is the geometry's."""
+    return (resolution_px, *geometry.grids(resolution_px, stem_stride))
+
+
 def kernels_of(readable: Mapping[str, int]) -> Kernels:
     """Kernels as a spec has them."""
-    return readable["start"], readable["expand"], readable["mid"]
+    return tuple(readable[name] for name in ("start", "expand", "mid", "star") if name in readable)
 
 
-def stem_spec(geometry: Geometry, resolution_px: int, *, in_channels: int, embed_dim: int) -> StemSpec:
+def stem_spec(geometry: Geometry, grids: Grids, *, in_channels: int, embed_dim: int) -> Stem:
     """The entrance of a net."""
-    return StemSpec(in_channels, embed_dim, resolution_px, geometry.grids(resolution_px)[0])
+    kind = StarStemSpec if geometry.star else StemSpec
+    return kind(in_channels, embed_dim, grids[0], grids[1])
 
 
-def downsample_spec(
-    geometry: Geometry, stage: int, resolution_px: int, *, in_dim: int, embed_dim: int, expansion: int
-) -> DownsampleSpec:
+def downsample_spec(geometry: Geometry, stage: int, grids: Grids, *, in_dim: int, embed_dim: int, expansion: int) -> Entrance:
     """The entrance of ``stage`` (0-based)."""
-    entrance, grids = geometry.stages[stage], geometry.grids(resolution_px)
+    entrance, in_grid, grid = geometry.stages[stage], grids[stage + 1], grids[stage + 2]
+    if geometry.star:
+        return StarEntranceSpec(in_grid, grid, entrance.stride, in_dim, embed_dim)
     return DownsampleSpec(
-        in_grid=grids[stage],
-        grid=grids[stage + 1],
+        in_grid=in_grid,
+        grid=grid,
         stride=entrance.stride,
         in_dim=in_dim,
         embed_dim=embed_dim,
@@ -185,26 +208,33 @@ def downsample_spec(
 
 
 def block_specs(
-    geometry: Geometry, stage: int, grid: int, *, embed_dim: int, kernels: Kernels, expansion: int, attention: Any = NO_ATTENTION
+    geometry: Geometry, stage: int, grids: Grids, *, embed_dim: int, kernels: Kernels, expansion: int, attention: Any = NO_ATTENTION
 ) -> tuple[Block, ...]:
-    """What stands in one place of ``stage``: a bottleneck, after attention where ``attention`` (kind, heads) is any."""
+    """What stands in one place of ``stage``: a convolution, a bottleneck or a star block, after attention where ``attention``
+    (kind, heads) is any."""
     kind, num_heads = attention
-    mlp_hidden = 0 if is_plain(kernels) else embed_dim * expansion
-    bottleneck = ConvBlockSpec(grid, embed_dim, mlp_hidden, kernels, geometry.layer_scale and mlp_hidden > 0)
+    grid, mlp_hidden = grids[stage + 2], 0 if is_plain(kernels) else embed_dim * expansion
+    block: Block = (
+        StarBlockSpec(grid, embed_dim, mlp_hidden, star_of(kernels))
+        if star_of(kernels)
+        else ConvBlockSpec(grid, embed_dim, mlp_hidden, kernels[:3], geometry.layer_scale and mlp_hidden > 0)
+    )
     if (kind, num_heads) == NO_ATTENTION:
-        return (bottleneck,)
+        return (block,)
     stride = geometry.stages[stage].kv_stride
-    return AttentionBlockSpec(grid, embed_dim, kind, num_heads, geometry.head_dim, stride, geometry.layer_scale), bottleneck
+    return AttentionBlockSpec(grid, embed_dim, kind, num_heads, geometry.head_dim, stride, geometry.layer_scale), block
 
 
-def head_spec(geometry: Geometry, resolution_px: int, *, embed_dim: int, dims: tuple[int, int], num_classes: int) -> HeadSpec:
-    """The exit of a net; ``dims`` of neck and hidden layer."""
-    return HeadSpec(geometry.grids(resolution_px)[-1], embed_dim, *dims, num_classes)
+def head_spec(geometry: Geometry, grids: Grids, *, embed_dim: int, dims: tuple[int, int], num_classes: int) -> Exit:
+    """The exit of a net; ``dims`` of neck and hidden layer, neither of which a net of star blocks has."""
+    if geometry.star:
+        return StarHeadSpec(grids[-1], embed_dim, num_classes)
+    return HeadSpec(grids[-1], embed_dim, *dims, num_classes)
 
 
 def is_block(component: Hashable) -> bool:
     """Whether a component is one that nets repeat."""
-    return isinstance(component, (ConvBlockSpec, AttentionBlockSpec))
+    return isinstance(component, Block)
 
 
 def lower(space: SearchSpace, genes_G: NDArray[np.integer], task: Task) -> MobileSpec:
@@ -219,19 +249,19 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileS
         ValueError: if the resolution is too small for the strides.
     """
     resolution_px = arch[RESOLUTION]
-    grids = geometry.grids(resolution_px)
+    grids = grids_of(geometry, resolution_px, arch.get(STEM_STRIDE))
     if min(grids) < 1:
-        raise ValueError(f"{resolution_px} px is too small for a net of {len(grids)} grids")
+        raise ValueError(f"{resolution_px} px is too small for a net of {len(grids) - 1} grids")
     in_dim, stages = arch["stem_dim"], list[StageSpec]()
     for index, genes in enumerate(arch["stages"]):
         dim, blocks, places = genes["embed_dim"], list[Block](), list[int]()
-        entrance = downsample_spec(geometry, index, resolution_px, in_dim=in_dim, embed_dim=dim, expansion=genes["expansion"])
+        entrance = downsample_spec(geometry, index, grids, in_dim=in_dim, embed_dim=dim, expansion=genes["expansion"])
         for place, block in enumerate(genes.get("blocks", ())):
             attention = block.get("attention")
             added = block_specs(
                 geometry,
                 index,
-                grids[index + 1],
+                grids,
                 embed_dim=dim,
                 kernels=kernels_of(block["kernels"]),
                 expansion=block.get("expansion", 0),
@@ -244,9 +274,9 @@ def assemble(geometry: Geometry, task: Task, arch: Mapping[str, Any]) -> MobileS
     dims = (arch["head"]["neck_dim"], arch["head"]["hidden_dim"])
     return MobileSpec(
         replace(task, image_px=resolution_px),
-        stem_spec(geometry, resolution_px, in_channels=task.in_channels, embed_dim=arch["stem_dim"]),
+        stem_spec(geometry, grids, in_channels=task.in_channels, embed_dim=arch["stem_dim"]),
         tuple(stages),
-        head_spec(geometry, resolution_px, embed_dim=in_dim, dims=dims, num_classes=task.num_classes),
+        head_spec(geometry, grids, embed_dim=in_dim, dims=dims, num_classes=task.num_classes),
     )
 
 
@@ -255,6 +285,7 @@ __all__ = [
     "NO_ATTENTION",
     "PLAIN",
     "PVT_MOBILE_SPACES",
+    "STEM_STRIDE",
     "AttentionBlockSpec",
     "AttentionKind",
     "Block",
@@ -262,18 +293,25 @@ __all__ = [
     "ConvBlockSpec",
     "DownsampleSpec",
     "Geometry",
+    "Grids",
     "HeadSpec",
     "Kernels",
     "MobileSpec",
     "StageSpec",
+    "StarBlockSpec",
+    "StarEntranceSpec",
+    "StarHeadSpec",
+    "StarStemSpec",
     "StemSpec",
     "assemble",
     "block_specs",
     "downsample_spec",
+    "grids_of",
     "hand_designed",
     "head_spec",
     "is_block",
     "is_plain",
     "lower",
+    "star_of",
     "stem_spec",
 ]

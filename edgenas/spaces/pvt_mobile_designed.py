@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from edgenas.errors import ArchError
 from edgenas.spaces.base import RESOLUTION, Option, SearchSpace
-from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, Kernels
+from edgenas.spaces.named_pvt_mobile import STARNETS, starnet
+from edgenas.spaces.pvt_mobile_options import GEOMETRIES, NO_ATTENTION, PLAIN, STEM_STRIDE, Kernels
 from edgenas.spaces.uniform import STEPS, at_step
 
 INVERTED, FUSED = (0, 1, 3), (0, 3, 0)  # kernels of an inverted bottleneck, as of MobileNetV2, and of a fused one
+STAR = (0, 0, 0, 7)  # of a star block as StarNet has it
 
 
 def hand_designed(space: SearchSpace) -> list[dict[str, Any]]:
     """What an engineer would write down without a search: one kind of block everywhere, scaled in resolution, depth and width.
 
-    The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones and plain
-    convolutions; no attention. Where there are plain convolutions, so is VGG's pattern of them (`edgenas.training.cnn`).
+    The kinds are inverted bottlenecks with a depthwise 3x3 convolution and, where the space has them, fused ones, plain
+    convolutions and star blocks; no attention. Where there are plain convolutions, so is VGG's pattern of them
+    (`edgenas.training.cnn`), and where there are star blocks, so are the nets of StarNet that the space has.
     """
-    offered = {option for choice in space.choices if choice.name.endswith(".kernels") for option in choice.options}
-    kinds = [kernels for kernels in (INVERTED, FUSED, PLAIN) if kernels in offered]
-    steps = product(space.choices[space.index[RESOLUTION]].options, kinds, STEPS, STEPS)
-    nets = [_uniform(space, *step) for step in steps]
-    nets += [_pairs(space, width) for width in space.choices[space.index["stem_dim"]].options] if PLAIN in offered else []
+    choices = {choice.name: choice.options for choice in space.choices}
+    offered = {option for name, options in choices.items() if name.endswith(".kernels") for option in options}
+    has_stars = STAR in offered
+    kinds: list[Kernels] = [STAR] if has_stars else []
+    kinds += [each for kernels in (INVERTED, FUSED, PLAIN) if (each := (*kernels, 0) if has_stars else kernels) in offered]
+    nets = [*_starnets(space, choices)] if has_stars else []  # first: a search with a small population leaves out the last
+    nets += [_uniform(space, *step) for step in product(choices[RESOLUTION], kinds, STEPS, STEPS)]
+    nets += [_pairs(space, width) for width in choices["stem_dim"]] if PLAIN in offered else []
     return [net for position, net in enumerate(nets) if net not in nets[:position]]
+
+
+def _starnets(space: SearchSpace, choices: Mapping[str, tuple[Option, ...]]) -> Iterator[dict[str, Any]]:
+    """StarNet's nets that the space has, at every resolution, with every stride of the stem."""
+    for shape, resolution_px, stride in product(STARNETS.values(), choices[RESOLUTION], choices.get(STEM_STRIDE, (None,))):
+        attends = [f"stages[{stage}].blocks[0].attention" in choices for stage in range(len(shape.depths))]
+        try:
+            yield space.to_json(space.from_json(starnet(shape, resolution_px, attends, stem_stride=stride))[0])
+        except ArchError:
+            continue
 
 
 def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth: float, width: float) -> dict[str, Any]:
@@ -33,6 +51,8 @@ def _uniform(space: SearchSpace, resolution_px: Option, kernels: Kernels, depth:
     for choice in space.choices:
         if choice.name == RESOLUTION:
             row.append(choice.options.index(resolution_px))
+        elif choice.name == STEM_STRIDE:
+            row.append(0)
         elif choice.name.endswith(".kernels"):
             row.append(choice.options.index(kernels if kernels in choice.options else INVERTED))
         elif choice.name.endswith(".attention"):

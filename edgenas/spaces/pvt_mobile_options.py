@@ -2,7 +2,8 @@
 
 The ends of a list bound what stands between in parameters and in MACs alike. Of kernels the first is the cheapest, a bottleneck
 without depthwise convolutions or with one before the widening, and the last the dearest: a widening by 3x3, where it is offered.
-A plain convolution stands between them, and has no expansion. Attention grows with its heads, and at equal heads keys and values
+A plain convolution stands between them, and has no expansion. Star blocks, where they are offered, are the dearest instead: of a
+bottleneck's two products of all channels they have three. Attention grows with its heads, and at equal heads keys and values
 of every head cost more than those that all heads share.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from edgenas.spaces.base import RESOLUTION, Choice, Condition, Option, SearchSpace, Task
 
-Kernels = tuple[int, int, int]  # before, of and after the widening; 0 is none
+Kernels = tuple[int, ...]  # before, of and after the widening; 0 is none. Spaces with star blocks have theirs as a fourth
 Attention = tuple[str, int]  # kind and heads
 
 NO_ATTENTION: Attention = ("none", 0)
@@ -22,7 +23,12 @@ PLAIN: Kernels = (0, 0, 3)  # nothing is widened, so that what follows is one 3x
 
 def is_plain(kernels: Kernels) -> bool:
     """Whether there is one convolution instead of a bottleneck."""
-    return kernels[1] == 0
+    return kernels[1] == 0 and not star_of(kernels)
+
+
+def star_of(kernels: Kernels) -> int:
+    """Rows of a star block's depthwise convolutions; 0 where there is none."""
+    return kernels[3] if len(kernels) > 3 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +43,22 @@ class StageGeometry:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What no gene changes: the stages, the width of a head, whether what a bottleneck adds is scaled, and the stem's stride."""
+    """What no gene changes: the stages, the width of a head, whether what a bottleneck adds is scaled, and the stem's stride.
+
+    Attributes:
+        stem_stride: where no gene chooses it.
+        star: stem, entrances and head are those of nets of star blocks (`edgenas.spaces.pvt_mobile_star`).
+    """
 
     stages: tuple[StageGeometry, ...]
     head_dim: int
     layer_scale: bool = False
     stem_stride: int = 2
+    star: bool = False
 
-    def grids(self, resolution_px: int) -> tuple[int, ...]:
+    def grids(self, resolution_px: int, stem_stride: int | None = None) -> tuple[int, ...]:
         """Rows, and columns, of the features after the stem and after every stage's entrance."""
-        grids = [-(-resolution_px // self.stem_stride)]
+        grids = [-(-resolution_px // (self.stem_stride if stem_stride is None else stem_stride))]
         for stage in self.stages:
             grids.append(-(-grids[-1] // stage.stride))
         return tuple(grids)
@@ -65,6 +77,8 @@ class StageOptions:
     attentions: tuple[Attention, ...] = ()
 
 
+STEM_STRIDE = "stem_stride"  # the choice of the stem's stride, in spaces that leave it open
+_STAR = Geometry(tuple(StageGeometry(PLAIN) for _ in range(4)), head_dim=16, star=True)
 _MEDIUM = (
     StageGeometry((0, 3, 0)),
     StageGeometry((3, 1, 5)),
@@ -109,13 +123,15 @@ GEOMETRIES: dict[str, Geometry] = {
         head_dim=16,
         stem_stride=1,
     ),
+    "pvt-mobile-star": _STAR,
+    "pvt-mobile-star-l": _STAR,
 }
 
 
 def _stage_choices(stage: int, options: StageOptions) -> list[Choice]:
     """Width, entrance and depth of a stage, then what every block is; a block exists where the depth reaches it.
 
-    A plain block has no expansion.
+    A plain block has no expansion. Kernels of star blocks are named only where there are any.
     """
     at, depths = f"stages[{stage}]", options.depths
     choices = [Choice(f"{at}.embed_dim", options.embed_dims), Choice(f"{at}.expansion", options.entrances)]
@@ -123,7 +139,7 @@ def _stage_choices(stage: int, options: StageOptions) -> list[Choice]:
         return choices
     choices.append(Choice(f"{at}.depth", depths, length_of=(f"{at}.blocks",)))
     per_block: list[tuple[str, tuple[Option, ...], tuple[str, ...]]] = [
-        ("kernels", options.kernels, ("start", "expand", "mid")),
+        ("kernels", options.kernels, ("start", "expand", "mid", "star")[: max(map(len, options.kernels))]),
         ("expansion", options.expansions, ()),
         ("attention", options.attentions, ("kind", "num_heads")),
     ]
@@ -145,8 +161,11 @@ def _space(
     heads: tuple[tuple[int, int], ...],
     num_classes: int,
     purpose: str,
+    stem_strides: tuple[int, ...] = (),
 ) -> SearchSpace:
-    choices = [Choice(RESOLUTION, resolutions), Choice("stem_dim", stem_dims)]
+    choices = [Choice(RESOLUTION, resolutions)]
+    choices += [Choice(STEM_STRIDE, stem_strides)] if stem_strides else []
+    choices.append(Choice("stem_dim", stem_dims))
     for stage, options in enumerate(stages):
         choices += _stage_choices(stage, options)
     choices.append(Choice("head", heads, keys=("neck_dim", "hidden_dim")))
@@ -160,6 +179,8 @@ _HYBRID_ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("mqa", 4))
 _RESOLUTIONS = (160, 192, 224, 256)
 _HEADS = ((240, 320), (480, 640), (960, 1280))
 _PICO_KERNELS = ((0, 1, 3), (0, 3, 0))
+_STAR_KERNELS = ((3, 1, 0, 0), (0, 1, 3, 0), (0, 1, 5, 0), (*PLAIN, 0), (0, 0, 0, 3), (0, 0, 0, 5), (0, 0, 0, 7))
+_STAR_ATTENTIONS = (NO_ATTENTION, ("mqa", 2), ("sra", 4))
 _PLAIN_KERNELS = ((3, 1, 0), (0, 1, 3), (5, 1, 0), (0, 1, 5), PLAIN, (0, 3, 0))
 
 PVT_MOBILE_SPACES = (
@@ -202,6 +223,35 @@ PVT_MOBILE_SPACES = (
         ((0, 0), (128, 0), (256, 0)),
         num_classes=10,
         purpose="small images: plain convolutions at full size first",
+    ),
+    _space(
+        "pvt-mobile-star",
+        (32,),
+        (16, 24, 32),
+        (
+            StageOptions((16, 24, 32, 48), (0,), (1, 2, 3), _STAR_KERNELS, (3, 4)),
+            StageOptions((32, 48, 64, 96), (0,), (1, 2, 3), _STAR_KERNELS, (3, 4)),
+            StageOptions((64, 96, 128), (0,), (1, 2, 3, 4, 6, 8), _STAR_KERNELS, (3, 4), _STAR_ATTENTIONS),
+            StageOptions((96, 128, 192, 256), (0,), (1, 2, 3), _STAR_KERNELS, (3, 4)),
+        ),
+        ((0, 0),),
+        num_classes=10,
+        purpose="small images: star blocks, around StarNet",
+        stem_strides=(2, 1),
+    ),
+    _space(
+        "pvt-mobile-star-l",
+        _RESOLUTIONS,
+        (16, 24, 32),
+        (
+            StageOptions((16, 20, 24, 32), (0,), (1, 2, 3), _STAR_KERNELS, (3, 4)),
+            StageOptions((32, 40, 48, 64), (0,), (1, 2, 3), _STAR_KERNELS, (3, 4)),
+            StageOptions((64, 80, 96, 128), (0,), (1, 2, 3, 4, 6, 8, 12), _STAR_KERNELS, (3, 4), _STAR_ATTENTIONS),
+            StageOptions((128, 160, 192, 256), (0,), (1, 2, 3, 4, 5), _STAR_KERNELS, (3, 4), _STAR_ATTENTIONS),
+        ),
+        ((0, 0),),
+        num_classes=1000,
+        purpose="photos on slow devices: star blocks, around StarNet",
     ),
     _space(
         "pvt-mobile-small",

@@ -2,9 +2,9 @@
 
 Sharing ("weight entanglement", Chen et al., AutoFormer, arXiv:2107.00651): a narrower net keeps the leading channels, a shallower
 stage its first places, fewer heads the leading ones. A smaller kernel is the middle of the largest one: 3x3 of a depthwise 5x5, and
-the widening 1x1 of a fused bottleneck's 3x3; a plain convolution has weights of its own. Both kinds of attention have the same
-queries, output and norm; the shared key and value of one are those of the first head of the other. Batch norms have shared
-statistics, which fit no subnet: `edgenas.training.recalibration` estimates those of every chosen one.
+the widening 1x1 of a fused bottleneck's 3x3; plain convolutions and star blocks have weights of their own. Both kinds of attention
+have the same queries, output and norm; the shared key and value of one are those of the first head of the other. Batch norms have
+shared statistics, which fit no subnet: `edgenas.training.recalibration` estimates those of every chosen one.
 """
 
 from __future__ import annotations
@@ -23,26 +23,32 @@ from edgenas.spaces.pvt_mobile import (
     Block,
     ConvBlockSpec,
     DownsampleSpec,
-    HeadSpec,
+    Entrance,
+    Exit,
     Kernels,
     MobileSpec,
+    StarBlockSpec,
+    StarEntranceSpec,
+    StarHeadSpec,
     is_plain,
     lower,
+    star_of,
 )
 from edgenas.supernets.functional import WeightGroup
 from edgenas.supernets.pvt_mobile_net import (
     AttentionBlock,
     ConvBlock,
-    Head,
     MobileNet,
     PlainBlock,
     begin_quietly,
     build_component,
     build_downsample,
+    build_head,
     build_stem,
     component_input_shape,
     initialise,
 )
+from edgenas.supernets.pvt_mobile_star_net import StarBlock
 from edgenas.supernets.sliced import Part, Sharing, SlicedSupernet
 from edgenas.supernets.slots import tensors_of
 
@@ -71,10 +77,12 @@ def cut_norm(tensors: Weights, name: str, dim: int) -> dict[str, Tensor]:
 
 
 def cut_unit(tensors: Weights, name: str, outputs: int, inputs: int, kernel: int) -> dict[str, Tensor]:
-    """A convolution and its batch norm; arguments as of `cut_conv`."""
+    """A convolution, its biases and its batch norm, where it has them; arguments as of `cut_conv`."""
     at = f"{name}." if name else ""
-    weight = cut_conv(tensors[f"{at}conv.weight"], outputs, inputs, kernel)
-    return {f"{at}conv.weight": weight} | cut_norm(tensors, f"{at}bn", outputs)
+    result = {f"{at}conv.weight": cut_conv(tensors[f"{at}conv.weight"], outputs, inputs, kernel)}
+    if f"{at}conv.bias" in tensors:
+        result[f"{at}conv.bias"] = tensors[f"{at}conv.bias"][:outputs]
+    return result | (cut_norm(tensors, f"{at}bn", outputs) if f"{at}bn.weight" in tensors else {})
 
 
 def cut_bottleneck(tensors: Weights, spec: DownsampleSpec | ConvBlockSpec) -> dict[str, Tensor]:
@@ -90,6 +98,31 @@ def cut_bottleneck(tensors: Weights, spec: DownsampleSpec | ConvBlockSpec) -> di
     return result | _cut_scale(tensors, spec)
 
 
+def cut_star(tensors: Weights, spec: StarBlockSpec) -> dict[str, Tensor]:
+    """A star block's weights and statistics at the widths and kernels of ``spec``."""
+    dim, hidden = spec.embed_dim, spec.mlp_hidden
+    result = cut_unit(tensors, "dwconv", dim, 1, spec.kernel)
+    result |= cut_unit(tensors, "f1", hidden, dim, 1) | cut_unit(tensors, "f2", hidden, dim, 1)
+    return result | cut_unit(tensors, "g", dim, hidden, 1) | cut_unit(tensors, "dwconv2", dim, 1, spec.kernel)
+
+
+def cut_entrance(tensors: Weights, spec: Entrance) -> dict[str, Tensor]:
+    """The weights and statistics of a stage's entrance at the widths of ``spec``."""
+    if isinstance(spec, StarEntranceSpec):
+        return cut_unit(tensors, "", spec.embed_dim, spec.in_dim, 3)
+    return cut_bottleneck(tensors, spec)
+
+
+def cut_block(tensors: Weights, spec: Block) -> dict[str, Tensor]:
+    """The weights and statistics of a block of any kind at the widths and kernels of ``spec``."""
+    match spec:
+        case StarBlockSpec():
+            return cut_star(tensors, spec)
+        case AttentionBlockSpec():
+            return cut_attention(tensors, spec)
+    return cut_bottleneck(tensors, spec)
+
+
 def cut_attention(tensors: Weights, spec: AttentionBlockSpec) -> dict[str, Tensor]:
     """An attention's weights and statistics at the widths and of the kind of ``spec``."""
     dim, qkv_dim, kv_dim = spec.embed_dim, spec.qkv_dim, spec.kv_dim
@@ -103,32 +136,42 @@ def cut_attention(tensors: Weights, spec: AttentionBlockSpec) -> dict[str, Tenso
     return result | _cut_scale(tensors, spec)
 
 
-def cut_head(tensors: Weights, spec: HeadSpec) -> dict[str, Tensor]:
+def cut_head(tensors: Weights, spec: Exit) -> dict[str, Tensor]:
     """The head's weights and statistics at the widths of ``spec``."""
+    if isinstance(spec, StarHeadSpec):
+        classifier = {"classifier.weight": tensors["classifier.weight"][:, : spec.embed_dim]}
+        return cut_norm(tensors, "norm", spec.embed_dim) | classifier | {"classifier.bias": tensors["classifier.bias"]}
     result = cut_unit(tensors, "neck", spec.neck_dim, spec.embed_dim, 1) if spec.neck_dim else {}
     result |= cut_unit(tensors, "hidden", spec.hidden_dim, spec.pooled_dim, 1) if spec.hidden_dim else {}
     weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
     return result | {"classifier.weight": weight[:, : spec.last_dim], "classifier.bias": bias}
 
 
-def _cut_scale(tensors: Weights, spec: DownsampleSpec | Block) -> dict[str, Tensor]:
+def _cut_scale(tensors: Weights, spec: DownsampleSpec | ConvBlockSpec | AttentionBlockSpec) -> dict[str, Tensor]:
     return {"layer_scale.gamma": tensors["layer_scale.gamma"][: spec.embed_dim]} if spec.layer_scale else {}
 
 
 class Place(nn.Module):
     """The weights of all that may stand in one place of a stage."""
 
-    def __init__(self, conv: ConvBlockSpec, plain: ConvBlockSpec | None, attention: AttentionBlockSpec | None) -> None:
+    def __init__(
+        self,
+        conv: ConvBlockSpec,
+        plain: ConvBlockSpec | None,
+        attention: AttentionBlockSpec | None,
+        star: StarBlockSpec | None = None,
+    ) -> None:
         super().__init__()
         self.conv = ConvBlock(conv)
         self.plain = None if plain is None else PlainBlock(plain)
+        self.star = None if star is None else StarBlock(star)
         self.attention = None if attention is None else AttentionBlock(attention)
 
 
 class StageWeights(nn.Module):
     """The weights of one stage at its largest widths."""
 
-    def __init__(self, downsample: DownsampleSpec, places: list[Place]) -> None:
+    def __init__(self, downsample: Entrance, places: list[Place]) -> None:
         super().__init__()
         self.downsample = build_downsample(downsample)
         self.blocks = nn.ModuleList(places)
@@ -148,11 +191,10 @@ def parts(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec) -> Iterator[Pa
     for index, stage in enumerate(spec.stages):
         at = f"stages.{index}"
         downsample = tensors_of(supernet.get_submodule(f"{at}.downsample"))
-        yield _part(f"{at}.downsample.", cut_bottleneck(downsample, stage.downsample))
+        yield _part(f"{at}.downsample.", cut_entrance(downsample, stage.downsample))
         for number, (place, block) in enumerate(zip(stage.places, stage.blocks, strict=True)):
             own = tensors_of(supernet.get_submodule(f"{at}.blocks.{place}.{kind_of(block)}"))
-            cut = cut_bottleneck(own, block) if isinstance(block, ConvBlockSpec) else cut_attention(own, block)
-            yield _part(f"{at}.blocks.{number}.", cut)
+            yield _part(f"{at}.blocks.{number}.", cut_block(own, block))
     yield _part("head.", cut_head(tensors_of(supernet.get_submodule("head")), spec.head))
 
 
@@ -160,6 +202,8 @@ def kind_of(block: Block) -> str:
     """Name of a block's weights in its `Place`."""
     if isinstance(block, AttentionBlockSpec):
         return "attention"
+    if isinstance(block, StarBlockSpec):
+        return "star"
     return "plain" if is_plain(block.kernels) else "conv"
 
 
@@ -174,7 +218,11 @@ def groups(spec: MobileSpec) -> tuple[WeightGroup, ...]:
 
 
 def block_groups(prefix: str, block: Block, place: int) -> Iterator[WeightGroup]:
-    """Of one block: those of a bottleneck as an MLP's, strided convolutions as reductions of the tokens of keys and values."""
+    """Of one block: those of a bottleneck or a star as an MLP's, strided convolutions as reductions of keys' and values' tokens."""
+    if isinstance(block, StarBlockSpec):
+        for name in ("dwconv", "f1", "f2", "g", "dwconv2"):
+            yield WeightGroup("depthwise" if name.startswith("dw") else "mlp", (f"{prefix}{name}.conv.weight",))
+        return
     if isinstance(block, ConvBlockSpec):
         start, _, mid = block.kernels
         if is_plain(block.kernels):
@@ -204,16 +252,18 @@ SHARING = Sharing(lower, MobileNet, build_component, parts, groups)
 
 def _places(space: SearchSpace, stage: int, blocks: tuple[Block, ...]) -> list[Place]:
     """The largest of everything that may stand in every place of a stage."""
-    convs = [block for block in blocks if isinstance(block, ConvBlockSpec)]
+    lasts = [block for block in blocks if not isinstance(block, AttentionBlockSpec)]  # the last of every place
     attention = next((block for block in blocks if isinstance(block, AttentionBlockSpec)), None)
     result = []
-    for place, conv in enumerate(convs):
+    for place, last in enumerate(lasts):
         at = f"stages[{stage}].blocks[{place}]"
         offered: Any = space.choices[space.index[f"{at}.kernels"]].options
-        start, expand, mid = (max(kernel) for kernel in zip(*(each for each in offered if not is_plain(each)), strict=True))
-        largest: Kernels = (start, expand, mid)
-        plain = next((replace(conv, mlp_hidden=0, kernels=each) for each in offered if is_plain(each)), None)
-        made = Place(replace(conv, kernels=largest), plain, attention)
+        bottlenecks = [each[:3] for each in offered if not (is_plain(each) or star_of(each))]
+        largest: Kernels = tuple(max(kernel) for kernel in zip(*bottlenecks, strict=True))
+        scaled = isinstance(last, ConvBlockSpec) and last.layer_scale
+        conv = ConvBlockSpec(last.grid, last.embed_dim, last.mlp_hidden, largest, scaled)
+        plain = next((replace(conv, mlp_hidden=0, kernels=each[:3]) for each in offered if is_plain(each)), None)
+        made = Place(conv, plain, attention, last if isinstance(last, StarBlockSpec) else None)
         if made.attention is not None and _offers(space, f"{at}.attention", "mqa"):
             assert attention is not None
             shared = AttentionBlock(replace(attention, kind="mqa"))
@@ -234,7 +284,7 @@ def build_supernet(space: SearchSpace, task: Task) -> SlicedSupernet[MobileSpec]
     """A freshly initialised supernet of a mobile space, with its weights under ``stem``, ``stages`` and ``head``."""
     spec = lower(space, space.extreme(largest=True)[0], task)
     stages = [StageWeights(stage.downsample, _places(space, index, stage.blocks)) for index, stage in enumerate(spec.stages)]
-    weights: dict[str, nn.Module] = {"stem": build_stem(spec.stem), "stages": nn.ModuleList(stages), "head": Head(spec.head)}
+    weights: dict[str, nn.Module] = {"stem": build_stem(spec.stem), "stages": nn.ModuleList(stages), "head": build_head(spec.head)}
     supernet = SlicedSupernet(space, task, SHARING, weights)
     supernet.apply(initialise).apply(begin_quietly)
     return supernet
@@ -252,6 +302,7 @@ __all__ = [
     "build_supernet",
     "component_input_shape",
     "cut_attention",
+    "cut_block",
     "cut_bottleneck",
     "cut_conv",
     "cut_head",

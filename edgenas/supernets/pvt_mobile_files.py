@@ -8,7 +8,7 @@ depthwise convolution that it lacks hands on what it is given.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -87,9 +87,32 @@ def load_timm(supernet: SlicedSupernet[MobileSpec], state: Mapping[str, Tensor],
     Raises:
         CheckpointError: listing how the source differs from every net of the space; nothing is loaded then.
     """
-    space, named = supernet.space, by_our_names(state)
-    genes = tuple(int(gene) for gene in _genes(space, named, source_name))
-    own = _views(supernet, supernet.spec(genes))
+    named = by_our_names(state)
+    genes = tuple(int(gene) for gene in _genes(supernet.space, named, source_name))
+    return load_named(supernet, named, genes, source_name, _start_the_rest)
+
+
+StartTheRest = Callable[[SlicedSupernet[MobileSpec], MobileSpec, str], Iterator[str]]
+
+
+@torch.no_grad()
+def load_named(
+    supernet: SlicedSupernet[MobileSpec],
+    named: Mapping[str, Tensor],
+    genes: tuple[int, ...],
+    source_name: str,
+    start_the_rest: StartTheRest,
+) -> tuple[str, ...]:
+    """Fill the slice of ``supernet`` that is one net, after ``start_the_rest``; everything else as of `load_timm`.
+
+    Args:
+        supernet: changed in place.
+        named: weights and statistics by the names of the plain net.
+        genes: of the net.
+        source_name: for messages.
+        start_the_rest: initialises what the net lacks, and says how.
+    """
+    space, own = supernet.space, _views(supernet, supernet.spec(genes))
     fresh = _fresh(own, named)
     problems = abbreviated([f"{name} is missing" for name in own if name not in named], "missing")
     problems += abbreviated([f"{name} is unknown" for name in named if name not in own], "unknown")
@@ -100,7 +123,7 @@ def load_timm(supernet: SlicedSupernet[MobileSpec], state: Mapping[str, Tensor],
     ]
     if problems:
         raise CheckpointError(f"{source_name} holds no weights of {space.name}", problems=problems)
-    notes = tuple(_start_the_rest(supernet, supernet.spec(genes), source_name))
+    notes = tuple(start_the_rest(supernet, supernet.spec(genes), source_name))
     taken = {name: view for name, view in own.items() if name not in fresh}
     for name, view in taken.items():
         view.copy_(named[name])
@@ -118,8 +141,9 @@ def _views(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec) -> dict[str, 
 
 def _genes(space: SearchSpace, state: Mapping[str, Tensor], source_name: str) -> Any:
     """The row of genes of the net that ``state`` is of, at the first resolution, which no weight depends on."""
+    spaces = (space, *(other for other in PVT_MOBILE_SPACES if not GEOMETRIES[other.base_name].star))
     try:
-        archs = {other.name: _arch(other, state) for other in (space, *PVT_MOBILE_SPACES)}
+        archs = {other.name: _arch(other, state) for other in spaces}
     except KeyError as error:
         raise CheckpointError(f"{source_name} is no MobileNetV4 net as timm names it: {error.args[0]} is missing") from error
     except (IndexError, ZeroDivisionError) as error:
@@ -127,12 +151,13 @@ def _genes(space: SearchSpace, state: Mapping[str, Tensor], source_name: str) ->
     try:
         return space.from_json(archs[space.name])[0]
     except ArchError as error:
-        others = [other.name for other in PVT_MOBILE_SPACES if other is not space and _is_in(other, archs[other.name])]
+        others = [other.name for other in spaces[1:] if other is not space and is_in(other, archs[other.name])]
         hint = f"it is a net of {others[0]}: take that space" if others else "take a net that the space has, or start without"
         raise CheckpointError(f"{source_name} is no net of {space.name}", problems=error.problems, hint=hint) from error
 
 
-def _is_in(space: SearchSpace, arch: Mapping[str, Any]) -> bool:
+def is_in(space: SearchSpace, arch: Mapping[str, Any]) -> bool:
+    """Whether a space has a readable architecture."""
     try:
         space.from_json(arch)
     except ArchError:
@@ -212,6 +237,7 @@ def _start_the_rest(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec, sour
     added: list[str] = []
     for index, stage in enumerate(spec.stages):
         at = f"stages.{index}"
+        assert isinstance(stage.downsample, DownsampleSpec)
         quieten_bottleneck(supernet.get_submodule(f"{at}.downsample"), stage.downsample)
         known: dict[tuple[int, bool], Block] = {
             (place, isinstance(block, ConvBlockSpec)): block for place, block in zip(stage.places, stage.blocks, strict=True)
@@ -227,6 +253,7 @@ def _start_the_rest(supernet: SlicedSupernet[MobileSpec], spec: MobileSpec, sour
                 quieten_attention(
                     module.get_submodule("attention"), attention if isinstance(attention, AttentionBlockSpec) else None
                 )
+    assert isinstance(spec.head, HeadSpec)
     _quieten_head(supernet.get_submodule("head"), spec.head)
     if added:
         yield f"blocks that {source_name} lacks add nothing at first: {', '.join(added)}"

@@ -19,13 +19,21 @@ from edgenas.spaces.pvt_mobile import (
     Block,
     ConvBlockSpec,
     DownsampleSpec,
+    Entrance,
+    Exit,
     HeadSpec,
     Kernels,
     MobileSpec,
     StageSpec,
+    StarBlockSpec,
+    StarEntranceSpec,
+    StarHeadSpec,
+    StarStemSpec,
+    Stem,
     StemSpec,
     is_plain,
 )
+from edgenas.supernets.pvt_mobile_star_net import StarBlock, StarEntrance, StarHead, StarStem, initialise_star
 from edgenas.supernets.resize import resized
 
 torch.fx.wrap("resized")  # one call of a traced graph, since what it does depends on the images
@@ -216,21 +224,32 @@ class Head(nn.Module):
         return logits_NK
 
 
-def build_stem(spec: StemSpec) -> ConvNorm:
+def build_stem(spec: Stem) -> nn.Module:
     """An image to features (N, C, H, W)."""
+    if isinstance(spec, StarStemSpec):
+        return StarStem(spec)
     return ConvNorm(spec.in_channels, spec.embed_dim, 3, stride=1 if spec.grid == spec.in_grid else 2)
 
 
-def build_downsample(spec: DownsampleSpec) -> nn.Module:
+def build_downsample(spec: Entrance) -> nn.Module:
     """Features of one stage to those of the next."""
+    if isinstance(spec, StarEntranceSpec):
+        return StarEntrance(spec)
     return PlainDownsample(spec) if is_plain(spec.kernels) else Downsample(spec)
 
 
 def build_block(spec: Block) -> nn.Module:
     """Features to features of the same shape."""
+    if isinstance(spec, StarBlockSpec):
+        return StarBlock(spec)
     if isinstance(spec, AttentionBlockSpec):
         return AttentionBlock(spec)
     return PlainBlock(spec) if is_plain(spec.kernels) else ConvBlock(spec)
+
+
+def build_head(spec: Exit) -> nn.Module:
+    """Features to logits (N, K)."""
+    return StarHead(spec) if isinstance(spec, StarHeadSpec) else Head(spec)
 
 
 class MobileStage(nn.Module):
@@ -252,8 +271,9 @@ class MobileStage(nn.Module):
 class MobileNet(nn.Module):
     """A plain net that owns its weights: images (N, C, H, W) to logits (N, K).
 
-    Convolutions start as normal of sqrt(2 / fan-out), the classifier as truncated normal. What blocks add begins as loud as what it
-    is added to: quieter, as in a supernet, a net alone learns late (docs/measurements/plain-gap_fashion-mnist_202611.md).
+    Convolutions start as normal of sqrt(2 / fan-out), the classifier as truncated normal, components of star nets as timm's. What
+    other blocks add begins as loud as what it is added to: quieter, as in a supernet, a net alone learns late
+    (docs/measurements/plain-gap_fashion-mnist_202611.md).
     """
 
     def __init__(self, spec: MobileSpec) -> None:
@@ -261,7 +281,7 @@ class MobileNet(nn.Module):
         self.spec = spec
         self.stem = build_stem(spec.stem)
         self.stages = nn.ModuleList(MobileStage(stage) for stage in spec.stages)
-        self.head = Head(spec.head)
+        self.head = build_head(spec.head)
         self.apply(initialise)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
@@ -275,6 +295,7 @@ class MobileNet(nn.Module):
 
 def initialise(module: nn.Module) -> None:
     """Draw the weights of one layer anew from PyTorch's global generator, after those inside it; others are left alone."""
+    initialise_star(module)
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=LINEAR_STD / module.in_features**0.5)
         nn.init.zeros_(module.bias)
@@ -302,14 +323,14 @@ def build_component(component: Hashable) -> nn.Module:
     """
     module: nn.Module
     match component:
-        case StemSpec():
+        case StemSpec() | StarStemSpec():
             module = build_stem(component)
-        case DownsampleSpec():
+        case DownsampleSpec() | StarEntranceSpec():
             module = build_downsample(component)
-        case ConvBlockSpec() | AttentionBlockSpec():
+        case ConvBlockSpec() | AttentionBlockSpec() | StarBlockSpec():
             module = build_block(component)
-        case HeadSpec():
-            module = Head(component)
+        case HeadSpec() | StarHeadSpec():
+            module = build_head(component)
         case _:
             raise ValueError(f"{component} is no component of a mobile net")
     return module.apply(initialise).apply(begin_quietly).eval()
@@ -322,11 +343,11 @@ def component_input_shape(component: Hashable) -> tuple[int, ...]:
         ValueError: as `build_component`.
     """
     match component:
-        case StemSpec():
+        case StemSpec() | StarStemSpec():
             return (component.in_channels, component.in_grid, component.in_grid)
-        case DownsampleSpec():
+        case DownsampleSpec() | StarEntranceSpec():
             return (component.in_dim, component.in_grid, component.in_grid)
-        case ConvBlockSpec() | AttentionBlockSpec() | HeadSpec():
+        case ConvBlockSpec() | AttentionBlockSpec() | StarBlockSpec() | HeadSpec() | StarHeadSpec():
             return (component.embed_dim, component.grid, component.grid)
         case _:
             raise ValueError(f"{component} is no component of a mobile net")

@@ -1,4 +1,4 @@
-"""Mobile supernets that start from existing weights: our own, and timm's MobileNetV4 (`pvt_mobile_files`)."""
+"""Mobile supernets that start from existing weights: our own, timm's MobileNetV4 (`pvt_mobile_files`) and StarNet."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from edgenas.spaces.pvt_mobile import MobileSpec
 from edgenas.supernets.pvt_mobile_files import HEAD, STEM, load_timm
+from edgenas.supernets.pvt_mobile_star_files import load_starnet
 from edgenas.supernets.sliced import SlicedSupernet
 from edgenas.supernets.starting import TaskNames, adapt_channels, load_same, plain_names
 
-_TIMM_STEM = "conv_stem.weight"
+_LOADERS = {"conv_stem.weight": load_timm, "stem.0.conv.weight": load_starnet}  # by timm's names of the first convolution
 
 
 def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
@@ -22,7 +23,8 @@ def load_weights(supernet: nn.Module, state: Mapping[str, Tensor], source: str) 
         CheckpointError: listing every difference; nothing is loaded then.
     """
     ours, found = cast(SlicedSupernet[MobileSpec], supernet), plain_names(state)
-    if _TIMM_STEM not in found:
-        return load_same(supernet, found, source, TaskNames(STEM, HEAD))
-    notes = adapt_channels(found, _TIMM_STEM, ours.task.in_channels)
-    return (*notes, *load_timm(ours, found, source))
+    for stem, load in _LOADERS.items():
+        if stem in found:
+            notes = adapt_channels(found, stem, ours.task.in_channels)
+            return (*notes, *load(ours, found, source))
+    return load_same(supernet, found, source, TaskNames(STEM, HEAD))

@@ -19,7 +19,7 @@ from edgenas.spaces.families import family
 from edgenas.supernets import build_net
 
 NANO = ("pvt-nano", "pvt-elastic-nano", "pvt-mobile-nano", "autoformer-nano", "vitas-nano", "pit-nano")
-OTHERS = (("pvt-covidx", 256), ("pit-ti", 224), ("autoformer-nano", 64), ("pvt-elastic-nano", 48))
+OTHERS = (("pvt-covidx", 256), ("pit-ti", 224), ("autoformer-nano", 64), ("pvt-elastic-nano", 48), ("pvt-mobile-star", 32))
 
 
 class Scores(TorchFunctionMode):

@@ -1,4 +1,4 @@
-"""Counts of MobileNetV4's nets, which are points of the mobile spaces."""
+"""Counts of MobileNetV4's and StarNet's nets, which are points of the mobile spaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgenas.supernets import build_net
 from edgenas.training.cnn import cnn_for, shape_of
 from tests.macs import fvcore_macs
 
-NAMES = ["mobilenetv4_conv_small", "mobilenetv4_conv_medium", "mobilenetv4_hybrid_medium"]
+NAMES = ["mobilenetv4_conv_small", "mobilenetv4_conv_medium", "mobilenetv4_hybrid_medium", "starnet_s050", "starnet_s1"]
 
 
 def at(space: SearchSpace, resolution_px: int, rows_AG: Genes) -> Genes:
@@ -63,7 +63,9 @@ def test_a_drawn_net_executes_what_is_counted(name: str, seed: int) -> None:
     assert fvcore_macs(net, torch.zeros(1, 3, task.image_px, task.image_px)) == cost_models(space, task)["macs"](row_AG)[0]
 
 
-@pytest.mark.parametrize("name", ["pvt-mobile-nano", "pvt-mobile-plain", "pvt-mobile-small", "pvt-mobile", "pvt-mobile-mqa"])
+@pytest.mark.parametrize(
+    "name", ["pvt-mobile-nano", "pvt-mobile-plain", "pvt-mobile-star", "pvt-mobile-small", "pvt-mobile", "pvt-mobile-mqa"]
+)
 def test_the_smallest_and_the_largest_net_bound_every_cost(name: str) -> None:
     space = get_space(name)
     drawn_AG = space.sample(2000, np.random.default_rng(0))

@@ -197,7 +197,9 @@ def test_nodes_keep_the_modules_they_come_from(static: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, None])
-@pytest.mark.parametrize("name", ["pvt-nano", "pvt-elastic-nano", "autoformer-nano", "vitas-nano", "pvt-mobile-nano", "pit-nano"])
+@pytest.mark.parametrize(
+    "name", ["pvt-nano", "pvt-elastic-nano", "autoformer-nano", "vitas-nano", "pvt-mobile-nano", "pvt-mobile-star", "pit-nano"]
+)
 @pytest.mark.slow  # every family is traced
 def test_nets_of_every_family_give_what_they_gave(name: str, batch_size: int | None) -> None:
     space = get_space(name)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from edgenas.proxies import Dss, WeightNorms, dss_as_published, dss_as_released, nuclear_norm
 from edgenas.spaces import SearchSpace, Task, get_space
 from edgenas.supernets import build_supernet, functional_subnet
-from edgenas.supernets.pvt_mobile_net import AttentionBlock, ConvBlock
+from edgenas.supernets.pvt_mobile_net import AttentionBlock, ConvBlock, PlainBlock
+from edgenas.supernets.pvt_mobile_star_net import StarBlock
 from edgenas.testing.supernets import awakened_supernet
 
 TASKS = {
@@ -23,6 +24,7 @@ TASKS = {
     "pvt-covidx": Task(3, 3, 64),
     "pvt-elastic-nano": Task(5, 3, 32),
     "pvt-mobile-nano": Task(5, 3, 32),
+    "pvt-mobile-star": Task(5, 3, 32),
     "vitas-nano": Task(5, 3, 32),
 }
 
@@ -62,9 +64,10 @@ def as_defined(net: nn.Module, task: Task, *, absolute: bool) -> Dss:
     dtype = next(net.parameters()).dtype
     net(torch.ones(1, task.in_channels, task.image_px, task.image_px, dtype=dtype)).sum().backward()
     sums = dict.fromkeys(("qkv_stacked", "qkv_split", "proj", "mlp", "reduction", "depthwise"), 0.0)
-    blocks: list[Any] = [module for module in net.modules() if hasattr(module, "attn") or isinstance(module, ConvBlock)]
+    mobile = (ConvBlock, PlainBlock, StarBlock)
+    blocks: list[Any] = [module for module in net.modules() if hasattr(module, "attn") or isinstance(module, mobile)]
     for block in blocks:
-        if isinstance(block, (ConvBlock, AttentionBlock)):
+        if isinstance(block, (*mobile, AttentionBlock)):
             add_mobile(sums, block, absolute=absolute)
             continue
         sums["proj"] += diversity([block.attn.proj.weight])
@@ -86,7 +89,14 @@ def as_defined(net: nn.Module, task: Task, *, absolute: bool) -> Dss:
 
 
 def add_mobile(sums: dict[str, float], block: Any, *, absolute: bool) -> None:
-    """A bottleneck is an MLP; of multi-query attention, q is a matrix of its own, since k and v have fewer rows."""
+    """A bottleneck or a star is an MLP; of multi-query attention, q is a matrix of its own, since k and v have fewer rows."""
+    if isinstance(block, StarBlock):
+        sums["mlp"] += sum(saliency(part.conv.weight) for part in (block.f1, block.f2, block.g))
+        sums["depthwise"] += saliency(block.dwconv.conv.weight) + saliency(block.dwconv2.conv.weight) if absolute else 0.0
+        return
+    if isinstance(block, PlainBlock):
+        sums["mlp"] += saliency(block.conv.weight)
+        return
     if isinstance(block, ConvBlock):
         sums["mlp"] += saliency(block.pw_exp.conv.weight) + saliency(block.pw_proj.conv.weight)
         depthwise = [part for part in (block.dw_start, block.dw_mid) if not isinstance(part, nn.Identity)]
@@ -121,14 +131,15 @@ def parts_of(score: Dss) -> list[float]:
 def test_every_familys_score_is_the_definitions_on_the_extracted_net(name: str, absolute: bool) -> None:
     space, task = get_space(name), TASKS[name]
     supernet: Any = awakened_supernet(space, task)
-    rel = 1e-4 if name == "pvt-mobile-nano" else 1e-5  # its features grow beyond where single precision is exact
+    is_mobile = name.startswith("pvt-mobile")
+    rel = 1e-4 if is_mobile else 1e-5  # its features grow beyond where single precision is exact
     rule, norms = (dss_as_published if absolute else dss_as_released), WeightNorms()
     for genes in some_genes(space, num=1 if name == "pvt-covidx" else 2):
         net = supernet.extract(genes)
-        expected = as_defined(net.double() if absolute and name == "pvt-mobile-nano" else net, task, absolute=absolute)
+        expected = as_defined(net.double() if absolute and is_mobile else net, task, absolute=absolute)
         score = rule(supernet, genes, norms)
         assert parts_of(score) == pytest.approx(parts_of(expected), rel=rel)
-        if name != "pvt-mobile-nano":
+        if not is_mobile:
             assert (score.reduction > 0) == (score.depthwise > 0) == (absolute and name.startswith("pvt"))
         assert score.stacked == pytest.approx(sum(parts_of(expected)) - expected.qkv_split, rel=rel)
         assert score.split == pytest.approx(sum(parts_of(expected)) - expected.qkv_stacked, rel=rel)

@@ -57,6 +57,18 @@ class TestPvtMobilePlain(SpaceConformance):
         return get_space("pvt-mobile-plain")
 
 
+class TestPvtMobileStar(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-star")
+
+
+class TestPvtMobileStarL(SpaceConformance):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-star-l")
+
+
 class TestPvtMobileSmall(SpaceConformance):
     @pytest.fixture
     def space(self) -> SearchSpace:

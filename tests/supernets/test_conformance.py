@@ -218,6 +218,14 @@ class TestPvtMobilePlain(TestPvtMobileNano):
         return get_space("pvt-mobile-plain")
 
 
+class TestPvtMobileStar(TestPvtMobileNano):
+    num_random = 1
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-star")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 class TestPvtMobileSmall(TestPvtMobileNano):
@@ -242,3 +250,9 @@ class TestPvtMobileHybrid(TestPvtMobileSmall):
     @pytest.fixture
     def space(self) -> SearchSpace:
         return get_space("pvt-mobile-mqa")
+
+
+class TestPvtMobileStarL(TestPvtMobileSmall):
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return get_space("pvt-mobile-star-l")

@@ -225,7 +225,7 @@ def test_real_sessions_are_timed(graphs: ComponentGraphs, tmp_path: Path) -> Non
         *("pvt-nano", "vitas-nano"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("pvt-elastic-nano", "pvt-mobile-nano", "autoformer-nano", "pit-nano")
+            for name in ("pvt-elastic-nano", "pvt-mobile-nano", "pvt-mobile-star", "autoformer-nano", "pit-nano")
         ),
     ],
 )  # that components chain into the net is asked of every family's supernet
