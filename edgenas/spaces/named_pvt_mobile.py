@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgenas.spaces.base import Option
-
 from edgenas.spaces.reported import NamedArch, Reported
 
 Bottleneck = tuple[int, int, int]  # kernels before and after the widening, and its factor
