@@ -29,7 +29,7 @@ from edgenas.records import (
     SupernetResult,
 )
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
-from edgenas.runs.stages import product, typed
+from edgenas.runs.stages import divide_again, product, typed
 from edgenas.runs.versions import versions
 from edgenas.training.folder import STATE, WEIGHTS
 from edgenas.training.headers import facts_in
@@ -83,7 +83,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
             else:
                 require_divided(project, splits)
         except EdgeNASError as error:
-            stages["data"] = replace(stages["data"], state="unusable", command=typed(folder, "init --force"))
+            stages["data"] = replace(stages["data"], state="unusable", command=divide_again(folder, project.settings.data.source))
             yield Note(f"the data cannot be used: {error}", is_warning=True)
     if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)

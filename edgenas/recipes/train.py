@@ -29,6 +29,7 @@ from edgenas.project.trainings.teaching import needs_teacher, teaching_of
 from edgenas.project.trainings.teaching_choice import choose_teaching
 from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
 from edgenas.runs import Note, Outcome, Record, locked
+from edgenas.runs.stages import divide_again
 from edgenas.stats import Proportion, accuracy, wilson
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
@@ -158,7 +159,8 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
     known = timm_normalisation(settings.init) if settings.init is not None else None
     if known is not None and differs(known, images.preprocess):
         words = f"{settings.init} was trained on images of {known.words}, these are normalised otherwise"
-        yield Note(f"supernet: {words} (`edgenas init --force --set train.init={settings.init}` takes them)", is_warning=True)
+        again = f"{divide_again(project.run, project.settings.data.source)} --set train.init={settings.init}"
+        yield Note(f"supernet: {words} (`{again}` takes them)", is_warning=True)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)
     (project.run.supernet / FORCED).unlink(missing_ok=True)
