@@ -28,6 +28,7 @@ from ._int8 import int8_graph
 from ._native import quiet
 from ._probe import first_line
 from ._rewriting import rewritten
+from ._slices import split_asked_at_slices
 from .onnxruntime import in_precision
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def export_graph(
     if batch_size is None:
         options["dynamic_shapes"] = ({0: torch.export.Dim("batch", min=1)},)
     try:
-        with quiet(*_CHATTY, only=_CHATTY_MODULES), torch.no_grad():
+        with quiet(*_CHATTY, only=_CHATTY_MODULES), split_asked_at_slices(), torch.no_grad():
             program = torch.onnx.export(traced, (sample,), dynamo=True, verbose=False, **options)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         raise ExportError(f"{type(model).__name__} cannot be traced to ONNX: {first_line(_root(error))}") from error
