@@ -250,6 +250,28 @@ def test_recipes_are_commands_and_take_no_other_apart(path: Path) -> None:
     assert allowed is None or used <= allowed, f"{path} imports {sorted(used)}"
 
 
+def fields_alone(function: ast.FunctionDef, name: str) -> set[str] | None:
+    """The fields that a function reads of an argument; None where it has no such, or hands it on whole."""
+    if name not in {each.arg for each in (*function.args.args, *function.args.kwonlyargs)}:
+        return None
+    nodes = list(ast.walk(function))
+    fields = [
+        node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+    ]
+    uses = [node for node in nodes if isinstance(node, ast.Name) and node.id == name]
+    return {node.attr for node in fields} if len(fields) == len(uses) else None
+
+
+def test_no_function_takes_a_project_to_read_one_field_of_it() -> None:
+    wrong = []
+    for layer, path in ALL:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if layer in ("recipes", "project") else ():
+            fields = fields_alone(node, "project") if isinstance(node, ast.FunctionDef) else None
+            if isinstance(node, ast.FunctionDef) and fields is not None and len(fields) < 2:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} takes a project for {sorted(fields)}")
+    assert wrong == []
+
+
 def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:
     for _, path in ALL:
         roots = {name.split(".")[0] for name in imported(path, top_level_only=True)}

@@ -168,7 +168,7 @@ def ranked(
     rankings |= {name: np.array(values) for name, values in scores.items()}
     found = fidelity(alone_A, rankings, cost(rows_AG), near_A=in_band_A)
     sensitivity = _sensitivities(images, answers)
-    costs_A = _latencies(project, rows_AG, cost, over)
+    costs_A = _latencies(rows_AG, cost, over)
     rows = tuple(
         RankedNet(
             arch=space.to_json(row_G),
@@ -192,7 +192,7 @@ def ranked(
     return Ranked(rows, "macs" if over == "macs" else "latency_ms", found, tau, regret)
 
 
-def _latencies(project: Project, rows_AG: Genes, cost: Cost, over: str) -> list[float | None]:
+def _latencies(rows_AG: Genes, cost: Cost, over: str) -> list[float | None]:
     return [None] * len(rows_AG) if over == "macs" else [float(value) for value in cost(rows_AG)]
 
 
