@@ -65,6 +65,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 Import = ast.Import | ast.ImportFrom
+Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ class Parsed:
     at_the_top: list[Import]
     functions: set[str]
     opened: list[int]
+    fragments: list[int]
 
 
 @cache
 def parsed(path: Path) -> Parsed:
-    """Imports wherever they are and those of the top level, functions of the top level, and lines where a file is opened."""
+    """Imports wherever they are and those of the top level, functions of the top level, and lines: where a file is opened, a docstring no sentence."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     return Parsed(
@@ -87,6 +89,7 @@ def parsed(path: Path) -> Parsed:
         [node for node in tree.body if isinstance(node, Import)],
         {node.name for node in tree.body if isinstance(node, ast.FunctionDef)},
         [node.lineno for node in nodes if isinstance(node, ast.Call) and opens(node)],
+        [node.lineno for node in nodes if isinstance(node, Documented) and (ast.get_docstring(node) or "").startswith("Of ")],
     )
 
 
@@ -373,6 +376,10 @@ def opens(node: ast.Call) -> bool:
 
 
 OWN_OPENS = {"_Divided", "archive", "self", "kind", "tarfile", "zipfile"}  # members of archives in memory, and methods of ours
+
+
+def test_docstrings_say_what_something_is_and_not_of_what_alone() -> None:
+    assert [f"{path.relative_to(ROOT)}:{line}" for _, path in ALL for line in parsed(path).fragments] == []
 
 
 def test_files_from_outside_are_opened_by_the_reader_alone() -> None:

@@ -111,7 +111,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
 
 
 def _batch_sizes(only: str | None, settings: ProjectSettings) -> dict[str, int]:
-    """Of what is asked for, by its table of the settings."""
+    """The batch sizes of what is asked for, by its table of the settings."""
     sizes = {"teacher": settings.teacher.batch_size, "train": settings.train.batch_size}
     if only is not None:
         return {name: size for name, size in sizes.items() if (name == "teacher") == (only == "teacher")}

@@ -131,7 +131,7 @@ class _Product(torch.autograd.Function):
 
 
 def _weights_gradient(gradient_MO: Tensor, input_MC: Tensor) -> Tensor:
-    """Of the weight, (O, C); the side with fewer channels first, which oneDNN multiplies sooner."""
+    """The gradient by the weight, (O, C); the side with fewer channels comes first, which oneDNN multiplies sooner."""
     if gradient_MO.shape[1] <= input_MC.shape[1]:
         return _multiply(gradient_MO.t(), input_MC.t())
     return _multiply(input_MC.t(), gradient_MO.t()).t().contiguous()

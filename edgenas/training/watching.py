@@ -222,7 +222,7 @@ def _by_class(share_N: NDArray[np.float64], labels_N: NDArray[np.int64], num_cla
 
 
 def _named(share_C: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, float]:
-    """Of the classes that occur; of many the lowest."""
+    """The shares of the classes that occur; of many classes the lowest."""
     shares = {str(name): round(float(share), 4) for name, share in zip(class_names, share_C, strict=True) if not np.isnan(share)}
     if len(shares) <= MAX_CLASSES:
         return shares

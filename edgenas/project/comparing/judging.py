@@ -173,7 +173,7 @@ def _false_alarms(decided_N: NDArray[np.int64], is_positive_N: NDArray[np.bool_]
 
 
 def _parity(files: NetFiles, each: Contender, net: nn.Module, judge: Judge) -> Generator[Record, None, Parity]:
-    """Of the ONNX file for one image a call, against the net as it was trained."""
+    """Compare the ONNX file for one image a call with the net as it was trained."""
     try:
         file = yield from files.of(each, net)
     except ExportError as error:

@@ -36,7 +36,7 @@ class Rival:
 
     @property
     def family(self) -> str:
-        """In words."""
+        """What the net's family is called."""
         return family_of(self.facts.model or "")
 
 

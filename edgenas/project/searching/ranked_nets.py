@@ -197,7 +197,7 @@ def _latencies(rows_AG: Genes, cost: Cost, over: str) -> list[float | None]:
 
 
 def _sensitivities(images: Images, answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Of the positive class, with inherited weights and alone; None without such images."""
+    """Shares of the positive class that are found, with inherited weights and alone; None without such images."""
     if images.positive is None or not (answers.labels_N == images.positive).any():
         return None
     mine_N = answers.labels_N == images.positive
