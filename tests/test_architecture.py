@@ -81,7 +81,7 @@ class Parsed:
 
 @cache
 def parsed(path: Path) -> Parsed:
-    """Imports wherever they are and those of the top level, functions of the top level, and lines: where a file is opened, a docstring no sentence."""
+    """Imports anywhere and at the top, functions of the top level, lines that open files, docstrings that are no sentence."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     return Parsed(

@@ -270,7 +270,7 @@ def _table(
 
 
 def _timed(table: LatencyTable, search: SearchResult | None) -> Iterator[TimedNet]:
-    for number, row in enumerate(table.validation.get("rows") or (), 1):
+    for number, row in enumerate(table.checks, 1):
         predicted, measured = row.get("predicted_ms"), row.get("measured_ms")
         if predicted is not None and measured is not None:
             yield TimedNet(name=f"random net {number}", predicted_ms=float(predicted), measured_ms=float(measured))
