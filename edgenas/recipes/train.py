@@ -17,6 +17,7 @@ from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.results import RESULT
+from edgenas.project.settings import ProjectSettings
 from edgenas.project.together import own_folder, require_parts
 from edgenas.project.trainings.inputs import differs, timm_normalisation
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -87,7 +88,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
         require_tensorboard()
     result = TrainResult(teacher=None, most_frequent=most_frequent_class(images.labels("select"), images.class_names))
     outputs: dict[str, Path] = {}
-    require_parts(_batch_sizes(config, project), current())
+    require_parts(_batch_sizes(config.only, project.settings), current())
     with locked(project.run):
         if config.only != "teacher":
             _try_start(project, images, force=config.force)
@@ -109,12 +110,11 @@ def _train(config: TrainConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _batch_sizes(config: TrainConfig, project: Project) -> dict[str, int]:
-    """Of what is asked for, by its table of the settings."""
-    settings = project.settings
+def _batch_sizes(only: str | None, settings: ProjectSettings) -> dict[str, int]:
+    """The batch sizes of what is asked for, by its table of the settings."""
     sizes = {"teacher": settings.teacher.batch_size, "train": settings.train.batch_size}
-    if config.only is not None:
-        return {name: size for name, size in sizes.items() if (name == "teacher") == (config.only == "teacher")}
+    if only is not None:
+        return {name: size for name, size in sizes.items() if (name == "teacher") == (only == "teacher")}
     return sizes if needs_teacher(settings.train) else {"train": sizes["train"]}
 
 
