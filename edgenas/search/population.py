@@ -38,7 +38,7 @@ def first_population(
         space: that is searched.
         costs: ``params``, ``macs`` and, with a table, ``latency_ms``, over which nets are spread.
         limits: that all of them meet.
-        hand_AG: rows of hand-designed nets; where there are more than have room, some of all over the list are taken, for it goes by
+        hand_AG: rows of hand-designed nets; where there are more than have room, some of all over the list are taken, which goes by
             kinds and sides of images.
         found: by `survey`.
         population: rows wanted; hand-designed nets are half of them at most, those of most capacity a quarter.
