@@ -208,7 +208,7 @@ def _package(point: EntryPoint) -> str:
 
 @cache
 def _name_and_version(package: Distribution) -> str:
-    """Of a package; asked again, it would parse its whole metadata again."""
+    """A package's name and version, kept: asked again, it would parse its whole metadata again."""
     about = package.metadata
     return f"{about['Name']} {about['Version']}"
 

@@ -14,7 +14,7 @@ from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.decisions import probabilities
 from edgenas.errors import ExportError, GateError
 from edgenas.graphs import leaving, observing, quantizing
-from edgenas.graphs.leaving import Effect, Plan
+from edgenas.graphs.leaving import Effect, QuantisationPlan
 
 if TYPE_CHECKING:
     import onnx
@@ -94,7 +94,7 @@ def effect_of(before_NK: NDArray[np.floating], after_NK: NDArray[np.floating], c
     return Effect(missed, int((before_N != after_N).sum()), error, num)
 
 
-def require_plan(plan: Plan, calibration: Calibration) -> None:
+def require_plan(plan: QuantisationPlan, calibration: Calibration) -> None:
     """Raise `GateError` if nothing that can be quantised leaves decisions as they are."""
     if plan.holds:
         return
@@ -105,7 +105,7 @@ def require_plan(plan: Plan, calibration: Calibration) -> None:
     )
 
 
-def notes_of(plan: Plan, num_layers: int, calibration: Calibration, scheme: str) -> dict[str, str | int | float]:
+def notes_of(plan: QuantisationPlan, num_layers: int, calibration: Calibration, scheme: str) -> dict[str, str | int | float]:
     """What the manifest says of a quantised file."""
     notes: dict[str, str | int | float] = {
         "int8_layers": len(plan.nodes),

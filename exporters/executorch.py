@@ -364,7 +364,7 @@ def _runtime() -> ModuleType:
 
 
 def _version() -> str:
-    """Of the package.
+    """The package's version.
 
     Raises:
         MissingBackendError: if it is not installed.

@@ -65,6 +65,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 Import = ast.Import | ast.ImportFrom
+Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,12 @@ class Parsed:
     at_the_top: list[Import]
     functions: set[str]
     opened: list[int]
+    fragments: list[int]
 
 
 @cache
 def parsed(path: Path) -> Parsed:
-    """Imports wherever they are and those of the top level, functions of the top level, and lines where a file is opened."""
+    """Imports anywhere and at the top, functions of the top level, lines that open files, docstrings that are no sentence."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     return Parsed(
@@ -87,6 +89,7 @@ def parsed(path: Path) -> Parsed:
         [node for node in tree.body if isinstance(node, Import)],
         {node.name for node in tree.body if isinstance(node, ast.FunctionDef)},
         [node.lineno for node in nodes if isinstance(node, ast.Call) and opens(node)],
+        [node.lineno for node in nodes if isinstance(node, Documented) and (ast.get_docstring(node) or "").startswith("Of ")],
     )
 
 
@@ -250,6 +253,28 @@ def test_recipes_are_commands_and_take_no_other_apart(path: Path) -> None:
     assert allowed is None or used <= allowed, f"{path} imports {sorted(used)}"
 
 
+def fields_alone(function: ast.FunctionDef, name: str) -> set[str] | None:
+    """The fields that a function reads of an argument; None where it has no such, or hands it on whole."""
+    if name not in {each.arg for each in (*function.args.args, *function.args.kwonlyargs)}:
+        return None
+    nodes = list(ast.walk(function))
+    fields = [
+        node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+    ]
+    uses = [node for node in nodes if isinstance(node, ast.Name) and node.id == name]
+    return {node.attr for node in fields} if len(fields) == len(uses) else None
+
+
+def test_no_function_takes_a_project_to_read_one_field_of_it() -> None:
+    wrong = []
+    for layer, path in ALL:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if layer in ("recipes", "project") else ():
+            fields = fields_alone(node, "project") if isinstance(node, ast.FunctionDef) else None
+            if isinstance(node, ast.FunctionDef) and fields is not None and len(fields) < 2:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name} takes a project for {sorted(fields)}")
+    assert wrong == []
+
+
 def test_runtimes_that_may_be_absent_are_imported_inside_functions() -> None:
     for _, path in ALL:
         roots = {name.split(".")[0] for name in imported(path, top_level_only=True)}
@@ -351,6 +376,10 @@ def opens(node: ast.Call) -> bool:
 
 
 OWN_OPENS = {"_Divided", "archive", "self", "kind", "tarfile", "zipfile"}  # members of archives in memory, and methods of ours
+
+
+def test_docstrings_say_what_something_is_and_not_of_what_alone() -> None:
+    assert [f"{path.relative_to(ROOT)}:{line}" for _, path in ALL for line in parsed(path).fragments] == []
 
 
 def test_files_from_outside_are_opened_by_the_reader_alone() -> None:

@@ -69,7 +69,7 @@ def _of_grids(space: SearchSpace) -> tuple[str, ...]:
 
 
 def _columns(space: SearchSpace, names: tuple[str, ...]) -> tuple[int, ...]:
-    """Of a term of these choices: before them come those that its grids hang on."""
+    """The columns of a term of these choices: before them come those that its grids hang on."""
     return tuple(space.index[name] for name in (*_of_grids(space), *names))
 
 

@@ -160,7 +160,7 @@ def _seen(decoded: Image.Image, tones: Tones) -> Image.Image:
 
 
 def _digest(decoded: Image.Image) -> str:
-    """Of size and RGB pixels, and of what these leave out: finer grey values, and transparency."""
+    """A hash of size and RGB pixels, and of what these leave out: finer grey values, and transparency."""
     image = to_rgb(decoded)
     digest = hashlib.sha256(f"{image.size}".encode())
     digest.update(image.tobytes())

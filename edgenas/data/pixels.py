@@ -194,7 +194,7 @@ def _normalisation(
 
 
 def _computed(kept: ImageSource, train_N: NDArray[np.int64], plain: Preprocess) -> Normalisation:
-    """Of every channel over images spread over train, as nets read them but for this."""
+    """Mean and deviation of every channel over images spread over train, as nets read them but for this."""
     chosen_N = train_N[np.unique(np.linspace(0, len(train_N) - 1, min(NUM_COMPUTED, len(train_N))).astype(np.int64))]
     store = ImageStore(kept, plain, memory_bytes=0)
     sums_C, squares_C = np.zeros(3), np.zeros(3)

@@ -66,7 +66,7 @@ class Splits:
 
     @property
     def sha256(self) -> str:
-        """Of the data, of which image is where and how it is read: what was learnt or chosen under another must not be used."""
+        """A hash of the data, where each image is and how it is read: what was learnt or chosen under another must not be used."""
         pixels = {"pixels": dict(self.pixels)} if self.pixels else {}
         return sha256_json({"data": self.fingerprint, **pixels, **{name: self.indices[name] for name in SPLIT_NAMES}})
 

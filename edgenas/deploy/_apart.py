@@ -37,7 +37,7 @@ class Patience:
     spent_by: str = ""
 
     def limit_s(self, *, on_gpu: bool) -> float:
-        """For the next model."""
+        """How long the next model may take."""
         return min(GPU_S, self.gpu_s) if on_gpu else min(CPU_S, self.cpu_s)
 
     def take(self, seconds: float, *, on_gpu: bool) -> None:

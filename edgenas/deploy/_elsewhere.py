@@ -132,7 +132,7 @@ _OWN: dict[str, Callable[[ModelFile], str]] = {"openvino": _openvino, "executorc
 
 
 def _trtexec(manifest: Manifest, model: str) -> str:
-    """In the precision of the file; half precision needs one that is typed so: TensorRT 11 has no ``--fp16``."""
+    """How to build an engine in the file's precision; half precision needs one that is typed so: TensorRT 11 has no ``--fp16``."""
     dynamic = next((file.path for file in manifest.files if file.kind == "onnx" and file.batch_size is None), None)
     sides = "x".join(str(size) for size in manifest.input.shape[1:])
     typed = "" if all(file.precision == "fp32" for file in manifest.files if file.kind == "onnx") else " --stronglyTyped"

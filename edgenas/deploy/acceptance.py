@@ -16,7 +16,7 @@ _NO_LIMIT = "none"
 
 
 def images_sha256(hashes_N: Sequence[str]) -> str:
-    """Of a list of contents' SHA-256, in order."""
+    """A hash of many contents' SHA-256, in order."""
     return sha256_json(list(hashes_N))
 
 

@@ -129,5 +129,5 @@ def baseline_order() -> Order:
 
 
 def folder_name(name: str, exporter: Exporter, precision: Precision, *, is_alone: bool = False) -> str:
-    """Of an artefact folder: the format's name, with the precision where it is not the default and others are written beside."""
+    """The format's name, with the precision where it is not the default and others are written beside."""
     return name if is_alone or precision == exporter.precisions[0] else f"{name}-{precision}"

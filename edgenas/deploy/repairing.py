@@ -21,7 +21,7 @@ class Part(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """What people call it."""
         ...
 
     @property
@@ -31,7 +31,7 @@ class Part(Protocol):
 
     @property
     def cost(self) -> float:
-        """Of keeping it: multiply-accumulates, or milliseconds."""
+        """What keeping it costs: multiply-accumulates, or milliseconds."""
         ...
 
     @property

@@ -203,7 +203,7 @@ def _dependencies(
 
 
 def _hashes(sha256: str) -> list[dict[str, str]]:
-    """Of a hash that is one: what was made by hand may be something else."""
+    """The hash as an SBOM lists it; nothing where it is none, as in what was made by hand."""
     is_hash = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
     return [{"alg": "SHA-256", "content": sha256}] if is_hash else []
 

@@ -44,7 +44,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class QuantisationPlan:
     """What is quantised.
 
     Attributes:
@@ -92,7 +92,7 @@ def plan(
     *,
     budget_s: float,
     clock: Callable[[], float] = time.monotonic,
-) -> Plan:
+) -> QuantisationPlan:
     """Quantise as many groups as ``holds`` allows.
 
     Args:
@@ -106,7 +106,7 @@ def plan(
     everything = tuple(node for group in groups for node in group.nodes)
     first = measure(everything)
     if holds(first):
-        return Plan(everything, (), first, first, holds=True)
+        return QuantisationPlan(everything, (), first, first, holds=True)
     alone: list[tuple[Group, Effect]] = []
     for group in groups:
         if clock() - start > budget_s:
@@ -120,8 +120,8 @@ def plan(
             break
         effect = measure(nodes)
         if holds(effect):
-            return Plan(nodes, tuple(left_out), first, effect, holds=True)
-    return Plan(_without(groups, [each for each, _ in left_out]), tuple(left_out), first, effect, holds=False)
+            return QuantisationPlan(nodes, tuple(left_out), first, effect, holds=True)
+    return QuantisationPlan(_without(groups, [each for each, _ in left_out]), tuple(left_out), first, effect, holds=False)
 
 
 def _without(groups: Sequence[Group], left_out: Sequence[Group]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ Ranges = Mapping[str, tuple[float, float]]  # least and greatest value by the na
 _IMAGES_AT_ONCE = 8  # histograms are made of whole tensors: so many images of them are in memory
 
 
-class Images(Protocol):
+class PreprocessedImages(Protocol):
     """Preprocessed images of shape (N, C, H, W)."""
 
     def __len__(self) -> int:
@@ -36,7 +36,7 @@ class Images(Protocol):
         ...
 
 
-def measured_ranges(model: onnx.ModelProto, images_NCHW: Images, method: CalibrationMethod = "minmax") -> Ranges:
+def measured_ranges(model: onnx.ModelProto, images_NCHW: PreprocessedImages, method: CalibrationMethod = "minmax") -> Ranges:
     """Ranges of all tensors around convolutions and products over images, each run alone.
 
     Args:

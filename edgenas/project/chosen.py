@@ -118,11 +118,11 @@ def _searched(project: Project, images: Divided) -> Choice:
     """`retrain`'s net if it is of today's winner and supernet, else the winner with inherited weights."""
     retrained = project.run.retrain / WEIGHTS
     is_searched, is_retrained = (project.run.search / RESULT).is_file(), has_weights(project.run.retrain)
-    winner = winner_of(project) if is_searched or not is_retrained else None
+    winner = winner_of(project.run) if is_searched or not is_retrained else None
     warnings: tuple[str, ...] = ()
     if is_retrained:
         arch, facts = _said_by(retrained, facts_of(project.space, images, "winner"), "edgenas retrain --force")
-        outdated = outdated_net(project, facts, winner)
+        outdated = outdated_net(project.run, facts, winner)
         if outdated is None:
             return Choice(arch, project.run.retrain, facts)
         if winner is None or not facts.from_search:

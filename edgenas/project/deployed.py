@@ -97,7 +97,7 @@ def load_final(project: Project, images: Images) -> FinalNet:
 
 def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival) -> FinalNet:
     """A rival of one of the run's comparisons, with what was measured of it there."""
-    net, row = rival.load(project, images.task), rival.row
+    net, row = rival.load(project.space, images.task), rival.row
     measured, threshold = row.latency_ms_measured, choose_threshold(project, images, net)
     latency = LatencyFacts(latency_ms_predicted=None, latency_ms_upper=None, latency_ms_measured=measured, table=rival.table)
     return FinalNet(
@@ -118,7 +118,7 @@ def _of_rival(project: Project, images: Images, choice: Choice, rival: KeptRival
 def net_of(project: Project, images: Divided, choice: Choice, norm_images: Callable[[], NDArray[np.float32]]) -> nn.Module:
     """The chosen net with its weights, on the CPU; ``norm_images`` are read only where statistics of the supernet are of no net."""
     if choice.rival is not None:
-        return choice.rival.load(project, images.task)
+        return choice.rival.load(project.space, images.task)
     genes = genes_of(project.space, choice.arch)
     if choice.folder is not None:
         net = build_net(project.space, images.task, genes)

@@ -34,7 +34,7 @@ class There:
 
     @property
     def name(self) -> str:
-        """Of its host, as a part of a file's name."""
+        """Its host's name, as a part of a file's name."""
         return re.sub(r"[^A-Za-z0-9._-]", "-", self.address.host)
 
 

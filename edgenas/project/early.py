@@ -57,7 +57,7 @@ def require_ready(
     if need == "supernet":
         require_supernet(project.run)
     elif need == "winner" or (need == "net" and _inherits(project)):
-        winner_of(project)
+        winner_of(project.run)
 
 
 def require_classes(project: Project) -> None:

@@ -34,7 +34,7 @@ def open_table(run: Path, name: str) -> tuple[Path, LatencyTable, SearchSpace]:
 
 def session_facts(table: LatencyTable) -> tuple[SessionFacts, ...]:
     """The sessions of a table, its own first."""
-    own = {"seconds": table.measuring["seconds"], "speed": 1.0, "nets": table.bound_nets, "checks": table.validation["rows"]}
+    own = {"seconds": table.measuring["seconds"], "speed": 1.0, "nets": table.bound_nets, "checks": table.checks}
     return tuple(
         SessionFacts(
             date=str(each["date"]),

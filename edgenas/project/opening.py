@@ -25,6 +25,7 @@ from edgenas.project.setting_limits import layered, require_flags
 from edgenas.project.settings import DataSettings, ProjectSettings
 from edgenas.runs import RunFolder, sha256_json
 from edgenas.runs.place import threads_here
+from edgenas.runs.stages import divide_again
 from edgenas.spaces import SearchSpace, Task, get_space
 
 SMALL_PX = 64
@@ -193,7 +194,8 @@ def open_divided(run: RunFolder, data: DataSettings, splits: Splits | None = Non
     archives = _archives(data, splits)
     source = without(open_source(data.source, data.map_label), splits.excluded)
     if splits.class_names != source.class_names:
-        raise DataError(f"{run.splits} divides other classes than {data.source} has", hint="run `edgenas init --force` again")
+        again = f"run `{divide_again(run, data.source)}` again"
+        raise DataError(f"{run.splits} divides other classes than {data.source} has", hint=again)
     index = FileIndex.load(run.files)
     if len(source.labels_N) != len(splits):
         check_fingerprint(splits, source, (), index)
@@ -222,7 +224,7 @@ def _require_division(run: RunFolder, data: DataSettings, splits: Splits) -> Non
         if then.get(name) != now.get(name)
     ]
     if problems:
-        hint = "set them back, or divide again with `edgenas init --force`"
+        hint = f"set them back, or divide again with `{divide_again(run, data.source)}`"
         raise DataError(f"{run.splits} was drawn with other settings", problems=problems, hint=hint)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from edgenas.data.splits import Splits, load_splits
 from edgenas.errors import CheckpointError, MissingInputError
-from edgenas.project.opening import Project
 from edgenas.records import CandidateRow, CheckpointFacts, RetrainResult, SearchResult
 from edgenas.runs import RunFolder, stages
 from edgenas.training.folder import WEIGHTS, has_weights, weights_sha256
@@ -25,26 +24,26 @@ def searched(run: RunFolder) -> SearchResult | None:
     return SearchResult.read(path) if path.is_file() else None
 
 
-def winner_of(project: Project, splits: Splits | None = None) -> CandidateRow:
+def winner_of(run: RunFolder, splits: Splits | None = None) -> CandidateRow:
     """The winner of `edgenas search`, chosen with ``splits``, which are read where None.
 
     Raises:
         MissingInputError: naming `edgenas search`.
         CheckpointError: if the images were divided otherwise then, or the supernet was another.
     """
-    path, result = project.run.search / RESULT, searched(project.run)
+    path, result = run.search / RESULT, searched(run)
     if result is None:
         raise MissingInputError(f"{path} does not exist: there is no winner yet", hint="run `edgenas search --latency-ms MS` first")
-    if result.splits_sha256 != (load_splits(project.run.splits) if splits is None else splits).sha256:
+    if result.splits_sha256 != (load_splits(run.splits) if splits is None else splits).sha256:
         raise CheckpointError(f"{path} was chosen when the images were divided otherwise", hint="run `edgenas search` again")
-    if has_weights(project.run.supernet) and result.supernet_sha256 != weights_sha256(project.run.supernet):
+    if has_weights(run.supernet) and result.supernet_sha256 != weights_sha256(run.supernet):
         raise CheckpointError(f"{path} was chosen with an earlier supernet", hint="run `edgenas search` again")
     if result.winner is None:
         raise MissingInputError(f"{path} names no winner: nothing met its limits", hint="run `edgenas search` with other limits")
     return result.winner
 
 
-def finals_of(project: Project, num: int) -> list[CandidateRow]:
+def finals_of(run: RunFolder, num: int) -> list[CandidateRow]:
     """The winner of `edgenas search` and the nets that its proof ranks next, up to ``num`` together.
 
     Nets that were not proven as long as the winner, and those that miss a floor that it keeps, are not among them; inherited
@@ -54,7 +53,7 @@ def finals_of(project: Project, num: int) -> list[CandidateRow]:
         MissingInputError: naming `edgenas search`.
         CheckpointError: as `winner_of`.
     """
-    winner, result = winner_of(project), searched(project.run)
+    winner, result = winner_of(run), searched(run)
     assert result is not None
     if winner.proof is None:
         return [winner]
@@ -74,11 +73,11 @@ def read_retrain(run: RunFolder) -> RetrainResult | None:
     return RetrainResult.read(path) if path.is_file() else None
 
 
-def outdated_net(project: Project, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
+def outdated_net(run: RunFolder, facts: CheckpointFacts, winner: CandidateRow | None) -> str | None:
     """Why retrained weights are not those of today's winner, or of a final that overtook it, or supernet; None if they are."""
-    supernet = project.run.supernet
+    supernet = run.supernet
     if winner is not None and facts.from_search and facts.arch != winner.arch:
-        retrained = read_retrain(project.run)
+        retrained = read_retrain(run)
         finals = [final.arch for final in (retrained.finals if retrained is not None else None) or ()]
         if facts.arch not in finals or finals[0] != winner.arch:
             return "holds an earlier winner"

@@ -14,7 +14,7 @@ from edgenas.project.opening import Project
 from edgenas.project.results import RESULT
 from edgenas.records import SEARCHED, Arch, ComparedNet, CompareResult, RivalFacts, TableFacts
 from edgenas.runs import RunFolder
-from edgenas.spaces import Task
+from edgenas.spaces import SearchSpace, Task
 from edgenas.training.folder import WEIGHTS, has_weights
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class KeptRival:
         plain = self.facts.as_json()
         return {name: plain[name] for name in ("model", "image_px", "stem_stride", "width") if plain[name] is not None}
 
-    def load(self, project: Project, task: Task) -> nn.Module:
+    def load(self, space: SearchSpace, task: Task) -> nn.Module:
         """The net as it is deployed, in eval mode, on the CPU."""
         from edgenas.supernets import build_net
         from edgenas.training.checkpoints import load_weights
@@ -114,7 +114,7 @@ class KeptRival:
 
         if self.facts is None:
             assert self.row.arch is not None
-            net = build_net(project.space, task, genes_of(project.space, self.row.arch))
+            net = build_net(space, task, genes_of(space, self.row.arch))
         else:
             net = build_rival(self.facts, task)
         load_weights(self.folder / WEIGHTS, net)

@@ -12,12 +12,13 @@ from edgenas.data.tones import Alpha
 from edgenas.deploy.plugins import RUNTIMES
 from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.setting_limits import given_limits
-from edgenas.project.training_settings import Device, TeacherSettings, TrainSettings
+from edgenas.project.training_settings import TeacherSettings, TrainSettings
 from edgenas.proxies import PROXIES
 from edgenas.records import CalibrationMethod, Precision
 from edgenas.search import ALGORITHMS, Goal, parse_goals
 from edgenas.search.limits import LATENCY, SENSITIVITY, THROUGHPUT, Limit, conflicts
 from edgenas.stats import DEFAULT_SENSITIVITY
+from edgenas.training.loop_settings import DeviceChoice
 
 THIS_DEVICE = ""  # name of the latency limit that was given without one
 
@@ -146,7 +147,7 @@ class ProfileSettings:
         seed: of the nets that are drawn to be timed.
     """
 
-    device: Device = "auto"
+    device: DeviceChoice = "auto"
     runtime: Annotated[str, OneOf(RUNTIMES)] | None = None
     precision: Precision | None = None
     batch_size: Count | None = None
@@ -244,7 +245,7 @@ class SearchSettings:
     proof_epochs: CountOrZero = 30
     proof_nets: Count = 12
     proof_hand: CountOrZero = 4
-    device: Device = "auto"
+    device: DeviceChoice = "auto"
     seed: Seed = 0
 
     def __post_init__(self) -> None:
@@ -344,7 +345,7 @@ class RetrainSettings:
     baseline_epochs: Count | None = None
     race_epochs: CountOrZero | None = None
     compile: Literal["off", "on", "auto"] | bool = "off"
-    device: Device = "auto"
+    device: DeviceChoice = "auto"
     seed: Seed = 0
 
     def __post_init__(self) -> None:

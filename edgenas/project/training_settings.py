@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from edgenas.data.preprocess import Augmentation
 from edgenas.fields import Amount, AmountOrZero, Count, CountOrZero, OneOf, PartialShare, Range, Seed, Share
 from edgenas.project.named_recipes import RECIPES
-from edgenas.training.loop_settings import AmpType
+from edgenas.training.loop_settings import AmpType, DeviceChoice
 from edgenas.training.mixing import Mixing
 from edgenas.training.optimizing import Undecayed
 from edgenas.training.sampling import SAMPLING_RULES, SINGLE_PATH
@@ -17,7 +17,6 @@ from edgenas.training.teaching_losses import DISTILLATION_LOSSES
 
 AUTO: Literal["auto"] = "auto"  # a probe decides
 FITTED = ("left-only", "bilateral")  # sampling rules whose share of identities is fitted to what nets are to cost
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +233,7 @@ class TrainSettings(OptimizerSettings):
     balance: Literal["none", "weights", "sampler", "downsample"] = "weights"
     repeats: Annotated[int, Range(ge=1, le=10)] = 1
     clip_norm: AmountOrZero = 1.0
-    device: Device = "auto"
+    device: DeviceChoice = "auto"
     threads: Count | None = None
     checkpoint_every: Amount = 60.0
     seed: Seed = 0

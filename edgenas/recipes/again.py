@@ -17,7 +17,7 @@ from edgenas.latency.profiling import AGAIN_SECONDS, measure_again
 from edgenas.latency.table import Fitting, session_of, session_remarks, with_session
 from edgenas.latency.timing import fps_of
 from edgenas.project.of_table import open_table, runtime_of, session_facts, workshop_of
-from edgenas.project.opening import Project, open_images, open_project
+from edgenas.project.opening import open_images, open_project
 from edgenas.records import ProfileAnswer
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder, jsonable, locked
 
@@ -95,21 +95,21 @@ def _imported(config: AgainConfig, results: Path) -> Iterator[Record]:
             yield record
     assert later is not None
     with locked(project.run):
-        path, table, _ = open_table(config.run, config.table if config.table is not None else str(_first_of(project, later)))
+        path, table, _ = open_table(config.run, config.table if config.table is not None else str(_first_of(project.run, later)))
         longer = with_session(table, session_of(table, later))
         written = _write(config.run, path, longer)
     yield from _told(longer)
     yield _answer(config.run, written, longer)
 
 
-def _first_of(project: Project, later: LatencyTable) -> Path:
+def _first_of(run: RunFolder, later: LatencyTable) -> Path:
     """The run's table of a kit's first measurement."""
-    for path in find_tables(project.run.latency):
+    for path in find_tables(run.latency):
         table = LatencyTable.load(path)
         if table.context.key == later.context.key and table.space == later.space:
             return path
     hint = "import the first results without --again"
-    raise MissingInputError(f"{project.run.latency} holds no table of {later.context}", hint=hint)
+    raise MissingInputError(f"{run.latency} holds no table of {later.context}", hint=hint)
 
 
 def _own_table(config: AgainConfig) -> Path:

@@ -99,7 +99,7 @@ def run(config: CompareConfig) -> Iterator[Record]:
         looked_at = stack.enter_context(journal(project.run.compare / LOOKED_AT, device_facts, keep=True))
         paces = stack.enter_context(journal(project.run.compare / PACES, {"splits": images.splits.sha256}, keep=True))
         budget = Budget(settings.equal, ours.epochs, ours.seconds, clock, paces)
-        yield from _told(budget, fresh_rates(bench.project))
+        yield from _told(budget, fresh_rates(bench.project.settings))
         outsiders = [outsider(bench, each) for each in asked if each.kind in ("run", "onnx")]  # before anything is trained
         nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at)
         yield from decode(images, "train")
@@ -228,7 +228,7 @@ def _train_apart(
     """Train nets of timm in several processes; what is then left is found trained."""
     pairs, orders = [], []
     for rival, (net, file) in zip(rivals, nets, strict=True):
-        ways = ways_for(bench.project, rival.facts, bench.teachings, budget.epochs)
+        ways = ways_for(bench.project.settings, rival.facts, bench.teachings, budget.epochs)
         ways = yield from budgeted(bench_for(bench, rival), rival.net, ways, budget)
         pairs.append((rival, ways))
         file = None if file is None else file.resolve()

@@ -104,7 +104,7 @@ def run(config: ExportConfig) -> Iterator[Record]:
             yield from _keep(source)
         timed, there = None, None if config.device is None else There(config.device)
         if config.is_benched:
-            timed = yield from bench(source, _timing(project), with_net=config.bench_net, there=there)
+            timed = yield from bench(source, _timing(project.settings.export.bench_visits), with_net=config.bench_net, there=there)
         for each in written:
             each.staging.remove()
         page = yield from page_beside(project, source.images)
@@ -162,8 +162,8 @@ def _still_to_write(source: Source, orders: Sequence[Order], config: ExportConfi
     return [*orders, baseline]
 
 
-def _timing(project: Project) -> TimingSettings:
-    return replace(BENCH_TIMING, visits=project.settings.export.bench_visits)
+def _timing(visits: int) -> TimingSettings:
+    return replace(BENCH_TIMING, visits=visits)
 
 
 def _recommended(timed: BenchResult | None) -> Iterator[Note]:

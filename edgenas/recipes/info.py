@@ -14,9 +14,10 @@ from edgenas.data.splits import Splits, load_splits
 from edgenas.deploy.artefact import load_manifest
 from edgenas.errors import EdgeNASError
 from edgenas.percents import percent
-from edgenas.project.opening import Project, images_of, open_project, require_divided, use_threads
+from edgenas.project.opening import images_of, open_project, require_divided, use_threads
 from edgenas.project.paging.seal import older_than, read_seal
 from edgenas.project.results import RESULT, outdated_net, read_retrain, winner_of
+from edgenas.project.settings import ProjectSettings
 from edgenas.project.trainings.teaching import needs_teacher
 from edgenas.records import (
     CheckpointFacts,
@@ -29,7 +30,7 @@ from edgenas.records import (
     SupernetResult,
 )
 from edgenas.runs import Note, Outcome, Progress, Record, RunFolder
-from edgenas.runs.stages import product, typed
+from edgenas.runs.stages import divide_again, product, typed
 from edgenas.runs.versions import versions
 from edgenas.training.folder import STATE, WEIGHTS
 from edgenas.training.headers import facts_in
@@ -72,7 +73,7 @@ def run(config: InfoConfig) -> Iterator[Record]:
     splits = None  # where they cannot be read, whoever needs them says why
     with suppress(EdgeNASError):
         splits = load_splits(folder.splits) if folder.splits.exists() else None
-    stages |= yield from _outdated(project, stages, splits)
+    stages |= yield from _outdated(project.run, stages, splits)
     stages["report"] = yield from _page(folder)
     yield from _origins(folder)
     loader, images = None, None
@@ -83,12 +84,12 @@ def run(config: InfoConfig) -> Iterator[Record]:
             else:
                 require_divided(project, splits)
         except EdgeNASError as error:
-            stages["data"] = replace(stages["data"], state="unusable", command=typed(folder, "init --force"))
+            stages["data"] = replace(stages["data"], state="unusable", command=divide_again(folder, project.settings.data.source))
             yield Note(f"the data cannot be used: {error}", is_warning=True)
     if config.measure_loader and images is not None:
         yield Progress("measuring the loader", 0, 1)
         try:
-            loader = _rate(project, images)
+            loader = _rate(project.settings, images)
         except EdgeNASError as error:
             yield Note(f"the loader is not measured: {error}", is_warning=True)
         yield Progress("measuring the loader", 1, 1)
@@ -170,21 +171,20 @@ def _stage(name: str, path: Path | None, command: str) -> StageFacts:
 
 
 def _outdated(
-    project: Project, stages: Mapping[str, StageFacts], splits: Splits | None
+    folder: RunFolder, stages: Mapping[str, StageFacts], splits: Splits | None
 ) -> Generator[Note, None, dict[str, StageFacts]]:
     """The stages whose results later commands would refuse; what is unfinished is said."""
-    folder, outdated = project.run, {}
-    search, retrain, winner = stages["search"], stages["retrain"], None
+    search, retrain, winner, outdated = stages["search"], stages["retrain"], None, {}
     if search.state == THERE and stages["data"].state == THERE:
         try:
-            winner = winner_of(project, splits)
+            winner = winner_of(folder, splits)
         except EdgeNASError as error:
             outdated["search"] = replace(search, state="outdated", command=typed(folder, "search"))
             yield Note(f"search: {error}", is_warning=True)
     if retrain.state == THERE:
         try:
             read_retrain(folder)
-            why = outdated_net(project, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
+            why = outdated_net(folder, CheckpointFacts.from_json(facts_in(folder.retrain / WEIGHTS)), winner)
         except EdgeNASError as error:
             why = str(error)
         if why is not None:
@@ -202,13 +202,12 @@ def _outdated(
     return outdated
 
 
-def _rate(project: Project, images: Images) -> LoaderFacts:
+def _rate(settings: ProjectSettings, images: Images) -> LoaderFacts:
     """Images a second of the loader alone, as `edgenas train` uses it."""
     from edgenas.data.batches import loader_rate  # these need PyTorch, which all else here does without
     from edgenas.project.trainings.recipe import batches_for
 
-    use_threads(project.settings.train.threads, images.task)
-    settings = project.settings.train
-    workers = project.settings.data.workers
-    batches = batches_for(images, settings, balance=settings.balance, seed=settings.seed, workers=workers)
+    train = settings.train
+    use_threads(train.threads, images.task)
+    batches = batches_for(images, train, balance=train.balance, seed=train.seed, workers=settings.data.workers)
     return LoaderFacts(**asdict(loader_rate(batches, seconds=LOADER_SECONDS)))

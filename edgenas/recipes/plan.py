@@ -26,7 +26,7 @@ from edgenas.proxies import PROXIES
 from edgenas.records import FittingNets, NothingFits, NumNets, OtherSpace, PlannedNet, PlannedTimes, PlanResult, SpaceFacts
 from edgenas.runs import Note, Outcome, Record
 from edgenas.search import Feasibility, best_within, survey, total_violation
-from edgenas.search.extremes import Objective
+from edgenas.search.extremes import Magnitude
 from edgenas.spaces import Genes, Task
 from edgenas.spaces.designed import hand_designed_rows
 from edgenas.stats import Proportion, clopper_pearson
@@ -227,10 +227,10 @@ def _space(budget: Budget, found: Feasibility) -> SpaceFacts:
     return replace(space_facts(budget, found), feasible=share, num_feasible=counts)
 
 
-def objectives_of(budget: Budget, task: Task) -> dict[str, list[Objective]]:
+def objectives_of(budget: Budget, task: Task) -> dict[str, list[Magnitude]]:
     """What is looked for, by name; of equal nets the one with more MACs, of the smallest the faster."""
     macs, params = budget.costs["macs"], budget.costs["params"]
-    wanted: dict[str, list[Objective]] = {"largest_macs": [macs, params], "largest_params": [params, macs]}
+    wanted: dict[str, list[Magnitude]] = {"largest_macs": [macs, params], "largest_params": [params, macs]}
     shapes = shape_models(decompose(budget.space, task))
     depth, inner_dims = shapes["depth"], shapes["inner_dims"]
 

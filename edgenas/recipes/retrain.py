@@ -93,7 +93,7 @@ def _retrain(config: RetrainConfig) -> Iterator[Record]:
     if config.arch is not None:
         archs = [read_one(project.space, config.arch)]
     else:
-        archs = [row.arch for row in finals_of(project, project.settings.retrain.finals)]
+        archs = [row.arch for row in finals_of(project.run, project.settings.retrain.finals)]
     with locked(project.run):
         yield from decode(images, "train")
         bench = Bench.open(project, images, device, force=config.force)

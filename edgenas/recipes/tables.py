@@ -172,7 +172,7 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
 
 
 def _reference_percentiles(table: LatencyTable) -> dict[str, Percentile] | None:
-    """Of the calls of the reference net; None where the table does not say how many they are."""
+    """How slow the reference net's slowest calls are; None where the table does not say how many there were."""
     reference = table.reference
     values = {name: reference[f"{name}_ms"] for name in ("p90", "p95", "p99") if reference.get(f"{name}_ms") is not None}
     uppers = {name: reference.get(f"{name}_upper_ms") for name in values}

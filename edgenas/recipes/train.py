@@ -17,6 +17,7 @@ from edgenas.project.named_recipes import RECIPES, words_on
 from edgenas.project.nets import load_supernet, new_supernet, supernet_epochs
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.results import RESULT
+from edgenas.project.settings import ProjectSettings
 from edgenas.project.together import own_folder, require_parts
 from edgenas.project.trainings.inputs import differs, timm_normalisation
 from edgenas.project.trainings.loaded_teacher import load_teacher
@@ -29,6 +30,7 @@ from edgenas.project.trainings.teaching import needs_teacher, teaching_of
 from edgenas.project.trainings.teaching_choice import choose_teaching
 from edgenas.records import CheckpointFacts, SupernetResult, TeacherResult, TrainResult
 from edgenas.runs import Note, Outcome, Record, locked
+from edgenas.runs.stages import divide_again
 from edgenas.stats import Proportion, accuracy, wilson
 from edgenas.training.checkpoints import load_weights
 from edgenas.training.curves import training_picture
@@ -86,7 +88,7 @@ def _train(config: TrainConfig) -> Iterator[Record]:
         require_tensorboard()
     result = TrainResult(teacher=None, most_frequent=most_frequent_class(images.labels("select"), images.class_names))
     outputs: dict[str, Path] = {}
-    require_parts(_batch_sizes(config, project), current())
+    require_parts(_batch_sizes(config.only, project.settings), current())
     with locked(project.run):
         if config.only != "teacher":
             _try_start(project, images, force=config.force)
@@ -108,12 +110,11 @@ def _train(config: TrainConfig) -> Iterator[Record]:
     yield Outcome(result, outputs)
 
 
-def _batch_sizes(config: TrainConfig, project: Project) -> dict[str, int]:
-    """Of what is asked for, by its table of the settings."""
-    settings = project.settings
+def _batch_sizes(only: str | None, settings: ProjectSettings) -> dict[str, int]:
+    """The batch sizes of what is asked for, by its table of the settings."""
     sizes = {"teacher": settings.teacher.batch_size, "train": settings.train.batch_size}
-    if config.only is not None:
-        return {name: size for name, size in sizes.items() if (name == "teacher") == (config.only == "teacher")}
+    if only is not None:
+        return {name: size for name, size in sizes.items() if (name == "teacher") == (only == "teacher")}
     return sizes if needs_teacher(settings.train) else {"train": sizes["train"]}
 
 
@@ -158,7 +159,8 @@ def _fit_supernet(project: Project, images: Images, teacher: nn.Module | None, d
     known = timm_normalisation(settings.init) if settings.init is not None else None
     if known is not None and differs(known, images.preprocess):
         words = f"{settings.init} was trained on images of {known.words}, these are normalised otherwise"
-        yield Note(f"supernet: {words} (`edgenas init --force --set train.init={settings.init}` takes them)", is_warning=True)
+        again = f"{divide_again(project.run, project.settings.data.source)} --set train.init={settings.init}"
+        yield Note(f"supernet: {words} (`{again}` takes them)", is_warning=True)
     yield from fit(supernet_job(project, images, teacher, device, anew=force, start=start, model=model))
     yield training_picture("supernet", folder)
     (project.run.supernet / FORCED).unlink(missing_ok=True)

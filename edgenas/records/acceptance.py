@@ -89,7 +89,7 @@ class AcceptancePlan(SealedRecord):
 
     @property
     def sha256(self) -> str:
-        """Of everything that it says, as it stands in its file."""
+        """A hash of everything that it says, as it stands in its file."""
         return sha256_json({"kind": self.kind, "schema_version": self.schema_version, **self.as_json()})
 
     @property
@@ -111,7 +111,7 @@ class AcceptancePlan(SealedRecord):
 
     @property
     def terms_sha256(self) -> str:
-        """Of the terms."""
+        """A hash of the terms."""
         return sha256_json(self.terms)
 
 

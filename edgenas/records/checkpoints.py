@@ -45,7 +45,7 @@ class SamplingFacts(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedFor(JsonRecord):
-    """Of the settings of a training, how long it was."""
+    """How long a training was, as its settings say."""
 
     epochs: int | None = None
 

@@ -205,7 +205,7 @@ class ModelFile(JsonRecord):
 
     @property
     def total_bytes(self) -> int:
-        """Of the file and its parts."""
+        """Bytes of the file and its parts."""
         return self.size_bytes + sum(part.size_bytes for part in self.parts or ())
 
 

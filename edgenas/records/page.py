@@ -168,7 +168,7 @@ class TimedNet:
 
     @property
     def error(self) -> float:
-        """Of the prediction, relative to what was measured."""
+        """How far the prediction is off, relative to what was measured."""
         return self.predicted_ms / self.measured_ms - 1
 
 

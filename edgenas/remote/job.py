@@ -56,7 +56,7 @@ class Job:
 
     @cached_property
     def name(self) -> str:
-        """Of the folder: a hash of everything that the job is."""
+        """The folder's name: a hash of everything that the job is."""
         return sha256_json({"files": self.contents, "command": self.command})[:16]
 
 

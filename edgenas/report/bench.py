@@ -59,7 +59,7 @@ def _cells(row: BenchedRow, result: BenchResult) -> list[Text | str]:
 
 
 def _percentile(found: Percentile | None) -> str:
-    """Of the calls; in brackets where they are too few to say it of others."""
+    """Milliseconds; in brackets where the calls are too few to say it of others."""
     if found is None:
         return "–"
     return f"{found.ms:.3g}" if found.upper_ms is not None else f"({found.ms:.3g})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -120,8 +120,10 @@ def compare_plot(shown: ComparePicture, paths: Sequence[Path]) -> None:
 
 
 def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> None:
-    """Points with their intervals, each with its name, and the limit."""
+    """Points with their intervals, each with its name on the side where there is more room, and the limit; a legend below."""
     kinds: set[str] = set()
+    ends = [net.latency_ms_measured for net in result.nets if net.latency_ms_measured is not None]
+    middle = (min(ends) + max([*ends, result.limit_ms or 0.0])) / 2 if ends else 0.0
     for net, share in zip(result.nets, shares, strict=True):
         if net.latency_ms_measured is None or share.n == 0:
             continue
@@ -140,10 +142,12 @@ def _panel(axes: Axes, result: CompareResult, shares: Sequence[Proportion]) -> N
             marker="*" if is_ours else "o",
             markersize=13.0 if is_ours else 6.0,
         )
-        axes.annotate(net.name, point, xytext=(5, 4), textcoords="offset points", fontsize=6.5)
+        side = -1 if point[0] > middle else 1
+        style: dict[str, Any] = {"ha": "right" if side < 0 else "left", "textcoords": "offset points", "fontsize": 6.5}
+        axes.annotate(net.name, point, xytext=(5 * side, 4), **style)
     if result.limit_ms is not None:
         axes.axvline(result.limit_ms, color="black", linestyle="--", linewidth=1, label=f"limit {result.limit_ms:.3g} ms")
     axes.set_xlabel("measured latency (ms)")
     axes.grid(alpha=0.25)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", fontsize=7)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=5, fontsize=7, frameon=False)

@@ -21,7 +21,7 @@ NOTE = (
 def look_view(outcome: Outcome[LookResult]) -> Iterator[RenderableType]:
     """The look at spaces, and what comes next."""
     yield from look_table(outcome.result)
-    yield Text("edgenas init --force --latency-ms MS takes what was chosen; --space NAME what you prefer")
+    yield Text("edgenas init --data SOURCE --force --latency-ms MS takes what was chosen; --space NAME what you prefer")
 
 
 def look_table(result: LookResult) -> Iterator[RenderableType]:

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import Any
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress_bar import ProgressBar
+from rich.console import Console
+from rich.progress import TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
-from rich.text import Text
 
 from edgenas.report import views
+from edgenas.report.bars import Bar, Bars, Labelled
 from edgenas.report.console import LiteralConsole
 from edgenas.report.front import FrontPicture
 from edgenas.report.plots import draw
@@ -146,55 +145,6 @@ class Screen:
             speed_estimate_period=PACE_S,
             disable=not self.console.is_terminal,
         )
-
-
-class Bars(Progress):
-    """Progress bars, and above them the front of a search while there is one."""
-
-    above: FrontPicture | None = None
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        """What is redrawn together."""
-        if self.above is not None:
-            yield self.above
-        yield from super().get_renderables()
-
-
-class Bar(BarColumn):
-    """A bar as long as label, numbers and details leave room for.
-
-    Args:
-        width: columns of the terminal.
-    """
-
-    NUMBERS, DETAILS, SHORTEST, LONGEST = 44, 53, 3, 24
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self._width = width
-
-    def render(self, task: Task) -> ProgressBar:
-        """The bar of a task."""
-        room = self._width - len(task.description) - self.NUMBERS - (self.DETAILS if task.fields.get("shown") else 0)
-        self.bar_width = min(max(room, self.SHORTEST), self.LONGEST)
-        return super().render(task)
-
-
-class Labelled(ProgressColumn):
-    """A time with its name before it, without leading zeros."""
-
-    max_refresh = 0.5
-
-    def __init__(self, name: str, column: ProgressColumn, style: str) -> None:
-        super().__init__(table_column=Column(no_wrap=True))
-        self._name = name
-        self._column = column
-        self._style = style
-
-    def render(self, task: Task) -> Text:
-        """The name, then what the column says."""
-        said = str(self._column.render(task))
-        return Text.assemble(f"{self._name} ", (said.removeprefix("0:").removeprefix("0"), self._style))
 
 
 class _Lines:

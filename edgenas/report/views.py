@@ -257,7 +257,7 @@ def _artefact_lines(result: ExportResult, *, with_name: bool) -> Iterator[Render
 
 
 def _evidence_lines(parities: Sequence[Parity]) -> Iterator[RenderableType]:
-    """Of conversions that changed numbers: what unseen images may do, and where in the net numbers part."""
+    """What conversions that changed numbers may do to unseen images, and where in the net numbers part."""
     shown = [parity.emulated if parity.emulated is not None and not parity.gates else parity for parity in parities]
     changed = [parity for parity in shown if parity.word != EQUAL_WORD]
     unseen = [parity.unseen.words("images") for parity in changed if parity.unseen is not None]

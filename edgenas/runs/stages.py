@@ -58,6 +58,12 @@ def typed(run: RunFolder, stage: str) -> str:
     return text if run.path == DEFAULT_RUN else f"{text} --run {shlex.quote(str(run.path))}"
 
 
+def divide_again(run: RunFolder, source: str | None) -> str:
+    """The command that divides the images of a run folder again, as it is typed; without a source, with a word in its place."""
+    text = f"edgenas init --data {'SOURCE' if source is None else shlex.quote(source)} --force"
+    return text if run.path == DEFAULT_RUN else f"{text} --run {shlex.quote(str(run.path))}"
+
+
 def next_command(run: RunFolder, after: str | None = None, artefact: Path | None = None) -> str | None:
     """What comes next in a run folder, as it is typed; None where every stage is done and its artefact verified.
 

@@ -16,7 +16,7 @@ from edgenas.search.constraints import CostConstraint, total_violation
 from edgenas.search.feasibility import Feasibility, neighbours, repair
 from edgenas.spaces import Genes, SearchSpace, unique_rows
 
-Objective = Callable[[Genes], NDArray[np.float64]]
+Magnitude = Callable[[Genes], NDArray[np.float64]]
 
 POPULATION = 256
 OFFSPRING = 2048
@@ -28,16 +28,16 @@ REPAIRED = 32  # nets that break limits a little, repaired at the start
 def best_within(
     space: SearchSpace,
     limits: Sequence[CostConstraint],
-    objectives: Sequence[Objective],
+    magnitudes: Sequence[Magnitude],
     found: Feasibility,
     rng: np.random.Generator,
 ) -> NDArray[np.int16] | None:
-    """The row that meets all limits and is largest in the first objective, of equal ones in the next, and so on.
+    """The row that meets all limits and is largest in the first magnitude, of equal ones in the next, and so on.
 
     Args:
         space: of the rows.
         limits: on costs.
-        objectives: of whole matrices of genes; most important first.
+        magnitudes: of whole matrices of genes; most important first.
         found: the survey of these limits.
         rng: of the evolution; an exact answer needs none.
 
@@ -46,41 +46,41 @@ def best_within(
     """
     feasible_AG = found.genes_AG[found.feasible_A]
     if found.is_exact:
-        return _ranked(feasible_AG, objectives)[0] if len(feasible_AG) else None
-    start_AG = _start(space, limits, objectives, found, rng)
+        return _ranked(feasible_AG, magnitudes)[0] if len(feasible_AG) else None
+    start_AG = _start(space, limits, magnitudes, found, rng)
     if len(start_AG) == 0:
         return None
-    elite_AG = _evolved(space, limits, objectives, start_AG, rng)
-    best_G: NDArray[np.int16] = _climbed(space, limits, objectives, elite_AG[0])
+    elite_AG = _evolved(space, limits, magnitudes, start_AG, rng)
+    best_G: NDArray[np.int16] = _climbed(space, limits, magnitudes, elite_AG[0])
     return best_G
 
 
-def _ranked(genes_AG: Genes, objectives: Sequence[Objective]) -> Genes:
+def _ranked(genes_AG: Genes, magnitudes: Sequence[Magnitude]) -> Genes:
     """Best first; rows that are equal in everything in the order of their genes, so that draws do not matter."""
     keys: list[NDArray[Any]] = [genes_AG[:, column] for column in reversed(range(genes_AG.shape[1]))]
-    keys += [-objective(genes_AG) for objective in reversed(objectives)]
+    keys += [-magnitude(genes_AG) for magnitude in reversed(magnitudes)]
     return genes_AG[np.lexsort(keys)]
 
 
 def _start(
     space: SearchSpace,
     limits: Sequence[CostConstraint],
-    objectives: Sequence[Objective],
+    magnitudes: Sequence[Magnitude],
     found: Feasibility,
     rng: np.random.Generator,
 ) -> Genes:
-    feasible_AG = _ranked(found.genes_AG[found.feasible_A], objectives)[:POPULATION]
+    feasible_AG = _ranked(found.genes_AG[found.feasible_A], magnitudes)[:POPULATION]
     rest_AG = found.genes_AG[~found.feasible_A]
     nearest = np.argsort(total_violation(limits, rest_AG), kind="stable")[:REPAIRED]
     return unique_rows(np.concatenate([feasible_AG, repair(space, rest_AG[nearest], limits, rng)]))
 
 
 def _evolved(
-    space: SearchSpace, limits: Sequence[CostConstraint], objectives: Sequence[Objective], elite_AG: Genes, rng: np.random.Generator
+    space: SearchSpace, limits: Sequence[CostConstraint], magnitudes: Sequence[Magnitude], elite_AG: Genes, rng: np.random.Generator
 ) -> Genes:
     """The best rows after generations of mutation and crossover; what breaks a limit is dropped."""
     waited = 0
-    elite_AG = _ranked(elite_AG, objectives)
+    elite_AG = _ranked(elite_AG, magnitudes)
     for _ in range(GENERATIONS):
         best_G = elite_AG[0]
         parents_AG = elite_AG[rng.integers(len(elite_AG), size=OFFSPRING)]
@@ -88,7 +88,7 @@ def _evolved(
         mutants_AG = space.mutate(parents_AG, rng, prob=float(rng.choice([1.0, 2.0, 4.0])) / space.num_genes)
         fresh_AG = np.concatenate([mutants_AG, space.crossover(parents_AG, others_AG, rng)])
         fresh_AG = fresh_AG[total_violation(limits, fresh_AG) == 0]
-        elite_AG = _ranked(unique_rows(np.concatenate([elite_AG, fresh_AG])), objectives)[:POPULATION]
+        elite_AG = _ranked(unique_rows(np.concatenate([elite_AG, fresh_AG])), magnitudes)[:POPULATION]
         waited = waited + 1 if (elite_AG[0] == best_G).all() else 0
         if waited == PATIENCE:
             break
@@ -96,7 +96,7 @@ def _evolved(
 
 
 def _climbed(
-    space: SearchSpace, limits: Sequence[CostConstraint], objectives: Sequence[Objective], best_G: NDArray[np.int16]
+    space: SearchSpace, limits: Sequence[CostConstraint], magnitudes: Sequence[Magnitude], best_G: NDArray[np.int16]
 ) -> NDArray[np.int16]:
     """The best that changing one gene or two at a time leads to."""
     while True:
@@ -104,7 +104,7 @@ def _climbed(
         pairs_AG = np.concatenate([neighbours(space, row_G) for row_G in singles_AG]) if len(singles_AG) else singles_AG
         around_AG = unique_rows(np.concatenate([best_G[None], singles_AG, pairs_AG]))
         around_AG = around_AG[total_violation(limits, around_AG) == 0]
-        better_G = _ranked(around_AG, objectives)[0]
-        if all((objective(better_G[None]) == objective(best_G[None])).all() for objective in objectives):
+        better_G = _ranked(around_AG, magnitudes)[0]
+        if all((magnitude(better_G[None]) == magnitude(best_G[None])).all() for magnitude in magnitudes):
             return best_G
         best_G = better_G

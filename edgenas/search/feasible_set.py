@@ -129,7 +129,7 @@ class FeasibleSet:
         return drawn_AG[np.argsort(total_violation(self.constraints, drawn_AG), kind="stable")[:num]]
 
     def share(self, rng: np.random.Generator, num: int = 4 * PIECE) -> Proportion:
-        """Of the space's nets: what the programme counts, times the share of ``num`` draws that meet all limits."""
+        """How many of the space's nets fit: what the programme counts, times the share of ``num`` draws that meet all limits."""
         if self.programme is None:
             return Proportion(0.0, 0.0, 0.0, num)
         counted = self.programme.num_rows / self.space.cardinality

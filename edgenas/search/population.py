@@ -38,7 +38,8 @@ def first_population(
         space: that is searched.
         costs: ``params``, ``macs`` and, with a table, ``latency_ms``, over which nets are spread.
         limits: that all of them meet.
-        hand_AG: rows of hand-designed nets.
+        hand_AG: rows of hand-designed nets; where there are more than have room, some of all over the list are taken, which goes by
+            kinds and sides of images.
         found: by `survey`.
         population: rows wanted; hand-designed nets are half of them at most, those of most capacity a quarter.
         seed: of the draws.
@@ -47,7 +48,7 @@ def first_population(
     def is_allowed(genes_AG: Genes) -> NDArray[np.bool_]:
         return np.asarray(total_violation(limits, genes_AG) == 0)
 
-    hand_AG = hand_AG[is_allowed(hand_AG)][: population // 2]
+    hand_AG = _some_of(hand_AG[is_allowed(hand_AG)], population // 2)
     depth = shape_models(decompose(space, space.default_task))["depth"]
     cost = costs.get("latency_ms", costs["macs"])
     left = feasible_set(space, limits) if found.counted is not None else None
@@ -56,6 +57,13 @@ def first_population(
     largest_AG = _of_most_capacity(space, costs, limits, found, np.random.default_rng(seed))[: population // 4]
     spread_AG = pool.spread(population - len(hand_AG) - len(largest_AG), np.random.default_rng(seed))
     return {HAND: hand_AG, "capacity": largest_AG, EVEN: spread_AG}
+
+
+def _some_of(rows_AG: Genes, num: int) -> Genes:
+    """So many rows at most, in order and equally far apart, the first among them."""
+    places = np.arange(len(rows_AG)) if len(rows_AG) <= num else np.arange(num) * len(rows_AG) // max(1, num)
+    chosen_AG: Genes = rows_AG[places]
+    return chosen_AG
 
 
 def _of_most_capacity(

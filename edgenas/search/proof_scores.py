@@ -62,7 +62,7 @@ def judge_first_rung(
 
 
 def log_likelihoods(p_NC: NDArray[np.floating], labels_N: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of every image's class, in nats; of a class that is all but excluded that of `LEAST`, so that no single image decides."""
+    """How likely every image's class was held to be, in nats; at least that of `LEAST`, so that no single image decides."""
     of_label_N = p_NC[np.arange(len(labels_N)), labels_N].astype(np.float64)
     logs_N: NDArray[np.float64] = np.log(np.maximum(of_label_N, LEAST))
     return logs_N

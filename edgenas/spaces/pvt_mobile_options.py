@@ -33,7 +33,7 @@ def star_of(kernels: Kernels) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StageGeometry:
-    """Of a stage: kernels and stride of its entrance, whether a ReLU ends that, and the stride of its keys and values."""
+    """What is fixed of a stage: kernels and stride of its entrance, whether a ReLU ends that, the stride of its keys and values."""
 
     kernels: Kernels
     stride: int = 2

@@ -46,7 +46,7 @@ class FunctionalSubnet:
 
 
 def transformer_block_groups(prefix: str, variant: Hashable = None) -> tuple[WeightGroup, ...]:
-    """Of a plain Transformer block under timm's names, whose q, k and v are one weight."""
+    """The groups of a plain Transformer block under timm's names, whose q, k and v are one weight."""
     return (
         WeightGroup("qkv", (f"{prefix}attn.qkv.weight",), 3, variant),
         WeightGroup("proj", (f"{prefix}attn.proj.weight",), 1, variant),
@@ -56,7 +56,7 @@ def transformer_block_groups(prefix: str, variant: Hashable = None) -> tuple[Wei
 
 
 def pyramid_block_groups(prefix: str, *, reduced: bool) -> tuple[WeightGroup, ...]:
-    """Of a plain block of a Pyramid Vision Transformer under timm's names; ``reduced``: with fewer keys than queries."""
+    """The groups of a plain block of a Pyramid Vision Transformer under timm's names; ``reduced``: with fewer keys than queries."""
     reduction = (WeightGroup("reduction", (f"{prefix}attn.sr.weight",)),) if reduced else ()
     return (
         WeightGroup("qkv", (f"{prefix}attn.q.weight", f"{prefix}attn.kv.weight"), 3),

@@ -27,7 +27,9 @@ from torch.autograd.function import once_differentiable
 from edgenas.portable.facts import CPUINFO, read_text
 
 LEAST_MACS = 2_000_000  # of a product, below which what a call costs besides is more than what is saved
-_linear = nn.functional.linear
+_linear = torch._C._nn.linear  # what `torch.nn.functional.linear` is, unless somebody put something else there
+_PLAIN = (Tensor, nn.Parameter)
+_CPU = torch.device("cpu")
 _lock = threading.Lock()
 _inside = 0  # contexts that are open, of all threads
 
@@ -48,9 +50,9 @@ def pays_here() -> bool:
 def fast_products(device: torch.device) -> Iterator[None]:
     """Linear layers on ``device`` multiply by oneDNN meanwhile, forward and backward, where that is faster.
 
-    Nothing changes on other devices and processors, in other types than float32, in small products, under autocast and in what
-    is translated. Contexts may be nested and open in several threads. Not within `torch.func` transforms,
-    which need rules that the product has not.
+    Nothing changes on other devices and processors, in other types than float32, in small products, under autocast, in what is
+    translated, traced, counted or transformed (`torch.func`), and where somebody else has put a function of theirs in the place.
+    Contexts may be nested and open in several threads. Gradients of gradients are refused.
     """
     if device.type != "cpu" or not pays_here():
         yield
@@ -66,27 +68,43 @@ def _count(step: int) -> None:
     global _inside
     with _lock:
         _inside += step
-        nn.functional.linear = product if _inside else _linear
+        before, after = (_linear, product) if _inside else (product, _linear)
+        if nn.functional.linear is before:
+            nn.functional.linear = after
 
 
 def product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """As `torch.nn.functional.linear`: ``input`` (..., C) by ``weight`` (O, C), and ``bias`` (O,)."""
-    if not _suits(input, weight):
+    if not _inside or not _suits(input, weight, bias):
         return _linear(input, weight, bias)
     result: Tensor = _Product.apply(input, weight, bias)
     return result
 
 
-def _suits(input_: Tensor, weight: Tensor) -> bool:
+def _suits(input_: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether oneDNN has this product and nothing but its result is asked for; what PyTorch would refuse, it refuses itself."""
     return (
-        input_.dtype is torch.float32
-        and weight.dtype is torch.float32
-        and input_.numel() * weight.shape[0] >= LEAST_MACS
+        torch._C._get_tracing_state() is None
+        and _is_plain(input_)
+        and input_.numel() * weight.shape[0] >= LEAST_MACS  # what most calls end at, so this far it has to be quick
+        and _is_plain(weight)
+        and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1]))
         and weight.ndim == 2
+        and input_.shape[-1] == weight.shape[1]
         and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
+        and not _is_watched()
     )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Numbers in the processor's memory, and no class of somebody's own."""
+    return type(tensor) in _PLAIN and tensor.dtype is torch.float32 and tensor.layout is torch.strided and tensor.device == _CPU
+
+
+def _is_watched() -> bool:
+    """Whether PyTorch translates, counts or transforms what is called, and so has to see its own operators."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0 or torch._C._are_functorch_transforms_active()
 
 
 class _Product(torch.autograd.Function):
@@ -113,7 +131,7 @@ class _Product(torch.autograd.Function):
 
 
 def _weights_gradient(gradient_MO: Tensor, input_MC: Tensor) -> Tensor:
-    """Of the weight, (O, C); the side with fewer channels first, which oneDNN multiplies sooner."""
+    """The gradient by the weight, (O, C); the side with fewer channels comes first, which oneDNN multiplies sooner."""
     if gradient_MO.shape[1] <= input_MC.shape[1]:
         return _multiply(gradient_MO.t(), input_MC.t())
     return _multiply(input_MC.t(), gradient_MO.t()).t().contiguous()

@@ -218,7 +218,7 @@ def groups(spec: MobileSpec) -> tuple[WeightGroup, ...]:
 
 
 def block_groups(prefix: str, block: Block, place: int) -> Iterator[WeightGroup]:
-    """Of one block: those of a bottleneck or a star as an MLP's, strided convolutions as reductions of keys' and values' tokens."""
+    """One block's groups: a bottleneck's or star's as an MLP's, strided convolutions as reductions of keys' and values' tokens."""
     if isinstance(block, StarBlockSpec):
         for name in ("dwconv", "f1", "f2", "g", "dwconv2"):
             yield WeightGroup("depthwise" if name.startswith("dw") else "mlp", (f"{prefix}{name}.conv.weight",))

@@ -57,7 +57,7 @@ class Axis:
 
     @property
     def plain(self) -> Axis:
-        """Of one group."""
+        """The same axis of one group."""
         return Axis(self.kind, self.owner)
 
 
@@ -83,7 +83,7 @@ class Layout:
     tables: bool = False
 
     def axes(self, name: str) -> tuple[Axis | None, ...] | None:
-        """Of a tensor, None for one that is taken whole, none at all where all are; None for a name that no such net has."""
+        """A tensor's axes, None for one that is taken whole, none at all where all are; None for a name that no such net has."""
         return _axes(self.title, name)
 
     def depths(self, sizes: Mapping[Axis, int]) -> list[int]:

@@ -16,27 +16,27 @@ from torch import Tensor, nn
 from edgenas.records import Metrics, MostFrequent, Referral, SiteMetrics, ThresholdChoice
 from edgenas.stats import accuracy, decide, most_frequent, refers, sensitivities, wilson
 from edgenas.supernets.products import fast_products
-from edgenas.training.readable import Images, ImageSequence, readable
+from edgenas.training.readable import ImageSequence, ReadableImages, readable
 from edgenas.training.recalibration import Recalibration, recalibration_of
 
 BATCH_SIZE = 256
 
 
 @torch.no_grad()
-def logits(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+def logits(model: nn.Module, images_NCHW: ReadableImages, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Logits (N, C) of a net in eval mode, computed in batches on its device; its mode is restored."""
     return _logits(model, readable(images_NCHW), batch_size)
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+def predict(model: nn.Module, images_NCHW: ReadableImages, *, batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
     """Class probabilities (N, C) of a net in eval mode, computed in batches on its device."""
     p_NC: NDArray[np.float32] = scipy.special.softmax(logits(model, images_NCHW, batch_size=batch_size), axis=1)
     return p_NC
 
 
 @torch.no_grad()
-def subnet_logits(supernet: nn.Module, images_NCHW: Images, genes: tuple[int, ...]) -> NDArray[np.float32]:
+def subnet_logits(supernet: nn.Module, images_NCHW: ReadableImages, genes: tuple[int, ...]) -> NDArray[np.float32]:
     """Logits (N, C) of one subnet, as `logits`."""
     return _logits(supernet, readable(images_NCHW), BATCH_SIZE, genes)
 
@@ -68,11 +68,11 @@ class SupernetEvaluator:
     def __init__(
         self,
         supernet: nn.Module,
-        images_NCHW: Images,
+        images_NCHW: ReadableImages,
         *,
         device: torch.device | str = "cpu",
         batch_size: int = BATCH_SIZE,
-        training_NCHW: Images | Recalibration | None = None,
+        training_NCHW: ReadableImages | Recalibration | None = None,
     ) -> None:
         self.supernet = supernet.to(device).eval()
         images = readable(images_NCHW)
@@ -106,7 +106,7 @@ class SupernetEvaluator:
         return p_NC
 
 
-def net_accuracy(images_NCHW: Images, labels_N: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:
+def net_accuracy(images_NCHW: ReadableImages, labels_N: NDArray[np.int64]) -> Callable[[nn.Module], dict[str, float]]:
     """What the training loop calls for a plain net: ``{"top1": fraction}`` on these images."""
     images = readable(images_NCHW)
 
@@ -117,11 +117,11 @@ def net_accuracy(images_NCHW: Images, labels_N: NDArray[np.int64]) -> Callable[[
 
 
 def subnet_accuracies(
-    images_NCHW: Images,
+    images_NCHW: ReadableImages,
     labels_N: NDArray[np.int64],
     subnets: Mapping[str, tuple[int, ...]],
     *,
-    training_NCHW: Images | None = None,
+    training_NCHW: ReadableImages | None = None,
 ) -> Callable[[nn.Module], dict[str, float]]:
     """What the training loop calls for a supernet: the fraction right of every named subnet on these images.
 

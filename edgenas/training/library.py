@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,11 +28,10 @@ from edgenas.training.devices import torch_device
 from edgenas.training.distillation import Objective
 from edgenas.training.evaluation import net_accuracy, subnet_accuracies
 from edgenas.training.loop import EpochRecord, Evaluate, LoopSettings, Subnets, start, train
+from edgenas.training.loop_settings import DeviceChoice
 from edgenas.training.readable import ImageSequence
 from edgenas.training.recalibration import recalibrate
 from edgenas.training.sampling import SamplingRule, even, shown_subnets
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 def train_net(
@@ -44,7 +43,7 @@ def train_net(
     teacher: nn.Module | None = None,
     batch_size: int = 64,
     augmentation: Augmentation = "light",
-    device: Device = "cpu",
+    device: DeviceChoice = "cpu",
 ) -> Iterator[EpochRecord]:
     """Train a net on the split train, judged on select after every epoch; at the end it holds the weights that are kept.
 
@@ -81,7 +80,7 @@ def train_supernet(
     teacher: nn.Module | None = None,
     batch_size: int = 64,
     augmentation: Augmentation = "light",
-    device: Device = "cpu",
+    device: DeviceChoice = "cpu",
 ) -> Iterator[EpochRecord]:
     """As `train_net`, for a supernet: in every step a few subnets learn, and their gradients are averaged.
 
@@ -140,7 +139,7 @@ def _train(
     teacher: nn.Module | None,
     batch_size: int,
     augmentation: Augmentation,
-    device: Device,
+    device: DeviceChoice,
     evaluate: Evaluate,
     subnets: Subnets | None,
 ) -> Iterator[EpochRecord]:

@@ -11,6 +11,7 @@ from edgenas.training.optimizing import Undecayed
 from edgenas.training.schedule import Schedule, ScheduleName
 
 AmpType = Literal["auto", "off", "bf16", "fp16"]
+DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 WARMUP = 0.1  # share of the epochs
 _LATER = (

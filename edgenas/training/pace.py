@@ -22,7 +22,7 @@ MIN_STEPS, MAX_STEPS, SECONDS = 5, 40, 4.0  # timed, of every net
 
 
 def sum_of(estimates: Sequence[Estimate]) -> Estimate:
-    """Of several works, one after the other."""
+    """How long several works take, one after the other."""
     return Estimate(
         sum(each.value for each in estimates),
         sum(each.low for each in estimates),
@@ -49,12 +49,12 @@ class Timed:
 
     @property
     def num_steps(self) -> int:
-        """Of the whole training."""
+        """Steps of the whole training."""
         return self.job.loop.epochs * self.job.batches.num_batches
 
     @property
     def estimate(self) -> Estimate:
-        """Of the whole training, select read after every epoch."""
+        """How long the whole training takes, select read after every epoch."""
         return Estimate.of(self.laps, self.num_steps, self.job.loop.epochs * self.evaluation_s)
 
     def planned(self, net: str, folder: Path) -> PlannedTraining:

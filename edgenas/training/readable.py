@@ -23,9 +23,9 @@ class ImageSequence(Protocol):
         ...
 
 
-Images = NDArray[np.float32] | Tensor | ImageSequence
+ReadableImages = NDArray[np.float32] | Tensor | ImageSequence
 
 
-def readable(images_NCHW: Images) -> Tensor | ImageSequence:
+def readable(images_NCHW: ReadableImages) -> Tensor | ImageSequence:
     """Arrays as tensors that share their memory, anything else as it is."""
     return torch.from_numpy(images_NCHW) if isinstance(images_NCHW, np.ndarray) else images_NCHW

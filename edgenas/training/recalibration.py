@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgenas.supernets.resize import resized
 from edgenas.supernets.sliced import SlicedSupernet
-from edgenas.training.readable import Images, ImageSequence, readable
+from edgenas.training.readable import ImageSequence, ReadableImages, readable
 
 BATCH_SIZE = 64
 MEMORY_BYTES = 512 << 20  # of features that subnets have in common
@@ -30,7 +30,7 @@ def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
 
 
 @torch.no_grad()
-def recalibrate(net: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_SIZE) -> None:
+def recalibrate(net: nn.Module, images_NCHW: ReadableImages, *, batch_size: int = BATCH_SIZE) -> None:
     """Estimate the batch-norm statistics of a plain net anew, in place, in eval mode; nothing happens without batch norm.
 
     Args:
@@ -46,7 +46,7 @@ def recalibrate(net: nn.Module, images_NCHW: Images, *, batch_size: int = BATCH_
             net(images[start : start + batch_size].to(device))
 
 
-def recalibrate_where_better(net: nn.Module, images_NCHW: Images, judge: Callable[[nn.Module], float]) -> None:
+def recalibrate_where_better(net: nn.Module, images_NCHW: ReadableImages, judge: Callable[[nn.Module], float]) -> None:
     """Recalibrate a plain net in place, unless it is judged worse with the new statistics.
 
     An average of weights lags behind in its statistics: after few steps nets with many batch norms answer nothing but one class.
@@ -99,7 +99,7 @@ class Recalibration:
         memory_bytes: what the features may take.
     """
 
-    def __init__(self, supernet: SlicedSupernet[Any], training_NCHW: Images, *, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, supernet: SlicedSupernet[Any], training_NCHW: ReadableImages, *, memory_bytes: int = MEMORY_BYTES) -> None:
         self.supernet = supernet
         self.training_NCHW = readable(training_NCHW)
         self._statistics: dict[Row, dict[str, Tensor]] = {}
@@ -149,7 +149,7 @@ class Recalibration:
         return x
 
 
-def recalibration_of(supernet: nn.Module, training_NCHW: Images | Recalibration | None) -> Recalibration | None:
+def recalibration_of(supernet: nn.Module, training_NCHW: ReadableImages | Recalibration | None) -> Recalibration | None:
     """What gives the subnets of a supernet their statistics; None where there is no batch norm, or nothing to estimate them on."""
     if training_NCHW is None or isinstance(training_NCHW, Recalibration):
         return training_NCHW

@@ -217,7 +217,7 @@ def nearest_names(name: str, num: int = 5) -> list[str]:
 
 @cache
 def _own_stride(name: str) -> int:
-    """Of the first convolution of timm's net that strides."""
+    """The stride of the first convolution of timm's net that strides."""
     import timm
 
     with torch.random.fork_rng(devices=[]):

@@ -21,7 +21,7 @@ from edgenas.percents import percent
 from edgenas.spaces import Genes, SearchSpace
 from edgenas.training.evaluation import BATCH_SIZE, logits, subnet_logits
 from edgenas.training.lessons import largest_behind
-from edgenas.training.readable import Images, readable
+from edgenas.training.readable import ReadableImages, readable
 from edgenas.training.recalibration import recalibration_of
 from edgenas.training.sampling import as_key, shown_subnets
 
@@ -142,12 +142,12 @@ def _some_of_every_class(labels_N: NDArray[np.int64], num: int, rng: np.random.G
 
 
 def watching(
-    images_NCHW: Images,
+    images_NCHW: ReadableImages,
     labels_N: NDArray[np.int64],
     nets: WatchedNets,
     class_names: Sequence[str],
     *,
-    training_NCHW: Images | None = None,
+    training_NCHW: ReadableImages | None = None,
 ) -> Callable[[nn.Module], Evaluation]:
     """What the training loop calls for a supernet: it judges by ``nets.judged``, on all of these images, and looks at the others.
 
@@ -222,7 +222,7 @@ def _by_class(share_N: NDArray[np.float64], labels_N: NDArray[np.int64], num_cla
 
 
 def _named(share_C: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, float]:
-    """Of the classes that occur; of many the lowest."""
+    """The shares of the classes that occur; of many classes the lowest."""
     shares = {str(name): round(float(share), 4) for name, share in zip(class_names, share_C, strict=True) if not np.isnan(share)}
     if len(shares) <= MAX_CLASSES:
         return shares

@@ -28,7 +28,7 @@ class Way:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """What its folder is called."""
         return f"{self.weights}-{self.teaching}{f'-{self.learning_rate:g}' if self.is_choice else ''}"
 
     @property
@@ -74,5 +74,5 @@ class Race:
 
     @property
     def epochs(self) -> int:
-        """Of all its trainings together."""
+        """Epochs of all its trainings together."""
         return sum(num * epochs for num, epochs in self.rounds)

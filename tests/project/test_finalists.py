@@ -10,7 +10,7 @@ import pytest
 
 from edgenas.latency.fit.promise import Bound
 from edgenas.latency.measuring import Measured
-from edgenas.project.searching.budget import Device
+from edgenas.project.searching.budget import DeviceTable
 from edgenas.project.searching.finalists import timed
 from edgenas.records import CandidateRow, Latencies
 from edgenas.search import Candidate
@@ -20,10 +20,10 @@ from edgenas.stats import Proportion
 SLOW = Measured(2.0, 2.2, 2.4, 2.8, 1.0)  # p50, p90, p95 and p99 in milliseconds
 
 
-def device(alias: str, limit_ms: float | None, quantile: str | None = None) -> Device:
+def device(alias: str, limit_ms: float | None, quantile: str | None = None) -> DeviceTable:
     share = {"value": 1.0, "low": 0.9, "high": 1.0, "n": 20}
     bound = None if quantile is None else Bound(cast(Any, quantile), 0.95, 1.1, 40, 36, share, share)
-    return Device(alias, cast(Any, None), limit_ms, bound)
+    return DeviceTable(alias, cast(Any, None), limit_ms, bound)
 
 
 def finalist(*aliases: str) -> Finalist:

@@ -69,15 +69,15 @@ def test_finals_are_the_winner_and_those_that_its_proof_ranks_next(folder: Path)
         proven(NETS[5], -0.1, low_floors=("sensitivity[8]",)),
         candidate(NETS[6]),
     )
-    assert [row.arch for row in finals_of(project, 1)] == [NETS[0]]
-    assert [row.arch for row in finals_of(project, 2)] == [NETS[0], NETS[3]]
-    assert [row.arch for row in finals_of(project, 9)] == [NETS[0], NETS[3], NETS[1]]
+    assert [row.arch for row in finals_of(project.run, 1)] == [NETS[0]]
+    assert [row.arch for row in finals_of(project.run, 2)] == [NETS[0], NETS[3]]
+    assert [row.arch for row in finals_of(project.run, 9)] == [NETS[0], NETS[3], NETS[1]]
 
 
 def test_without_a_proof_the_winner_alone_is_trained(folder: Path) -> None:
     project, _ = opened(folder)
     search_found(project, candidate(NETS[0]), candidate(NETS[1]))
-    assert [row.arch for row in finals_of(project, 2)] == [NETS[0]]
+    assert [row.arch for row in finals_of(project.run, 2)] == [NETS[0]]
 
 
 def tries_of(folder: Path, *shown: tuple[int, Way, int, float]) -> list[Try]:

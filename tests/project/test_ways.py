@@ -42,11 +42,11 @@ def test_several_learning_rates_have_a_folder_each() -> None:
 def test_rivals_are_trained_at_the_rates_of_the_runs_own_nets(rates: tuple[float, ...]) -> None:
     expected = list(rates or (TRAIN.learning_rate,))
     own = ways_of(project(*rates), ("labels",), scratch_epochs=9)
-    theirs = ways_for(project(*rates), RIVAL, ("labels",), 9)
+    theirs = ways_for(project(*rates).settings, RIVAL, ("labels",), 9)
     assert [way.learning_rate for way in own] == [way.learning_rate for way in theirs] == expected
     assert own == theirs
 
 
 def test_weights_of_a_file_are_trained_at_the_rate_of_given_weights_alone() -> None:
-    (way,) = ways_for(project(*RATES), replace(RIVAL, pretrained="w.pth"), ("labels",), 9)
+    (way,) = ways_for(project(*RATES).settings, replace(RIVAL, pretrained="w.pth"), ("labels",), 9)
     assert way == Way("given", "labels", 9, RetrainSettings().learning_rate)

@@ -16,7 +16,7 @@ from edgenas.costs import cost_models
 from edgenas.errors import ConfigError, InfeasibleError
 from edgenas.project.planning.plain_pace import Pace, proof_facts
 from edgenas.project.run_tables import RunTable
-from edgenas.project.searching.budget import Budget, Device
+from edgenas.project.searching.budget import Budget, DeviceTable
 from edgenas.project.settings import SearchSettings
 from edgenas.project.training_settings import TrainSettings
 from edgenas.recipes.plan import plan_nets
@@ -30,13 +30,13 @@ MODELS = cost_models(PVT_NANO, TASK)
 EVERY_AG = PVT_NANO.enumerate()
 
 
-def device(alias: str, factor: float, limit_ms: float | None) -> Device:
+def device(alias: str, factor: float, limit_ms: float | None) -> DeviceTable:
     table = scaled(toy_table(), factor)
     predicted, upper = table.to_cost_model(PVT_NANO, TASK), table.upper(PVT_NANO, TASK)
-    return Device(alias, RunTable(Path(f"{alias or 'own'}.json"), table, predicted, upper, ()), limit_ms, None)
+    return DeviceTable(alias, RunTable(Path(f"{alias or 'own'}.json"), table, predicted, upper, ()), limit_ms, None)
 
 
-def budget_of(*devices: Device, **others: float) -> Budget:
+def budget_of(*devices: DeviceTable, **others: float) -> Budget:
     limits = [UpperLimit(d.name, d.limit_ms, d.limited) for d in devices if d.limit_ms is not None]
     limits += [UpperLimit(name, limit, MODELS[name]) for name, limit in others.items()]
     costs = dict(MODELS) | ({"latency_ms": devices[0].table.predicted} if devices else {})

@@ -1250,6 +1250,16 @@ def test_a_bar_without_details_is_long_enough_to_be_read(width: int, cells: int)
     assert all(part in line for part in ("tracing components", "elapsed 0:00", "left -"))
 
 
+def test_bars_below_each_other_are_of_one_length() -> None:
+    file = io.StringIO()
+    steps = [Progress("reading images", 1, 2), Progress("proof 1/3, 2 epochs", 1, 2, {"epoch": "1/2"}), Outcome({})]
+    Screen(Console(file=file, width=100, force_terminal=True, highlight=False)).follow(iter(steps))
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()).replace("\r", "\n").splitlines()
+    ends = [line for line in drawn if "elapsed" in line][-2:]
+    assert "epoch 1/2" in ends[1]
+    assert [sum(each in "━╸╺" for each in line) for line in ends] == [3, 3], ends
+
+
 def test_work_that_fails_leaves_the_terminal_usable() -> None:
     def fails() -> Iterator[Record]:
         yield Progress("searching", 0, 2)

@@ -270,6 +270,15 @@ def test_a_search_under_a_limit_that_no_sample_meets_starts_with_a_whole_populat
     assert np.array_equal(drawn_AG, feasible_rows(space, limits, np.random.default_rng(0), 50))
 
 
+def test_of_many_hand_designed_nets_some_of_all_over_the_list_begin() -> None:
+    models = cost_models(PVT_NANO, PVT_NANO.default_task)
+    limits = [UpperLimit("macs", 1e12, models["macs"])]
+    found = survey(PVT_NANO, limits, np.random.default_rng(0), max_rows=500)
+    hand_AG = unique_rows(PVT_NANO.sample(60, np.random.default_rng(1)))[:40]
+    start = first_population(PVT_NANO, models, limits, hand_AG, found, population=16, seed=0)
+    assert np.array_equal(start["hand-designed"], hand_AG[::5])
+
+
 def test_the_share_of_a_plan_is_the_counted_one() -> None:
     limits = [UpperLimit("latency_ms", float(np.quantile(uneven(PVT_NANO)(PVT_NANO.enumerate()), 1e-3)), uneven(PVT_NANO))]
     found = survey(PVT_NANO, limits, np.random.default_rng(0), max_rows=2000)

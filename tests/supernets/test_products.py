@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgenas.supernets import products
 from edgenas.supernets.products import fast_products, pays_here, product
@@ -31,6 +34,7 @@ def gradients(multiply: Callable[..., Tensor], *parts: Tensor, of: Tensor) -> li
 
 
 @needs_onednn
+@pytest.mark.usefixtures("paying")
 @pytest.mark.parametrize(("channels", "channels_out"), [(192, 768), (768, 192)])
 def test_slices_of_weights_give_pytorchs_products_and_gradients(channels: int, channels_out: int) -> None:
     torch.manual_seed(0)
@@ -42,15 +46,14 @@ def test_slices_of_weights_give_pytorchs_products_and_gradients(channels: int, c
     def sliced(multiply: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return lambda x, w, b: multiply(x, w[:channels_out, :channels], b[:channels_out])
 
-    for ours, theirs in zip(
-        gradients(sliced(product), x_NLC, whole, bias, of=of),
-        gradients(sliced(nn.functional.linear), x_NLC, whole, bias, of=of),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+    theirs = gradients(sliced(nn.functional.linear), x_NLC, whole, bias, of=of)
+    with fast_products(CPU):
+        ours = gradients(sliced(product), x_NLC, whole, bias, of=of)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
 @needs_onednn
+@pytest.mark.usefixtures("paying")
 def test_onednn_is_never_given_strides_that_it_has_no_kernel_for(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     multiply = products._multiply
@@ -62,7 +65,8 @@ def test_onednn_is_never_given_strides_that_it_has_no_kernel_for(monkeypatch: py
     monkeypatch.setattr(products, "_multiply", watched)
     weight = torch.randn(300, 200)[:256, :128].requires_grad_()
     x_NLC = torch.randn(2, 128, 200).transpose(1, 2).requires_grad_()
-    product(x_NLC, weight, None).transpose(1, 2).square().sum().backward()
+    with fast_products(CPU):
+        product(x_NLC, weight, None).transpose(1, 2).square().sum().backward()
     assert len(seen) == 6
     assert all(each.is_contiguous() or each.t().is_contiguous() for each in seen)
 
@@ -93,6 +97,88 @@ def test_other_products_stay_pytorchs(why: str, monkeypatch: pytest.MonkeyPatch)
         torch.autocast("cpu", torch.bfloat16, enabled=why == "autocast"),
     ):
         assert layer(x_MC).shape == x_MC.shape
+
+
+@pytest.mark.usefixtures("paying")
+def test_a_function_that_somebody_else_put_in_linears_place_is_left_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def others(*args: Tensor) -> Tensor:
+        calls.append(args)
+        return torch.ones(1)
+
+    monkeypatch.setattr(nn.functional, "linear", others)
+    with fast_products(CPU):
+        nn.Linear(256, 256)(torch.randn(64, 256))
+    assert nn.functional.linear is others
+    assert len(calls) == 1
+
+
+@pytest.mark.usefixtures("paying")
+def test_a_wrapper_put_around_linear_meanwhile_stays_and_multiplies_as_pytorch_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = nn.functional.linear
+    monkeypatch.setattr(nn.functional, "linear", plain)  # put back at the test's end
+    with fast_products(CPU):
+        ours = nn.functional.linear
+
+        def wrapped(*args: Tensor) -> Tensor:
+            return ours(*args)
+
+        nn.functional.linear = wrapped
+    assert nn.functional.linear is wrapped
+    monkeypatch.setattr(products, "_multiply", lambda *_: pytest.fail("multiplied by oneDNN after the context"))
+    with torch.no_grad():
+        x_MC, layer = torch.randn(64, 256), nn.Linear(256, 256)
+        assert torch.equal(layer(x_MC), plain(x_MC, layer.weight, layer.bias))
+
+
+@needs_onednn
+@pytest.mark.usefixtures("paying")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
+def test_what_counts_traces_and_transforms_sees_pytorchs_linear() -> None:
+    layer, x_MC = nn.Linear(256, 256), torch.randn(64, 256)
+    with fast_products(CPU):
+        with FlopCounterMode(display=False) as counter:
+            layer(x_MC)
+        assert counter.get_total_flops() == 2 * 64 * 256 * 256
+        assert "aten::linear" in str(torch.jit.trace(layer, x_MC).inlined_graph)
+        assert torch.func.vmap(layer)(torch.stack([x_MC, x_MC])).shape == (2, 64, 256)
+        gradient_OC = torch.func.grad(lambda weight: nn.functional.linear(x_MC, weight).sum())(layer.weight)
+        assert gradient_OC.shape == layer.weight.shape
+        with FakeTensorMode():
+            nn.Linear(256, 256)(torch.randn(64, 256))
+
+
+class Noted(Tensor):
+    """A tensor that knows what it was given to."""
+
+    noted: ClassVar[list[object]] = []
+
+    @classmethod
+    def __torch_function__(cls, func: Callable[..., Any], types: object, args: Any = (), kwargs: Any = None) -> Any:
+        cls.noted.append(func)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.usefixtures("paying")
+def test_tensors_of_other_kinds_get_pytorchs_linear() -> None:
+    weight = torch.randn(256, 256)
+    with fast_products(CPU):
+        nn.functional.linear(torch.randn(64, 256).as_subclass(Noted), weight)
+        assert torch._C._nn.linear in Noted.noted
+        assert nn.functional.linear(torch.randn(64, 256), weight.to_sparse()).shape == (64, 256)
+
+
+@pytest.mark.usefixtures("paying")
+@pytest.mark.parametrize(("channels", "num_bias"), [(100, None), (256, 7)], ids=["input", "bias"])
+def test_shapes_that_do_not_match_are_refused_in_pytorchs_words(channels: int, num_bias: int | None) -> None:
+    x_MC, weight_OC = torch.randn(256, channels), torch.randn(256, 256)
+    bias = None if num_bias is None else torch.randn(num_bias)
+    with pytest.raises(RuntimeError) as theirs:
+        nn.functional.linear(x_MC, weight_OC, bias)
+    with fast_products(CPU), pytest.raises(RuntimeError) as ours:
+        nn.functional.linear(x_MC, weight_OC, bias)
+    assert str(ours.value) == str(theirs.value)
 
 
 @needs_onednn

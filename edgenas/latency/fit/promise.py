@@ -200,7 +200,7 @@ class Promise:
         ]
 
     def _hourly(self, logs: Sequence[Mapping[str, float]], without: int | None = None) -> list[Mapping[str, float]]:
-        """Of the sessions of every hour the slowest, the table's own first, but for one hour; only its own knows all nets."""
+        """The slowest session of every hour but one, the table's own first; only its own knows all nets."""
         by_hour: dict[int, list[int]] = {}
         for number, hour in enumerate(self._hours):
             by_hour.setdefault(hour, []).append(number)

@@ -121,7 +121,7 @@ def measure(
         part = None if memory is None else PrefixedMemory(memory, f"{label} {named} {attempt} ")
         for record in measure_nets(target, sources, rng=rng, settings=FINALIST_TIMING, reference=beside, label=label, memory=part):
             if isinstance(record, Measurements):
-                nets = [Measured.of(net, table.reference["level_ms"]) for net in record.nets]
+                nets = [Measured.of(net, table.level_ms) for net in record.nets]
                 best = min(best or nets, nets, key=_strangeness)
             else:
                 yield record

@@ -63,7 +63,7 @@ def measure_again(
         yield from prepare([reference_net(space, table.task)])
     reference = build(reference_net(space, table.task))
     round_s = round_seconds(1, timing.reference_every, probe_visit(target, reference, timing))
-    total = len(table.bound_nets) + len(table.validation["rows"])
+    total = len(table.bound_nets) + len(table.checks)
     nets, checks = nets_again(table, min(total, max(FEWEST, int(seconds / (timing.visits * round_s)))))
     num = len(nets) + len(checks)
     part = f"{num} of {total} nets" if num < total else f"{num} nets"
@@ -89,7 +89,7 @@ def _timed(records: Iterator[Progress | Session]) -> Generator[Progress, None, S
 
 
 def _described(table: LatencyTable, session: Session, nets: Rows, checks: Rows, began: str, visits: int) -> dict[str, Any]:
-    level_ms = float(table.reference["level_ms"])
+    level_ms = table.level_ms
     rows = [
         {
             "arch": row["arch"],

@@ -47,7 +47,7 @@ def closing_notes(table: LatencyTable, settings: MeasuringSettings, timing: Timi
         yield Note(
             f"timing took {seconds:.0f} s, the budget was {settings.seconds:g} s: the machine became slower", is_warning=True
         )
-    if settings.fps is not None and table.reference["level_ms"] > 1000 / settings.fps:
+    if settings.fps is not None and table.level_ms > 1000 / settings.fps:
         yield Note(
             f"a net of middling size takes {table.reference['level_ms']:.3g} ms: too long for {settings.fps:g} frames a second",
             is_warning=True,

@@ -123,7 +123,7 @@ def _nets(table: LatencyTable, space: SearchSpace) -> TableCheck:
 def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
     """The stored predictions of validation nets and of those behind promises, in every session, against what the entries give."""
     again = [row for session in table.sessions for name in ("nets", "checks") for row in session[name]]
-    rows = [*table.validation["rows"], *table.bound_nets, *again]
+    rows = [*table.checks, *table.bound_nets, *again]
     try:
         genes_AG = (
             np.concatenate([space.from_json(row["arch"]) for row in rows]) if rows else np.zeros((0, space.num_genes), np.int16)
@@ -139,7 +139,7 @@ def _predictions(table: LatencyTable, space: SearchSpace) -> TableCheck:
     ]
     if wrong:
         return TableCheck("predictions", "failed", f"{len(wrong)} of {len(rows)} stored predictions differ", _short(wrong))
-    held_out = table.validation["rows"]
+    held_out = table.checks
     measured = np.array([row["measured_ms"] for row in held_out], dtype=np.float64)
     mape, stated = float(np.abs(stored[: len(held_out)] / measured - 1).mean()) if held_out else None, table.validation.get("mape")
     if mape is not None and (stated is None or abs(mape - stated) > EXACT):

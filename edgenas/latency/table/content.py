@@ -54,7 +54,7 @@ class TableContent(Protocol):
 
     @property
     def calibration(self) -> Calibration:
-        """From whole nets."""
+        """How sums of components become milliseconds, fitted on whole nets."""
         ...
 
     @property

@@ -101,7 +101,7 @@ def nets_to_time(table: LatencyTable, space: SearchSpace, num: int, rng: np.rand
     ends_AG = np.stack([typical["smallest"], typical["largest"]])
     small = space.cardinality <= 50 * num
     drawn_AG = rng.permutation(space.enumerate()) if small else unique_rows(space.sample(50 * num, rng))
-    known = [row["arch"] for row in (*table.validation["rows"], *table.measuring.get("calibration_rows", []))]
+    known = [row["arch"] for row in (*table.checks, *table.measuring.get("calibration_rows", []))]
     taken = [*known, *(space.to_json(genes_G) for genes_G in ends_AG)]
     fresh = [genes_G for genes_G in drawn_AG if space.to_json(genes_G) not in taken]
     return np.stack([*ends_AG, *fresh[: num - 2]])
@@ -121,7 +121,7 @@ def same_timing(table: LatencyTable) -> TimingSettings:
 
 def drift_of(table: LatencyTable, space: SearchSpace, genes_AG: Genes, session: Session) -> Drift:
     """Compare a session of these nets with the table's predictions."""
-    level_ms = table.reference["level_ms"]
+    level_ms = table.level_ms
     reference_VR = session.reference.samples_VR
     speed = float(np.median(reference_VR)) / level_ms
     predicted = table.to_cost_model(space, table.task)(genes_AG)

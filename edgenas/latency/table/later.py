@@ -27,7 +27,7 @@ FASTER = "the table was measured while the machine was slower: make a new one wi
 
 def nets_again(table: LatencyTable, num: int) -> tuple[Rows, Rows]:
     """The table's bound nets and validation nets, or ``num`` of them, evenly over predicted time: the same for the same number."""
-    bound, checks = table.bound_nets, table.validation["rows"]
+    bound, checks = table.bound_nets, table.checks
     total = len(bound) + len(checks)
     num_bound = min(len(bound), max(FEWEST, round(num * len(bound) / max(1, total))))
     return _evenly(bound, num_bound), _evenly(checks, min(len(checks), max(0, num - num_bound)))
@@ -66,7 +66,7 @@ def session_of(table: LatencyTable, later: LatencyTable) -> dict[str, Any]:
     problems = [str(difference) for difference in differences(table, later) if difference.weight == "refused"]
     if problems:
         raise LatencyTableError("a session of another context is no session of the table", problems=problems)
-    nets, checks = _shared(table.bound_nets, later.bound_nets), _shared(table.validation["rows"], later.validation["rows"])
+    nets, checks = _shared(table.bound_nets, later.bound_nets), _shared(table.checks, later.checks)
     if len(nets) < max(1, min(FEWEST, len(table.bound_nets))):
         hint = "measure with the settings and the seed of the table"
         raise LatencyTableError(f"the measurements share {len(nets)} nets behind bounds with the table", hint=hint)
@@ -77,7 +77,7 @@ def session_of(table: LatencyTable, later: LatencyTable) -> dict[str, Any]:
         "visits": 2 * measuring["visits"],
         "runs_per_visit": measuring["runs_per_visit"],
         "runtime_version": later.context.runtime_version,
-        "speed": later.reference["p50_ms"] / table.reference["level_ms"],
+        "speed": later.reference["p50_ms"] / table.level_ms,
         "reference": {name: later.reference.get(name) for name in (*QUANTILE_KEYS, "n")},
         "machine": dict((measuring.get("machine") or [{}])[-1]),
         "details": dict(later.context.details),

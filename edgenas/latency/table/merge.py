@@ -78,7 +78,7 @@ def merge_tables(tables: Sequence[LatencyTable], space: SearchSpace) -> Merged:
         entries = _smoothed(entries, space, tables[0])
     merged = replace(tables[0], context=_latest(tables).context, entries=entries, reference=_reference(tables, level_ms))
     fitting = _nets([(table, table.measuring["calibration_rows"]) for table in tables])
-    held_out = _nets([(table, table.validation["rows"]) for table in tables])
+    held_out = _nets([(table, table.checks) for table in tables])
     calibration = _calibrate(merged, space, fitting, level_ms)
     merged = replace(merged, calibration=calibration)
     held_out = {key: net for key, net in held_out.items() if key not in fitting}
@@ -128,7 +128,7 @@ def _merged_from(table: LatencyTable) -> list[str]:
 
 
 def _level(table: LatencyTable) -> float:
-    return float(table.reference["level_ms"])
+    return table.level_ms
 
 
 def _visits(table: LatencyTable) -> float:

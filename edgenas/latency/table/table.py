@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -65,6 +65,16 @@ class LatencyTable:
         scope = () if context.scope == SCOPE else (context.scope,)
         parts = (context.device, context.runtime, context.precision, f"b{context.batch_size}", self.space, *scope)
         return "_".join(slug(part) for part in parts) + ".json"
+
+    @property
+    def level_ms(self) -> float:
+        """Milliseconds of the reference net: what later measurements are compared with."""
+        return float(self.reference["level_ms"])
+
+    @property
+    def checks(self) -> tuple[Mapping[str, Any], ...]:
+        """The nets that were measured to see how true predictions are; they fitted nothing."""
+        return tuple(self.validation.get("rows") or ())
 
     @property
     def sha256(self) -> str:
@@ -189,7 +199,7 @@ class LatencyTable:
         )
         known = [moment for moment in dates if moment is not None]
         hours = (max(known) - min(known)).total_seconds() / 3600 if known else math.inf
-        return Promise(self.bound_nets, tuple(self.validation.get("rows", ())), later, hours)
+        return Promise(self.bound_nets, self.checks, later, hours)
 
     def upper(self, space: SearchSpace, task: Task, bound: Bound | None = None) -> CostModel:
         """``latency_ms_upper``: a bound of `promise`, by default the calibration's own on the level that was fitted."""

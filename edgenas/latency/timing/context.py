@@ -53,7 +53,7 @@ class Context:
 
     @property
     def rewrites(self) -> tuple[str, ...]:
-        """Of the graphs that were timed; none in a table of before graphs were rewritten."""
+        """How the timed graphs were rewritten; empty in a table of before graphs were."""
         return tuple(self.details.get("rewrites", ()))
 
     def __str__(self) -> str:

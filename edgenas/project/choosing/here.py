@@ -66,7 +66,7 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
     begin, settings = time.monotonic(), project.settings.profile
     runtime = yield from choose_runtime(settings.device, settings.runtime)
     precision, batch_size = settings.precision or "fp32", settings.batch_size or 1
-    with journal(project.run.look / JOURNAL, _identity(project, runtime), keep=True) as memory:
+    with journal(project.run.look / JOURNAL, _identity(project.settings, runtime), keep=True) as memory:
         if len(memory):
             yield Note(f"taking over {len(memory)} measurements of an earlier look")
 
@@ -166,15 +166,15 @@ def _closest(limit_ms: float, row: LookedSpace) -> dict[str, Any]:
     return {"latency_ms": {"asked": limit_ms, "achievable": row.least_ms, "space": row.space, "image_px": row.image_px}}
 
 
-def _identity(project: Project, runtime: Runtime) -> dict[str, Any]:
+def _identity(settings: ProjectSettings, runtime: Runtime) -> dict[str, Any]:
     """Everything that the latency of a net depends on beside the net: what was timed otherwise is timed again."""
-    settings = asdict(project.settings.profile)
+    profile = asdict(settings.profile)
     return {
         "runtime": [runtime.name, runtime.probe().version],
         "device": device_name(runtime.device_kind),
         "cores": [usable_cores(), cpu_quota()] if runtime.device_kind == "cpu" else None,
-        "settings": {name: settings[name] for name in ("precision", "batch_size", "threads")},
-        "opset": project.settings.export.opset,
-        "rewrites": rewrites_for(runtime.name, project.settings.export.rewrites),
+        "settings": {name: profile[name] for name in ("precision", "batch_size", "threads")},
+        "opset": settings.export.opset,
+        "rewrites": rewrites_for(runtime.name, settings.export.rewrites),
         "edgenas": __version__,
     }

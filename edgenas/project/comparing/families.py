@@ -98,7 +98,7 @@ class Looker:
     memory: Memory
 
     def look(self) -> Generator[Record, None, tuple[list[TimmNet], list[LeftOut]]]:
-        """Of every family the net of most multiply-accumulates whose latency fits, and those families of which none does."""
+        """Find every family's net of most multiply-accumulates whose latency fits, and the families of which none does."""
         found, left_out, best_rate = [], [], 0.0
         for family, names in FAMILIES.items():
             seen = yield from self._largest(family, names, best_rate)
@@ -150,8 +150,7 @@ class Looker:
         return work
 
     def _macs(self, net: TimmNet) -> int | None:
-        """Of one image; None where the net cannot be built."""
-
+        """Multiply-accumulates of one image; None where the net cannot be built."""
         macs = self.memory.recall(f"macs {net}")
         if macs is None:
             try:

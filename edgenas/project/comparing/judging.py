@@ -24,7 +24,7 @@ from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
 from edgenas.project.run_tables import RunTable
 from edgenas.records import Arch, ComparedNet, Metrics, Parity, Proportion
-from edgenas.runs import Progress, Record
+from edgenas.runs import Progress, Record, RunFolder
 from edgenas.stats import decide, holm, mcnemar, paired_difference, wilson
 from edgenas.training.evaluation import logits, report
 
@@ -121,13 +121,13 @@ def _answers(
         parity = yield from _parity(files, each, each.source, judge)
     decided_N = decide(p_NK, images.positive, threshold)
     is_positive_N = labels_N == images.positive if images.positive is not None else np.zeros(len(labels_N), dtype=np.bool_)
-    row = _row(project, each, latency, limit, parity, metrics, _false_alarms(decided_N, is_positive_N, images.positive))
+    row = _row(project.run, each, latency, limit, parity, metrics, _false_alarms(decided_N, is_positive_N, images.positive))
     found_N = decided_N[is_positive_N] == images.positive if images.positive is not None else np.zeros(0, dtype=np.bool_)
     return Answers(row, p_NK.argmax(axis=1) == labels_N, found_N)
 
 
 def _row(
-    project: Project,
+    run: RunFolder,
     each: Contender,
     latency: Measured | None,
     limit: Limit | None,
@@ -159,7 +159,7 @@ def _row(
         failed_gates=tuple(gate.name for gate in parity.gates if gate.verdict == "failed") or None,
         metrics=metrics,
         false_alarms=false_alarms,
-        folder=project.run.relative(each.folder) if each.folder is not None else None,
+        folder=run.relative(each.folder) if each.folder is not None else None,
         notes=each.notes,
     )
 
@@ -173,7 +173,7 @@ def _false_alarms(decided_N: NDArray[np.int64], is_positive_N: NDArray[np.bool_]
 
 
 def _parity(files: NetFiles, each: Contender, net: nn.Module, judge: Judge) -> Generator[Record, None, Parity]:
-    """Of the ONNX file for one image a call, against the net as it was trained."""
+    """Compare the ONNX file for one image a call with the net as it was trained."""
     try:
         file = yield from files.of(each, net)
     except ExportError as error:

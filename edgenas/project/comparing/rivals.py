@@ -10,9 +10,9 @@ from pathlib import Path
 from edgenas.project.comparing.contenders import Contender
 from edgenas.project.comparing.families import family_of
 from edgenas.project.nets import supernet_epochs
-from edgenas.project.opening import Project
 from edgenas.project.retraining.ways import Bench, Net, Try, fresh_rates
 from edgenas.project.rival_nets import RIVAL, build_rival
+from edgenas.project.settings import ProjectSettings
 from edgenas.records import RivalFacts
 from edgenas.runs import sha256_file
 from edgenas.training.folder import seconds_of
@@ -36,7 +36,7 @@ class Rival:
 
     @property
     def family(self) -> str:
-        """In words."""
+        """What the net's family is called."""
         return family_of(self.facts.model or "")
 
 
@@ -75,11 +75,11 @@ def net_for(bench: Bench, facts: RivalFacts, key: str, title: str, file: Path | 
     )
 
 
-def ways_for(project: Project, facts: RivalFacts, teachings: Sequence[str], epochs: int) -> tuple[Way, ...]:
+def ways_for(settings: ProjectSettings, facts: RivalFacts, teachings: Sequence[str], epochs: int) -> tuple[Way, ...]:
     """How a rival is trained: as fresh weights of the run's nets are, or, with weights of its own, as these when given."""
     if facts.pretrained is not None:
-        return tuple(Way("given", teaching, epochs, project.settings.retrain.learning_rate) for teaching in teachings)
-    return tuple(way for teaching in teachings for way in fresh_ways(teaching, epochs, fresh_rates(project)))
+        return tuple(Way("given", teaching, epochs, settings.retrain.learning_rate) for teaching in teachings)
+    return tuple(way for teaching in teachings for way in fresh_ways(teaching, epochs, fresh_rates(settings)))
 
 
 def trained(bench: Bench, rival: Rival, tries: Sequence[Try], best: Try, folder: Path) -> Contender:

@@ -106,7 +106,7 @@ def bench_for(bench: Bench, rival: Rival) -> Bench:
 def train_rival(bench: Bench, rival: Rival, budget: Budget) -> Generator[Record, None, Contender | LeftOut]:
     """A net of timm in every teaching, the best on select kept."""
     own = bench_for(bench, rival)
-    ways = ways_for(bench.project, rival.facts, bench.teachings, budget.epochs)
+    ways = ways_for(bench.project.settings, rival.facts, bench.teachings, budget.epochs)
     ways = yield from budgeted(own, rival.net, ways, budget)
     tries = yield from stopped_by(budget.clock, fit_all(own, rival.net, ways), lambda: all_trained(own, rival.net, ways))
     if tries is None:
@@ -123,7 +123,9 @@ def expected(bench: Bench, rivals: Sequence[Rival], budget: Budget) -> Generator
     num_left = 0
     for rival in rivals:
         own = bench_for(bench, rival)
-        ways = yield from budgeted(own, rival.net, ways_for(own.project, rival.facts, own.teachings, budget.epochs), budget)
+        ways = yield from budgeted(
+            own, rival.net, ways_for(own.project.settings, rival.facts, own.teachings, budget.epochs), budget
+        )
         left = [way for way in ways if not is_trained(own, rival.net, way)]
         num_left += bool(left)
         for way in left:

@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Of its gates as exported; None in a runtime that the export did not ask, and for the net itself."""
+        """What its gates said when it was exported; None in a runtime that the export did not ask, and for the net itself."""
         if self.artefact is None or self.file is None or self.runtime.name != self.file.runtime:
             return None
         parity = self.artefact.parities.get(self.file.path)

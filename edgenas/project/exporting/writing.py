@@ -55,7 +55,7 @@ class Written:
 
     @property
     def parities(self) -> list[Parity]:
-        """Of its files."""
+        """What was judged of each of its files."""
         return [parity for _, parity in self.judged]
 
 

@@ -24,6 +24,7 @@ from edgenas.project.paging.seal import results_of
 from edgenas.project.paging.sheet import GALLERY_PX, data_sheet, page_image
 from edgenas.project.results import RESULT
 from edgenas.project.run_tables import run_table
+from edgenas.project.settings import ProjectSettings
 from edgenas.records import (
     BreakdownFacts,
     CandidateRow,
@@ -45,7 +46,7 @@ from edgenas.records import (
 from edgenas.runs import RunFolder
 from edgenas.runs.quick import quick_stages
 from edgenas.runs.versions import versions
-from edgenas.spaces import Task
+from edgenas.spaces import SearchSpace, Task
 from edgenas.training.folder import WEIGHTS, weights_sha256
 
 
@@ -57,8 +58,8 @@ class _Divided:
     splits: Splits
 
 
-def _task(project: Project, splits: Splits) -> Task:
-    return Task(len(splits.class_names), 3, image_px_of(project.settings, None))
+def _task(settings: ProjectSettings, splits: Splits) -> Task:
+    return Task(len(splits.class_names), 3, image_px_of(settings, None))
 
 
 def page_of(project: Project, images: Images | None = None) -> ResultsPage:
@@ -80,7 +81,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         except EdgeNASError as error:
             why = f"the images cannot be read here: {error.message}"
             reader.unread.append(why)
-    divided = images if images is not None else _Divided(_task(project, splits), splits)
+    divided = images if images is not None else _Divided(_task(project.settings, splits), splits)
     search, retrain, compare, exports = reader.search(), reader.retrain(), reader.compare(), reader.exports()
     choice = _choice(project, divided, reader)
     deployed = _deployed(run, choice, search, retrain, exports)
@@ -91,7 +92,7 @@ def page_of(project: Project, images: Images | None = None) -> ResultsPage:
         positive=project.settings.data.positive,
         stages=tuple(stages_of(run)),
         deployed=deployed,
-        judged=_judged(project, images, choice, splits, reader),
+        judged=_judged(project.run, images, choice, splits, reader),
         search=search,
         rows=reader.rows() if search is not None else (),
         cost=_cost(search),
@@ -217,14 +218,14 @@ def _of_export(choice: Choice, exports: tuple[PageExport, ...]) -> Metrics | Non
     return None
 
 
-def _judged(project: Project, images: Images | None, choice: Choice | None, splits: Splits, reader: Reader) -> JudgedImages | None:
+def _judged(run: RunFolder, images: Images | None, choice: Choice | None, splits: Splits, reader: Reader) -> JudgedImages | None:
     """What the kept answers of the net show; None without any, or where they are of other weights or images."""
     if choice is None:
         return None
-    answers = reader.read("answers to test", lambda: read_answers(project.run, choice.source))
+    answers = reader.read("answers to test", lambda: read_answers(run, choice.source))
     if answers is None:
         return None
-    if answers.facts.splits_sha256 != splits.sha256 or answers.facts.weights_sha256 != _weights_of(project.run, choice):
+    if answers.facts.splits_sha256 != splits.sha256 or answers.facts.weights_sha256 != _weights_of(run, choice):
         text = f"answers to test: what is kept of {choice.source} is of other weights or images"
         reader.unread.append(f"{text}; run `edgenas evaluate --split test`")
         return None
@@ -263,13 +264,13 @@ def _table(
         context=context,
         validation=ValidationFigures(**figures),
         nets=tuple(_timed(table, search)),
-        breakdown=reader.read("latency by stage", lambda: _breakdown(project, table, deployed)),
+        breakdown=reader.read("latency by stage", lambda: _breakdown(project.space, table, deployed)),
         remarks=remarks(table),
     )
 
 
 def _timed(table: LatencyTable, search: SearchResult | None) -> Iterator[TimedNet]:
-    for number, row in enumerate(table.validation.get("rows") or (), 1):
+    for number, row in enumerate(table.checks, 1):
         predicted, measured = row.get("predicted_ms"), row.get("measured_ms")
         if predicted is not None and measured is not None:
             yield TimedNet(name=f"random net {number}", predicted_ms=float(predicted), measured_ms=float(measured))
@@ -283,12 +284,12 @@ def _timed(table: LatencyTable, search: SearchResult | None) -> Iterator[TimedNe
             )
 
 
-def _breakdown(project: Project, table: LatencyTable, deployed: DeployedNet | None) -> BreakdownFacts | None:
+def _breakdown(space: SearchSpace, table: LatencyTable, deployed: DeployedNet | None) -> BreakdownFacts | None:
     """Where the predicted time of the net goes; None for one that the table knows nothing of."""
-    if deployed is None or deployed.arch is None or table.space != project.space.name:
+    if deployed is None or deployed.arch is None or table.space != space.name:
         return None
     try:
-        genes_G = np.array(genes_of(project.space, deployed.arch), dtype=np.int16)
-        return BreakdownFacts.from_json(break_down(table, project.space, genes_G, deployed.name).as_json())
+        genes_G = np.array(genes_of(space, deployed.arch), dtype=np.int16)
+        return BreakdownFacts.from_json(break_down(table, space, genes_G, deployed.name).as_json())
     except LatencyTableError:
         return None

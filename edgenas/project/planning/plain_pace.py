@@ -60,7 +60,7 @@ def time_probes(
 
 
 def _probe(timed: Sequence[Timed]) -> PlannedProbe:
-    """Of short trainings, one after the other."""
+    """How long short trainings take, one after the other."""
     return PlannedProbe(
         seconds=sum_of([each.estimate for each in timed]),
         nets=len(timed),
@@ -170,7 +170,7 @@ def retrain_facts(project: Project, pace: Pace, proof: PlannedProof | None, *, n
 
 
 def _baseline_epochs(project: Project, teachings: Sequence[str], ways: Sequence[Way], num_hand: int) -> Counter[str]:
-    """Of hand-designed nets and of the plain CNN beside them, which is taken to be as fast as a net of the space."""
+    """Epochs of hand-designed nets and of the plain CNN beside them, which is taken to be as fast as a net of the space."""
     scratch = max(baseline_epochs(project, way, ways) for way in ways)
     hand_ways = ways_of(project, teachings, scratch_epochs=scratch)
     race = Race.plan(num_hand, hand_ways, project.settings.retrain.race_epochs)

@@ -108,7 +108,7 @@ def within(space: SearchSpace, limits: Limits) -> tuple[list[Arch], bool]:
 
 
 def baseline_epochs(project: Project, winner: Way, ways: Sequence[Way]) -> int:
-    """Of fresh hand-designed weights: as many as the winner's saw, or as was set, and never fewer than it was trained for here."""
+    """How long fresh hand-designed weights train: as the winner's did, or as was set, and never less than it was trained here."""
     asked = project.settings.retrain.baseline_epochs
     seen = winner.epochs + (supernet_epochs(project) if winner.weights == "finetuned" else 0)
     return max(seen if asked is None else asked, *(way.epochs for way in ways), 1)

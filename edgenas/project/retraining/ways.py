@@ -17,6 +17,7 @@ from edgenas.percents import percent
 from edgenas.project.net_facts import genes_of, images_for
 from edgenas.project.nets import supernet_epochs
 from edgenas.project.opening import Project
+from edgenas.project.settings import ProjectSettings
 from edgenas.project.trainings.loaded_teacher import load_teacher
 from edgenas.project.trainings.plain_nets import Build, plain_job
 from edgenas.project.trainings.starts import Given
@@ -185,13 +186,13 @@ def ways_of(project: Project, teachings: Sequence[str], *, scratch_epochs: int |
             ways.append(Way("given", teaching, settings.epochs, settings.learning_rate))
         if settings.start in ("auto", "scratch") or scratch_epochs is not None:
             epochs = _scratch_epochs(project) if scratch_epochs is None else scratch_epochs
-            ways += fresh_ways(teaching, epochs, fresh_rates(project))
+            ways += fresh_ways(teaching, epochs, fresh_rates(project.settings))
     return tuple(ways)
 
 
-def fresh_rates(project: Project) -> tuple[float, ...]:
+def fresh_rates(settings: ProjectSettings) -> tuple[float, ...]:
     """Learning rates that fresh weights are tried with: the supernet's where nothing else is asked for."""
-    return project.settings.retrain.scratch_learning_rates or (project.settings.train.learning_rate,)
+    return settings.retrain.scratch_learning_rates or (settings.train.learning_rate,)
 
 
 def _inherits(project: Project) -> bool:

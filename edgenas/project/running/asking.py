@@ -15,7 +15,7 @@ from edgenas.project.opening import open_project
 from edgenas.project.setting_limits import given_limits, layered
 from edgenas.runs import RunFolder
 from edgenas.runs.place import require_alone
-from edgenas.runs.stages import UNFINISHED
+from edgenas.runs.stages import UNFINISHED, divide_again
 from edgenas.search.limits import SENSITIVITY
 
 
@@ -68,5 +68,5 @@ def _require_same(folder: RunFolder, settings: Mapping[str, Any], flags: Flags) 
     if name is not None and name != space.get("name"):
         problems.append(f"space.name is {space.get('name')!r} there, {name!r} is asked for")
     if problems:
-        hint = "take another folder with --run, or divide again with `edgenas init --force`"
+        hint = f"take another folder with --run, or divide again with `{divide_again(folder, data.get('source'))}`"
         raise RunFolderError(f"{folder.path} holds another project", problems=problems, hint=hint)

@@ -35,7 +35,7 @@ from edgenas.spaces import Genes, SearchSpace, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class DeviceTable:
     """A latency table at work.
 
     Attributes:
@@ -101,7 +101,7 @@ class Budget:
     """
 
     space: SearchSpace
-    devices: tuple[Device, ...]
+    devices: tuple[DeviceTable, ...]
     costs: Mapping[str, CostModel]
     limits: tuple[CostLimit, ...]
 
@@ -201,7 +201,7 @@ def open_budget(project: Project, task: Task, tables: Mapping[str, str], *, allo
     return Budget(project.space, tuple(devices), costs, tuple(limits))
 
 
-def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool) -> list[Device]:
+def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_foreign: bool) -> list[DeviceTable]:
     """One device a name that latency is limited under, the nameless first; without any the run's own, if there is one."""
     search = project.settings.search
     most, least, throughputs = search.latency_limits, search.least_latencies, search.least_throughputs
@@ -219,7 +219,7 @@ def _devices(project: Project, task: Task, tables: Mapping[str, str], *, allow_f
         if of_alias is not None:
             per_s = throughputs.get(alias)
             limit_ms = _tightest(most.get(alias), per_s, of_alias.table.context.batch_size)
-            devices.append(_with_bound(project, task, Device(alias, of_alias, limit_ms, None, least.get(alias), per_s)))
+            devices.append(_with_bound(project, task, DeviceTable(alias, of_alias, limit_ms, None, least.get(alias), per_s)))
         elif alias in asked:
             raise MissingInputError(f"{project.run.latency} holds no latency table", hint="run `edgenas profile` first")
     return devices
@@ -252,7 +252,7 @@ def _table_of(
     return as_run_table(project.space, task, path, table, warnings)
 
 
-def _with_bound(project: Project, task: Task, device: Device) -> Device:
+def _with_bound(project: Project, task: Task, device: DeviceTable) -> DeviceTable:
     """The device with the promise that ``latency_quantile`` and ``confidence`` ask for, if any."""
     settings = project.settings.search
     is_of_floors = bool(settings.floors) and device.limit_ms is None  # then the confidence is theirs alone

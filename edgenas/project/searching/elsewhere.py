@@ -13,7 +13,7 @@ from edgenas.costs import CostModel
 from edgenas.errors import LatencyTableError
 from edgenas.latency import LatencyTable, find_tables, shipped_tables
 from edgenas.latency.table import space_hash
-from edgenas.project.searching.budget import Budget, Device
+from edgenas.project.searching.budget import Budget, DeviceTable
 from edgenas.records import AT_LEAST, OtherSpace
 from edgenas.search import CostLimit, LowerLimit, UpperLimit, cost_of, feasible_set, total_violation
 from edgenas.search.quantities import QUANTITIES, Cost
@@ -79,7 +79,9 @@ def _tables(budget: Budget) -> list[LatencyTable]:
     return tables
 
 
-def _latency(device: Device, space: SearchSpace, task: Task, tables: list[LatencyTable], *, is_lower: bool) -> CostModel | None:
+def _latency(
+    device: DeviceTable, space: SearchSpace, task: Task, tables: list[LatencyTable], *, is_lower: bool
+) -> CostModel | None:
     """What a limit on a device's latency is on, for another space; None without a table of it."""
     for table in tables:
         is_same = table.context.key == device.table.table.context.key

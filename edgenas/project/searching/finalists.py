@@ -14,7 +14,7 @@ from edgenas.latency import Memory
 from edgenas.latency.measuring import Measured, is_elsewhere
 from edgenas.project.measuring import measure_archs
 from edgenas.project.opening import Project
-from edgenas.project.searching.budget import Device
+from edgenas.project.searching.budget import DeviceTable
 from edgenas.project.searching.evaluating import evaluator_on
 from edgenas.project.searching.question import Question, missed
 from edgenas.project.searching.races import whole
@@ -119,7 +119,7 @@ def _macs(row: CandidateRow) -> int:
     return row.macs
 
 
-def timed(finalist: Finalist, place: Device, net: Measured, *, is_first: bool) -> Finalist:
+def timed(finalist: Finalist, place: DeviceTable, net: Measured, *, is_first: bool) -> Finalist:
     """A finalist as measured on a device, and rejected by the limits that it breaks; ``is_first`` of the search's devices."""
     judged_ms = net.latency_ms if place.bound is None else net.quantile_ms(place.bound.quantile)
     row = finalist.row
@@ -212,7 +212,7 @@ def further(panel: Panel, taken: Sequence[Finalist], num: int, score: Score) -> 
 
 
 def _measure(
-    project: Project, images: Images, finalists: Sequence[Finalist], device: Device, *, is_first: bool, memory: Memory
+    project: Project, images: Images, finalists: Sequence[Finalist], device: DeviceTable, *, is_first: bool, memory: Memory
 ) -> Generator[Record, None, list[Finalist]]:
     """The finalists as timed on a device that is here, and judged; the limit without a name is always judged here."""
     if device.alias and not device.is_here:

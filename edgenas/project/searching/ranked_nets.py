@@ -168,7 +168,7 @@ def ranked(
     rankings |= {name: np.array(values) for name, values in scores.items()}
     found = fidelity(alone_A, rankings, cost(rows_AG), near_A=in_band_A)
     sensitivity = _sensitivities(images, answers)
-    costs_A = _latencies(project, rows_AG, cost, over)
+    costs_A = _latencies(rows_AG, cost, over)
     rows = tuple(
         RankedNet(
             arch=space.to_json(row_G),
@@ -192,12 +192,12 @@ def ranked(
     return Ranked(rows, "macs" if over == "macs" else "latency_ms", found, tau, regret)
 
 
-def _latencies(project: Project, rows_AG: Genes, cost: Cost, over: str) -> list[float | None]:
+def _latencies(rows_AG: Genes, cost: Cost, over: str) -> list[float | None]:
     return [None] * len(rows_AG) if over == "macs" else [float(value) for value in cost(rows_AG)]
 
 
 def _sensitivities(images: Images, answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Of the positive class, with inherited weights and alone; None without such images."""
+    """Shares of the positive class that are found, with inherited weights and alone; None without such images."""
     if images.positive is None or not (answers.labels_N == images.positive).any():
         return None
     mine_N = answers.labels_N == images.positive

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from edgenas.training.evaluation import SupernetEvaluator
-    from edgenas.training.readable import Images
+    from edgenas.training.readable import ReadableImages
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Worker:
         return probabilities_NC
 
 
-def _evaluator(state: Mapping[str, NDArray[Any]], images_NCHW: Images, told: tuple[Any, ...]) -> SupernetEvaluator:
+def _evaluator(state: Mapping[str, NDArray[Any]], images_NCHW: ReadableImages, told: tuple[Any, ...]) -> SupernetEvaluator:
     """What predicts in a worker; arrays that Ray lends are not to be written to."""
     import torch
 

@@ -29,7 +29,7 @@ from edgenas.errors import EdgeNASError, MissingBackendError
 from edgenas.project.searching.ray_worker import Worker
 from edgenas.spaces import Genes, SearchSpace, Task
 from edgenas.training.evaluation import BATCH_SIZE
-from edgenas.training.readable import Images
+from edgenas.training.readable import ReadableImages
 
 RETRIES = 5  # times that a worker is started again, or a net asked for again, before it is told
 
@@ -164,10 +164,10 @@ class RayEvaluator:
         supernet: nn.Module,
         space: SearchSpace,
         task: Task,
-        images_NCHW: Images,
+        images_NCHW: ReadableImages,
         *,
         device: str,
-        training_NCHW: Images | None,
+        training_NCHW: ReadableImages | None,
         num_workers: int | None,
     ) -> None:
         self._ray = ray

@@ -16,6 +16,7 @@ from edgenas.costs import CostModel
 from edgenas.errors import UsageError
 from edgenas.project.journals import journal
 from edgenas.project.opening import Project
+from edgenas.project.settings import SearchSettings
 from edgenas.proxies import PROXIES, scored
 from edgenas.records import ProxyReport
 from edgenas.runs import Journal, Progress, Record
@@ -32,9 +33,8 @@ DSS = "dss"
 RIVALS = ("params", "macs")
 
 
-def proxy_name(project: Project) -> str | None:
+def proxy_name(settings: SearchSettings) -> str | None:
     """The training-free indicator that the search asks; None where it asks none."""
-    settings = project.settings.search
     return (settings.proxy or DSS) if settings.algorithm == "training-free" else settings.prefilter
 
 
@@ -76,7 +76,7 @@ def score_identity(project: Project, task: Task, name: str) -> dict[str, Any]:
 
 def opened_score(project: Project, task: Task, stack: ExitStack) -> KnownScore | None:
     """The training-free indicator that the search asks, with what is known of it; None where it asks none."""
-    name = proxy_name(project)
+    name = proxy_name(project.settings.search)
     if name is None:
         return None
     memory = stack.enter_context(journal(project.run.search / SCORES, score_identity(project, task, name), keep=True))
@@ -96,19 +96,19 @@ def open_score(project: Project, task: Task, name: str, memory: Journal) -> Know
     def compute(genes_AG: Genes) -> NDArray[np.float64]:
         if not made:
             seeds = [settings.seed + position for position in range(settings.proxy_seeds)]
-            nets = [_fresh_supernet(project, task, name, seed) for seed in seeds]
+            nets = [_fresh_supernet(project.space, task, name, seed) for seed in seeds]
             made.append(scored(proxy, nets, num_workers=threads_here()))
         return made[0](genes_AG)
 
     return KnownScore(name, compute, memory)
 
 
-def _fresh_supernet(project: Project, task: Task, name: str, seed: int) -> Supernet:
+def _fresh_supernet(space: SearchSpace, task: Task, name: str, seed: int) -> Supernet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        supernet = build_supernet(project.space, task).eval()
+        supernet = build_supernet(space, task).eval()
     if not isinstance(supernet, SlicedSupernet):
-        raise UsageError(f"{name} judges slices of a supernet; those of {project.space.name} are none")
+        raise UsageError(f"{name} judges slices of a supernet; those of {space.name} are none")
     return cast(Supernet, supernet)
 
 

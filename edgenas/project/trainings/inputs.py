@@ -40,7 +40,7 @@ def given_normalisation(name: str, checkpoint: str | None) -> Normalisation | No
 
 
 def known_normalisation(settings: ProjectSettings) -> Normalisation | None:
-    """Of the weights that the settings name: those that the supernet starts from, else those of a single given teacher."""
+    """How the named weights read images: those that the supernet starts from, else those of a single given teacher."""
     init, teacher = settings.train.init, settings.teacher
     if init is not None and not is_file(init):
         return timm_normalisation(init)

@@ -18,7 +18,7 @@ from edgenas.project.training_settings import AUTO, TeacherSettings
 from edgenas.project.trainings.teacher import TeacherNet, started_from, teacher_facts, teacher_job, teacher_net
 from edgenas.project.trainings.team import fit_team, is_team, judge_given, try_team
 from edgenas.records import CheckpointFacts, TeacherChoice, TeacherProbe, TriedTeacher
-from edgenas.runs import Note, Record, sha256_file, write_text
+from edgenas.runs import Note, Record, RunFolder, sha256_file, write_text
 from edgenas.stats import accuracy
 from edgenas.training.agreement import agreement, require_agreement
 from edgenas.training.checkpoints import save_weights
@@ -115,7 +115,7 @@ def fit_teacher(
         yield from keep("teacher", project.run.teacher, [*changes, *_left_out(project, net)])
         return
     if force and whole:
-        if changes == [] and _is_done(project):
+        if changes == [] and _is_done(project.run):
             yield Note("teacher: this --force has trained it already, it goes on with the supernet")
             return
         write_text(project.run.supernet / FORCED, "")
@@ -139,7 +139,7 @@ def _fit_team(
 ) -> Iterator[Record]:
     """As `fit_teacher`, for teachers of others or several."""
     if force and whole:
-        if _is_done(project):
+        if _is_done(project.run):
             yield Note("teacher: this --force has it already, it goes on with the supernet")
             return
         write_text(project.run.supernet / FORCED, "")
@@ -178,14 +178,10 @@ def likely_teacher(project: Project) -> TeacherNet:
     return _settled(project, teacher_facts(project.run.teacher)) or TeacherNet(CNN)
 
 
-def _is_done(project: Project) -> bool:
+def _is_done(run: RunFolder) -> bool:
     """Whether a `train --force` that was interrupted had its teacher."""
-    begun = project.run.supernet / FORCED
-    return (
-        begun.is_file()
-        and has_weights(project.run.teacher)
-        and (project.run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
-    )
+    begun = run.supernet / FORCED
+    return begun.is_file() and has_weights(run.teacher) and (run.teacher / WEIGHTS).stat().st_mtime_ns > begun.stat().st_mtime_ns
 
 
 def _choose(project: Project, images: Images, device: str) -> Generator[Record, None, TeacherNet]:

@@ -160,7 +160,7 @@ class Prober:
 
     @property
     def folder(self) -> Path:
-        """Of the students, until the answer is written."""
+        """Where the students are, until the answer is written."""
         return self.project.run.teacher / "teaching"
 
     def arms(self, lessons: Sequence[Lesson]) -> Generator[Record, None, list[Arm]]:

@@ -25,7 +25,7 @@ from edgenas.project.trainings.outsiders import Outsider, Reads, is_outside, ope
 from edgenas.project.trainings.teacher import TeacherNet, teacher_facts, teacher_job, teacher_net
 from edgenas.records import CheckpointFacts, MemberFacts
 from edgenas.runs import Note, Record
-from edgenas.spaces import Task
+from edgenas.spaces import SearchSpace, Task
 from edgenas.training.agreement import Agreement, agreement, require_agreement, require_no_better
 from edgenas.training.checkpoints import differences, load_weights, save_weights
 from edgenas.training.curves import training_picture
@@ -226,7 +226,7 @@ def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[s
         if asked and found.teacher != title_of(asked):
             raise CheckpointError(f"the run's teacher is {found.teacher}, not {title_of(asked)}", hint="--force replaces it")
         plain = load_weights(project.run.teacher / WEIGHTS)[1]
-        changes = differences(plain, _expected(project, images, members, opened))
+        changes = differences(plain, _expected(project.space, images, members, opened))
         for job in jobs:
             changes += (changes_since(job) or []) if job is not None else []
         yield from keep("teacher", project.run.teacher, changes)
@@ -246,7 +246,7 @@ def fit_team(project: Project, images: Images, device: str, *, asked: Sequence[s
         elif changes_since(job) != [] or force:
             yield from fit(job)
             yield training_picture(job.label, job.folder)
-    save_weights(project.run.teacher / WEIGHTS, nn.Module(), _expected(project, images, members, opened))
+    save_weights(project.run.teacher / WEIGHTS, nn.Module(), _expected(project.space, images, members, opened))
     if len(members) > 1:
         yield Note(f"teacher: the mean of {len(members)} nets' log-probabilities, {_shares(members)}")
 
@@ -256,14 +256,14 @@ def _shares(members: Sequence[Member]) -> str:
     return ", ".join(f"{member.net.name} {percent(member.weight / total)}" for member in members)
 
 
-def _expected(project: Project, images: Images, members: Sequence[Member], opened: Sequence[MemberFacts]) -> dict[str, Any]:
+def _expected(space: SearchSpace, images: Images, members: Sequence[Member], opened: Sequence[MemberFacts]) -> dict[str, Any]:
     """What the run's teacher says of itself."""
     names = [member.net.name for member in members]
     rows = [
         (facts if member.is_outside else replace(facts, sha256=weights_sha256(member.folder))).as_json()
         for member, facts in zip(members, opened, strict=True)
     ]
-    return facts_of(project.space, images, "teacher", teacher=title_of(names), members=rows)
+    return facts_of(space, images, "teacher", teacher=title_of(names), members=rows)
 
 
 def load_team(project: Project, images: Images, facts: CheckpointFacts) -> nn.Module:
@@ -275,7 +275,7 @@ def load_team(project: Project, images: Images, facts: CheckpointFacts) -> nn.Mo
     nets, weights = [], []
     for number, row in enumerate(facts.members or (), 1):
         folder = project.run.teacher / f"member-{number}"
-        net, sha256 = _load(project, images, row, folder)
+        net, sha256 = _load(project.space, images, row, folder)
         if sha256 != row.sha256:
             raise CheckpointError(
                 f"{row.name} is another net than when it began to teach", hint="`edgenas train --force` begins anew"
@@ -285,12 +285,12 @@ def load_team(project: Project, images: Images, facts: CheckpointFacts) -> nn.Mo
     return nets[0] if len(nets) == 1 else SeveralTeachers(nets, weights).eval()
 
 
-def _load(project: Project, images: Images, row: MemberFacts, folder: Path) -> tuple[nn.Module, str | None]:
+def _load(space: SearchSpace, images: Images, row: MemberFacts, folder: Path) -> tuple[nn.Module, str | None]:
     if is_outside(row.name):
         outsider = open_outsider(row.name, Reads(row.image_px, row.mean, row.std), images)
         return _adapted(replace(outsider, columns=row.columns), images), outsider.sha256
     task = Task(images.task.num_classes, images.task.in_channels, row.image_px)
-    own = teacher_net(project.space, task, row.name)
+    own = teacher_net(space, task, row.name)
     net = _adapted(Outsider(own, None, row.image_px, row.mean, row.std, row.columns), images)
     load_weights(folder / WEIGHTS, net)
     return net.eval(), weights_sha256(folder)
