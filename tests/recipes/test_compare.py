@@ -209,7 +209,7 @@ def test_rivals_choose_among_the_learning_rates_that_the_searched_net_was_tried_
     rates = ("--set", "retrain.scratch_learning_rates=[0.001,0.004]")
     ended = zygote_edgenas(tmp_path / "work", "retrain", "--set", "retrain.start=scratch", *rates, "--json")
     assert ended.code == 0, (ended.out, ended.err)
-    ours = ended.value["result"]["net"]
+    ours = ended.value["result"]
     assert [start["learning_rate"] for start in ours["starts"]] == [0.001, 0.004]
     assert ours["learning_rate"] in (0.001, 0.004)
     ended = zygote_edgenas(tmp_path / "work", "compare", "--with", "timm:test_resnet@32/1", "--json")
@@ -306,7 +306,7 @@ def test_weights_of_a_file_start_a_rival_and_a_teacher(zygote_edgenas: Zygote, r
     assert (rival["name"], rival["weights"]) == ("tf_efficientnet_lite0+pretrained", "given")
     assert rival["pretrained"] == "efficientnet-lite0-57934424.pth"
     assert zygote_edgenas(work, "export", "--net", rival["name"], "--json").code == 0
-    teacher = ("--teacher", "timm:tf_efficientnet_lite0", "--set", f"teacher.init={file}")
+    teacher = ("--teacher", "timm:tf_efficientnet_lite0", "--set", f"teacher.init={file}", "--set", "teacher.batch_size=64")
     ended = zygote_edgenas(work, "train", "--only", "teacher", *teacher, "--force", "--json")
     assert ended.code == 0, ended.out
     assert ended.value["result"]["teacher"]["name"] == "timm:tf_efficientnet_lite0"
