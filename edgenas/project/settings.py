@@ -244,7 +244,7 @@ class SearchSettings:
     num_finalists: Count = 5
     proof_epochs: CountOrZero = 30
     proof_nets: Count = 12
-    proof_hand: CountOrZero = 4
+    proof_hand: CountOrZero = 8
     device: DeviceChoice = "auto"
     seed: Seed = 0
 
