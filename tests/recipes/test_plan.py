@@ -198,7 +198,7 @@ def test_the_command_needs_no_training_and_times_real_steps(tmp_path: Path, monk
     [(18, (1000, 9), (16, 6, 5, 18)), (18, (2, 0), (2, 18, 0, 18)), (1, (1000, 9), (16, 1, 0, 1)), (3, (3, 1), (4, 1, 3, 3))],
 )
 def test_the_proof_is_planned_in_its_rungs(epochs: int, nets: tuple[int, int], found: tuple[int, int, int, int]) -> None:
-    settings = SimpleNamespace(search=SearchSettings(proof_epochs=epochs), train=TrainSettings(kd_weight=0.0))
+    settings = SimpleNamespace(search=SearchSettings(proof_epochs=epochs, proof_hand=4), train=TrainSettings(kd_weight=0.0))
     job = SimpleNamespace(batches=SimpleNamespace(num_batches=10))
     pace = Pace({"labels": [SimpleNamespace(laps=[0.1, 0.1], evaluation_s=0.5, job=job)]})  # type: ignore[list-item]
     project: Any = SimpleNamespace(settings=settings, run=SimpleNamespace(teacher=Path("nowhere")))
