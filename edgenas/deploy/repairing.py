@@ -17,7 +17,7 @@ MAX_TRIALS = 80
 
 
 class Part(Protocol):
-    """A block or an operator, as `edgenas.graphs.blocks.Part`."""
+    """A block or an operator, as `edgenas.graphs.blocks.GraphPart`."""
 
     @property
     def name(self) -> str:

@@ -165,8 +165,8 @@ def _kept(run: RunFolder, plan: AcceptancePlan) -> AcceptanceFacts:
     path = run.export / HISTORY
     lines = list(read_history(path))
     known = {line.plan.sha256 for line in lines}
-    found = [other for other in _in_artefacts(run) if other.sha256 not in known]
-    new = {other.sha256: other for other in found} | ({} if plan.sha256 in known else {plan.sha256: plan})
+    unwritten = [other for other in _in_artefacts(run) if other.sha256 not in known]
+    new = {other.sha256: other for other in unwritten} | ({} if plan.sha256 in known else {plan.sha256: plan})
     for each in new.values():
         at = datetime.now(tz=UTC).isoformat(timespec="seconds") if each is plan else None
         lines.append(PlanLine(previous=_hash(lines[-1]) if lines else "", sealed_at=at, plan=each))

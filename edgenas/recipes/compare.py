@@ -15,15 +15,15 @@ from edgenas.latency import Memory
 from edgenas.latency.measuring import is_here
 from edgenas.project.comparing.asking import Asked, parse_rivals
 from edgenas.project.comparing.contenders import Contender, Ours
-from edgenas.project.comparing.families import Limit, Looker
+from edgenas.project.comparing.families import LatencyLimit, Looker
 from edgenas.project.comparing.files import NetFiles
 from edgenas.project.comparing.judging import judge_all, measure, named_apart
 from edgenas.project.comparing.outsiders import outsider
-from edgenas.project.comparing.ray_training import Order, train_apart
+from edgenas.project.comparing.ray_training import RivalOrder, train_apart
 from edgenas.project.comparing.rivals import Rival, timm_rivals, ways_for
 from edgenas.project.comparing.training import (
-    Budget,
     Clock,
+    EqualEffort,
     as_ours,
     bench_for,
     budgeted,
@@ -37,7 +37,7 @@ from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.opening import Project, open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT
-from edgenas.project.retraining.baselines import Limits, limits_for, table_of
+from edgenas.project.retraining.baselines import BaselineLimits, limits_for, table_of
 from edgenas.project.retraining.ways import Bench, Net, fresh_rates
 from edgenas.project.rival_nets import keep_compare
 from edgenas.project.run_tables import RunTable
@@ -98,7 +98,7 @@ def run(config: CompareConfig) -> Iterator[Record]:
         device_facts = {"table": None if table is None else table.table.sha256, "classes": len(images.class_names)}
         looked_at = stack.enter_context(journal(project.run.compare / LOOKED_AT, device_facts, keep=True))
         paces = stack.enter_context(journal(project.run.compare / PACES, {"splits": images.splits.sha256}, keep=True))
-        budget = Budget(settings.equal, ours.epochs, ours.seconds, clock, paces)
+        budget = EqualEffort(settings.equal, ours.epochs, ours.seconds, clock, paces)
         yield from _told(budget, fresh_rates(bench.project.settings))
         outsiders = [outsider(bench, each) for each in asked if each.kind in ("run", "onnx")]  # before anything is trained
         nets, left_out = yield from _timm_nets(bench, ours, asked, table, limit, looked_at)
@@ -146,23 +146,23 @@ def _shown(project: Project, images: Images, result: CompareResult) -> Iterator[
     yield Outcome(result, {"result": folder / RESULT, "compare_png": paths[0], "compare_svg": paths[1]} | page)
 
 
-def _limits(bench: Bench, ours: Ours) -> Limits:
+def _limits(bench: Bench, ours: Ours) -> BaselineLimits:
     """What hand-designed nets and rivals may cost: the search's limits, or where it had none the searched net's own latency."""
     net = Net("winner", bench.project.run.retrain, ours.arch, ours.contender.images)
     return limits_for(bench.project, bench.images, net, from_search=ours.contender.search_s is not None)
 
 
-def _limit(space: SearchSpace, limits: Limits, ours: Ours, table: RunTable | None) -> Limit | None:
+def _limit(space: SearchSpace, limits: BaselineLimits, ours: Ours, table: RunTable | None) -> LatencyLimit | None:
     """The limit on a measured latency; None where nothing can be measured, or nothing limits it."""
     if table is None or not is_here(table.table):
         return None
     named = next((limit for limit in limits.costs if limit.name == "latency_ms"), None)
     if named is None:
-        return Limit(float(table.predicted(space.from_json(ours.arch))[0]), "p50")
-    return Limit(named.limit, limits.quantile or "p50")
+        return LatencyLimit(float(table.predicted(space.from_json(ours.arch))[0]), "p50")
+    return LatencyLimit(named.limit, limits.quantile or "p50")
 
 
-def _told(budget: Budget, rates: Sequence[float]) -> Iterator[Note]:
+def _told(budget: EqualEffort, rates: Sequence[float]) -> Iterator[Note]:
     took = "" if budget.seconds is None else f", which took {budget.seconds / 60:.1f} minutes"
     text = f"the searched net's weights have seen {budget.epochs} epochs{took}"
     yield Note(f"{text}; every rival that is trained here gets the same {budget.equal}")
@@ -178,7 +178,7 @@ def _told(budget: Budget, rates: Sequence[float]) -> Iterator[Note]:
 
 
 def _timm_nets(
-    bench: Bench, ours: Ours, asked: Sequence[Asked], table: RunTable | None, limit: Limit | None, memory: Memory
+    bench: Bench, ours: Ours, asked: Sequence[Asked], table: RunTable | None, limit: LatencyLimit | None, memory: Memory
 ) -> Generator[Record, None, tuple[list[tuple[TimmNet, Path | None]], list[LeftOut]]]:
     """Nets of timm that were named, and those that ``auto`` finds, each once; and families without one that fits.
 
@@ -208,7 +208,7 @@ def _timm_nets(
 
 
 def _trained(
-    bench: Bench, ours: Ours, asked: Sequence[Asked], rivals: Sequence[Rival], limits: Limits, budget: Budget
+    bench: Bench, ours: Ours, asked: Sequence[Asked], rivals: Sequence[Rival], limits: BaselineLimits, budget: EqualEffort
 ) -> Generator[Record, None, list[Contender | LeftOut]]:
     """Every rival that is trained here, one after the other."""
     kinds = {each.kind for each in asked}
@@ -223,7 +223,7 @@ def _trained(
 
 
 def _train_apart(
-    config: CompareConfig, bench: Bench, rivals: Sequence[Rival], nets: Sequence[tuple[TimmNet, Path | None]], budget: Budget
+    config: CompareConfig, bench: Bench, rivals: Sequence[Rival], nets: Sequence[tuple[TimmNet, Path | None]], budget: EqualEffort
 ) -> Generator[Record, None, None]:
     """Train nets of timm in several processes; what is then left is found trained."""
     pairs, orders = [], []
@@ -232,5 +232,5 @@ def _train_apart(
         ways = yield from budgeted(bench_for(bench, rival), rival.net, ways, budget)
         pairs.append((rival, ways))
         file = None if file is None else file.resolve()
-        orders.append(Order(config.run.resolve(), config.flags, config.overrides, net, file, ways, bench.teachings))
+        orders.append(RivalOrder(config.run.resolve(), config.flags, config.overrides, net, file, ways, bench.teachings))
     yield from train_apart(bench, pairs, orders, Workers(config.workers, config.ray_address), budget.clock)

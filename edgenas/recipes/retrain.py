@@ -22,7 +22,7 @@ from edgenas.project.net_facts import BASELINE, HAND_DESIGNED, genes_of
 from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.results import RESULT, finals_of, searched
-from edgenas.project.retraining.baselines import Limits, baseline_epochs, find_best, limits_for, table_of, within
+from edgenas.project.retraining.baselines import BaselineLimits, baseline_epochs, find_best, limits_for, table_of, within
 from edgenas.project.retraining.equal_cnn import find_cnn
 from edgenas.project.retraining.floors import floor_words, held_to_floors
 from edgenas.project.retraining.verdict import CHOSEN_ON, choose, costs, remarks
@@ -209,7 +209,7 @@ def _with_baseline(
     )
 
 
-def _allowed(space: SearchSpace, limits: Limits) -> Generator[Record, None, tuple[list[Arch], bool]]:
+def _allowed(space: SearchSpace, limits: BaselineLimits) -> Generator[Record, None, tuple[list[Arch], bool]]:
     """The hand-designed nets within the limits, or the nearest where there is none, and whether there is one."""
     for text in limits.not_applied:
         yield Note(f"hand-designed nets are not held to {text}", is_warning=True)
@@ -224,7 +224,7 @@ def _pace(tries: Sequence[Try]) -> float | None:
     return max((each.seconds / each.way.epochs for each in tries if each.seconds is not None), default=None)
 
 
-def _cnn(bench: Bench, limits: Limits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
+def _cnn(bench: Bench, limits: BaselineLimits, arch: Arch, epochs: int, *, memory: Memory) -> Generator[Record, None, Kept | None]:
     """The plain CNN of equal latency, trained from fresh weights like the hand-designed nets; None where nothing is measured."""
     equal = yield from find_cnn(bench, limits, arch, memory=memory)
     if equal is None:
@@ -329,4 +329,4 @@ def _costs(bench: Bench, kept: Kept) -> tuple[int, int, float | None]:
     models = cost_models(project.space, bench.images.task)
     table = table_of(project, bench.images)
     predicted_ms = float(table.predicted(row)[0]) if table is not None else None
-    return int(models["params"](row)[0]), int(models["macs"](row)[0]), predicted_ms
+    return int(models.params(row)[0]), int(models.macs(row)[0]), predicted_ms

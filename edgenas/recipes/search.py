@@ -21,8 +21,8 @@ from edgenas.project.opening import open_images, open_project
 from edgenas.project.paging.writing import page_beside
 from edgenas.project.planning.pace import evolution_settings
 from edgenas.project.searching.answers import nothing_found, nothing_left, result_of
-from edgenas.project.searching.budget import open_budget, space_facts, survey_line
-from edgenas.project.searching.continuing import Earlier, earlier_nets, known_notes, merged
+from edgenas.project.searching.continuing import EarlierNets, earlier_nets, known_notes, merged
+from edgenas.project.searching.costing import open_costing, space_facts, survey_line
 from edgenas.project.searching.evaluating import by_workers, evaluator_on
 from edgenas.project.searching.finalists import Panel, further, judge_finalists
 from edgenas.project.searching.floors import (
@@ -94,7 +94,7 @@ def run(config: SearchConfig) -> Iterator[Record]:
     images = open_images(project)
     require_floors(project.settings.search, images)
     supernet = load_supernet(project, images)
-    budget = open_budget(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
+    budget = open_costing(project, images.task, config.tables, allow_foreign=config.allow_foreign_table)
     yield from budget.notes()
     yield from idle_notes(project.settings.search)
     question = ask(project, images, budget)
@@ -162,13 +162,13 @@ def _evolved(
     hand_AG: Genes,
     found: Feasibility,
     rng: np.random.Generator,
-    earlier: Earlier | None,
+    earlier: EarlierNets | None,
     score: KnownScore | None,
 ) -> Generator[Record, None, list[Candidate]]:
     """All candidates of a search that starts with hand-designed nets, evenly spread ones or those that a proxy prefers, and, where
     it continues, earlier ones.
     """
-    project, budget, sizes = question.project, question.budget, evolution_settings(question.project.settings.search)
+    project, budget, sizes = question.project, question.costing, evolution_settings(question.project.settings.search)
     start = first_population(
         project.space, budget.costs, budget.limits, hand_AG, found, population=sizes.population, seed=project.settings.search.seed
     )
@@ -199,10 +199,10 @@ def _evolved(
 
 def _front(question: Question, hand_AG: Genes, fresh: Sequence[Candidate]) -> Front:
     """What was just evaluated, over the cost that limits it; over MACs where nothing does."""
-    budget, hand = question.budget, frozenset(as_key(row) for row in hand_AG)
+    budget, hand = question.costing, frozenset(as_key(row) for row in hand_AG)
     limit = budget.main_limit
     name, value = ("macs", None) if limit is None else (limit.name, limit.limit)
-    costs = budget.costs["macs"] if limit is None else limit.cost
+    costs = budget.costs.macs if limit is None else limit.cost
     seen = [each for each in fresh if each.images_M is None]  # those that a race dropped have seen other images
     genes_AG = np.array([each.genes for each in seen], dtype=np.int16)
     costs_A = costs(genes_AG) if seen else np.empty(0)

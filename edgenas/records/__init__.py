@@ -62,7 +62,7 @@ from edgenas.records.export import ExportedModel, ExportResult
 from edgenas.records.fidelity import FidelityReport, RankedNet
 from edgenas.records.journals import LogRow, PackedPredictions
 from edgenas.records.limits import AT_LEAST, limit_text, lower_name
-from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, TrainingPace
+from edgenas.records.looks import ChosenSpace, LookedNet, LookedSpace, LookResult, QuickTime, TrainingPace
 from edgenas.records.manifest import (
     EQUAL_WORD,
     MANIFEST_SCHEMA,
@@ -378,6 +378,7 @@ __all__ = [
     "ProxyReport",
     "PublishedRow",
     "Quantile",
+    "QuickTime",
     "RacedRow",
     "RangeReport",
     "RankedNet",

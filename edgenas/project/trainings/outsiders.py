@@ -118,7 +118,7 @@ def _final(folder: Path) -> tuple[Earlier, tuple[int, ...]]:
         CheckpointError: if there is neither.
     """
     run = RunFolder(folder)
-    retrained, found = read_retrain(run), searched(run)
+    retrained, result = read_retrain(run), searched(run)
     path = run.retrain / WEIGHTS
     if retrained is not None and retrained.chosen == BASELINE and (run.retrain / BASELINE / WEIGHTS).is_file():
         path = run.retrain / BASELINE / WEIGHTS
@@ -126,7 +126,7 @@ def _final(folder: Path) -> tuple[Earlier, tuple[int, ...]]:
         earlier = read_earlier(path, folder)
         if earlier is not None and earlier.arch is not None:
             return earlier, earlier.arch
-    winner = found.winner if found is not None else None
+    winner = result.winner if result is not None else None
     if winner is not None and (run.supernet / WEIGHTS).is_file():
         earlier = read_earlier(run.supernet / WEIGHTS, folder)
         if earlier is not None:
