@@ -230,6 +230,7 @@ def _lay_out(state: TrainState, settings: LoopSettings) -> None:
         ends = state.epoch + cooldown_epochs(state.epoch)
         state.epochs = ends if settings.max_seconds is not None else min(ends, settings.epochs)
         _fit_budget(state, settings)
+        state.epochs = max(state.epochs, state.epoch + 1)  # the epoch that begins is trained, whatever time is left
     elif settings.max_seconds is not None:
         state.epochs = max(state.epochs, state.epoch + 1 + cooldown_epochs(state.epoch + 1))
 
