@@ -136,13 +136,12 @@ def seal_plan(
 
 def _needs(gates: Gates, labels_N: NDArray[np.integer], positive: int | None, class_names: Sequence[str]) -> Iterator[PlannedNeed]:
     """How many images every gate on a share takes, if not one is decided otherwise, and how many there are."""
-    counts = {"images": len(labels_N)}
+    num_positives = 0 if positive is None else int((labels_N == positive).sum())
+    counts = {"images": len(labels_N), "positives": num_positives, "others": len(labels_N) - num_positives}
     shares = {"min_agreement": ("images", 1 - gates.agreement), "accuracy_margin": ("images", gates.accuracy_loss)}
     if gates.min_top1_agreement is not None:
-        shares["min_top1_agreement"] = ("images", 1 - gates.min_top1_agreement)
+        shares |= {"min_top1_agreement": ("images", 1 - gates.min_top1_agreement)}
     if positive is not None:
-        counts["positives"] = int((labels_N == positive).sum())
-        counts["others"] = len(labels_N) - counts["positives"]
         for name, kind, share in (
             ("max_new_false_negative_share", "positives", gates.max_new_false_negative_share),
             ("sensitivity_margin", "positives", gates.sensitivity_loss),
