@@ -106,7 +106,9 @@ def _looked(
                 yield workshop
 
         pace = partial(_pace, project, wanted.num_images, memory)
-        look = LookContext(wanted.limit_ms, wanted.num_classes, wanted.num_images, shop, settings.threads, pace, memory)
+        look = LookContext(
+            wanted.limit_ms, wanted.num_classes, wanted.num_images, wanted.images_px, shop, settings.threads, pace, memory
+        )
         watch = Watch()
         rows = yield from look_at(wanted.spaces, look)
         disturbed = _disturbed(watch, settings.threads)
