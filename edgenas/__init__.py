@@ -99,12 +99,11 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import a name when it is asked for (PEP 562)."""
-        if name not in _PLACE_OF:
-            from edgenas.renamed import forward
-
-            return forward(__name__, {"Objective": "edgenas:TrainingLoss"}, stacklevel=3)(name)
         from importlib import import_module
 
+        if name not in _PLACE_OF:
+            find = import_module("edgenas.renamed").forward(__name__, {"Objective": "edgenas:TrainingLoss"}, stacklevel=3)
+            return find(name)
         value = globals()[name] = getattr(import_module(_PLACE_OF[name]), name)
         return value
 
