@@ -11,13 +11,17 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from edgenas.cli.closing import say_rest
 from edgenas.cli.speaking import leave_stdout, note, require_stdout, say, say_object
 from edgenas.errors import EdgeNASError, RankError
+
+if TYPE_CHECKING:
+    from edgenas.report.terminal import Screen
+    from edgenas.runs import Outcome
 
 SCHEMA_VERSION = 1
 MAX_LINES = 1000  # problems shown on a terminal
@@ -99,60 +103,71 @@ def execute(
     """
     from edgenas.report.terminal import Screen
     from edgenas.runs import RunFolder
-    from edgenas.runs.place import word
     from edgenas.runs.quick import quick_words, remembering
 
     rank = _rank(command, run=run, as_json=as_json)
-    if rank is not None and rank > 0:
-        _follow_first(start, rank, takes_part=command in TOGETHER)
-    if rank is not None and command not in (*TOGETHER, *SINGLE):
-        _go_alone(command)
+    if rank is not None:
+        _take_place(command, start, rank)
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr, format="%(name)s: %(message)s")
     screen, stop = Screen(), StopRequest(together=rank is not None)
     folder = RunFolder(run) if run is not None else None
-    try:
+    with _failing(command, stop, screen.warnings, run=run, as_json=as_json):
         with stop.listening(), remembering(folder, command, quick=quick):
             with screen.starting():
                 records = start()
             outcome = screen.follow(records, stop)
         doubt = quick_words(folder, command)
         screen.warnings += [] if doubt is None else [doubt]
-    except EdgeNASError as error:
-        if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
-            _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
-        emit_failure(command, error, run=run, warnings=screen.warnings, as_json=as_json)
-        word.say(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _interrupted(command, run=run, warnings=screen.warnings, as_json=as_json)
-    except OSError as error:
-        problem = EdgeNASError(
-            f"{error.filename or 'a file'}: {error.strerror or error}",
-            hint="free space, correct permissions or move away what has its name",
-        )
-        emit_failure(command, problem, run=run, warnings=screen.warnings, as_json=as_json)
-        sys.exit(1)
-    except click.ClickException:
-        raise
-    except Exception as error:
-        logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
-        emit_failure(command, _unforeseen(error), run=run, warnings=screen.warnings, as_json=as_json)
-        sys.exit(1)
     outputs = {name: folder.relative(path) if folder is not None else str(path) for name, path in outcome.outputs.items()}
     exit_code = outcome.failure.exit_code if outcome.failure is not None else 0
     with _told(exit_code):
         if as_json:
             _print_object(command, run, outcome.result, outputs, screen.warnings, outcome.failure, rows=rows)
         else:
-            require_stdout()
-            screen.show(command, outcome)
-            for path in outcome.outputs.values():
-                say(str(path))
+            _print_tables(command, outcome, screen)
     if not as_json:
         say_rest(command, outcome, folder, doubt)
         if outcome.failure is not None:
             _print_line(outcome.failure)
     sys.exit(exit_code)
+
+
+def _print_tables(command: str, outcome: Outcome[Any], screen: Screen) -> None:
+    """What a person asked for, and the files that hold it."""
+    require_stdout()
+    screen.show(command, outcome)
+    for path in outcome.outputs.values():
+        say(str(path))
+
+
+@contextmanager
+def _failing(command: str, stop: StopRequest, warnings: list[str], *, run: Path | None, as_json: bool) -> Iterator[None]:
+    """Say why the block did not end well, and exit with the status of that; ``warnings`` grow while it runs."""
+    from edgenas.runs.place import word
+
+    try:
+        yield
+    except EdgeNASError as error:
+        if stop and isinstance(error, RankError):  # they were told to stop, too, and were faster
+            _interrupted(command, run=run, warnings=warnings, as_json=as_json)
+        emit_failure(command, error, run=run, warnings=warnings, as_json=as_json)
+        word.say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _interrupted(command, run=run, warnings=warnings, as_json=as_json)
+    except OSError as error:
+        problem = EdgeNASError(
+            f"{error.filename or 'a file'}: {error.strerror or error}",
+            hint="free space, correct permissions or move away what has its name",
+        )
+        emit_failure(command, problem, run=run, warnings=warnings, as_json=as_json)
+        sys.exit(1)
+    except click.ClickException:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).info("a bug in edgenas", exc_info=error)
+        emit_failure(command, _unforeseen(error), run=run, warnings=warnings, as_json=as_json)
+        sys.exit(1)
 
 
 @contextmanager
@@ -193,6 +208,14 @@ def _rank(command: str, *, run: Path | None, as_json: bool) -> int | None:
         emit_failure(command, error, run=run, as_json=as_json)
         sys.exit(error.exit_code)
     return None if place is None else place.rank
+
+
+def _take_place(command: str, start: Callable[[], Iterator[Any]], rank: int) -> None:
+    """Go on as the first of several processes; the others end here, with what they take part in."""
+    if rank > 0:
+        _follow_first(start, rank, takes_part=command in TOGETHER)
+    if command not in (*TOGETHER, *SINGLE):
+        _go_alone(command)
 
 
 def _go_alone(command: str) -> None:
