@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +114,7 @@ class Facts:
     """
 
     input_shape: tuple[int, int, int]
-    preprocessing: Mapping[str, Any]
+    preprocessing: Mapping[str, object]
     classes: tuple[str, ...]
     positive: str | None
     threshold: float | None
@@ -233,33 +232,25 @@ def _fill(
     reference: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     seed: int,
 ) -> list[ModelFile]:
-    entries = [_copy_model(folder, exported) for exported, _ in models]
-    verdict = overall([parity for _, parity in models])
-    listed = tuple(FileParity(path=entry.path, parity=parity) for entry, (_, parity) in zip(entries, models, strict=True))
+    """Write every file, the manifest last; the files that compute the net."""
+    entries, parities = [_copy_model(folder, exported) for exported, _ in models], [parity for _, parity in models]
+    verdict = overall(parities)
+    listed = tuple(FileParity(path=entry.path, parity=parity) for entry, parity in zip(entries, parities, strict=True))
     write_json(folder / "parity.json", ParityFile(verdict=verdict, files=listed))
     golden = _write_golden(folder, facts.input_shape, reference, seed, {entry.precision for entry in entries})
-    write_text(folder / "example.py", package_files("edgenas.deploy").joinpath("_example.py").read_text(encoding="utf-8"))
-    write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in facts.classes))
     answers = facts.answers.write(folder) if facts.answers is not None else None
-    word = _word([parity for _, parity in models])
-    manifest = replace(_manifest(facts, verdict, entries, golden), answers=answers, word=word, quick=facts.quick or None)
-    if facts.acceptance is not None:
-        facts.acceptance[0].write(folder / ACCEPTANCE)
-        manifest = replace(manifest, acceptance=facts.acceptance[1])
+    manifest = _manifest(facts, verdict, entries, golden)
+    manifest = replace(manifest, answers=answers, word=_word(parities), quick=facts.quick or None)
     support = ["README.md", "example.py", "labels.txt", "golden.npz", "parity.json", *([] if answers is None else [answers.path])]
     if facts.ranges is not None:
         write_json(folder / RANGES, facts.ranges)
         support.append(RANGES)
-    support += [] if manifest.acceptance is None else [manifest.acceptance.path]
-    program = example_cpp(manifest)
-    if program is not None:
-        write_text(folder / "example.cpp", program)
-        support.append("example.cpp")
-    if any(entry.kind == "onnx" for entry in entries):
-        script = package_files("edgenas.deploy").joinpath("_build_engine.py").read_text(encoding="utf-8")
-        write_text(folder / BUILD_ENGINE, script)
-        support.append(BUILD_ENGINE)
-    write_text(folder / "README.md", readme(manifest, [parity for _, parity in models], facts.ranges, facts.extras))
+    if facts.acceptance is not None:
+        facts.acceptance[0].write(folder / ACCEPTANCE)
+        manifest = replace(manifest, acceptance=facts.acceptance[1])
+        support.append(facts.acceptance[1].path)
+    support += _write_programs(folder, manifest)
+    write_text(folder / "README.md", readme(manifest, parities, facts.ranges, facts.extras))
     write_json(folder / SBOM, sbom(manifest, facts.ancestors))
     support += [SBOM, *write_beside(folder, manifest, facts.extras)]
     plain = replace(manifest, support_files=tuple(_identity(folder, name) for name in support)).as_json()
@@ -268,6 +259,22 @@ def _fill(
         write_text(folder / REJECTED, "\n".join(failed) + "\n")
     write_json(folder / MANIFEST, {**plain, "sha256": sha256_json(plain)})
     return entries
+
+
+def _write_programs(folder: Path, manifest: Manifest) -> list[str]:
+    """Write what asks the net elsewhere; the programs that not every artefact has."""
+    own = package_files("edgenas.deploy")
+    write_text(folder / "example.py", own.joinpath("_example.py").read_text(encoding="utf-8"))
+    write_text(folder / "labels.txt", "".join(f"{one_line(name)}\n" for name in manifest.classes))
+    written = []
+    program = example_cpp(manifest)
+    if program is not None:
+        write_text(folder / "example.cpp", program)
+        written.append("example.cpp")
+    if any(file.kind == "onnx" for file in manifest.files):
+        write_text(folder / BUILD_ENGINE, own.joinpath("_build_engine.py").read_text(encoding="utf-8"))
+        written.append(BUILD_ENGINE)
+    return written
 
 
 def _sign(folder: Path, signer: Signer) -> None:
