@@ -5,11 +5,9 @@ Written beside its place and moved there as a whole, so that a folder with a man
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ from edgenas import __version__
 from edgenas.deploy._elsewhere import BUILD_ENGINE
 from edgenas.deploy._example_cpp import example_cpp
 from edgenas.deploy._manifest import MANIFEST, load_manifest
+from edgenas.deploy._placing import move, new_beside
 from edgenas.deploy._readme import readme
 from edgenas.deploy._unknown import NO_DATA, NO_METRICS, NO_NET, NO_WEIGHTS
 from edgenas.deploy._verify import run_in_batches, verify, verify_files
@@ -61,8 +60,7 @@ from edgenas.records import (
     Verdict,
     WeightsFacts,
 )
-from edgenas.runs import sha256_file, sha256_json, sync_folder, write_json, write_text
-from edgenas.runs.files import TEMPORARY, sweep_beside
+from edgenas.runs import sha256_file, sha256_json, write_json, write_text
 
 __all__ = [
     "MANIFEST",
@@ -78,7 +76,6 @@ __all__ = [
 ]
 
 REJECTED, RANGES = "REJECTED", "ranges.json"
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 _NUM_GOLDEN = 4
 _CELL_PX = 8  # golden images are noise in cells, which compresses
 # Of the largest golden logit. Noise is not what int8 was calibrated on: its outputs show a wrong file, not a lost decision.
@@ -172,7 +169,7 @@ def write_artefact(
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    temporary = _beside(folder)
+    temporary = new_beside(folder)
     held = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
     try:
         alone(held)  # so that no other command takes it for left over
@@ -180,7 +177,7 @@ def write_artefact(
         if signer is not None:
             _sign(temporary, signer)
         temporary.chmod(0o755)
-        _move(temporary, folder)
+        move(temporary, folder)
     except OSError as error:
         raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
@@ -197,19 +194,7 @@ def require_writable(folder: Path) -> None:
     Raises:
         ArtefactError: if ``folder`` is in use for something else or cannot be written.
     """
-    _beside(folder).rmdir()
-
-
-def _beside(folder: Path) -> Path:
-    """A new temporary folder beside ``folder``, which is not there or an older artefact."""
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise ArtefactError(f"{folder} exists and is no artefact folder", hint="name another one")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep_beside(folder)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=TEMPORARY, dir=folder.parent))
-    except OSError as error:
-        raise ArtefactError(f"{folder} cannot be written: {error.strerror or error}") from error
+    new_beside(folder).rmdir()
 
 
 def overall(judged: Sequence[Parity | Check]) -> Verdict:
@@ -371,34 +356,3 @@ def _write_golden(
     np.savez_compressed(folder / "golden.npz", images=images_NCHW, logits=logits_NC)
     allowed: dict[str, float] = {name: limit for name, limit in _MAX_ERROR.items() if name in _ALWAYS or name in precisions}
     return GoldenFacts(path="golden.npz", seed=seed, num_samples=_NUM_GOLDEN, max_error=allowed)
-
-
-def _move(temporary: Path, folder: Path) -> None:
-    """Put ``temporary`` in the place of ``folder``; what was there goes to ``temporary``, which the caller removes.
-
-    Where the file system can exchange two names at once, there is always one whole folder.
-    """
-    for path in temporary.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-            continue
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if not folder.exists():
-        temporary.rename(folder)
-    elif not _exchange(temporary, folder):
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-        folder.rename(old / "artefact")
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    sync_folder(folder.parent)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two names by Linux' ``renameat2``; False where system or file system cannot."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    done: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    return done == 0
