@@ -35,6 +35,7 @@ from edgenas.training.devices import torch_device
 from edgenas.training.sampling import as_key
 
 NUM_TIMED = 3  # nets of the space whose own training is timed: the largest and two others
+LARGEST = "largest_macs"  # of the nets that are named, the one whose training is timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ def _times(project: Project, images: Images, costing: Costing, plan: Plan, devic
     teacher = stand_in(project, images)
     probes = yield from time_probes(project, images, teacher, device)
     training, supernet = yield from time_training(project, images, teacher, device)
-    num_feasible = int(plan.found.feasible_A.sum()) if plan.found.is_exact else None
-    rows_AG = plan.found.genes_AG[plan.found.feasible_A]
+    num_feasible = int(plan.survey.feasible_A.sum()) if plan.survey.is_exact else None
+    rows_AG = plan.survey.genes_AG[plan.survey.feasible_A]
     rows_AG = rows_AG if len(rows_AG) else plan.largest_G[None]
     rows_AG = np.random.default_rng(0).permutation(rows_AG)
     search = yield from time_search(project.settings.search, images, supernet, rows_AG, device, num_feasible=num_feasible)
@@ -113,13 +114,13 @@ class Plan:
 
     Attributes:
         fitting: of the command's result.
-        found: the survey.
+        survey: what of the space meets the limits.
         largest_G: the net with most MACs that fits.
         line: the survey in words.
     """
 
     fitting: FittingNets
-    found: Feasibility
+    survey: Feasibility
     largest_G: NDArray[np.int16]
     line: str
 
@@ -141,10 +142,10 @@ def plan_nets(costing: Costing, task: Task, rng: np.random.Generator, *, max_row
         raise _no_limit()
     surveyed = survey(costing.space, costing.limits, rng, max_rows=max_rows)
     objectives = objectives_of(costing, task)
-    largest_G = best_within(costing.space, costing.limits, objectives["largest_macs"], surveyed, rng)
+    largest_G = best_within(costing.space, costing.limits, objectives[LARGEST], surveyed, rng)
     if largest_G is None:
         raise _nothing_fits(costing, surveyed, other_spaces(costing, task))
-    rows = {"largest_macs": largest_G}
+    rows = {LARGEST: largest_G}
     for name, keys in objectives.items():
         if name not in rows:
             row_G = best_within(costing.space, costing.limits, keys, surveyed, rng)
@@ -182,21 +183,21 @@ def scored(project: Project, task: Task, fitting: FittingNets) -> FittingNets:
     return replace(fitting, nets=nets)
 
 
-def _nothing_fits(costing: Costing, found: Feasibility, others: tuple[OtherSpace, ...]) -> InfeasibleError:
-    nearest = nearest_of(costing, found)
+def _nothing_fits(costing: Costing, surveyed: Feasibility, others: tuple[OtherSpace, ...]) -> InfeasibleError:
+    nearest = nearest_of(costing, surveyed)
     known = NothingFits(
-        space=_space(costing, found),
+        space=_space(costing, surveyed),
         limits={limit.name: limit.limit for limit in costing.limits},
         table=costing.table,
         tables=costing.tables,
         promises=costing.promises,
-        rejected=found.rejected,
+        rejected=surveyed.rejected,
         nets={},
         closest=nearest,
-        binding=found.binding,
+        binding=surveyed.binding,
         other_spaces=others,
     )
-    return infeasible(costing, found, nearest, others, known)
+    return infeasible(costing, surveyed, nearest, others, known)
 
 
 def _no_limit(floors: Collection[str] = ()) -> ConfigError:
@@ -207,30 +208,30 @@ def _no_limit(floors: Collection[str] = ()) -> ConfigError:
     return ConfigError("no limit is set", hint=hint)
 
 
-def feasible_share(found: Feasibility) -> Proportion:
+def feasible_share(surveyed: Feasibility) -> Proportion:
     """The share of a space that limits leave: exact where all of it was looked at, else with the exact binomial interval.
 
     Where a sample would show too little of it, it was counted.
     """
-    if found.counted is not None:
-        return found.counted
-    if found.is_exact:
-        return Proportion(found.share, found.share, found.share, len(found.genes_AG))
-    drawn_A = found.feasible_A[found.num_first :]
+    if surveyed.counted is not None:
+        return surveyed.counted
+    if surveyed.is_exact:
+        return Proportion(surveyed.share, surveyed.share, surveyed.share, len(surveyed.genes_AG))
+    drawn_A = surveyed.feasible_A[surveyed.num_first :]
     return clopper_pearson(int(drawn_A.sum()), len(drawn_A))
 
 
-def _space(costing: Costing, found: Feasibility) -> SpaceFacts:
+def _space(costing: Costing, surveyed: Feasibility) -> SpaceFacts:
     """The space with the share that limits leave, and how many nets that is."""
-    share, num = feasible_share(found), costing.space.cardinality
+    share, num = feasible_share(surveyed), costing.space.cardinality
     counts = NumNets(value=round(share.value * num), low=round(share.low * num), high=round(share.high * num))
-    return replace(space_facts(costing, found), feasible=share, num_feasible=counts)
+    return replace(space_facts(costing, surveyed), feasible=share, num_feasible=counts)
 
 
 def objectives_of(costing: Costing, task: Task) -> dict[str, list[Magnitude]]:
     """What is looked for, by name; of equal nets the one with more MACs, of the smallest the faster."""
     macs, params = costing.costs.macs, costing.costs.params
-    wanted: dict[str, list[Magnitude]] = {"largest_macs": [macs, params], "largest_params": [params, macs]}
+    wanted: dict[str, list[Magnitude]] = {LARGEST: [macs, params], "largest_params": [params, macs]}
     shapes = shape_models(decompose(costing.space, task))
     depth, inner_dims = shapes.depth, shapes.inner_dims
 

@@ -9,6 +9,7 @@ from edgenas.records.acceptance import (
     PlannedNeed,
 )
 from edgenas.records.answers import SplitAnswers
+from edgenas.records.asking import ModelAnswer, ModelQuestion, RunnerInfo
 from edgenas.records.bench import BenchChoice, BenchedName, BenchedRow, BenchResult, LeftOutFile, TimeRatio
 from edgenas.records.candidates import (
     CandidateRow,
@@ -87,6 +88,7 @@ from edgenas.records.manifest import (
     Parity,
     ParityFile,
     Precision,
+    PreprocessFacts,
     Verdict,
     VerifyResult,
     WeightsFacts,
@@ -147,10 +149,31 @@ from edgenas.records.plan import (
     PlanResult,
 )
 from edgenas.records.precision import RangeReport, Repair, RepairTrial, TensorRange
-from edgenas.records.predict import Deployed, Prediction, PredictResult, ServeResult
+from edgenas.records.predict import Deployed, Prediction, PredictResult, Refusal, ServedAnswer, ServeResult
 from edgenas.records.proportion import Proportion
 from edgenas.records.retrain import ChosenBy, Comparison, FinalTraining, RetrainResult, RivalReport, StageCosts
 from edgenas.records.running import RunResult, RunState, StageKept, StageRow
+from edgenas.records.sbom import (
+    Bom,
+    BomAnalysis,
+    BomComponent,
+    BomDependency,
+    BomFormat,
+    BomHash,
+    BomInterval,
+    BomLicence,
+    BomMetadata,
+    BomMetric,
+    BomModelCard,
+    BomNamed,
+    BomParameters,
+    BomPedigree,
+    BomPhase,
+    BomProperty,
+    BomReference,
+    BomTool,
+    BomTools,
+)
 from edgenas.records.search import (
     Evaluations,
     FidelityResult,
@@ -243,6 +266,25 @@ __all__ = [
     "BenchedRow",
     "BlockDifference",
     "BlockDifferences",
+    "Bom",
+    "BomAnalysis",
+    "BomComponent",
+    "BomDependency",
+    "BomFormat",
+    "BomHash",
+    "BomInterval",
+    "BomLicence",
+    "BomMetadata",
+    "BomMetric",
+    "BomModelCard",
+    "BomNamed",
+    "BomParameters",
+    "BomPedigree",
+    "BomPhase",
+    "BomProperty",
+    "BomReference",
+    "BomTool",
+    "BomTools",
     "BreakdownFacts",
     "CalibrationFacts",
     "CalibrationMethod",
@@ -330,7 +372,9 @@ __all__ = [
     "Margins",
     "MemberFacts",
     "Metrics",
+    "ModelAnswer",
     "ModelFile",
+    "ModelQuestion",
     "MostFrequent",
     "NamedFacts",
     "Nearest",
@@ -368,6 +412,7 @@ __all__ = [
     "Precision",
     "PredictResult",
     "Prediction",
+    "PreprocessFacts",
     "PriceRow",
     "ProbeRow",
     "ProfileAnswer",
@@ -388,6 +433,7 @@ __all__ = [
     "ReferenceFacts",
     "Referral",
     "ReferralZone",
+    "Refusal",
     "Reliability",
     "ReliabilityBin",
     "Repair",
@@ -402,6 +448,7 @@ __all__ = [
     "RocPoint",
     "RunResult",
     "RunState",
+    "RunnerInfo",
     "SamplePair",
     "SamplePicture",
     "SamplingFacts",
@@ -411,6 +458,7 @@ __all__ = [
     "SearchResult",
     "SelectionFacts",
     "ServeResult",
+    "ServedAnswer",
     "SessionFacts",
     "SessionPrior",
     "SettingRow",

@@ -82,7 +82,7 @@ def _of_file(path: Path, said: Reads, images: Images) -> Outsider:
         mean, std = said.mean or IMAGENET_MEAN, said.std or IMAGENET_STD
         columns = same_classes(said.classes or images.class_names, images.class_names, "teacher.classes")
         return Outsider(net.eval(), sha256_file(path), net.image_px, mean, std, columns)
-    mean, std = (tuple(float(value) for value in manifest.preprocessing[key]) for key in ("mean", "std"))
+    mean, std = (tuple(map(float, values)) for values in (manifest.pixels.mean, manifest.pixels.std))
     columns = same_classes(said.classes or manifest.classes, images.class_names, str(path))
     return Outsider(net.eval(), sha256_file(path), net.image_px, said.mean or mean, said.std or std, columns)
 
