@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from edgenas.records.candidates import Percentile
-from edgenas.records.codec import FLAT, OMITTED, Arch, JsonRecord
+from edgenas.records.codec import FLAT, OMITTED, Arch, Component, Details, JsonRecord
 from edgenas.records.commands import TaskFacts
+from edgenas.records.machine import MachineFacts
 from edgenas.records.manifest import Verdict
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import PromisedBound
+from edgenas.records.table_parts import CheckedNet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ class ContextWithDetails(JsonRecord):
     """A context with what is compared with nothing: load, clocks, versions and the like."""
 
     context: Annotated[ContextFacts, FLAT]
-    details: Mapping[str, Any]
+    details: Details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class ValidationFacts(JsonRecord):
     noise_floor_mape: float | None
     bias: Annotated[float | None, OMITTED] = None
     intervals: Annotated[Mapping[str, Proportion] | None, OMITTED] = None
-    rows: Annotated[tuple[Mapping[str, Any], ...] | None, OMITTED] = None
+    rows: Annotated[tuple[CheckedNet, ...] | None, OMITTED] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,56 +233,16 @@ class ReferenceFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpanFacts(JsonRecord):
-    """Least and most of what was seen."""
-
-    min: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuFacts(JsonRecord):
-    """A GPU beside a session; None where it did not tell.
-
-    Attributes:
-        unknown: why nothing is known at all.
-        throttle_reasons: empty where it was not throttled.
-    """
-
-    unknown: str | None = None
-    driver: str | None = None
-    sm_clock_mhz: SpanFacts | None = None
-    power_w: SpanFacts | None = None
-    temperature_c: SpanFacts | None = None
-    throttle_reasons: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineFacts(JsonRecord):
-    """What went on beside a session; None where the system did not tell.
-
-    Attributes:
-        num_cores: that could be used.
-        other_cores: how many of them other processes kept busy.
-        steal_share: of their time that a hypervisor took.
-        cpu_quota: cores' worth of time that the process might use; None without a quota.
-        quota_events: how often that held it back.
-    """
-
-    num_cores: int | None = None
-    other_cores: float | None = None
-    steal_share: float | None = None
-    governors: tuple[str, ...] | None = None
-    load_average_before: float | None = None
-    load_average_after: float | None = None
-    cpu_quota: Annotated[float | None, OMITTED] = None
-    quota_events: Annotated[int | None, OMITTED] = None
-    gpu: GpuFacts | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PartFacts(JsonRecord):
-    """A part of a net's predicted time; see `edgenas.latency.breakdown.Part`."""
+    """What some components of a net cost together, calibrated.
+
+    Attributes:
+        stage: counted from 1; None where they are in several stages, and for what a call costs whatever the net.
+        kind: of component, e.g. ``block``; ``frame`` for several kinds that were only timed together; ``call`` for the offset.
+        num: components.
+        ms: milliseconds.
+        share: of the net's milliseconds; below 0 where a calibration's offset is.
+    """
 
     stage: int | None
     kind: str
@@ -319,7 +281,7 @@ class TableShown(JsonRecord):
     calibration: CalibrationFacts
     reference: Mapping[str, Any]
     measuring: Mapping[str, Any]
-    details: Mapping[str, Any]
+    details: Details
     remarks: tuple[str, ...]
     nets: tuple[BreakdownFacts, ...]
     promises: Annotated[tuple[PromisedBound, ...] | None, OMITTED] = None
@@ -386,7 +348,7 @@ class DriftGate(JsonRecord):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftFacts(JsonRecord):
-    """What timing nets again said; see `edgenas.latency.drift.Drift`."""
+    """What timing nets again said; see `edgenas.latency.table.drift.Drift`."""
 
     verdict: Verdict
     words: str
@@ -394,12 +356,7 @@ class DriftFacts(JsonRecord):
     noise_floor_mape: float | None
     ratios: RatioFacts
     rows: tuple[DriftRow, ...]
-    machine: Mapping[str, Any]
-
-    @property
-    def session(self) -> MachineFacts:
-        """What went on beside it."""
-        return MachineFacts.from_json(self.machine)
+    machine: MachineFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,12 +380,15 @@ class ContextDifference(JsonRecord):
     second: Any
     weight: Literal["refused", "warns", "noted"]
 
+    def __str__(self) -> str:
+        return f"{self.key}: {self.first} and {self.second}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryRatio(JsonRecord):
     """An entry that two tables have, in milliseconds, with the ratio of the second to the first."""
 
-    components: tuple[Mapping[str, Any], ...]
+    components: tuple[Component, ...]
     first_ms: float
     second_ms: float
     ratio: float

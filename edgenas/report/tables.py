@@ -180,7 +180,7 @@ def _validate(result: TableValidated) -> Iterator[RenderableType]:
         yield _drift(drift)
         yield Text(f"measured to predicted: {_ratios(drift.ratios)}")
         yield Text(f"noise floor now (same nets measured twice): {percent(drift.noise_floor_mape)}")
-        yield Text(_machine(drift.session), style="dim")
+        yield Text(_machine(drift.machine), style="dim")
     for text in result.remarks:
         yield Text(f"when it was measured: {text}", style="yellow")
 

@@ -18,6 +18,7 @@ from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
 from edgenas.latency.profiling import ProfileResult, profile
 from edgenas.latency.table import machine_problems, space_hash
 from edgenas.latency.timing import Target, graph_details
+from edgenas.records import Details
 from edgenas.runs import Note, Progress, read_sealed
 from edgenas.spaces import SearchSpace, Task
 
@@ -38,13 +39,17 @@ class Results:
         request: that the kit was packed for, with the budget that was kept.
         info: what the live runner said of itself.
         machine: facts about the device.
+        ended: when the measurement was.
+        seconds: that it took there.
         memory: every visit by its key.
     """
 
     request: Request
     info: RunnerInfo
-    machine: dict[str, Any]
-    memory: dict[str, Any]
+    machine: Details
+    ended: str
+    seconds: float
+    memory: Mapping[str, Any]
 
     def recall(self, key: str) -> Any | None:
         """What was measured under a key, None for nothing."""
@@ -81,6 +86,8 @@ def read_results(path: Path, space: SearchSpace, task: Task) -> Results:
             info=RunnerInfo(**content["info"]),
             machine={"ended": None, **content["machine"]}
             | {"kit": {"edgenas": asked["edgenas"], "plan_sha256": content["plan_sha256"]}},
+            ended=content["machine"].get("ended"),
+            seconds=content["machine"]["seconds"],
             memory=content["memory"],
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -118,10 +125,10 @@ def _too_much(asked: Mapping[str, Any]) -> list[str]:
 
 def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[tuple[str, str]]:
     """The key of every visit, with the key that its number of runs stands under."""
-    shape = planned.content["shapes"]["thin" if is_thin else "full"]
-    every = planned.content["request"]["settings"]["timing"]["reference_every"]
-    for session, name in ((1, "first"), (2, "second")):
-        num = len(shape[name])
+    shape = planned.content.shapes.thin if is_thin else planned.content.shapes.full
+    every = planned.request.settings.timing.reference_every
+    for session, nets in ((1, shape.first), (2, shape.second)):
+        num = len(nets)
         runs = f"session {session} runs"
         for beside in range(visits * (1 + (num - 1) // every) + 1):
             yield f"session {session} reference {beside}", runs
@@ -163,7 +170,7 @@ def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
     if "shape" not in memory:
         return ["nothing is measured yet"]
     visits, is_thin = memory["shape"]
-    most = planned.content["request"]["settings"]["timing"]["visits"]
+    most = planned.request.settings.timing.visits
     if not isinstance(visits, int) or isinstance(visits, bool) or not 1 <= visits <= most:
         return [f"visits are {visits!r}, the kit asks for {most}"]
     keys = list(expected_keys(planned, int(visits), is_thin=bool(is_thin)))
@@ -172,7 +179,7 @@ def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
     problems = [f"{len(missing)} of {len(keys)} visits are missing, the first is {missing[0]!r}"] if missing else []
     if bad:
         problems.append(f"{len(bad)} of {len(keys)} visits hold no times, the first is {bad[0]!r}")
-    if planned.content["request"]["settings"]["soak_seconds"] > 0 and "soak" not in memory:
+    if planned.request.settings.soak_seconds > 0 and "soak" not in memory:
         problems.append("the soak is missing")
     return problems
 
@@ -185,12 +192,11 @@ def _is_visit(value: Any, runs: Any) -> bool:
     return all(_is_time(ms) for ms in samples) and (compute_ms is None or _is_time(compute_ms))
 
 
-def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progress | Note | ProfileResult]:
+def table_of(results: Results, *, details: Details) -> Iterator[Progress | Note | ProfileResult]:
     """The table of a device, by `latency.profile` with the device's measurements; the last record is the `ProfileResult`."""
     request = results.request
     runtime = _Recorded(results.info, request.runtime, RUNTIMES[request.runtime])
     target = Target(runtime, np.zeros((request.batch_size, 1, 1, 1), dtype=np.float32), fps=request.settings.fps)
-    machine = results.machine
     for record in profile(
         request.space,
         request.task,
@@ -198,14 +204,14 @@ def table_of(results: Results, *, details: Mapping[str, Any]) -> Iterator[Progre
         lambda chain: Path(repr(chain)),
         settings=request.settings,
         rng=np.random.default_rng(request.seed),
-        details=graph_details(request.opset, request.rewrites) | dict(details),
+        details={**graph_details(request.opset, request.rewrites), **details},
         memory=results,
-        machine=machine,
+        machine=results.machine,
     ):
         if isinstance(record, ProfileResult):
-            when = {"date": machine["ended"], "seconds": machine["seconds"]}
-            table = replace(record.table, measuring=record.table.measuring | when)
-            yield replace(record, table=table, seconds=float(machine["seconds"]))
+            measuring = replace(record.table.measuring, date=results.ended, seconds=results.seconds)
+            table = replace(record.table, measuring=measuring)
+            yield replace(record, table=table, seconds=float(results.seconds))
         elif isinstance(record, Note):
             yield record
 
