@@ -22,8 +22,8 @@ from edgenas.latency import (
 )
 from edgenas.latency.fit.smoothing import split_skeletons
 from edgenas.latency.nets.plan import components_of
-from edgenas.latency.table.store import Fitting
 from edgenas.latency.table import slug, space_hash
+from edgenas.latency.table.store import Fitting
 from edgenas.runs import Note, Progress
 from edgenas.spaces import Choice, SearchSpace, get_space
 from edgenas.spaces.pvt import PVT_COVIDX, PVT_NANO, BlockSpec
