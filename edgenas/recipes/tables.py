@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +30,13 @@ from edgenas.project.of_table import open_table, session_facts
 from edgenas.records import (
     CalibrationFacts,
     ContextFacts,
+    JsonRecord,
     ListedTable,
     Percentile,
     PromisedBound,
+    ReferenceNet,
     TableHeader,
+    TableMeasuring,
     TablesCompared,
     TableShown,
     TablesListed,
@@ -154,8 +158,8 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
         table=header(path, table),
         entries=origins(table, space),
         calibration=CalibrationFacts(**asdict(table.calibration)),
-        reference={key: value for key, value in table.reference.as_json().items() if key != "components"},
-        measuring={key: value for key, value in table.measuring.as_json().items() if key != "calibration_rows"},
+        reference=ReferenceNet.from_json(_without(table.reference, "components")),
+        measuring=TableMeasuring.from_json(_without(table.measuring, "calibration_rows")),
         details=table.context.details,
         remarks=tuple(remarks(table)),
         nets=tuple(nets),
@@ -164,6 +168,11 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
         percentiles=_reference_percentiles(table),
     )
     yield Outcome(result)
+
+
+def _without(part: JsonRecord, name: str) -> dict[str, Any]:
+    """A part of a table without what would fill pages."""
+    return {key: value for key, value in part.as_json().items() if key != name}
 
 
 def _reference_percentiles(table: LatencyTable) -> dict[str, Percentile] | None:

@@ -13,7 +13,7 @@ from edgenas.records.machine import MachineFacts
 from edgenas.records.manifest import Verdict
 from edgenas.records.proportion import Proportion
 from edgenas.records.search import PromisedBound
-from edgenas.records.table_parts import CheckedNet
+from edgenas.records.table_parts import CheckedNet, ReferenceNet, TableMeasuring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,24 +215,6 @@ class CalibrationFacts(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceFacts(JsonRecord):
-    """Calls of a table's reference net; None where a table does not say.
-
-    Attributes:
-        p50_ms, p90_ms, p95_ms, p99_ms: quantiles, in milliseconds.
-        mad_ms: their median absolute deviation.
-        variation: their coefficient of variation.
-    """
-
-    p50_ms: float | None = None
-    p90_ms: float | None = None
-    p95_ms: float | None = None
-    p99_ms: float | None = None
-    mad_ms: float | None = None
-    variation: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PartFacts(JsonRecord):
     """What some components of a net cost together, calibrated.
 
@@ -267,7 +249,7 @@ class TableShown(JsonRecord):
     """What `edgenas tables show` answers.
 
     Attributes:
-        reference, measuring, details: as the table has them.
+        reference, measuring, details: as the table has them, without components and the nets of the calibration.
         remarks: what must be known of how it was measured.
         nets: where their time goes.
         promises: a bound a quantile; none where its nets do not reach the confidence.
@@ -279,24 +261,14 @@ class TableShown(JsonRecord):
     table: TableHeader
     entries: EntryCounts
     calibration: CalibrationFacts
-    reference: Mapping[str, Any]
-    measuring: Mapping[str, Any]
+    reference: ReferenceNet
+    measuring: TableMeasuring
     details: Details
     remarks: tuple[str, ...]
     nets: tuple[BreakdownFacts, ...]
     promises: Annotated[tuple[PromisedBound, ...] | None, OMITTED] = None
     each_session: Annotated[tuple[SessionFacts, ...] | None, OMITTED] = None
     percentiles: Annotated[Mapping[str, Percentile] | None, OMITTED] = None
-
-    @property
-    def reference_calls(self) -> ReferenceFacts:
-        """The calls of the reference net."""
-        return ReferenceFacts.from_json(self.reference)
-
-    @property
-    def sessions(self) -> tuple[MachineFacts, ...]:
-        """What went on beside every session."""
-        return tuple(MachineFacts.from_json(each) for each in self.measuring.get("machine", ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
