@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from edgenas.records.codec import OMITTED, JsonRecord
+from edgenas.records.commands import TaskFacts
 from edgenas.records.manifest import Precision
 
 
@@ -106,6 +107,67 @@ class KitShapes(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceChoices(JsonRecord):
+    """A space by its name and the hash of its choices."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitOrigin(JsonRecord):
+    """What a kit is of, whatever else its version says.
+
+    Attributes:
+        schema_version: of the request.
+        edgenas: the version that packed it.
+        task: of its nets.
+    """
+
+    schema_version: int
+    edgenas: str
+    space: SpaceChoices
+    task: TaskFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitSettings(JsonRecord):
+    """How much a kit measures; see `edgenas.latency.nets.MeasuringSettings`."""
+
+    timing: VisitFacts
+    copies: int
+    calibration_nets: int
+    bound_nets: int
+    validation_nets: int
+    confidence: float
+    seconds: float | None
+    fps: float | None
+    soak_seconds: float
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitRequest(KitOrigin):
+    """Everything that a kit's plan follows from.
+
+    Attributes:
+        runtime: that times its nets.
+        threads: on a CPU; None takes all usable cores of the device.
+        seed: draws nets and orders.
+        rewrites: of the graphs.
+    """
+
+    runtime: str
+    precision: str
+    batch_size: int
+    threads: int | None
+    opset: int
+    seed: int
+    rewrites: Annotated[tuple[str, ...] | None, OMITTED] = None
+    settings: KitSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KitContent(JsonRecord):
     """What a kit's script is told to time.
 
@@ -115,7 +177,30 @@ class KitContent(JsonRecord):
         reference: the number of the net that is returned to.
     """
 
-    request: Mapping[str, Any]
+    request: KitRequest
     nets: tuple[str, ...]
     reference: int
     shapes: KitShapes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KitResults(JsonRecord):
+    """What a kit's script brings back.
+
+    Attributes:
+        request: of the kit; a `KitRequest` where this version packed it.
+        plan_sha256: of the kit.
+        seconds: the budget that was kept; None without one.
+        complete: whether everything was measured.
+        info: what the live runner said of itself.
+        machine: facts about the device, and when it was measured.
+        memory: what was measured, by its key.
+    """
+
+    request: Mapping[str, Any]
+    plan_sha256: str
+    seconds: float | None
+    complete: bool = False
+    info: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    memory: Mapping[str, Any]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,8 +24,8 @@ from edgenas.latency.nets import Chain, MeasuringSettings, TimingPlan, make_plan
 from edgenas.latency.table import space_hash
 from edgenas.latency.timing import TimingSettings
 from edgenas.portable.sealing import sealed
-from edgenas.records import KitContent, KitShape, KitShapes, SessionOrders
-from edgenas.runs import Progress, atomic_path, jsonable, sha256_json
+from edgenas.records import KitContent, KitRequest, KitSettings, KitShape, KitShapes, SessionOrders, SpaceChoices, TaskFacts
+from edgenas.runs import Progress, atomic_path, sha256_json
 from edgenas.spaces import SearchSpace, Task
 
 if TYPE_CHECKING:
@@ -66,30 +66,44 @@ class Request:
     settings: MeasuringSettings
     rewrites: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything that the plan follows from; `from_json` reads it back."""
-        own = {name: getattr(self, name) for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
-        plain: dict[str, Any] = jsonable(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "edgenas": __version__,
-                "space": {"name": self.space.name, "sha256": space_hash(self.space)},
-                "task": asdict(self.task),
-                **own,
-                **({"rewrites": self.rewrites} if self.rewrites else {}),
-                "settings": asdict(self.settings),
-            }
+    @property
+    def facts(self) -> KitRequest:
+        """Everything that the plan follows from; `of` reads it back."""
+        return KitRequest(
+            schema_version=SCHEMA_VERSION,
+            edgenas=__version__,
+            space=SpaceChoices(name=self.space.name, sha256=space_hash(self.space)),
+            task=TaskFacts(**asdict(self.task)),
+            runtime=self.runtime,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            threads=self.threads,
+            opset=self.opset,
+            seed=self.seed,
+            rewrites=self.rewrites or None,
+            settings=KitSettings.from_json(asdict(self.settings)),
         )
-        return plain
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], space: SearchSpace) -> Request:
-        """Read what `as_json` gave, for a space that the caller has compared."""
-        settings = dict(value["settings"])
-        timing = TimingSettings(**settings.pop("timing"))
-        own = {name: value[name] for name in ("runtime", "precision", "batch_size", "threads", "opset", "seed")}
-        own["rewrites"] = tuple(value.get("rewrites", ()))
-        return cls(space=space, task=Task(**value["task"]), settings=MeasuringSettings(timing=timing, **settings), **own)
+    def of(cls, facts: KitRequest, space: SearchSpace) -> Request:
+        """Read what `facts` gave, for a space that the caller has compared.
+
+        Raises:
+            ValueError: if a setting is out of its range.
+        """
+        settings = facts.settings.as_json() | {"timing": TimingSettings(**facts.settings.timing.as_json())}
+        return cls(
+            space=space,
+            task=Task(**facts.task.as_json()),
+            runtime=facts.runtime,
+            precision=facts.precision,
+            batch_size=facts.batch_size,
+            threads=facts.threads,
+            opset=facts.opset,
+            seed=facts.seed,
+            settings=MeasuringSettings(**settings),
+            rewrites=facts.rewrites or (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,7 @@ def kit_plan(request: Request) -> KitPlan:
         )
 
     content = KitContent(
-        request=request.as_json(),
+        request=request.facts,
         nets=tuple(net_name(chain) for chain in chains),
         reference=number[plan.reference],
         shapes=KitShapes(full=shape(plan), thin=shape(thin)),

@@ -18,7 +18,7 @@ from edgenas.latency.kit.script_measure import RESULTS_KIND, RESULTS_SCHEMA
 from edgenas.latency.profiling import ProfileResult, profile
 from edgenas.latency.table import machine_problems, space_hash
 from edgenas.latency.timing import Target, graph_details
-from edgenas.records import Details
+from edgenas.records import Details, KitOrigin, KitRequest, KitResults, KitSettings
 from edgenas.runs import Note, Progress, read_sealed
 from edgenas.spaces import SearchSpace, Task
 
@@ -72,26 +72,39 @@ def read_results(path: Path, space: SearchSpace, task: Task) -> Results:
     except RunFolderError as error:
         raise LatencyTableError(error.message, hint=error.hint) from error
     try:
-        asked = content["request"]
-        _require(path, _foreign(asked, space, task) or _too_much(asked), HINT)
-        request = Request.from_json(asked, space)
-        planned = kit_plan(request)
-        seconds = content["seconds"]
-        if planned.sha256 != content["plan_sha256"]:
-            raise LatencyTableError(f"{path} was made with another plan than this edgenas and NumPy make", hint=HINT)
-        _require(path, _gaps(planned, content["memory"]), GO_ON)
-        _require(path, _impossible(content, request), HINT)
-        return Results(
-            request=replace(request, settings=replace(request.settings, seconds=seconds)),
-            info=RunnerInfo(**content["info"]),
-            machine={"ended": None, **content["machine"]}
-            | {"kit": {"edgenas": asked["edgenas"], "plan_sha256": content["plan_sha256"]}},
-            ended=content["machine"].get("ended"),
-            seconds=content["machine"]["seconds"],
-            memory=content["memory"],
-        )
+        return _results(path, content, space, task)
+    except RunFolderError as error:
+        raise LatencyTableError(f"{path} holds no results of a kit", problems=error.problems, hint=HINT) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LatencyTableError(f"{path} holds no results of a kit: {type(error).__name__} {error}", hint=HINT) from error
+
+
+def _results(path: Path, content: Mapping[str, Any], space: SearchSpace, task: Task) -> Results:
+    """What a file says, checked.
+
+    Raises:
+        LatencyTableError: as `read_results`.
+        RunFolderError, KeyError, TypeError, ValueError: if it is of another form.
+    """
+    told = KitResults.from_json(content)
+    _require(path, _foreign(KitOrigin.from_json(told.request), space, task), HINT)
+    asked = KitRequest.from_json(told.request)
+    _require(path, _too_much(asked.settings), HINT)
+    request = Request.of(asked, space)
+    planned = kit_plan(request)
+    if planned.sha256 != told.plan_sha256:
+        raise LatencyTableError(f"{path} was made with another plan than this edgenas and NumPy make", hint=HINT)
+    _require(path, _gaps(planned, told.memory), GO_ON)
+    _require(path, _impossible(told, request), HINT)
+    ended: Any = told.machine.get("ended")
+    return Results(
+        request=replace(request, settings=replace(request.settings, seconds=told.seconds)),
+        info=RunnerInfo(**told.info),
+        machine={"ended": None, **told.machine, "kit": {"edgenas": asked.edgenas, "plan_sha256": told.plan_sha256}},
+        ended=ended,
+        seconds=told.machine["seconds"],
+        memory=told.memory,
+    )
 
 
 def _require(path: Path, problems: list[str], hint: str) -> None:
@@ -99,27 +112,25 @@ def _require(path: Path, problems: list[str], hint: str) -> None:
         raise LatencyTableError(f"{path} cannot be used", problems=problems, hint=hint)
 
 
-def _foreign(asked: Mapping[str, Any], space: SearchSpace, task: Task) -> list[str]:
+def _foreign(asked: KitOrigin, space: SearchSpace, task: Task) -> list[str]:
     """What the kit was packed for that is different here."""
     problems = []
-    if asked["edgenas"] != __version__:
-        problems.append(f"edgenas: packed by {asked['edgenas']}, this is {__version__}")
-    if asked["space"]["name"] != space.name:
-        problems.append(f"space: measured for {asked['space']['name']}, this run has {space.name}")
-    elif asked["space"]["sha256"] != space_hash(space):
+    if asked.edgenas != __version__:
+        problems.append(f"edgenas: packed by {asked.edgenas}, this is {__version__}")
+    if asked.space.name != space.name:
+        problems.append(f"space: measured for {asked.space.name}, this run has {space.name}")
+    elif asked.space.sha256 != space_hash(space):
         problems.append(f"space: the choices of {space.name} have changed since the kit was packed")
+    there = asked.task.as_json()
     here = {name: getattr(task, name) for name in task.__slots__}
-    return problems + [
-        f"{k}: measured for {asked['task'].get(k)}, this run has {v}" for k, v in here.items() if asked["task"].get(k) != v
-    ]
+    return problems + [f"{k}: measured for {there.get(k)}, this run has {v}" for k, v in here.items() if there.get(k) != v]
 
 
-def _too_much(asked: Mapping[str, Any]) -> list[str]:
+def _too_much(settings: KitSettings) -> list[str]:
     """Numbers of visits and nets that no kit was packed for; they are looked at before anything is counted up to them."""
-    settings = asked["settings"]
-    counts = {name: settings[name] for name in ("copies", "calibration_nets", "bound_nets", "validation_nets")}
-    counts |= {name: settings["timing"][name] for name in ("visits", "runs", "reference_every")}
-    wrong = {name: value for name, value in counts.items() if isinstance(value, int) and value > MOST}
+    counts = {name: getattr(settings, name) for name in ("copies", "calibration_nets", "bound_nets", "validation_nets")}
+    counts |= {name: getattr(settings.timing, name) for name in ("visits", "runs", "reference_every")}
+    wrong = {name: value for name, value in counts.items() if value > MOST}
     return [f"{name} is {value!r:.40}, at most {MOST} are packed" for name, value in wrong.items()]
 
 
@@ -137,10 +148,10 @@ def expected_keys(planned: KitPlan, visits: int, *, is_thin: bool) -> Iterator[t
                 yield f"session {session} round {number} net {net}", runs
 
 
-def _impossible(content: Mapping[str, Any], request: Request) -> list[str]:
+def _impossible(told: KitResults, request: Request) -> list[str]:
     """What no measurement of this kit says of itself."""
-    info, memory, machine = content["info"], content["memory"], content["machine"]
-    problems = [] if content.get("complete") is True else ["the measurement was not finished"]
+    info, memory, machine = told.info, told.memory, told.machine
+    problems = [] if told.complete else ["the measurement was not finished"]
     for name in ("runtime", "precision"):
         if info.get(name) != getattr(request, name):
             problems.append(f"{name}: the kit was packed for {getattr(request, name)}, it says {info.get(name)!r}")
@@ -150,8 +161,8 @@ def _impossible(content: Mapping[str, Any], request: Request) -> list[str]:
     for name, value in (("seconds", machine.get("seconds")), ("visit seconds", memory.get("visit seconds"))):
         if not _is_time(value):
             problems.append(f"{name} is {value!r}")
-    if content["seconds"] is not None and not _is_time(content["seconds"]):
-        problems.append(f"the budget is {content['seconds']!r}")
+    if told.seconds is not None and not _is_time(told.seconds):
+        problems.append(f"the budget is {told.seconds!r}")
     for session in (1, 2):
         seen = memory.get(f"session {session} machine")
         if not isinstance(seen, Mapping):
@@ -167,9 +178,10 @@ def _is_time(value: Any) -> bool:
 
 def _gaps(planned: KitPlan, memory: Mapping[str, Any]) -> list[str]:
     """Measurements that are missing, and those that are no times."""
-    if "shape" not in memory:
+    shape = memory.get("shape")
+    if shape is None:
         return ["nothing is measured yet"]
-    visits, is_thin = memory["shape"]
+    visits, is_thin = shape
     most = planned.request.settings.timing.visits
     if not isinstance(visits, int) or isinstance(visits, bool) or not 1 <= visits <= most:
         return [f"visits are {visits!r}, the kit asks for {most}"]
