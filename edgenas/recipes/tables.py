@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -170,7 +169,7 @@ def run_show(config: ShowConfig) -> Iterator[Record]:
     yield Outcome(result)
 
 
-def _without(part: JsonRecord, name: str) -> dict[str, Any]:
+def _without(part: JsonRecord, name: str) -> dict[str, object]:
     """A part of a table without what would fill pages."""
     return {key: value for key, value in part.as_json().items() if key != name}
 
