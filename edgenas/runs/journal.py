@@ -41,7 +41,7 @@ class Journal:
     @property
     def found(self) -> dict[str, Any]:
         """Values by their keys."""
-        return self._lines.found
+        return self._lines.values
 
     @property
     def is_other(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from edgenas.project.journals import JOURNAL, journal
 from edgenas.project.measuring import workshop_in
 from edgenas.project.opening import Project
 from edgenas.project.settings import THIS_DEVICE, ProjectSettings
-from edgenas.records import LookedSpace, LookResult, TrainingPace
+from edgenas.records import LookedSpace, LookResult, MachineFacts, TrainingPace
 from edgenas.runs import Note, Progress, jsonable, sha256_json
 from edgenas.spaces import SearchSpace, Task
 
@@ -121,7 +121,7 @@ def _looked(
 
 def _disturbed(watch: Watch, threads: int | None) -> tuple[str, ...]:
     """What else went on during a look; the governor is as it will be later."""
-    seen = {**watch.end(), "governors": None}
+    seen = replace(MachineFacts.from_json(watch.end()), governors=None)
     return tuple(machine_remarks([seen], threads if threads is not None else usable_threads()))
 
 

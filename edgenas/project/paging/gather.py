@@ -263,11 +263,11 @@ def _table(
         return None
     table = known.table
     context = ContextFacts.from_json(table.context.as_json())
-    figures = {name: table.validation.get(name) for name in ValidationFigures.__dataclass_fields__}
+    figures = {name: getattr(table.validation, name) for name in ValidationFigures.__dataclass_fields__}
     return PageTable(
         name=known.path.name,
         sha256=table.sha256,
-        date=str(table.measuring.get("date", "")),
+        date=table.measuring.date,
         context=context,
         validation=ValidationFigures(**figures),
         nets=tuple(_timed(table, search)),
@@ -278,9 +278,7 @@ def _table(
 
 def _timed(table: LatencyTable, search: SearchResult | None) -> Iterator[TimedNet]:
     for number, row in enumerate(table.checks, 1):
-        predicted, measured = row.get("predicted_ms"), row.get("measured_ms")
-        if predicted is not None and measured is not None:
-            yield TimedNet(name=f"random net {number}", predicted_ms=float(predicted), measured_ms=float(measured))
+        yield TimedNet(name=f"random net {number}", predicted_ms=row.predicted_ms, measured_ms=row.measured_ms)
     for number, finalist in enumerate(search.finalists if search is not None else (), 1):
         if finalist.latency_ms_predicted is not None and finalist.latency_ms_measured is not None:
             yield TimedNet(
@@ -297,6 +295,6 @@ def _breakdown(space: SearchSpace, table: LatencyTable, deployed: DeployedNet | 
         return None
     try:
         genes_G = np.array(genes_of(space, deployed.arch), dtype=np.int16)
-        return BreakdownFacts.from_json(break_down(table, space, genes_G, deployed.name).as_json())
+        return break_down(table, space, genes_G, deployed.name)
     except LatencyTableError:
         return None
