@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.sparing import compare_images_once
 from tests.tracing import FOLDER, read_operators_once, trace_each_net_once
+from tests.workers import Worker
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOGETHER = ("tests/exporters/",)  # folders whose tests share a worker: OpenVINO, ExecuTorch and TensorRT are imported once
@@ -47,6 +48,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; before PyTor
 
 def pytest_configure(config: pytest.Config) -> None:
     """Open a folder for what the session traces; workers are told of it by the environment."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Worker(config))
     if FOLDER not in os.environ:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="edgenas-traced-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(FOLDER, ""), ignore_errors=True))
