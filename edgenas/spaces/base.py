@@ -108,6 +108,8 @@ class SearchSpace:
         needs_images: training images below which `edgenas init` does not take it by itself. Transformers without convolutions
             learn less from few images than nets with them: on the 1.28 million of ImageNet alone ViT stays behind ResNets
             (arXiv:2010.11929, section 4.3).
+        ahead_px: side of stored images up to which nets that were chosen in it were measured ahead of timm's of equal latency,
+            where nets of other spaces for such images were not (docs/measurements); 0 where that was not measured.
     """
 
     name: str
@@ -119,6 +121,7 @@ class SearchSpace:
     base: str = ""
     purpose: str = ""
     needs_images: int = 0
+    ahead_px: int = 0
 
     @property
     def base_name(self) -> str:

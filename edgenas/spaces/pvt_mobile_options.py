@@ -162,6 +162,7 @@ def _space(
     num_classes: int,
     purpose: str,
     stem_strides: tuple[int, ...] = (),
+    ahead_px: int = 0,
 ) -> SearchSpace:
     choices = [Choice(RESOLUTION, resolutions)]
     choices += [Choice(STEM_STRIDE, stem_strides)] if stem_strides else []
@@ -169,7 +170,8 @@ def _space(
     for stage, options in enumerate(stages):
         choices += _stage_choices(stage, options)
     choices.append(Choice("head", heads, keys=("neck_dim", "hidden_dim")))
-    return SearchSpace(name, "pvt_mobile", tuple(choices), Task(num_classes, 3, resolutions[-1]), purpose=purpose)
+    task = Task(num_classes, 3, resolutions[-1])
+    return SearchSpace(name, "pvt_mobile", tuple(choices), task, purpose=purpose, ahead_px=ahead_px)
 
 
 _NANO_KERNELS = ((3, 1, 0), (0, 1, 3), (5, 1, 0), (0, 1, 5), (0, 3, 0))
@@ -238,6 +240,7 @@ PVT_MOBILE_SPACES = (
         num_classes=10,
         purpose="small images: star blocks, around StarNet",
         stem_strides=(2, 1),
+        ahead_px=32,  # docs/measurements/compare_star-tight_fashion-mnist_202611.md
     ),
     _space(
         "pvt-mobile-star-l",

@@ -80,6 +80,11 @@ def days(number: float) -> TrainingPace:
             "middle",
             "its largest net is about equal to that of middle, but 1e-7 % of its nets fit, there 10.0 %",
         ),
+        (
+            (row("larger", best_macs=10**9), row("measured", is_ahead=True)),
+            "measured",
+            "nets of measured were ahead on images as small as these",
+        ),
     ],
 )
 def test_the_rule_goes_step_by_step_and_names_the_step(rows: tuple[LookedSpace, ...], taken: str, reason: str) -> None:
@@ -88,6 +93,16 @@ def test_the_rule_goes_step_by_step_and_names_the_step(rows: tuple[LookedSpace, 
         assert chosen is not None
         assert chosen.space == taken
         assert list(set_aside(order, 500).values()) == [reason]
+
+
+def test_what_was_measured_ahead_comes_before_macs_but_not_before_what_a_search_needs() -> None:
+    larger, ahead = row("larger", best_macs=10**9), row("measured", is_ahead=True)
+    chosen = choose((larger, ahead), 500, 5.0)
+    assert chosen is not None
+    assert "its chosen nets were measured ahead of others on images as small as these" in chosen.words
+    assert chosen.words.endswith("the largest with 100 MMACs, 1 GMACs in another space")
+    assert ranked((larger, replace(ahead, num_fitting=25)), 500)[0] is larger
+    assert ranked((larger, replace(ahead, training=days(3))), 500)[0] is larger
 
 
 def test_enough_images_let_plain_transformers_take_part() -> None:
@@ -208,6 +223,7 @@ def toy_look(
     limit_ms: float,
     memory: Any = None,
     num_images: int = 10**6,
+    images_px: int = 256,
     cost_ms: Callable[[Sequence[Any]], float] = plain_ms,
     **changes: Any,
 ) -> Look:
@@ -219,7 +235,7 @@ def toy_look(
         yield
         return TrainingPace(quick_s=1.0, quick_epochs=10, full_s=4.0, full_epochs=40)
 
-    return Look(limit_ms, 10, num_images, shop, None, pace, Forgetful() if memory is None else memory, **changes)
+    return Look(limit_ms, 10, num_images, images_px, shop, None, pace, Forgetful() if memory is None else memory, **changes)
 
 
 def looked(spaces: Mapping[str, tuple[SearchSpace, Sequence[int]]], look: Look) -> list[LookedSpace]:
@@ -266,6 +282,14 @@ def test_spaces_that_ask_for_more_images_come_last_and_are_not_trained() -> None
     rows = looked({"plain": (plain, (32,)), "part": (PINNED, (32,))}, toy_look(ToyRuntime(), 1e3, num_images=999))
     assert [each.space for each in rows] == [PINNED.name, plain.name]
     assert [each.training is None for each in rows] == [False, True]
+
+
+def test_nets_measured_ahead_count_for_images_as_small_as_those_only() -> None:
+    spaces = {"part": (replace(PINNED, ahead_px=32), (32,))}
+    for images_px, is_ahead in ((28, True), (32, True), (33, None)):
+        (row_of,) = looked(spaces, toy_look(ToyRuntime(), 1e3, images_px=images_px))
+        assert row_of.is_ahead is is_ahead
+        assert ("is_ahead" in row_of.as_json()) is bool(is_ahead)
 
 
 def test_a_look_that_was_killed_times_only_what_is_missing() -> None:

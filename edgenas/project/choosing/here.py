@@ -79,7 +79,7 @@ def look_here(project: Project, wanted: Wanted) -> Generator[Note | Progress, No
                 yield workshop
 
         pace = partial(_pace, project, wanted.num_images, memory)
-        look = Look(wanted.limit_ms, wanted.num_classes, wanted.num_images, shop, settings.threads, pace, memory)
+        look = Look(wanted.limit_ms, wanted.num_classes, wanted.num_images, wanted.images_px, shop, settings.threads, pace, memory)
         watch = Watch()
         rows = yield from look_at(wanted.spaces, look)
         disturbed = _disturbed(watch, settings.threads)

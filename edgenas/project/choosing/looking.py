@@ -45,6 +45,7 @@ class Look:
         limit_ms: most milliseconds of a call.
         num_classes: of the images.
         num_images: of the train split.
+        images_px: side of the images as they are stored.
         shop: opens the workshop of a space and task.
         threads: of the runtime; None is its default.
         pace: times the training of a space; called where a net fits and there are images enough.
@@ -55,6 +56,7 @@ class Look:
     limit_ms: float
     num_classes: int
     num_images: int
+    images_px: int
     shop: Shop
     threads: int | None
     pace: Pacer
@@ -150,6 +152,7 @@ def _at_side(space: SearchSpace, task: Task, look: Look) -> Generator[None, None
         num_fitting=max(1.0, fitted.share * space.cardinality) if best else 0.0,
         best_macs=best,
         training=training,
+        is_ahead=look.images_px <= space.ahead_px or None,
     )
 
 

@@ -1,18 +1,21 @@
 """Which of the spaces that were looked at is taken: one rule on a table of numbers.
 
-It is a rule, no measurement of accuracy: nothing is trained for it. What is known of accuracy is used where it is known of kinds of
-nets rather than of these ones: of two nets of one kind the one with more MACs is the more accurate as long as it is trained
-(MobileNet, arXiv:1704.04861, table 6; EfficientNet, arXiv:1905.11946, figure 3), and transformers without convolutions ask for more
-images (ViT, arXiv:2010.11929, section 4.3). So MACs within the limit stand for what a net can learn: a family whose operators this
-device runs fast has more of them. The steps, each of which parts rows that the steps before leave equal:
+It is a rule, no measurement of accuracy on these images: nothing is trained for it. What is known of accuracy is used where it is
+known of kinds of nets rather than of these ones: of two nets of one kind the one with more MACs is the more accurate as long as
+it is trained (MobileNet, arXiv:1704.04861, table 6; EfficientNet, arXiv:1905.11946, figure 3), and transformers without
+convolutions ask for more images (ViT, arXiv:2010.11929, section 4.3). So MACs within the limit stand for what a net can learn: a
+family whose operators this device runs fast has more of them. The steps, each of which parts rows that the steps before leave
+equal:
 
 1. a net fits at all;
 2. there are as many training images as the space asks for;
 3. enough nets fit for a search to choose among;
 4. the supernet is trained within the time there is;
-5. the most MACs of a net that fits. What comes close to the best is equal: these MACs are estimates, and half as many again are
+5. nets that were chosen in it have been measured ahead of others on images as small as these: MACs of different kinds of nets
+   cannot be compared, and a measurement says more than they do (`SearchSpace.ahead_px`);
+6. the most MACs of a net that fits. What comes close to the best is equal: these MACs are estimates, and half as many again are
    worth little (of ImageNet's top-1 EfficientNet-B1 has two points more than B0 for 1.8 times the MACs);
-6. the larger share of nets that fits, for passes of a supernet through nets that cannot ship are lost; then more nets, then the
+7. the larger share of nets that fits, for passes of a supernet through nets that cannot ship are lost; then more nets, then the
    larger side, then the order in which the spaces are listed.
 """
 
@@ -41,6 +44,8 @@ class ChoosingRule:
 
 
 RULE = ChoosingRule()
+NEEDED = 4  # steps without which a space is taken with a reservation
+AHEAD = "its chosen nets were measured ahead of others on images as small as these"
 
 
 def ranked(rows: Sequence[LookedSpace], num_images: int, rule: ChoosingRule = RULE) -> list[LookedSpace]:
@@ -78,6 +83,7 @@ def choose(rows: Sequence[LookedSpace], num_images: int, limit_ms: float, rule: 
     fit = f"all {num} nets fit into {limit_ms:g} ms" if is_loose else f"{num} of its nets fit into {limit_ms:g} ms"
     words = [f"{best.space} at {best.image_px} px: {fit}"]
     words += [f"the slowest that was timed takes {max(net.latency_ms for net in best.nets.values()):.3g} ms"] if is_loose else []
+    words += [AHEAD] if best.is_ahead else []
     words.append(f"the largest with {_macs(best.best_macs)}")
     others = {row.space: row for row in reversed(order) if row.space != best.space and row.fits}
     rival = max((row.best_macs for row in others.values() if _stands(row, num_images, rule)), default=None)
@@ -85,6 +91,8 @@ def choose(rows: Sequence[LookedSpace], num_images: int, limit_ms: float, rule: 
         words.append(f"with a reservation, as all that fit: {why_not(best, best, num_images, rule)}")
     elif rival is None:
         words.append("no other space has as many for these images")
+    elif best.is_ahead:
+        words.append(f"{_macs(rival)} in another space")
     elif rival > best.best_macs:
         words.append(f"about as large as the {_macs(rival)} of another space, with more nets to choose among")
     else:
@@ -112,6 +120,8 @@ def why_not(row: LookedSpace, best: LookedSpace, num_images: int, rule: Choosing
         return f"{amount(row.num_fitting)} nets fit, a search wants {rule.min_nets}"
     if row.training is not None and row.training.full_s > rule.max_training_s:
         return f"its supernet trains for about {row.training.full_s / 3600:.3g} hours, more than {rule.max_training_s / 3600:g}"
+    if best.is_ahead and not row.is_ahead:
+        return f"nets of {best.space} were ahead on images as small as these"
     if row.best_macs < rule.close * best.best_macs:
         return f"its largest net that fits has {_macs(row.best_macs)}, that of {best.space} {_macs(best.best_macs)}"
     equal = f"its largest net is about equal to that of {best.space}"
@@ -128,13 +138,13 @@ def amount(num: float) -> str:
 
 
 def _steps(row: LookedSpace, num_images: int, rule: ChoosingRule) -> tuple[bool, ...]:
-    """Which of the first four steps a row passes."""
+    """Which of the first five steps a row passes."""
     training = row.training is None or row.training.full_s <= rule.max_training_s
-    return row.fits, row.needs_images <= num_images, row.num_fitting >= rule.min_nets, training
+    return row.fits, row.needs_images <= num_images, row.num_fitting >= rule.min_nets, training, bool(row.is_ahead)
 
 
 def _stands(row: LookedSpace, num_images: int, rule: ChoosingRule) -> bool:
-    return all(_steps(row, num_images, rule))
+    return all(_steps(row, num_images, rule)[:NEEDED])
 
 
 def _share(share: float) -> str:
