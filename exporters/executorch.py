@@ -1,12 +1,10 @@
 """ExecuTorch: ``.pte`` files for phones and boards, run by XNNPACK where it can and by ExecuTorch's own operators where not.
 
-The graph is traced by `torch.export`. Attention is opened into its products and its softmax first: ExecuTorch would guard the
-softmax against rows that are masked as a whole, with five operators that XNNPACK does not take, and no net here masks one.
+How a net becomes a program is in `edgenas.exporters._lowering`, how it becomes int8 in `edgenas.exporters._int8_executorch`.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import weakref
 from collections.abc import Sequence
@@ -25,20 +23,21 @@ from edgenas.runs.outside import OutsideError, read_regular
 
 from ._files import MAX_FILE_BYTES, require_file, require_precision
 from ._host import cpu_name, usable_cores
+from ._lowering import Notes, lowered, plain, traced
 from ._native import compiler_left_out, log_kept, quiet
 from ._probe import first_line, tiny_module, try_runner
-from ._pte import LOGGERS, types_of
+from ._pte import LOGGERS, XNNPACK, types_of
+from ._pte_quick import xnnpack_values
+from ._pte_shares import shares_of_pte
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from torch import Tensor, nn
+    from torch import nn
 
 METHOD = "forward"
 METADATA = "edgenas_"  # begins the names of the methods that answer with `ExportSpec.metadata`
-BACKEND = "XnnpackBackend"
 _FLOAT = 6  # ExecuTorch's number of float32
-_NO_WORK = ("getitem", "alloc")  # nodes that compute nothing
 _MISSING = "ExecuTorch is not installed"
 _HINT = "pip install 'edgenas[executorch]'"
 
@@ -47,7 +46,7 @@ class ExecuTorchExporter:
     """Writes ExecuTorch files for XNNPACK, for a fixed number of images a call."""
 
     name = "executorch"
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
     summary = "ExecuTorch's .pte for phones and boards, by XNNPACK"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
@@ -57,101 +56,62 @@ class ExecuTorchExporter:
         share of the nodes XNNPACK took, and name those that it did not.
 
         Raises:
-            MissingBackendError: without ExecuTorch.
+            MissingBackendError: without ExecuTorch, or without torchao for int8.
             UsageError: for a precision that is not among them.
-            ExportError: if the model cannot be traced or lowered, or a batch of any size is asked for.
+            ExportError: if the model cannot be traced, quantised or lowered, or a batch of any size is asked for.
+            GateError: if int8 changes decisions on *calibrate* whatever stays float32.
+            PrecisionError: if too little of it would be int8, naming what is not.
         """
         require_precision(self, spec.precision)
         if spec.batch_size is None:
             raise ExportError("ExecuTorch files are for a fixed number of images a call", hint="give a batch size")
         version = _version()
-        data, notes = _lowered(model, spec, spec.batch_size)
-        types = types_of(data)
-        if not types.is_float32:
-            raise ExportError(f"the ExecuTorch program is not float32 throughout: {types.words}")
+        data, notes = _int8(model, spec, spec.batch_size) if spec.precision == "int8" else _float32(model, spec, spec.batch_size)
         path = folder / f"model-{spec.precision}-b{spec.batch_size}.pte"
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
-        notes |= {"executorch": version, "tensors": types.words}
+        notes |= {"executorch": version}
         return [ExportedFile(path, "executorch", ExecuTorchCpu.name, spec.precision, spec.batch_size, notes=notes)]
 
 
-def _lowered(model: nn.Module, spec: ExportSpec, batch_size: int) -> tuple[bytes, dict[str, str | int | float]]:
-    """The bytes of a program, and what became of its nodes."""
+def _float32(model: nn.Module, spec: ExportSpec, size: int) -> tuple[bytes, Notes]:
+    """A program in float32, and facts for the manifest."""
     import torch
 
-    net = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-    sample = torch.zeros(batch_size, *spec.input_shape)
-    texts = {f"{METADATA}{name}": text for name, text in sorted(spec.metadata.items())}
-    with quiet(*LOGGERS), torch.no_grad():
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
-        try:
-            program = torch.export.export(net, (sample,), strict=False)
-            program = program.run_decompositions({torch.ops.aten.scaled_dot_product_attention.default: opened_attention})
-            edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=texts)
-            notes = delegation(edge.exported_program().graph_module)
-            with log_kept():
-                data = bytes(edge.to_executorch().buffer)
-        except Exception as error:  # torch.export and the passes of ExecuTorch raise whatever they meet
-            name = type(model).__name__
-            raise ExportError(f"{name} cannot be lowered to ExecuTorch: {first_line(_root(error))}") from error
-    return data, notes
+    name = type(model).__name__
+    program = traced(plain(model), torch.zeros(size, *spec.input_shape), name)
+    data, notes = lowered(program, _texts(spec), name)
+    types = types_of(data)
+    if not types.is_float32:
+        raise ExportError(f"the ExecuTorch program is not float32 throughout: {types.words}")
+    return data, notes | {"tensors": types.words}
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def opened_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """`torch.nn.functional.scaled_dot_product_attention` of a net that is not trained, as its products and its softmax.
-
-    Raises:
-        NotImplementedError: for masks and groupings that no vision transformer has.
-    """
+def _int8(model: nn.Module, spec: ExportSpec, size: int) -> tuple[bytes, Notes]:
+    """A program in int8 that was asked about *calibrate*, and facts for the manifest."""
     import torch
 
-    if is_causal or enable_gqa or (attn_mask is not None and attn_mask.dtype == torch.bool):
-        raise NotImplementedError("attention that is causal, grouped or masked by truth values is not written for ExecuTorch")
-    factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * factor) @ key.transpose(-2, -1)
-    attended: Tensor = torch.softmax(scores if attn_mask is None else scores + attn_mask, dim=-1) @ value
-    return attended
+    from ._int8_executorch import Quantiser
+
+    quantiser = Quantiser.of(spec)
+    image_NCHW, name = torch.zeros(size, *spec.input_shape), type(model).__name__
+    found = quantiser.quantised(traced(plain(model), image_NCHW, name), size)
+    data, notes = lowered(traced(found.module, image_NCHW, name), _texts(spec), name)
+    shares, types = shares_of_pte(data, "int8"), types_of(data)
+    shares.require()
+    if not types.is_int8:
+        raise ExportError(f"the ExecuTorch program holds more than int8 and float32: {types.words}")
+    runner = _Runner(_runtime(), data, _version(), None)
+    try:
+        notes |= found.notes_of(runner, size)
+    finally:
+        runner.close()
+    return data, notes | shares.as_notes() | {"tensors": types.words}
 
 
-def delegation(graph_module: Any) -> dict[str, str | int | float]:
-    """The share of nodes that XNNPACK took, and those that it did not, by operator."""
-    from executorch.devtools.backend_debug import get_delegation_info
-
-    info = get_delegation_info(graph_module)
-    left: dict[str, int] = {}
-    num_delegated = 0
-    for name, counts in info.delegation_by_operator.items():
-        if name in _NO_WORK:
-            continue
-        num_delegated += counts.delegated
-        if counts.non_delegated:
-            left[name.removeprefix("aten_").removesuffix("_default")] = counts.non_delegated
-    num = num_delegated + sum(left.values())
-    named = ", ".join(f"{count} {name}" for name, count in sorted(left.items(), key=lambda each: (-each[1], each[0])))
-    return {
-        "delegated_share": round(num_delegated / num, 4) if num else 0.0,
-        "num_nodes": num,
-        "num_subgraphs": int(info.num_delegated_subgraphs),
-        "not_delegated": named or "none",
-    }
+def _texts(spec: ExportSpec) -> dict[str, str]:
+    """What the program's methods answer with, by their names."""
+    return {f"{METADATA}{name}": text for name, text in sorted(spec.metadata.items())}
 
 
 class ExecuTorchCpu:
@@ -160,7 +120,7 @@ class ExecuTorchCpu:
     name = "executorch-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("executorch",)
-    precisions: tuple[Precision, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
     runs_apart = True  # a damaged file ends the process that loads it: those of strangers get one of their own
 
     def probe(self) -> Probe:
@@ -169,8 +129,7 @@ class ExecuTorchCpu:
 
     def _tiny(self) -> Runner:
         version = _version()
-        spec = ExportSpec((3, 4, 4))
-        return _Runner(_runtime(), _lowered(tiny_module(), spec, 1)[0], version, None)
+        return _Runner(_runtime(), _float32(tiny_module(), ExportSpec((3, 4, 4)), 1)[0], version, None)
 
     def load(
         self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
@@ -182,13 +141,17 @@ class ExecuTorchCpu:
 
         Raises:
             MissingBackendError: without ExecuTorch, or if it was built without XNNPACK.
-            ArtefactError: if the file cannot be loaded or run.
+            ArtefactError: if the file cannot be loaded or run, or computes in another precision.
             UsageError: for a module, or a precision that is not among them.
         """
         require_precision(self, precision)
         path = require_file(source, self.name, "ExecuTorch files")
-        version = _version()
-        return _Runner(_runtime(), _bytes_of(path), version, threads)
+        version, data = _version(), _bytes_of(path)
+        runner = _Runner(_runtime(), data, version, threads)
+        if runner.precision != precision:
+            runner.close()
+            raise ArtefactError(f"the file computes in {runner.precision}, asked for was {precision}")
+        return runner
 
     def facts(self, path: Path) -> FileFacts:
         """What an ExecuTorch file says of itself.
@@ -199,7 +162,8 @@ class ExecuTorchCpu:
         """
         data = _bytes_of(path)
         found = types_of(data)
-        return FileFacts(("fp32",) if found.is_float32 else (), f"it holds tensors {found.words}", read_metadata(data))
+        precisions: tuple[Precision, ...] = ("int8",) if found.is_int8 else ("fp32",) if found.is_float32 else ()
+        return FileFacts(precisions, f"it holds tensors {found.words}", read_metadata(data))
 
     def import_packages(self) -> None:
         """Import what `load` needs, as far as it is there."""
@@ -217,6 +181,7 @@ class _Runner:
     def __init__(self, bindings: ModuleType, data: bytes, version: str, threads: int | None) -> None:
         self._bindings, self._version = bindings, version
         self._data: bytes | None = data
+        self.precision: Precision = "int8" if xnnpack_values(data).num_quantised else "fp32"
         self._threads = usable_cores() if threads is None else threads
         self._method: Any = None
         self._program: Any = None
@@ -287,10 +252,14 @@ class _Runner:
             device_kind="cpu",
             runtime=ExecuTorchCpu.name,
             runtime_version=self._version,
-            precision="fp32",
+            precision=self.precision,
             threads=int(self._bindings._threadpool_get_thread_count()),
             spinning=None,
-            details={"delegate": BACKEND, "images_a_call": self._shape[0]},
+            details={
+                "delegate": XNNPACK,
+                "images_a_call": self._shape[0],
+                "precision_proof": "the types that XNNPACK's graphs give their values",
+            },
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -358,7 +327,7 @@ def _runtime() -> ModuleType:
             names = Runtime.get().backend_registry.registered_backend_names
     except ImportError as error:
         raise MissingBackendError(_MISSING, hint=_HINT) from error
-    if BACKEND not in names:
+    if XNNPACK not in names:
         raise MissingBackendError(f"this ExecuTorch was built without XNNPACK; it has {', '.join(names) or 'no backend'}")
     return cast("ModuleType", portable_lib)
 

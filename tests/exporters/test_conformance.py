@@ -15,7 +15,7 @@ from edgenas.exporters.tensorrt import TensorRt, TensorRtExporter
 from edgenas.exporters.tensorrt_rtx import TensorRtRtx, TensorRtRtxExporter
 from edgenas.exporters.torch_runtime import TorchCpu, TorchCuda, TorchCudaGraph
 
-from edgenas.deploy.contracts import Exporter, Precision, Runtime
+from edgenas.deploy.contracts import ExportedFile, Exporter, Precision, Runtime
 from edgenas.testing.exporters import ExporterConformance, RuntimeConformance
 
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "executorch")
@@ -52,7 +52,11 @@ class TestExecuTorchExporter(ExporterConformance):
         return ExecuTorchExporter()
 
     @pytest.mark.parametrize(
-        ("precision", "batch_size"), [pytest.param("fp32", 1, marks=pytest.mark.slow), ("fp32", None), ("fp16", None)]
+        ("precision", "batch_size"),
+        [
+            *(pytest.param(precision, 1, marks=pytest.mark.slow) for precision in ("fp32", "int8")),
+            *(("fp32", None), ("fp16", None)),
+        ],
     )
     def test_writes_files_that_answer_as_the_model(
         self, exporter: Exporter, tmp_path: Path, precision: Precision, batch_size: int | None
@@ -141,3 +145,11 @@ class TestExecuTorchCpu(RuntimeConformance):
     @pytest.fixture
     def source(self, tiny_pte: Path) -> Path:
         return tiny_pte
+
+    @pytest.fixture(autouse=True)
+    def lowered_once(self, request: pytest.FixtureRequest) -> None:
+        self.request = request
+
+    def quantized(self, folder: Path) -> Path:
+        file: ExportedFile = self.request.getfixturevalue("tiny_int8")
+        return file.path

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgenas.exporters._lowering import opened_attention
 from edgenas.exporters._native import log_kept
-from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter, opened_attention
+from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from rich.console import Console
 from rich.live import Live
 from torch import nn
