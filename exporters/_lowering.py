@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgenas.deploy.contracts import ExportSpec
 from edgenas.errors import EdgeNASError, ExportError
 
 from ._native import log_kept, quiet
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 Notes = dict[str, str | int | float]
+MAX_IMAGES = 8  # a call of a file for any number: memory is planned for so many; from 16 on, PyTorch's tracer lowers it by itself
 _NO_WORK = ("getitem", "alloc")  # nodes that compute nothing
 
 
@@ -31,8 +33,27 @@ def plain(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
 
 
-def traced(net: nn.Module, image_NCHW: Tensor, name: str) -> ExportedProgram:
-    """A net as `torch.export` traces it for images of this shape.
+def halved(model: nn.Module) -> nn.Module:
+    """A copy that computes in float16 between images and logits of float32."""
+    from torch import nn
+
+    class Halved(nn.Module):
+        """A net in float16."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = plain(model).half()
+
+        def forward(self, image_NCHW: Tensor) -> Tensor:
+            """Logits (N, K)."""
+            logits: Tensor = self.net(image_NCHW.half())
+            return logits.float()
+
+    return Halved().eval()
+
+
+def traced(net: nn.Module, spec: ExportSpec, name: str) -> ExportedProgram:
+    """A net as `torch.export` traces it: for the images a call of ``spec``, for up to `MAX_IMAGES` where these are any number.
 
     Raises:
         ExportError: if it cannot be traced, with its ``name``.
@@ -40,7 +61,10 @@ def traced(net: nn.Module, image_NCHW: Tensor, name: str) -> ExportedProgram:
     import torch
 
     with _named(name):
-        return torch.export.export(net, (image_NCHW,), strict=False)
+        if spec.batch_size is not None:
+            return torch.export.export(net, (torch.zeros(spec.batch_size, *spec.input_shape),), strict=False)
+        images = torch.export.Dim("images", min=1, max=MAX_IMAGES)
+        return torch.export.export(net, (torch.zeros(2, *spec.input_shape),), strict=False, dynamic_shapes=({0: images},))
 
 
 def lowered(program: ExportedProgram, texts: Mapping[str, str], name: str) -> tuple[bytes, Notes]:

@@ -52,6 +52,12 @@ class PteTypes:
         return "float32" in kinds and kinds <= {"float32", *_INDICES} and not self.others
 
     @property
+    def is_float16(self) -> bool:
+        """Whether XNNPACK computes in float16: images, logits and weights of convolutions are float32, all else is float16."""
+        kinds = set(self.program) | set(self.delegated)
+        return "float16" in self.delegated and kinds <= {"float16", "float32", *_INDICES} and not self.others
+
+    @property
     def is_int8(self) -> bool:
         """Whether XNNPACK has weights of 8 bits, and everything else is of 8 bits too or float32."""
         kinds = set(self.program) | set(self.delegated)

@@ -17,7 +17,15 @@ from edgenas.records import Precision
 from ._pte import datatype, read_pte, type_name
 
 _MOVES = {"XNNConvert", "XNNCopy"}  # of XNNPACK's: they compute nothing
-_CONVERSIONS = ("quantize", "dequantize", "choose_qparams", "_to_copy", "clone", "alloc")  # likewise of ExecuTorch's
+_CONVERSIONS = (
+    "quantize",
+    "dequantize",
+    "choose_qparams",
+    "_to_copy",
+    "_to_dim_order_copy",
+    "clone",
+    "_clone_dim_order",
+)  # likewise of ExecuTorch's
 _WEIGHTED = {"XNNFullyConnected", "XNNConv2d", "XNNDepthwiseConv2d", "XNNConvTranspose2d"}
 _PRODUCTS = {"addmm": (1, 2), "mm": (0, 1), "bmm": (0, 1), "linear": (0, 1), "convolution": (0, 1)}  # places of both factors
 _OF_TYPE: Mapping[str, Precision] = {
@@ -128,8 +136,8 @@ def _of_graph(graph: Mapping[str, Any]) -> Iterator[_Operator]:
         kind = _OF_TYPE.get(datatype(out))
         if is_weighted or name == "XNNBatchMatrixMultiply":
             first, second = values[about["input1_id"]], values[about["filter_id" if is_weighted else "input2_id"]]
-            kinds = {_OF_TYPE.get(datatype(each)) for each in (first, second)}
-            kind = "int8" if kinds == {"int8"} else next(iter(kinds - {"int8"}))
+            kinds = [_OF_TYPE.get(datatype(each)) for each in (first, second)]
+            kind = kinds[0] if kinds[0] != "int8" or kinds[1] == "int8" else "fp32"  # XNNPACK makes weights what it multiplies
             macs = _macs(about, _sizes(first), _sizes(out))
         if kind is not None:
             yield _Operator(name.removeprefix("XNN"), kind, macs, is_weighted)

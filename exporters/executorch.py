@@ -23,7 +23,7 @@ from edgenas.runs.outside import OutsideError, read_regular
 
 from ._files import MAX_FILE_BYTES, require_file, require_precision
 from ._host import cpu_name, usable_cores
-from ._lowering import Notes, lowered, plain, traced
+from ._lowering import Notes, halved, lowered, plain, traced
 from ._native import compiler_left_out, log_kept, quiet
 from ._probe import first_line, tiny_module, try_runner
 from ._pte import LOGGERS, XNNPACK, types_of
@@ -43,60 +43,66 @@ _HINT = "pip install 'edgenas[executorch]'"
 
 
 class ExecuTorchExporter:
-    """Writes ExecuTorch files for XNNPACK, for a fixed number of images a call."""
+    """Writes ExecuTorch files for XNNPACK."""
 
     name = "executorch"
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    batch_sizes: tuple[int | None, ...] = (1, None)
     summary = "ExecuTorch's .pte for phones and boards, by XNNPACK"
 
     def export(self, model: nn.Module, spec: ExportSpec, folder: Path) -> Sequence[ExportedFile]:
         """Write one file, named after precision and batch size, e.g. ``model-fp32-b1.pte``.
 
+        A file for any number of images has memory for `MAX_IMAGES` at once; whoever gives more to the runtime calls it repeatedly.
         Texts of ``spec.metadata`` become methods of the program: ``edgenas_classes`` answers with the classes. Its notes say which
         share of the nodes XNNPACK took, and name those that it did not.
 
         Raises:
             MissingBackendError: without ExecuTorch, or without torchao for int8.
             UsageError: for a precision that is not among them.
-            ExportError: if the model cannot be traced, quantised or lowered, or a batch of any size is asked for.
+            ExportError: if the model cannot be traced, quantised or lowered.
             GateError: if int8 changes decisions on *calibrate* whatever stays float32.
-            PrecisionError: if too little of it would be int8, naming what is not.
+            PrecisionError: if too little of it would be in the precision asked for, naming what is not.
         """
         require_precision(self, spec.precision)
-        if spec.batch_size is None:
-            raise ExportError("ExecuTorch files are for a fixed number of images a call", hint="give a batch size")
         version = _version()
-        data, notes = _int8(model, spec, spec.batch_size) if spec.precision == "int8" else _float32(model, spec, spec.batch_size)
-        path = folder / f"model-{spec.precision}-b{spec.batch_size}.pte"
+        data, notes = {"fp32": _float32, "fp16": _float16, "int8": _int8}[spec.precision](model, spec)
+        batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
+        path = folder / f"model-{spec.precision}-{batch}.pte"
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
         notes |= {"executorch": version}
         return [ExportedFile(path, "executorch", ExecuTorchCpu.name, spec.precision, spec.batch_size, notes=notes)]
 
 
-def _float32(model: nn.Module, spec: ExportSpec, size: int) -> tuple[bytes, Notes]:
+def _float32(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
     """A program in float32, and facts for the manifest."""
-    import torch
-
     name = type(model).__name__
-    program = traced(plain(model), torch.zeros(size, *spec.input_shape), name)
-    data, notes = lowered(program, _texts(spec), name)
+    data, notes = lowered(traced(plain(model), spec, name), _texts(spec), name)
     types = types_of(data)
     if not types.is_float32:
         raise ExportError(f"the ExecuTorch program is not float32 throughout: {types.words}")
     return data, notes | {"tensors": types.words}
 
 
-def _int8(model: nn.Module, spec: ExportSpec, size: int) -> tuple[bytes, Notes]:
-    """A program in int8 that was asked about *calibrate*, and facts for the manifest."""
-    import torch
+def _float16(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
+    """A program in float16 with images and logits in float32, and facts for the manifest."""
+    name = type(model).__name__
+    data, notes = lowered(traced(halved(model), spec, name), _texts(spec), name)
+    shares, types = shares_of_pte(data, "fp16"), types_of(data)
+    shares.require()
+    if not types.is_float16:
+        raise ExportError(f"the ExecuTorch program holds more than float16 and float32: {types.words}")
+    return data, notes | shares.as_notes() | {"tensors": types.words}
 
+
+def _int8(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
+    """A program in int8 that was asked about *calibrate*, and facts for the manifest."""
     from ._int8_executorch import Quantiser
 
-    quantiser = Quantiser.of(spec)
-    image_NCHW, name = torch.zeros(size, *spec.input_shape), type(model).__name__
-    found = quantiser.quantised(traced(plain(model), image_NCHW, name), size)
-    data, notes = lowered(traced(found.module, image_NCHW, name), _texts(spec), name)
+    quantiser, name, size = Quantiser.of(spec), type(model).__name__, spec.batch_size or 1
+    found = quantiser.quantised(traced(plain(model), spec, name), size)
+    data, notes = lowered(traced(found.module, spec, name), _texts(spec), name)
     shares, types = shares_of_pte(data, "int8"), types_of(data)
     shares.require()
     if not types.is_int8:
@@ -120,7 +126,7 @@ class ExecuTorchCpu:
     name = "executorch-cpu"
     device_kind: Literal["cpu", "cuda"] = "cpu"
     accepts: tuple[SourceKind, ...] = ("executorch",)
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
     runs_apart = True  # a damaged file ends the process that loads it: those of strangers get one of their own
 
     def probe(self) -> Probe:
@@ -129,7 +135,7 @@ class ExecuTorchCpu:
 
     def _tiny(self) -> Runner:
         version = _version()
-        return _Runner(_runtime(), _float32(tiny_module(), ExportSpec((3, 4, 4)), 1)[0], version, None)
+        return _Runner(_runtime(), _float32(tiny_module(), ExportSpec((3, 4, 4)))[0], version, None)
 
     def load(
         self, source: Path | nn.Module, *, precision: Precision = "fp32", threads: int | None = None, spinning: bool = True
@@ -162,7 +168,8 @@ class ExecuTorchCpu:
         """
         data = _bytes_of(path)
         found = types_of(data)
-        precisions: tuple[Precision, ...] = ("int8",) if found.is_int8 else ("fp32",) if found.is_float32 else ()
+        fits: dict[Precision, bool] = {"fp32": found.is_float32, "fp16": found.is_float16, "int8": found.is_int8}
+        precisions = tuple(precision for precision, does in fits.items() if does)
         return FileFacts(precisions, f"it holds tensors {found.words}", read_metadata(data))
 
     def import_packages(self) -> None:
@@ -181,11 +188,12 @@ class _Runner:
     def __init__(self, bindings: ModuleType, data: bytes, version: str, threads: int | None) -> None:
         self._bindings, self._version = bindings, version
         self._data: bytes | None = data
-        self.precision: Precision = "int8" if xnnpack_values(data).num_quantised else "fp32"
+        self.precision: Precision = xnnpack_values(data).precision
         self._threads = usable_cores() if threads is None else threads
         self._method: Any = None
         self._program: Any = None
         self._shape: tuple[int, ...] = ()
+        self._is_free = False
         self._open()
         _LIVE.add(self)
 
@@ -204,6 +212,7 @@ class _Runner:
                 self._program = Runtime.get().load_program(self._data, verification=Verification.InternalConsistency)
                 self._method = self._program.load_method(METHOD)
                 self._shape = self._checked()
+                self._is_free = self._shape[0] > 1 and self._takes_one()
                 self(np.zeros(self._shape, dtype=np.float32))
                 problem = ""
             except (RuntimeError, ValueError, TypeError) as error:
@@ -232,6 +241,14 @@ class _Runner:
             raise ValueError(f"it reads images of shape {shape}")
         return shape
 
+    def _takes_one(self) -> bool:
+        """Whether it answers one image, though it has memory for more: what a program is for, it says by running alone."""
+        try:
+            self._answer(np.zeros((1, *self._shape[1:]), dtype=np.float32))
+        except RuntimeError:  # "Attempted to resize a static tensor"
+            return False
+        return True
+
     def _set_threads(self) -> None:
         if self._bindings._threadpool_get_thread_count() == self._threads:
             return
@@ -257,18 +274,25 @@ class _Runner:
             spinning=None,
             details={
                 "delegate": XNNPACK,
-                "images_a_call": self._shape[0],
+                "images_a_call": f"1 to {self._shape[0]}" if self._is_free else self._shape[0],
                 "precision_proof": "the types that XNNPACK's graphs give their values",
             },
         )
 
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        import torch
-
         if self._method is None:
             self._open()
-        if images_NCHW.shape != self._shape:
+        if not self._is_free and images_NCHW.shape != self._shape:
             raise ArtefactError(f"the file reads images of shape {self._shape}, not {images_NCHW.shape}")
+        if images_NCHW.shape[1:] != self._shape[1:] or not len(images_NCHW):
+            raise ArtefactError(f"the file reads images of shape {('N', *self._shape[1:])}, not {images_NCHW.shape}")
+        most = self._shape[0]
+        parts = [self._answer(images_NCHW[start : start + most]) for start in range(0, len(images_NCHW), most)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _answer(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
         image = torch.from_numpy(np.require(images_NCHW, requirements=("W", "C")))
         result: NDArray[np.float32] = self._method.execute([image])[0].numpy()
         return result

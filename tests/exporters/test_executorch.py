@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgenas.exporters._lowering import opened_attention
-from edgenas.exporters._native import log_kept
+from edgenas.exporters._lowering import MAX_IMAGES, opened_attention
+from edgenas.exporters._native import log_kept, quiet
+from edgenas.exporters._probe import tiny_module
+from edgenas.exporters._pte import LOGGERS
 from edgenas.exporters.executorch import ExecuTorchCpu, ExecuTorchExporter
 from rich.console import Console
 from rich.live import Live
@@ -103,6 +105,61 @@ def test_another_shape_is_refused(tiny_pte: Path) -> None:
     runner = ExecuTorchCpu().load(tiny_pte)
     with pytest.raises(ArtefactError, match=r"reads images of shape \(1, 3, 8, 8\)"):
         runner(images(2))
+    runner.close()
+
+
+def test_a_file_for_any_number_answers_each_image_as_alone(tmp_path: Path) -> None:
+    (file,) = ExecuTorchExporter().export(tiny_module(), ExportSpec((3, 4, 4), batch_size=None), tmp_path)
+    assert (file.path.name, file.batch_size) == ("model-fp32-dynamic.pte", None)
+    x_NCHW = np.random.default_rng(0).standard_normal((MAX_IMAGES + 3, 3, 4, 4)).astype(np.float32)
+    runner = ExecuTorchCpu().load(file.path, threads=1)
+    assert runner.info.details["images_a_call"] == f"1 to {MAX_IMAGES}"
+    alone_NK = np.concatenate([runner(x_NCHW[row : row + 1]) for row in range(len(x_NCHW))])
+    np.testing.assert_allclose(runner(x_NCHW), alone_NK, atol=1e-6)
+    np.testing.assert_allclose(alone_NK, reference_logits(tiny_module(), x_NCHW), atol=1e-6)
+    for shape in ((2, 3, 8, 8), (0, 3, 4, 4)):
+        with pytest.raises(ArtefactError, match=r"reads images of shape \('N', 3, 4, 4\)"):
+            runner(np.zeros(shape, dtype=np.float32))
+    runner.close()
+
+
+def test_a_file_in_float16_answers_in_it_and_says_so(tmp_path: Path) -> None:
+    (file,) = ExecuTorchExporter().export(tiny_module(), ExportSpec((3, 4, 4), precision="fp16"), tmp_path)
+    assert file.notes["macs_share_fp16"] == 1.0
+    assert ExecuTorchCpu().facts(file.path).precisions == ("fp16",)
+    runner = ExecuTorchCpu().load(file.path, precision="fp16", threads=1)
+    x_NCHW = np.random.default_rng(0).standard_normal((1, 3, 4, 4)).astype(np.float32)
+    error = float(np.abs(runner(x_NCHW) - reference_logits(tiny_module(), x_NCHW)).max())
+    assert 0 < error < 5e-3
+    assert runner.info.precision == "fp16"
+    runner.close()
+    with pytest.raises(ArtefactError, match="the file computes in fp16, asked for was fp32"):
+        ExecuTorchCpu().load(file.path)
+
+
+def test_bfloat16_is_still_refused_by_xnnpack() -> None:
+    """Fails as soon as it works: then bf16 can be a precision of the format."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+    from executorch.runtime import Runtime
+
+    net = nn.Conv2d(3, 2, 1).bfloat16().eval().requires_grad_(False)
+    program = torch.export.export(net, (torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16),), strict=False)
+    with quiet(*LOGGERS), log_kept() as said:
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner(enable_bf16=True)])
+        loaded = Runtime.get().load_program(bytes(edge.to_executorch().buffer))
+        with pytest.raises(RuntimeError, match="Failed to load method forward"):
+            loaded.load_method("forward")
+    assert any("Failed to create convolution node" in line and "xnn_status_invalid_parameter" in line for line in said)
+
+
+def test_a_file_for_several_images_takes_no_fewer(tmp_path: Path) -> None:
+    (file,) = ExecuTorchExporter().export(tiny_module(), ExportSpec((3, 4, 4), batch_size=2), tmp_path)
+    runner = ExecuTorchCpu().load(file.path, threads=1)
+    assert runner.info.details["images_a_call"] == 2
+    assert runner(np.ones((2, 3, 4, 4), dtype=np.float32)).shape == (2, 2)
+    with pytest.raises(ArtefactError, match=r"reads images of shape \(2, 3, 4, 4\)"):
+        runner(np.ones((1, 3, 4, 4), dtype=np.float32))
     runner.close()
 
 

@@ -76,6 +76,7 @@ def test_what_is_read_in_a_moment_is_what_the_schema_says(tiny_pte: Path, tiny_i
         kinds = [value["xvalue_union_type"] for graph in graphs for value in graph["xvalues"]]
         found = xnnpack_values(data)
         assert (found.num, found.num_quantised) == (len(kinds), kinds.count("XNNQuantizedTensorValue"))
+        assert found.num_half == 0
     assert found.num_quantised > 0
 
 
@@ -89,7 +90,7 @@ def test_a_truncated_file_is_read_or_refused(tiny_int8: ExportedFile, tmp_path: 
 
 
 def test_layers_are_called_as_in_onnx() -> None:
-    program = traced(tiny_net(), torch.zeros(1, *INPUT_SHAPE), "net")
+    program = traced(tiny_net(), SPEC, "net")
     assert layers_of(program) == LAYERS
     assert list(layers_of(program, ("MatMul", "patches"))) == []
     assert list(layers_of(program, ("mlp", "Conv"))) == ["qkv/Gemm", "head/Gemm"]
