@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgenas.deploy.contracts import ExportedFile, ExportSpec, FileFacts, Precision, Probe, Runner, RunnerInfo, SourceKind
-from edgenas.errors import ArtefactError, ExportError, MissingBackendError
+from edgenas.errors import ArtefactError, BatchError, ExportError, MissingBackendError
 from edgenas.runs import atomic_path
 from edgenas.runs.outside import OutsideError, read_regular
 
@@ -60,6 +60,7 @@ class ExecuTorchExporter:
         Raises:
             MissingBackendError: without ExecuTorch, or without torchao for int8.
             UsageError: for a precision that is not among them.
+            BatchError: if the program does not answer any number of images.
             ExportError: if the model cannot be traced, quantised or lowered.
             GateError: if int8 changes decisions on *calibrate* whatever stays float32.
             PrecisionError: if too little of it would be in the precision asked for, naming what is not.
@@ -67,6 +68,8 @@ class ExecuTorchExporter:
         require_precision(self, spec.precision)
         version = _version()
         data, notes = {"fp32": _float32, "fp16": _float16, "int8": _int8}[spec.precision](model, spec)
+        if spec.batch_size is None:
+            _require_free(data, type(model).__name__)
         batch = "dynamic" if spec.batch_size is None else f"b{spec.batch_size}"
         path = folder / f"model-{spec.precision}-{batch}.pte"
         with atomic_path(path) as temporary:
@@ -113,6 +116,14 @@ def _int8(model: nn.Module, spec: ExportSpec) -> tuple[bytes, Notes]:
     finally:
         runner.close()
     return data, notes | shares.as_notes() | {"tensors": types.words}
+
+
+def _require_free(data: bytes, name: str) -> None:
+    """Raise `BatchError` unless a program answers any number of images: not every operator of ExecuTorch's own does."""
+    runner = _Runner(_runtime(), data, _version(), None)
+    runner.close()
+    if not runner.is_free:
+        raise BatchError(f"{name} runs in ExecuTorch for a fixed number of images a call alone ({runner.fixed_by})")
 
 
 def _texts(spec: ExportSpec) -> dict[str, str]:
@@ -193,7 +204,8 @@ class _Runner:
         self._method: Any = None
         self._program: Any = None
         self._shape: tuple[int, ...] = ()
-        self._is_free = False
+        self.is_free = False
+        self.fixed_by = ""  # which operator wants the number of images that its memory is planned for
         self._open()
         _LIVE.add(self)
 
@@ -212,11 +224,12 @@ class _Runner:
                 self._program = Runtime.get().load_program(self._data, verification=Verification.InternalConsistency)
                 self._method = self._program.load_method(METHOD)
                 self._shape = self._checked()
-                self._is_free = self._shape[0] > 1 and self._takes_one()
+                self.is_free = self._shape[0] > 1 and self._takes_one()
                 self(np.zeros(self._shape, dtype=np.float32))
                 problem = ""
             except (RuntimeError, ValueError, TypeError) as error:
                 problem = first_line(error)
+        self.fixed_by = next((line for line in said if "in operator" in line), "")
         if problem:
             self.close()
             reason = next((line for line in said if line and "cpu" not in line.lower() and "/sys/" not in line), "")
@@ -274,7 +287,7 @@ class _Runner:
             spinning=None,
             details={
                 "delegate": XNNPACK,
-                "images_a_call": f"1 to {self._shape[0]}" if self._is_free else self._shape[0],
+                "images_a_call": f"1 to {self._shape[0]}" if self.is_free else self._shape[0],
                 "precision_proof": "the types that XNNPACK's graphs give their values",
             },
         )
@@ -282,7 +295,7 @@ class _Runner:
     def __call__(self, images_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._method is None:
             self._open()
-        if not self._is_free and images_NCHW.shape != self._shape:
+        if not self.is_free and images_NCHW.shape != self._shape:
             raise ArtefactError(f"the file reads images of shape {self._shape}, not {images_NCHW.shape}")
         if images_NCHW.shape[1:] != self._shape[1:] or not len(images_NCHW):
             raise ArtefactError(f"the file reads images of shape {('N', *self._shape[1:])}, not {images_NCHW.shape}")

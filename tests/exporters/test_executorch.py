@@ -22,7 +22,7 @@ from torch import nn
 from edgenas.deploy._asking import ApartRunner
 from edgenas.deploy.contracts import ExportSpec
 from edgenas.deploy.plugins import get_exporter, get_runtime
-from edgenas.errors import ArtefactError, ExportError
+from edgenas.errors import ArtefactError, BatchError, ExportError
 from edgenas.spaces import Task, get_space
 from edgenas.supernets import build_net
 from edgenas.testing.exporters import images, reference_logits, tiny_net
@@ -121,6 +121,19 @@ def test_a_file_for_any_number_answers_each_image_as_alone(tmp_path: Path) -> No
         with pytest.raises(ArtefactError, match=r"reads images of shape \('N', 3, 4, 4\)"):
             runner(np.zeros(shape, dtype=np.float32))
     runner.close()
+
+
+def test_an_operator_that_wants_a_fixed_number_of_images_is_named(tmp_path: Path) -> None:
+    """Fails as soon as it works: then nets that make images smaller can be written for any number of them."""
+
+    class Smaller(nn.Module):
+        def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+            size = nn.functional.interpolate(image_NCHW, size=(2, 2), mode="bilinear", antialias=True)
+            return size.flatten(1)
+
+    with pytest.raises(BatchError, match=r"fixed number of images a call alone \(.*_upsample_bilinear2d_aa"):
+        ExecuTorchExporter().export(Smaller(), ExportSpec((3, 4, 4), batch_size=None), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_in_float16_answers_in_it_and_says_so(tmp_path: Path) -> None:
