@@ -6,7 +6,7 @@ they read by the range of each token, which is found while the net runs, and giv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
 Ask = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_Observed = tuple[str, str]  # a node and the class of what observes it
 SCHEME = "int8 weights by channel; activations of convolutions by tensor, of linear layers by token while the net runs"
 _TAIL = 1e-5  # share of values that a percentile leaves out at each end
 _EPS = 2**-12  # smallest scale, as in ExecuTorch's own configurations
@@ -124,8 +125,12 @@ class Quantiser:
         if not np.isfinite(before_NK).all():
             raise ExportError("the net gives what is not a number on images to calibrate with")
 
+        observed = self._observed(program, set(layers.values()))
+        _answers(_asked(observed), self.calibration, size)
+        ranges = {key: module for key, _, module in _observers(observed)}
+
         def module_of(names: Sequence[str]) -> GraphModule:
-            return self._module(program, {layers[name] for name in names}, size)
+            return self._converted(self._observed(program, {layers[name] for name in names}), ranges)
 
         def measure(names: Sequence[str]) -> Effect:
             return effect_of(before_NK, _answers(_asked(module_of(names)), self.calibration, size), self.calibration)
@@ -134,16 +139,34 @@ class Quantiser:
         require_plan(found, self.calibration)
         return Int8Program(module_of(found.nodes), self.calibration, len(layers), found, before_NK)
 
-    def _module(self, program: ExportedProgram, nodes: Collection[str], size: int) -> GraphModule:
-        """The net with integers around the layers of these nodes."""
+    def _observed(self, program: ExportedProgram, nodes: Collection[str]) -> GraphModule:
+        """The net with observers around the layers of these nodes."""
         import torch
 
         left_out = {node for node in layers_of(program).values() if node not in nodes}
         with quiet(*LOGGERS), torch.no_grad():
-            annotator = self._new(lambda node: node.name not in left_out)
-            observed = self._prepare(program.module(), annotator)
-            _answers(_asked(observed), self.calibration, size)
+            return self._prepare(program.module(), self._new(lambda node: node.name not in left_out))
+
+    def _converted(self, observed: GraphModule, ranges: Mapping[_Observed, Any]) -> GraphModule:
+        """The net with integers where it is observed, by what was seen where all of it was: float32 runs alike in both."""
+        import torch
+
+        for key, target, _ in _observers(observed):
+            setattr(observed, target, ranges[key])
+        with quiet(*LOGGERS), torch.no_grad():
             return self._convert(observed)
+
+
+def _observers(module: GraphModule) -> list[tuple[_Observed, str, Any]]:
+    """What observes which node, by which name of a submodule; one may observe what another passes on."""
+    found = []
+    for node in module.graph.nodes:
+        if node.op == "call_module":
+            source, observer = node.args[0], module.get_submodule(node.target)
+            while source.op == "call_module":
+                source = source.args[0]
+            found.append(((source.name, type(observer).__name__), node.target, observer))
+    return found
 
 
 def layers_of(program: ExportedProgram, kept: Sequence[str] = ()) -> dict[str, str]:
